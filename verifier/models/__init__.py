@@ -1,0 +1,25 @@
+"""The shipped nets: ReLU nets in ONNX, how each was made (`record.json`), and 20 inputs for `digits`.
+
+`digits` is 64-16-16-10 on scikit-learn's 8 x 8 digits (pixel / 16); `digits_inputs.npz` holds x, float32 (20, 64) in
+[0, 1], two test images per class, and y, their int64 labels. `mnist_n` and `mnist_n_adversarial` are 784-24-24-24-10 on
+MNIST (pixel / 255, row-major), trained naturally and against PGD: the nets N and N-bar of Carlini, Katz, Barrett and
+Dill (2018), trained anew.
+"""
+
+from pathlib import Path
+
+NAMES = ("digits", "mnist_n", "mnist_n_adversarial")
+
+
+def path(name: str) -> Path:
+    """Return where the ONNX file of a shipped net lies.
+
+    >>> path("digits").name
+    'digits.onnx'
+
+    Raises:
+        ValueError: no net of that name is shipped.
+    """
+    if name not in NAMES:
+        raise ValueError(f"no shipped net {name!r}; there are {', '.join(NAMES)}")
+    return Path(__file__).with_name(f"{name}.onnx")

@@ -1,0 +1,150 @@
+"""The answers: Violated, Holds or Unknown; a Witness; a Bracket; and the Budget under which they are sought."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Evidence(IntEnum):
+    """What a lower end rests on, weakest first."""
+
+    SOLVER = 1
+    """A floating-point solver's word, within its tolerances."""
+    EXACT = 2
+    """An exact solver's word (Z3 over the rationals): no tolerance, but no proof that a stranger can check."""
+    PROVED = 3
+    """Bounds evaluated by this engine with every rounding error covered."""
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+class Status(StrEnum):
+    """What a bracket says as a whole."""
+
+    MINIMAL = "minimal"
+    """upper − lower ≤ precision."""
+    BRACKETED = "bracketed"
+    """The budget ended first; lower and upper hold all the same."""
+    UNREACHABLE = "unreachable"
+    """No point of the box is adversarial."""
+    ALREADY_ADVERSARIAL = "already-adversarial"
+    """The input itself is adversarial: distance 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """An input that fools the model.
+
+    point: shape (n,), the model's own dtype, inside the box. distance: ‖point − input‖, rounded up to float64.
+    exact_margin: the goal's smallest row in exact arithmetic, rounded down; onnxruntime_margin: the same from the
+    logits that ONNX Runtime returned; predicted: the class that it predicts.
+    """
+
+    point: npt.NDArray[np.floating]
+    distance: float
+    predicted: int
+    exact_margin: float
+    onnxruntime_margin: float
+    target: int
+
+
+@dataclass(frozen=True, eq=False)
+class Violated:
+    """A point of the region reaches the goal. `point` (n,) is the decider's claim: the caller judges it again."""
+
+    point: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Holds:
+    """No point of the region reaches the goal; `evidence` says what that rests on."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Undecided, and why."""
+
+    reason: str
+
+
+Verdict = Violated | Holds | Unknown
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Where the search began: the attack that gave the first upper end, and its distance (inf when it found none)."""
+
+    attack: str
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Bracket:
+    """lower ≤ d* ≤ upper for the distance d* to the nearest adversarial point.
+
+    lower: no adversarial point of the box is closer (for what `evidence` is worth). upper: the distance of `witness`,
+    infinite without one. `final` marks the last bracket of a search.
+    """
+
+    lower: float
+    upper: float
+    witness: Witness | None
+    evidence: Evidence
+    precision: float
+    status: Status
+    initial: Initial
+    target: int | None
+    seconds: float
+    reason: str = ""
+    final: bool = False
+
+    @property
+    def gap(self) -> float:
+        return self.upper - self.lower
+
+
+class OutOfTimeError(Exception):
+    """The budget ended; raised by `Budget.check` and caught where a bracket or verdict is returned."""
+
+
+@dataclass
+class Budget:
+    """A deadline that every layer looks at, and a way to end early. seconds=inf means no deadline."""
+
+    seconds: float = math.inf
+    start: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        """End the budget now (Ctrl-C): what is known is returned."""
+        self.cancelled = True
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.start
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return 0.0 if self.cancelled else max(0.0, self.seconds - self.spent)
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is left."""
+        return "interrupted" if self.cancelled else f"the time limit of {self.seconds:g} s was reached"
+
+    def check(self) -> None:
+        """Raise OutOfTimeError when nothing is left."""
+        if self.remaining <= 0.0:
+            raise OutOfTimeError(self.reason)
