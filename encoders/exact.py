@@ -63,7 +63,7 @@ def _objects(values: list[int]) -> Integers:
     return array
 
 
-def _integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
+def integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
     """The map with integer entries, and the denominator that makes it the given one."""
     match linear:
         case Dense() | Conv():
@@ -90,7 +90,7 @@ def _over(value: Rational, denominator: int) -> Integers:
 def _affine(_: int, node: Affine, values: list[Rational]) -> Rational:
     parts = [Rational(rational(node.bias).numerators.reshape(1, -1), rational(node.bias).denominator)]
     for term in node.terms:
-        linear, denominator = _integer_map(term.map)
+        linear, denominator = integer_map(term.map)
         source = values[term.source]
         parts.append(Rational(linear.apply(source.numerators), denominator * source.denominator))
     common = math.lcm(*(part.denominator for part in parts))

@@ -1,0 +1,160 @@
+"""Graph and bounds to a PuLP model: big-M for unstable ReLUs (Tjeng, Xiao, Tedrake 2019), none for the others.
+
+For h = relu(a), l ≤ a ≤ u: h = a where l ≥ 0; h = 0 where u ≤ 0; else h ≥ 0, h ≥ a, and, unless polarity makes these
+two exact already, h ≤ a − l·(1 − s), h ≤ u·s with a binary s. The relaxation replaces the last two by the triangle's
+third side h ≤ u·(a − l)/(u − l), which is what s ∈ [0, 1] leaves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pulp
+
+from encoders.graph import Affine, Graph, Relu, forward
+from encoders.node_bounds import NodeBounds
+from encoders.polarity import wanted_large
+
+Scalar = pulp.LpVariable | float
+"""An entry of a node in the model: a variable, or a number where the bounds leave only one value."""
+
+
+@dataclass(frozen=True, eq=False)
+class MilpModel:
+    """A PuLP problem; `values[i]` are the entries of node i; `binaries` counts the case splits."""
+
+    problem: pulp.LpProblem
+    values: tuple[list[Scalar], ...]
+    binaries: int
+
+    def point(self) -> npt.NDArray[np.float64]:
+        """The inputs' values after a solve, shape (n,)."""
+        return np.array([entry if isinstance(entry, float) else entry.varValue or 0.0 for entry in self.values[0]])
+
+
+def to_milp(
+    graph: Graph,
+    bounds: NodeBounds,
+    matrix: npt.ArrayLike,
+    offset: npt.ArrayLike,
+    *,
+    minimise: npt.ArrayLike | None = None,
+    relaxed: bool = False,
+) -> MilpModel:
+    """The model of {x : matrix · z(x) + offset ≥ 0} for a lowered graph's output z over the region of `bounds`.
+
+    matrix (m, K), offset (m,); `minimise` (K,) is the objective minimise · z, none by default. relaxed=True gives the
+    LP relaxation. Raises ValueError where a bound that the encoding needs is infinite.
+    """
+    rows, offsets = np.atleast_2d(np.asarray(matrix, dtype=np.float64)), np.asarray(offset, dtype=np.float64)
+    objective = None if minimise is None else np.asarray(minimise, dtype=np.float64)
+    wants = rows if objective is None else np.vstack([rows, -objective])
+    encoding = _Encoding(graph, bounds, wants, relaxed)
+    first = [encoding.variable("x", i, *ends) for i, ends in enumerate(encoding.ends(0))]
+    values = forward(graph, {Affine: encoding.affine, Relu: encoding.relu}, first)
+    outputs = values[graph.output]
+    for row, constant in zip(rows, offsets, strict=True):
+        encoding.problem.addConstraint(_combination(enumerate(row), outputs, constant) >= 0)
+    encoding.problem.setObjective(
+        pulp.LpAffineExpression() if objective is None else _combination(enumerate(objective), outputs, 0.0)
+    )
+    return MilpModel(encoding.problem, tuple(values), encoding.binaries)
+
+
+class _Encoding:
+    """The problem while it is being built; `affine` and `relu` are the rules for the forward walker."""
+
+    def __init__(self, graph: Graph, bounds: NodeBounds, wants: npt.NDArray[np.float64], relaxed: bool) -> None:
+        self.problem = pulp.LpProblem("query", pulp.LpMinimize)
+        self.binaries = 0
+        self._graph, self._bounds, self._relaxed = graph, bounds, relaxed
+        self._large = wanted_large(graph, wants)
+
+    def ends(self, index: int) -> list[tuple[float, float]]:
+        return list(zip(self._bounds.lower[index].tolist(), self._bounds.upper[index].tolist(), strict=True))
+
+    @staticmethod
+    def variable(kind: str, place: int | str, low: float, high: float) -> Scalar:
+        if low == high:
+            return low
+        # Float bounds of an empty region may cross; the solver is then to say "infeasible", not to refuse the model.
+        return pulp.LpVariable(
+            f"{kind}_{place}", low if math.isfinite(low) else None, high if high < math.inf else None
+        )
+
+    def affine(self, index: int, node: Affine, values: list[list[Scalar]]) -> list[Scalar]:
+        entries = [dict[str, Any](constant=float(b), parts=[]) for b in node.bias]
+        for term in node.terms:
+            matrix, source = term.map.rows(), values[term.source]
+            starts = matrix.indptr.tolist()
+            columns, data = matrix.indices.tolist(), matrix.data.tolist()
+            for entry, (begin, end) in zip(entries, itertools.pairwise(starts), strict=True):
+                entry["parts"].extend((data[k], source[columns[k]]) for k in range(begin, end))
+        return [
+            self._sum(f"{index}_{i}", entry["parts"], entry["constant"], ends)
+            for i, (entry, ends) in enumerate(zip(entries, self.ends(index), strict=True))
+        ]
+
+    def _sum(self, place: str, parts: list[tuple[float, Scalar]], constant: float, ends: tuple[float, float]) -> Scalar:
+        """A name for Σ c·v + constant: a number, the one variable itself, or a new variable tied by an equation."""
+        terms: dict[pulp.LpVariable, float] = {}
+        for coefficient, value in parts:
+            if isinstance(value, float):
+                constant += coefficient * value
+            else:
+                terms[value] = terms.get(value, 0.0) + coefficient
+        if not terms:
+            return constant
+        if constant == 0.0 and list(terms.values()) == [1.0]:
+            return next(iter(terms))
+        result = self.variable("z", place, *ends)
+        if not isinstance(result, float):
+            terms[result] = -1.0
+            self.problem.addConstraint(pulp.LpAffineExpression(terms, constant) == 0)
+        return result
+
+    def relu(self, index: int, node: Relu, values: list[list[Scalar]]) -> list[Scalar]:
+        large = self._large[index]
+        return [
+            self._relu_entry(f"{index}_{i}", argument, *ends, split=bool(large[i]))
+            for i, (argument, ends) in enumerate(zip(values[node.source], self.ends(node.source), strict=True))
+        ]
+
+    def _relu_entry(self, place: str, a: Scalar, low: float, high: float, *, split: bool) -> Scalar:
+        if isinstance(a, float):
+            return max(0.0, a)
+        if low >= 0.0:
+            return a
+        if high <= 0.0:
+            return 0.0
+        h = pulp.LpVariable(f"h_{place}", 0.0, high if math.isfinite(high) else None)
+        self.problem.addConstraint(h - a >= 0)
+        if not split:
+            return h
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError("an unstable ReLU without finite bounds has no big-M encoding: bound the region first")
+        if self._relaxed:
+            slope = high / (high - low)
+            self.problem.addConstraint(h - slope * a <= -slope * low)
+            return h
+        s = pulp.LpVariable(f"s_{place}", cat=pulp.LpBinary)
+        self.problem.addConstraint(h - a - low * s <= -low)
+        self.problem.addConstraint(h - high * s <= 0)
+        self.binaries += 1
+        return h
+
+
+def _combination(coefficients: Any, values: list[Scalar], constant: float) -> pulp.LpAffineExpression:
+    terms: dict[pulp.LpVariable, float] = {}
+    for place, coefficient in coefficients:
+        value = values[place]
+        if isinstance(value, float):
+            constant += float(coefficient) * value
+        elif coefficient:
+            terms[value] = terms.get(value, 0.0) + float(coefficient)
+    return pulp.LpAffineExpression(terms, float(constant))

@@ -1,0 +1,63 @@
+"""Interval bounds: the cheapest sound bounds on every node, and the start of the dearer ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoders.graph import Affine, Array, ForwardTable, Graph, Relu, forward
+from encoders.node_bounds import NodeBounds
+from verifier.proof.rounding import down, graph_gamma, up
+from verifier.query import Ball
+
+Pair = tuple[Array, Array]
+
+
+def interval_bounds(graph: Graph, region: Ball) -> NodeBounds:
+    """Bounds on every node of a lowered graph over `region`, by interval arithmetic.
+
+    Affine: M·m + b ± (|M|·r + error) for the sources' midpoints m and radii r. Relu: both ends cut at 0.
+    """
+    pairs = forward(graph, interval_table(graph_gamma(graph)), region.interval)
+    return NodeBounds(tuple(lower for lower, _ in pairs), tuple(upper for _, upper in pairs), proved=True)
+
+
+def interval_table(gamma: float) -> ForwardTable[Pair]:
+    """The rules of interval arithmetic, with γ for the rounding of the sums."""
+
+    def affine(_: int, node: Affine, values: list[Pair]) -> Pair:
+        return affine_interval(node, values, gamma)
+
+    def relu(_: int, node: Relu, values: list[Pair]) -> Pair:
+        lower, upper = values[node.source]
+        return np.maximum(lower, 0.0), np.maximum(upper, 0.0)
+
+    return {Affine: affine, Relu: relu}
+
+
+def affine_interval(node: Affine, values: list[Pair], gamma: float) -> Pair:
+    """The interval of one affine node from those of its sources; unbounded sources give unbounded entries."""
+    centre, spread, size = np.array(node.bias), np.zeros(node.size), np.abs(node.bias)
+    for term in node.terms:
+        lower, upper = values[term.source]
+        if not (np.all(np.isfinite(lower)) and np.all(np.isfinite(upper))):
+            return _unbounded(node, values, gamma)
+        middle = 0.5 * lower + 0.5 * upper
+        radius = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
+        magnitude = term.map.magnitude()
+        centre = centre + term.map.apply(middle[np.newaxis])[0]
+        spread = spread + magnitude.apply(radius[np.newaxis])[0]
+        size = size + magnitude.apply((np.abs(middle) + radius)[np.newaxis])[0]
+    return down(centre - spread, gamma * size), up(centre + spread, gamma * size)
+
+
+def _unbounded(node: Affine, values: list[Pair], gamma: float) -> Pair:
+    """Entries that read an unbounded source entry are unbounded; the others are bounded by finite sources."""
+    touched = np.zeros(node.size, dtype=bool)
+    finite = list(values)
+    for term in node.terms:
+        lower, upper = values[term.source]
+        open_entries = ~(np.isfinite(lower) & np.isfinite(upper))
+        touched |= term.map.magnitude().apply(open_entries.astype(np.float64)[np.newaxis])[0] > 0
+        finite[term.source] = np.where(open_entries, 0.0, lower), np.where(open_entries, 0.0, upper)
+    lower, upper = affine_interval(node, finite, gamma)
+    return np.where(touched, -np.inf, lower), np.where(touched, np.inf, upper)
