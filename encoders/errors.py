@@ -7,3 +7,7 @@ class InputError(Exception):
     The message is one line: what is wrong, where, and what would be right. The command line prints it and exits
     with code 2; it never stands for a defect of the engine.
     """
+
+    def __init__(self, message: str) -> None:
+        # Names out of a damaged file may hold line ends or a terminal's escape codes.
+        super().__init__("".join(sign if sign.isprintable() else "?" for sign in message))

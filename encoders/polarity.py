@@ -3,8 +3,8 @@
 A constraint c·z + d ≥ 0 wants the outputs with c > 0 large and those with c < 0 small; an objective that is minimised
 wants its outputs with positive coefficients small. Pressure passes through W by the sign of its entries and through
 monotone nodes unchanged. A ReLU on which nothing pulls upwards needs no case split: h ≥ a, h ≥ 0 already force the
-result, since a larger h than relu(a) helps nobody. A maximum that was lowered to relu(a − b) + b is read as the monotone
-node that it is: h ≥ a − b, h ≥ 0 give h + b ≥ max(a, b), also where b itself is estimated from above.
+result, since a larger h than relu(a) helps nobody. A maximum that was lowered to relu(a − b) + b is read as the
+monotone node that it is: h ≥ a − b, h ≥ 0 give h + b ≥ max(a, b), also where b itself is estimated from above.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from encoders.graph import Affine, Graph, Relu, reverse
 from encoders.linear_maps import Scale
 
-Mask = npt.NDArray[np.bool_]
+Mask = Any  # a bool array of the node's size
 Pressure = tuple[Mask, Mask]
 """(wanted large, wanted small), entry by entry."""
 

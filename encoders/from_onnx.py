@@ -1,0 +1,300 @@
+"""An ONNX model → the graph of the function that it computes over the real numbers.
+
+The weights are exactly those of the file; nothing is rounded but BatchNormalization's factor γ/√(σ² + ε). Nodes that
+depend on constants only are evaluated as ONNX Runtime would, in the dtype of the file. `RULES` names every op that may
+depend on the input; any other is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from encoders.errors import InputError
+from encoders.graph import Graph
+from encoders.onnx_file import (
+    check_model,
+    default_opset,
+    in_order,
+    inputs,
+    load_model,
+    only_input,
+    only_output,
+    outputs,
+)
+from encoders.onnx_ops import activations, arithmetic, movement, products, reductions, windows
+from encoders.onnx_ops.call import Call, Constant, Tensor, Variable, describe
+from encoders.onnx_ops.draft import Draft
+from encoders.onnx_ops.folding import NOT_FOLDED, evaluate_node, one_line
+
+Rule = Callable[[Draft, Call], list[Tensor]]
+
+RULES: Mapping[str, Rule] = {
+    "Abs": activations.absolute,
+    "Add": arithmetic.add,
+    "AveragePool": windows.average_pool,
+    "BatchNormalization": arithmetic.batch_normalization,
+    "Cast": movement.cast,
+    "Clip": activations.clip,
+    "Concat": movement.concat,
+    "Conv": windows.conv,
+    "DepthToSpace": movement.movement,
+    "Div": arithmetic.div,
+    "Dropout": movement.dropout,
+    "Expand": movement.movement,
+    "Flatten": movement.movement,
+    "Gather": movement.movement,
+    "Gemm": products.gemm,
+    "GlobalAveragePool": reductions.global_average_pool,
+    "GlobalMaxPool": reductions.global_max_pool,
+    "Identity": movement.unchanged,
+    "LeakyRelu": activations.leaky_relu,
+    "LogSoftmax": activations.softmax,
+    "MatMul": products.matmul,
+    "Max": activations.maximum,
+    "MaxPool": windows.max_pool,
+    "Min": activations.minimum,
+    "Mul": arithmetic.mul,
+    "Neg": arithmetic.neg,
+    "PRelu": activations.prelu,
+    "Pad": movement.pad,
+    "ReduceMax": reductions.reduce_max,
+    "ReduceMean": reductions.reduce_mean,
+    "ReduceMin": reductions.reduce_min,
+    "ReduceSum": reductions.reduce_sum,
+    "Relu": activations.relu,
+    "Reshape": movement.movement,
+    "Shape": movement.shape_of,
+    "Size": movement.shape_of,
+    "Slice": movement.movement,
+    "Softmax": activations.softmax,
+    "SpaceToDepth": movement.movement,
+    "Split": movement.movement,
+    "Squeeze": movement.movement,
+    "Sub": arithmetic.sub,
+    "Sum": arithmetic.add_all,
+    "Tile": movement.movement,
+    "Transpose": movement.movement,
+    "Unsqueeze": movement.movement,
+}
+"""Op type → translation of a node that depends on the input. (Any op with constant inputs only is evaluated.)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network as read: Max, Abs, LeakyRelu and Clip nodes may remain in `graph`.
+
+    `input_shape` has the batch axis as 1. `graph.output` is the tensor `logits_name` of the file: what stands before a
+    Softmax that was dropped. `tensors` maps tensor names of the file to the graph nodes that give them, flattened
+    row-major. `sha256` is that of the file's bytes, followed by its external data files' in order of name.
+    """
+
+    graph: Graph
+    input_name: str
+    input_shape: tuple[int, ...]
+    input_dtype: np.dtype[Any]
+    logits_name: str
+    notes: tuple[str, ...]
+    op_counts: Mapping[str, int]
+    tensors: Mapping[str, int]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a file holds, and what of it cannot be read (`unsupported`: node → reason); None is an unknown size."""
+
+    input_name: str
+    input_shape: tuple[int | None, ...]
+    output_name: str
+    output_shape: tuple[int | None, ...]
+    op_counts: Mapping[str, int]
+    unsupported: Mapping[str, str]
+    opset: int
+
+
+def read_network(path: str | Path) -> Network:
+    """Read an ONNX file. Raises InputError, one line, for whatever is wrong with the file or cannot be translated."""
+    model, sha256 = load_model(Path(path))
+    try:
+        return network_from_model(model, sha256)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def network_from_model(model: onnx.ModelProto, sha256: str = "") -> Network:
+    """Translate a model. Raises InputError, one line, for whatever is wrong with it or cannot be translated."""
+    opset = default_opset(model)
+    model = in_order(model)
+    check_model(model)
+    name, shape, dtype = only_input(model)
+    output = only_output(model)
+    reader = _Reader(model, opset, name, Variable(0, shape, dtype), output)
+    for proto in reader.needed:
+        reader.translate(proto)
+    result = reader.value(output)
+    if not isinstance(result, Variable):
+        raise InputError(f"output '{output}' does not depend on input '{name}'; there is nothing to verify")
+    if result.rank > 1 and len(shape) > 1 and result.shape[0] == shape[0] > 1:
+        raise InputError(f"the model works on a batch of {shape[0]}; export it with batch 1 or a dynamic batch axis")
+    graph, tensors = reader.finish(result)
+    draft = reader.draft
+    counts = Counter(str(proto.op_type) for proto in model.graph.node)
+    return Network(graph, name, shape, dtype, draft.logits_name, tuple(draft.notes), counts, tensors, sha256)
+
+
+def survey(path: str | Path) -> Survey:
+    """List a file's input, output and ops, and what in it cannot be read. Raises InputError if it is no ONNX model."""
+    model, _ = load_model(Path(path))
+    unsupported: dict[str, str] = {}
+    opset = max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    try:
+        model = in_order(model)
+        for check in (default_opset, check_model, only_input, only_output):
+            check(model)
+    except InputError as error:
+        unsupported["model"] = str(error)
+    if not unsupported:
+        unsupported.update(_failures(model))
+    given, gives = inputs(model), outputs(model)
+    return Survey(
+        input_name=given[0].name if given else "",
+        input_shape=(given[0].shape or ()) if given else (),
+        output_name=gives[0].name,
+        output_shape=gives[0].shape or (),
+        op_counts=Counter(str(proto.op_type) for proto in model.graph.node),
+        unsupported=unsupported,
+        opset=opset,
+    )
+
+
+def _failures(model: onnx.ModelProto) -> dict[str, str]:
+    """Every node that cannot be translated; nodes behind one are judged by their op type alone."""
+    name, shape, dtype = only_input(model)
+    reader = _Reader(model, default_opset(model), name, Variable(0, shape, dtype), only_output(model))
+    failures: dict[str, str] = {}
+    for proto in reader.needed:
+        try:
+            if all(reader.knows(source) for source in proto.input if source):
+                reader.translate(proto)
+            else:
+                check_supported(proto)
+        except InputError as error:
+            failures[describe(proto)] = str(error)
+    if not failures:
+        try:
+            network_from_model(model)
+        except InputError as error:
+            failures["model"] = str(error)
+    return failures
+
+
+def check_supported(proto: onnx.NodeProto) -> None:
+    """Raise InputError when no rule exists for a node of this op type that depends on the input."""
+    if proto.domain not in ("", "ai.onnx"):
+        raise InputError(
+            f"{describe(proto)}: ops of the domain '{proto.domain}' are not supported; only ONNX's own are"
+        )
+    if proto.op_type in NOT_FOLDED:
+        raise InputError(f"{describe(proto)}: {NOT_FOLDED[proto.op_type]}")
+    if proto.op_type not in RULES:
+        raise InputError(f"{describe(proto)}: this op is not supported; supported are {', '.join(sorted(RULES))}")
+
+
+class _Reader:
+    """Walks the nodes that the output needs and keeps the value of every tensor that has one."""
+
+    def __init__(self, model: onnx.ModelProto, opset: int, input_name: str, first: Variable, output: str) -> None:
+        self.opset = opset
+        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.values: dict[str, Tensor] = {input_name: first}
+        self.needed = _needed(model.graph, output)
+        uses = Counter([output, *(name for proto in self.needed for name in proto.input)])
+        self.draft = Draft(first.size, output, uses)
+        self.draft.names[0].append(input_name)
+
+    def knows(self, name: str) -> bool:
+        return name in self.values or name in self.initializers
+
+    def value(self, name: str) -> Tensor:
+        """The tensor of that name: computed, or an initializer, unpacked on first use."""
+        if name not in self.values:
+            if name not in self.initializers:
+                raise InputError(f"tensor '{name}' is given by no node, or is an output that cannot be read")
+            self.values[name] = _unpacked(self.initializers[name])
+        return self.values[name]
+
+    def translate(self, proto: onnx.NodeProto) -> None:
+        """Give the node's outputs their values; raises InputError that names the node."""
+        call = self._call(proto)
+        constant = not any(isinstance(value, Variable) for value in call.inputs)
+        if not constant or proto.op_type in NOT_FOLDED or proto.domain not in ("", "ai.onnx"):
+            check_supported(proto)
+        try:
+            if constant:
+                results: list[Tensor] = [*evaluate_node(call, [_constant(value) for value in call.inputs])]
+            else:
+                results = RULES[call.op](self.draft, call)
+        except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
+            # Shapes and attributes of a damaged file fit each other in no way that could be listed beforehand.
+            raise call.error(f"does not fit its inputs: {one_line(error)}") from error
+        for name, result in zip(proto.output, results, strict=False):
+            if not name:
+                continue
+            if 0 in result.shape and isinstance(result, Variable):
+                raise call.error(f"gives the empty tensor '{name}' of shape {list(result.shape)}")
+            self.values[name] = result
+            if isinstance(result, Variable):
+                self.draft.names[result.node].append(name)
+
+    def _call(self, proto: onnx.NodeProto) -> Call:
+        try:
+            values = tuple(self.value(name) if name else None for name in proto.input)
+            attributes = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
+        except (InputError, ValueError, TypeError) as error:
+            raise InputError(f"{describe(proto)}: {one_line(error)}") from error
+        return Call(proto, values, attributes, self.opset)
+
+    def finish(self, result: Variable) -> tuple[Graph, dict[str, int]]:
+        """The graph, and the tensors that its nodes give."""
+        needed = {0, result.node}
+        for index in range(result.node, 0, -1):
+            if index in needed:
+                needed.update(self.draft.builder.node(index).sources)
+        place = {old: new for new, old in enumerate(sorted(needed))}
+        dropped = self.draft.output_name if self.draft.logits_name != self.draft.output_name else None
+        tensors = {
+            name: place[value.node]
+            for name, value in self.values.items()
+            if isinstance(value, Variable) and value.node in place and name != dropped
+        }
+        return self.draft.builder.graph(result.node), tensors
+
+
+def _constant(value: Tensor | None) -> Constant | None:
+    assert not isinstance(value, Variable)
+    return value
+
+
+def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
+    """The nodes on which the output depends, in the order of the file."""
+    wanted, needed = {output}, []
+    for proto in reversed(graph.node):
+        if wanted.intersection(proto.output):
+            needed.append(proto)
+            wanted.update(proto.input)
+    return needed[::-1]
+
+
+def _unpacked(tensor: onnx.TensorProto) -> Constant:
+    try:
+        return numpy_helper.to_array(tensor)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise InputError(f"initializer '{tensor.name}' cannot be read: {one_line(error)}") from error

@@ -1,0 +1,189 @@
+"""An ONNX file from disk: bytes → a checked ModelProto, with every way in which it can be wrong as one InputError."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
+from onnx import checker, defs, external_data_helper, helper
+
+from encoders.errors import InputError
+from encoders.onnx_ops.call import FLOATS, MAX_ENTRIES, describe
+from encoders.onnx_ops.folding import one_line
+
+OLDEST_OPSET = 7
+"""Before opset 7 broadcasting, BatchNormalization and Dropout meant something else."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """The model's input or output: its name, shape (None for an unknown size; None for no shape at all) and dtype."""
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: np.dtype[Any] | None
+
+
+def load_model(path: Path) -> tuple[onnx.ModelProto, str]:
+    """The model with its external data inside, and the sha256 of the file's bytes followed by the external files'.
+
+    Raises InputError for a file that is missing, is no ONNX, or whose external data are missing or lie elsewhere.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; name the .onnx file in it")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if not content:
+        raise InputError(f"{path} is empty; an ONNX model was expected")
+    try:
+        model = onnx.load_model_from_string(content)
+    except (DecodeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is not an ONNX model, or is cut off: {one_line(error)}") from error
+    if not model.HasField("graph") or not model.graph.output:
+        raise InputError(f"{path} is not an ONNX model: it holds no graph with an output")
+    digest = hashlib.sha256(content)
+    try:
+        for file in _external_files(path, model):
+            digest.update(file.read_bytes())
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, RuntimeError, checker.ValidationError) as error:
+        raise InputError(f"{path}: its external data cannot be read: {one_line(error)}") from error
+    return model, digest.hexdigest()
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                yield attribute.t
+
+
+def _external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
+    """The model's external data files in order of name; each must lie in the model's folder."""
+    folder = path.parent.resolve()
+    files = set()
+    for tensor in _tensors(model.graph):
+        if not external_data_helper.uses_external_data(tensor):
+            continue
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        file = (folder / location).resolve()
+        if not location or not file.is_relative_to(folder):
+            raise InputError(f"{path}: tensor '{tensor.name}' lies in '{location}', outside the model's folder")
+        if not file.is_file():
+            raise InputError(f"{path}: tensor '{tensor.name}' lies in '{location}', which is not in the model's folder")
+        files.add(file)
+    return sorted(files)
+
+
+def default_opset(model: onnx.ModelProto) -> int:
+    """The version of the ONNX op set; raises InputError when it is missing or one that cannot be read."""
+    newest = defs.onnx_opset_version()
+    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions:
+        raise InputError(f"the model names no version of the ONNX op set; {OLDEST_OPSET} to {newest} can be read")
+    version = int(max(versions))
+    if not OLDEST_OPSET <= version <= newest:
+        raise InputError(f"the model has opset {version}; {OLDEST_OPSET} to {newest} can be read: export it anew")
+    return version
+
+
+def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with each node behind those that it reads, as the standard asks and ONNX Runtime does not need."""
+    nodes = list(model.graph.node)
+    produced = {name for node in nodes for name in node.output}
+    given: set[str] = set()
+    waiting, order = list(range(len(nodes))), []
+    while waiting:
+        later = []
+        for place in waiting:
+            # A name that no node gives is an input or a weight, or is left to the checker.
+            if all(name in given or name not in produced for name in nodes[place].input):
+                order.append(place)
+                given.update(nodes[place].output)
+            else:
+                later.append(place)
+        if len(later) == len(waiting):
+            raise InputError(f"{describe(nodes[later[0]])}: it reads, through other nodes, what it gives itself")
+        waiting = later
+    if order == sorted(order):
+        return model
+    ordered = onnx.ModelProto()
+    ordered.CopyFrom(model)
+    del ordered.graph.node[:]
+    ordered.graph.node.extend(nodes[place] for place in order)
+    return ordered
+
+
+def check_model(model: onnx.ModelProto) -> None:
+    """Raise InputError when onnx.checker refuses the model."""
+    try:
+        checker.check_model(model)
+    except (checker.ValidationError, EncodeError, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"the ONNX checker refuses the model: {one_line(error)}") from error
+
+
+def inputs(model: onnx.ModelProto) -> list[Port]:
+    """The graph's inputs that are no weights."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    weights |= {tensor.values.name for tensor in model.graph.sparse_initializer}
+    return [_port(value) for value in model.graph.input if value.name not in weights]
+
+
+def outputs(model: onnx.ModelProto) -> list[Port]:
+    return [_port(value) for value in model.graph.output]
+
+
+def _port(value: onnx.ValueInfoProto) -> Port:
+    tensor = value.type.tensor_type
+    shape: tuple[int | None, ...] | None = None
+    if tensor.HasField("shape"):
+        sizes = (int(dim.dim_value) if dim.HasField("dim_value") else -1 for dim in tensor.shape.dim)
+        # Some exporters write 0 or −1 for a dynamic axis.
+        shape = tuple(size if size > 0 else None for size in sizes)
+    try:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else None
+    except KeyError:
+        dtype = None
+    return Port(value.name, shape, dtype)
+
+
+def only_input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...], np.dtype[Any]]:
+    """The one input's name, its shape with a dynamic batch axis as 1, and its float dtype; raises InputError."""
+    ports = inputs(model)
+    if len(ports) != 1:
+        names = ", ".join(f"'{port.name}'" for port in ports) or "none"
+        raise InputError(f"the model must have one input, but has {len(ports)} ({names})")
+    port = ports[0]
+    if port.dtype is None or port.dtype not in FLOATS:
+        raise InputError(f"input '{port.name}' is {port.dtype or 'no tensor'}; float16, float32 or float64 is expected")
+    if port.shape is None:
+        raise InputError(f"input '{port.name}' has no shape; export the model with one")
+    unknown = [axis for axis, size in enumerate(port.shape) if size is None and (axis > 0 or len(port.shape) == 1)]
+    if unknown:
+        raise InputError(
+            f"axis {unknown[0]} of input '{port.name}' has no fixed size; only the first of several axes, the batch, "
+            "may be dynamic"
+        )
+    shape = tuple(size or 1 for size in port.shape)
+    if math.prod(shape) > MAX_ENTRIES:
+        raise InputError(f"input '{port.name}' of shape {list(shape)} has more than {MAX_ENTRIES} entries")
+    return port.name, shape, port.dtype
+
+
+def only_output(model: onnx.ModelProto) -> str:
+    """The one output's name; raises InputError when there are several."""
+    ports = outputs(model)
+    if len(ports) != 1:
+        names = ", ".join(f"'{port.name}'" for port in ports)
+        raise InputError(f"the model must have one output, but has {len(ports)} ({names})")
+    return ports[0].name

@@ -1,0 +1,269 @@
+"""The contract of every attack, over one shared table of problems."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoders.distance import Norm
+from encoders.errors import InputError
+from encoders.graph import outputs
+from verifier.attacks.problem import LENGTH, AttackProblem, Candidates, Case, Metric
+from verifier.attacks.registry import ATTACKS, attack_named
+from verifier.attacks.search import Surrogate
+from verifier.verdict import Budget
+
+NORMS = list(Norm)
+SLACK = 1e-5  # how far float64 may miss a goal that float32 reaches, for logits of about 1
+
+DISTANCES = {
+    Norm.LINF: lambda delta: np.abs(delta).max(),
+    Norm.L1: lambda delta: np.abs(delta).sum(),
+}
+
+
+def _attack(setting: Any, name: str, norm: Norm, **options: Any) -> Candidates:
+    return ATTACKS[name](setting.surrogate, setting.cases, norm, setting.lo, setting.hi, **options)
+
+
+def _missed_by(setting: Any, case: Case, point: np.ndarray, margin: float = 0.0) -> float:
+    """How far the point is from the goal, written out anew: ≤ 0 on the goal."""
+    z = outputs(setting.graph, point)[0]
+    if case.target is None:
+        return float(z[case.label] - np.delete(z, case.label).max()) + margin
+    return float(np.delete(z, case.target).max() - z[case.target]) + margin
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("margin", [0.0, 0.05])
+def test_candidates_are_in_the_box_adversarial_and_as_far_as_said(
+    setting: Any, name: str, norm: Norm, margin: float
+) -> None:
+    found = _attack(setting, name, norm, margin=margin)
+    assert len(found.points) == len(setting.cases) == len(found.distances)
+    assert found.evaluations > 0
+    for case, point, distance in zip(setting.cases, found.points, found.distances, strict=True):
+        if point is None:
+            assert np.isinf(distance)
+            continue
+        assert point.dtype == np.float32
+        assert point.shape == case.x0.shape
+        exact = point.astype(np.float64)
+        assert (exact >= setting.lo).all()
+        assert (exact <= setting.hi).all()
+        assert _missed_by(setting, case, exact, margin) <= SLACK
+        assert distance == pytest.approx(DISTANCES[norm](exact - case.x0), rel=1e-12)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["pgd", "cw", "cw-l2"])
+def test_the_strong_attacks_find_every_runner_up(setting: Any, name: str, norm: Norm) -> None:
+    found = _attack(setting, name, norm)
+    reachable = _attack(setting, "pgd", norm).found
+    assert found.found >= reachable - (name == "cw-l2")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_same_seed_gives_the_same_points(digits_like: Any, name: str, norm: Norm) -> None:
+    first = _attack(digits_like, name, norm, seed=3)
+    fresh = ATTACKS[name](
+        digits_like.graph, digits_like.cases, norm, digits_like.lo, digits_like.hi, seed=3, device="cpu", threads=1
+    )
+    for a, b in zip(first.points, fresh.points, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_spent_budget_ends_at_once_with_nothing(digits_like: Any, name: str, norm: Norm) -> None:
+    begin = time.monotonic()
+    found = _attack(digits_like, name, norm, budget=Budget(0.0))
+    assert time.monotonic() - begin < 0.5
+    assert found.found == 0
+    assert np.isinf(found.distances).all()
+    assert found.evaluations == 0
+
+
+class _Countdown(Budget):
+    """A budget of so many looks."""
+
+    looks: int
+
+    @property
+    def remaining(self) -> float:
+        self.looks -= 1
+        return float(self.looks > 0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("looks", [1, 2, 3, 5, 8, 30, 100, 300])
+def test_a_budget_that_ends_midway_leaves_valid_points(digits_like: Any, name: str, norm: Norm, looks: int) -> None:
+    budget = _Countdown()
+    budget.looks = looks
+    found = _attack(digits_like, name, norm, budget=budget)
+    for case, point in zip(digits_like.cases, found.points, strict=True):
+        if point is not None:
+            assert _missed_by(digits_like, case, point) <= SLACK
+    assert found.evaluations <= looks * 256
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_carlini_wagner_is_never_behind_fgsm(setting: Any, norm: Norm) -> None:
+    fast, strong = _attack(setting, "fgsm", norm), _attack(setting, "cw", norm)
+    assert (strong.distances <= fast.distances * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_carlini_wagner_and_pgd_agree_within_reason(setting: Any, norm: Norm) -> None:
+    pgd, cw = _attack(setting, "pgd", norm), _attack(setting, "cw", norm)
+    known = np.isfinite(pgd.distances)
+    assert (cw.distances[known] <= 1.05 * pgd.distances[known]).all()
+
+
+LINEAR_WEIGHTS = [
+    np.array([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.0, 0.25]]),
+    np.array([[100.0, -20.0, 5.0], [3.0, 1.0, -50.0]]),
+    np.array([[0.001, 0.002, 0.0, 0.0, 0.0005], [0.0, -0.001, 0.0, 0.003, 0.0]]),
+]
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "cw"])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("weight", LINEAR_WEIGHTS, ids=["plain", "large", "small"])
+def test_linear_networks_without_a_box_in_closed_form(linear: Any, name: str, norm: Norm, weight: np.ndarray) -> None:
+    """For z = Wx the distance to class 1 is f(x0) / ‖w₀ − w₁‖ in the dual norm."""
+    weight = weight.astype(np.float32).astype(np.float64)
+    slope = weight[0] - weight[1]
+    x0 = (0.3 * np.sign(slope)).astype(np.float32).astype(np.float64)
+    dual = np.abs(slope).sum() if norm is Norm.LINF else np.abs(slope).max()
+    truth = slope @ x0 / dual
+    case = Case(x0, 0, 1)
+    found = ATTACKS[name](linear(weight, np.zeros(2)), [case], norm, -np.inf, np.inf, device="cpu", threads=1)
+    assert truth * (1 - 1e-6) <= found.distances[0] <= truth * (1.10 if name == "cw" else 1.02)
+
+
+def test_l2_in_closed_form(linear: Any) -> None:
+    weight = LINEAR_WEIGHTS[0]
+    slope = weight[0] - weight[1]
+    x0 = 0.3 * np.sign(slope)
+    found = ATTACKS["cw-l2"](linear(weight, np.zeros(2)), [Case(x0, 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu")
+    assert found.points[0] is not None
+    length = np.linalg.norm(found.points[0] - x0)
+    truth = slope @ x0 / np.linalg.norm(slope)
+    assert truth * (1 - 1e-6) <= length <= truth * 1.02
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_input_that_is_adversarial_already_is_its_own_answer(linear: Any, name: str) -> None:
+    graph = linear(np.eye(2), np.zeros(2))
+    tie = Case(np.array([0.5, 0.5]), 0, 1)
+    found = ATTACKS[name](graph, [tie], Norm.LINF, 0.0, 1.0, device="cpu", threads=1)
+    assert found.distances[0] == 0.0
+    np.testing.assert_array_equal(found.points[0], tie.x0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_nothing_is_found_where_there_is_nothing(linear: Any, name: str, norm: Norm) -> None:
+    """Class 1 loses by at least 1 everywhere in the box; in a constant network the gradient vanishes too."""
+    for weight in (np.eye(2), np.zeros((2, 2))):
+        graph = linear(weight, np.array([2.0, 0.0]))
+        found = ATTACKS[name](graph, [Case(np.array([0.5, 0.5]), 0, 1)], norm, 0.0, 1.0, device="cpu", threads=1)
+        assert found.points == (None,)
+        assert np.isinf(found.distances[0])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_pixels_that_the_box_fixes_stay(digits_like: Any, name: str, norm: Norm) -> None:
+    case = digits_like.cases[0]
+    lo, hi = np.zeros(64), np.ones(64)
+    lo[:20] = hi[:20] = case.x0[:20]
+    found = ATTACKS[name](digits_like.surrogate, [case], norm, lo, hi)
+    if found.points[0] is not None:
+        np.testing.assert_array_equal(found.points[0][:20], case.x0[:20])
+
+
+def test_many_cases_over_several_batches(digits_like: Any) -> None:
+    cases = digits_like.cases * 10
+    found = ATTACKS["pgd"](digits_like.surrogate, cases, Norm.LINF, 0.0, 1.0)
+    assert found.found == len(cases)
+
+
+def test_no_case_is_no_work(digits_like: Any) -> None:
+    found = ATTACKS["cw"](digits_like.surrogate, [], Norm.LINF, 0.0, 1.0)
+    assert found.points == ()
+    assert found.evaluations == 0
+
+
+def test_a_box_without_float32_points_yields_none(digits_like: Any) -> None:
+    inside = np.full(64, 0.1)  # 0.1 is no float32 number
+    found = ATTACKS["pgd"](digits_like.surrogate, digits_like.cases[:1], Norm.LINF, inside, inside)
+    assert found.points == (None,)
+
+
+def test_an_interrupt_is_passed_on(digits_like: Any) -> None:
+    class Interrupted(Budget):
+        @property
+        def remaining(self) -> float:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _attack(digits_like, "pgd", Norm.LINF, budget=Interrupted())
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    assert attack_named("cw") is ATTACKS["cw"]
+    with pytest.raises(InputError, match="fgsm, pgd, cw, cw-l2"):
+        attack_named("deepfool")
+
+
+def test_every_metric_has_its_length() -> None:
+    assert set(LENGTH) == set(Metric)
+    assert {norm.value for norm in Norm} <= {metric.value for metric in Metric}
+
+
+def test_rounding_to_float32_stays_in_the_box() -> None:
+    lo, hi = np.array([0.1, -0.3, -np.inf, -1e300]), np.array([0.7, -0.1, np.inf, 1e300])
+    problem = AttackProblem((Case(np.zeros(4), 0, 1),), 2, Norm.LINF, lo, hi)
+    for points in (np.full((1, 4), -5.0), np.full((1, 4), 5.0), np.full((1, 4), 1e308)):
+        clipped = problem.clipped(points).astype(np.float64)
+        assert (clipped >= lo).all()
+        assert (clipped <= hi).all()
+
+
+SILENT = """
+import numpy as np
+from encoders.distance import Norm
+from encoders.graph import GraphBuilder
+from encoders.linear_maps import Dense, readonly
+from verifier.attacks.problem import Case
+from verifier.attacks.registry import ATTACKS
+builder = GraphBuilder(2)
+graph = builder.graph(builder.affine([(Dense(readonly(np.eye(2))), 0)]))
+for name, attack in ATTACKS.items():
+    found = attack(graph, [Case(np.array([0.75, 0.25]), 0, 1)], Norm.LINF, 0.0, 1.0, device="auto")
+    assert found.distances[0] < 0.3, name
+"""
+
+
+def test_an_attack_prints_nothing() -> None:
+    """In a process of its own: native code writes to file descriptor 2, past sys.stderr."""
+    done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_surrogate_compiles_each_step_once(digits_like: Any) -> None:
+    surrogate = Surrogate(digits_like.graph, "cpu", 1)
+    ATTACKS["pgd"](surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0)
+    loops = dict(surrogate._loops)
+    ATTACKS["pgd"](surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0)
+    assert surrogate._loops == loops

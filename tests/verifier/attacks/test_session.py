@@ -1,0 +1,153 @@
+"""Devices, the step loop and the replay of the user's own file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from encoders.errors import InputError
+from encoders.graph import GraphBuilder
+from encoders.onnx_builder import BATCH
+from verifier.attacks import device as device_module
+from verifier.attacks.device import Device, captured_stderr, cuda_missing, resolve
+from verifier.attacks.session import Replay, StepBuilder, StepLoop, cores
+
+WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
+without_cuda = pytest.mark.skipif(cuda_missing() is None, reason="CUDA works here")
+with_cuda = pytest.mark.skipif(cuda_missing() is not None, reason="no CUDA here")
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown device 'tpu'; known devices: auto, cpu, cuda"):
+        resolve("tpu")
+
+
+def test_cpu_is_always_there() -> None:
+    assert resolve("cpu") is Device.CPU
+    assert cores() >= 1
+
+
+@without_cuda
+def test_without_cuda_auto_is_the_cpu_and_cuda_says_what_is_missing() -> None:
+    assert resolve("auto") is Device.CPU
+    with pytest.raises(InputError) as refusal:
+        resolve("cuda")
+    message = str(refusal.value)
+    assert message.startswith("device cuda cannot be used: ")
+    assert "\n" not in message
+
+
+@with_cuda
+def test_with_cuda_auto_takes_it() -> None:
+    assert resolve("auto") is resolve("cuda") is Device.CUDA
+
+
+def test_a_package_without_the_provider_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain:
+        @staticmethod
+        def get_available_providers() -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(device_module, "runtime", Plain)
+    reason = cuda_missing.__wrapped__()
+    assert reason is not None
+    assert "pip install onnxruntime-gpu" in reason
+
+
+@without_cuda
+def test_libraries_that_do_not_load_are_named_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    reason = device_module._libraries_missing(device_module.runtime())
+    assert reason is not None
+    assert "\n" not in reason
+    assert capfd.readouterr() == ("", "")
+
+
+def test_captured_stderr_catches_native_output(capfd: pytest.CaptureFixture[str]) -> None:
+    with captured_stderr() as said:
+        os.write(2, b"noise")
+        said.seek(0)
+        assert said.read() == b"noise"
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def _doubling() -> StepBuilder:
+    return StepBuilder(GraphBuilder(2).graph(0))
+
+
+def test_the_step_loop_feeds_each_result_back() -> None:
+    b = _doubling()
+    x, rate = b.state("x", BATCH, 2), b.given("rate", 1, 1)
+    loop = StepLoop(b.step({"x": (b.op("Mul", x, rate), (BATCH, 2))}), Device.CPU, 1)
+    start = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for rate_value in (2.0, 3.0):
+        loop.start({"rate": [[rate_value]]}, {"x": start})
+        np.testing.assert_array_equal(loop.read("x"), start)
+        for steps in (1, 3, 1):
+            loop.run(steps)
+        np.testing.assert_array_equal(loop.read("x"), start * rate_value**5)
+
+
+def test_a_state_without_a_next_value_is_refused() -> None:
+    b = _doubling()
+    b.state("x", BATCH, 2)
+    with pytest.raises(ValueError, match="need a next value"):
+        b.step({})
+
+
+def _file(path: Path, first: Any, *, reshape: bool = False, inner: bool = True) -> Path:
+    """y = softmax(W · x), the logits an inner tensor; `reshape` fixes the batch inside the file."""
+    nodes = [
+        helper.make_node("MatMul", ["flat" if reshape else "x", "w"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    initializers = [numpy_helper.from_array(np.ascontiguousarray(WEIGHT.T), "w")]
+    if reshape:
+        nodes.insert(0, helper.make_node("Reshape", ["x", "shape"], ["flat"]))
+        initializers.append(numpy_helper.from_array(np.array([1, 4]), "shape"))
+    output = "probabilities" if inner else "logits"
+    graph = helper.make_graph(
+        nodes if inner else nodes[:-1],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [first, 4])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [first, 3])],
+        initializers,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+@pytest.mark.parametrize("first", [1, "batch"])
+@pytest.mark.parametrize("reshape", [False, True])
+@pytest.mark.parametrize("inner", [False, True])
+def test_replay_returns_the_logits_row_by_row_or_batched(
+    tmp_path: Path, first: Any, reshape: bool, inner: bool
+) -> None:
+    replay = Replay(_file(tmp_path / "m.onnx", first, reshape=reshape, inner=inner), "x", "logits", (1, 4))
+    points = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+    for rows in (points, points[:1], points):
+        got = replay.logits(rows)
+        assert got.shape == (len(rows), 3)
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, rows @ WEIGHT.T, rtol=1e-6)
+    np.testing.assert_allclose(replay.logits(points[0]), [WEIGHT @ points[0]], rtol=1e-6)
+
+
+def test_replay_prints_nothing_when_a_batch_does_not_fit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    replay = Replay(_file(tmp_path / "m.onnx", "batch", reshape=True), "x", "logits", (1, 4))
+    assert replay.logits(np.ones((3, 4))).shape == (3, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_replay_names_what_is_not_there(tmp_path: Path) -> None:
+    path = _file(tmp_path / "m.onnx", 1)
+    with pytest.raises(InputError, match="no input named 'pixels'"):
+        Replay(path, "pixels", "logits", (1, 4))
+    with pytest.raises(InputError, match="cannot load the model"):
+        Replay(path, "x", "no such tensor", (1, 4))

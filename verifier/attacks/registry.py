@@ -1,0 +1,71 @@
+"""The attacks by name, behind one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.distance import Norm
+from encoders.errors import InputError
+from encoders.graph import Graph, frozen
+from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
+from verifier.attacks.gradient import FGSM_SETTINGS, PGD_SETTINGS, gradient_attack
+from verifier.attacks.problem import AttackProblem, Candidates, Case
+from verifier.attacks.search import Surrogate
+from verifier.verdict import Budget
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A minimum-distance attack. search(surrogate, problem, budget, settings); None settings take its defaults."""
+
+    name: str
+    search: Callable[[Surrogate, AttackProblem, Budget, Any], Candidates]
+    settings: Any = None
+
+    def __call__(
+        self,
+        model: Graph | Surrogate,
+        cases: Sequence[Case],
+        norm: Norm,
+        lo: npt.ArrayLike,
+        hi: npt.ArrayLike,
+        *,
+        margin: float = 0.0,
+        budget: Budget | None = None,
+        device: str = "auto",
+        threads: int = 0,
+        seed: int = 0,
+        settings: Any = None,
+    ) -> Candidates:
+        """For each case the nearest adversarial point found in the box lo ≤ x ≤ hi (scalars or shape (n,)).
+
+        The same arguments and seed give the same answer on the CPU. When the budget ends, what has been found so far is
+        returned. Pass a `Surrogate` to compile the network once for many calls; `device` and `threads` are then its
+        own. Raises InputError for a device that cannot be used here.
+        """
+        budget = budget or Budget()
+        surrogate = model if isinstance(model, Surrogate) else Surrogate(model, device, threads)
+        graph = surrogate.graph
+        low, high = (frozen(np.broadcast_to(end, (graph.input_size,))) for end in (lo, hi))
+        problem = AttackProblem(tuple(cases), graph.output_size, norm, low, high, margin, seed)
+        return self.search(surrogate, problem, budget, settings or self.settings)
+
+
+ATTACKS: Mapping[str, Attack] = {
+    "fgsm": Attack("fgsm", gradient_attack, FGSM_SETTINGS),
+    "pgd": Attack("pgd", gradient_attack, PGD_SETTINGS),
+    "cw": Attack("cw", carlini_wagner),
+    "cw-l2": Attack("cw-l2", carlini_wagner_l2),
+}
+
+
+def attack_named(name: str) -> Attack:
+    """The attack called `name`. Raises InputError that lists the known ones."""
+    if name not in ATTACKS:
+        raise InputError(f"unknown attack {name!r}; known attacks: {', '.join(ATTACKS)}")
+    return ATTACKS[name]
