@@ -1,0 +1,40 @@
+"""Provably minimal adversarial examples for ReLU networks in ONNX.
+
+>>> import verifier
+>>> from verifier import models
+>>> model = verifier.load(models.path("digits"))
+>>> model.classes
+10
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from verifier.api import AllTargets, Check, attack, brackets, check, load, minimal, minimal_all_targets, solvers
+    from verifier.model import Model
+
+__version__ = "0.1.0"
+__all__ = [
+    "AllTargets",
+    "Check",
+    "Model",
+    "attack",
+    "brackets",
+    "check",
+    "load",
+    "minimal",
+    "minimal_all_targets",
+    "solvers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The API on first use: `import verifier` alone, as the command line and the solver processes do, stays cheap."""
+    if name in __all__:
+        value = getattr(importlib.import_module("verifier.api"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'verifier' has no attribute '{name}'")

@@ -16,15 +16,14 @@ import highspy
 import numpy as np
 import z3
 
-from encoders.distance import with_distance
 from encoders.exact import exact_outputs
-from encoders.graph import Array, Graph, outputs
+from encoders.graph import Array, outputs
 from encoders.node_bounds import NodeBounds
 from encoders.to_rows import Column, Rows, to_rows
 from encoders.to_z3 import to_z3
-from verifier.bounds.linear import linear_bounds
+from verifier.deciders.ball import linear_query
 from verifier.deciders.refutation import Refutation, Refuter, phase_columns
-from verifier.query import Halfspaces, Norm, Query, distance_exact
+from verifier.query import Query, distance_exact
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
 
 FEASIBLE = 1e-9
@@ -32,18 +31,6 @@ FEASIBLE = 1e-9
 
 PULLS = (1.0, 1.0 - 1e-9, 1.0 - 1e-7, 1.0 - 1e-6)
 """An LP point may lie outside the ball by the solver's tolerance (1e-7): it is pulled inwards by these factors."""
-
-
-def ball_query(query: Query, bounds: NodeBounds, budget: Budget) -> tuple[Graph, NodeBounds, Halfspaces]:
-    """The query with the ball in linear form: L∞ is in the bounds; L1 becomes an output ‖x − x0‖₁ with a row ≤ r."""
-    region = query.region
-    if region.norm is Norm.LINF or math.isinf(region.radius):
-        return query.graph, bounds, query.goal
-    graph = with_distance(query.graph, region.norm, region.centre)
-    rows = np.hstack([query.goal.matrix, np.zeros((len(query.goal.matrix), 1))])
-    last = np.append(np.zeros(query.graph.output_size), -1.0)
-    goal = Halfspaces(np.vstack([rows, last]), np.append(query.goal.offset, region.radius))
-    return graph, linear_bounds(graph, region, budget), goal
 
 
 @dataclass(frozen=True)
@@ -63,8 +50,9 @@ class Smt:
         if bounds.empty:
             return Holds(Evidence.EXACT)
         try:
-            graph, ends, goal = ball_query(query, bounds, budget)
-            return _Search(query, to_rows(graph, ends, goal.matrix, goal.offset), budget).run()
+            linear = linear_query(query, bounds, budget)
+            system = to_rows(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset)
+            return _Search(query, system, budget).run()
         except OutOfTimeError as error:
             return Unknown(str(error))
 

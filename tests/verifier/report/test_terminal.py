@@ -1,0 +1,83 @@
+"""Tables say what is known, rounded to the safe side; progress is silent unless stderr is a terminal."""
+
+import io
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from verifier.report import captions, terminal
+from verifier.report.json_result import Run
+from verifier.verdict import Bracket, Evidence, Initial, Status, Witness
+
+RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, 5, 0.0, 1e-3, None, "milp", "highs")
+WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1234567, 5, 1e-9, 2e-9, 5)
+BRACKET = Bracket(
+    0.1224567, 0.1234567, WITNESS, Evidence.SOLVER, 1e-3, Status.MINIMAL, Initial("cw", 0.5), 5, 1.5, final=True
+)
+OPEN = replace(BRACKET, lower=0.0, upper=math.inf, witness=None, status=Status.BRACKETED, reason="time")
+
+
+def shown(table: Table) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_lower_is_shown_rounded_down_and_upper_rounded_up() -> None:
+    text = shown(terminal.bracket_table(RUN, BRACKET, [Path("out/witness.npy")]))
+    assert "0.122456 " in text
+    assert "0.123457 " in text
+    assert all(word in text for word in ("class 3 to class 5", "milp with highs", "witness.npy", "minimal:"))
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("command", ["minimal", "attack"])
+@pytest.mark.parametrize("witness", [WITNESS, None])
+def test_every_status_has_words(status: Status, command: str, witness: Witness | None) -> None:
+    run, bracket = replace(RUN, command=command), replace(BRACKET, status=status, witness=witness, reason="why")
+    assert shown(terminal.bracket_table(run, bracket, []))
+    assert all(captions.bracket_words(run, bracket))
+    assert all(captions.grid_words(run, bracket))
+
+
+def test_every_evidence_has_words() -> None:
+    assert set(terminal.EVIDENCE_TEXT) == set(Evidence)
+
+
+def test_targets_are_drawn_nearest_first() -> None:
+    unreachable = replace(OPEN, target=1, status=Status.UNREACHABLE, lower=math.inf)
+    cells = captions.grid_cells([unreachable, OPEN, replace(BRACKET, target=7), replace(BRACKET, upper=0.01)])
+    assert [cell.caption.split("\n")[0] for cell in cells] == ["target 5", "target 7", "target 1", "target 5"]
+    assert [cell.caption.split("\n")[1] for cell in cells][2:] == ["unreachable", "none found"]
+    text = shown(terminal.all_targets_table([unreachable, BRACKET]))
+    assert "unreachable" in text
+    assert "none found" in text
+
+
+def test_messages_and_progress_are_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.message("hello")
+    with terminal.progress(10.0, 0.0) as show:
+        show(BRACKET)
+    assert capsys.readouterr() == ("", "")
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_on_a_terminal_shows_the_bracket(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = FakeTerminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal.progress(10.0, 0.0) as show:
+        show(BRACKET)
+    assert "0.122456" in stream.getvalue()
+    terminal.message("hello")
+    assert "hello" in stream.getvalue()

@@ -1,0 +1,210 @@
+"""The command `verifier`: parses the command line and turns whatever happens into one answer or one line.
+
+Nothing heavy is imported before a command runs, so that `verifier --help` is quick and `--timeout` starts at the start
+of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from encoders.errors import InputError
+from verifier import __version__, options
+from verifier.exit_codes import Exit
+
+if TYPE_CHECKING:
+    from verifier.commands import Question
+
+PROCESS_START = time.monotonic() - time.process_time()
+"""When the process began, to within what it waited for so far: until this import it did little but compute."""
+USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
+"""UsageError: of click, or of the copy of click that newer versions of typer carry."""
+DEBUG = "VERIFIER_DEBUG"
+"""The environment variable that asks for tracebacks and warnings."""
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Provably minimal adversarial examples for ReLU networks in ONNX.",
+    epilog="Exit codes: 0 answered, 1 check: violated, 2 bad input, 3 undecided within the budget.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relu-verifier {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None and not version:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def minimal(
+    context: typer.Context,
+    model: options.Model,
+    input_: options.Input,
+    index: options.Index = None,
+    target: options.Target = None,
+    all_targets: Annotated[bool, typer.Option("--all-targets", help="Every target in turn.")] = False,
+    precision: Annotated[float, typer.Option(metavar="P", help="Width at which a bracket is closed.")] = 1e-3,
+    margin: options.Margin = 0.0,
+    norm: options.Norm = "linf",
+    box: options.Box = "0,1",
+    label: options.Label = None,
+    timeout: options.Timeout = None,
+    method: options.Method = "milp",
+    solver: options.Solver = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    json: options.Json = False,
+) -> None:
+    """Find the nearest adversarial example and prove that none is nearer."""
+    if all_targets and target is not None:
+        raise InputError("--target and --all-targets exclude each other")
+    from verifier import commands  # noqa: PLC0415, see the module's docstring
+
+    question = _question(context, locals())
+    raise typer.Exit(commands.minimal(question, precision=precision, all_targets=all_targets))
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    model: options.Model,
+    input_: options.Input,
+    radius: Annotated[float, typer.Option(metavar="R", help="The distance within which to look.")],
+    index: options.Index = None,
+    target: options.Target = None,
+    margin: options.Margin = 0.0,
+    norm: options.Norm = "linf",
+    box: options.Box = "0,1",
+    label: options.Label = None,
+    timeout: options.Timeout = None,
+    method: options.Method = "milp",
+    solver: options.Solver = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    json: options.Json = False,
+) -> None:
+    """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
+    from verifier import commands  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(commands.check(_question(context, locals()), radius=radius))
+
+
+@app.command()
+def attack(
+    context: typer.Context,
+    model: options.Model,
+    input_: options.Input,
+    index: options.Index = None,
+    target: options.Target = None,
+    margin: options.Margin = 0.0,
+    norm: options.Norm = "linf",
+    box: options.Box = "0,1",
+    label: options.Label = None,
+    timeout: options.Timeout = None,
+    attack_: Annotated[str, typer.Option("--attack", metavar="NAME", help="Which attack.")] = "cw",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    json: options.Json = False,
+) -> None:
+    """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
+    from verifier import commands  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(commands.attack(_question(context, locals()), name=attack_))
+
+
+@app.command()
+def inspect(model: options.Model, json: options.Json = False) -> None:
+    """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
+    from verifier import inspection  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(inspection.run(model, as_json=json))
+
+
+@app.command()
+def doctor(json: options.Json = False) -> None:
+    """Versions, processors, ONNX Runtime providers and solvers of this machine."""
+    from verifier import doctor as diagnosis  # noqa: PLC0415, see the module's docstring
+
+    diagnosis.run(as_json=json)
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the picture.")] = Path("verifier-demo"),
+) -> None:
+    """A minimal adversarial example on a model that comes with the package."""
+    from verifier import demo as showcase  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(showcase.run(out, _start(context)))
+
+
+def _start(context: typer.Context) -> float:
+    return context.obj if isinstance(context.obj, float) else time.monotonic()
+
+
+def _question(context: typer.Context, given: dict[str, Any]) -> Question:
+    """The shared options among a command's parameters, as one object."""
+    from verifier.commands import Question  # noqa: PLC0415, see the module's docstring
+
+    named = {name.rstrip("_"): value for name, value in given.items()}
+    fields = {name: named[name] for name in Question.__dataclass_fields__ if name in named}
+    return Question(**{**fields, "start": _start(context)})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. `arguments` default to the command line's.
+
+    Whatever the user can cause ends in one line on stderr and code 2, a defect in one line and code 70.
+    """
+    debug = bool(os.environ.get(DEBUG))
+    if not (debug or sys.warnoptions):
+        warnings.simplefilter("ignore")
+    start = PROCESS_START if arguments is None else time.monotonic()
+    try:
+        given = options.join_box(sys.argv[1:] if arguments is None else arguments)
+        return int(app(given, prog_name="verifier", obj=start, standalone_mode=False) or 0)
+    except (InputError, USAGE_ERROR) as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        _complain(f"error: {message}")
+        return Exit.BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted")
+        return Exit.INTERRUPTED
+    except (BrokenPipeError, SystemExit):
+        # typer turns a broken pipe into SystemExit(1), and 1 means "violated". Python flushes stdout again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001, the last line of defence: one line for the user, a traceback on request
+        if debug:
+            traceback.print_exc()
+        _complain(f"internal error: {type(error).__name__}: {error}; please report it (set {DEBUG}=1 for a traceback)")
+        return Exit.DEFECT
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"verifier: {' '.join(text.split())}\n")

@@ -1,0 +1,259 @@
+"""What `minimal`, `check` and `attack` do between the command line and the engine."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from verifier import api, inputs
+from verifier.deadline import CommandBudget, draw_within, interruptible
+from verifier.exit_codes import Exit
+from verifier.layout import image_layout
+from verifier.model import Model
+from verifier.report import captions, json_result, pictures, terminal
+from verifier.report.json_result import Json, Run
+from verifier.report.out_folder import OutFolder
+from verifier.verdict import Bracket, Holds, Status, Violated, Witness
+
+METHOD_ALIASES = {"smt": "z3"}
+DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
+"""What a method uses when --solver is absent, for the record in the result."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """The shared options as given; `method` and `solver` stay as they are for a command that has none."""
+
+    model: Path
+    input: Path
+    start: float
+    index: int | None = None
+    target: int | None = None
+    margin: float = 0.0
+    norm: str = "linf"
+    box: str = "0,1"
+    label: int | None = None
+    timeout: float | None = None
+    method: str = "milp"
+    solver: str | None = None
+    device: str = "auto"
+    seed: int = 0
+    out: Path | None = None
+    json: bool = False
+
+
+@dataclass
+class Job:
+    """A question whose model and input have been read: ready for the engine, and for writing what it says."""
+
+    question: Question
+    model: Model
+    x: npt.NDArray[Any]
+    index: int
+    label: int
+    predicted: int
+    box: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    budget: CommandBudget
+    folder: OutFolder | None
+    files: list[Path] = field(default_factory=list)
+
+    def options(self, *, decides: bool = True) -> dict[str, Any]:
+        """The keyword arguments that the functions of `verifier.api` share."""
+        asked = self.question
+        shared = {
+            "label": self.label,
+            "norm": asked.norm,
+            "box": self.box,
+            "margin": asked.margin,
+            "timeout": self.budget,
+            "device": asked.device,
+            "seed": asked.seed,
+        }
+        return {**shared, "method": _method(asked), "solver": asked.solver} if decides else shared
+
+    def run(self, command: str, **more: Any) -> Run:
+        """What was asked, for the result."""
+        asked = self.question
+        method = None if command == "attack" else _method(asked)
+        return Run(
+            command=command,
+            model=asked.model,
+            model_sha256=self.model.network.sha256,
+            input=asked.input,
+            index=self.index,
+            norm=asked.norm,
+            label=self.label,
+            target=asked.target,
+            margin=asked.margin,
+            method=method,
+            solver=(asked.solver or DEFAULT_SOLVERS.get(method)) if method else None,
+            **more,
+        )
+
+    def scene(self, *points: npt.NDArray[Any]) -> pictures.Scene:
+        """What the pictures show."""
+        flat = np.asarray(self.x).reshape(-1)
+        span = pictures.span_of(*self.box, flat, *points)
+        return pictures.Scene(flat, image_layout(self.model.network.input_shape), span)
+
+    def write_witness(self, witness: Witness | None, name: str = "witness.npy") -> Path | None:
+        """Write a witness in the model's shape and dtype; its path, None without --out or without a witness."""
+        if self.folder is None or witness is None:
+            return None
+        network = self.model.network
+        array = np.asarray(witness.point, dtype=network.input_dtype).reshape(network.input_shape)
+        return self._wrote(self.folder.write(name, lambda stream: np.save(stream, array, allow_pickle=False)))
+
+    def write_picture(self, draw: Callable[[], bytes]) -> Path | None:
+        """Draw and write the picture; None without --out, or when the time limit does not leave the time."""
+        if self.folder is None:
+            return None
+        image = draw_within(draw, self.budget.picture_seconds)
+        if image is None:
+            terminal.message("no time was left for the picture")
+            return None
+        return self._wrote(self.folder.write("picture.png", lambda stream: stream.write(image)))
+
+    def finish(self, result: Json, tables: Callable[[Sequence[Path]], Sequence[Any]]) -> None:
+        """Write result.json and say the result: the JSON object or the tables, which are told the files written."""
+        text = json_result.dumps(result)
+        if self.folder is not None:
+            self._wrote(self.folder.write("result.json", lambda stream: stream.write(text.encode())))
+            self.folder.remove_stale()
+        if self.question.json:
+            sys.stdout.write(text)
+            return
+        for table in tables(self.files):
+            terminal.stdout().print(table)
+
+    def _wrote(self, path: Path) -> Path:
+        self.files.append(path)
+        return path
+
+
+def _method(question: Question) -> str:
+    return METHOD_ALIASES.get(question.method, question.method)
+
+
+@contextmanager
+def prepared(question: Question) -> Iterator[Job]:
+    """Read the model and the input, and make sure that the results can be written, before any work."""
+    timeout = math.inf if question.timeout is None else question.timeout
+    if question.timeout is not None and not (math.isfinite(timeout) and timeout > 0):
+        raise InputError(f"--timeout must be a positive number of seconds, not {timeout:g}")
+    budget = CommandBudget(timeout, question.start, draws=question.out is not None)
+    model = api.load(question.model)
+    network = model.network
+    given = inputs.read_input(question.input, network.input_shape, network.input_dtype, question.index)
+    box = inputs.read_box(question.box, given.x.size)
+    inputs.check_inside(given.x, *box, str(question.input))
+    predicted = model.predict(given.x)
+    label = next(label for label in (question.label, given.label, predicted) if label is not None)
+    with ExitStack() as stack:
+        folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
+        yield Job(question, model, given.x, given.index, label, predicted, box, budget, folder)
+
+
+@contextmanager
+def _solving(job: Job) -> Iterator[Callable[[Bracket], None]]:
+    """The time in which the engine works: progress is shown, and the first Ctrl-C ends it with what is known."""
+    with interruptible(job.budget), terminal.progress(job.budget.seconds, job.budget.start) as show:
+        yield show
+
+
+def minimal(question: Question, *, precision: float, all_targets: bool = False) -> Exit:
+    """Answer `verifier minimal`."""
+    with prepared(question) as job:
+        if all_targets:
+            return _every_target(job, precision)
+        last: Bracket | None = None
+        with _solving(job) as show:
+            for bracket in api.brackets(job.model, job.x, target=question.target, precision=precision, **job.options()):
+                show(bracket)
+                last = bracket
+        assert last is not None, "the engine yields at least one bracket"
+        run = job.run("minimal", precision=precision)
+        _report_bracket(job, run, last)
+        return Exit.UNDECIDED if last.status is Status.BRACKETED else Exit.GOOD
+
+
+def attack(question: Question, *, name: str) -> Exit:
+    """Answer `verifier attack`."""
+    with prepared(question) as job:
+        with _solving(job):
+            found = api.attack(job.model, job.x, target=question.target, attack=name, **job.options(decides=False))
+        _report_bracket(job, job.run("attack"), found)
+        return Exit.UNDECIDED if found.witness is None else Exit.GOOD
+
+
+def _report_bracket(job: Job, run: Run, bracket: Bracket) -> None:
+    path = job.write_witness(bracket.witness)
+    picture = _one_picture(job, run, bracket.witness, *captions.bracket_words(run, bracket))
+    result = json_result.minimal_json(run, bracket, path, picture)
+    job.finish(result, lambda files: [terminal.bracket_table(run, bracket, files)])
+
+
+def _one_picture(job: Job, run: Run, witness: Witness | None, title: str, note: str) -> Path | None:
+    if witness is None:
+        return None
+    words = captions.panel_words(run, job.predicted, witness)
+    scene = job.scene(witness.point)
+    return job.write_picture(lambda: pictures.triptych(scene, witness.point, title, note, words))
+
+
+def _every_target(job: Job, precision: float) -> Exit:
+    with _solving(job) as show:
+        answer = api.minimal_all_targets(job.model, job.x, precision=precision, progress=show, **job.options())
+    run = job.run("minimal", precision=precision)
+    paths: dict[int | None, Path] = {}
+    for bracket in answer.results:
+        path = job.write_witness(bracket.witness, f"witness-{bracket.target}.npy")
+        if path is not None:
+            paths[bracket.target] = path
+    cells = captions.grid_cells(answer.results)
+    points = [cell.point for cell in cells if cell.point is not None]
+    picture = None
+    if points:
+        scene = job.scene(*points)
+        words = captions.grid_words(run, answer.overall)
+        picture = job.write_picture(lambda: pictures.grid(scene, cells, *words))
+    result = json_result.all_targets_json(run, answer.overall, answer.results, paths, picture)
+    job.finish(
+        result,
+        lambda files: [
+            terminal.all_targets_table(answer.results),
+            terminal.bracket_table(run, answer.overall, files),
+        ],
+    )
+    undecided = answer.overall.status is Status.BRACKETED
+    return Exit.UNDECIDED if undecided or any(b.status is Status.BRACKETED for b in answer.results) else Exit.GOOD
+
+
+def check(question: Question, *, radius: float) -> Exit:
+    """Answer `verifier check`."""
+    with prepared(question) as job:
+        with _solving(job):
+            answer = api.check(job.model, job.x, radius, target=question.target, **job.options())
+        run = job.run("check", radius=radius)
+        path = job.write_witness(answer.witness)
+        picture = None
+        if answer.witness is not None:
+            picture = _one_picture(job, run, answer.witness, *captions.check_words(run, answer.witness))
+        result = json_result.check_json(run, answer, path, picture)
+        job.finish(result, lambda files: [terminal.check_table(run, answer, files)])
+    match answer.verdict:
+        case Holds():
+            return Exit.GOOD
+        case Violated():
+            return Exit.VIOLATED
+        case _:
+            return Exit.UNDECIDED

@@ -1,0 +1,161 @@
+"""The MILP decider: the query as a big-M model (Tjeng, Xiao, Tedrake 2019), solved by whatever PuLP finds.
+
+HiGHS is the default. A solver's "infeasible" holds within its tolerances: evidence `solver`, and no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pulp
+
+from encoders.errors import InputError
+from encoders.graph import Array
+from encoders.node_bounds import NodeBounds
+from encoders.to_milp import MilpModel, to_milp
+from verifier.bounds.lp import lp_bounds
+from verifier.deciders.ball import LinearQuery, distance_query, extended_bounds, linear_query
+from verifier.query import Query
+from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
+
+SOLVERS: Mapping[str, tuple[str, ...]] = {
+    "highs": ("HiGHS", "HiGHS_CMD"),
+    "cbc": ("PULP_CBC_CMD", "COIN_CMD"),
+    "scip": ("SCIP_PY", "SCIP_CMD", "FSCIP_CMD"),
+    "gurobi": ("GUROBI", "GUROBI_CMD"),
+    "cplex": ("CPLEX_PY", "CPLEX_CMD"),
+    "xpress": ("XPRESS_PY", "XPRESS"),
+    "mosek": ("MOSEK",),
+    "copt": ("COPT", "COPT_CMD"),
+    "glpk": ("GLPK_CMD",),
+}
+"""Our names, and under which names PuLP may know the solver, the preferred first."""
+
+BOUND_SLACK = 1e-6
+"""A solver's dual bound is lowered by this, relative to 1 + |bound|: the size of its feasibility tolerances."""
+
+RESERVE = 0.05
+"""Seconds kept back from a solver's own time limit, to read its answer."""
+
+Point = Array
+
+
+def available_solvers() -> tuple[str, ...]:
+    """Our names of the MILP solvers that PuLP finds on this machine."""
+    found = set(pulp.listSolvers(onlyAvailable=True))
+    return tuple(name for name, names in SOLVERS.items() if found & set(names))
+
+
+def solver_class(name: str) -> str:
+    """PuLP's name for one of ours; raises InputError when it is unknown or not installed."""
+    if name.lower() not in SOLVERS:
+        raise InputError(f"unknown solver '{name}': choose one of {', '.join(available_solvers())}")
+    for candidate in SOLVERS[name.lower()]:
+        if candidate in pulp.listSolvers() and pulp.getSolver(candidate, msg=False).available():
+            return candidate
+    raise InputError(f"the solver '{name}' is not installed here; PuLP finds {', '.join(available_solvers())}")
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """What minimising the distance left: no solution is closer than `lower`; `point` is the best one, if any."""
+
+    lower: float
+    point: Point | None
+    infeasible: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Milp:
+    """Decides queries by a MILP solver; `tighten` asks for LP bounds before the model is built."""
+
+    solver: str = "highs"
+    threads: int = 1
+    tighten: bool = True
+
+    @property
+    def name(self) -> str:
+        return "milp"
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence.SOLVER
+
+    def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
+        """Violated, Holds (evidence solver) or Unknown with the solver's reason."""
+        if bounds.empty:
+            return Holds(bounds_evidence(bounds))
+        try:
+            linear = self._tightened(linear_query(query, bounds, budget), budget)
+        except OutOfTimeError as error:
+            return Unknown(str(error))
+        if linear is None:
+            return Holds(Evidence.SOLVER)
+        model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset)
+        reason = self._solve(model, budget)
+        if model.problem.status == pulp.LpStatusInfeasible:
+            return Holds(Evidence.SOLVER)
+        return Violated(model.point()) if _has_point(model) else Unknown(reason)
+
+    def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> Nearest:
+        """Minimise the distance itself over the query's region, with the distance as ReLUs of the same model."""
+        graph, goal = distance_query(query)
+        linear = LinearQuery(graph, extended_bounds(graph, query.graph, query.region, bounds, budget), goal)
+        tightened = self._tightened(linear, budget)
+        if tightened is None:
+            return Nearest(math.inf, None, infeasible=True)
+        objective = np.append(np.zeros(query.graph.output_size), 1.0)
+        model = to_milp(graph, tightened.bounds, goal.matrix, goal.offset, minimise=objective)
+        reason = self._solve(model, budget)
+        if model.problem.status == pulp.LpStatusInfeasible:
+            return Nearest(math.inf, None, infeasible=True)
+        bound = _dual_bound(model)
+        lower = max(0.0, bound - BOUND_SLACK * (1.0 + abs(bound))) if math.isfinite(bound) else 0.0
+        return Nearest(lower, model.point() if _has_point(model) else None, infeasible=False, reason=reason)
+
+    def _tightened(self, linear: LinearQuery, budget: Budget) -> LinearQuery | None:
+        if not self.tighten:
+            return linear
+        bounds = lp_bounds(linear.graph, linear.bounds, linear.goal, budget)
+        return None if bounds is None or bounds.empty else LinearQuery(linear.graph, bounds, linear.goal)
+
+    def _solve(self, model: MilpModel, budget: Budget) -> str:
+        """Run the solver; the reason why nothing is known, in case nothing is."""
+        options: dict[str, Any] = {"msg": False, "threads": self.threads}
+        if math.isfinite(budget.remaining):
+            budget.check()
+            options["timeLimit"] = max(0.05, budget.remaining - RESERVE)
+        solver = pulp.getSolver(solver_class(self.solver), **options)
+        try:
+            model.problem.solve(solver)
+        except pulp.PulpSolverError as error:
+            model.problem.status = pulp.LpStatusNotSolved
+            return f"{self.solver} failed: {error}"
+        return f"{self.solver} stopped without an answer ({pulp.LpStatus[model.problem.status]})"
+
+
+def bounds_evidence(bounds: NodeBounds) -> Evidence:
+    """What an empty set of bounds proves."""
+    return Evidence.PROVED if bounds.proved else Evidence.SOLVER
+
+
+def _has_point(model: MilpModel) -> bool:
+    solved = model.problem.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible)
+    values = [entry.varValue for entry in model.values[0] if not isinstance(entry, float)]
+    return solved and all(value is not None and math.isfinite(value) for value in values)
+
+
+def _dual_bound(model: MilpModel) -> float:
+    """The least distance that the solver leaves open: HiGHS's dual bound, elsewhere the value of a proved optimum."""
+    problem = model.problem
+    highs = getattr(problem, "solverModel", None)
+    if highs is not None and hasattr(highs, "getInfo"):
+        info = highs.getInfo()
+        return float(info.mip_dual_bound if model.binaries else info.objective_function_value)
+    proved = problem.status == pulp.LpStatusOptimal and problem.sol_status == pulp.LpSolutionOptimal
+    return float(pulp.value(problem.objective)) if proved else -math.inf

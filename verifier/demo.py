@@ -1,0 +1,29 @@
+"""`verifier demo`: a provably minimal adversarial example on a model that comes with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from verifier import commands, models
+from verifier.exit_codes import Exit
+from verifier.report import terminal
+
+INDEX = 6
+"""Which of the shipped digits: a handwritten 3."""
+PRECISION = 1e-3
+INPUTS = "digits_inputs.npz"
+
+
+def run(out: Path, start: float) -> Exit:
+    """Solve one digit in L-inf, untargeted; show the table, write the picture, say what it means."""
+    model = models.path("digits")
+    question = commands.Question(
+        model=model, input=model.with_name(INPUTS), start=start, index=INDEX, norm="linf", out=out
+    )
+    code = commands.minimal(question, precision=PRECISION)
+    stdout = terminal.stdout()
+    if code is Exit.GOOD:
+        picture = out / "picture.png"
+        stdout.print(f"Shown: changing pixels by less than `lower` never fools this net; {picture} does, at `upper`.")
+    stdout.print("On your own model: verifier inspect MODEL.onnx, then verifier minimal MODEL.onnx INPUT --out DIR")
+    return code

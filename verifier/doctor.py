@@ -1,0 +1,55 @@
+"""`verifier doctor`: what this machine and its Python environment offer."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from typing import Any
+
+from verifier import api
+from verifier.attacks.device import cuda_missing, runtime
+from verifier.attacks.session import cores
+from verifier.report import json_result, terminal
+from verifier.report.versions import distribution_version, versions
+
+PACKAGES = ("highspy", "pulp", "z3-solver", "scipy", "matplotlib", "pillow", "typer", "rich")
+
+
+def diagnosis() -> dict[str, Any]:
+    """The facts, as the JSON object has them."""
+    missing = cuda_missing()
+    return {
+        "schema": json_result.SCHEMA,
+        "versions": versions(PACKAGES),
+        "python": {"version": platform.python_version(), "executable": sys.executable},
+        "system": {"platform": platform.platform(), "machine": platform.machine()},
+        "cores": {"usable": cores(), "total": os.cpu_count()},
+        "onnxruntime": {
+            "providers": list(runtime().get_available_providers()),
+            "cuda": missing is None,
+            "cuda_missing": missing,
+        },
+        "solvers": {"milp": list(api.solvers()), "z3": distribution_version("z3-solver") is not None},
+    }
+
+
+def run(*, as_json: bool) -> None:
+    """Print the diagnosis."""
+    found = diagnosis()
+    if as_json:
+        sys.stdout.write(json_result.dumps(found))
+        return
+    onnxruntime, cores_ = found["onnxruntime"], found["cores"]
+    cuda = "works" if onnxruntime["cuda"] else f"not used: {onnxruntime['cuda_missing']}"
+    rows = [
+        ("python", f"{found['python']['version']}  {found['python']['executable']}"),
+        ("system", f"{found['system']['platform']}"),
+        ("cores", f"{cores_['usable']} usable of {cores_['total']}"),
+        ("ONNX Runtime providers", ", ".join(onnxruntime["providers"])),
+        ("CUDA", cuda),
+        ("MILP solvers (--solver)", ", ".join(found["solvers"]["milp"]) or "none"),
+        ("Z3 (--method z3)", "yes" if found["solvers"]["z3"] else "no: pip install z3-solver"),
+        ("versions", "\n".join(f"{name} {version}" for name, version in found["versions"].items())),
+    ]
+    terminal.stdout().print(terminal.pairs("verifier doctor", rows))

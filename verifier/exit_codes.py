@@ -1,0 +1,22 @@
+"""The exit codes of the command line."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process returns."""
+
+    GOOD = 0
+    """A complete answer: a closed bracket, "unreachable", "already adversarial"; robust; an example found by attack."""
+    VIOLATED = 1
+    """`check` only: there is an adversarial example within the radius."""
+    BAD_INPUT = 2
+    """Bad input or usage: one line on stderr, nothing on stdout, nothing written."""
+    UNDECIDED = 3
+    """The budget ended (or Ctrl-C came) before the answer was complete; what is known was printed."""
+    DEFECT = 70
+    """A defect of this program (EX_SOFTWARE of sysexits.h)."""
+    INTERRUPTED = 130
+    """Ctrl-C before or after the work, when there was nothing to answer."""
+    BROKEN_PIPE = 141
+    """The reader of stdout went away before everything was said (128 + SIGPIPE)."""

@@ -1,0 +1,154 @@
+"""The judge of witnesses: nobody's word is trusted.
+
+A point becomes a witness when it is representable in the model's own input type, lies inside the box, reaches the goal
+in exact arithmetic, and ONNX Runtime, run on the file that the user brought, predicts the target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.exact import exact_outputs
+from encoders.graph import Array, Graph
+from verifier.attacks.polish import LinearRegion, deepest, nearest, region_of
+from verifier.query import Ball, Halfspaces, distance_exact
+from verifier.verdict import Budget, Witness
+
+NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
+"""Relative steps away from the input: a minimum lies on a tie, where rounding to float32 may fall to either side."""
+
+POLISH_ROUNDS = 4
+"""Region LPs in a row, each from the last one's witness: the distance falls until the region stays the same."""
+
+FLOAT_DOUBT = 1e-2
+"""ONNX Runtime margins below −FLOAT_DOUBT·(1 + largest |logit|) are not worth an exact evaluation: rounding errors of
+float32 networks of this size stay far below it."""
+
+
+class Runtime(Protocol):
+    """The model as it is shipped: logits (B, K) of points (B, n)."""
+
+    def logits(self, points: npt.ArrayLike) -> npt.NDArray[np.floating]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Judges points for one input: `ball` gives the centre, the norm and the box; `graph` is the network as read,
+    `lowered` the same after lowering; `disjuncts` are the targets that count, with their half-spaces."""
+
+    graph: Graph
+    lowered: Graph
+    runtime: Runtime
+    dtype: np.dtype[np.floating]
+    ball: Ball
+    disjuncts: Sequence[tuple[int, Halfspaces]]
+
+    def witness(self, point: npt.ArrayLike) -> Witness | None:
+        """The witness that `point` (n,) gives after rounding into the box, or None."""
+        rounded = self._rounded(np.asarray(point, dtype=np.float64))
+        logits = np.asarray(self.runtime.logits(rounded[np.newaxis])[0], dtype=np.float64)
+        if not np.all(np.isfinite(logits)):
+            return None
+        predicted = int(np.argmax(logits))
+        goal = next((goal for target, goal in self.disjuncts if target == predicted), None)
+        if goal is None:
+            return None
+        runtime_margin = float(goal.margin(logits)[0])
+        if runtime_margin < 0:
+            return None
+        exact = goal.margin_exact(exact_outputs(self.graph, rounded.astype(np.float64)))
+        if exact < 0:
+            return None
+        distance = distance_exact(self.ball.norm, rounded.astype(np.float64), self.ball.centre)
+        return Witness(rounded, rounded_up(distance), predicted, rounded_down(exact), runtime_margin, predicted)
+
+    def exact_margin(self, point: npt.ArrayLike, goal: Halfspaces) -> float:
+        """The goal's smallest row at `point` (n,) in exact arithmetic, rounded down."""
+        return rounded_down(goal.margin_exact(exact_outputs(self.graph, np.asarray(point, dtype=np.float64))))
+
+    def _rounded(self, point: Array) -> npt.NDArray[np.floating]:
+        """The point in the model's dtype, inside the box: an end of the box that falls between two floats rounds in."""
+        with np.errstate(over="ignore"):
+            x = np.clip(point, self.ball.lo, self.ball.hi).astype(self.dtype)
+            x = np.where(x < self.ball.lo, np.nextafter(x, self.dtype.type(np.inf)), x)
+            x = np.where(x > self.ball.hi, np.nextafter(x, self.dtype.type(-np.inf)), x)
+        return np.where(point == self.ball.centre, self.ball.centre, x).astype(self.dtype)
+
+    def secured(self, point: npt.ArrayLike, slack: float, budget: Budget) -> Witness | None:
+        """The nearest witness found near `point`, at most about `slack` farther from the input than it is.
+
+        Tries the point, small steps away from the input, then the deepest point of its activation region.
+        """
+        x = np.asarray(point, dtype=np.float64)
+        step = x - self.ball.centre
+        length = _length(self.ball, x)
+        for nudge in NUDGES:
+            if nudge * length > max(slack, length * NUDGES[1]):
+                break
+            if (found := self.witness(self.ball.centre + (1.0 + nudge) * step)) is not None:
+                return found
+        for target, goal in self._plausible(x):
+            for share in (0.125, 0.5, 1.0):
+                if budget.remaining <= 0:
+                    return None
+                region = region_of(self.lowered, x, goal)
+                if region is None:
+                    break
+                inner = deepest(region, self.ball.with_radius(length + share * slack), budget)
+                if inner is not None and (found := self.witness(inner)) is not None and found.target == target:
+                    return found
+        return None
+
+    def polished(self, witness: Witness, slack: float, budget: Budget) -> Witness:
+        """The witness moved to the nearest point of its activation region, again from there, while that helps."""
+        best = witness
+        goals = dict(self.disjuncts)
+        for _ in range(POLISH_ROUNDS):
+            if budget.remaining <= 0:
+                break
+            start = best.point.astype(np.float64)
+            region = region_of(self.lowered, start, goals[best.target])
+            better = self._nearer(region, best, slack, budget) if region is not None else None
+            if better is None:
+                break
+            best = better
+        return best
+
+    def _nearer(self, region: LinearRegion, best: Witness, slack: float, budget: Budget) -> Witness | None:
+        point = nearest(region, self.ball, budget)
+        if point is None or _length(self.ball, point) >= best.distance:
+            return None
+        found = self.secured(point, slack, budget)
+        return found if found is not None and found.distance < best.distance else None
+
+    def _plausible(self, x: Array) -> Iterator[tuple[int, Halfspaces]]:
+        """The goals, the one with the largest margin at x first; far-off ones are left out."""
+        logits = np.asarray(self.runtime.logits(self._rounded(x)[np.newaxis])[0], dtype=np.float64)
+        doubt = FLOAT_DOUBT * (1.0 + float(np.max(np.abs(logits))))
+        margins = [(float(goal.margin(logits)[0]), target, goal) for target, goal in self.disjuncts]
+        for margin, target, goal in sorted(margins, key=lambda entry: -entry[0])[:2]:
+            if margin >= -doubt:
+                yield target, goal
+
+
+def _length(ball: Ball, x: Array) -> float:
+    return float(distance_exact(ball.norm, x, ball.centre))
+
+
+def rounded_up(value: Fraction) -> float:
+    """The least float64 that is not below `value`."""
+    number = float(value)
+    return number if Fraction(number) >= value else math.nextafter(number, math.inf)
+
+
+def rounded_down(value: Fraction) -> float:
+    """The greatest float64 that is not above `value`."""
+    number = float(value)
+    return number if Fraction(number) <= value else math.nextafter(number, -math.inf)

@@ -1,0 +1,203 @@
+"""The minimum distance as a generator of shrinking brackets: the paper's binary search, and the direct MILP.
+
+Carlini, Katz, Barrett, Dill (2018): start at the Carlini–Wagner distance and ask a decider at radii in between. Here
+every witness lowers the upper end to its own, polished, distance; linear bounds raise the lower end before any solver
+is asked; and bounds are computed afresh on each smaller ball.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+from encoders.node_bounds import NodeBounds
+from verifier.bounds.linear import goal_upper, linear_bounds
+from verifier.deciders.milp import Milp, Nearest
+from verifier.deciders.worker import Decider, Guarded, Worker, WorkerError
+from verifier.query import Query
+from verifier.search_state import Problem, SearchState, TargetState
+from verifier.verdict import Bracket, Budget, Evidence, Holds, OutOfTimeError, Unknown, Violated
+
+BISECT_FACTOR = 4.0
+"""While a gap is wider than this many precisions it is halved; then one query at upper − precision closes it."""
+
+LOWER_STEPS = 7
+"""Bisections of the radius by linear bounds alone: the lower end that they reach is then known to 2⁻⁷ of the upper."""
+
+BOUNDS_KEPT = 16
+"""Radii whose node bounds are kept for the other targets: enough for one bisection's path, little memory."""
+
+FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
+"""Radii tried by doubling where the box is unbounded and no attack has found a witness."""
+
+Minimiser = Callable[[Problem, Decider, Budget], Iterator[Bracket]]
+
+
+def bisection(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
+    """Brackets by binary search over `decider`, which runs in a process of its own; the last one is final."""
+    with Worker() as worker:
+        yield from _search(problem, Guarded(decider, worker), budget, _bisect)
+
+
+def direct(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
+    """Brackets by minimising the distance itself in one MILP a target; the last one is final."""
+    with Worker() as worker:
+
+        def minimise(state: SearchState, _: Decider) -> Iterator[Bracket]:
+            return _minimise(state, decider, worker)
+
+        yield from _search(problem, decider, budget, minimise)
+
+
+def _search(
+    problem: Problem,
+    decider: Decider,
+    budget: Budget,
+    close: Callable[[SearchState, Decider], Iterator[Bracket]],
+) -> Iterator[Bracket]:
+    state = SearchState(problem, budget)
+    try:
+        state.attack()
+        yield state.bracket()
+        yield from _linear_lower(state)
+        if not state.closed:
+            yield from close(state, decider)
+    except OutOfTimeError as error:
+        state.reason = str(error)
+    yield state.bracket(final=True)
+
+
+def _linear_lower(state: SearchState) -> Iterator[Bracket]:
+    """Raise each target's lower end to the largest radius at which linear bounds alone exclude its goal."""
+    bounds = _BoundsByRadius(state)
+    top = state.upper if math.isfinite(state.upper) else state.problem.ball.reach
+    if not math.isfinite(top):
+        return
+    for target in state.targets:
+        if math.isinf(state.upper) and _excluded(state, target, top, bounds):
+            target.lower = math.inf
+            continue
+        low, high = 0.0, top
+        for _ in range(LOWER_STEPS):
+            if state.budget.remaining <= 0 or high - low <= state.problem.precision / 4:
+                break
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if _excluded(state, target, middle, bounds) else (low, middle)
+        target.lower = max(target.lower, low)
+    yield state.bracket()
+
+
+class _BoundsByRadius:
+    """Node bounds on the balls that have been asked for, the targets sharing them."""
+
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
+        self._known: dict[float, NodeBounds] = {}
+
+    def at(self, radius: float) -> NodeBounds:
+        if radius not in self._known:
+            state = self._state
+            ball = state.problem.ball.with_radius(radius)
+            bounds = linear_bounds(state.problem.graph, ball, state.budget)
+            state.budget.check()
+            if len(self._known) >= BOUNDS_KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[radius] = bounds
+        return self._known[radius]
+
+
+def _excluded(state: SearchState, target: TargetState, radius: float, bounds: _BoundsByRadius) -> bool:
+    """True when linear bounds prove that no point within `radius` reaches the target's goal."""
+    ball = state.problem.ball.with_radius(radius)
+    return goal_upper(state.problem.graph, ball, bounds.at(radius), target.goal, state.budget) < 0
+
+
+def _bisect(state: SearchState, decider: Decider) -> Iterator[Bracket]:
+    bounds = _BoundsByRadius(state)
+    while not state.closed:
+        state.budget.check()
+        open_targets = [target for target in state.targets if not target.stuck]
+        if not open_targets:
+            break
+        target = min(open_targets, key=lambda entry: entry.lower)
+        if target.lower > state.lower:
+            break  # a stuck target holds the lower end where it is
+        radius = _next_radius(state, target)
+        if radius is None:
+            state.reason = f"no adversarial point within {target.lower:g}, and the box is unbounded"
+            break
+        _ask(state, decider, target, radius, bounds)
+        yield state.bracket()
+
+
+def _next_radius(state: SearchState, target: TargetState) -> float | None:
+    """The radius of the next query about `target`; None when nothing sensible is left."""
+    if math.isinf(state.upper):
+        reach = state.problem.ball.reach
+        if math.isfinite(reach):
+            return reach
+        radius = max(FIRST_RADIUS, 2.0 * target.lower)
+        return radius if radius <= LAST_RADIUS else None
+    precision, gap = state.problem.precision, state.upper - target.lower
+    if gap > BISECT_FACTOR * precision:
+        return target.lower + 0.5 * gap
+    # One float up, so that upper − radius ≤ precision holds after rounding.
+    return max(math.nextafter(state.upper - precision, math.inf), math.nextafter(target.lower, math.inf))
+
+
+def _ask(state: SearchState, decider: Decider, target: TargetState, radius: float, bounds: _BoundsByRadius) -> None:
+    """One query: raises the target's lower end, lowers the upper end, or marks the target as stuck."""
+    problem = state.problem
+    ball = problem.ball.with_radius(radius)
+    whole_box = math.isinf(state.upper) and radius >= problem.ball.reach
+    found_bounds = bounds.at(radius)
+    if goal_upper(problem.graph, ball, found_bounds, target.goal, state.budget) < 0:
+        verdict: Holds | Violated | Unknown = Holds(Evidence.PROVED)
+    else:
+        verdict = decider.decide(Query(problem.graph, ball, target.goal), found_bounds, state.budget)
+    match verdict:
+        case Holds(evidence):
+            target.lower = math.inf if whole_box else radius
+            target.evidence = min(target.evidence, evidence)
+        case Violated(point):
+            if not state.offer(point):
+                target.stuck = True
+                state.reason = f"{decider.name} gave a point at radius {radius:g} that is not adversarial exactly"
+        case Unknown(reason):
+            state.budget.check()
+            target.stuck = True
+            state.reason = reason
+
+
+def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[Bracket]:
+    """For each target one MILP that minimises the distance, within the ball of the best witness so far."""
+    if not isinstance(decider, Milp):
+        raise TypeError(f"the direct strategy minimises by MILP, not by {decider.name}")
+    bounds = _BoundsByRadius(state)
+    for target in sorted(state.targets, key=lambda entry: entry.lower):
+        if target.lower >= state.upper - state.problem.precision and state.witness is not None:
+            continue
+        radius = state.upper if math.isfinite(state.upper) else state.problem.ball.reach
+        if not math.isfinite(radius):
+            state.reason = "no adversarial point is known, and the box is unbounded"
+            return
+        query = Query(state.problem.graph, state.problem.ball.with_radius(radius), target.goal)
+        try:
+            found: Nearest = worker.call(decider, "nearest", query, bounds.at(radius), budget=state.budget)
+        except WorkerError as error:
+            state.reason = str(error)
+            continue
+        before = state.witness
+        if found.point is not None:
+            state.offer(found.point)
+        target.evidence = min(target.evidence, decider.evidence)
+        if found.infeasible:
+            target.lower = math.inf if before is None else max(target.lower, radius)
+        else:
+            target.lower = max(target.lower, min(found.lower, radius))
+            state.reason = found.reason
+        yield state.bracket()
+
+
+MINIMISERS: Mapping[str, Minimiser] = {"milp": bisection, "z3": bisection, "milp-direct": direct}
+"""The methods by name; `verifier.api` gives each its decider."""

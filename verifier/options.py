@@ -1,0 +1,95 @@
+"""The options that the commands share, and the one that needs a word before it is parsed: --box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file: a feed-forward ReLU classifier.")]
+Input = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="The input to perturb: .npy, .npz (array x, optional labels y), .csv, or .png/.jpg (scaled by 1/255).",
+    ),
+]
+Index = Annotated[int | None, typer.Option(metavar="I", help="Which input of a file with several, from 0.")]
+Norm = Annotated[str, typer.Option(metavar="linf|l1", help="How distances are measured.")]
+Box = Annotated[
+    str,
+    typer.Option(
+        metavar="LO HI",
+        help="The range of valid inputs: two numbers (-inf inf for none), or one .npz with arrays lo and hi.",
+        show_default="0 1",
+    ),
+]
+Label = Annotated[
+    int | None,
+    typer.Option(
+        metavar="L",
+        help="The true class; by default y of an .npz, else the model's own prediction.",
+        show_default=False,
+    ),
+]
+Target = Annotated[
+    int | None,
+    typer.Option(metavar="T", help="The class to reach; by default any but the label.", show_default=False),
+]
+Margin = Annotated[
+    float, typer.Option(metavar="K", help="How far the target's logit must be above every other (0: ties count).")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="S", help="Seconds for the whole command; what is known then is printed, exit code 3."),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        metavar="milp|milp-direct|z3",
+        help="What decides: bisection over MILPs, one MILP that minimises the distance, or bisection over Z3 (exact).",
+    ),
+]
+Solver = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The MILP solver: highs, cbc, or another that `verifier doctor` lists."),
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where attacks run.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the attacks' random starts.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write witness.npy, result.json and picture.png there.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+
+
+def join_box(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--box LO HI` joined to `--box=LO,HI`; `--box FILE.npz` stays one value.
+
+    So both forms parse, and so does -inf, which begins like an option.
+
+    >>> join_box(["minimal", "--box", "-inf", "inf", "--box", "b.npz"])
+    ['minimal', '--box=-inf,inf', '--box=b.npz']
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        token = rest.pop(0)
+        if token == "--":
+            return [*joined, token, *rest]
+        if token == "--box" and rest:
+            token = f"--box={rest.pop(0)}"
+        if token.startswith("--box=") and _is_number(token.removeprefix("--box=")) and rest and _is_number(rest[0]):
+            token = f"{token},{rest.pop(0)}"
+        joined.append(token)
+    return joined
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

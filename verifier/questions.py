@@ -1,0 +1,148 @@
+"""What a caller of the Python API asks, checked and made ready: input, ball, goal, judge, attack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from encoders.graph import Array
+from verifier.attacks.problem import Case
+from verifier.attacks.registry import attack_named
+from verifier.attacks.search import Surrogate
+from verifier.judge import Judge
+from verifier.model import Model
+from verifier.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
+from verifier.search_state import Attack
+from verifier.verdict import Budget, Witness
+
+ATTACK_SHARE = 0.3
+"""Part of a finite time limit that the attack may use: the rest belongs to the proof."""
+
+Box = tuple[npt.ArrayLike, npt.ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A checked question about one input of one model; `ball` has an infinite radius."""
+
+    model: Model
+    ball: Ball
+    label: int
+    target: int | None
+    goals: tuple[tuple[int, Halfspaces], ...]
+    judge: Judge
+
+    @property
+    def point(self) -> npt.NDArray[np.floating]:
+        """The input in the model's dtype."""
+        return self.ball.centre.astype(self.model.dtype)
+
+    def already(self) -> Witness | None:
+        """The input itself as a witness at distance 0, when it is misclassified or reaches the goal as it is."""
+        logits = np.asarray(self.model.logits(self.point), dtype=np.float64)
+        predicted = int(np.argmax(logits))
+        found = self.judge.witness(self.ball.centre)
+        if found is not None:
+            return found
+        if predicted == self.label:
+            return None
+        goal = disjuncts(Targeted(predicted), self.model.classes)[0][1]
+        margin = float(goal.margin(logits)[0])
+        exact = self.judge.exact_margin(self.point, goal)
+        return Witness(self.point, 0.0, predicted, exact, margin, predicted)
+
+
+def ask(
+    model: Model,
+    x: npt.ArrayLike,
+    *,
+    norm: str,
+    target: int | None,
+    label: int | None,
+    box: Box,
+    margin: float,
+) -> Question:
+    """Check everything that a question needs; raises InputError, one line, for what cannot be."""
+    flat = model.vector(x)
+    centre = flat.astype(np.float64)
+    lo, hi = _box(box, centre)
+    if norm not in tuple(Norm):
+        raise InputError(f"unknown norm '{norm}': choose one of {', '.join(Norm)}")
+    if not (math.isfinite(margin) and margin >= 0):
+        raise InputError(f"the margin must be a finite number ≥ 0, not {margin:g}")
+    own = model.predict(flat)
+    label = own if label is None else _class(label, "label", model)
+    if target is not None and _class(target, "target", model) == label:
+        raise InputError(f"the target {target} is the label itself: choose another class")
+    ball = Ball(Norm(norm), centre, math.inf, lo, hi)
+    goal = Untargeted(label, margin) if target is None else Targeted(target, margin)
+    goals = disjuncts(goal, model.classes)
+    judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
+    return Question(model, ball, label, target, goals, judge)
+
+
+def _class(number: int, what: str, model: Model) -> int:
+    if not 0 <= number < model.classes:
+        raise InputError(f"the {what} {number} is not a class: the model has classes 0 to {model.classes - 1}")
+    return number
+
+
+def _box(box: Box, centre: Array) -> tuple[Array, Array]:
+    try:
+        ends = [np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), centre.shape) for end in box]
+    except ValueError as error:
+        raise InputError(f"the box must be two numbers or two arrays of {centre.size} numbers: {error}") from None
+    lo, hi = ends
+    if np.any(np.isnan(lo)) or np.any(np.isnan(hi)):
+        raise InputError("the box holds NaN")
+    if np.any(lo > hi):
+        place = int(np.argmax(lo > hi))
+        raise InputError(f"the box is empty at entry {place}: lo {lo[place]:g} > hi {hi[place]:g}")
+    outside = (centre < lo) | (centre > hi)
+    if np.any(outside):
+        place = int(np.argmax(outside))
+        raise InputError(
+            f"the input lies outside the box at entry {place}: {centre[place]:g} is not within "
+            f"[{lo[place]:g}, {hi[place]:g}]; scale the input or give --box"
+        )
+    return lo, hi
+
+
+def attacker(question: Question, name: str, device: str, seed: int, *, radius: float = math.inf) -> Attack:
+    """The named attack on the question's goals as a function of a budget; raises InputError for an unknown name."""
+    attack = attack_named(name)
+    surrogate = Surrogate(question.model.network.graph, device)
+    ball = question.ball
+    cases = [Case(ball.centre, question.label, target) for target, _ in question.goals]
+    margin = -float(question.goals[0][1].offset[0])
+
+    def run(budget: Budget) -> Sequence[Array]:
+        share = Budget(ATTACK_SHARE * budget.remaining) if math.isfinite(budget.seconds) else budget
+        found = attack(
+            surrogate, cases, ball.norm, ball.lo, ball.hi, margin=margin, budget=_Either(share, budget), seed=seed
+        )
+        points = [point.astype(np.float64) for point in found.points if point is not None]
+        return [point for point in points if math.isinf(radius) or _near(ball, point, radius)]
+
+    return run
+
+
+class _Either(Budget):
+    """A budget that ends with the first of two."""
+
+    def __init__(self, one: Budget, other: Budget) -> None:
+        super().__init__(min(one.seconds, one.spent + other.remaining))
+        self._other = other
+
+    @property
+    def remaining(self) -> float:
+        return min(max(0.0, self.seconds - self.spent), self._other.remaining)
+
+
+def _near(ball: Ball, point: Array, radius: float) -> bool:
+    return float(np.linalg.norm(point - ball.centre, 1 if ball.norm is Norm.L1 else np.inf)) <= radius * 1.5

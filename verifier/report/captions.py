@@ -1,0 +1,71 @@
+"""The words on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from verifier.report.json_result import Run
+from verifier.report.pictures import Cell
+from verifier.report.rounding import directed, places_for
+from verifier.verdict import Bracket, Status, Witness
+
+NORM_SIGNS = {"linf": "L∞", "l1": "L1"}
+
+
+def bracket_words(run: Run, bracket: Bracket) -> tuple[str, str]:
+    """Title and note for one adversarial example."""
+    places = places_for(bracket.precision)
+    norm = NORM_SIGNS[run.norm]
+    lower, upper = directed(bracket.lower, up=False, places=places), directed(bracket.upper, up=True, places=places)
+    if bracket.status is Status.ALREADY_ADVERSARIAL:
+        return "Already adversarial: distance 0", f"the model does not prefer class {run.label} on the input itself"
+    if bracket.status is Status.MINIMAL:
+        title = f"Minimal adversarial example: {norm} distance {upper}"
+        return title, f"no adversarial example is closer than {lower} (evidence: {bracket.evidence.label})"
+    if run.command == "attack":
+        return f"Adversarial example: {norm} distance {upper}", "found by attack; nearer ones may exist"
+    title = f"Adversarial example: {norm} distance {upper}"
+    return title, f"not closed: the nearest one lies between {lower} and {upper} (evidence: {bracket.evidence.label})"
+
+
+def check_words(run: Run, witness: Witness) -> tuple[str, str]:
+    """Title and note for the counterexample of a check."""
+    distance = directed(witness.distance, up=True)
+    return f"Not robust within {run.radius:g}", f"an adversarial example at {NORM_SIGNS[run.norm]} distance {distance}"
+
+
+def panel_words(run: Run, predicted: int, witness: Witness) -> tuple[str, str]:
+    """What stands over the original and over the adversarial panel."""
+    truth = f"predicted {predicted}" if predicted == run.label else f"label {run.label}, predicted {predicted}"
+    return f"original\n{truth}", f"adversarial\npredicted {witness.predicted}"
+
+
+def grid_words(run: Run, overall: Bracket) -> tuple[str, str]:
+    """Title and note for the grid of all targets."""
+    title = f"Nearest adversarial example for every target, {NORM_SIGNS[run.norm]}"
+    places = places_for(overall.precision)
+    if overall.witness is None:
+        return title, f"class {run.label}: none found"
+    upper = directed(overall.upper, up=True, places=places)
+    lower = directed(overall.lower, up=False, places=places)
+    return (
+        title,
+        f"class {run.label}: the nearest is target {overall.witness.target} at {upper}; none closer than {lower}",
+    )
+
+
+def grid_cells(results: Sequence[Bracket]) -> list[Cell]:
+    """One cell a target, the nearest first, those without an example last."""
+    return [
+        Cell(_cell_words(bracket), bracket.witness.point if bracket.witness else None)
+        for bracket in sorted(results, key=lambda bracket: (bracket.upper, bracket.target or 0))
+    ]
+
+
+def _cell_words(bracket: Bracket) -> str:
+    if bracket.witness is None:
+        found = "unreachable" if bracket.status is Status.UNREACHABLE else "none found"
+    else:
+        found = directed(bracket.upper, up=True, places=places_for(bracket.precision))
+        found = found if bracket.status is not Status.BRACKETED else f"at most {found}"
+    return f"target {bracket.target}\n{found}"

@@ -1,0 +1,152 @@
+"""Results as JSON objects, schema 1: numbers in full precision, an infinite one as null, since JSON has no infinity."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from verifier.report.versions import METHOD_PACKAGES, versions
+from verifier.verdict import Bracket, Evidence, Holds, Unknown, Verdict, Violated, Witness
+
+SCHEMA = 1
+Json = dict[str, Any]
+
+
+class CheckResult(Protocol):
+    """What `verifier.check` returns."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def witness(self) -> Witness | None: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def evidence(self) -> Evidence | None: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def target(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked, as far as the result repeats it. `method` and `solver` are None where none decides (attack)."""
+
+    command: str
+    model: Path
+    model_sha256: str
+    input: Path
+    index: int
+    norm: str
+    label: int
+    target: int | None
+    margin: float
+    precision: float | None = None
+    radius: float | None = None
+    method: str | None = None
+    solver: str | None = None
+
+
+def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
+    """One bracket as an object: the keys of `verifier minimal --json` without those of the run as a whole."""
+    return {
+        "status": bracket.status.value,
+        "lower": number(bracket.lower),
+        "upper": number(bracket.upper),
+        "norm": run.norm,
+        "label": run.label,
+        "target": bracket.target,
+        "precision": number(bracket.precision),
+        "initial": {"attack": bracket.initial.attack, "distance": number(bracket.initial.distance)},
+        "witness": witness_json(bracket.witness, witness_path),
+        "evidence": bracket.evidence.label,
+        "method": run.method,
+        "solver": run.solver,
+        "seconds": number(bracket.seconds),
+        "reason": bracket.reason,
+    }
+
+
+def minimal_json(run: Run, bracket: Bracket, witness_path: Path | None, picture: Path | None) -> Json:
+    """The object of `verifier minimal --json` and `verifier attack --json`."""
+    return {"schema": SCHEMA, **bracket_json(run, bracket, witness_path), **_tail(run, picture)}
+
+
+def all_targets_json(
+    run: Run, overall: Bracket, results: Sequence[Bracket], paths: dict[int | None, Path], picture: Path | None
+) -> Json:
+    """The object of `verifier minimal --all-targets --json`: the overall minimum, and one entry a target in `results`.
+
+    paths: where the witness of each target was written.
+    """
+    nearest = overall.witness.target if overall.witness is not None else None
+    return {
+        "schema": SCHEMA,
+        **bracket_json(run, overall, paths.get(nearest)),
+        "results": [bracket_json(run, bracket, paths.get(bracket.target)) for bracket in results],
+        **_tail(run, picture),
+    }
+
+
+def check_json(run: Run, result: CheckResult, witness_path: Path | None, picture: Path | None) -> Json:
+    """The object of `verifier check --json`."""
+    return {
+        "schema": SCHEMA,
+        "verdict": VERDICTS[type(result.verdict)],
+        "reason": result.reason,
+        "radius": number(run.radius if run.radius is not None else math.nan),
+        "norm": run.norm,
+        "label": run.label,
+        "target": result.target,
+        "witness": witness_json(result.witness, witness_path),
+        "evidence": result.evidence.label if result.evidence is not None else None,
+        "method": run.method,
+        "solver": run.solver,
+        "seconds": number(result.seconds),
+        **_tail(run, picture),
+    }
+
+
+VERDICTS: dict[type[Verdict], str] = {Holds: "holds", Violated: "violated", Unknown: "unknown"}
+
+
+def witness_json(witness: Witness | None, path: Path | None) -> Json | None:
+    """A witness without its pixels: those are in the file at `path`, when --out was given."""
+    if witness is None:
+        return None
+    return {
+        "path": str(path) if path is not None else None,
+        "predicted": witness.predicted,
+        "distance": number(witness.distance),
+        "target": witness.target,
+        "exact_margin": number(witness.exact_margin),
+        "onnxruntime_margin": number(witness.onnxruntime_margin),
+    }
+
+
+def _tail(run: Run, picture: Path | None) -> Json:
+    return {
+        "command": run.command,
+        "margin": number(run.margin),
+        "input": str(run.input),
+        "index": run.index,
+        "picture": str(picture) if picture is not None else None,
+        "model": str(run.model),
+        "model_sha256": run.model_sha256,
+        "versions": versions(METHOD_PACKAGES.get(run.method or "", ())),
+    }
+
+
+def number(value: float) -> float | None:
+    """A finite number as it is, an infinite one or NaN as None."""
+    return float(value) if math.isfinite(value) else None
+
+
+def dumps(result: Json) -> str:
+    """The object as text with a final newline. Raises ValueError on a float that JSON cannot say."""
+    return json.dumps(result, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,35 @@
+"""Numbers for the screen: a lower end is never shown above its value, an upper end never below."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+
+PLACES = 6
+"""Decimals on screen at the default precision of 1e-3."""
+FIXED_FROM, FIXED_BELOW = 1e-3, 1e9
+"""Magnitudes that are shown in fixed notation; others get SIGNIFICANT digits and an exponent."""
+SIGNIFICANT = 4
+EXACT_DIGITS = 800
+"""Enough for any float64 to be converted without rounding before the one directed rounding."""
+
+
+def directed(value: float, *, up: bool, places: int = PLACES) -> str:
+    """`value` in decimal, rounded up or down, never to the nearest; "inf" and "-inf" for infinities.
+
+    >>> directed(0.1, up=False), directed(0.1, up=True)
+    ('0.100000', '0.100001')
+    """
+    if not math.isfinite(value):
+        return str(value)
+    rounding = ROUND_CEILING if up else ROUND_FLOOR
+    exact = Decimal(value)
+    if value == 0 or FIXED_FROM <= abs(value) < FIXED_BELOW:
+        context = Context(prec=EXACT_DIGITS, rounding=rounding)
+        return str(abs(exact) if value == 0 else exact.quantize(Decimal(1).scaleb(-places), context=context))
+    return format(Context(prec=SIGNIFICANT, rounding=rounding).create_decimal(exact), "e")
+
+
+def places_for(precision: float) -> int:
+    """Decimals that show a bracket of width `precision` as one: two more than its first digit, at least PLACES."""
+    return max(PLACES, 2 - math.floor(math.log10(precision))) if 0 < precision < 1 else PLACES

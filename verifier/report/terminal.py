@@ -1,0 +1,201 @@
+"""Results as tables on stdout, progress as one live line on stderr."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from verifier.report.json_result import VERDICTS, CheckResult, Run
+from verifier.report.rounding import directed, places_for
+from verifier.verdict import Bracket, Evidence, Status, Witness
+
+NORM_NAMES = {"linf": "L-inf", "l1": "L1"}
+EVIDENCE_TEXT = {
+    Evidence.SOLVER: "a floating-point solver's word, within its tolerances",
+    Evidence.EXACT: "an exact solver's word (Z3 over the rationals)",
+    Evidence.PROVED: "bounds of this engine with every rounding error covered",
+}
+STATUS_STYLE = {
+    Status.MINIMAL: "bold green",
+    Status.UNREACHABLE: "bold green",
+    Status.ALREADY_ADVERSARIAL: "bold red",
+    Status.BRACKETED: "bold yellow",
+}
+VERDICT_STYLE = {"holds": "bold green", "violated": "bold red", "unknown": "bold yellow"}
+PLAIN_WIDTH = 120
+"""Columns when stdout is no terminal: wide enough that tables are not folded."""
+
+
+def stdout() -> Console:
+    """The console of results: colours only on a terminal."""
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, highlight=False, emoji=False, markup=False, width=None if terminal else PLAIN_WIDTH)
+
+
+def message(text: str) -> None:
+    """A remark on stderr, for a person: silent unless stderr is a terminal."""
+    if sys.stderr.isatty():
+        Console(file=sys.stderr, highlight=False, emoji=False, markup=False).print(text, style="dim")
+
+
+def pairs(title: str, rows: Sequence[tuple[str, str | Text]]) -> Table:
+    """A table of two columns, names and values."""
+    table = Table(title=title, title_justify="left", show_header=False, title_style="bold")
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def bracket_table(run: Run, bracket: Bracket, files: Sequence[Path]) -> Table:
+    """The result of `minimal` or `attack`: lower rounded down, upper rounded up."""
+    places = places_for(bracket.precision)
+    proved = run.command != "attack"
+    status = Text(status_text(run, bracket), STATUS_STYLE[bracket.status])
+    rows: list[tuple[str, str | Text]] = [("status", status)]
+    if proved:
+        rows += [
+            ("lower", f"{directed(bracket.lower, up=False, places=places)}  no adversarial example is closer"),
+            ("evidence", EVIDENCE_TEXT[bracket.evidence]),
+        ]
+    rows.append(("upper", _upper_text(bracket, places)))
+    rows.append(("goal", goal_text(run)))
+    if bracket.witness is not None:
+        rows += witness_rows(bracket.witness)
+    if proved:
+        rows.append(("first found", f"{directed(bracket.initial.distance, up=True)} by {bracket.initial.attack}"))
+    else:
+        rows.append(("attack", bracket.initial.attack))
+    title = "Distance to the nearest adversarial example" if proved else "Distance to an adversarial example"
+    return pairs(f"{title}, {NORM_NAMES[run.norm]}", [*rows, *_run_rows(run, bracket.seconds, files)])
+
+
+def _upper_text(bracket: Bracket, places: int) -> str:
+    if bracket.witness is None:
+        return "none found"
+    return f"{directed(bracket.upper, up=True, places=places)}  the distance of the example found"
+
+
+def all_targets_table(results: Sequence[Bracket]) -> Table:
+    """One line a target."""
+    table = Table(title="Every target", title_justify="left", title_style="bold")
+    for name in ("target", "status", "lower", "upper", "predicted", "exact margin", "seconds"):
+        table.add_column(name, justify="left" if name == "status" else "right")
+    for bracket in results:
+        witness = bracket.witness
+        places = places_for(bracket.precision)
+        table.add_row(
+            str(bracket.target),
+            Text(bracket.status.value, STATUS_STYLE[bracket.status].removeprefix("bold ")),
+            directed(bracket.lower, up=False, places=places),
+            directed(bracket.upper, up=True, places=places) if witness else "none found",
+            str(witness.predicted) if witness else "",
+            f"{witness.exact_margin:.3g}" if witness else "",
+            f"{bracket.seconds:.2f}",
+        )
+    return table
+
+
+def check_table(run: Run, result: CheckResult, files: Sequence[Path]) -> Table:
+    """The result of `check`."""
+    verdict = VERDICTS[type(result.verdict)]
+    radius = f"{run.radius:g}"
+    meaning = {
+        "holds": f"no adversarial example within {radius}",
+        "violated": f"there is an adversarial example within {radius}",
+        "unknown": "undecided",
+    }[verdict]
+    rows: list[tuple[str, str | Text]] = [("verdict", Text(f"{verdict}: {meaning}", VERDICT_STYLE[verdict]))]
+    if result.reason:
+        rows.append(("reason", result.reason))
+    if result.evidence is not None and verdict == "holds":
+        rows.append(("evidence", EVIDENCE_TEXT[result.evidence]))
+    rows.append(("goal", goal_text(run)))
+    if result.witness is not None:
+        rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))
+        rows += witness_rows(result.witness)
+    title = f"Robustness within {radius}, {NORM_NAMES[run.norm]}"
+    return pairs(title, [*rows, *_run_rows(run, result.seconds, files)])
+
+
+def status_text(run: Run, bracket: Bracket) -> str:
+    """The status of a bracket and what it means."""
+    if run.command == "attack" and bracket.status is Status.BRACKETED:
+        return "found, not proved to be the nearest" if bracket.witness else f"none found {bracket.reason}".rstrip()
+    meaning = {
+        Status.MINIMAL: f"upper - lower <= {bracket.precision:g}",
+        Status.BRACKETED: bracket.reason or "not closed",
+        Status.UNREACHABLE: "no point of the box is adversarial",
+        Status.ALREADY_ADVERSARIAL: "the input itself is, at distance 0",
+    }[bracket.status]
+    return f"{bracket.status.value}: {meaning}"
+
+
+def goal_text(run: Run) -> str:
+    """The goal in words: from the label to the target."""
+    goal = f"class {run.label} to class {run.target}" if run.target is not None else f"class {run.label} to any other"
+    return f"{goal}, by a margin of {run.margin:g}" if run.margin else goal
+
+
+def witness_rows(witness: Witness) -> list[tuple[str, str | Text]]:
+    """What the model makes of a witness, in exact arithmetic and in ONNX Runtime."""
+    return [
+        ("predicted", str(witness.predicted)),
+        ("exact margin", f"{witness.exact_margin:.6g}"),
+        ("ONNX Runtime margin", f"{witness.onnxruntime_margin:.6g}"),
+    ]
+
+
+def _run_rows(run: Run, seconds: float, files: Sequence[Path]) -> list[tuple[str, str | Text]]:
+    rows: list[tuple[str, str | Text]] = []
+    if run.method is not None:
+        rows.append(("method", run.method if run.solver in (None, run.method) else f"{run.method} with {run.solver}"))
+    rows += [("seconds", f"{seconds:.2f}"), ("model", str(run.model)), ("input", f"{run.input}, index {run.index}")]
+    if files:
+        rows.append(("written", "\n".join(str(file) for file in files)))
+    return rows
+
+
+class _Progress:
+    """One line that rich asks for again four times a second, so that the clock runs between brackets."""
+
+    def __init__(self, limit: float, start: float) -> None:
+        self.limit, self.start = limit, start
+        self.text = "looking for a first example"
+
+    def show(self, bracket: Bracket) -> None:
+        lower = directed(bracket.lower, up=False)
+        upper = directed(bracket.upper, up=True)
+        gap = directed(bracket.gap, up=True) if math.isfinite(bracket.gap) else "open"
+        target = f"target {bracket.target}  " if bracket.target is not None else ""
+        self.text = f"{target}lower {lower}  upper {upper}  gap {gap}"
+
+    def __rich__(self) -> Text:
+        spent = time.monotonic() - self.start
+        left = f", {max(0.0, self.limit - spent):.0f} s left" if math.isfinite(self.limit) else ""
+        return Text(f"{self.text}  ({spent:.1f} s{left})  Ctrl-C ends it", no_wrap=True)
+
+
+@contextmanager
+def progress(limit: float, start: float) -> Iterator[Callable[[Bracket], None]]:
+    """Show the bracket closing on stderr, only if that is a terminal; yields the function to call with each bracket.
+
+    limit: the seconds of the budget; start: its time.monotonic() reading.
+    """
+    line = _Progress(limit, start)
+    if not sys.stderr.isatty():
+        yield line.show
+        return
+    console = Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
+    with Live(line, console=console, transient=True, refresh_per_second=4, redirect_stdout=False):
+        yield line.show
