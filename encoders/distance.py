@@ -37,6 +37,25 @@ def with_distance(graph: Graph, norm: Norm, centre: npt.ArrayLike) -> Graph:
     return lower(builder.graph(builder.affine([(first, logits), (last, distance)])))
 
 
+def with_split_l1(graph: Graph, centre: npt.ArrayLike) -> Graph:
+    """The graph over (p, m) ∈ R²ⁿ with x = centre + p − m and output (network output at x, Σ(p + m)).
+
+    For p, m ≥ 0 it says of balls what `with_distance` says: |a| = relu(a) + relu(−a), and where nothing pulls these two
+    upwards, what polarity leaves of them is p ≥ a, m ≥ −a, p, m ≥ 0, whose tight form is a = p − m. No ReLU is needed.
+    """
+    size = graph.input_size
+    builder = GraphBuilder(2 * size)
+    plus, minus = select(range(size), 2 * size), select(range(size, 2 * size), 2 * size)
+    down = builder.affine([(minus, 0)])
+    place = [builder.affine([(plus, 0), (identity(size, -1.0), down)], centre)]
+    for node in graph.nodes[1:]:
+        place.append(builder.add(renumbered(node, dict(enumerate(place)))))
+    total = builder.affine([(Dense(readonly(np.ones((1, 2 * size)))), 0)])
+    outputs = graph.output_size
+    ends = select([*range(outputs), -1], outputs), select([*(-1 for _ in range(outputs)), 0], 1)
+    return builder.graph(builder.affine([(ends[0], place[graph.output]), (ends[1], total)]))
+
+
 def _sum(builder: GraphBuilder, deviations: int) -> int:
     return builder.affine([(Dense(readonly(np.ones((1, builder.size(deviations))))), deviations)])
 

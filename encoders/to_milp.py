@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,14 @@ from encoders.graph import Affine, Graph, Relu, forward
 from encoders.node_bounds import NodeBounds
 from encoders.polarity import wanted_large
 
-Scalar = pulp.LpVariable | float
-"""An entry of a node in the model: a variable, or a number where the bounds leave only one value."""
+Variable: TypeAlias = Any
+"""A pulp.LpVariable: PuLP has no types."""
+
+Scalar: TypeAlias = Any
+"""An entry of a node in the model: a Variable, a pulp.LpAffineExpression of few, or a float where only one is left."""
+
+INLINE_TERMS = 2
+"""Sums of at most this many variables get no name and no equation: they stand where they are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +39,13 @@ class MilpModel:
     binaries: int
 
     def point(self) -> npt.NDArray[np.float64]:
-        """The inputs' values after a solve, shape (n,)."""
-        return np.array([entry if isinstance(entry, float) else entry.varValue or 0.0 for entry in self.values[0]])
+        """The inputs' values after a solve, shape (n,); inputs that no constraint reads stay near 0 in their bounds."""
+        return np.array([entry if isinstance(entry, float) else _value(entry) for entry in self.values[0]])
+
+    def read_inputs(self) -> list[Variable]:
+        """The inputs' variables that some constraint reads: those to which a solver gives a value."""
+        read = {id(variable) for variable in self.problem.variables()}
+        return [entry for entry in self.values[0] if id(entry) in read]
 
 
 def to_milp(
@@ -44,12 +55,14 @@ def to_milp(
     offset: npt.ArrayLike,
     *,
     minimise: npt.ArrayLike | None = None,
+    deepest: bool = False,
     relaxed: bool = False,
 ) -> MilpModel:
     """The model of {x : matrix · z(x) + offset ≥ 0} for a lowered graph's output z over the region of `bounds`.
 
-    matrix (m, K), offset (m,); `minimise` (K,) is the objective minimise · z, none by default. relaxed=True gives the
-    LP relaxation. Raises ValueError where a bound that the encoding needs is infinite.
+    matrix (m, K), offset (m,). The objective is minimise · z for `minimise` (K,); with deepest=True the smallest row is
+    made largest, which tells a solver's branching where the goal lies; else there is none. relaxed=True gives the LP
+    relaxation. Raises ValueError where a bound that the encoding needs is infinite.
     """
     rows, offsets = np.atleast_2d(np.asarray(matrix, dtype=np.float64)), np.asarray(offset, dtype=np.float64)
     objective = None if minimise is None else np.asarray(minimise, dtype=np.float64)
@@ -58,11 +71,13 @@ def to_milp(
     first = [encoding.variable("x", i, *ends) for i, ends in enumerate(encoding.ends(0))]
     values = forward(graph, {Affine: encoding.affine, Relu: encoding.relu}, first)
     outputs = values[graph.output]
+    depth = pulp.LpVariable("depth", 0.0) if deepest else 0.0
     for row, constant in zip(rows, offsets, strict=True):
-        encoding.problem.addConstraint(_combination(enumerate(row), outputs, constant) >= 0)
-    encoding.problem.setObjective(
-        pulp.LpAffineExpression() if objective is None else _combination(enumerate(objective), outputs, 0.0)
-    )
+        encoding.problem.addConstraint(_combination(enumerate(row), outputs, constant) - depth >= 0)
+    if objective is not None:
+        encoding.problem.setObjective(_combination(enumerate(objective), outputs, 0.0))
+    else:
+        encoding.problem.setObjective(pulp.LpAffineExpression({depth: -1.0} if deepest else {}))
     return MilpModel(encoding.problem, tuple(values), encoding.binaries)
 
 
@@ -101,17 +116,14 @@ class _Encoding:
         ]
 
     def _sum(self, place: str, parts: list[tuple[float, Scalar]], constant: float, ends: tuple[float, float]) -> Scalar:
-        """A name for Σ c·v + constant: a number, the one variable itself, or a new variable tied by an equation."""
-        terms: dict[pulp.LpVariable, float] = {}
-        for coefficient, value in parts:
-            if isinstance(value, float):
-                constant += coefficient * value
-            else:
-                terms[value] = terms.get(value, 0.0) + coefficient
+        """Σ c·v + constant: a number, the one variable itself, a short sum, or a new variable tied by an equation."""
+        terms, constant = _collected(parts, constant)
         if not terms:
             return constant
         if constant == 0.0 and list(terms.values()) == [1.0]:
             return next(iter(terms))
+        if len(terms) <= INLINE_TERMS:
+            return pulp.LpAffineExpression(terms, constant)
         result = self.variable("z", place, *ends)
         if not isinstance(result, float):
             terms[result] = -1.0
@@ -149,12 +161,29 @@ class _Encoding:
         return h
 
 
+def _value(variable: Variable) -> float:
+    if variable.varValue is not None:
+        return float(variable.varValue)
+    low = -math.inf if variable.lowBound is None else variable.lowBound
+    high = math.inf if variable.upBound is None else variable.upBound
+    return float(min(max(0.0, low), high))
+
+
 def _combination(coefficients: Any, values: list[Scalar], constant: float) -> pulp.LpAffineExpression:
-    terms: dict[pulp.LpVariable, float] = {}
-    for place, coefficient in coefficients:
-        value = values[place]
+    terms, rest = _collected([(float(c), values[place]) for place, c in coefficients if c], float(constant))
+    return pulp.LpAffineExpression(terms, rest)
+
+
+def _collected(parts: list[tuple[float, Scalar]], constant: float) -> tuple[dict[Variable, float], float]:
+    """Σ c·v + constant as (coefficient by variable, constant)."""
+    terms: dict[Variable, float] = {}
+    for coefficient, value in parts:
         if isinstance(value, float):
-            constant += float(coefficient) * value
-        elif coefficient:
-            terms[value] = terms.get(value, 0.0) + float(coefficient)
-    return pulp.LpAffineExpression(terms, float(constant))
+            constant += coefficient * value
+        elif isinstance(value, pulp.LpAffineExpression):
+            constant += coefficient * value.constant
+            for variable, own in value.items():
+                terms[variable] = terms.get(variable, 0.0) + coefficient * own
+        else:
+            terms[value] = terms.get(value, 0.0) + coefficient
+    return terms, constant

@@ -32,8 +32,19 @@ class Column:
     number: int
 
 
-Entry = Column | Fraction
-"""An entry of a node: a variable, or a number where the bounds leave only one value."""
+@dataclass(frozen=True)
+class Short:
+    """A sum of few variables that gets no name of its own: Σ coefficient · column + constant."""
+
+    terms: tuple[tuple[int, Fraction], ...]
+    constant: Fraction
+
+
+Entry = Column | Short | Fraction
+"""An entry of a node: a variable, a short sum, or a number where the bounds leave only one value."""
+
+INLINE_TERMS = 2
+"""Sums of at most this many variables stay short sums: an equation less for every LP."""
 
 Ends = tuple[Fraction | None, Fraction | None]
 """Lower and upper end; None where there is none."""
@@ -64,7 +75,7 @@ class Rows:
     columns: tuple[Ends, ...]
     rows: tuple[Row, ...]
     splits: tuple[Split, ...]
-    inputs: tuple[Entry, ...]
+    inputs: tuple[Column | Fraction, ...]
 
 
 def to_rows(graph: Graph, bounds: NodeBounds, matrix: npt.ArrayLike, offset: npt.ArrayLike) -> Rows:
@@ -78,7 +89,8 @@ def to_rows(graph: Graph, bounds: NodeBounds, matrix: npt.ArrayLike, offset: npt
     goal, offsets = np.atleast_2d(np.asarray(matrix, dtype=np.float64)), np.asarray(offset, dtype=np.float64)
     system = _System(bounds, wanted_large(graph, goal))
     inputs = [system.entry(low, high) for low, high in system.ends(0)]
-    values = forward(graph, {Affine: system.affine, Relu: system.relu}, inputs)
+    first: list[Entry] = [*inputs]
+    values = forward(graph, {Affine: system.affine, Relu: system.relu}, first)
     for row, constant in zip(goal.tolist(), offsets.tolist(), strict=True):
         parts = [(Fraction(c), value) for c, value in zip(row, values[graph.output], strict=True) if c]
         terms, rest = _collected(parts, Fraction(constant))
@@ -111,7 +123,7 @@ class _System:
     def ends(self, index: int) -> Iterator[tuple[float, float]]:
         return zip(self._bounds.lower[index].tolist(), self._bounds.upper[index].tolist(), strict=True)
 
-    def entry(self, low: float, high: float) -> Entry:
+    def entry(self, low: float, high: float) -> Column | Fraction:
         """A new column within float ends, or the number when they meet."""
         return Fraction(low) if low == high else self._column(_exact_end(low), _exact_end(high))
 
@@ -131,12 +143,17 @@ class _System:
         ]
 
     def _named(self, parts: list[tuple[Fraction, Entry]], bias: Fraction, ends: tuple[float, float]) -> Entry:
-        """The number, the one column itself, or a new column tied to the sum by an equation."""
+        """The number, the one column itself, a short sum, or a new column tied to the sum by an equation."""
         terms, rest = _collected(parts, bias)
         if not terms:
             return rest
         if rest == 0 and len(terms) == 1 and terms[0][1] == 1:
             return Column(terms[0][0])
+        if len(terms) <= INLINE_TERMS:
+            return Short(terms, rest)
+        return self._equated(terms, rest, ends)
+
+    def _equated(self, terms: tuple[tuple[int, Fraction], ...], rest: Fraction, ends: tuple[float, float]) -> Column:
         named = self._column(_exact_end(ends[0]), _exact_end(ends[1]))
         self.rows.append(Row((*terms, (named.number, Fraction(-1))), (-rest, -rest)))
         return named
@@ -155,6 +172,8 @@ class _System:
             return a
         if high <= 0:
             return Fraction(0)
+        if isinstance(a, Short):
+            a = self._equated(a.terms, a.constant, (low, high))
         h = self._column(Fraction(0), _exact_end(high))
         one = Fraction(1)
         self.rows.append(Row(((h.number, one), (a.number, -one)), (Fraction(0), None)))
@@ -183,6 +202,10 @@ def _collected(
     for coefficient, entry in parts:
         if isinstance(entry, Fraction):
             constant += coefficient * entry
+        elif isinstance(entry, Short):
+            constant += coefficient * entry.constant
+            for number, own in entry.terms:
+                sums[number] = sums.get(number, Fraction(0)) + coefficient * own
         else:
             sums[entry.number] = sums.get(entry.number, Fraction(0)) + coefficient
     return tuple((number, total) for number, total in sums.items() if total), constant

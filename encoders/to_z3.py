@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import z3
 
-from encoders.to_rows import Column, Ends, Entry, Rows
+from encoders.to_rows import Column, Ends, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Z3Model:
 
     assertions: tuple[z3.BoolRef, ...]
     columns: tuple[z3.ArithRef, ...]
-    inputs: tuple[Entry, ...]
+    inputs: tuple[Column | Fraction, ...]
 
     def point(self, model: z3.ModelRef) -> list[Fraction]:
         """The inputs' exact values in a model of the assertions."""

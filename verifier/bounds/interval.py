@@ -17,8 +17,13 @@ def interval_bounds(graph: Graph, region: Ball) -> NodeBounds:
 
     Affine: M·m + b ± (|M|·r + error) for the sources' midpoints m and radii r. Relu: both ends cut at 0.
     """
-    pairs = forward(graph, interval_table(graph_gamma(graph)), region.interval)
+    pairs = interval_pairs(graph, region.interval)
     return NodeBounds(tuple(lower for lower, _ in pairs), tuple(upper for _, upper in pairs), proved=True)
+
+
+def interval_pairs(graph: Graph, first: Pair) -> list[Pair]:
+    """(lower, upper) of every node of a lowered graph for inputs within `first`."""
+    return forward(graph, interval_table(graph_gamma(graph)), first)
 
 
 def interval_table(gamma: float) -> ForwardTable[Pair]:

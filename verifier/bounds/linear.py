@@ -10,7 +10,7 @@ from encoders.graph import Affine, Array, Graph, Relu
 from encoders.node_bounds import NodeBounds
 from verifier.bounds.interval import Pair, affine_interval
 from verifier.bounds.relaxation import Relaxation
-from verifier.proof.rounding import graph_gamma
+from verifier.proof.rounding import gamma, graph_gamma
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
@@ -117,7 +117,7 @@ def optimised_lower(
 ) -> Array:
     """Lower bounds (R,) of rows · v + offset, v the value of `node`, with α optimised for each row on its own."""
     slopes = relaxation.default_slopes()
-    if iterations == 0 or not relaxation.lines:
+    if iterations == 0 or not relaxation.lines or not relaxation.region.bounded:
         return relaxation.lower(node, rows, offset, slopes).value
     adam = Adam({index: np.repeat(slope, len(rows), axis=0) for index, slope in slopes.items()})
     best = np.full(len(rows), -np.inf)
@@ -144,12 +144,14 @@ def goal_upper(
     relaxation = Relaxation(graph, region, bounds)
     single = -optimised_lower(relaxation, graph.output, -goal.matrix, -goal.offset, 0, budget)
     best = float(single.min())
+    if not region.bounded or not np.all(np.isfinite(single)):
+        # Slopes and weights are moved by where the bound is least: an unbounded one has no such point.
+        return best
     adam = Adam(relaxation.default_slopes())
     # Weights begin at the row that closes best alone; the exponentiated gradient mixes the others in.
-    spread = np.ptp(single[np.isfinite(single)]) if np.any(np.isfinite(single)) else 0.0
-    logits = -(single - single.min()) / (spread + ADAM_EPSILON) * WEIGHT_STEP if np.isfinite(spread) else single * 0.0
+    logits = -(single - best) / (np.ptp(single) + ADAM_EPSILON) * WEIGHT_STEP
     for _ in range(effort.goal_iterations):
-        if best < 0 or budget.remaining <= 0 or not np.all(np.isfinite(logits)):
+        if best < 0 or budget.remaining <= 0:
             break
         weights = np.exp(logits - logits.max())
         weights /= weights.sum()
@@ -168,4 +170,5 @@ def goal_upper(
 def _weight_error(goal: Halfspaces, weights: Array, bounds: NodeBounds, graph: Graph) -> float:
     """What rounding λᵀC and Σλ = 1 can cost: γ times the largest value that the weighted rows can take."""
     size = weights @ (np.abs(goal.matrix) @ bounds.magnitude(graph.output) + np.abs(goal.offset))
-    return float(np.nextafter(graph_gamma(graph) * 4.0 * size, np.inf))
+    charge = graph_gamma(graph) + gamma(len(weights))
+    return float(np.nextafter(charge * 4.0 * size, np.inf))

@@ -6,18 +6,20 @@ has no solution in common with the goal needs no room. The numbers rest on the L
 
 from __future__ import annotations
 
+from typing import Any
+
 import highspy
 import numpy as np
 import pulp
 
-from encoders.graph import Array, Graph
+from encoders.graph import Graph
 from encoders.node_bounds import NodeBounds
 from encoders.to_milp import to_milp
 from verifier.query import Halfspaces
 from verifier.verdict import Budget
 
 LP_SLACK = 1e-6
-"""Bounds are widened by this, relative to 1 + |bound|: ten times HiGHS's feasibility and optimality tolerance of 1e-7."""
+"""Bounds are widened by this, relative to 1 + |bound|: ten times HiGHS's tolerances of 1e-7."""
 
 
 def lp_bounds(graph: Graph, bounds: NodeBounds, goal: Halfspaces, budget: Budget) -> NodeBounds | None:
@@ -52,22 +54,25 @@ class _Extremes:
         builder.createAndConfigureSolver(model.problem)
         builder.buildSolverModel(model.problem)
         self._highs = model.problem.solverModel
-        self._cost = -1
+        self._costs: dict[int, float] = {}
 
     def ends(self, index: int, entry: int, budget: Budget) -> tuple[float, float] | None:
         """(least, largest) value of one entry, infinite where the LP did not finish; None when there is no solution."""
-        variable = self._values[index][entry]
-        if isinstance(variable, float):
-            return variable, variable
-        least = self._least(variable.index, 1.0, budget)
-        most = self._least(variable.index, -1.0, budget) if least is not None else None
+        value = self._values[index][entry]
+        if isinstance(value, float):
+            return value, value
+        form = pulp.LpAffineExpression(value)
+        least = self._least(form, 1.0, budget)
+        most = self._least(form, -1.0, budget) if least is not None else None
         return None if least is None or most is None else (least, -most)
 
-    def _least(self, column: int, sign: float, budget: Budget) -> float | None:
-        if self._cost not in (-1, column):
-            self._highs.changeColCost(self._cost, 0.0)
-        self._highs.changeColCost(column, sign)
-        self._cost = column
+    def _least(self, form: Any, sign: float, budget: Budget) -> float | None:
+        """The least value of sign · form."""
+        for column in self._costs:
+            self._highs.changeColCost(column, 0.0)
+        self._costs = {variable.index: sign * coefficient for variable, coefficient in form.items()}
+        for column, cost in self._costs.items():
+            self._highs.changeColCost(column, cost)
         # HiGHS counts its time limit over all runs of one object.
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(budget.remaining, 0.01))
         self._highs.run()
@@ -76,11 +81,5 @@ class _Extremes:
             return None
         if status != highspy.HighsModelStatus.kOptimal:
             return -np.inf
-        value = self._highs.getInfo().objective_function_value
+        value = self._highs.getInfo().objective_function_value + sign * form.constant
         return float(value - LP_SLACK * (1.0 + abs(value)))
-
-
-def widths(bounds: NodeBounds, graph: Graph) -> Array:
-    """The widths of all ReLU arguments whose sign is open, for reports and tests."""
-    sources = {graph.nodes[relu].sources[0] for relu in graph.relus()}
-    return np.concatenate([(bounds.upper[i] - bounds.lower[i])[bounds.unstable(i)] for i in sorted(sources)])

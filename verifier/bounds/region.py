@@ -54,7 +54,8 @@ def _knapsack_minimum(region: Ball, rows: Array) -> Array:
     steep = np.abs(rows)
     threshold = _threshold(steep, np.minimum(room, region.radius), region.radius)[:, np.newaxis]
     excess = np.maximum(steep - threshold, 0.0)
-    loss = np.where(excess > 0, excess * room, 0.0).sum(axis=1) + threshold[:, 0] * region.radius
+    lost = np.multiply(excess, room, out=np.zeros_like(excess), where=excess > 0)  # 0 · ∞ counts as 0
+    loss = lost.sum(axis=1) + threshold[:, 0] * region.radius
     value = rows @ region.centre - loss
     size = steep @ np.abs(region.centre) + loss
     return down(value, gamma(3 * rows.shape[1]) * size)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from encoders.distance import with_distance
-from encoders.graph import Graph
+from encoders.distance import with_distance, with_split_l1
+from encoders.graph import Array, Graph
 from encoders.node_bounds import NodeBounds
+from verifier.bounds.interval import interval_pairs
 from verifier.bounds.linear import linear_bounds
 from verifier.query import Ball, Halfspaces, Norm, Query
 from verifier.verdict import Budget
@@ -17,29 +18,64 @@ from verifier.verdict import Budget
 
 @dataclass(frozen=True, eq=False)
 class LinearQuery:
-    """{x : goal over the outputs of `graph`} over the region of `bounds`; equal to the query that it was made from."""
+    """{v : goal over the outputs of `graph`} over the region of `bounds`; equal to the query that it was made from.
+
+    v is x itself or, where `centre` is given, (p, m) with x = centre + p − m.
+    """
 
     graph: Graph
     bounds: NodeBounds
     goal: Halfspaces
+    centre: Array | None = None
+
+    def point(self, values: Array) -> Array:
+        """The x, shape (n,), of a solution v."""
+        if self.centre is None:
+            return values
+        size = self.centre.size
+        moved: Array = self.centre + values[:size] - values[size:]
+        return moved
 
 
-def linear_query(query: Query, bounds: NodeBounds, budget: Budget) -> LinearQuery:
-    """L∞ balls are boxes, which the bounds carry; an L1 ball becomes one more output ‖x − x0‖₁ with a row ≤ r."""
+def linear_query(query: Query, bounds: NodeBounds) -> LinearQuery:
+    """L∞ balls are boxes, which the bounds carry; an L1 ball becomes one more output Σ(p + m) with a row ≤ r."""
     region = query.region
     if region.norm is Norm.LINF or math.isinf(region.radius):
         return LinearQuery(query.graph, bounds, query.goal)
-    graph, rows = distance_query(query)
+    split = split_query(query, bounds)
     last = np.append(np.zeros(query.graph.output_size), -1.0)
-    goal = Halfspaces(np.vstack([rows.matrix, last]), np.append(rows.offset, region.radius))
-    return LinearQuery(graph, extended_bounds(graph, query.graph, region, bounds, budget), goal)
+    goal = Halfspaces(np.vstack([split.goal.matrix, last]), np.append(split.goal.offset, region.radius))
+    return replace(split, goal=goal)
 
 
-def distance_query(query: Query) -> tuple[Graph, Halfspaces]:
-    """The graph with ‖x − x0‖ as its last output, and the goal that does not read it."""
+def split_query(query: Query, bounds: NodeBounds) -> LinearQuery:
+    """The query over (p, m), its distance an output that the goal does not read."""
+    region, network = query.region, query.graph
+    graph = with_split_l1(network, region.centre)
+    rooms = np.concatenate([region.hi - region.centre, region.centre - region.lo])
+    room = np.minimum(np.nextafter(np.maximum(rooms, 0.0), np.inf), region.radius)
+    # Nodes: (p, m), m, x, the network's own from 1 on, Σ(p + m), the output.
+    copied = len(network.nodes) - 1
+    walked = interval_pairs(graph, (np.zeros_like(room), room))
+    lower = [pair[0] for pair in walked]
+    upper = [pair[1] for pair in walked]
+    for node in range(copied + 1):
+        place = node + 2
+        lower[place] = np.maximum(lower[place], bounds.lower[node])
+        upper[place] = np.minimum(upper[place], bounds.upper[node])
+    tight = NodeBounds(tuple(lower), tuple(upper), proved=bounds.proved)
+    rows = np.hstack([query.goal.matrix, np.zeros((len(query.goal.matrix), 1))])
+    return LinearQuery(graph, tight, Halfspaces(rows, query.goal.offset), region.centre)
+
+
+def distance_query(query: Query, bounds: NodeBounds, budget: Budget) -> LinearQuery:
+    """The query with ‖x − x0‖ as the last output, which the goal does not read: for minimising the distance."""
+    if query.region.norm is Norm.L1:
+        return split_query(query, bounds)
     graph = with_distance(query.graph, query.region.norm, query.region.centre)
     rows = np.hstack([query.goal.matrix, np.zeros((len(query.goal.matrix), 1))])
-    return graph, Halfspaces(rows, query.goal.offset)
+    ends = extended_bounds(graph, query.graph, query.region, bounds, budget)
+    return LinearQuery(graph, ends, Halfspaces(rows, query.goal.offset))
 
 
 def extended_bounds(graph: Graph, network: Graph, region: Ball, bounds: NodeBounds, budget: Budget) -> NodeBounds:

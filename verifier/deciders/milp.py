@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from encoders.graph import Array
 from encoders.node_bounds import NodeBounds
 from encoders.to_milp import MilpModel, to_milp
 from verifier.bounds.lp import lp_bounds
-from verifier.deciders.ball import LinearQuery, distance_query, extended_bounds, linear_query
+from verifier.deciders.ball import LinearQuery, distance_query, linear_query
 from verifier.query import Query
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
 
@@ -40,6 +40,9 @@ BOUND_SLACK = 1e-6
 
 RESERVE = 0.05
 """Seconds kept back from a solver's own time limit, to read its answer."""
+
+DEEP_ENOUGH = 1e-3
+"""A point whose smallest margin reaches this needs no deeper one: it is far above rounding errors of logits."""
 
 Point = Array
 
@@ -91,46 +94,51 @@ class Milp:
         if bounds.empty:
             return Holds(bounds_evidence(bounds))
         try:
-            linear = self._tightened(linear_query(query, bounds, budget), budget)
+            linear = self._tightened(linear_query(query, bounds), budget)
+            if linear is None:
+                return Holds(Evidence.SOLVER)
+            model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset, deepest=True)
+            reason = self._solve(model, budget, target=-DEEP_ENOUGH)
         except OutOfTimeError as error:
             return Unknown(str(error))
-        if linear is None:
-            return Holds(Evidence.SOLVER)
-        model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset)
-        reason = self._solve(model, budget)
         if model.problem.status == pulp.LpStatusInfeasible:
             return Holds(Evidence.SOLVER)
-        return Violated(model.point()) if _has_point(model) else Unknown(reason)
+        return Violated(linear.point(model.point())) if _has_point(model) else Unknown(reason)
 
     def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> Nearest:
         """Minimise the distance itself over the query's region, with the distance as ReLUs of the same model."""
-        graph, goal = distance_query(query)
-        linear = LinearQuery(graph, extended_bounds(graph, query.graph, query.region, bounds, budget), goal)
-        tightened = self._tightened(linear, budget)
-        if tightened is None:
+        linear = self._tightened(distance_query(query, bounds, budget), budget)
+        if linear is None:
             return Nearest(math.inf, None, infeasible=True)
         objective = np.append(np.zeros(query.graph.output_size), 1.0)
-        model = to_milp(graph, tightened.bounds, goal.matrix, goal.offset, minimise=objective)
-        reason = self._solve(model, budget)
+        model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset, minimise=objective)
+        try:
+            reason = self._solve(model, budget)
+        except OutOfTimeError as error:
+            return Nearest(0.0, None, infeasible=False, reason=str(error))
         if model.problem.status == pulp.LpStatusInfeasible:
             return Nearest(math.inf, None, infeasible=True)
         bound = _dual_bound(model)
         lower = max(0.0, bound - BOUND_SLACK * (1.0 + abs(bound))) if math.isfinite(bound) else 0.0
-        return Nearest(lower, model.point() if _has_point(model) else None, infeasible=False, reason=reason)
+        point = linear.point(model.point()) if _has_point(model) else None
+        return Nearest(lower, point, infeasible=False, reason=reason)
 
     def _tightened(self, linear: LinearQuery, budget: Budget) -> LinearQuery | None:
         if not self.tighten:
             return linear
         bounds = lp_bounds(linear.graph, linear.bounds, linear.goal, budget)
-        return None if bounds is None or bounds.empty else LinearQuery(linear.graph, bounds, linear.goal)
+        return None if bounds is None or bounds.empty else replace(linear, bounds=bounds)
 
-    def _solve(self, model: MilpModel, budget: Budget) -> str:
-        """Run the solver; the reason why nothing is known, in case nothing is."""
+    def _solve(self, model: MilpModel, budget: Budget, target: float | None = None) -> str:
+        """Run the solver; the reason why nothing is known, in case nothing is. HiGHS may stop at a value ≤ `target`."""
         options: dict[str, Any] = {"msg": False, "threads": self.threads}
+        budget.check()
         if math.isfinite(budget.remaining):
-            budget.check()
             options["timeLimit"] = max(0.05, budget.remaining - RESERVE)
-        solver = pulp.getSolver(solver_class(self.solver), **options)
+        name = solver_class(self.solver)
+        if name == "HiGHS" and target is not None:
+            options["objective_target"] = target
+        solver = pulp.getSolver(name, **options)
         try:
             model.problem.solve(solver)
         except pulp.PulpSolverError as error:
@@ -146,7 +154,7 @@ def bounds_evidence(bounds: NodeBounds) -> Evidence:
 
 def _has_point(model: MilpModel) -> bool:
     solved = model.problem.sol_status in (pulp.LpSolutionOptimal, pulp.LpSolutionIntegerFeasible)
-    values = [entry.varValue for entry in model.values[0] if not isinstance(entry, float)]
+    values = [variable.varValue for variable in model.read_inputs()]
     return solved and all(value is not None and math.isfinite(value) for value in values)
 
 

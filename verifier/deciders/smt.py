@@ -9,8 +9,10 @@ not survive the check, Z3 decides that case on the exact formula itself. A solut
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import highspy
 import numpy as np
@@ -19,11 +21,11 @@ import z3
 from encoders.exact import exact_outputs
 from encoders.graph import Array, outputs
 from encoders.node_bounds import NodeBounds
-from encoders.to_rows import Column, Rows, to_rows
+from encoders.to_rows import Column, Ends, Row, Rows, to_rows
 from encoders.to_z3 import to_z3
-from verifier.deciders.ball import linear_query
+from verifier.deciders.ball import LinearQuery, linear_query
 from verifier.deciders.refutation import Refutation, Refuter, phase_columns
-from verifier.query import Query, distance_exact
+from verifier.query import Ball, Norm, Query, distance_exact
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
 
 FEASIBLE = 1e-9
@@ -50,18 +52,36 @@ class Smt:
         if bounds.empty:
             return Holds(Evidence.EXACT)
         try:
-            linear = linear_query(query, bounds, budget)
+            linear = linear_query(query, bounds)
             system = to_rows(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset)
-            return _Search(query, system, budget).run()
+            return _Search(query, linear, exact_box(system, query.region), budget).run()
         except OutOfTimeError as error:
             return Unknown(str(error))
+
+
+def exact_box(system: Rows, region: Ball) -> Rows:
+    """`system` with the exact ends centre ± radius of an L∞ ball; the float bounds carry them rounded outwards."""
+    if region.norm is not Norm.LINF or math.isinf(region.radius):
+        return system
+    columns, rows, radius = list(system.columns), list(system.rows), Fraction(region.radius)
+    for entry, centre in zip(system.inputs, map(Fraction, region.centre.tolist()), strict=True):
+        ball = centre - radius, centre + radius
+        if isinstance(entry, Column):
+            low, high = columns[entry.number]
+            columns[entry.number] = (
+                ball[0] if low is None else max(low, ball[0]),
+                ball[1] if high is None else min(high, ball[1]),
+            )
+        elif not ball[0] <= entry <= ball[1]:
+            rows.append(Row((), (Fraction(1), None)))
+    return replace(system, columns=tuple(columns), rows=tuple(rows))
 
 
 class _Search:
     """Depth-first over the phases; each closed case leaves a clause with Z3, which proves that none is left."""
 
-    def __init__(self, query: Query, system: Rows, budget: Budget) -> None:
-        self._query, self._system, self._budget = query, system, budget
+    def __init__(self, query: Query, linear: LinearQuery, system: Rows, budget: Budget) -> None:
+        self._query, self._linear, self._system, self._budget = query, linear, system, budget
         self._refuter = Refuter(system)
         self._relaxed = _RelaxedLp(system)
         self._phases = [z3.Bool(f"active_{number}") for number in range(len(system.splits))]
@@ -105,7 +125,10 @@ class _Search:
     def _solution(self, columns: Array) -> Array | None:
         """The LP's point when it is a solution exactly: inside the box and the ball, every goal row ≥ 0."""
         region, goal, graph = self._query.region, self._query.goal, self._query.graph
-        values = np.array([columns[e.number] if isinstance(e, Column) else float(e) for e in self._system.inputs])
+        entries = self._system.inputs
+        values = self._linear.point(
+            np.array([columns[e.number] if isinstance(e, Column) else float(e) for e in entries])
+        )
         for pull in PULLS:
             x = np.clip(region.centre + pull * (values - region.centre), region.lo, region.hi)
             if goal.margin(outputs(graph, x))[0] < -FEASIBLE:
@@ -144,7 +167,7 @@ class _Search:
         answer = solver.check()
         if answer == z3.sat:
             exact = model.point(solver.model())
-            return Violated(np.array([float(value) for value in exact]))
+            return Violated(self._linear.point(np.array([float(value) for value in exact])))
         if answer != z3.unsat:
             self._budget.check()
             raise OutOfTimeError(f"Z3 gave up: {solver.reason_unknown()}")
@@ -170,8 +193,15 @@ class _RelaxedLp:
         self._system = system
         self.phases: dict[int, bool] = {}
         self._goal_rows = _goal_rows(system)
-        self._highs = highspy.Highs()
-        for option, value in (("output_flag", False), ("presolve", "off"), ("threads", 1), ("solver", "simplex")):
+        self._highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+        for option, value in (
+            ("output_flag", False),
+            ("presolve", "off"),
+            ("threads", 1),
+            ("solver", "simplex"),
+            ("simplex_scale_strategy", 0),
+            ("dual_simplex_cost_perturbation_multiplier", 0.0),
+        ):
             self._highs.setOptionValue(option, value)
         self._highs.passModel(self._model())
 
@@ -179,11 +209,9 @@ class _RelaxedLp:
         system, model = self._system, highspy.HighsLp()
         model.num_col_, model.num_row_ = len(system.columns) + 1, len(system.rows)
         model.col_cost_ = np.append(np.zeros(len(system.columns)), 1.0)
-        lows, highs = zip(*(_floats(ends) for ends in system.columns), strict=True)
-        model.col_lower_ = np.array([*lows, -highspy.kHighsInf])
-        model.col_upper_ = np.array([*highs, highspy.kHighsInf])
-        lows, highs = zip(*(_floats(row.ends) for row in system.rows), strict=True)
-        model.row_lower_, model.row_upper_ = np.array(lows), np.array(highs)
+        columns, rows = (_end_arrays(ends) for ends in (system.columns, [row.ends for row in system.rows]))
+        model.col_lower_, model.col_upper_ = np.append(columns[0], -np.inf), np.append(columns[1], np.inf)
+        model.row_lower_, model.row_upper_ = rows
         starts, index, value = [0], [], []
         for number, row in enumerate(system.rows):
             index += [column for column, _ in row.terms]
@@ -238,6 +266,11 @@ def _goal_rows(system: Rows) -> frozenset[int]:
     return frozenset(range(last + 1, len(system.rows)))
 
 
-def _floats(ends: tuple[Fraction | None, Fraction | None]) -> tuple[float, float]:
+def _end_arrays(ends: Sequence[Ends]) -> tuple[Array, Array]:
+    pairs = np.array([_floats(pair) for pair in ends], dtype=np.float64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _floats(ends: Ends) -> tuple[float, float]:
     low, high = ends
     return -highspy.kHighsInf if low is None else float(low), highspy.kHighsInf if high is None else float(high)

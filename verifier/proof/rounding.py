@@ -38,7 +38,8 @@ def graph_gamma(graph: Graph) -> float:
         ),
         default=0,
     )
-    return gamma(widest + len(graph.nodes) + graph.input_size)
+    # Constants are sums over all entries of a node (message · bias), however few weights each entry has.
+    return gamma(widest + len(graph.nodes) + max(node.size for node in graph.nodes))
 
 
 def down(values: Array, error: Array | float) -> Array:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from verifier import __version__
-
 ONNXRUNTIME_DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime", "onnxruntime-directml")
 METHOD_PACKAGES = {"milp": ("highspy", "pulp"), "milp-direct": ("highspy", "pulp"), "z3": ("z3-solver",)}
 
@@ -23,7 +21,7 @@ def versions(packages: tuple[str, ...] = ()) -> dict[str, str]:
     """Versions of relu-verifier, Python, numpy, onnx and ONNX Runtime, and of `packages` where installed."""
     onnxruntime = next(filter(None, map(distribution_version, ONNXRUNTIME_DISTRIBUTIONS)), None)
     found = {
-        "relu-verifier": __version__,
+        "relu-verifier": distribution_version("relu-verifier") or "not installed",
         "python": platform.python_version(),
         "numpy": distribution_version("numpy"),
         "onnx": distribution_version("onnx"),

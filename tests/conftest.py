@@ -1,0 +1,172 @@
+"""Small networks as plain matrices, and the truth about them: every activation pattern, one LP each, by scipy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from encoders.graph import Array, Graph, GraphBuilder
+from encoders.linear_maps import Dense, readonly
+from verifier.query import Ball, Halfspaces, Norm
+
+FLAT = 1e-9
+"""Pieces in which no ball of this radius fits are left out: their neighbours' closures cover them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """{x : rows · x ≤ limits}, on which z = slope · x + offset."""
+
+    rows: Array
+    limits: Array
+    slope: Array
+    offset: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """z = W_k relu(… relu(W_1 x + b_1) …) + b_k over the box lo ≤ x ≤ hi (no verifier code in the truth about it)."""
+
+    layers: tuple[tuple[Array, Array], ...]
+    lo: Array
+    hi: Array
+
+    @cached_property
+    def graph(self) -> Graph:
+        builder, last = GraphBuilder(self.lo.size), 0
+        for number, (weight, bias) in enumerate(self.layers):
+            source = builder.relu(last) if number else last
+            last = builder.affine([(Dense(readonly(weight)), source)], bias)
+        return builder.graph(last)
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The activation regions that have an inside."""
+        size = self.lo.size
+        box = np.vstack([np.eye(size), -np.eye(size)]), np.concatenate([self.hi, -self.lo])
+        return tuple(self._pieces(0, np.eye(size), np.zeros(size), *box))
+
+    def _pieces(self, layer: int, slope: Array, offset: Array, rows: Array, limits: Array) -> list[Piece]:
+        weight, bias = self.layers[layer]
+        slope, offset = weight @ slope, weight @ offset + bias
+        if layer + 1 == len(self.layers):
+            return [Piece(rows, limits, slope, offset)]
+        parts = [(np.zeros(0), rows, limits)]
+        for row, constant in zip(slope, offset, strict=True):
+            grown = []
+            for active, normals, ends in parts:
+                for on in (True, False):
+                    if not np.any(row):
+                        if on == (constant > 0):
+                            grown.append((np.append(active, on), normals, ends))
+                        continue
+                    cut = (np.vstack([normals, -row if on else row]), np.append(ends, constant if on else -constant))
+                    if roomy(*cut):
+                        grown.append((np.append(active, on), *cut))
+            parts = grown
+        found = []
+        for active, normals, ends in parts:
+            found += self._pieces(layer + 1, active[:, np.newaxis] * slope, active * offset, normals, ends)
+        return found
+
+    def nearest(self, norm: Norm, centre: Array, goal: Halfspaces) -> float:
+        """min {‖x − centre‖ : x in the box, matrix · z(x) + offset ≥ 0}, infinite when there is no such x."""
+        return min((self._nearest(piece, norm, centre, goal) for piece in self.pieces), default=math.inf)
+
+    @staticmethod
+    def _nearest(piece: Piece, norm: Norm, centre: Array, goal: Halfspaces) -> float:
+        n = centre.size
+        extra = np.eye(n) if norm is Norm.L1 else np.ones((n, 1))
+        width = extra.shape[1]
+        matrix = np.vstack(
+            [
+                np.hstack([piece.rows, np.zeros((len(piece.rows), width))]),
+                np.hstack([-goal.matrix @ piece.slope, np.zeros((len(goal.matrix), width))]),
+                np.hstack([np.eye(n), -extra]),
+                np.hstack([-np.eye(n), -extra]),
+            ]
+        )
+        limits = np.concatenate([piece.limits, goal.matrix @ piece.offset + goal.offset, centre, -centre])
+        cost = np.concatenate([np.zeros(n), np.ones(width)])
+        solved = linprog(cost, A_ub=matrix, b_ub=limits, bounds=(None, None))
+        return float(solved.fun) if solved.status == 0 else math.inf
+
+    def largest_margin(self, region: Ball, goal: Halfspaces) -> float:
+        """max over the region (inside the net's box) of the goal's smallest row; −infinite when there is no x."""
+        return max(self._margin(piece, region, goal) for piece in self.pieces)
+
+    @staticmethod
+    def _margin(piece: Piece, region: Ball, goal: Halfspaces) -> float:
+        n = region.centre.size
+        rows, limits = ball_rows(region)
+        padded = np.hstack([piece.rows, np.zeros((len(piece.rows), rows.shape[1] - n))])
+        body = np.vstack([rows, padded])
+        reads = np.hstack([-goal.matrix @ piece.slope, np.zeros((len(goal.matrix), rows.shape[1] - n))])
+        matrix = np.vstack(
+            [
+                np.hstack([body, np.zeros((len(body), 1))]),
+                np.hstack([reads, np.ones((len(reads), 1))]),
+            ]
+        )
+        ends = np.concatenate([limits, piece.limits, goal.matrix @ piece.offset + goal.offset])
+        cost = np.append(np.zeros(rows.shape[1]), -1.0)
+        solved = linprog(cost, A_ub=matrix, b_ub=ends, bounds=(None, None))
+        return -float(solved.fun) if solved.status == 0 else -math.inf
+
+
+def roomy(rows: Array, limits: Array) -> bool:
+    """Does a ball fit into {x : rows · x ≤ limits}?"""
+    lengths = np.linalg.norm(rows, axis=1)
+    cost = np.append(np.zeros(rows.shape[1]), -1.0)
+    bounds = [(None, None)] * rows.shape[1] + [(None, 1.0)]
+    solved = linprog(cost, A_ub=np.hstack([rows, lengths[:, np.newaxis]]), b_ub=limits, bounds=bounds)
+    return bool(solved.status == 0 and -solved.fun > FLAT)
+
+
+def ball_rows(region: Ball) -> tuple[Array, Array]:
+    """(rows, limits) of ball ∩ box in the variables (x, deviations); infinite ends have no row."""
+    n = region.centre.size
+    eye, none = np.eye(n), np.zeros((n, n))
+    blocks = [(np.hstack([eye, none]), region.hi), (np.hstack([-eye, none]), -region.lo)]
+    if math.isfinite(region.radius):
+        blocks += [(np.hstack([eye, -eye]), region.centre), (np.hstack([-eye, -eye]), -region.centre)]
+        total = np.concatenate([np.zeros(n), np.ones(n)])[np.newaxis]
+        blocks.append(
+            (total, np.array([region.radius]))
+            if region.norm is Norm.L1
+            else (np.hstack([none, eye]), np.full(n, region.radius))
+        )
+    rows, limits = np.vstack([rows for rows, _ in blocks]), np.concatenate([limits for _, limits in blocks])
+    finite = np.isfinite(limits)
+    return rows[finite], limits[finite]
+
+
+class Truth:
+    """What the tests of several folders share: makers of networks and the LP form of a region."""
+
+    @staticmethod
+    def net(seed: int, sizes: tuple[int, ...]) -> Net:
+        """A random network with weights in eighths over the box [0, 1]ⁿ."""
+        rng = np.random.default_rng(seed)
+        layers = tuple((rng.integers(-12, 13, (m, n)) / 8, rng.integers(-8, 9, m) / 8) for n, m in pairwise(sizes))
+        return Net(layers, np.zeros(sizes[0]), np.ones(sizes[0]))
+
+    @staticmethod
+    def of_layers(*layers: tuple[object, object], lo: float = 0.0, hi: float = 1.0) -> Net:
+        """The network of the given (weight, bias) pairs over the box [lo, hi]ⁿ."""
+        pairs = tuple((np.asarray(w, dtype=np.float64), np.asarray(b, dtype=np.float64)) for w, b in layers)
+        size = pairs[0][0].shape[1]
+        return Net(pairs, np.full(size, lo), np.full(size, hi))
+
+    ball_rows = staticmethod(ball_rows)
+
+
+@pytest.fixture(scope="session")
+def truth() -> Truth:
+    return Truth()

@@ -1,0 +1,110 @@
+"""The solver process: answers, errors, and its end when time, patience or the parent ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.errors import InputError
+from encoders.graph import GraphBuilder
+from encoders.linear_maps import Dense, readonly
+from encoders.node_bounds import NodeBounds
+from verifier.bounds.linear import linear_bounds
+from verifier.deciders.milp import Milp
+from verifier.deciders.smt import Smt
+from verifier.deciders.worker import Guarded, Worker, WorkerError
+from verifier.query import Ball, Norm, Query, Targeted, disjuncts
+from verifier.verdict import Budget, Holds, Unknown, Violated
+
+
+def query(sizes: tuple[int, ...], radius: float) -> tuple[Query, NodeBounds]:
+    """A random net of dense layers; with wide layers and a large ball no decider ends soon."""
+    rng = np.random.default_rng(0)
+    builder, last = GraphBuilder(sizes[0]), 0
+    for layer, (n, m) in enumerate(pairwise(sizes)):
+        source = builder.relu(last) if layer else last
+        weight = readonly(rng.normal(size=(m, n)) * np.sqrt(2 / n))
+        last = builder.affine([(Dense(weight), source)], rng.normal(size=m))
+    graph = builder.graph(last)
+    ball = Ball(Norm.LINF, np.full(sizes[0], 0.5), radius, np.zeros(sizes[0]), np.ones(sizes[0]))
+    # A margin that no point has: the question has to be refuted in every corner.
+    goal = disjuncts(Targeted(1, margin=12.0), sizes[-1])[0][1]
+    return Query(graph, ball, goal), linear_bounds(graph, ball, Budget())
+
+
+EASY, HARD = ((3, 4, 2), 0.1), ((30, 80, 80, 80, 3), 0.5)
+
+
+@pytest.mark.parametrize("decider", [Smt(), Milp()])
+def test_the_child_answers_as_the_decider_does(decider: Smt | Milp) -> None:
+    asked, bounds = query(*EASY)
+    with Worker() as worker:
+        verdict = Guarded(decider, worker).decide(asked, bounds, Budget())
+    direct = decider.decide(asked, bounds, Budget())
+    assert type(verdict) is type(direct)
+    assert isinstance(verdict, Holds | Violated)
+
+
+def test_an_exception_in_the_child_is_reported_and_the_child_goes_on() -> None:
+    asked, bounds = query(*EASY)
+    with Worker() as worker:
+        with pytest.raises(WorkerError, match="AttributeError"):
+            worker.call(Smt(), "no_such_method", budget=Budget())
+        assert isinstance(Guarded(Smt(), worker).decide(asked, bounds, Budget()), Holds | Violated)
+
+
+def test_a_refused_option_stays_an_input_error() -> None:
+    asked, bounds = query(*EASY)
+    with Worker() as worker, pytest.raises(InputError, match="unknown solver"):
+        worker.call(Milp("no such solver"), "decide", asked, bounds, budget=Budget())
+
+
+@pytest.mark.parametrize("decider", [Smt(), Milp()])
+def test_cancelling_ends_a_call_that_does_not_return(decider: Smt | Milp) -> None:
+    asked, bounds = query(*HARD)
+    budget = Budget()
+    with Worker() as worker:
+        timer = threading.Timer(1.0, budget.cancel)
+        timer.start()
+        verdict = Guarded(decider, worker).decide(asked, bounds, budget)
+        timer.cancel()
+        assert verdict == Unknown("interrupted")
+        with pytest.raises(WorkerError):
+            worker.call(decider, "decide", asked, bounds, budget=Budget())
+
+
+@pytest.mark.parametrize("decider", [Smt(), Milp()])
+def test_a_deadline_ends_a_call_that_does_not_return(decider: Smt | Milp) -> None:
+    asked, bounds = query(*HARD)
+    with Worker() as worker:
+        assert isinstance(Guarded(decider, worker).decide(asked, bounds, Budget(1.0)), Unknown)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads process states from /proc, which Linux has")
+def test_the_child_ends_with_its_parent() -> None:
+    program = "from verifier.deciders.worker import Worker; w = Worker(); print(w._process.pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    while _lives(child):
+        pass
+
+
+def _lives(pid: int) -> bool:
+    """True until the process is gone, or waits for init to take its exit code."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
