@@ -1,8 +1,8 @@
 """Brackets on (input, target) pairs chosen by seed: seconds, initial distance, minimal distance, evidence.
 
 `python -m benchmarks.minimal_pairs --model mnist_n --data DIR --method milp --timeout 120` runs 20 pairs in both norms.
-The inputs are correctly classified test images, each with a random target. The record is written after every instance,
-so an interrupted run goes on where it stopped when the same command is given again.
+The images are drawn by seed; the target is a random class, or the runner-up class (--targets next). The record is
+written after every instance, so an interrupted run goes on where it stopped when the same command is given again.
 """
 
 from __future__ import annotations
@@ -65,15 +65,17 @@ def inputs(model: str, data: Path | None) -> npt.NDArray[np.float32]:
     return load_mnist(data).test_images
 
 
-def choose(model: str, images: npt.NDArray[np.float32], count: int, norms: Sequence[str], seed: int) -> list[Pair]:
-    """`count` (image, target) pairs by `seed`, the same for every norm."""
-    network = verifier.load(models.path(model))
-    rng = np.random.default_rng(seed)
+def choose(arguments: argparse.Namespace, images: npt.NDArray[np.float32]) -> list[Pair]:
+    """The (image, target) pairs by seed, the same for every norm."""
+    network = verifier.load(models.path(arguments.model))
+    rng = np.random.default_rng(arguments.seed)
     pairs: list[Pair] = []
-    for index in rng.permutation(len(images))[:count].tolist():
-        label = network.predict(images[index])
-        target = int(rng.choice([t for t in range(network.classes) if t != label]))
-        pairs += [Pair(index, label, target, norm) for norm in norms]
+    for index in rng.permutation(len(images))[: arguments.pairs].tolist():
+        logits = network.logits(images[index])
+        label = int(np.argmax(logits))
+        drawn = int(rng.choice([t for t in range(network.classes) if t != label]))
+        target = drawn if arguments.targets == "random" else int(np.argsort(-logits, kind="stable")[1])
+        pairs += [Pair(index, label, target, norm) for norm in arguments.norm]
     return pairs
 
 
@@ -99,7 +101,7 @@ def solve(model: str, image: npt.NDArray[np.float32], pair: Pair, method: str, s
 def run(arguments: argparse.Namespace) -> Iterator[Row]:
     """The rows, as they come; instances that the record holds already are not run again."""
     images = inputs(arguments.model, arguments.data)
-    pairs = choose(arguments.model, images, arguments.pairs, arguments.norm, arguments.seed)
+    pairs = choose(arguments, images)
     known = {(row.index, row.target, row.norm): row for row in recorded(arguments)}
     with ProcessPoolExecutor(arguments.jobs) as pool:
         tasks = []
@@ -116,7 +118,7 @@ def run(arguments: argparse.Namespace) -> Iterator[Row]:
 
 def setting(arguments: argparse.Namespace) -> dict[str, Any]:
     """What must agree for a record to be continued."""
-    names = ("model", "method", "solver", "pairs", "norm", "seed", "timeout", "jobs")
+    names = ("model", "method", "solver", "pairs", "targets", "norm", "seed", "timeout", "jobs")
     return {name: getattr(arguments, name) for name in names}
 
 
@@ -165,6 +167,7 @@ def main() -> int:
     parser.add_argument("--model", choices=models.NAMES, default="digits")
     parser.add_argument("--data", type=Path, help="the folder of the MNIST idx files")
     parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--targets", choices=("random", "next"), default="random", help="next: the runner-up class")
     parser.add_argument("--norm", nargs="+", choices=("linf", "l1"), default=["linf", "l1"])
     parser.add_argument("--method", default="milp")
     parser.add_argument("--solver")
