@@ -29,6 +29,10 @@ GRACE = 0.15
 """Seconds that a solver may overrun its own limit before it is killed: enough to send its answer."""
 
 
+RECURSION_LIMIT = 20_000
+"""The exact decider recurses once for each phase that it fixes: more than any net that it can decide has ReLUs."""
+
+
 class Decider(Protocol):
     """Answers queries; `evidence` is the kind that its "holds" carries."""
 
@@ -163,6 +167,7 @@ def _read(tasks: BinaryIO, waiting: queue.SimpleQueue[Any]) -> None:
 def main() -> None:
     """Serve on the real standard streams; whatever solvers print goes nowhere."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setrecursionlimit(RECURSION_LIMIT)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     serve(sys.stdin.buffer, answers)
