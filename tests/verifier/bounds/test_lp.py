@@ -7,17 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.graph import GraphBuilder, evaluate
+from encoders.graph import Graph, GraphBuilder, evaluate
 from encoders.linear_maps import Dense, readonly
 from encoders.node_bounds import NodeBounds, unstable_count
 from verifier.bounds.interval import interval_bounds
 from verifier.bounds.linear import linear_bounds
-from verifier.bounds.lp import LP_SLACK, lp_bounds, widths
+from verifier.bounds.lp import LP_SLACK, lp_bounds
 from verifier.query import Ball, Halfspaces, Norm, Targeted, disjuncts
 from verifier.verdict import Budget
 
 NEVER_BINDS = 1e6
 """An offset that makes a goal hold everywhere: LP bounds are then those of the whole region."""
+
+
+def widths(bounds: NodeBounds, graph: Graph) -> np.ndarray:
+    """The widths of all ReLU arguments whose sign is open."""
+    sources = sorted({graph.nodes[relu].sources[0] for relu in graph.relus()})
+    return np.concatenate([(bounds.upper[i] - bounds.lower[i])[bounds.unstable(i)] for i in sources])
 
 
 def free_goal(size: int) -> Halfspaces:
