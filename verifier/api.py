@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypedDict, Unpack
 
 import numpy.typing as npt
 
@@ -148,38 +149,30 @@ def _already(found: Witness, question: Question, precision: float, budget: Budge
     )
 
 
-def minimal(
-    model: Model,
-    x: npt.ArrayLike,
-    *,
-    target: int | None = None,
-    label: int | None = None,
-    norm: str = "linf",
-    box: Box = DEFAULT_BOX,
-    precision: float = 1e-3,
-    margin: float = 0.0,
-    method: str = "milp",
-    solver: str | None = None,
-    timeout: float | Budget = math.inf,
-    device: str = "auto",
-    seed: int = 0,
-) -> Bracket:
+class CommonOptions(TypedDict, total=False):
+    """The keyword arguments of `brackets` except `target`."""
+
+    label: int | None
+    norm: str
+    box: Box
+    precision: float
+    margin: float
+    method: str
+    solver: str | None
+    timeout: float | Budget
+    device: str
+    seed: int
+
+
+class Options(CommonOptions, total=False):
+    """The keyword arguments of `brackets`."""
+
+    target: int | None
+
+
+def minimal(model: Model, x: npt.ArrayLike, **options: Unpack[Options]) -> Bracket:
     """The last of `brackets` with the same arguments."""
-    *_, last = brackets(
-        model,
-        x,
-        target=target,
-        label=label,
-        norm=norm,
-        box=box,
-        precision=precision,
-        margin=margin,
-        method=method,
-        solver=solver,
-        timeout=timeout,
-        device=device,
-        seed=seed,
-    )
+    *_, last = brackets(model, x, **options)
     return last
 
 
@@ -187,44 +180,22 @@ def minimal_all_targets(
     model: Model,
     x: npt.ArrayLike,
     *,
-    label: int | None = None,
-    norm: str = "linf",
-    box: Box = DEFAULT_BOX,
-    precision: float = 1e-3,
-    margin: float = 0.0,
-    method: str = "milp",
-    solver: str | None = None,
-    timeout: float | Budget = math.inf,
-    device: str = "auto",
-    seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
+    **options: Unpack[CommonOptions],
 ) -> AllTargets:
     """`minimal` for every target other than the label; each gets an equal share of the time that is left.
 
-    `progress` is called with every bracket on the way.
+    `progress` is called with every bracket on the way. The options are those of `brackets`, without a target.
     """
-    budget = _budget(timeout)
+    budget, label = _budget(options.get("timeout", math.inf)), options.get("label")
     own = model.predict(x) if label is None else label
     targets = [target for target in range(model.classes) if target != own]
     results: list[Bracket] = []
     for place, target in enumerate(targets):
         share = _Share(budget, budget.remaining / (len(targets) - place))
         last: Bracket | None = None
-        for last in brackets(
-            model,
-            x,
-            target=target,
-            label=label,
-            norm=norm,
-            box=box,
-            precision=precision,
-            margin=margin,
-            method=method,
-            solver=solver,
-            timeout=share,
-            device=device,
-            seed=seed,
-        ):
+        one: Options = {**options, "target": target, "timeout": share}
+        for last in brackets(model, x, **one):
             if progress is not None:
                 progress(last)
         assert last is not None

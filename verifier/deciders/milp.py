@@ -162,8 +162,8 @@ def _dual_bound(model: MilpModel) -> float:
     """The least distance that the solver leaves open: HiGHS's dual bound, elsewhere the value of a proved optimum."""
     problem = model.problem
     highs = getattr(problem, "solverModel", None)
-    if highs is not None and hasattr(highs, "getInfo"):
-        info = highs.getInfo()
-        return float(info.mip_dual_bound if model.binaries else info.objective_function_value)
+    if model.binaries and highs is not None and hasattr(highs, "getInfo"):
+        # PuLP hands HiGHS the objective without its constant.
+        return float(highs.getInfo().mip_dual_bound + problem.objective.constant)
     proved = problem.status == pulp.LpStatusOptimal and problem.sol_status == pulp.LpSolutionOptimal
     return float(pulp.value(problem.objective)) if proved else -math.inf
