@@ -135,7 +135,7 @@ def network_from_model(model: onnx.ModelProto, sha256: str = "") -> Network:
     model = in_order(model)
     check_model(model)
     name, shape, dtype = only_input(model)
-    output = only_output(model)
+    output = _output_to_read(model)
     reader = _Reader(model, opset, name, Variable(0, shape, dtype), output)
     for proto in reader.needed:
         reader.translate(proto)
@@ -178,7 +178,7 @@ def survey(path: str | Path) -> Survey:
 def _failures(model: onnx.ModelProto) -> dict[str, str]:
     """Every node that cannot be translated; nodes behind one are judged by their op type alone."""
     name, shape, dtype = only_input(model)
-    reader = _Reader(model, default_opset(model), name, Variable(0, shape, dtype), only_output(model))
+    reader = _Reader(model, default_opset(model), name, Variable(0, shape, dtype), _output_to_read(model))
     failures: dict[str, str] = {}
     for proto in reader.needed:
         try:
@@ -187,7 +187,7 @@ def _failures(model: onnx.ModelProto) -> dict[str, str]:
             else:
                 check_supported(proto)
         except InputError as error:
-            failures[describe(proto)] = str(error)
+            failures[describe(proto)] = str(error).removeprefix(f"{describe(proto)}: ")
     if not failures:
         try:
             network_from_model(model)
@@ -281,6 +281,16 @@ class _Reader:
 def _constant(value: Tensor | None) -> Constant | None:
     assert not isinstance(value, Variable)
     return value
+
+
+def _output_to_read(model: onnx.ModelProto) -> str:
+    """The one output, or the Softmax behind which only Identity nodes stand, as skl2onnx writes them."""
+    output = only_output(model)
+    givers = {name: proto for proto in model.graph.node for name in proto.output}
+    name = output
+    while name in givers and givers[name].op_type == "Identity":
+        name = givers[name].input[0]
+    return name if name in givers and givers[name].op_type in ("Softmax", "LogSoftmax") else output
 
 
 def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:

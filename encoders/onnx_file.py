@@ -185,5 +185,8 @@ def only_output(model: onnx.ModelProto) -> str:
     ports = outputs(model)
     if len(ports) != 1:
         names = ", ".join(f"'{port.name}'" for port in ports)
-        raise InputError(f"the model must have one output, but has {len(ports)} ({names})")
+        raise InputError(
+            f"the model must have one output, but has {len(ports)} ({names}): "
+            "keep the one of the classes' scores, for instance with onnx.utils.extract_model"
+        )
     return ports[0].name

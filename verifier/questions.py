@@ -114,8 +114,10 @@ def _box(box: Box, centre: Array) -> tuple[Array, Array]:
 
 
 def attacker(question: Question, name: str, device: str, seed: int, *, radius: float = math.inf) -> Attack:
-    """The named attack on the question's goals as a function of a budget; raises InputError for an unknown name."""
+    """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0."""
     attack = attack_named(name)
+    if seed < 0:
+        raise InputError(f"the seed must be a whole number ≥ 0, not {seed}")
     surrogate = Surrogate(question.model.network.graph, device)
     ball = question.ball
     cases = [Case(ball.centre, question.label, target) for target, _ in question.goals]

@@ -244,6 +244,27 @@ def test_final_softmax_is_dropped(op: str, opset: int, attributes: Any, onnx_mod
     assert "y" not in network.tensors
 
 
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_final_softmax_may_stand_before_identities(op: str, onnx_model: Any, ort_values: Any) -> None:
+    """skl2onnx gives the output of an MLPClassifier its name with an Identity node behind the Softmax."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["z"]),
+        node(op, ["z"], ["s"]),
+        node("Identity", ["s"], ["i"]),
+        node("Identity", ["i"], ["y"]),
+    ]
+    model = onnx_model(nodes, [1, 2], {"w": f([1, 2, 3], [4, 5, 6])})
+    network = check_against_runtime(model, ort_values)
+    assert network.logits_name == "z"
+    assert network.notes == (f"final {op} dropped: the order of the logits is the same",)
+    assert not {"s", "i", "y"}.intersection(network.tensors)
+
+
+def test_identity_as_the_last_node(onnx_model: Any, ort_values: Any) -> None:
+    nodes = [node("Relu", ["x"], ["r"]), node("Identity", ["r"], ["y"])]
+    assert check_against_runtime(onnx_model(nodes, [1, 2]), ort_values).logits_name == "y"
+
+
 def test_half_precision(onnx_model: Any, ort_values: Any) -> None:
     weight = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float16)
     model = onnx_model(

@@ -172,7 +172,7 @@ def _inner_softmax(model: onnx.ModelProto) -> None:
 
 MODELS: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (_two_inputs, "must have one input, but has 2 ('x', 'z')"),
-    (_two_outputs, "must have one output, but has 2 ('y', 'x')"),
+    (_two_outputs, "must have one output, but has 2 ('y', 'x'): keep the one of the classes' scores"),
     (_integer_input, "input 'x' is int64; float16, float32 or float64 is expected"),
     (_opset(6), "opset 6; 7 to"),
     (_opset(999), "opset 999; 7 to"),

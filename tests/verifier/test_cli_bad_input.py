@@ -86,6 +86,7 @@ OPTIONS: list[list[str]] = [
     ["--margin", "nan"],
     ["--margin", "-1"],
     ["--margin", "inf"],
+    ["--seed", "-1"],
     ["--norm", "l2"],
     ["--method", "guess"],
     ["--solver", "nothing"],
