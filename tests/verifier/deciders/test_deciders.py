@@ -194,7 +194,7 @@ def test_an_optimum_that_is_no_float(truth: Any, norm: Norm) -> None:
 
 @pytest.mark.parametrize("norm", Norm)
 def test_a_network_that_shares_arguments_and_skips(norm: Norm, decider: Any) -> None:
-    """Two ReLUs of one node, a ReLU of the input itself, a skip connection: h(x) − x ≥ 1/2 with h = 2·relu(x)."""
+    """Two ReLUs of one node, a ReLU of the input itself, a skip connection: 2·relu(x₀ + x₁ − 1) ≥ relu(x₀)."""
     builder = GraphBuilder(2)
     first = builder.affine([(Dense(readonly([[1.0, 1.0], [1.0, -1.0]])), 0)], [-1.0, 0.0])
     doubled = builder.affine([(identity(2), builder.relu(first)), (identity(2), builder.relu(first))])
