@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier.bounds.linear import goal_upper, linear_bounds
+from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.milp import Milp, available_solvers, solver_class
 from verifier.deciders.smt import Smt
 from verifier.deciders.worker import Decider, Guarded, Worker
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 METHODS: Mapping[str, Callable[[str | None], Decider]] = {
+    "tree": lambda _: BranchAndBound(),
     "milp": lambda solver: Milp(solver or "highs"),
     "milp-direct": lambda solver: Milp(solver or "highs"),
     "z3": lambda _: Smt(),

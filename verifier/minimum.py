@@ -14,6 +14,7 @@ from encoders.node_bounds import NodeBounds
 from verifier.bounds.linear import goal_upper, linear_bounds
 from verifier.deciders.milp import Milp, Nearest
 from verifier.deciders.worker import Decider, Guarded, Worker, WorkerError
+from verifier.following import follow
 from verifier.query import Query
 from verifier.search_state import Problem, SearchState, TargetState
 from verifier.verdict import Bracket, Budget, Evidence, Holds, OutOfTimeError, Unknown, Violated
@@ -199,5 +200,5 @@ def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[
         yield state.bracket()
 
 
-MINIMISERS: Mapping[str, Minimiser] = {"milp": bisection, "z3": bisection, "milp-direct": direct}
+MINIMISERS: Mapping[str, Minimiser] = {"tree": follow, "milp": bisection, "z3": bisection, "milp-direct": direct}
 """The methods by name; `verifier.api` gives each its decider."""

@@ -97,7 +97,7 @@ class SearchState:
         self.witness = found
         return True
 
-    def attack(self) -> None:
+    def attack(self, *, polish: bool = True) -> None:
         """Run the attack and take its best points as the first upper end."""
         centre, norm = self.problem.ball.centre, self.problem.ball.norm
         order = 1 if norm.value == "l1" else np.inf
@@ -107,7 +107,7 @@ class SearchState:
                 break
             self.offer(point, polish=False)
         self.initial = Initial(self.problem.attack_name, self.upper)
-        if self.witness is not None and self.budget.remaining > 0:
+        if polish and self.witness is not None and self.budget.remaining > 0:
             self.witness = self.problem.judge.polished(self.witness, self.slack, self.budget)
 
     def bracket(self, *, final: bool = False) -> Bracket:

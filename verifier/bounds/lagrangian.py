@@ -1,0 +1,150 @@
+"""The Lagrangian bound on stages: any multipliers give a valid bound, in closed form, rounding included.
+
+Is there an x of the region with C·z(x) + d ≥ 0? Weights λ ≥ 0 turn the rows into one form, m(x) = −λ·(C z + d), which
+is ≤ 0 at such an x. With a multiplier ν_j on each ReLU's argument z_j = Σ B h + c,
+
+    min m ≥ K + Σ_j min {μ_j relu(t) − ν_j t : l_j ≤ t ≤ u_j} + min {g·x : x ∈ region}
+
+with μ and g what ν and λ send back through B. Every ReLU's share is least at l, 0 or u: no relaxation is chosen, splits
+and tighter bounds only change l and u. At an LP's duals the bound equals the LP's value (the hull of a ReLU over [l, u]
+is its triangle). Multipliers come from floats; all rounding is charged as γ·Σ|ν_j|·t_j with sizes t_j that are known
+beforehand (Neumaier & Shcherbina 2004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from encoders.graph import Array
+from encoders.to_stages import Stages
+from verifier.bounds.support import Support, support
+from verifier.proof.rounding import UNDERFLOW, gamma
+from verifier.query import Ball, Halfspaces
+
+SNAP = 1e-9
+"""Relative: an LP's dual of an active ReLU that is this near to μ is meant to be μ."""
+
+CHARGE = 8.0
+"""Multiples of γ that each product is charged: it is formed once going back and used up to four times."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    """One evaluation: the bound at radius r is `constant` − S(r), S the support of `row`, all rounding subtracted."""
+
+    constant: float
+    row: Array
+    shares: Array
+    """min {μ t⁺ − ν t} of each ReLU: (relu_count,)."""
+    mu: Array
+    nu: Array
+    support: Support
+
+    def value(self, radius: float) -> float:
+        """A proved lower bound of min m over the ball of this radius; > 0: nothing there reaches the goal."""
+        return self.constant - self.support.exactly(self.row, radius)
+
+    def radius(self, most: float) -> float:
+        """The largest radius ≤ most that this evaluation excludes: nothing closer reaches the goal."""
+        found = self.support.radius(self.row, self.constant, most)
+        return max(0.0, found * (1.0 - RADIUS_SLACK))
+
+
+RADIUS_SLACK = 1e-13
+"""Relative: more than the rounding of the last tangent step, whose sums were charged before."""
+
+
+class Lagrangian:
+    """Evaluates multipliers for one goal over one ball, with `lower`, `upper` (relu_count,) proved on that ball."""
+
+    def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
+        self.stages, self.ball, self.goal = stages, ball, goal
+        self.support = support(ball)
+        self._rate = CHARGE * gamma(stages.operations)
+        low, high = ball.interval
+        input_size = np.maximum(np.abs(low), np.abs(high))
+        magnitudes = [input_size]
+        starts = stages.starts
+        self.magnitude = np.maximum(np.abs(lower), np.abs(upper))
+        self._slices = [slice(a, b) for a, b in pairwise(starts)]
+        magnitudes += [self.magnitude[part] for part in self._slices]
+        self.sizes = [
+            stage.magnitude + sum((block.magnitude @ magnitudes[source] for source, block in stage.blocks.items()))
+            for stage in stages.stages
+        ]
+        self.charge = np.concatenate([*self.sizes[:-1], np.zeros(0)]) + self.magnitude
+        self._goal_size = np.abs(goal.matrix) @ self.sizes[-1] + np.abs(goal.offset)
+        self._constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
+
+    def evaluate(self, weights: Array, nu: Array, lower: Array, upper: Array) -> Dual:
+        """The bound for row weights λ (m,) ≥ 0 and multipliers ν (relu_count,), ReLU arguments within lower, upper.
+
+        ν is taken as given, except that it becomes μ where an active ReLU's given ν differs from that by rounding only.
+        """
+        active = lower >= 0
+
+        def given(part: slice, mu: Array) -> Array:
+            own = nu[part]
+            return np.where(active[part] & (np.abs(mu - own) <= SNAP * np.abs(mu)), mu, own)
+
+        return self._walk(weights, given, lower, upper)
+
+    def crown(self, weights: Array, lower: Array, upper: Array) -> Dual:
+        """The bound for the multipliers that the default lines of CROWN choose: ν = slope · μ (Zhang et al. 2018)."""
+        slope = np.clip(upper, 0.0, None) / np.maximum(np.maximum(upper, 0.0) - np.minimum(lower, 0.0), UNDERFLOW)
+        alpha = (upper > -lower).astype(np.float64)
+
+        def chosen(part: slice, mu: Array) -> Array:
+            return np.asarray(np.where(mu > 0, alpha[part], slope[part]) * mu)
+
+        return self._walk(weights, chosen, lower, upper)
+
+    def _walk(self, weights: Array, choose: Callable[[slice, Array], Array], lower: Array, upper: Array) -> Dual:
+        stages = self.stages
+        message = -(weights @ self.goal.matrix)
+        constant = -float(weights @ self.goal.offset) + float(message @ stages.output.constant)
+        mu, nu = np.zeros(stages.relu_count), np.zeros(stages.relu_count)
+        row = np.zeros(stages.input_size)
+        for number in range(len(stages.stages), 0, -1):
+            if number < len(stages.stages):
+                part = self._slices[number - 1]
+                message = nu[part] = choose(part, mu[part])
+            for source, block in stages.stages[number - 1].blocks.items():
+                sent = block.adjoint @ message
+                if source:
+                    mu[self._slices[source - 1]] += sent
+                else:
+                    row += sent
+        shares = relu_shares(mu, nu, lower, upper)
+        total = constant + float(nu @ self._constants) + float(shares.sum()) + float(row @ self.ball.centre)
+        size = float(np.abs(nu) @ self.charge) + float(weights @ self._goal_size)
+        return Dual(total - self._rate * size - UNDERFLOW, row, shares, mu, nu, self.support)
+
+
+def relu_shares(mu: Array, nu: Array, lower: Array, upper: Array) -> Array:
+    """min {μ max(t, 0) − ν t : lower ≤ t ≤ upper}, entry by entry."""
+    at_lower = mu * np.maximum(lower, 0.0) - nu * lower
+    at_upper = mu * np.maximum(upper, 0.0) - nu * upper
+    least = np.minimum(at_lower, at_upper)
+    return np.where((lower < 0) & (upper > 0), np.minimum(least, 0.0), least)
+
+
+def tightened(dual: Dual, value: float, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """`lower` and `upper` cut down to where m ≤ 0 is still possible, given that `value` < 0 bounds m from below.
+
+    Any x with m(x) ≤ 0 satisfies μ_j relu(t) − ν_j t ≤ share_j − value for each ReLU (reduced-cost tightening).
+    """
+    spare = (dual.shares - value) * (1.0 + CUT_SLACK) + CUT_SLACK * np.abs(dual.shares) + UNDERFLOW
+    rising, falling = dual.mu - dual.nu, dual.nu
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        top = np.where(rising > 0, np.maximum(spare, 0.0) / rising, np.inf)
+        bottom = np.where(falling > 0, -np.maximum(spare, 0.0) / falling, -np.inf)
+    return np.maximum(lower, bottom * (1.0 + CUT_SLACK)), np.minimum(upper, top * (1.0 + CUT_SLACK))
+
+
+CUT_SLACK = 1e-12
+"""Relative widening of a tightened bound: a hundred times the rounding of the few operations that form it."""

@@ -1,0 +1,73 @@
+"""The project's own decider: branch and bound over ReLU phases, every pruned node proved with rounding included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from encoders.graph import Array
+from encoders.node_bounds import NodeBounds
+from encoders.to_stages import Stages, to_stages
+from verifier.deciders.lp_tree import LpTree, TreeSettings
+from verifier.query import Query
+from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
+
+Tree = LpTree
+
+
+@dataclass(frozen=True)
+class BranchAndBound:
+    """Decides queries by one search tree; `settings` are the tree's."""
+
+    settings: TreeSettings = field(default_factory=TreeSettings)
+
+    @property
+    def name(self) -> str:
+        return "tree"
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence.PROVED
+
+    def tree(
+        self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float
+    ) -> Tree:
+        """The tree of a query; nothing within `floor` is known to reach the goal. See `LpTree`."""
+        lower, upper = hidden_bounds(stages, bounds)
+        return LpTree(
+            stages,
+            query.region,
+            query.goal,
+            lower,
+            upper,
+            floor=floor,
+            slack=slack,
+            settings=self.settings,
+            tolerance=tolerance,
+        )
+
+    def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
+        """Violated, Holds (evidence proved) or Unknown when the budget ends or only unsplittable nodes are left."""
+        if bounds.empty:
+            return Holds(Evidence.PROVED)
+        tree = self.tree(query, to_stages(query.graph), bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+        try:
+            while tree.open_nodes and not tree.stuck:
+                found = tree.explore(budget)
+                if found is not None:
+                    return Violated(found)
+        except OutOfTimeError as error:
+            return Unknown(str(error))
+        return Unknown("rounding leaves cases open that no split decides") if tree.stuck else Holds(Evidence.PROVED)
+
+
+def hidden_bounds(stages: Stages, bounds: NodeBounds) -> tuple[Array, Array]:
+    """The bounds of all ReLU arguments as two vectors (relu_count,). Raises ValueError unless they are proved."""
+    if not bounds.proved:
+        raise ValueError("a proof needs proved bounds; these rest on a solver's tolerance")
+    nothing = np.zeros(0)
+    return (
+        np.concatenate([nothing, *(bounds.lower[node] for node in stages.nodes[:-1])]),
+        np.concatenate([nothing, *(bounds.upper[node] for node in stages.nodes[:-1])]),
+    )

@@ -1,0 +1,75 @@
+"""Cheap descents on stages: from a point of a search tree towards one that reaches the goal, inside the ball."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoders.graph import Array
+from encoders.to_stages import Stages
+from verifier.bounds.support import support
+from verifier.query import Ball, Halfspaces, Norm
+
+STEPS = 12
+"""Gradient steps of one descent; more found no more in measurements."""
+
+FIRST_STEP = 0.5
+"""The first L∞ step as a share of the radius; steps shrink to nothing linearly."""
+
+
+class LocalSearch:
+    """Projected gradient (L∞; Madry et al. 2018) or Frank–Wolfe (L1) ascent of the goal's smallest row."""
+
+    def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces) -> None:
+        self._stages, self._ball, self._goal = stages, ball, goal
+        self._support = support(ball)
+
+    def margin(self, x: Array) -> float:
+        """The goal's smallest row at x (n,), in float64."""
+        return float(self._goal.margin(self._stages.values(x)[1])[0])
+
+    def pattern(self, x: Array) -> Array:
+        """Which ReLUs are active at x: (relu_count,)."""
+        active: Array = self._stages.values(x)[0][0] > 0
+        return active
+
+    def descend(self, x: Array, radius: float, steps: int = STEPS) -> tuple[Array, float]:
+        """The best point met within the radius on the way from x, and its margin; stops at the first with one ≥ 0."""
+        best, best_margin = x, -np.inf
+        for step in range(steps):
+            margin, gradient = self._ascent(x)
+            if margin > best_margin:
+                best, best_margin = x, margin
+            if margin >= 0:
+                break
+            x = self._moved(x, gradient, radius, 1.0 - step / steps, step)
+        return best, best_margin
+
+    def _moved(self, x: Array, gradient: Array, radius: float, left: float, step: int) -> Array:
+        if self._ball.norm is Norm.L1:
+            corner = self._support.farthest(-gradient, radius)
+            return np.asarray(x + 2.0 / (step + 3.0) * (corner - x))
+        low, high = self._ball.with_radius(radius).interval
+        return np.clip(x + FIRST_STEP * radius * left * np.sign(gradient), low, high)
+
+    def _ascent(self, x: Array) -> tuple[float, Array]:
+        """The smallest row at x and its gradient."""
+        stages = self._stages
+        arguments, outputs = stages.values(x)
+        rows = self._goal.matrix @ outputs[0] + self._goal.offset
+        worst = int(np.argmin(rows))
+        message = self._goal.matrix[worst]
+        active = arguments[0] > 0
+        starts = stages.starts
+        sent = np.zeros(stages.relu_count)
+        gradient = np.zeros(stages.input_size)
+        for number in range(len(stages.stages), 0, -1):
+            if number < len(stages.stages):
+                part = slice(starts[number - 1], starts[number])
+                message = np.where(active[part], sent[part], 0.0)
+            for source, block in stages.stages[number - 1].blocks.items():
+                arrived = block.adjoint @ message
+                if source:
+                    sent[starts[source - 1] : starts[source]] += arrived
+                else:
+                    gradient += arrived
+        return float(rows[worst]), gradient

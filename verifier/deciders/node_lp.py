@@ -1,0 +1,199 @@
+"""The triangle relaxation of a query as one LP in HiGHS, kept warm from node to node of a search tree.
+
+Variables: a, p ≥ 0 with z = a − p for each ReLU whose sign the root leaves open (a alone where it is active), s, and
+moves t ≥ 0 of input entries. Minimise s subject to −(C·z_out + d) ≤ s, a − p = B·h + c, a/u + p/|l| ≤ 1. In an L∞
+ball x is its lower corner plus t; in an L1 ball x = x0 ± t with Σ t ≤ r, and only some entries may move at first (`add`
+lets more). A node changes bounds of a and p and coefficients of triangles, `set_radius` the ball. What the LP says is
+taken as multipliers and as a point, never as an answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import highspy
+import numpy as np
+
+from encoders.graph import Array
+from encoders.to_stages import Stages
+from verifier.deciders.lp_layout import Layout
+from verifier.query import Ball, Halfspaces, Norm
+from verifier.verdict import Budget
+
+SLICE = 0.2
+"""Seconds after which an LP is interrupted to look at the budget: Ctrl-C is noticed that fast."""
+
+LOOSE = 0.98
+"""A triangle is written anew when one of its ends has shrunk by more: smaller moves cost more than they bring."""
+
+TINY_END = 1e-9
+"""Ends of a triangle nearer to 0 than this are written as this: their reciprocals are coefficients."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """What an LP left: row weights λ, multipliers ν (relu_count,), its optimum s (None when it has no solution), and
+    the relaxed point; `usable` False where it ended without multipliers."""
+
+    usable: bool
+    weights: Array
+    nu: Array
+    optimum: float | None
+    columns: Array
+
+
+class NodeLp:
+    """One LP over the root's bounds (relu_count,); `solve` moves it to a node's bounds first.
+
+    moves: (entry, sign) of each input column that the LP begins with, steepest first (L1; in L∞ every entry moves).
+    tolerance: HiGHS's feasibility tolerances. Raises OutOfTimeError from `solve` when the budget ends.
+    """
+
+    def __init__(
+        self,
+        stages: Stages,
+        ball: Ball,
+        goal: Halfspaces,
+        lower: Array,
+        upper: Array,
+        moves: list[tuple[int, int]],
+        tolerance: float = 1e-7,
+    ) -> None:
+        self._layout = Layout(stages, ball, goal, lower, upper)
+        self._open = self._layout.opened
+        self._lower, self._upper = lower.copy(), upper.copy()
+        self._root_lower, self._root_upper = lower, upper
+        self._tri_lower, self._tri_upper = lower.copy(), upper.copy()
+        self._highs = _solver(tolerance)
+        self._highs.passModel(self._layout.lp())
+        self.moves: list[tuple[int, int]] = []
+        self.present = np.zeros((2, stages.input_size), dtype=bool)
+        """present[0 or 1, i]: whether entry i may move up, down."""
+        for entry, sign in moves if ball.norm is Norm.L1 else self._layout.every_move():
+            self.add(entry, sign)
+        self.solved = self.pivots = 0
+
+    def basis(self) -> Any:
+        """The current basis, to be given back to `solve`."""
+        return self._highs.getBasis()
+
+    def input(self, columns: Array) -> Array:
+        """The x (n,) of a solution."""
+        layout = self._layout
+        entries, signs = np.array(self.moves, dtype=np.intp).reshape(-1, 2).T
+        x = layout.base.copy()
+        np.add.at(x, entries, signs * columns[layout.first_move : layout.first_move + entries.size])
+        return np.clip(x, layout.ball.lo, layout.ball.hi)
+
+    def set_radius(self, radius: float) -> None:
+        """Move the ball's surface; the bounds of the ReLUs stay, so that it may only shrink below the root's."""
+        layout, highs = self._layout, self._highs
+        if radius == layout.ball.radius:
+            return
+        layout.set_radius(radius)
+        if layout.ball.norm is Norm.L1:
+            highs.changeRowBounds(int(layout.goal_rows[-1]) + 1, -highspy.kHighsInf, radius)
+            return
+        count = len(self.moves)
+        entries = [entry for entry, _ in self.moves]
+        columns = np.arange(layout.first_move, layout.first_move + count, dtype=np.int32)
+        highs.changeColsBounds(count, columns, np.zeros(count), layout.widths[entries])
+        rows, low, high = layout.row_ends()
+        highs.changeRowsBounds(rows.size, rows, low, high)
+
+    def violation(self, columns: Array) -> Array:
+        """How far the relaxed point lies off each ReLU's graph, min(a, p): (relu_count,)."""
+        result = np.zeros(self._lower.size)
+        layout = self._layout
+        result[self._open] = np.minimum(columns[layout.a_columns[self._open]], columns[layout.p_columns[self._open]])
+        return result
+
+    def solve(self, lower: Array, upper: Array, budget: Budget, basis: Any = None) -> Solved:
+        """Move to a node's bounds and solve from `basis`, or from where the last solve ended."""
+        self._move(lower, upper)
+        if basis is not None:
+            self._highs.setBasis(basis)
+        status = self._run(budget)
+        self.solved += 1
+        self.pivots += self._highs.getInfo().simplex_iteration_count
+        return self._answer(status)
+
+    def add(self, entry: int, sign: int) -> None:
+        """Let an input entry move up (sign 1) or down (−1) from its base."""
+        width, rows, values = self._layout.move(entry, sign)
+        self._highs.addCol(0.0, 0.0, width, rows.size, rows, values)
+        self.moves.append((entry, sign))
+        self.present[0 if sign > 0 else 1, entry] = True
+
+    def _move(self, lower: Array, upper: Array) -> None:
+        layout, opened = self._layout, self._open
+        changed = opened[(lower[opened] != self._lower[opened]) | (upper[opened] != self._upper[opened])]
+        if changed.size == 0:
+            return
+        low, high = lower[changed], upper[changed]
+        columns = np.concatenate([layout.a_columns[changed], layout.p_columns[changed]]).astype(np.int32)
+        least = np.maximum(np.concatenate([low, -high]), 0.0)
+        most = np.maximum(np.concatenate([high, -low]), least)
+        self._highs.changeColsBounds(columns.size, columns, least, most)
+        self._lower[changed], self._upper[changed] = low, high
+        self._move_triangles(changed, low, high)
+
+    def _move_triangles(self, changed: Array, low: Array, high: Array) -> None:
+        """Write the triangles anew that cut off what the node allows, or that have become much too wide for it."""
+        # A ReLU with a fixed sign needs its triangle only to be harmless.
+        wide, deep = np.maximum(high, TINY_END), np.minimum(low, -TINY_END)
+        top, bottom = self._tri_upper[changed], self._tri_lower[changed]
+        cuts = (wide > top) | (deep < bottom)
+        loose = (low < 0) & (high > 0) & ((wide < LOOSE * top) | (deep > LOOSE * bottom))
+        for place in np.flatnonzero(cuts | loose).tolist():
+            j, upper, lower = int(changed[place]), float(wide[place]), float(deep[place])
+            if cuts[place] and not low[place] < 0 < high[place]:
+                upper, lower = float(self._root_upper[j]), float(self._root_lower[j])
+            row = int(self._layout.triangle_rows[j])
+            self._highs.changeCoeff(row, int(self._layout.a_columns[j]), 1.0 / upper)
+            self._highs.changeCoeff(row, int(self._layout.p_columns[j]), -1.0 / lower)
+            self._tri_lower[j], self._tri_upper[j] = lower, upper
+
+    def _run(self, budget: Budget) -> Any:
+        highs = self._highs
+        while True:
+            budget.check()
+            # HiGHS counts its time limit over all runs of one object.
+            highs.setOptionValue("time_limit", highs.getRunTime() + max(min(SLICE, budget.remaining), 1e-3))
+            highs.run()
+            status = highs.getModelStatus()
+            if status != highspy.HighsModelStatus.kTimeLimit:
+                return status
+
+    def _answer(self, status: Any) -> Solved:
+        layout, highs = self._layout, self._highs
+        nothing = np.zeros(0)
+        if status == highspy.HighsModelStatus.kOptimal:
+            solution = highs.getSolution()
+            columns = np.array(solution.col_value)
+            weights, nu = layout.multipliers(np.array(solution.row_dual))
+            return Solved(True, weights, nu, float(columns[layout.s_column]), columns)
+        if status == highspy.HighsModelStatus.kInfeasible:
+            _, exists, ray = highs.getDualRay()
+            if exists:
+                weights, nu = layout.multipliers(np.array(ray))
+                return Solved(True, weights, nu, None, nothing)
+        highs.clearSolver()
+        return Solved(False, nothing, nothing, None, nothing)
+
+
+def _solver(tolerance: float) -> Any:
+    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    for option, value in (
+        ("output_flag", False),
+        ("presolve", "off"),
+        ("threads", 1),
+        ("solver", "simplex"),
+        ("simplex_scale_strategy", 0),
+        ("dual_simplex_cost_perturbation_multiplier", 0.0),
+        ("primal_feasibility_tolerance", tolerance),
+        ("dual_feasibility_tolerance", tolerance),
+    ):
+        highs.setOptionValue(option, value)
+    return highs
