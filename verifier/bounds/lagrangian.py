@@ -64,7 +64,7 @@ class Lagrangian:
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.stages, self.ball, self.goal = stages, ball, goal
         self.support = support(ball)
-        self._rate = CHARGE * gamma(stages.operations)
+        self.rate = CHARGE * gamma(stages.operations)
         low, high = ball.interval
         input_size = np.maximum(np.abs(low), np.abs(high))
         magnitudes = [input_size]
@@ -77,7 +77,7 @@ class Lagrangian:
             for stage in stages.stages
         ]
         self.charge = np.concatenate([*self.sizes[:-1], np.zeros(0)]) + self.magnitude
-        self._goal_size = np.abs(goal.matrix) @ self.sizes[-1] + np.abs(goal.offset)
+        self.goal_size = np.abs(goal.matrix) @ self.sizes[-1] + np.abs(goal.offset)
         self._constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
 
     def evaluate(self, weights: Array, nu: Array, lower: Array, upper: Array) -> Dual:
@@ -121,8 +121,8 @@ class Lagrangian:
                     row += sent
         shares = relu_shares(mu, nu, lower, upper)
         total = constant + float(nu @ self._constants) + float(shares.sum()) + float(row @ self.ball.centre)
-        size = float(np.abs(nu) @ self.charge) + float(weights @ self._goal_size)
-        return Dual(total - self._rate * size - UNDERFLOW, row, shares, mu, nu, self.support)
+        size = float(np.abs(nu) @ self.charge) + float(weights @ self.goal_size)
+        return Dual(total - self.rate * size - UNDERFLOW, row, shares, mu, nu, self.support)
 
 
 def relu_shares(mu: Array, nu: Array, lower: Array, upper: Array) -> Array:

@@ -23,8 +23,26 @@ SETTLED = 1e-12
 """A tangent step that moves the radius by less than this, relative, ends the search for it."""
 
 
+class Room:
+    """How far the box lets each entry move `down` and `up` from the centre: a little too far rather than too little."""
+
+    def __init__(self, ball: Ball) -> None:
+        self.centre = ball.centre
+        self.lo, self.hi = ball.lo, ball.hi
+        self.down = np.nextafter(np.maximum(ball.centre - ball.lo, 0.0), np.inf)
+        self.up = np.nextafter(np.maximum(ball.hi - ball.centre, 0.0), np.inf)
+
+    def at(self, rows: Array) -> Array:
+        """The room on the side to which each entry pulls: x falls where the coefficient is positive."""
+        return np.where(rows > 0, self.down, self.up)
+
+
 class Support(Protocol):
     """S for one centre and one box."""
+
+    @property
+    def room(self) -> Room:
+        """What the box leaves on both sides."""
 
     def largest(self, rows: Array, radius: float) -> Array:
         """S(radius) for each row (R, n), up to rounding, or slightly more: (R,)."""
@@ -42,28 +60,14 @@ class Support(Protocol):
         """The x (n,) of the ball at which row·x is least."""
 
 
-class _Room:
-    """room on both sides, a little too large rather than too small."""
-
-    def __init__(self, ball: Ball) -> None:
-        self.centre = ball.centre
-        self.lo, self.hi = ball.lo, ball.hi
-        self.down = np.nextafter(np.maximum(ball.centre - ball.lo, 0.0), np.inf)
-        self.up = np.nextafter(np.maximum(ball.hi - ball.centre, 0.0), np.inf)
-
-    def at(self, rows: Array) -> Array:
-        """The room on the side to which each entry pulls: x falls where the coefficient is positive."""
-        return np.where(rows > 0, self.down, self.up)
-
-
 class LinfSupport:
     """S(r) = Σ |g_i| min(r, room_i)."""
 
     def __init__(self, ball: Ball) -> None:
-        self._room = _Room(ball)
+        self.room = Room(ball)
 
     def largest(self, rows: Array, radius: float) -> Array:
-        down, up = np.minimum(self._room.down, radius), np.minimum(self._room.up, radius)
+        down, up = np.minimum(self.room.down, radius), np.minimum(self.room.up, radius)
         result: Array = np.maximum(rows, 0.0) @ down - np.minimum(rows, 0.0) @ up
         return result
 
@@ -71,13 +75,13 @@ class LinfSupport:
         return float(self.largest(row[np.newaxis], radius)[0])
 
     def gains(self, row: Array, radius: float) -> Array:
-        result: Array = np.abs(row) * np.minimum(self._room.at(row), radius)
+        result: Array = np.abs(row) * np.minimum(self.room.at(row), radius)
         return result
 
     def radius(self, row: Array, amount: float, most: float) -> float:
         if amount < 0:
             return 0.0
-        steep, room = np.abs(row), self._room.at(row)
+        steep, room = np.abs(row), self.room.at(row)
         radius = 0.0
         for _ in range(TANGENTS):
             open_ = room > radius
@@ -96,7 +100,7 @@ class LinfSupport:
         return radius
 
     def farthest(self, row: Array, radius: float) -> Array:
-        room = self._room
+        room = self.room
         low = np.maximum(room.lo, room.centre - radius)
         high = np.minimum(room.hi, room.centre + radius)
         return np.where(row > 0, low, np.where(row < 0, high, room.centre))
@@ -106,11 +110,11 @@ class L1Support:
     """S(r) by filling the steepest coordinates first."""
 
     def __init__(self, ball: Ball) -> None:
-        self._room = _Room(ball)
+        self.room = Room(ball)
 
     def largest(self, rows: Array, radius: float) -> Array:
         steep = np.abs(rows)
-        room = np.minimum(self._room.at(rows), radius)
+        room = np.minimum(self.room.at(rows), radius)
         threshold = knapsack_threshold(steep, room, radius)
         excess = np.maximum(steep - threshold[:, np.newaxis], 0.0)
         with np.errstate(invalid="ignore"):
@@ -119,12 +123,12 @@ class L1Support:
         return result
 
     def exactly(self, row: Array, radius: float) -> float:
-        room = np.minimum(self._room.at(row), radius)
+        room = np.minimum(self.room.at(row), radius)
         excess, threshold = self._excess(row, room, radius)
         return float(excess @ room) + threshold * radius
 
     def gains(self, row: Array, radius: float) -> Array:
-        room = np.minimum(self._room.at(row), radius)
+        room = np.minimum(self.room.at(row), radius)
         return self._excess(row, room, radius)[0] * room
 
     def _excess(self, row: Array, room: Array, radius: float) -> tuple[Array, float]:
@@ -138,7 +142,7 @@ class L1Support:
     def radius(self, row: Array, amount: float, most: float) -> float:
         if amount < 0:
             return 0.0
-        steep, room = np.abs(row), np.minimum(self._room.at(row), most)
+        steep, room = np.abs(row), np.minimum(self.room.at(row), most)
         order = np.argsort(-steep)
         steep, room = steep[order], room[order]
         gains = np.cumsum(steep * room)
@@ -150,7 +154,7 @@ class L1Support:
         return min(most, spent + (amount - before) / float(steep[place]))
 
     def farthest(self, row: Array, radius: float) -> Array:
-        room = self._room
+        room = self.room
         steep, side = np.abs(row), np.where(row > 0, room.centre - room.lo, room.hi - room.centre)
         order = np.argsort(-steep)
         filled = np.cumsum(side[order])

@@ -23,7 +23,7 @@ class Layout:
 
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.stages, self.ball, self.goal = stages, ball, goal
-        self._lower, self._upper = lower, upper
+        self.lower, self.upper = lower, upper
         self.kept = np.flatnonzero(upper > 0)
         self.opened = np.flatnonzero((lower < 0) & (upper > 0))
         kept, opened, count = self.kept.size, self.opened.size, stages.relu_count
@@ -33,7 +33,7 @@ class Layout:
         self.first_move = self.s_column + 1
         self.triangle_rows = _numbered(self.opened, count, kept)
         self.goal_rows = kept + opened + np.arange(len(goal.offset))
-        self._inputs, self._hidden, self._offsets = self._forms()
+        self.inputs, self.hidden, self.offsets = self._forms()
         self.set_radius(ball.radius)
 
     def set_radius(self, radius: float) -> None:
@@ -42,11 +42,11 @@ class Layout:
         low, high = self.ball.interval
         self.base = self.ball.centre if self.ball.norm is Norm.L1 else low
         self.widths = np.maximum(high - low, 0.0)
-        self._constants = self._offsets + self._inputs @ self.base
+        self.constants = self.offsets + self.inputs @ self.base
 
     def every_move(self) -> list[tuple[int, int]]:
         """All entries that a row reads and that can move, upwards (L∞)."""
-        return [(int(entry), 1) for entry in np.flatnonzero((self.widths > 0) & np.any(self._inputs != 0, axis=0))]
+        return [(int(entry), 1) for entry in np.flatnonzero((self.widths > 0) & np.any(self.inputs != 0, axis=0))]
 
     def multipliers(self, duals: Array) -> tuple[Array, Array]:
         """(λ, ν) from row duals: L = s + Σ y·(end − row), so that ν_j is the dual of a − p − B·h = c."""
@@ -56,7 +56,7 @@ class Layout:
 
     def move(self, entry: int, sign: int) -> tuple[float, Array, Array]:
         """(width, rows, values) of the column that moves one input entry."""
-        column = self._inputs[:, entry]
+        column = self.inputs[:, entry]
         rows = np.flatnonzero(column)
         values = -sign * column[rows]
         rows = np.where(rows < self.kept.size, rows, rows + self.opened.size)
@@ -70,14 +70,14 @@ class Layout:
         """(rows, lower, upper) of the equations and of the goal."""
         kept, infinite = self.kept.size, highspy.kHighsInf
         rows = np.concatenate([np.arange(kept), self.goal_rows]).astype(np.int32)
-        low = self._constants
+        low = self.constants
         return rows, low, np.concatenate([low[:kept], np.full(low.size - kept, infinite)])
 
     def lp(self) -> highspy.HighsLp:
         """The LP without moves."""
         model = highspy.HighsLp()
         kept, opened, infinite = self.kept, self.opened, highspy.kHighsInf
-        low, high = self._lower, self._upper
+        low, high = self.lower, self.upper
         ball = [self.ball.radius] if self.ball.norm is Norm.L1 else []
         matrix, rows = self.matrix(), self.row_ends()
         model.num_col_, model.num_row_ = matrix.shape[1], matrix.shape[0]
@@ -122,12 +122,12 @@ class Layout:
 
     def matrix(self) -> Any:
         kept, opened, goal = self.kept.size, self.opened.size, len(self.goal.offset)
-        hidden, order = self._hidden, np.arange(opened)
+        hidden, order = self.hidden, np.arange(opened)
         places = self.a_columns[self.opened]
         minus = sp.csr_array((-np.ones(opened), (places, order)), shape=(kept, opened))
         equations = [sp.eye_array(kept) - hidden[:kept], minus, sp.csr_array((kept, 1))]
-        above = sp.csr_array((1.0 / self._upper[self.opened], (order, places)), shape=(opened, kept))
-        below = sp.csr_array((-1.0 / self._lower[self.opened], (order, order)), shape=(opened, opened))
+        above = sp.csr_array((1.0 / self.upper[self.opened], (order, places)), shape=(opened, kept))
+        below = sp.csr_array((-1.0 / self.lower[self.opened], (order, order)), shape=(opened, opened))
         triangles = [above, below, sp.csr_array((opened, 1))]
         # Hidden rows of the goal are negated already: s − (−C·z) = s + C·z ≥ −d.
         goals = [-hidden[kept:], sp.csr_array((goal, opened)), sp.csr_array(np.ones((goal, 1)))]

@@ -17,6 +17,7 @@ import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
+from verifier.bounds.lagrangian import Dual
 from verifier.deciders.lp_layout import Layout
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
@@ -27,20 +28,27 @@ SLICE = 0.2
 LOOSE = 0.98
 """A triangle is written anew when one of its ends has shrunk by more: smaller moves cost more than they bring."""
 
+NEW_COLUMNS = 12
+"""Input columns added to an L1 LP at a time."""
+
 TINY_END = 1e-9
 """Ends of a triangle nearer to 0 than this are written as this: their reciprocals are coefficients."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """What an LP left: row weights λ, multipliers ν (relu_count,), its optimum s (None when it has no solution), and
-    the relaxed point; `usable` False where it ended without multipliers."""
+    """What an LP left: row weights λ, multipliers ν (relu_count,) and its optimum s (None when it has no solution).
+
+    Where there is an optimum, `point` (n,) is the relaxed point's input and `violation` (relu_count,) how far that
+    point lies off each ReLU's graph, min(a, p). `usable` is False where the LP ended without multipliers.
+    """
 
     usable: bool
     weights: Array
     nu: Array
     optimum: float | None
-    columns: Array
+    point: Array
+    violation: Array
 
 
 class NodeLp:
@@ -78,7 +86,7 @@ class NodeLp:
         """The current basis, to be given back to `solve`."""
         return self._highs.getBasis()
 
-    def input(self, columns: Array) -> Array:
+    def _input(self, columns: Array) -> Array:
         """The x (n,) of a solution."""
         layout = self._layout
         entries, signs = np.array(self.moves, dtype=np.intp).reshape(-1, 2).T
@@ -102,7 +110,7 @@ class NodeLp:
         rows, low, high = layout.row_ends()
         highs.changeRowsBounds(rows.size, rows, low, high)
 
-    def violation(self, columns: Array) -> Array:
+    def _violation(self, columns: Array) -> Array:
         """How far the relaxed point lies off each ReLU's graph, min(a, p): (relu_count,)."""
         result = np.zeros(self._lower.size)
         layout = self._layout
@@ -125,6 +133,18 @@ class NodeLp:
         self._highs.addCol(0.0, 0.0, width, rows.size, rows, values)
         self.moves.append((entry, sign))
         self.present[0 if sign > 0 else 1, entry] = True
+
+    def price(self, dual: Dual, radius: float) -> bool:
+        """Add the absent input columns that would lower the LP most at the dual's prices; False when there is none."""
+        if self._layout.ball.norm is Norm.LINF:
+            return False
+        gains = dual.support.gains(dual.row, radius)
+        falling = dual.row > 0
+        gains = np.where(np.where(falling, self.present[1], self.present[0]), 0.0, gains)
+        chosen = [int(i) for i in np.argsort(-gains)[:NEW_COLUMNS] if gains[i] > 0]
+        for entry in chosen:
+            self.add(entry, -1 if falling[entry] else 1)
+        return bool(chosen)
 
     def _move(self, lower: Array, upper: Array) -> None:
         layout, opened = self._layout, self._open
@@ -173,14 +193,15 @@ class NodeLp:
             solution = highs.getSolution()
             columns = np.array(solution.col_value)
             weights, nu = layout.multipliers(np.array(solution.row_dual))
-            return Solved(True, weights, nu, float(columns[layout.s_column]), columns)
+            optimum = float(columns[layout.s_column])
+            return Solved(True, weights, nu, optimum, self._input(columns), self._violation(columns))
         if status == highspy.HighsModelStatus.kInfeasible:
             _, exists, ray = highs.getDualRay()
             if exists:
                 weights, nu = layout.multipliers(np.array(ray))
-                return Solved(True, weights, nu, None, nothing)
+                return Solved(True, weights, nu, None, nothing, nothing)
         highs.clearSolver()
-        return Solved(False, nothing, nothing, None, nothing)
+        return Solved(False, nothing, nothing, None, nothing, nothing)
 
 
 def _solver(tolerance: float) -> Any:

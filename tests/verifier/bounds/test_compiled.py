@@ -1,0 +1,116 @@
+"""The kernels against their numpy references: same formulas, other order of sums."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+
+from encoders.graph import Array
+from verifier.bounds import compiled
+from verifier.bounds.lagrangian import tightened
+from verifier.bounds.stage_bounds import StageBounds
+from verifier.query import Norm
+
+SAME = 1e-9
+"""Relative to 1 + |value|: both charge rounding, in slightly different amounts."""
+
+QUESTIONS = list(itertools.product(((0, (5, 6, 3), 2), (7, (3, 6, 6, 3), 0), (3, (40, 12, 8, 8, 4), 3)), Norm))
+
+
+@pytest.fixture(params=QUESTIONS, ids=str)
+def root(request: pytest.FixtureRequest, make_root: Callable[..., Any]) -> Any:
+    (seed, sizes, rows), norm = request.param
+    return make_root(seed, sizes, norm, rows)
+
+
+def split(root: Any, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The root's bounds with a third of the open ReLUs split."""
+    lower, upper = (end.copy() for end in root.ends)
+    for j in np.flatnonzero((lower < 0) & (upper > 0)):
+        side = rng.integers(3)
+        if side == 0:
+            lower[j] = 0.0
+        elif side == 1:
+            upper[j] = 0.0
+    return lower, upper
+
+
+def close(found: Any, wanted: Any) -> bool:
+    return bool(np.all(np.abs(np.asarray(found) - wanted) <= SAME * (1.0 + np.abs(wanted))))
+
+
+def test_evaluations_agree(root: Any) -> None:
+    rng, net = np.random.default_rng(1), compiled.network(root.stages, root.lagrangian)
+    for _ in range(20):
+        lower, upper = split(root, rng)
+        weights, nu = rng.random(len(root.goal.offset)), rng.normal(size=lower.size)
+        wanted = root.lagrangian.evaluate(weights, nu.copy(), lower, upper)
+        mu, row, shares = np.empty(lower.size), np.empty(net.centre.size), np.empty(lower.size)
+        constant = compiled.evaluate(net, weights, nu, lower, upper, mu, row, shares)
+        for found, reference in (
+            (constant, wanted.constant),
+            (nu, wanted.nu),
+            (mu, wanted.mu),
+            (row, wanted.row),
+            (shares, wanted.shares),
+        ):
+            assert close(found, reference)
+        radius = root.ball.radius
+        assert close(compiled.fall(net, row, radius), wanted.support.exactly(row, radius))
+        for amount in (-1.0, 0.0, 0.1, 1.0, 100.0):
+            found = compiled.excluded(net, row, amount, radius)
+            assert close(found, wanted.support.radius(row, amount, radius))
+            assert amount < 0 or wanted.support.exactly(row, found) <= amount
+
+
+def test_tightenings_agree(root: Any) -> None:
+    rng, net = np.random.default_rng(2), compiled.network(root.stages, root.lagrangian)
+    stages = StageBounds(root.stages, root.lagrangian, root.ball.radius)
+    crossed = 0
+    for first in range(1, len(root.stages.hidden) + 2):
+        for _ in range(10):
+            lower, upper = split(root, rng)
+            wanted = stages.tighten(first, lower, upper)
+            low, high = lower.copy(), upper.copy()
+            inside = compiled.tighten_stages(net, root.ball.radius, first, low, high)
+            assert inside == bool(np.all(wanted[0] <= wanted[1]))
+            if inside:
+                assert np.all(low >= lower)
+                assert np.all(high <= upper)
+                # In L1 the reference looks at the steepest entries only: the kernel's bounds may be tighter.
+                slack = SAME * (1.0 + np.abs(wanted))
+                assert np.all(low >= wanted[0] - slack[0])
+                assert np.all(high <= wanted[1] + slack[1])
+            crossed += not inside
+    assert crossed < 10 * (len(root.stages.hidden) + 1)
+
+
+def test_reduced_costs_agree(root: Any) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        lower, upper = split(root, rng)
+        dual = root.lagrangian.evaluate(rng.random(len(root.goal.offset)), rng.normal(size=lower.size), lower, upper)
+        for value in (-10.0, -1.0, -1e-3):
+            wanted = tightened(dual, value, lower, upper)
+            low, high = lower.copy(), upper.copy()
+            inside = compiled.tighten_by_costs(dual.mu, dual.nu, dual.shares, value, low, high)
+            assert inside == bool(np.all(wanted[0] <= wanted[1]))
+            if inside:
+                assert close(low, wanted[0])
+                assert close(high, wanted[1])
+
+
+def test_values_agree(root: Any) -> None:
+    net = compiled.network(root.stages, root.lagrangian)
+    for x in root.points(4):
+        arguments = np.empty(root.stages.relu_count)
+        margin = compiled.forward(net, x, arguments)
+        wanted, outputs = root.stages.values(x)
+        assert close(arguments, wanted[0])
+        assert close(margin, root.goal.margin(outputs)[0])

@@ -1,0 +1,150 @@
+"""A random network over a ball with a goal, as the modules of the search tree take it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from encoders.graph import Array, outputs
+from encoders.node_bounds import NodeBounds
+from encoders.to_stages import Stages, to_stages
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.bounds.linear import linear_bounds
+from verifier.deciders.branch_and_bound import hidden_bounds
+from verifier.model import Model, load
+from verifier.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts, distance_exact
+from verifier.verdict import Budget
+
+INWARDS = (1.0, 1.0 - 2.0**-52, 1.0 - 2.0**-40)
+"""A sampled point that rounding puts outside the ball is pulled towards the centre by these factors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Root:
+    """A net, a centre in eighths inside its box, and a goal."""
+
+    net: Any
+    query: Query
+
+    @property
+    def ball(self) -> Ball:
+        return self.query.region
+
+    @property
+    def goal(self) -> Halfspaces:
+        return self.query.goal
+
+    @cached_property
+    def stages(self) -> Stages:
+        return to_stages(self.net.graph)
+
+    @cached_property
+    def bounds(self) -> NodeBounds:
+        return linear_bounds(self.net.graph, self.ball, Budget())
+
+    @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """Proved bounds of all ReLU arguments."""
+        return hidden_bounds(self.stages, self.bounds)
+
+    @cached_property
+    def lagrangian(self) -> Lagrangian:
+        return Lagrangian(self.stages, self.ball, self.goal, *self.ends)
+
+    @property
+    def nearest(self) -> float:
+        """The distance to the goal by enumeration, in the whole box."""
+        return float(self.net.nearest(self.ball.norm, self.ball.centre, self.goal))
+
+    def within(self, radius: float) -> Root:
+        """The same question in another ball."""
+        return Root(self.net, Query(self.query.graph, self.ball.with_radius(radius), self.goal))
+
+    def points(self, seed: int, count: int = 12) -> list[Array]:
+        """Points exactly inside the ball: the centre, inner ones, ones on the surface and in corners of the box."""
+        rng, ball = np.random.default_rng(seed), self.ball
+        found = [np.array(ball.centre)]
+        for place in range(count):
+            step = rng.normal(size=ball.centre.size) * (rng.random(ball.centre.size) < 0.7)
+            if place % 2:
+                step = np.sign(step)
+            length = np.abs(step).sum() if ball.norm is Norm.L1 else np.abs(step).max()
+            reach = ball.radius * (1.0 if place % 3 else rng.random())
+            x = ball.centre + step * (reach / length if length else 0.0)
+            found += [p for p in (self._pulled(x, factor) for factor in INWARDS) if self.holds(p)][:1]
+        return found
+
+    def _pulled(self, x: Array, factor: float) -> Array:
+        return np.clip(self.ball.centre + factor * (x - self.ball.centre), self.ball.lo, self.ball.hi)
+
+    def holds(self, x: Array, slack: float = 0.0) -> bool:
+        """Is x inside the box, and inside the ball but for `slack`, in exact arithmetic?"""
+        ball = self.ball
+        inside = bool(np.all(x >= ball.lo) and np.all(x <= ball.hi))
+        return inside and distance_exact(ball.norm, x, ball.centre) <= ball.radius + slack
+
+
+RootMaker = Callable[..., Root]
+
+
+@pytest.fixture(scope="session")
+def make_root(truth: Any) -> RootMaker:
+    """make_root(seed, sizes, norm, rows=0, radius=None): a random net and goal.
+
+    rows=0: the goal is the runner-up of the centre; else it has so many random rows. radius=None: drawn from 0.05 to
+    half the reach.
+    """
+    known: dict[tuple[int, tuple[int, ...]], Any] = {}
+
+    def make(seed: int, sizes: tuple[int, ...], norm: Norm, rows: int = 0, radius: float | None = None) -> Root:
+        net = known.setdefault((seed, sizes), truth.net(seed, sizes))
+        rng = np.random.default_rng([seed, rows])
+        centre = rng.integers(0, 9, sizes[0]) / 8
+        goal = (
+            disjuncts(Targeted(int(np.argsort(outputs(net.graph, centre)[0])[-2])), sizes[-1])[0][1]
+            if rows == 0
+            else Halfspaces(rng.integers(-4, 5, (rows, sizes[-1])) / 4, rng.integers(-8, 5, rows) / 4)
+        )
+        ball = Ball(norm, centre, math.inf, net.lo, net.hi)
+        drawn = 0.05 + rng.random() * (0.5 * ball.reach - 0.05)
+        return Root(net, Query(net.graph, ball.with_radius(drawn if radius is None else radius), goal))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save_net(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Model]:
+    """A net as an ONNX file, read again; weights in eighths are the same numbers in float32."""
+    folder = tmp_path_factory.mktemp("nets")
+    numbers = itertools.count()
+
+    def save(net: Any) -> Model:
+        nodes, constants, last = [], [], "x"
+        for place, (weight, bias) in enumerate(net.layers):
+            final = place + 1 == len(net.layers)
+            constants += [numpy_helper.from_array(np.asarray(weight, np.float32), f"w{place}")]
+            constants += [numpy_helper.from_array(np.asarray(bias, np.float32), f"b{place}")]
+            result = "y" if final else f"z{place}"
+            nodes.append(helper.make_node("Gemm", [last, f"w{place}", f"b{place}"], [result], transB=1))
+            last = f"h{place}"
+            if not final:
+                nodes.append(helper.make_node("Relu", [result], [last]))
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
+            for name, size in (("x", net.lo.size), ("y", net.layers[-1][1].size))
+        ]
+        graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
+        path = folder / f"{next(numbers)}.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        return load(path)
+
+    return save

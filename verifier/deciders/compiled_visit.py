@@ -1,0 +1,188 @@
+"""A node's visit as one kernel: CROWN, the dense simplex, the safe evaluation, reduced costs, the choice of the split.
+
+It runs without the interpreter's lock, so that threads visit nodes side by side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from encoders.graph import Array
+from encoders.to_stages import Stages
+from verifier.bounds.compiled import (
+    Network,
+    evaluate,
+    excluded,
+    fall,
+    forward,
+    network,
+    tighten_by_costs,
+    tighten_stages,
+)
+from verifier.bounds.jit import compiled
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.deciders.dense_lp import PIVOTS, DenseLp
+from verifier.deciders.dense_simplex import OPTIMAL, STOPPED, Integers, Program, solve
+from verifier.deciders.visit import VIOLATED, NumpyVisitor, Visited, VisitSettings
+from verifier.query import Ball, Halfspaces
+from verifier.verdict import Budget
+
+CUTOFF = 1e-7
+"""The dual value at which the kernel's LP ends: enough to stay above 0 when rounding is charged."""
+
+CLOSED, OPEN, FAILED = 0, 1, 2
+"""How the kernel leaves a node."""
+
+
+def compiled_visitor(
+    stages: Stages,
+    ball: Ball,
+    goal: Halfspaces,
+    lower: Array,
+    upper: Array,
+    lagrangian: Lagrangian,
+    settings: VisitSettings,
+    other: Callable[[], NumpyVisitor],
+) -> CompiledVisitor:
+    """The visitor of a tree over the root's bounds lower, upper (relu_count,)."""
+    return CompiledVisitor(stages, lagrangian, DenseLp(stages, ball, goal, lower, upper), settings, other)
+
+
+class CompiledVisitor:
+    """Visits with one kernel; `other` makes the visitor that takes over where the kernel's simplex gives up."""
+
+    def __init__(
+        self, stages: Stages, lagrangian: Lagrangian, lp: DenseLp, settings: VisitSettings, other: Any
+    ) -> None:
+        self.lp, self._settings, self._other = lp, settings, other
+        self._network = network(stages, lagrangian)
+        self._radius = lagrangian.ball.radius
+        self._first = lp.first_basis()
+        self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
+        self._fallback: NumpyVisitor | None = None
+
+    def set_radius(self, radius: float) -> None:
+        self._radius = radius
+        self.lp.set_radius(radius)
+        if self._fallback is not None:
+            self._fallback.set_radius(radius)
+
+    def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited:
+        budget.check()
+        given = self._first if basis is None else basis
+        basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
+        low, high = lower.copy(), upper.copy()
+        point, arguments = np.empty(self._network.centre.size), np.empty(lower.size)
+        settings = self._settings
+        state, radius, margin, place = visit_node(
+            self._network,
+            self.lp.program,
+            self._radius,
+            low,
+            high,
+            stage if settings.child_bounds else 0,
+            basic,
+            key,
+            settings.reduced_costs,
+            settings.branching == "dual",
+            self._ends,
+            point,
+            arguments,
+        )
+        if state == CLOSED:
+            return Visited(True)
+        if state == FAILED:
+            if self._fallback is None:
+                self._fallback = self._other()
+                self._fallback.set_radius(self._radius)
+            found = self._fallback.visit(lower, upper, stage, None, budget)
+            return replace(found, basis=None)
+        known = margin > -math.inf
+        up = known and place >= 0 and bool(arguments[place] > 0)
+        last = basic.astype(np.int16), key.astype(np.int8)
+        return Visited(False, radius, low, high, place, point if known else None, margin, up, last)
+
+
+@compiled
+def visit_node(
+    net: Network,
+    program: Program,
+    radius: float,
+    lower: Array,
+    upper: Array,
+    stage: int,
+    basic: Integers,
+    key: Integers,
+    reduced_costs: bool,
+    by_dual: bool,
+    ends: Array,
+    point: Array,
+    arguments: Array,
+) -> tuple[int, float, float, int]:
+    """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
+
+    ends (2, n): the box. lower, upper, basic, key are replaced by the node's own; point (n,) and arguments (relu_count,) are filled in.
+    """
+    nothing = -math.inf
+    if stage and not tighten_stages(net, radius, stage + 1, lower, upper):
+        return CLOSED, 0.0, nothing, -1
+    relus, kept, goals = lower.size, program.kept, program.goals
+    count = kept.size
+    low, high = np.empty(count), np.empty(count)
+    for k in range(count):
+        low[k], high[k] = lower[kept[k]], upper[kept[k]]
+    size = program.constants.size
+    duals, moved, off = np.zeros(size), np.zeros(program.used.size), np.zeros(count)
+    state, _, _ = solve(
+        program,
+        low,
+        high,
+        basic,
+        key,
+        PIVOTS * size,
+        CUTOFF,
+        duals,
+        moved,
+        off,
+    )
+    if state == STOPPED:
+        return FAILED, 0.0, nothing, -1
+    nu, mu, shares = np.zeros(relus), np.empty(relus), np.empty(relus)
+    for k in range(count):
+        nu[kept[k]] = duals[k]
+    weights = np.maximum(duals[count : count + goals], 0.0)
+    row = np.empty(net.centre.size)
+    constant = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+    value = constant - fall(net, row, radius)
+    if value > 0.0:
+        return CLOSED, 0.0, nothing, -1
+    within = excluded(net, row, constant, radius)
+    if within >= radius > 0.0:
+        return CLOSED, 0.0, nothing, -1
+    margin = nothing
+    if state == OPTIMAL:
+        point[:] = program.base
+        for k in range(program.used.size):
+            i = program.used[k]
+            point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
+        margin = forward(net, point, arguments)
+    if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+        return CLOSED, 0.0, nothing, -1
+    best, place = 0.0, -1
+    for k in range(count):
+        j = kept[k]
+        if lower[j] < 0.0 < upper[j] and (state != OPTIMAL or off[k] > VIOLATED):
+            score = -shares[j] if by_dual or state != OPTIMAL else off[k]
+            if score > best:
+                best, place = score, j
+    if place < 0:
+        for j in range(relus):
+            reach = min(-lower[j], upper[j])
+            if reach > best:
+                best, place = reach, j
+    return OPEN, within, margin, place

@@ -1,0 +1,30 @@
+"""A tiny query that calls every kernel with the types that they are compiled for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoders.graph import GraphBuilder
+from encoders.linear_maps import Dense, readonly
+from encoders.to_stages import to_stages
+from verifier.deciders.lp_tree import LpTree, TreeSettings
+from verifier.query import Ball, Halfspaces, Norm
+from verifier.verdict import Budget
+
+
+def visit_sample() -> None:
+    """Decide small queries in both norms by the compiled visitor, and polish a point of each."""
+    weight = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, 0.5]])
+    builder = GraphBuilder(2)
+    hidden = builder.relu(builder.affine([(Dense(readonly(weight)), 0)], np.array([0.1, -0.2, 0.0])))
+    hidden = builder.relu(builder.affine([(Dense(readonly(weight @ weight.T)), hidden)], np.array([-0.3, 0.1, 0.2])))
+    graph = builder.graph(builder.affine([(Dense(readonly(np.ones((2, 3)))), hidden)], np.zeros(2)))
+    stages = to_stages(graph)
+    goal = Halfspaces(np.array([[1.0, 0.0], [0.0, -1.0]]), np.array([-0.5, 0.4]))
+    for norm in Norm:
+        ball = Ball(norm, np.array([0.4, 0.5]), 0.5, np.zeros(2), np.ones(2))
+        ends = np.full(stages.relu_count, 50.0)
+        tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
+        tree.polish(ball.centre, Budget())
+        for _ in range(3):
+            tree.explore(Budget())

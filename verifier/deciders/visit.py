@@ -1,0 +1,152 @@
+"""What happens at one node of the LP tree: bounds of its ReLUs, its LP, the safe evaluation, the ReLU to split at.
+
+Two ways to the same end: with numpy and HiGHS for any network, here, and as one kernel for small ones
+(`compiled_visit`). What the kernel's simplex gives up on is visited the other way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from encoders.graph import Array
+from encoders.to_stages import Stages
+from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
+from verifier.bounds.stage_bounds import StageBounds
+from verifier.deciders.local_search import LocalSearch
+from verifier.deciders.node_lp import NodeLp, Solved
+from verifier.query import Norm
+from verifier.verdict import Budget
+
+VIOLATED = 1e-9
+"""A relaxed point that is off a ReLU's graph by less counts as on it: nothing is gained by splitting there."""
+
+PRICE_ROUNDS = 20
+"""Times that columns are added at one node: more than ever occurred."""
+
+PRICE_GAP = 0.5
+"""Columns are added when their absence costs this share of the bound: cheaper to branch on a slightly weaker dual."""
+
+
+@dataclass(frozen=True)
+class VisitSettings:
+    """What is done at a node; the defaults are what PERFORMANCE.md's ablations chose."""
+
+    child_bounds: bool = True
+    """CROWN of later stages after each split."""
+    reduced_costs: bool = True
+    """Tighten bounds of ReLU arguments by what the node's dual leaves."""
+    branching: str = "dual"
+    """`dual`: what the ReLU's relaxation costs the bound; `violation`: how far the relaxed point is off its graph."""
+
+
+@dataclass(frozen=True, eq=False)
+class Visited:
+    """A node after its visit. `closed`: nothing of it reaches the goal within the radius; `key`: nothing within that.
+
+    lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
+    with the goal's smallest row at it and `up`, whether the ReLU to split at is active there. basis: where its
+    children's LPs start.
+    """
+
+    closed: bool
+    key: float = 0.0
+    lower: Any = None
+    upper: Any = None
+    place: int = -1
+    point: Array | None = None
+    margin: float = -math.inf
+    up: bool = False
+    basis: Any = None
+
+
+class Relaxation(Protocol):
+    """The triangle relaxation, moved from node to node."""
+
+    def solve(self, lower: Array, upper: Array, budget: Budget, basis: Any = None) -> Solved: ...
+    def basis(self) -> Any: ...
+    def set_radius(self, radius: float) -> None: ...
+    def price(self, dual: Dual, radius: float) -> bool:
+        """Let more of the input move, where that lowers the optimum; False when nothing does."""
+
+
+class Visitor(Protocol):
+    """Visits nodes at the radius that it was told last; `lp` is its relaxation, at the same radius."""
+
+    @property
+    def lp(self) -> Relaxation: ...
+    def set_radius(self, radius: float) -> None: ...
+    def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited: ...
+
+
+def priced(
+    lp: Relaxation, lagrangian: Lagrangian, radius: float, lower: Array, upper: Array, budget: Budget, basis: Any = None
+) -> tuple[Solved, Dual | None]:
+    """A node's LP and the safe evaluation of its multipliers; columns are added while their absence is dear."""
+    for attempt in range(PRICE_ROUNDS):
+        solved = lp.solve(lower, upper, budget, basis)
+        basis = None
+        if not solved.usable:
+            if attempt == 0:
+                continue
+            return solved, None
+        dual = lagrangian.evaluate(solved.weights, solved.nu, lower, upper)
+        value = dual.value(radius)
+        optimum = math.inf if solved.optimum is None else solved.optimum
+        if value > 0 or lagrangian.ball.norm is Norm.LINF or optimum - value <= PRICE_GAP * abs(value):
+            break
+        if not lp.price(dual, radius):
+            break
+    return solved, (None if solved.optimum is None and value <= 0 else dual)
+
+
+class NumpyVisitor:
+    """Visits with numpy and HiGHS."""
+
+    def __init__(
+        self, stages: Stages, lagrangian: Lagrangian, local: LocalSearch, lp: NodeLp, settings: VisitSettings
+    ) -> None:
+        self.lp, self._lagrangian, self._local, self._settings = lp, lagrangian, local, settings
+        self._bounds = StageBounds(stages, lagrangian, lagrangian.ball.radius)
+        self._radius = lagrangian.ball.radius
+
+    def set_radius(self, radius: float) -> None:
+        self._radius = radius
+        self.lp.set_radius(radius)
+
+    def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited:
+        settings, radius = self._settings, self._radius
+        if stage and settings.child_bounds:
+            lower, upper = self._bounds.tighten(stage + 1, lower, upper)
+            if np.any(lower > upper):
+                return Visited(True)
+        solved, dual = priced(self.lp, self._lagrangian, radius, lower, upper, budget, basis)
+        if dual is None:
+            place, up = self._widest(lower, upper), False
+            return Visited(False, 0.0, lower, upper, place, up=up)
+        value = dual.value(radius)
+        key = dual.radius(radius)
+        if value > 0 or key >= radius > 0:
+            return Visited(True)
+        point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
+        if solved.optimum is not None:
+            point, off = solved.point, solved.violation
+            margin = self._local.margin(point)
+        if settings.reduced_costs:
+            lower, upper = tightened(dual, value, lower, upper)
+            if np.any(lower > upper):
+                return Visited(True)
+        score = -dual.shares if settings.branching == "dual" else np.minimum(off, np.minimum(-lower, upper))
+        score = np.where((off > VIOLATED) & (lower < 0) & (upper > 0), score, 0.0)
+        place = int(np.argmax(score)) if score.size and score.max() > 0 else self._widest(lower, upper)
+        up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
+        return Visited(False, key, lower, upper, place, point, margin, up, self.lp.basis())
+
+    @staticmethod
+    def _widest(lower: Array, upper: Array) -> int:
+        """The open ReLU whose argument reaches farthest to both sides; −1 when none is open."""
+        reach = np.minimum(-lower, upper)
+        return int(np.argmax(reach)) if reach.size and reach.max() > 0 else -1
