@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.record import load_average, session, write_atomically
 from encoders.errors import InputError
 from encoders.from_onnx import read_network
 from encoders.graph import Affine, Graph, GraphBuilder
@@ -33,7 +31,7 @@ from verifier.attacks.carlini_wagner_step import BETA1, BETA2, EPSILON, FIRST_SE
 from verifier.attacks.device import Device, resolve
 from verifier.attacks.gradient import sign_step
 from verifier.attacks.objective import loss_at
-from verifier.attacks.session import StepBuilder, StepLoop, StepModel, cores
+from verifier.attacks.session import StepBuilder, StepLoop, StepModel
 
 MODEL = Path(__file__).parent.parent / "verifier" / "models" / "mnist_n.onnx"
 SIZES = (784, 24, 24, 24, 10)  # the network that stands in where the file is absent
@@ -214,27 +212,6 @@ def compare(ours: Step, theirs: Step | None, batch: int, rounds: int, seconds: f
     return mine, statistics.median(pair[1] for pair in pairs), statistics.median(a / b for a, b in pairs)
 
 
-def machine() -> Mapping[str, Any]:
-    """What the numbers were measured on."""
-    packages = ("onnxruntime-gpu", "onnxruntime", "torch", "numpy", "onnx")
-    versions = {}
-    for name in packages:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        processor = next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name"))
-    except (OSError, StopIteration):
-        processor = platform.processor()
-    load = list(os.getloadavg()) if hasattr(os, "getloadavg") else None
-    return {
-        "processor": processor, "cores": cores(), "python": platform.python_version(), "system": platform.system(),
-        "versions": versions, "load_average": load,
-    }  # fmt: skip
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: then the CUDA rows come after the CPU's")
@@ -255,7 +232,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     torch.set_num_threads(options.threads)
-    before = machine()
+    before = session(("torch",))
     name, graph = network()
     rng = np.random.default_rng(0)
     x = rng.random((options.batch, graph.input_size), dtype=np.float32)
@@ -277,9 +254,9 @@ def main() -> int:
             )
     if options.out:
         settings = {"network": name, "batch": options.batch, "threads": options.threads, "rounds": options.rounds}
-        result = {**settings, "machine": before, "load_average_after": machine()["load_average"]}
+        result = {**settings, **before, "load_average_at_end": load_average()}
         result["rows"] = [asdict(row) for row in table]
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_atomically(options.out, (json.dumps(result, indent=2) + "\n").encode())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""MNIST as arrays: the four idx files of LeCun, Cortes and Burges (1998), or OpenML's copy when no folder is given."""
+"""MNIST as arrays: the four idx files of LeCun, Cortes and Burges (1998), or OpenML's copy where there are none."""
 
 import gzip
 import math
@@ -16,6 +16,7 @@ FILES = {
     "test_labels": "t10k-labels-idx1-ubyte.gz",
 }
 UNSIGNED_BYTE = 0x08  # the only element type the MNIST files use; the idx format knows five more
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"  # data beside the project, where there are any
 OPENML_TRAIN = 60_000  # OpenML stacks the 60 000 training images on top of the 10 000 test images
 
 
@@ -34,6 +35,11 @@ class Mnist:
                 raise ValueError(f"expected n images of 784 pixels and n labels, got {images.shape} and {labels.shape}")
             images.setflags(write=False)
             labels.setflags(write=False)
+
+
+def shared(name: str) -> Path | None:
+    """The folder or file of that name among the data beside the project, None where it is not there."""
+    return SHARED / name if (SHARED / name).exists() else None
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -69,14 +75,16 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def load_mnist(data_dir: Path | None = None) -> Mnist:
-    """Return MNIST from the folder of the four `*-ubyte.gz` files, or from OpenML (`mnist_784`) without a folder.
+    """Return MNIST from the folder of the four `*-ubyte.gz` files: the given one, or the one beside the project.
 
-    OpenML needs the network and scikit-learn, which keeps its own cache (`sklearn.datasets.fetch_openml`).
+    Without either it comes from OpenML (`mnist_784`); that needs the network and scikit-learn, which keeps its own
+    cache (`sklearn.datasets.fetch_openml`).
 
     Raises:
         FileNotFoundError: a file is missing from the folder.
         ValueError: a file is damaged, or images and labels do not match.
     """
+    data_dir = data_dir or shared("mnist")
     if data_dir is None:
         return _from_openml()
     arrays = {field: read_idx(data_dir / name) for field, name in FILES.items()}

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.record import write_atomically
 from benchmarks.training.digits_split import SPLIT_SEED, TEST, load_split
 from benchmarks.training.loop import count_correct, layers, train
 from benchmarks.training.measure import measure
 from benchmarks.training.recipe import Recipe
-from benchmarks.training.ship import Trained, predictions, ship, write_atomically
+from benchmarks.training.ship import Trained, predictions, ship
 
 RECIPE = Recipe(
     name="digits",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.record import write_atomically
 from benchmarks.training.recipe import Recipe
 
 OPSET = 13
@@ -120,13 +120,3 @@ def ship(trained: Trained, images: NDArray[np.float32], labels: NDArray[np.int64
     write_atomically(record, (json.dumps(dict(sorted(entries.items())), indent=2) + "\n").encode())
     print(f"{recipe.name}: {trained.correct} of {len(labels)} test images correct, {dict(trained.measured)}")
     return content
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a neighbouring temporary file and rename it, so that no reader meets half a file."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -344,9 +344,9 @@ def tighten_stages(net: Network, radius: float, first: int, lower: Array, upper:
                     size += abs(value) * charge[j]
                 constants[k], sizes[k] = constant, size
             if source > 1:
-                sent = np.dot(np.ascontiguousarray(messages[:, low:high]), np.ascontiguousarray(hidden[low:high, :low]))
-                messages[:, :low] += sent
-        rows = np.dot(messages, inputs[:start])
+                _add_product(messages, low, high, hidden, low, messages)
+        rows = np.zeros((2 * count, inputs.shape[1]))
+        _add_product(messages, 0, start, inputs, inputs.shape[1], rows)
         for k in range(count):
             if net.reads[chosen[k]]:
                 rows[k] += inputs[chosen[k]]
@@ -358,6 +358,28 @@ def tighten_stages(net: Network, radius: float, first: int, lower: Array, upper:
             if lower[j] > upper[j]:
                 return False
     return True
+
+
+@compiled
+def _add_product(left: Array, low: int, high: int, right: Array, width: int, out: Array) -> None:
+    """out[:, :width] += left[:, low:high] · right[low:high, :width], zeros skipped; no BLAS, whose threads would fight."""
+    places = np.empty(high - low, dtype=np.int64)
+    for i in range(left.shape[0]):
+        source, target, count = left[i], out[i], 0
+        for k in range(low, high):
+            if source[k] != 0.0:
+                places[count] = k
+                count += 1
+        for first in range(0, count - 3, 4):
+            p, q, r, s = places[first], places[first + 1], places[first + 2], places[first + 3]
+            a, b, c, d = source[p], source[q], source[r], source[s]
+            row_p, row_q, row_r, row_s = right[p], right[q], right[r], right[s]
+            for j in range(width):
+                target[j] += a * row_p[j] + b * row_q[j] + c * row_r[j] + d * row_s[j]
+        for k in range(count - count % 4, count):
+            a, row_p = source[places[k]], right[places[k]]
+            for j in range(width):
+                target[j] += a * row_p[j]
 
 
 @compiled
@@ -389,9 +411,16 @@ def _lines(lower: Array, upper: Array, count: int, slope: Array, intercept: Arra
 @compiled
 def forward(net: Network, x: Array, arguments: Array) -> float:
     """Fill the ReLU arguments at x; the goal's smallest row."""
+    margin, _ = _margin(net, x, arguments)
+    return margin
+
+
+@compiled
+def _margin(net: Network, x: Array, arguments: Array) -> tuple[float, int]:
+    """`forward` with the number of the smallest row."""
     constants, all_hidden, spans, reads, all_inputs = net.constant, net.hidden, net.spans, net.reads, net.inputs
     relus = arguments.size
-    margin = math.inf
+    margin, worst = math.inf, relus
     for number in range(constants.size):
         total = constants[number]
         hidden = all_hidden[number]
@@ -403,6 +432,64 @@ def forward(net: Network, x: Array, arguments: Array) -> float:
                 total += inputs[i] * x[i]
         if number < relus:
             arguments[number] = total
+        elif total < margin:
+            margin, worst = total, number
+    return margin, worst
+
+
+@compiled
+def descend(net: Network, ends: Array, x: Array, radius: float, steps: int, first_step: float, best: Array) -> float:
+    """`LocalSearch.descend` from x (n,), which is moved, in the box `ends` (2, n): the margin at `best`, filled in."""
+    size, relus = x.size, net.charge.size
+    arguments, sent, gradient = np.empty(relus), np.empty(relus), np.empty(size)
+    hidden, spans, reads, inputs, centre = net.hidden, net.spans, net.reads, net.inputs, net.centre
+    found = -math.inf
+    best[:] = x
+    for step in range(steps):
+        margin, worst = _margin(net, x, arguments)
+        if margin > found:
+            found = margin
+            best[:] = x
+        if margin >= 0.0:
+            break
+        sent[:] = hidden[worst]
+        gradient[:] = inputs[worst]
+        for number in range(relus - 1, -1, -1):
+            value = sent[number]
+            if value != 0.0 and arguments[number] > 0.0:
+                coefficients = hidden[number]
+                for k in range(spans[number, 0], spans[number, 1]):
+                    sent[k] += value * coefficients[k]
+                if reads[number]:
+                    coefficients = inputs[number]
+                    for i in range(size):
+                        gradient[i] += value * coefficients[i]
+        if net.l1:
+            share = 2.0 / (step + 3.0)
+            for i in range(size):
+                x[i] -= share * (x[i] - centre[i])
+            _to_corner(net, gradient, radius, share, x)
         else:
-            margin = min(margin, total)
-    return margin
+            length = first_step * radius * (1.0 - step / steps)
+            for i in range(size):
+                moved = x[i] + length * np.sign(gradient[i])
+                moved = min(max(moved, centre[i] - radius), centre[i] + radius)
+                x[i] = min(max(moved, ends[0, i]), ends[1, i])
+    return found
+
+
+@compiled
+def _to_corner(net: Network, gradient: Array, radius: float, share: float, x: Array) -> None:
+    """x += share · (the step from the centre within the L1 ball that the gradient prefers)."""
+    down, up = net.down, net.up
+    steep, places, count, left = np.empty(x.size), np.empty(x.size), 0, radius
+    for i in range(x.size):
+        value = gradient[i]
+        if value != 0.0:
+            count = _push(steep, places, count, -abs(value), float(i))
+    while count > 0 and left > 0.0:
+        count = _pop(steep, places, count)
+        i = int(places[count])
+        used = min(up[i] if gradient[i] > 0.0 else down[i], left)
+        x[i] += share * used if gradient[i] > 0.0 else -share * used
+        left -= used

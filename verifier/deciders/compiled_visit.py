@@ -16,6 +16,7 @@ from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.compiled import (
     Network,
+    descend,
     evaluate,
     excluded,
     fall,
@@ -28,6 +29,7 @@ from verifier.bounds.jit import compiled
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.deciders.dense_lp import PIVOTS, DenseLp
 from verifier.deciders.dense_simplex import OPTIMAL, STOPPED, Integers, Program, solve
+from verifier.deciders.local_search import FIRST_STEP, STEPS
 from verifier.deciders.visit import VIOLATED, NumpyVisitor, Visited, VisitSettings
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
@@ -106,6 +108,11 @@ class CompiledVisitor:
         up = known and place >= 0 and bool(arguments[place] > 0)
         last = basic.astype(np.int16), key.astype(np.int8)
         return Visited(False, radius, low, high, place, point if known else None, margin, up, last)
+
+    def descend(self, point: Array) -> tuple[Array, float]:
+        best = np.empty_like(point)
+        margin = descend(self._network, self._ends, point.copy(), self._radius, STEPS, FIRST_STEP, best)
+        return best, margin
 
 
 @compiled

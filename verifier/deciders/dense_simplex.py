@@ -565,7 +565,10 @@ def _leaving(program: Program, state: State) -> tuple[int, int]:
         weight = share * share * weights[first]
         if second >= 0:
             other = own / reach[(basic[second] - base) // relus, j]
-            weight += other * other * weights[second] + 2.0 * share * other * np.dot(inverse[first], inverse[second])
+            product, one, two = 0.0, inverse[first], inverse[second]
+            for k in range(one.size):
+                product += one[k] * two[k]
+            weight += other * other * weights[second] + 2.0 * share * other * product
         weight = max(weight, INFEASIBLE)
         if value * value > best * weight:
             found, triangle, best = first, j, value * value / weight

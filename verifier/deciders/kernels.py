@@ -26,7 +26,7 @@ SOURCES = (
     FOLDER.parent / "bounds" / "compiled.py",
     FOLDER.parent / "bounds" / "jit.py",
 )
-"""The files whose change makes numba compile again."""
+"""The files that kernels are compiled from. numba looks at a kernel's own file only: `compile_now` clears its cache."""
 
 PATIENCE = 300.0
 """Seconds after which a compilation that left no mark is taken for dead and started again."""
@@ -66,12 +66,23 @@ def compile_now() -> None:
     """Compile every kernel, or load it from the cache, and leave the mark that `ready` looks for."""
     if not available():
         return
+    mark = _mark()
+    if not mark.exists():
+        _clear()
     from verifier.deciders.kernel_sample import visit_sample  # noqa: PLC0415 (imports numba)
 
     visit_sample()
-    mark = _mark()
     mark.touch()
     mark.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _clear() -> None:
+    """Remove what was compiled from other sources: a kernel holds the code of those that it calls."""
+    folders = {Path(_own_cache()), *(path.parent / "__pycache__" for path in SOURCES)}
+    for folder in folders:
+        for path in SOURCES:
+            for old in folder.rglob(f"{path.stem}.*.nb[ic]"):
+                old.unlink(missing_ok=True)
 
 
 @cache
@@ -84,12 +95,13 @@ def _mark() -> Path:
     facts = [numba, version("numpy"), sys.version, platform.processor(), platform.machine(), str(FOLDER)]
     facts += [f"{path.stat().st_mtime_ns} {path.stat().st_size}" for path in SOURCES]
     name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
-    folder = os.environ.get("NUMBA_CACHE_DIR") or _own_cache()
-    return Path(folder) / f"verifier-kernels-{name}.ready"
+    return Path(_own_cache()) / f"verifier-kernels-{name}.ready"
 
 
 def _own_cache() -> str:
-    """Where numba keeps its cache by default: beside the source, or the user's own folder where that is read-only."""
+    """Where numba keeps its cache: the folder that it was told, or beside the source; else a temporary one."""
+    if told := os.environ.get("NUMBA_CACHE_DIR"):
+        return told
     beside = FOLDER / "__pycache__"
     with contextlib.suppress(OSError):
         beside.mkdir(exist_ok=True)

@@ -242,7 +242,7 @@ class LpTree:
             return start
         every = self.settings.descend_every
         if every and self.nodes % every == 0:
-            point, margin = self.local.descend(start, self.radius)
+            point, margin = self.visitor.descend(start)
             if margin >= 0:
                 return point
         return None

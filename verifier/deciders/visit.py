@@ -80,6 +80,8 @@ class Visitor(Protocol):
     def lp(self) -> Relaxation: ...
     def set_radius(self, radius: float) -> None: ...
     def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited: ...
+    def descend(self, point: Array) -> tuple[Array, float]:
+        """`LocalSearch.descend` at the visitor's radius."""
 
 
 def priced(
@@ -144,6 +146,9 @@ class NumpyVisitor:
         place = int(np.argmax(score)) if score.size and score.max() > 0 else self._widest(lower, upper)
         up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
         return Visited(False, key, lower, upper, place, point, margin, up, self.lp.basis())
+
+    def descend(self, point: Array) -> tuple[Array, float]:
+        return self._local.descend(point, self._radius)
 
     @staticmethod
     def _widest(lower: Array, upper: Array) -> int:

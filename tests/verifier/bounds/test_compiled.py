@@ -15,6 +15,7 @@ from encoders.graph import Array
 from verifier.bounds import compiled
 from verifier.bounds.lagrangian import tightened
 from verifier.bounds.stage_bounds import StageBounds
+from verifier.deciders.local_search import FIRST_STEP, STEPS, LocalSearch
 from verifier.query import Norm
 
 SAME = 1e-9
@@ -114,3 +115,18 @@ def test_values_agree(root: Any) -> None:
         wanted, outputs = root.stages.values(x)
         assert close(arguments, wanted[0])
         assert close(margin, root.goal.margin(outputs)[0])
+
+
+def test_descents_agree(root: Any) -> None:
+    net, local = compiled.network(root.stages, root.lagrangian), LocalSearch(root.stages, root.ball, root.goal)
+    ends = np.array([root.ball.lo, root.ball.hi])
+    reached = 0
+    for x in root.points(5):
+        _, margin = local.descend(x, root.ball.radius)
+        best = np.empty_like(x)
+        found = compiled.descend(net, ends, x.copy(), root.ball.radius, STEPS, FIRST_STEP, best)
+        assert found == pytest.approx(margin, rel=SAME, abs=SAME)
+        assert local.margin(best) == pytest.approx(found, rel=SAME, abs=SAME)
+        assert root.holds(best, SAME)
+        reached += found > local.margin(x)
+    assert reached

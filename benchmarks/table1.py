@@ -1,0 +1,204 @@
+"""The set of Carlini, Katz, Barrett and Dill (2018), table 1: 10 images × 9 targets × {N, N̄} × {L∞, L1}.
+
+`python -m benchmarks.table1 --engine` runs this project's own method on all 360 instances, two at a time, `--method
+NAME` another one. The images are MNIST test images, one of each class, drawn by seed among those that both nets
+classify correctly. The record is written after every instance; the same command goes on where it stopped, and --norm,
+--model and --limit run a part of it. Exit code 0: all closed; 3: not all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.instances import (
+    ONE_THREAD,
+    Call,
+    Image,
+    Instance,
+    Result,
+    add_options,
+    compile_kernels,
+    in_processes,
+    loaded,
+    pending,
+    solve,
+    warm_up,
+)
+from benchmarks.mnist import load_mnist
+from benchmarks.record import RESULTS, Record, table
+from encoders.errors import InputError
+from verifier.api import METHODS
+from verifier.deciders.milp import solver_class
+
+MODELS = ("mnist_n", "mnist_n_adversarial")
+NORMS = ("linf", "l1")
+CLASSES = 10
+UNDECIDED = 3
+SETTING = ("method", "solver", "precision", "timeout", "seed", "jobs")
+TIMING = (
+    "Each instance is one call of verifier.minimal, the attack included, in one of `jobs` processes; each of these "
+    f"loads the models and makes one untimed call for each model and norm first. {', '.join(ONE_THREAD)}: 1."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TableSet:
+    """The instances, the images that they speak of (test images by index), and one more image to warm up with."""
+
+    instances: tuple[Instance, ...]
+    images: npt.NDArray[np.float32]
+    spare: Image
+
+
+def one_per_class(labels: npt.NDArray[np.int64], right: npt.NDArray[np.bool_], seed: int) -> list[int]:
+    """For each class, in order, the index of one of its images among the `right` ones, drawn by seed."""
+    rng = np.random.default_rng(seed)
+    return [int(rng.choice(np.flatnonzero(right & (labels == label)))) for label in range(CLASSES)]
+
+
+def table_set(data: Path | None, seed: int) -> TableSet:
+    """The 360 instances, in the order of models, norms, classes and targets."""
+    mnist = load_mnist(data)
+    images, labels = mnist.test_images, mnist.test_labels
+    right = np.ones(len(labels), dtype=bool)
+    for model in MODELS:
+        right &= loaded(model).replay.logits(images).argmax(axis=1) == labels
+    chosen = one_per_class(labels, right, seed)
+    instances = tuple(
+        Instance(model, index, label, target, norm)
+        for model in MODELS
+        for norm in NORMS
+        for label, index in enumerate(chosen)
+        for target in range(CLASSES)
+        if target != label
+    )
+    spare = next(index for index in np.flatnonzero(right).tolist() if index not in chosen)
+    return TableSet(instances, images, images[spare])
+
+
+def sample(instances: Sequence[Instance], per_norm: int, seed: int) -> list[Instance]:
+    """`per_norm` instances of each norm, the nets in equal parts, drawn by seed; norms and nets alternate."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for norm, (place, model) in product(NORMS, enumerate(MODELS)):
+        fit = [one for one in instances if (one.norm, one.model) == (norm, model)]
+        count = per_norm // len(MODELS) + (place < per_norm % len(MODELS))
+        parts.append([fit[index] for index in rng.choice(len(fit), count, replace=False).tolist()])
+    longest = max(len(part) for part in parts)
+    return [part[place] for place in range(longest) for part in parts if place < len(part)]
+
+
+def selected(arguments: argparse.Namespace, instances: Sequence[Instance]) -> list[Instance]:
+    """The part that the command line asks for, shuffled by seed: an unfinished run is then a sample of the whole."""
+    order = np.random.default_rng(arguments.seed).permutation(len(instances)).tolist()
+    fit = [instances[place] for place in order]
+    fit = [one for one in fit if one.model in arguments.model and one.norm in arguments.norm]
+    return fit[: arguments.limit]
+
+
+def run(call: Call, jobs: int, record: Record[Result], chosen: TableSet, wanted: Sequence[Instance]) -> None:
+    """Run what the record lacks of the wanted instances, `jobs` at a time; Ctrl-C ends it early."""
+    todo = pending(wanted, call.name, record)
+    done = len(wanted) - len(todo)
+    if done:
+        print(f"{done} of {len(wanted)} results are in {record.path}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    tasks = [(instance, chosen.images[instance.index], call) for instance in todo]
+    with Progress(*columns) as progress:
+        bar = progress.add_task(call.name, total=len(wanted), completed=done)
+        try:
+            for row in in_processes(jobs, solve, tasks, warm_up, (todo, chosen.spare, call)):
+                record.add(row)
+                progress.update(bar, advance=1, description=progress_line(call.name, record.rows))
+        except KeyboardInterrupt:
+            progress.console.print("interrupted: the same command goes on from here")
+
+
+def progress_line(name: str, rows: Sequence[Result]) -> str:
+    cpu = statistics.fmean(row.cpu_seconds or 0.0 for row in rows)
+    return f"{name}: {sum(row.closed for row in rows)}/{len(rows)} closed, mean {cpu:.2f} CPU s"
+
+
+HEADER = (
+    "net", "norm", "closed", "CPU s: mean", "median", "max", "nodes (mean)", "distance (mean)", "attack / minimum",
+)  # fmt: skip
+
+
+def summary(rows: Sequence[Result]) -> str:
+    """A line for each net and norm. Means of seconds are over all instances, of distances over the closed ones."""
+    lines = []
+    for model, norm in product(MODELS, NORMS):
+        part = [row for row in rows if (row.model, row.norm) == (model, norm)]
+        if not part:
+            continue
+        closed = [row for row in part if row.closed and np.isfinite(row.upper) and row.upper > 0]
+        attacked = [row.initial / row.upper for row in closed if np.isfinite(row.initial)]
+        cpu = [row.cpu_seconds for row in part if row.cpu_seconds is not None]
+        nodes = [row.nodes for row in part if row.nodes is not None]
+        lines.append(
+            (
+                model,
+                norm,
+                f"{sum(row.closed for row in part)}/{len(part)}",
+                *(f"{of(cpu):.2f}" for of in (statistics.fmean, statistics.median, max)),
+                _mean([float(count) for count in nodes], ".0f"),
+                _mean([row.upper for row in closed], ".4f"),
+                _mean(attacked, ".4f"),
+            )
+        )
+    return table(HEADER, lines)
+
+
+def _mean(values: Sequence[float], form: str) -> str:
+    return format(statistics.fmean(values), form) if values else "-"
+
+
+def main() -> int:
+    """Run the set and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    method = parser.add_mutually_exclusive_group(required=True)
+    method.add_argument("--engine", dest="method", action="store_const", const="tree", help="the project's own method")
+    method.add_argument("--method", choices=tuple(METHODS), help="any other method of the project")
+    parser.add_argument("--solver", help="of the method milp")
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
+    parser.add_argument("--limit", type=int, help="run so many instances, drawn by seed")
+    parser.add_argument("--jobs", type=int, default=2, help="instances at a time (default: %(default)d)")
+    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
+    add_options(parser, timeout=120.0, out=None)
+    arguments = parser.parse_args()
+    call = Call(arguments.method, arguments.solver, arguments.precision, arguments.timeout)
+    name = "engine" if arguments.method == "tree" else call.name
+    arguments.out = arguments.out or RESULTS / f"table1_{name}.json"
+    try:
+        if arguments.solver is not None:
+            solver_class(arguments.solver)
+        compile_kernels()  # before the record's clock starts: it happens once for each installation
+        record: Record[Result] = Record.of(arguments, SETTING, Result, note=TIMING)
+        chosen = table_set(arguments.data, arguments.seed)
+        wanted = selected(arguments, chosen.instances)
+        run(call, arguments.jobs, record, chosen, wanted)
+    except InputError as error:
+        print(f"table1: error: {error}", file=sys.stderr)
+        return 2
+    rows = [row for row in record.rows if row.instance in wanted]
+    closed = sum(row.closed for row in rows)
+    if rows:
+        print(summary(rows))
+    wall = f"{record.wall_seconds:.0f} s wall for {len(record.rows)} instances, {arguments.jobs} at a time"
+    print(f"{closed} of {len(wanted)} closed; {wall}: {record.path}")
+    return 0 if closed == len(wanted) else UNDECIDED
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
