@@ -203,7 +203,7 @@ def _fill(net: Network, row: Array, radius: float) -> float:
 @compiled
 def excluded(net: Network, row: Array, amount: float, most: float) -> float:
     """`Dual.radius`: a radius r ≤ most with S(r) ≤ amount, as large as it can be, rounding left out of it."""
-    if amount < 0.0:
+    if not amount >= 0.0:
         return 0.0
     shrink = 1.0 - RADIUS_SLACK - 2.0 * row.size * UNIT
     if net.l1:
@@ -362,7 +362,7 @@ def tighten_stages(net: Network, radius: float, first: int, lower: Array, upper:
 
 @compiled
 def _add_product(left: Array, low: int, high: int, right: Array, width: int, out: Array) -> None:
-    """out[:, :width] += left[:, low:high] · right[low:high, :width], zeros skipped; no BLAS, whose threads would fight."""
+    """out[:, :width] += left[:, low:high] · right[low:high], zeros skipped; BLAS would start threads of its own."""
     places = np.empty(high - low, dtype=np.int64)
     for i in range(left.shape[0]):
         source, target, count = left[i], out[i], 0

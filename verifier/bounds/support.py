@@ -50,8 +50,8 @@ class Support(Protocol):
     def exactly(self, row: Array, radius: float) -> float:
         """S(radius) for one row (n,), up to rounding."""
 
-    def gains(self, row: Array, radius: float) -> Array:
-        """What each entry's own move adds to S(radius) beyond the price of moving: (n,)."""
+    def gains(self, row: Array, radius: float, present: Array) -> Array:
+        """What each entry's own move adds to S(radius) above the price among the `present` ones: (n,)."""
 
     def radius(self, row: Array, amount: float, most: float) -> float:
         """A radius r ≤ most with S(r) ≤ amount for one row (n,), as large as it can be; 0 when amount < 0."""
@@ -74,12 +74,12 @@ class LinfSupport:
     def exactly(self, row: Array, radius: float) -> float:
         return float(self.largest(row[np.newaxis], radius)[0])
 
-    def gains(self, row: Array, radius: float) -> Array:
+    def gains(self, row: Array, radius: float, present: Array) -> Array:
         result: Array = np.abs(row) * np.minimum(self.room.at(row), radius)
         return result
 
     def radius(self, row: Array, amount: float, most: float) -> float:
-        if amount < 0:
+        if not amount >= 0:  # nor is it when it is not a number
             return 0.0
         steep, room = np.abs(row), self.room.at(row)
         radius = 0.0
@@ -127,9 +127,11 @@ class L1Support:
         excess, threshold = self._excess(row, room, radius)
         return float(excess @ room) + threshold * radius
 
-    def gains(self, row: Array, radius: float) -> Array:
+    def gains(self, row: Array, radius: float, present: Array) -> Array:
         room = np.minimum(self.room.at(row), radius)
-        return self._excess(row, room, radius)[0] * room
+        _, price = self._excess(np.where(present, row, 0.0), room, radius)
+        gains: Array = np.maximum(np.abs(row) - price, 0.0) * room
+        return gains
 
     def _excess(self, row: Array, room: Array, radius: float) -> tuple[Array, float]:
         """max(|g| − τ, 0) for the threshold τ at which the budget is used up, and τ."""
@@ -140,7 +142,7 @@ class L1Support:
         return np.maximum(steep - threshold, 0.0), threshold
 
     def radius(self, row: Array, amount: float, most: float) -> float:
-        if amount < 0:
+        if not amount >= 0:  # nor is it when it is not a number
             return 0.0
         steep, room = np.abs(row), np.minimum(self.room.at(row), most)
         order = np.argsort(-steep)
@@ -156,12 +158,12 @@ class L1Support:
     def farthest(self, row: Array, radius: float) -> Array:
         room = self.room
         steep, side = np.abs(row), np.where(row > 0, room.centre - room.lo, room.hi - room.centre)
+        side = np.minimum(side, radius)
         order = np.argsort(-steep)
-        filled = np.cumsum(side[order])
-        moved = np.clip(radius - (filled - side[order]), 0.0, side[order])
+        before = np.cumsum(side[order]) - side[order]
         move = np.zeros_like(row)
-        move[order] = moved
-        return np.where(steep > 0, room.centre - np.sign(row) * move, room.centre)
+        move[order] = np.clip(radius - before, 0.0, side[order])
+        return np.where(steep > 0, np.clip(room.centre - np.sign(row) * move, room.lo, room.hi), room.centre)
 
 
 def knapsack_threshold(steep: Array, room: Array, budget: float) -> Array:

@@ -133,7 +133,8 @@ def visit_node(
 ) -> tuple[int, float, float, int]:
     """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
 
-    ends (2, n): the box. lower, upper, basic, key are replaced by the node's own; point (n,) and arguments (relu_count,) are filled in.
+    lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), and arguments
+    (relu_count,) are filled in.
     """
     nothing = -math.inf
     if stage and not tighten_stages(net, radius, stage + 1, lower, upper):

@@ -17,6 +17,9 @@ from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.query import Ball, Halfspaces, Norm
 
+TINY_END = 1e-9
+"""Ends of a triangle nearer to 0 than this are written as this: their reciprocals are coefficients."""
+
 
 class Layout:
     """The relaxation of one goal over the root's bounds `lower`, `upper` (relu_count,)."""
@@ -126,8 +129,12 @@ class Layout:
         places = self.a_columns[self.opened]
         minus = sp.csr_array((-np.ones(opened), (places, order)), shape=(kept, opened))
         equations = [sp.eye_array(kept) - hidden[:kept], minus, sp.csr_array((kept, 1))]
-        above = sp.csr_array((1.0 / self.upper[self.opened], (order, places)), shape=(opened, kept))
-        below = sp.csr_array((-1.0 / self.lower[self.opened], (order, order)), shape=(opened, opened))
+        above = sp.csr_array(
+            (1.0 / np.maximum(self.upper[self.opened], TINY_END), (order, places)), shape=(opened, kept)
+        )
+        below = sp.csr_array(
+            (-1.0 / np.minimum(self.lower[self.opened], -TINY_END), (order, order)), shape=(opened, opened)
+        )
         triangles = [above, below, sp.csr_array((opened, 1))]
         # Hidden rows of the goal are negated already: s − (−C·z) = s + C·z ≥ −d.
         goals = [-hidden[kept:], sp.csr_array((goal, opened)), sp.csr_array(np.ones((goal, 1)))]

@@ -9,6 +9,8 @@ a slice at a time, so that the least open radius rises.
 from __future__ import annotations
 
 import heapq
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -25,7 +27,7 @@ from verifier.deciders.node_lp import NodeLp
 from verifier.deciders.polish import Polish
 from verifier.deciders.visit import NumpyVisitor, Visited, Visitor, VisitSettings
 from verifier.query import Ball, Halfspaces, Norm
-from verifier.verdict import Budget
+from verifier.verdict import Budget, OutOfTimeError
 
 KERNEL_ROWS = 400
 """Rows of the LP up to which the kernel's dense inverse pays: each pivot costs their square."""
@@ -62,6 +64,15 @@ class Node:
     """True once a point from this node was refused: its own points are not offered again."""
 
 
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """What one thread did: nodes visited, and a point with the node that it came from."""
+
+    nodes: int
+    point: Array | None = None
+    source: Node | None = None
+
+
 class LpTree:
     """The tree of one goal over one ball; `lower`, `upper` (relu_count,) are proved on that ball.
 
@@ -91,7 +102,9 @@ class LpTree:
         self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
         self.local = LocalSearch(stages, ball, goal)
         self._stage_of = np.repeat(np.arange(1, len(stages.hidden) + 1), [stage.size for stage in stages.hidden])
-        self._visitor: Visitor | None = None
+        self._visitors: list[Visitor] = []
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
         self._stuck: list[Node] = []
         self._source: Node | None = None
@@ -121,10 +134,16 @@ class LpTree:
 
     @property
     def visitor(self) -> Visitor:
-        if self._visitor is None:
-            self._visitor = self._by_kernel() if self._kernels_pay() else self._by_numpy()
-            self._visitor.set_radius(self.radius)
-        return self._visitor
+        """The first thread's."""
+        return self._visitors_for(1)[0]
+
+    def _visitors_for(self, threads: int) -> list[Visitor]:
+        """A visitor for each thread, at the tree's radius."""
+        while len(self._visitors) < threads:
+            made = self._by_kernel() if self._kernels_pay() else self._by_numpy()
+            made.set_radius(self.radius)
+            self._visitors.append(made)
+        return self._visitors[:threads]
 
     def _kernels_pay(self) -> bool:
         """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
@@ -160,37 +179,64 @@ class LpTree:
         """Only points within this smaller radius matter from now on."""
         if radius < self.radius:
             self.radius = radius
-            if self._visitor is not None:
-                self._visitor.set_radius(radius)
+            for visitor in self._visitors:
+                visitor.set_radius(radius)
 
-    def explore(self, budget: Budget) -> Array | None:
-        """One slice; a point (n,) that reaches the goal within the radius, as floats see it, ends it early.
+    def explore(self, budget: Budget, threads: int = 1) -> Array | None:
+        """One slice for each thread; a point (n,) that reaches the goal within the radius, as floats see it, ends one.
 
         When the budget ends, every node that is not closed is open again.
         """
+        visitors = self._visitors_for(threads)
+        if threads == 1:
+            done = [self._slice(visitors[0], budget, alone=True)]
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(threads)
+            tasks = [self._pool.submit(self._slice, visitor, budget, alone=False) for visitor in visitors]
+            done = [task.result() for task in tasks]
+        self.nodes += sum(slice_.nodes for slice_ in done)
+        budget.check()
+        found = next((slice_ for slice_ in done if slice_.point is not None), None)
+        if found is None:
+            return None
+        self._source = found.source
+        return found.point
+
+    def _slice(self, visitor: Visitor, budget: Budget, *, alone: bool) -> Slice:
+        """Visit nodes below one open node; with other threads beside it, below the next one when that is closed."""
         stack: list[Node] = []
+        visits = 0
         try:
+            while visits < self.settings.slice and (stack or self._taken(stack)):
+                node = stack[-1]
+                if self._beyond(node):
+                    stack.pop()
+                else:
+                    children, point = self._visit(visitor, node, self.nodes + visits, budget)
+                    visits += 1
+                    if point is not None:
+                        return Slice(visits, point, node)
+                    stack.pop()
+                    stack += children
+                if alone and not stack:
+                    break
+        except OutOfTimeError:
+            pass
+        finally:
+            with self._lock:
+                for node in stack:
+                    heapq.heappush(self._heap, (node.key, next(self._order), node))
+        return Slice(visits)
+
+    def _taken(self, stack: list[Node]) -> bool:
+        """Move the most promising open node to the stack; False when there is none within the radius."""
+        with self._lock:
             while self._heap and not stack:
                 node = heapq.heappop(self._heap)[2]
                 if not self._beyond(node):
                     stack.append(node)
-            for _ in range(self.settings.slice):
-                if not stack:
-                    break
-                node = stack[-1]
-                if self._beyond(node):
-                    stack.pop()
-                    continue
-                children, found = self._visit(node, budget)
-                if found is not None:
-                    self._source = node
-                    return found
-                stack.pop()
-                stack += children
-        finally:
-            for node in stack:
-                heapq.heappush(self._heap, (node.key, next(self._order), node))
-        return None
+        return bool(stack)
 
     def _beyond(self, node: Node) -> bool:
         """Does the node hold nothing within the tree's radius? At radius 0 there is no smaller one to say so."""
@@ -224,25 +270,24 @@ class LpTree:
         finally:
             self.visitor.lp.set_radius(self.radius)
 
-    def _visit(self, node: Node, budget: Budget) -> tuple[list[Node], Array | None]:
+    def _visit(self, visitor: Visitor, node: Node, number: int, budget: Budget) -> tuple[list[Node], Array | None]:
         lower, upper = self._unpacked(node)
-        found = self.visitor.visit(lower, upper, node.stage, node.basis, budget)
-        self.nodes += 1
+        found = visitor.visit(lower, upper, node.stage, node.basis, budget)
         if found.closed:
             return [], None
         if found.point is not None and not node.refused:
-            point = self._candidate(found.point, found.margin)
+            point = self._candidate(visitor, found.point, found.margin, number)
             if point is not None:
                 return [], point
         return self._split(node, found), None
 
-    def _candidate(self, start: Array, margin: float) -> Array | None:
+    def _candidate(self, visitor: Visitor, start: Array, margin: float, number: int) -> Array | None:
         """The node's relaxed point, or what a descent from it reaches, when that reaches the goal."""
         if margin >= 0:
             return start
         every = self.settings.descend_every
-        if every and self.nodes % every == 0:
-            point, margin = self.visitor.descend(start)
+        if every and number % every == 0:
+            point, margin = visitor.descend(start)
             if margin >= 0:
                 return point
         return None

@@ -18,7 +18,7 @@ import numpy as np
 from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.lagrangian import Dual
-from verifier.deciders.lp_layout import Layout
+from verifier.deciders.lp_layout import TINY_END, Layout
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
 
@@ -30,9 +30,6 @@ LOOSE = 0.98
 
 NEW_COLUMNS = 12
 """Input columns added to an L1 LP at a time."""
-
-TINY_END = 1e-9
-"""Ends of a triangle nearer to 0 than this are written as this: their reciprocals are coefficients."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +135,9 @@ class NodeLp:
         """Add the absent input columns that would lower the LP most at the dual's prices; False when there is none."""
         if self._layout.ball.norm is Norm.LINF:
             return False
-        gains = dual.support.gains(dual.row, radius)
         falling = dual.row > 0
-        gains = np.where(np.where(falling, self.present[1], self.present[0]), 0.0, gains)
+        present = np.where(falling, self.present[1], self.present[0])
+        gains = np.where(present, 0.0, dual.support.gains(dual.row, radius, present))
         chosen = [int(i) for i in np.argsort(-gains)[:NEW_COLUMNS] if gains[i] > 0]
         for entry in chosen:
             self.add(entry, -1 if falling[entry] else 1)

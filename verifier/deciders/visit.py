@@ -98,7 +98,10 @@ def priced(
         dual = lagrangian.evaluate(solved.weights, solved.nu, lower, upper)
         value = dual.value(radius)
         optimum = math.inf if solved.optimum is None else solved.optimum
-        if value > 0 or lagrangian.ball.norm is Norm.LINF or optimum - value <= PRICE_GAP * abs(value):
+        if value > 0 or lagrangian.ball.norm is Norm.LINF:
+            break
+        # Columns only lower the optimum: above 0 it may yet be that they decide.
+        if optimum <= 0 and optimum - value <= PRICE_GAP * abs(value):
             break
         if not lp.price(dual, radius):
             break
