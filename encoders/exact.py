@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -63,8 +64,23 @@ def _objects(values: list[int]) -> Integers:
     return array
 
 
+MAPS_KEPT = 1 << 20
+"""Entries of a map up to which its integer form is kept, some 60 bytes each, while the map lives."""
+
+_integer_maps: WeakKeyDictionary[LinearMap, tuple[LinearMap, int]] = WeakKeyDictionary()
+
+
 def integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
     """The map with integer entries, and the denominator that makes it the given one."""
+    known = _integer_maps.get(linear)
+    if known is None:
+        known = _integer_map(linear)
+        if isinstance(linear, Dense | Conv) and linear.weight.size <= MAPS_KEPT:
+            _integer_maps[linear] = known
+    return known
+
+
+def _integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
     match linear:
         case Dense() | Conv():
             weight = rational(linear.weight)

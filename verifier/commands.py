@@ -26,7 +26,7 @@ from verifier.verdict import Bracket, Holds, Status, Violated, Witness
 
 METHOD_ALIASES = {"smt": "z3"}
 DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
-"""What a method uses when --solver is absent, for the record in the result."""
+"""What a method uses when --solver is absent, for the record in the result; the tree has none."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class Question:
     box: str = "0,1"
     label: int | None = None
     timeout: float | None = None
-    method: str = "milp"
+    method: str = api.DEFAULT_METHOD
     solver: str | None = None
+    threads: int = 1
     device: str = "auto"
     seed: int = 0
     out: Path | None = None
@@ -78,7 +79,9 @@ class Job:
             "device": asked.device,
             "seed": asked.seed,
         }
-        return {**shared, "method": _method(asked), "solver": asked.solver} if decides else shared
+        if not decides:
+            return shared
+        return {**shared, "method": _method(asked), "solver": asked.solver, "threads": asked.threads}
 
     def run(self, command: str, **more: Any) -> Run:
         """What was asked, for the result."""
@@ -241,8 +244,8 @@ def _every_target(job: Job, precision: float) -> Exit:
 def check(question: Question, *, radius: float) -> Exit:
     """Answer `verifier check`."""
     with prepared(question) as job:
-        with _solving(job):
-            answer = api.check(job.model, job.x, radius, target=question.target, **job.options())
+        with _solving(job) as show:
+            answer = api.check(job.model, job.x, radius, target=question.target, progress=show, **job.options())
         run = job.run("check", radius=radius)
         path = job.write_witness(answer.witness)
         picture = None

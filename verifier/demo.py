@@ -18,12 +18,12 @@ def run(out: Path, start: float) -> Exit:
     """Solve one digit in L-inf, untargeted; show the table, write the picture, say what it means."""
     model = models.path("digits")
     question = commands.Question(
-        model=model, input=model.with_name(INPUTS), start=start, index=INDEX, norm="linf", method="z3", out=out
+        model=model, input=model.with_name(INPUTS), start=start, index=INDEX, norm="linf", out=out
     )
     code = commands.minimal(question, precision=PRECISION)
     stdout = terminal.stdout()
     if code is Exit.GOOD:
         picture = out / "picture.png"
-        stdout.print(f"By exact arithmetic, changing pixels by less than `lower` never fools this net; {picture} does.")
+        stdout.print(f"It is proved that changing pixels by less than `lower` never fools this net; {picture} does.")
     stdout.print("On your own model: verifier inspect MODEL.onnx, then verifier minimal MODEL.onnx INPUT --out DIR")
     return code

@@ -10,10 +10,11 @@ from typing import Any
 from verifier import api
 from verifier.attacks.device import cuda_missing, runtime
 from verifier.attacks.session import cores
+from verifier.deciders import kernels
 from verifier.report import json_result, terminal
 from verifier.report.versions import distribution_version, versions
 
-PACKAGES = ("highspy", "pulp", "z3-solver", "scipy", "matplotlib", "pillow", "typer", "rich")
+PACKAGES = ("highspy", "pulp", "z3-solver", "numba", "scipy", "matplotlib", "pillow", "typer", "rich")
 
 
 def diagnosis() -> dict[str, Any]:
@@ -30,6 +31,7 @@ def diagnosis() -> dict[str, Any]:
             "cuda": missing is None,
             "cuda_missing": missing,
         },
+        "kernels": {"numba": kernels.available(), "compiled": kernels.ready()},
         "solvers": {"milp": list(api.solvers()), "z3": distribution_version("z3-solver") is not None},
     }
 
@@ -48,8 +50,19 @@ def run(*, as_json: bool) -> None:
         ("cores", f"{cores_['usable']} usable of {cores_['total']}"),
         ("ONNX Runtime providers", ", ".join(onnxruntime["providers"])),
         ("CUDA", cuda),
+        ("tree kernels (--method tree)", _kernels(**found["kernels"])),
         ("MILP solvers (--solver)", ", ".join(found["solvers"]["milp"]) or "none"),
         ("Z3 (--method z3)", "yes" if found["solvers"]["z3"] else "no: pip install z3-solver"),
         ("versions", "\n".join(f"{name} {version}" for name, version in found["versions"].items())),
     ]
     terminal.stdout().print(terminal.pairs("verifier doctor", rows))
+
+
+def _kernels(*, numba: bool, compiled: bool) -> str:
+    if not numba:
+        return "not used: numba is not installed"
+    return (
+        "compiled"
+        if compiled
+        else "not compiled yet: the next question begins it, or python -m verifier.deciders.kernels"
+    )

@@ -50,6 +50,11 @@ class Judge:
     ball: Ball
     disjuncts: Sequence[tuple[int, Halfspaces]]
 
+    @property
+    def grid(self) -> float:
+        """The step of the model's input dtype at the input's largest coordinate: what rounding does to a distance."""
+        return float(np.spacing(np.abs(self.ball.centre).max().astype(self.dtype)))
+
     def witness(self, point: npt.ArrayLike) -> Witness | None:
         """The witness that `point` (n,) gives after rounding into the box, or None."""
         rounded = self._rounded(np.asarray(point, dtype=np.float64))

@@ -10,26 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 
-from encoders.node_bounds import NodeBounds
-from verifier.bounds.linear import goal_upper, linear_bounds
 from verifier.deciders.milp import Milp, Nearest
 from verifier.deciders.worker import Decider, Guarded, Worker, WorkerError
 from verifier.following import follow
+from verifier.linear_lower import BoundsByRadius, linear_lower
 from verifier.query import Query
-from verifier.search_state import Problem, SearchState, TargetState
+from verifier.search_state import FIRST_RADIUS, LAST_RADIUS, Problem, SearchState, TargetState
 from verifier.verdict import Bracket, Budget, Evidence, Holds, OutOfTimeError, Unknown, Violated
 
 BISECT_FACTOR = 4.0
 """While a gap is wider than this many precisions it is halved; then one query at upper − precision closes it."""
-
-LOWER_STEPS = 7
-"""Bisections of the radius by linear bounds alone: the lower end that they reach is then known to 2⁻⁷ of the upper."""
-
-BOUNDS_KEPT = 16
-"""Radii whose node bounds are kept for the other targets: enough for one bisection's path, little memory."""
-
-FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
-"""Radii tried by doubling where the box is unbounded and no attack has found a witness."""
 
 Minimiser = Callable[[Problem, Decider, Budget], Iterator[Bracket]]
 
@@ -60,7 +50,7 @@ def _search(
     try:
         state.attack()
         yield state.bracket()
-        yield from _linear_lower(state)
+        yield from _raised(state)
         if not state.closed:
             yield from close(state, decider)
     except OutOfTimeError as error:
@@ -68,53 +58,16 @@ def _search(
     yield state.bracket(final=True)
 
 
-def _linear_lower(state: SearchState) -> Iterator[Bracket]:
-    """Raise each target's lower end to the largest radius at which linear bounds alone exclude its goal."""
-    bounds = _BoundsByRadius(state)
+def _raised(state: SearchState) -> Iterator[Bracket]:
+    """The bracket after linear bounds alone have raised its lower end."""
     top = state.upper if math.isfinite(state.upper) else state.problem.ball.reach
-    if not math.isfinite(top):
-        return
-    for target in state.targets:
-        if math.isinf(state.upper) and _excluded(state, target, top, bounds):
-            target.lower = math.inf
-            continue
-        low, high = 0.0, top
-        for _ in range(LOWER_STEPS):
-            if state.budget.remaining <= 0 or high - low <= state.problem.precision / 4:
-                break
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if _excluded(state, target, middle, bounds) else (low, middle)
-        target.lower = max(target.lower, low)
-    yield state.bracket()
-
-
-class _BoundsByRadius:
-    """Node bounds on the balls that have been asked for, the targets sharing them."""
-
-    def __init__(self, state: SearchState) -> None:
-        self._state = state
-        self._known: dict[float, NodeBounds] = {}
-
-    def at(self, radius: float) -> NodeBounds:
-        if radius not in self._known:
-            state = self._state
-            ball = state.problem.ball.with_radius(radius)
-            bounds = linear_bounds(state.problem.graph, ball, state.budget)
-            state.budget.check()
-            if len(self._known) >= BOUNDS_KEPT:
-                del self._known[next(iter(self._known))]
-            self._known[radius] = bounds
-        return self._known[radius]
-
-
-def _excluded(state: SearchState, target: TargetState, radius: float, bounds: _BoundsByRadius) -> bool:
-    """True when linear bounds prove that no point within `radius` reaches the target's goal."""
-    ball = state.problem.ball.with_radius(radius)
-    return goal_upper(state.problem.graph, ball, bounds.at(radius), target.goal, state.budget) < 0
+    if math.isfinite(top):
+        linear_lower(state, BoundsByRadius(state.problem, state.budget), top)
+        yield state.bracket()
 
 
 def _bisect(state: SearchState, decider: Decider) -> Iterator[Bracket]:
-    bounds = _BoundsByRadius(state)
+    bounds = BoundsByRadius(state.problem, state.budget)
     while not state.closed:
         state.budget.check()
         open_targets = [target for target in state.targets if not target.stuck]
@@ -146,13 +99,13 @@ def _next_radius(state: SearchState, target: TargetState) -> float | None:
     return max(math.nextafter(state.upper - precision, math.inf), math.nextafter(target.lower, math.inf))
 
 
-def _ask(state: SearchState, decider: Decider, target: TargetState, radius: float, bounds: _BoundsByRadius) -> None:
+def _ask(state: SearchState, decider: Decider, target: TargetState, radius: float, bounds: BoundsByRadius) -> None:
     """One query: raises the target's lower end, lowers the upper end, or marks the target as stuck."""
     problem = state.problem
     ball = problem.ball.with_radius(radius)
     whole_box = math.isinf(state.upper) and radius >= problem.ball.reach
     found_bounds = bounds.at(radius)
-    if goal_upper(problem.graph, ball, found_bounds, target.goal, state.budget) < 0:
+    if bounds.exclude(target.goal, radius, found_bounds):
         verdict: Holds | Violated | Unknown = Holds(Evidence.PROVED)
     else:
         verdict = decider.decide(Query(problem.graph, ball, target.goal), found_bounds, state.budget)
@@ -174,7 +127,7 @@ def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[
     """For each target one MILP that minimises the distance, within the ball of the best witness so far."""
     if not isinstance(decider, Milp):
         raise TypeError(f"the direct strategy minimises by MILP, not by {decider.name}")
-    bounds = _BoundsByRadius(state)
+    bounds = BoundsByRadius(state.problem, state.budget)
     for target in sorted(state.targets, key=lambda entry: entry.lower):
         if target.lower >= state.upper - state.problem.precision and state.witness is not None:
             continue

@@ -48,13 +48,17 @@ Timeout = Annotated[
 Method = Annotated[
     str,
     typer.Option(
-        metavar="milp|milp-direct|z3",
-        help="What decides: bisection over MILPs, one MILP that minimises the distance, or bisection over Z3 (exact).",
+        metavar="tree|milp|milp-direct|z3",
+        help="What decides: a search tree with proved bounds; bisection over MILPs; one MILP that minimises the "
+        "distance; or bisection over Z3 (exact).",
     ),
 ]
 Solver = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The MILP solver: highs, cbc, or another that `verifier doctor` lists."),
+    typer.Option(metavar="NAME", help="For milp: highs, cbc, or another that `verifier doctor` lists."),
+]
+Threads = Annotated[
+    int, typer.Option(metavar="N", help="Trees (or a MILP solver's threads) at a time; 1: the same answer every time.")
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where attacks run.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the attacks' random starts.")]

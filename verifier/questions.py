@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from encoders.graph import Array
-from verifier.attacks.problem import Case
-from verifier.attacks.registry import attack_named
+from verifier.attacks import registry as attacks
+from verifier.attacks.problem import Candidates, Case
 from verifier.attacks.search import Surrogate
 from verifier.judge import Judge
 from verifier.model import Model
@@ -113,25 +113,61 @@ def _box(box: Box, centre: Array) -> tuple[Array, Array]:
     return lo, hi
 
 
-def attacker(question: Question, name: str, device: str, seed: int, *, radius: float = math.inf) -> Attack:
-    """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0."""
-    attack = attack_named(name)
+def attacker(
+    question: Question,
+    name: str,
+    device: str,
+    seed: int,
+    *,
+    threads: int = 0,
+    radius: float = math.inf,
+    nearest: bool = False,
+) -> Attack:
+    """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0.
+
+    threads: 0 for every core. radius: points that are much farther away are left out. nearest: only the nearest target
+    matters, so that the named attack takes up the promising ones and a quick one is enough for the others.
+    """
+    attack = attacks.attack_named(name)
     if seed < 0:
         raise InputError(f"the seed must be a whole number ≥ 0, not {seed}")
-    surrogate = Surrogate(question.model.network.graph, device)
+    surrogate = Surrogate(question.model.network.graph, device, threads)
     ball = question.ball
     cases = [Case(ball.centre, question.label, target) for target, _ in question.goals]
     margin = -float(question.goals[0][1].offset[0])
 
-    def run(budget: Budget) -> Sequence[Array]:
-        share = Budget(ATTACK_SHARE * budget.remaining) if math.isfinite(budget.seconds) else budget
-        found = attack(
-            surrogate, cases, ball.norm, ball.lo, ball.hi, margin=margin, budget=_Either(share, budget), seed=seed
-        )
-        points = [point.astype(np.float64) for point in found.points if point is not None]
-        return [point for point in points if math.isinf(radius) or _near(ball, point, radius)]
+    def run(budget: Budget) -> Sequence[Array | None]:
+        share = _Either(Budget(ATTACK_SHARE * budget.remaining), budget) if math.isfinite(budget.seconds) else budget
+
+        def found(by: attacks.Attack, places: Sequence[int]) -> Candidates:
+            chosen = [cases[place] for place in places]
+            return by(surrogate, chosen, ball.norm, ball.lo, ball.hi, margin=margin, budget=share, seed=seed)
+
+        points: dict[int, Array] = {}
+        places: Sequence[int] = range(len(cases))
+        if nearest and len(cases) > PROMISING:
+            quick = found(attacks.attack_named(QUICK), places)
+            points = _known(places, quick)
+            places = np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
+        points |= _known(places, found(attack, places))
+        return [
+            point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
+            for k in range(len(cases))
+        ]
 
     return run
+
+
+PROMISING = 3
+"""Targets that are attacked with all effort when only the nearest one matters."""
+
+QUICK = "pgd"
+"""The attack that tells which targets are promising."""
+
+
+def _known(places: Sequence[int], found: Candidates) -> dict[int, Array]:
+    pairs = zip(places, found.points, strict=True)
+    return {place: point.astype(np.float64) for place, point in pairs if point is not None}
 
 
 class _Either(Budget):

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from encoders.graph import Array, Graph
 from verifier.judge import Judge
-from verifier.query import Ball, Halfspaces
-from verifier.verdict import Bracket, Budget, Evidence, Initial, Status, Witness
+from verifier.query import Ball, Halfspaces, Norm
+from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Status, Witness
 
 POLISH_SHARE = 0.125
 """Part of the precision that securing a witness against rounding may add to its distance."""
 
-Attack = Callable[[Budget], Sequence[Array]]
-"""Candidate points (n,) for any of the targets; the judge decides what they are worth."""
+GRID_STEPS = 4.0
+"""Steps of the input grid that securing a witness may always add: a finer precision does not make the grid finer."""
+
+FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
+"""Radii tried by doubling where the box is unbounded and no witness is known."""
+
+Attack = Callable[[Budget], Sequence[Array | None]]
+"""For each of a problem's disjuncts a candidate point (n,), or None; the judge decides what they are worth."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
     """The distance from `ball.centre` to the nearest point of the box whose logits lie in one of `disjuncts`.
 
-    `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted).
+    `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
+    how many trees may be explored at a time.
     """
 
     graph: Graph
@@ -35,6 +42,12 @@ class Problem:
     attack_name: str
     precision: float
     target: int | None
+    threads: int = 1
+
+    def alone(self, place: int) -> Problem:
+        """The problem of one disjunct."""
+        only = self.disjuncts[place : place + 1]
+        return replace(self, disjuncts=only, judge=replace(self.judge, disjuncts=only), target=only[0][0])
 
 
 @dataclass
@@ -59,6 +72,7 @@ class SearchState:
     witness: Witness | None = None
     initial: Initial = field(init=False)
     reason: str = ""
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         self.targets = [TargetState(target, goal) for target, goal in self.problem.disjuncts]
@@ -83,7 +97,8 @@ class SearchState:
 
     @property
     def slack(self) -> float:
-        return POLISH_SHARE * self.problem.precision
+        """What securing a witness may add to its distance."""
+        return max(POLISH_SHARE * self.problem.precision, GRID_STEPS * self.problem.judge.grid)
 
     def offer(self, point: Array, *, polish: bool = True) -> bool:
         """Judge a point; keep its witness, polished, when it is nearer than the last. True if it was."""
@@ -97,18 +112,37 @@ class SearchState:
         self.witness = found
         return True
 
+    def look(self, point: Array) -> None:
+        """Take a point that was found for another goal, when it is a witness for this one and nearer than the last."""
+        if self.length(point) < self.upper:
+            found = self.problem.judge.witness(point)
+            if found is not None and found.distance < self.upper:
+                self.witness = found
+
     def attack(self, *, polish: bool = True) -> None:
         """Run the attack and take its best points as the first upper end."""
-        centre, norm = self.problem.ball.centre, self.problem.ball.norm
-        order = 1 if norm.value == "l1" else np.inf
-        points = sorted(self.problem.attack(self.budget), key=lambda p: float(np.linalg.norm(p - centre, order)))
-        for place, point in enumerate(points):
-            if self.budget.remaining <= 0 and place > 0:
+        self.start(self.problem.attack(self.budget))
+        if polish:
+            self.polish()
+
+    def polish(self) -> None:
+        """Move the witness to the nearest point of its activation region, by the judge's LPs."""
+        if self.witness is not None and self.budget.remaining > 0:
+            self.witness = self.problem.judge.polished(self.witness, self.slack, self.budget)
+
+    def start(self, points: Sequence[Array | None]) -> None:
+        """Take the best of an attack's points as the first upper end."""
+        found = [(self.length(point), place, point) for place, point in enumerate(points) if point is not None]
+        for tried, (length, _, point) in enumerate(sorted(found, key=lambda entry: entry[:2])):
+            if length >= self.upper or (self.budget.remaining <= 0 and tried > 0):
                 break
             self.offer(point, polish=False)
         self.initial = Initial(self.problem.attack_name, self.upper)
-        if polish and self.witness is not None and self.budget.remaining > 0:
-            self.witness = self.problem.judge.polished(self.witness, self.slack, self.budget)
+
+    def length(self, point: Array) -> float:
+        """‖point − x0‖, to within rounding."""
+        ball = self.problem.ball
+        return float(np.linalg.norm(point - ball.centre, 1 if ball.norm is Norm.L1 else np.inf))
 
     def bracket(self, *, final: bool = False) -> Bracket:
         """The state as a result."""
@@ -130,4 +164,5 @@ class SearchState:
             seconds=self.budget.spent,
             reason=reason if status is Status.BRACKETED and final else "",
             final=final,
+            search=self.search,
         )

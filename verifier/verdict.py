@@ -88,12 +88,34 @@ class Initial:
     distance: float
 
 
+@dataclass(frozen=True)
+class Search:
+    """What a search tree has cost so far: its engine, nodes explored, nodes still open, seconds spent on them.
+
+    `engine` is LINEAR_BOUNDS where these alone decided, so that no tree was begun.
+    """
+
+    engine: str
+    nodes: int
+    open_nodes: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Nodes a second; 0 before the first one."""
+        return self.nodes / self.seconds if self.nodes and self.seconds > 0 else 0.0
+
+
+LINEAR_BOUNDS = "linear bounds"
+"""The engine of a search whose root needed no tree."""
+
+
 @dataclass(frozen=True, eq=False)
 class Bracket:
     """lower ≤ d* ≤ upper for the distance d* to the nearest adversarial point.
 
     lower: no adversarial point of the box is closer (for what `evidence` is worth). upper: the distance of `witness`,
-    infinite without one. `final` marks the last bracket of a search.
+    infinite without one. `final` marks the last bracket of a search. `search` is None for methods without a tree.
     """
 
     lower: float
@@ -107,6 +129,7 @@ class Bracket:
     seconds: float
     reason: str = ""
     final: bool = False
+    search: Search | None = None
 
     @property
     def gap(self) -> float:

@@ -27,7 +27,7 @@ DIGIT = [DIGITS, INPUTS, "--index", "6"]
 X = np.load(INPUTS)["x"][6]
 KEYS = {
     *("schema", "status", "lower", "upper", "norm", "label", "target", "precision", "initial", "witness", "evidence"),
-    *("method", "solver", "seconds", "model_sha256", "versions"),
+    *("method", "solver", "search", "seconds", "model_sha256", "versions"),
 }
 
 
@@ -42,13 +42,14 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 def test_minimal_closes_and_writes(norm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    precision = "0.02" if norm == "l1" else "0.001"
-    asked = ["minimal", *DIGIT, "--norm", norm, "--target", "8", "--precision", precision, "--json", "--out", str(out)]
+    asked = ["minimal", *DIGIT, "--norm", norm, "--target", "8", "--json", "--out", str(out)]
     assert main(asked) == Exit.GOOD
     result = told(capsys)
     assert result.keys() >= KEYS
     assert (result["status"], result["norm"], result["label"], result["target"]) == ("minimal", norm, 3, 8)
-    assert 0 < result["lower"] <= result["upper"] <= result["lower"] + float(precision)
+    assert (result["method"], result["solver"], result["evidence"]) == ("tree", None, "proved")
+    assert (result["search"]["engine"], result["search"]["open_nodes"]) == ("LP tree", 0)
+    assert 0 < result["lower"] <= result["upper"] <= result["lower"] + result["precision"]
     assert json.loads((out / "result.json").read_text()) == result
     assert sorted(path.name for path in out.iterdir()) == ["picture.png", "result.json", "witness.npy"]
     witness = np.load(result["witness"]["path"])
@@ -67,7 +68,7 @@ def test_minimal_on_screen(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["minimal", *DIGIT]) == Exit.GOOD
     out, err = capsys.readouterr()
     assert err == ""
-    assert all(word in out for word in ("minimal:", "lower", "upper", "evidence", "class 3 to any other"))
+    assert all(word in out for word in ("minimal:", "lower", "upper", "evidence", "class 3 to any other", "LP tree, "))
     assert "\x1b" not in out
 
 
@@ -80,6 +81,14 @@ def test_label_of_the_file_and_of_the_option(tmp_path: Path, capsys: pytest.Capt
     assert result["label"] == 8
     assert main([*asked, "--label", "3"]) == Exit.GOOD
     assert told(capsys)["status"] == "minimal"
+
+
+def test_threads_do_not_change_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for threads in ("1", "2"):
+        assert main(["minimal", *DIGIT, "--threads", threads, "--json"]) == Exit.GOOD
+        found.append(told(capsys))
+    assert max(result["lower"] for result in found) <= min(result["upper"] for result in found)
 
 
 def test_every_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,7 +219,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_as_a_process_stdout_is_one_object_and_stderr_is_silent(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {ROOT!r}); from verifier.cli import main; sys.exit(main())"
-    for method in ("milp", "z3"):
+    for method in ("tree", "milp", "z3"):
         asked = ["minimal", *DIGIT, "--target", "8", "--precision", "0.01", "--method", method, "--json"]
         done = subprocess.run(
             [sys.executable, "-c", code, *asked], capture_output=True, text=True, cwd=tmp_path, check=False

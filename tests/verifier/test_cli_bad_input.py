@@ -89,7 +89,9 @@ OPTIONS: list[list[str]] = [
     ["--seed", "-1"],
     ["--norm", "l2"],
     ["--method", "guess"],
-    ["--solver", "nothing"],
+    ["--method", "milp", "--solver", "nothing"],
+    ["--solver", "highs"],
+    ["--threads", "0"],
     ["--device", "tpu"],
     ["--timeout", "0"],
     ["--timeout", "-1"],
@@ -157,7 +159,7 @@ def test_an_unknown_attack(refused: Callable[..., str]) -> None:
 
 
 def test_an_unknown_solver_is_told_which_there_are(refused: Callable[..., str]) -> None:
-    line = refused("minimal", str(DIGITS), str(INPUTS), "--index", "6", "--solver", "nothing")
+    line = refused("minimal", str(DIGITS), str(INPUTS), "--index", "6", "--method", "milp", "--solver", "nothing")
     assert "nothing" in line
     assert "highs" in line
 

@@ -16,10 +16,13 @@ from encoders.errors import InputError
 from encoders.exact import exact_outputs
 from verifier import models
 from verifier.query import Norm, distance_exact
+from verifier.search_state import LAST_RADIUS
 from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated
 
 PAIRS = 20
 """The issue asks for at least 20 (input, target) pairs on which two methods agree."""
+
+EVIDENCE = {"tree": Evidence.PROVED, "milp": Evidence.SOLVER, "z3": Evidence.EXACT}
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +62,19 @@ def assert_real(model: verifier.Model, x: np.ndarray, bracket: verifier.api.Brac
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 @pytest.mark.parametrize(("index", "step"), pairs())
-def test_milp_and_z3_agree(digits: verifier.Model, images: np.ndarray, index: int, step: int, norm: str) -> None:
+def test_three_methods_agree(digits: verifier.Model, images: np.ndarray, index: int, step: int, norm: str) -> None:
     x = images[index]
     target = (digits.predict(x) + step) % 10
-    found = {method: verifier.minimal(digits, x, target=target, norm=norm, method=method) for method in ("milp", "z3")}
-    for bracket in found.values():
+    found = {method: verifier.minimal(digits, x, target=target, norm=norm, method=method) for method in EVIDENCE}
+    for method, bracket in found.items():
         assert bracket.status is Status.MINIMAL
         assert bracket.upper - bracket.lower <= bracket.precision
         assert_real(digits, x, bracket, norm)
-    assert abs(found["milp"].upper - found["z3"].upper) <= found["z3"].precision
-    assert max(b.lower for b in found.values()) <= min(b.upper for b in found.values())
-    assert found["milp"].evidence in (Evidence.SOLVER, Evidence.PROVED)
-    assert found["z3"].evidence in (Evidence.EXACT, Evidence.PROVED)
+        assert bracket.evidence in (EVIDENCE[method], Evidence.PROVED)
+        assert (bracket.search is not None) == (method == "tree")
+    uppers = [bracket.upper for bracket in found.values()]
+    assert max(uppers) - min(uppers) <= found["z3"].precision
+    assert max(bracket.lower for bracket in found.values()) <= min(uppers)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
@@ -81,18 +85,20 @@ def test_the_direct_strategy_agrees(digits: verifier.Model, images: np.ndarray, 
     assert max(direct.lower, exact.lower) <= min(direct.upper, exact.upper)
 
 
-def test_brackets_shrink_and_the_last_is_final(digits: verifier.Model, images: np.ndarray) -> None:
-    seen = list(verifier.brackets(digits, images[3], norm="l1", method="z3"))
+@pytest.mark.parametrize("method", ["tree", "z3"])
+def test_brackets_shrink_and_the_last_is_final(digits: verifier.Model, images: np.ndarray, method: str) -> None:
+    seen = list(verifier.brackets(digits, images[3], norm="l1", method=method))
     assert [bracket.final for bracket in seen] == [False] * (len(seen) - 1) + [True]
     for before, after in itertools.pairwise(seen):
         assert before.lower <= after.lower
         assert after.upper <= before.upper
 
 
-def test_untargeted_is_the_least_of_all_targets(digits: verifier.Model, images: np.ndarray) -> None:
-    untargeted = verifier.minimal(digits, images[5], method="z3")
-    every = verifier.minimal_all_targets(digits, images[5], method="z3")
-    assert len(every.results) == 9
+@pytest.mark.parametrize("method", ["tree", "z3"])
+def test_untargeted_is_the_least_of_all_targets(digits: verifier.Model, images: np.ndarray, method: str) -> None:
+    untargeted = verifier.minimal(digits, images[5], method=method)
+    every = verifier.minimal_all_targets(digits, images[5], method=method)
+    assert [bracket.target for bracket in every.results] == [t for t in range(10) if t != digits.predict(images[5])]
     assert untargeted.status is every.overall.status is Status.MINIMAL
     assert abs(untargeted.upper - every.overall.upper) <= untargeted.precision
     assert untargeted.lower <= every.overall.upper
@@ -102,12 +108,20 @@ def test_untargeted_is_the_least_of_all_targets(digits: verifier.Model, images: 
 
 def test_the_start_is_the_attack_and_the_end_is_no_farther(digits: verifier.Model, images: np.ndarray) -> None:
     attacked = verifier.attack(digits, images[7], norm="linf")
-    closed = verifier.minimal(digits, images[7], norm="linf", method="z3")
+    closed = verifier.minimal(digits, images[7], norm="linf")
     assert closed.initial.attack == "cw"
     assert closed.upper <= closed.initial.distance
     assert attacked.lower == 0.0
     assert attacked.upper >= closed.lower
     assert_real(digits, images[7], attacked, "linf")
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_attacking_promising_targets_alone_loses_little(digits: verifier.Model, images: np.ndarray, norm: str) -> None:
+    for x in images[:4]:
+        thorough = verifier.attack(digits, x, norm=norm)
+        first = next(verifier.brackets(digits, x, norm=norm))
+        assert first.initial.distance <= 1.02 * thorough.initial.distance
 
 
 def test_a_finer_precision_is_kept(digits: verifier.Model, images: np.ndarray) -> None:
@@ -117,17 +131,18 @@ def test_a_finer_precision_is_kept(digits: verifier.Model, images: np.ndarray) -
 
 
 def test_a_margin_costs_distance(digits: verifier.Model, images: np.ndarray) -> None:
-    plain = verifier.minimal(digits, images[8], target=1, method="z3")
-    firm = verifier.minimal(digits, images[8], target=1, margin=1.0, method="z3")
+    plain = verifier.minimal(digits, images[8], target=1)
+    firm = verifier.minimal(digits, images[8], target=1, margin=1.0)
     assert firm.lower > plain.upper
     assert firm.witness is not None
     assert sorted(replayed(digits, firm.witness.point))[-1] - sorted(replayed(digits, firm.witness.point))[-2] >= 1.0
 
 
-def test_a_tight_box_is_unreachable(digits: verifier.Model, images: np.ndarray) -> None:
+@pytest.mark.parametrize("method", ["tree", "z3"])
+def test_a_tight_box_is_unreachable(digits: verifier.Model, images: np.ndarray, method: str) -> None:
     x = images[2]
     box = np.maximum(x - 0.01, 0), np.minimum(x + 0.01, 1)
-    found = verifier.minimal(digits, x, box=box, method="z3")
+    found = verifier.minimal(digits, x, box=box, method=method)
     assert found.status is Status.UNREACHABLE
     assert math.isinf(found.lower)
     assert found.witness is None
@@ -152,12 +167,14 @@ def test_a_spent_budget_gives_an_honest_bracket(digits: verifier.Model, images: 
     assert "interrupted" in found.reason
 
 
-@pytest.mark.parametrize("method", ["milp", "z3"])
+@pytest.mark.parametrize("method", ["tree", "milp", "z3"])
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 def test_check_on_both_sides_of_the_minimum(digits: verifier.Model, images: np.ndarray, method: str, norm: str) -> None:
     closed = verifier.minimal(digits, images[4], norm=norm, method="z3")
     inside = verifier.check(digits, images[4], closed.lower, norm=norm, method=method)
     assert isinstance(inside.verdict, Holds)
+    assert inside.evidence in (EVIDENCE[method], Evidence.PROVED)
+    assert (inside.search is not None) == (method == "tree")
     outside = verifier.check(digits, images[4], closed.upper + 1e-4, norm=norm, method=method)
     assert isinstance(outside.verdict, Violated)
     assert outside.witness is not None
@@ -184,7 +201,10 @@ def test_check_that_has_no_time_is_unknown(digits: verifier.Model, images: np.nd
         ({"margin": -1.0}, "margin"),
         ({"timeout": 0.0}, "timeout"),
         ({"method": "guess"}, "method"),
-        ({"solver": "guess"}, "solver"),
+        ({"method": "milp", "solver": "guess"}, "unknown solver"),
+        ({"solver": "highs"}, "method tree has no solver to choose"),
+        ({"method": "z3", "solver": "highs"}, "method z3 has no solver to choose"),
+        ({"threads": 0}, "threads"),
         ({"box": (0.5, 1.0)}, "outside the box"),
         ({"box": (math.nan, 1.0)}, "NaN"),
         ({"device": "abacus"}, "device"),
@@ -223,7 +243,7 @@ def constant_target_model(path: str) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
 
 
-@pytest.mark.parametrize("method", ["milp", "milp-direct", "z3"])
+@pytest.mark.parametrize("method", ["tree", "milp", "milp-direct", "z3"])
 def test_a_tie_at_the_exact_distance_and_a_target_without_a_point(tmp_path: object, method: str) -> None:
     path = f"{tmp_path}/line.onnx"
     constant_target_model(path)
@@ -233,3 +253,15 @@ def test_a_tie_at_the_exact_distance_and_a_target_without_a_point(tmp_path: obje
     assert tie.status is Status.MINIMAL
     nowhere = verifier.minimal(model, [0.75], target=2, method=method)
     assert nowhere.status is Status.UNREACHABLE
+
+
+@pytest.mark.parametrize("method", ["tree", "z3"])
+def test_an_unbounded_box_is_searched_to_a_limit(tmp_path: object, method: str) -> None:
+    path = f"{tmp_path}/line.onnx"
+    constant_target_model(path)
+    model = verifier.load(path)
+    nowhere = verifier.minimal(model, [0.75], target=2, method=method, box=(-math.inf, math.inf))
+    assert (nowhere.status, nowhere.lower) == (Status.BRACKETED, LAST_RADIUS)
+    assert "unbounded" in nowhere.reason
+    tie = verifier.minimal(model, [0.75], target=1, method=method, box=(-math.inf, math.inf))
+    assert tie.status is Status.MINIMAL

@@ -149,7 +149,7 @@ class LpTree:
         """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
         rows = int(np.count_nonzero(self._root[1] > 0)) + len(self._goal.offset)
         wanted = self.settings.kernels
-        if wanted is False or rows > KERNEL_ROWS:
+        if wanted is False or rows > KERNEL_ROWS or not self._stages.relu_count:
             return False
         if wanted is None and not kernels.ready():
             kernels.start()
@@ -196,9 +196,9 @@ class LpTree:
             tasks = [self._pool.submit(self._slice, visitor, budget, alone=False) for visitor in visitors]
             done = [task.result() for task in tasks]
         self.nodes += sum(slice_.nodes for slice_ in done)
-        budget.check()
         found = next((slice_ for slice_ in done if slice_.point is not None), None)
         if found is None:
+            budget.check()
             return None
         self._source = found.source
         return found.point

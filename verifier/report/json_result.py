@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from verifier.report.versions import METHOD_PACKAGES, versions
-from verifier.verdict import Bracket, Evidence, Holds, Unknown, Verdict, Violated, Witness
+from verifier.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
 
 SCHEMA = 1
 Json = dict[str, Any]
@@ -31,6 +31,8 @@ class CheckResult(Protocol):
     def seconds(self) -> float: ...
     @property
     def target(self) -> int | None: ...
+    @property
+    def search(self) -> Search | None: ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
         "evidence": bracket.evidence.label,
         "method": run.method,
         "solver": run.solver,
+        "search": search_json(bracket.search),
         "seconds": number(bracket.seconds),
         "reason": bracket.reason,
     }
@@ -107,12 +110,25 @@ def check_json(run: Run, result: CheckResult, witness_path: Path | None, picture
         "evidence": result.evidence.label if result.evidence is not None else None,
         "method": run.method,
         "solver": run.solver,
+        "search": search_json(result.search),
         "seconds": number(result.seconds),
         **_tail(run, picture),
     }
 
 
 VERDICTS: dict[type[Verdict], str] = {Holds: "holds", Violated: "violated", Unknown: "unknown"}
+
+
+def search_json(search: Search | None) -> Json | None:
+    """What the search tree has cost; null for methods without one."""
+    if search is None:
+        return None
+    return {
+        "engine": search.engine,
+        "nodes": search.nodes,
+        "open_nodes": search.open_nodes,
+        "seconds": number(search.seconds),
+    }
 
 
 def witness_json(witness: Witness | None, path: Path | None) -> Json | None:

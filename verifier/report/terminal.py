@@ -1,4 +1,4 @@
-"""Results as tables on stdout, progress as one live line on stderr."""
+"""Results as tables on stdout, progress as two live lines on stderr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from verifier.report.json_result import VERDICTS, CheckResult, Run
 from verifier.report.rounding import directed, places_for
-from verifier.verdict import Bracket, Evidence, Status, Witness
+from verifier.verdict import Bracket, Evidence, Search, Status, Witness
 
 NORM_NAMES = {"linf": "L-inf", "l1": "L1"}
 EVIDENCE_TEXT = {
@@ -77,7 +77,8 @@ def bracket_table(run: Run, bracket: Bracket, files: Sequence[Path]) -> Table:
     else:
         rows.append(("attack", bracket.initial.attack))
     title = "Distance to the nearest adversarial example" if proved else "Distance to an adversarial example"
-    return pairs(f"{title}, {NORM_NAMES[run.norm]}", [*rows, *_run_rows(run, bracket.seconds, files)])
+    rows += _run_rows(run, bracket.search, bracket.seconds, files)
+    return pairs(f"{title}, {NORM_NAMES[run.norm]}", rows)
 
 
 def _upper_text(bracket: Bracket, places: int) -> str:
@@ -125,7 +126,7 @@ def check_table(run: Run, result: CheckResult, files: Sequence[Path]) -> Table:
         rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))
         rows += witness_rows(result.witness)
     title = f"Robustness within {radius}, {NORM_NAMES[run.norm]}"
-    return pairs(title, [*rows, *_run_rows(run, result.seconds, files)])
+    return pairs(title, [*rows, *_run_rows(run, result.search, result.seconds, files)])
 
 
 def status_text(run: Run, bracket: Bracket) -> str:
@@ -156,22 +157,36 @@ def witness_rows(witness: Witness) -> list[tuple[str, str | Text]]:
     ]
 
 
-def _run_rows(run: Run, seconds: float, files: Sequence[Path]) -> list[tuple[str, str | Text]]:
+def _run_rows(run: Run, search: Search | None, seconds: float, files: Sequence[Path]) -> list[tuple[str, str | Text]]:
     rows: list[tuple[str, str | Text]] = []
     if run.method is not None:
         rows.append(("method", run.method if run.solver in (None, run.method) else f"{run.method} with {run.solver}"))
+    if search is not None:
+        rows.append(("search", search_text(search)))
     rows += [("seconds", f"{seconds:.2f}"), ("model", str(run.model)), ("input", f"{run.input}, index {run.index}")]
     if files:
         rows.append(("written", "\n".join(str(file) for file in files)))
     return rows
 
 
+def search_text(search: Search) -> str:
+    """A search in words: "LP tree, 7 600 nodes"."""
+    nodes = f"{search.engine}, {_count(search.nodes)} nodes"
+    return f"{nodes}, {_count(search.open_nodes)} of them open" if search.open_nodes else nodes
+
+
+def _count(number: int) -> str:
+    """A whole number in groups of three digits."""
+    return f"{number:,}".replace(",", " ")
+
+
 class _Progress:
-    """One line that rich asks for again four times a second, so that the clock runs between brackets."""
+    """Two lines that rich asks for again four times a second, so that the clock runs between brackets."""
 
     def __init__(self, limit: float, start: float) -> None:
         self.limit, self.start = limit, start
         self.text = "looking for a first example"
+        self.nodes = ""
 
     def show(self, bracket: Bracket) -> None:
         lower = directed(bracket.lower, up=False)
@@ -179,11 +194,14 @@ class _Progress:
         gap = directed(bracket.gap, up=True) if math.isfinite(bracket.gap) else "open"
         target = f"target {bracket.target}  " if bracket.target is not None else ""
         self.text = f"{target}lower {lower}  upper {upper}  gap {gap}"
+        if bracket.search is not None:
+            search = bracket.search
+            self.nodes = f"{_count(search.open_nodes)} nodes open, {_count(round(search.rate))} a second  "
 
     def __rich__(self) -> Text:
         spent = time.monotonic() - self.start
         left = f", {max(0.0, self.limit - spent):.0f} s left" if math.isfinite(self.limit) else ""
-        return Text(f"{self.text}  ({spent:.1f} s{left})  Ctrl-C ends it", no_wrap=True)
+        return Text(f"{self.text}\n{self.nodes}({spent:.1f} s{left})  Ctrl-C ends it", no_wrap=True)
 
 
 @contextmanager

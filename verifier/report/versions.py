@@ -6,7 +6,12 @@ import platform
 from importlib import metadata
 
 ONNXRUNTIME_DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime", "onnxruntime-directml")
-METHOD_PACKAGES = {"milp": ("highspy", "pulp"), "milp-direct": ("highspy", "pulp"), "z3": ("z3-solver",)}
+METHOD_PACKAGES = {
+    "tree": ("highspy", "numba", "scipy"),
+    "milp": ("highspy", "pulp"),
+    "milp-direct": ("highspy", "pulp"),
+    "z3": ("z3-solver",),
+}
 
 
 def distribution_version(name: str) -> str | None:

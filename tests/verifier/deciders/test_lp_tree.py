@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -371,3 +372,18 @@ def test_without_a_budget_the_verdict_is_unknown(root: Any, nearest: Callable[[A
         verdict = BranchAndBound().decide(question.query, question.bounds, budget)
         assert isinstance(verdict, Unknown)
         assert verdict.reason == budget.reason
+
+
+def test_threads_share_one_tree(root: Any, nearest: Callable[[Any], float]) -> None:
+    """Two threads close what one closes, find what one finds, and lose no node when the budget ends."""
+    distance = nearest(root)
+    for radius in around(distance, root):
+        tree = tree_of(root.within(radius), slice=4)
+        with contextlib.suppress(OutOfTimeError):
+            tree.explore(Countdown(3), threads=2)
+        assert tree.lower_end <= max(distance, radius) + TRUTH
+        point = None
+        while tree.open_nodes and not tree.stuck and point is None:
+            point = tree.explore(Budget(), threads=2)
+            assert tree.lower_end <= distance + TRUTH or tree.lower_end <= radius
+        assert (point is not None) == (radius > distance)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from verifier.report.json_result import Run, all_targets_json, check_json, dumps, minimal_json, number
-from verifier.verdict import Bracket, Evidence, Holds, Initial, Status, Unknown, Verdict, Violated, Witness
+from verifier.verdict import Bracket, Evidence, Holds, Initial, Search, Status, Unknown, Verdict, Violated, Witness
 
 RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, None, 0.0, 1e-3, None, "milp", "highs")
 WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1 + 0.2, 5, 1e-9, 2e-9, 5)
@@ -18,8 +18,9 @@ BRACKET = Bracket(
 )
 KEYS = {
     *("schema", "status", "lower", "upper", "norm", "label", "target", "precision", "initial", "witness", "evidence"),
-    *("method", "solver", "seconds", "model_sha256", "versions"),
+    *("method", "solver", "search", "seconds", "model_sha256", "versions"),
 }
+SEARCH = Search("LP tree", 7600, 12, 3.8)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Checked:
     evidence: Evidence | None
     seconds: float
     target: int | None
+    search: Search | None = None
 
 
 def test_minimal_has_the_keys_of_schema_1_at_full_precision() -> None:
@@ -43,6 +45,17 @@ def test_minimal_has_the_keys_of_schema_1_at_full_precision() -> None:
     assert result["witness"]["path"] == str(Path("out/witness.npy"))
     assert result["witness"].keys() >= {"path", "predicted", "exact_margin", "onnxruntime_margin"}
     assert {"relu-verifier", "python", "numpy", "onnx", "onnxruntime", "highspy", "pulp"} >= result["versions"].keys()
+
+
+def test_what_a_tree_has_cost() -> None:
+    tree = replace(RUN, method="tree", solver=None)
+    told = {"engine": "LP tree", "nodes": 7600, "open_nodes": 12, "seconds": 3.8}
+    result = json.loads(dumps(minimal_json(tree, replace(BRACKET, search=SEARCH), None, None)))
+    assert (result["search"], result["method"], result["solver"]) == (told, "tree", None)
+    assert result["versions"].keys() >= {"highspy", "scipy"}
+    assert json.loads(dumps(minimal_json(RUN, BRACKET, None, None)))["search"] is None
+    checked = Checked(Holds(Evidence.PROVED), None, "", Evidence.PROVED, 4.0, None, SEARCH)
+    assert check_json(replace(tree, radius=0.25), checked, None, None)["search"] == told
 
 
 def test_infinities_become_null() -> None:

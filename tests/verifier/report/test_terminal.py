@@ -13,7 +13,7 @@ from rich.table import Table
 
 from verifier.report import captions, terminal
 from verifier.report.json_result import Run
-from verifier.verdict import Bracket, Evidence, Initial, Status, Witness
+from verifier.verdict import Bracket, Evidence, Initial, Search, Status, Witness
 
 RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, 5, 0.0, 1e-3, None, "milp", "highs")
 WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1234567, 5, 1e-9, 2e-9, 5)
@@ -67,6 +67,17 @@ def test_messages_and_progress_are_silent_without_a_terminal(capsys: pytest.Capt
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_search_is_one_line() -> None:
+    run, search = replace(RUN, method="tree", solver=None), Search("LP tree", 7600, 0, 3.8)
+    text = shown(terminal.bracket_table(run, replace(BRACKET, search=search), []))
+    assert "LP tree, 7 600 nodes" in text
+    assert "open" not in text
+    assert "5 of them open" in shown(
+        terminal.bracket_table(run, replace(OPEN, search=replace(search, open_nodes=5)), [])
+    )
+    assert "search" not in shown(terminal.bracket_table(RUN, BRACKET, []))
+
+
 class FakeTerminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -77,7 +88,7 @@ def test_progress_on_a_terminal_shows_the_bracket(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
     with terminal.progress(10.0, 0.0) as show:
-        show(BRACKET)
-    assert "0.122456" in stream.getvalue()
+        show(replace(BRACKET, search=Search("LP tree", 7600, 12, 3.8)))
+    assert all(word in stream.getvalue() for word in ("0.122456", "12 nodes open", "2 000 a second"))
     terminal.message("hello")
     assert "hello" in stream.getvalue()

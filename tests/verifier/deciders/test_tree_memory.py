@@ -1,0 +1,43 @@
+"""A frontier of a million nodes fits in 4 GB: what one node of a hard question on the shipped MNIST net keeps."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+
+import verifier
+from encoders.to_stages import to_stages
+from verifier import models
+from verifier.bounds.linear import linear_bounds
+from verifier.deciders.branch_and_bound import hidden_bounds
+from verifier.deciders.lp_tree import LpTree
+from verifier.query import Ball, Norm, Targeted, disjuncts
+from verifier.verdict import Budget
+
+BYTES = 4_000
+"""4 GB for a million nodes."""
+
+OPEN = 150
+"""Open nodes that are enough for a mean: the deeper ones differ from the root in most bounds."""
+
+
+def test_a_node_keeps_differences_only() -> None:
+    model = verifier.load(models.path("mnist_n"))
+    x = np.random.default_rng(0).random(784)
+    target = (model.predict(x) + 1) % 10
+    ball = Ball(Norm.LINF, x, 0.2, np.zeros(x.size), np.ones(x.size))
+    stages, goal = to_stages(model.graph), disjuncts(Targeted(target), model.classes)[0][1]
+    tree = LpTree(stages, ball, goal, *hidden_bounds(stages, linear_bounds(model.graph, ball, Budget())))
+    tree.explore(Budget())
+    before, nodes = 0, 0
+    tracemalloc.start()
+    try:
+        before, nodes = tracemalloc.get_traced_memory()[0], tree.open_nodes
+        while tree.open_nodes < nodes + OPEN:
+            if tree.explore(Budget()) is not None:
+                tree.refuse()
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0 < used <= BYTES * (tree.open_nodes - nodes)

@@ -1,0 +1,88 @@
+"""One bracket for each target: those of one search side by side, or one method for each in turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from verifier.verdict import LINEAR_BOUNDS, Bracket, Budget, Search, Status
+
+
+@dataclass(frozen=True, eq=False)
+class AllTargets:
+    """One bracket for each target other than the label, and the bracket of the nearest of them all.
+
+    A bracket's `seconds` are those of its own target; what all targets share counts for the whole only.
+    """
+
+    results: tuple[Bracket, ...]
+    overall: Bracket
+
+
+def finals(brackets: Iterator[Bracket], progress: Callable[[Bracket], None] | None) -> list[Bracket]:
+    """The final ones of the brackets; `progress` is called with every one."""
+    found = []
+    for bracket in brackets:
+        if progress is not None:
+            progress(bracket)
+        if bracket.final:
+            found.append(bracket)
+    return found
+
+
+def in_turn(alone: Callable[[int, Budget], Iterator[Bracket]], count: int, budget: Budget) -> Iterator[Bracket]:
+    """The brackets of one target after the other; each gets an equal share of the time that is left."""
+    for place in range(count):
+        yield from alone(place, _Share(budget, budget.remaining / (count - place)))
+
+
+class _Share(Budget):
+    """A part of another budget: it ends after `seconds`, or when the whole is cancelled."""
+
+    def __init__(self, whole: Budget, seconds: float) -> None:
+        super().__init__(seconds)
+        self._whole = whole
+
+    @property
+    def remaining(self) -> float:
+        return min(max(0.0, self.seconds - self.spent), self._whole.remaining)
+
+    @property
+    def reason(self) -> str:
+        whole = self._whole
+        return whole.reason if whole.remaining <= 0 else f"the target's share of {self.seconds:.3g} s was used up"
+
+
+def overall(results: Sequence[Bracket], budget: Budget) -> AllTargets:
+    """With the nearest target's bracket, its lower end that of the least proved target."""
+    nearest = min(results, key=lambda bracket: bracket.upper)
+    lowest = min(results, key=lambda bracket: bracket.lower)
+    status = _status(nearest, lowest)
+    whole = replace(
+        nearest,
+        lower=min(lowest.lower, nearest.upper) if nearest.witness is not None else lowest.lower,
+        evidence=min(bracket.evidence for bracket in results),
+        status=status,
+        reason="" if status is not Status.BRACKETED else lowest.reason,
+        seconds=budget.spent,
+        final=True,
+        search=_together([bracket.search for bracket in results if bracket.search is not None]),
+    )
+    return AllTargets(tuple(results), whole)
+
+
+def _together(searches: Sequence[Search]) -> Search | None:
+    if not searches:
+        return None
+    engine = next((search.engine for search in searches if search.engine != LINEAR_BOUNDS), LINEAR_BOUNDS)
+    nodes, open_nodes = sum(search.nodes for search in searches), sum(search.open_nodes for search in searches)
+    return Search(engine, nodes, open_nodes, sum(search.seconds for search in searches))
+
+
+def _status(nearest: Bracket, lowest: Bracket) -> Status:
+    if nearest.status is Status.ALREADY_ADVERSARIAL:
+        return nearest.status
+    if nearest.witness is None:
+        return Status.UNREACHABLE if math.isinf(lowest.lower) else Status.BRACKETED
+    return Status.MINIMAL if nearest.upper - lowest.lower <= nearest.precision else Status.BRACKETED

@@ -1,0 +1,96 @@
+"""Is an input robust within a radius? The attack, then linear bounds, then a decider for the targets that are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from verifier.deciders.branch_and_bound import BranchAndBound
+from verifier.deciders.worker import Decider, Guarded, Worker
+from verifier.following import check_within
+from verifier.linear_lower import BoundsByRadius
+from verifier.query import Query
+from verifier.search_state import SearchState
+from verifier.verdict import Bracket, Evidence, Holds, OutOfTimeError, Search, Unknown, Verdict, Violated, Witness
+
+Progress = Callable[[Bracket], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """Is the input robust within a radius? `witness` lies within it when the verdict is Violated.
+
+    `search` is None for methods without a tree, and where the attack alone answered.
+    """
+
+    verdict: Verdict
+    witness: Witness | None
+    reason: str
+    evidence: Evidence | None
+    seconds: float
+    target: int | None
+    search: Search | None = None
+
+
+def checked(state: SearchState, decider: Decider, radius: float, progress: Progress | None = None) -> Check:
+    """The answer at one radius; `progress` is called with brackets on the way."""
+    try:
+        verdict = _verdict(state, decider, radius, progress)
+    except OutOfTimeError as error:
+        verdict = Unknown(str(error))
+    witness = state.witness if isinstance(verdict, Violated) else None
+    return Check(
+        verdict,
+        witness,
+        verdict.reason if isinstance(verdict, Unknown) else "",
+        verdict.evidence if isinstance(verdict, Holds) else None,
+        state.budget.spent,
+        witness.target if witness else state.problem.target,
+        state.search,
+    )
+
+
+def _verdict(state: SearchState, decider: Decider, radius: float, progress: Progress | None) -> Verdict:
+    state.attack(polish=False)
+    if not state.upper <= radius:
+        state.polish()
+    if (found := _violated(state, radius)) is not None:
+        return found
+    state.budget.check()
+    if not isinstance(decider, BranchAndBound):
+        return _by_decider(state, decider, radius)
+    for bracket in check_within(state, decider, radius):
+        if progress is not None:
+            progress(bracket)
+    return _violated(state, radius) or (Unknown(state.reason) if state.lower <= radius else Holds(Evidence.PROVED))
+
+
+def _violated(state: SearchState, radius: float) -> Violated | None:
+    if state.witness is None or state.witness.distance > radius:
+        return None
+    return Violated(state.witness.point.astype(float))
+
+
+def _by_decider(state: SearchState, decider: Decider, radius: float) -> Verdict:
+    """One query a target, in a process that the budget can end."""
+    problem, bounds = state.problem, BoundsByRadius(state.problem, state.budget)
+    ball = problem.ball.with_radius(radius)
+    evidence, unknown = Evidence.PROVED, ""
+    with Worker() as worker:
+        guarded = Guarded(decider, worker)
+        for target in state.targets:
+            state.budget.check()
+            if bounds.exclude(target.goal, radius, bounds.at(radius)):
+                continue
+            match guarded.decide(Query(problem.graph, ball, target.goal), bounds.at(radius), state.budget):
+                case Holds(found):
+                    evidence = min(evidence, found)
+                case Violated(point):
+                    state.offer(point)
+                    if (violated := _violated(state, radius)) is not None:
+                        return violated
+                    unknown = f"{decider.name} gave a point that is not adversarial within the radius exactly"
+                case Unknown(reason):
+                    state.budget.check()
+                    unknown = reason
+    return Unknown(unknown) if unknown else Holds(evidence)
