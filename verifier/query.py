@@ -49,6 +49,15 @@ class Ball:
         return bool(np.all(np.isfinite(lower)) and np.all(np.isfinite(upper)))
 
     @property
+    def finite(self) -> Ball:
+        """The same region with a finite radius and a box of finite ends. Raises ValueError when it is unbounded."""
+        if not self.bounded:
+            raise ValueError("the region is unbounded: neither its box nor its radius ends it")
+        lo, hi = self.interval
+        ball = self if np.all(np.isfinite(self.hi - self.lo)) else replace(self, lo=lo, hi=hi)
+        return ball if math.isfinite(ball.radius) else ball.with_radius(ball.reach)
+
+    @property
     def reach(self) -> float:
         """A radius that no point of the box exceeds: the distance to its farthest corner, rounded up."""
         room = np.maximum(self.hi - self.centre, self.centre - self.lo)

@@ -12,17 +12,15 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import to_stages
 from verifier.bounds.linear import Effort
 from verifier.deciders.branch_and_bound import BranchAndBound, Tree
 from verifier.linear_lower import BoundsByRadius
-from verifier.query import Ball, Query
+from verifier.query import Query
 from verifier.search_state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
 from verifier.verdict import LINEAR_BOUNDS, Budget, OutOfTimeError, Search
 
@@ -189,7 +187,7 @@ class TreeSearch:
         """A new root for the track on the ball of this radius."""
         problem = track.state.problem
         tree = self._decider.tree(
-            Query(problem.graph, _boxed(problem.ball.with_radius(radius)), track.target.goal),
+            Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
             self.bounds.near(radius, RESTART),
             floor=min(track.lower, radius),
@@ -243,12 +241,6 @@ class TreeSearch:
                 f"the points that are left do not survive rounding to {kind}: its grid is too coarse for this precision"
             )
         return "rounding leaves cases open that no split decides"
-
-
-def _boxed(ball: Ball) -> Ball:
-    """The same region, whose box has finite ends: LPs and their duals need them."""
-    lo, hi = ball.interval
-    return ball if np.all(np.isfinite(ball.hi - ball.lo)) else replace(ball, lo=lo, hi=hi)
 
 
 def _fits(tree: Tree, radius: float) -> bool:

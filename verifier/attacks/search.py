@@ -99,8 +99,8 @@ class Search:
 
     @cached_property
     def open(self) -> Indices:
-        """The cases whose start is not adversarial; none when no search can begin."""
-        return np.flatnonzero(np.isfinite(self.gaps) & (self.gaps > 0.0))
+        """The cases whose start is not adversarial and not the box's only point; none when no search can begin."""
+        return np.flatnonzero(np.isfinite(self.gaps) & (self.gaps > 0.0) & (self.reach() > 0.0))
 
     def first_order(self) -> Array:
         """Each case's distance to the goal if f were linear: f(x0) / ‖∇f(x0)‖ in the dual norm; (cases,).

@@ -33,11 +33,14 @@ class BranchAndBound:
     def tree(
         self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float
     ) -> Tree:
-        """The tree of a query; nothing within `floor` is known to reach the goal. See `LpTree`."""
+        """The tree of a query; nothing within `floor` is known to reach the goal. See `LpTree`.
+
+        Raises ValueError when the region is unbounded or the bounds are not proved.
+        """
         lower, upper = hidden_bounds(stages, bounds)
         return LpTree(
             stages,
-            query.region,
+            query.region.finite,
             query.goal,
             lower,
             upper,
@@ -49,7 +52,9 @@ class BranchAndBound:
 
     def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
         """Violated, Holds (evidence proved) or Unknown when the budget ends or only unsplittable nodes are left."""
-        if bounds.empty:
+        if not query.region.bounded:
+            return Unknown("the region is unbounded, and a tree searches a bounded one")
+        if bounds.empty and bounds.proved:
             return Holds(Evidence.PROVED)
         tree = self.tree(query, to_stages(query.graph), bounds, floor=0.0, slack=0.0, tolerance=1e-7)
         try:

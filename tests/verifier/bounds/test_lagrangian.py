@@ -147,8 +147,8 @@ def test_excluded_radii_hold_no_point_of_the_goal(make_root: Any, norm: Norm, ro
 def test_tightening_keeps_every_point_of_the_goal(make_root: Any, norm: Norm) -> None:
     """In exact arithmetic: the arguments at a point with m(x) ≤ 0 stay inside, in every node that it lies in."""
     cut = kept = 0
-    for seed in range(24):
-        root = make_root(seed, SIZES[seed % len(SIZES)], norm, seed % 4)
+    for seed in range(12):
+        root = make_root(seed, SIZES[seed % len(SIZES)], norm, 1 + seed % 3, radius=0.8)
         points = [(arguments_of(root, x), exact_outputs(root.net.graph, x)) for x in root.points(seed, 30)]
         rng = np.random.default_rng(seed)
         for lower, upper in drawn_nodes(root, seed):
@@ -166,8 +166,8 @@ def test_tightening_keeps_every_point_of_the_goal(make_root: Any, norm: Norm) ->
                     if inside(arguments, lower, upper) and exact_form(weights, root.goal, logits) <= 0:
                         assert inside(arguments, low, high)
                         kept += bool(np.any(low > lower) or np.any(high < upper))
-    assert cut >= 50
-    assert kept >= 50
+    assert cut >= 30
+    assert kept >= 30
 
 
 @pytest.mark.parametrize("norm", Norm)
