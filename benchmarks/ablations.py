@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -39,7 +39,6 @@ from benchmarks.table1 import sample, table_set
 from encoders.errors import InputError
 from encoders.graph import Array
 from verifier.deciders.branch_and_bound import BranchAndBound
-from verifier.deciders.lp_tree import TreeSettings
 from verifier.following import follow
 from verifier.questions import ask, attacker
 from verifier.search_state import Problem
@@ -53,29 +52,48 @@ NOTE = (
 )
 
 
+LP = BranchAndBound(engine="lp")
+BOUND = BranchAndBound(engine="bound")
+
+
 @dataclass(frozen=True)
 class Variant:
-    """`TreeSettings` with these fields replaced, to be compared with the variant `against`."""
+    """A decider, to be compared with the variant `against`."""
 
-    changed: Mapping[str, Any]
+    decider: BranchAndBound
     against: str = BASELINE
 
 
+def lp_tree(**changed: Any) -> BranchAndBound:
+    """The LP tree with these fields of `TreeSettings` replaced."""
+    return replace(LP, settings=replace(LP.settings, **changed))
+
+
+def bound_tree(**changed: Any) -> BranchAndBound:
+    """The bound tree with these fields of `BoundSettings` replaced."""
+    return replace(BOUND, bound=replace(BOUND.bound, **changed))
+
+
 HIGHS = "nodes by numpy and HiGHS"
+BATCHES = "bound tree"
 VARIANTS: Mapping[str, Variant] = {
-    BASELINE: Variant({}),
-    "branching by violation": Variant({"branching": "violation"}),
-    "no bounds per child": Variant({"child_bounds": False}),
-    "no reduced costs": Variant({"reduced_costs": False}),
-    "no restart": Variant({"restart": 0.0}),
-    "no flips in polishing": Variant({"flips": 0}),
-    "no descents": Variant({"descend_every": 0}),
-    "a descent at every node": Variant({"descend_every": 1}),
-    "best-first node by node": Variant({"slice": 1}),
-    "depth-first, 1024 nodes": Variant({"slice": 1024}),
-    HIGHS: Variant({"kernels": False}),
-    "all L1 columns from the start": Variant({"kernels": False, "seed_columns": -1}, against=HIGHS),
-    "50 L1 columns to start with": Variant({"kernels": False, "seed_columns": 50}, against=HIGHS),
+    BASELINE: Variant(LP),
+    "branching by violation": Variant(lp_tree(branching="violation")),
+    "no bounds per child": Variant(lp_tree(child_bounds=False)),
+    "no reduced costs": Variant(lp_tree(reduced_costs=False)),
+    "no restart": Variant(replace(LP, restart=0.0)),
+    "no flips in polishing": Variant(lp_tree(flips=0)),
+    "no descents": Variant(lp_tree(descend_every=0)),
+    "a descent at every node": Variant(lp_tree(descend_every=1)),
+    "best-first node by node": Variant(lp_tree(slice=1)),
+    "depth-first, 1024 nodes": Variant(lp_tree(slice=1024)),
+    HIGHS: Variant(lp_tree(kernels=False)),
+    "all L1 columns from the start": Variant(lp_tree(kernels=False, seed_columns=-1), against=HIGHS),
+    "50 L1 columns to start with": Variant(lp_tree(kernels=False, seed_columns=50), against=HIGHS),
+    BATCHES: Variant(BOUND),
+    "bound tree, no reduced costs": Variant(bound_tree(reduced_costs=False), against=BATCHES),
+    "bound tree, 5 steps a node": Variant(bound_tree(steps=5), against=BATCHES),
+    "bound tree, 20 steps a node": Variant(bound_tree(steps=20), against=BATCHES),
 }
 
 
@@ -85,12 +103,6 @@ class Options:
 
     precision: float
     timeout: float
-
-
-def missing(variant: Variant) -> list[str]:
-    """The fields of the variant that this version's `TreeSettings` does not have."""
-    known = {field.name for field in fields(TreeSettings)}
-    return [name for name in variant.changed if name not in known]
 
 
 @lru_cache(maxsize=1)
@@ -126,10 +138,9 @@ def _problem(instance: Instance, image: bytes, precision: float) -> Problem:
 def solve(instance: Instance, image: Image, name: str, options: Options) -> Result:
     """One bracket by one variant."""
     problem = _problem(instance, image.tobytes(), options.precision)
-    decider = BranchAndBound(settings=replace(TreeSettings(), **VARIANTS[name].changed))
     watch = Stopwatch()
     try:
-        *_, found = follow(problem, decider, Budget(options.timeout))
+        *_, found = follow(problem, VARIANTS[name].decider, Budget(options.timeout))
     except Exception as error:  # noqa: BLE001 - a variant that fails is a line of the table
         return failed(instance, name, error, watch)
     return result_of(instance, name, found, watch)
@@ -167,11 +178,7 @@ def summary(rows: Sequence[Result], names: Sequence[str], limit: float) -> str:
 
 def run_settings(arguments: argparse.Namespace) -> list[str]:
     """Run the part `settings` and print its table; returns the contradictions."""
-    absent = {name: missing(variant) for name, variant in VARIANTS.items()}
-    for name, lacking in absent.items():
-        if lacking:
-            print(f"'{name}' is skipped: TreeSettings has no field {', '.join(lacking)}")
-    names = [name for name in VARIANTS if not absent[name]]
+    names = list(VARIANTS)
     options = Options(arguments.precision, arguments.timeout)
     record: Record[Result] = Record.of(arguments, SETTING, Result, note=NOTE)
     chosen = table_set(arguments.data, arguments.seed)

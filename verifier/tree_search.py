@@ -24,9 +24,6 @@ from verifier.query import Query
 from verifier.search_state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
 from verifier.verdict import LINEAR_BOUNDS, Budget, OutOfTimeError, Search
 
-RESTART = 0.98
-"""A root is bounded anew when the radius has fallen below this share of the root's."""
-
 TOLERANCE_SHARE = 1e-3
 """An LP's tolerances as a share of the precision, between HiGHS's limits."""
 
@@ -166,16 +163,25 @@ class TreeSearch:
             return None
         idle = [track for track in self._of(state) if track.lower < radius and track not in working]
         # A stuck target keeps the lower end where it is: those that are above it need no work any more.
-        end = min((track.lower for track in idle if _stuck(track, radius)), default=math.inf)
-        useful = [track for track in idle if track.lower <= end and not _stuck(track, radius)]
+        end = min((track.lower for track in idle if self._stuck(track, radius)), default=math.inf)
+        useful = [track for track in idle if track.lower <= end and not self._stuck(track, radius)]
         return min(useful, key=lambda track: track.lower, default=None)
+
+    def _fits(self, tree: Tree, radius: float) -> bool:
+        """True while the tree's root is good for this radius."""
+        return self._decider.restart * tree.ball.radius <= radius <= tree.ball.radius
+
+    def _stuck(self, track: Track, radius: float) -> bool:
+        return track.tree is not None and track.tree.stuck and self._fits(track.tree, radius)
 
     def _prepared(self, track: Track) -> Tree | None:
         """The track's tree at its state's radius; None when linear bounds exclude its goal there."""
         radius, tree = self._radius(track.state), track.tree
         with track.clocked():
-            if tree is None or not _fits(tree, radius):
-                if self.bounds.exclude(track.target.goal, radius, self.bounds.near(radius, RESTART), QUICK):
+            if tree is None or not self._fits(tree, radius):
+                if self.bounds.exclude(
+                    track.target.goal, radius, self.bounds.near(radius, self._decider.restart), QUICK
+                ):
                     track.tree = None
                     self._raise(track, radius)
                     return None
@@ -189,7 +195,7 @@ class TreeSearch:
         tree = self._decider.tree(
             Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
-            self.bounds.near(radius, RESTART),
+            self.bounds.near(radius, self._decider.restart),
             floor=min(track.lower, radius),
             slack=TREE_SLACK * problem.precision,
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
@@ -241,15 +247,6 @@ class TreeSearch:
                 f"the points that are left do not survive rounding to {kind}: its grid is too coarse for this precision"
             )
         return "rounding leaves cases open that no split decides"
-
-
-def _fits(tree: Tree, radius: float) -> bool:
-    """True while the tree's root is good for this radius."""
-    return RESTART * tree.ball.radius <= radius <= tree.ball.radius
-
-
-def _stuck(track: Track, radius: float) -> bool:
-    return track.tree is not None and track.tree.stuck and _fits(track.tree, radius)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -91,24 +92,36 @@ class Lagrangian:
             own = nu[part]
             return np.where(active[part] & (np.abs(mu - own) <= SNAP * np.abs(mu)), mu, own)
 
-        return self._walk(weights, given, lower, upper)
+        return self._dual(self._walk(weights, given, lower, upper))
 
     def crown(self, weights: Array, lower: Array, upper: Array) -> Dual:
         """The bound for the multipliers that the default lines of CROWN choose: ν = slope · μ (Zhang et al. 2018)."""
-        slope = np.clip(upper, 0.0, None) / np.maximum(np.maximum(upper, 0.0) - np.minimum(lower, 0.0), UNDERFLOW)
         alpha = (upper > -lower).astype(np.float64)
+        return self._dual(self._walk(weights, _on_lines(alpha, 0.0, lower, upper), lower, upper))
 
-        def chosen(part: slice, mu: Array) -> Array:
-            return np.asarray(np.where(mu > 0, alpha[part], slope[part]) * mu)
+    def on_lines(self, weights: Array, alpha: Array, beta: Array, lower: Array, upper: Array) -> list[Dual]:
+        """The bounds of a batch of nodes: lower lines of slope `alpha`, split multipliers `beta` (Wang et al. 2021).
 
-        return self._walk(weights, chosen, lower, upper)
+        ν = α μ⁺ − s μ⁻ + β, s the slope of the upper line; weights (m, batch) ≥ 0, all others (relu_count, batch). The
+        value is a proved bound for any α and β.
+        """
+        found = self._walk(weights, _on_lines(alpha, beta, lower, upper), lower, upper)
+        rows, shares, mu, nu = (np.ascontiguousarray(part.T) for part in found[1:])
+        return [
+            self._dual(_Walked(np.asarray(constant), *parts))
+            for constant, *parts in zip(found.constant.tolist(), rows, shares, mu, nu, strict=True)
+        ]
 
-    def _walk(self, weights: Array, choose: Callable[[slice, Array], Array], lower: Array, upper: Array) -> Dual:
-        stages = self.stages
-        message = -(weights @ self.goal.matrix)
-        constant = -float(weights @ self.goal.offset) + float(message @ stages.output.constant)
-        mu, nu = np.zeros(stages.relu_count), np.zeros(stages.relu_count)
-        row = np.zeros(stages.input_size)
+    def _dual(self, found: _Walked) -> Dual:
+        return Dual(float(found.constant), found.row, found.shares, found.mu, found.nu, self.support)
+
+    def _walk(self, weights: Array, choose: Callable[[slice, Array], Array], lower: Array, upper: Array) -> _Walked:
+        """One pass back through the stages; every array may have a last axis more, for a batch of nodes."""
+        stages, batch = self.stages, weights.shape[1:]
+        message = -(self.goal.matrix.T @ weights)
+        constant = -(self.goal.offset @ weights) + stages.output.constant @ message
+        mu, nu = np.zeros((stages.relu_count, *batch)), np.zeros((stages.relu_count, *batch))
+        row = np.zeros((stages.input_size, *batch))
         for number in range(len(stages.stages), 0, -1):
             if number < len(stages.stages):
                 part = self._slices[number - 1]
@@ -120,9 +133,30 @@ class Lagrangian:
                 else:
                     row += sent
         shares = relu_shares(mu, nu, lower, upper)
-        total = constant + float(nu @ self._constants) + float(shares.sum()) + float(row @ self.ball.centre)
-        size = float(np.abs(nu) @ self.charge) + float(weights @ self.goal_size)
-        return Dual(total - self.rate * size - UNDERFLOW, row, shares, mu, nu, self.support)
+        total = constant + self._constants @ nu + shares.sum(axis=0) + self.ball.centre @ row
+        size = self.charge @ np.abs(nu) + self.goal_size @ weights
+        return _Walked(np.asarray(total - self.rate * size - UNDERFLOW), row, shares, mu, nu)
+
+
+class _Walked(NamedTuple):
+    """What a pass back has found: the constants, rounding subtracted, and the arrays of `Dual`."""
+
+    constant: Array
+    row: Array
+    shares: Array
+    mu: Array
+    nu: Array
+
+
+def _on_lines(alpha: Array, beta: Array | float, lower: Array, upper: Array) -> Callable[[slice, Array], Array]:
+    """ν = α μ⁺ − s μ⁻ + β for one stage's μ, where s = u / (u − l) on open ReLUs, 1 or 0 on fixed ones."""
+    slope = np.clip(upper, 0.0, None) / np.maximum(np.maximum(upper, 0.0) - np.minimum(lower, 0.0), UNDERFLOW)
+
+    def chosen(part: slice, mu: Array) -> Array:
+        extra = beta if isinstance(beta, float) else beta[part]
+        return np.asarray(np.where(mu > 0, alpha[part], slope[part]) * mu + extra)
+
+    return chosen
 
 
 def relu_shares(mu: Array, nu: Array, lower: Array, upper: Array) -> Array:

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from encoders.graph import Array
 from encoders.node_bounds import NodeBounds
 from encoders.to_stages import Stages, to_stages
+from verifier.deciders.bound_tree import BoundSettings, BoundTree
 from verifier.deciders.lp_tree import LpTree, TreeSettings
 from verifier.query import Query
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
 
-Tree = LpTree
+Tree = LpTree | BoundTree
+
+ENGINES: dict[str, tuple[type[Any], str]] = {"lp": (LpTree, "settings"), "bound": (BoundTree, "bound")}
+"""Each engine's tree, and the field of `BranchAndBound` with its settings."""
+
+LP_RELUS = 100
+"""Unstable ReLUs up to which `auto` takes the LP tree: beyond, LPs take too long (PERFORMANCE.md, sizes)."""
 
 
 @dataclass(frozen=True)
 class BranchAndBound:
-    """Decides queries by one search tree; `settings` are the tree's."""
+    """Decides queries by one search tree; `settings` are those of LP trees, `bound` those of bound trees.
+
+    engine: `lp`, `bound`, or `auto`, which goes by the number of unstable ReLUs at the root. restart: who follows an
+    incumbent bounds the root anew when the radius has fallen below this share of the root's; 0 for never.
+    """
 
     settings: TreeSettings = field(default_factory=TreeSettings)
+    bound: BoundSettings = field(default_factory=BoundSettings)
+    engine: str = "auto"
+    restart: float = 0.98
+
+    def __post_init__(self) -> None:
+        if self.engine not in (*ENGINES, "auto"):
+            raise ValueError(f"engine {self.engine!r} is none of {', '.join(ENGINES)}, auto")
 
     @property
     def name(self) -> str:
@@ -38,7 +57,8 @@ class BranchAndBound:
         Raises ValueError when the region is unbounded or the bounds are not proved.
         """
         lower, upper = hidden_bounds(stages, bounds)
-        return LpTree(
+        kind, settings = ENGINES[self._engine(lower, upper)]
+        tree: Tree = kind(
             stages,
             query.region.finite,
             query.goal,
@@ -46,9 +66,15 @@ class BranchAndBound:
             upper,
             floor=floor,
             slack=slack,
-            settings=self.settings,
+            settings=getattr(self, settings),
             tolerance=tolerance,
         )
+        return tree
+
+    def _engine(self, lower: Array, upper: Array) -> str:
+        if self.engine != "auto":
+            return self.engine
+        return "lp" if np.count_nonzero((lower < 0) & (upper > 0)) <= LP_RELUS else "bound"
 
     def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
         """Violated, Holds (evidence proved) or Unknown when the budget ends or only unsplittable nodes are left."""

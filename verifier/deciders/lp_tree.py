@@ -8,20 +8,16 @@ a slice at a time, so that the least open radius rises.
 
 from __future__ import annotations
 
-import heapq
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.deciders import kernels
+from verifier.deciders.frontier import Frontier, Node
 from verifier.deciders.local_search import LocalSearch
 from verifier.deciders.node_lp import NodeLp
 from verifier.deciders.polish import Polish
@@ -49,21 +45,6 @@ class TreeSettings(VisitSettings):
     """Visit the nodes of small networks with the compiled kernel: None for where it is at hand."""
 
 
-@dataclass(slots=True)
-class Node:
-    """An open node: nothing of it lies within `key` of the input. Bounds that differ from the root's are kept as they
-    are: `places` with `lower`, `upper` in float32, rounded outwards; `stage` is that of the last split (0: none)."""
-
-    key: float
-    places: npt.NDArray[Any]
-    lower: npt.NDArray[Any]
-    upper: npt.NDArray[Any]
-    stage: int
-    basis: Any
-    refused: bool = False
-    """True once a point from this node was refused: its own points are not offered again."""
-
-
 @dataclass(frozen=True, eq=False)
 class Slice:
     """What one thread did: nodes visited, and a point with the node that it came from."""
@@ -73,7 +54,7 @@ class Slice:
     source: Node | None = None
 
 
-class LpTree:
+class LpTree(Frontier):
     """The tree of one goal over one ball; `lower`, `upper` (relu_count,) are proved on that ball.
 
     Nothing within `lower_end` of the input reaches the goal. `floor`: what is known of that already. slack: how much
@@ -95,42 +76,17 @@ class LpTree:
         settings: TreeSettings | None = None,
         tolerance: float = 1e-7,
     ) -> None:
+        super().__init__(lower, upper, ball.radius, floor)
         self.settings = settings or TreeSettings()
-        self.ball, self.radius, self._slack = ball, ball.radius, slack
+        self.ball, self._slack = ball, slack
         self._stages, self._goal, self._tolerance = stages, goal, tolerance
-        self._root = np.array(lower), np.array(upper)
         self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
         self.local = LocalSearch(stages, ball, goal)
         self._stage_of = np.repeat(np.arange(1, len(stages.hidden) + 1), [stage.size for stage in stages.hidden])
         self._visitors: list[Visitor] = []
-        self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
-        self._stuck: list[Node] = []
         self._source: Node | None = None
-        self._order = count()
-        empty = np.zeros(0)
-        first = Node(floor, np.zeros(0, dtype=np.int32), empty, empty, 0, None)
-        self._heap: list[tuple[float, int, Node]] = [(floor, next(self._order), first)]
-        if np.any(lower > upper):
-            self._heap = []
-
-    @property
-    def lower_end(self) -> float:
-        """The least radius of an open node; the tree's radius when none is open."""
-        keys = [node.key for node in self._stuck]
-        if self._heap:
-            keys.append(self._heap[0][0])
-        return min([*keys, self.radius])
-
-    @property
-    def open_nodes(self) -> int:
-        return len(self._heap) + len(self._stuck)
-
-    @property
-    def stuck(self) -> bool:
-        """True when only nodes are left that neither close nor split any more."""
-        return not self._heap and bool(self._stuck)
 
     @property
     def visitor(self) -> Visitor:
@@ -147,7 +103,7 @@ class LpTree:
 
     def _kernels_pay(self) -> bool:
         """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
-        rows = int(np.count_nonzero(self._root[1] > 0)) + len(self._goal.offset)
+        rows = int(np.count_nonzero(self.root[1] > 0)) + len(self._goal.offset)
         wanted = self.settings.kernels
         if wanted is False or rows > KERNEL_ROWS or not self._stages.relu_count:
             return False
@@ -159,18 +115,18 @@ class LpTree:
     def _by_kernel(self) -> Visitor:
         from verifier.deciders.compiled_visit import compiled_visitor  # noqa: PLC0415 (imports numba: half a second)
 
-        arguments = self._stages, self.ball, self._goal, *self._root
+        arguments = self._stages, self.ball, self._goal, *self.root
         return compiled_visitor(*arguments, self._lagrangian, self.settings, self._by_numpy)
 
     def _by_numpy(self) -> NumpyVisitor:
-        stages, (lower, upper) = self._stages, self._root
+        stages, (lower, upper) = self._stages, self.root
         moves = self._first_moves() if self.ball.norm is Norm.L1 else []
         lp = NodeLp(stages, self.ball, self._goal, lower, upper, moves, self._tolerance)
         return NumpyVisitor(stages, self._lagrangian, self.local, lp, self.settings)
 
     def _first_moves(self) -> list[tuple[int, int]]:
         """The input entries that pull most in the CROWN form of the goal: where an L1 ball is spent."""
-        row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self._root).row
+        row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
         order = np.argsort(-np.abs(row))
         limit = self.settings.seed_columns
         return [(int(i), -1 if row[i] > 0 else 1) for i in (order if limit < 0 else order[:limit])]
@@ -208,9 +164,9 @@ class LpTree:
         stack: list[Node] = []
         visits = 0
         try:
-            while visits < self.settings.slice and (stack or self._taken(stack)):
+            while visits < self.settings.slice and (stack or self._took(stack)):
                 node = stack[-1]
-                if self._beyond(node):
+                if self.beyond(node):
                     stack.pop()
                 else:
                     children, point = self._visit(visitor, node, self.nodes + visits, budget)
@@ -224,23 +180,13 @@ class LpTree:
         except OutOfTimeError:
             pass
         finally:
-            with self._lock:
-                for node in stack:
-                    heapq.heappush(self._heap, (node.key, next(self._order), node))
+            self.put(stack)
         return Slice(visits)
 
-    def _taken(self, stack: list[Node]) -> bool:
+    def _took(self, stack: list[Node]) -> bool:
         """Move the most promising open node to the stack; False when there is none within the radius."""
-        with self._lock:
-            while self._heap and not stack:
-                node = heapq.heappop(self._heap)[2]
-                if not self._beyond(node):
-                    stack.append(node)
+        stack += self.take()
         return bool(stack)
-
-    def _beyond(self, node: Node) -> bool:
-        """Does the node hold nothing within the tree's radius? At radius 0 there is no smaller one to say so."""
-        return node.key >= self.radius > 0.0
 
     def refuse(self) -> None:
         """The point that the last slice returned was no good: the node that it came from is split without it."""
@@ -253,7 +199,7 @@ class LpTree:
         The point lies `slack` farther out than the radius, as deep in the goal as that allows; (x, inf) where the
         region holds nothing within the tree's radius.
         """
-        settings, (lower, upper) = self.settings, self._root
+        settings, (lower, upper) = self.settings, self.root
         work = Polish(
             self._stages,
             self._lagrangian,
@@ -271,8 +217,8 @@ class LpTree:
             self.visitor.lp.set_radius(self.radius)
 
     def _visit(self, visitor: Visitor, node: Node, number: int, budget: Budget) -> tuple[list[Node], Array | None]:
-        lower, upper = self._unpacked(node)
-        found = visitor.visit(lower, upper, node.stage, node.basis, budget)
+        lower, upper = self.unpacked(node)
+        found = visitor.visit(lower, upper, node.stage, node.start, budget)
         if found.closed:
             return [], None
         if found.point is not None and not node.refused:
@@ -296,24 +242,11 @@ class LpTree:
         """Two children by the phases of the ReLU that the visit chose; the one that its point is in comes last."""
         key, place = max(node.key, found.key), found.place
         if place < 0:
-            self._stuck.append(Node(key, node.places, node.lower, node.upper, node.stage, None))
+            self.put_stuck(Node(key, node.places, node.lower, node.upper, node.stage, None))
             return []
         stage = int(self._stage_of[place])
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
-        down = self._packed(key, found.lower, high, stage, found.basis)
-        up = self._packed(key, low, found.upper, stage, found.basis)
+        down = self.packed(key, found.lower, high, stage, found.basis)
+        up = self.packed(key, low, found.upper, stage, found.basis)
         return [down, up] if found.up else [up, down]
-
-    def _packed(self, key: float, lower: Array, upper: Array, stage: int, basis: Any) -> Node:
-        places = np.flatnonzero((lower != self._root[0]) | (upper != self._root[1])).astype(np.int32)
-        low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
-        low = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
-        high = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
-        return Node(key, places, low, high, stage, basis)
-
-    def _unpacked(self, node: Node) -> tuple[Array, Array]:
-        lower, upper = self._root[0].copy(), self._root[1].copy()
-        lower[node.places] = np.maximum(lower[node.places], node.lower)
-        upper[node.places] = np.minimum(upper[node.places], node.upper)
-        return lower, upper

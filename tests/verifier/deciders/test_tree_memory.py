@@ -5,12 +5,14 @@ from __future__ import annotations
 import tracemalloc
 
 import numpy as np
+import pytest
 
 import verifier
 from encoders.to_stages import to_stages
 from verifier import models
 from verifier.bounds.linear import linear_bounds
-from verifier.deciders.branch_and_bound import hidden_bounds
+from verifier.deciders.bound_tree import BoundTree
+from verifier.deciders.branch_and_bound import Tree, hidden_bounds
 from verifier.deciders.lp_tree import LpTree
 from verifier.query import Ball, Norm, Targeted, disjuncts
 from verifier.verdict import Budget
@@ -22,13 +24,14 @@ OPEN = 150
 """Open nodes that are enough for a mean: the deeper ones differ from the root in most bounds."""
 
 
-def test_a_node_keeps_differences_only() -> None:
+@pytest.mark.parametrize("kind", [LpTree, BoundTree])
+def test_a_node_keeps_differences_only(kind: type[Tree]) -> None:
     model = verifier.load(models.path("mnist_n"))
     x = np.random.default_rng(0).random(784)
     target = (model.predict(x) + 1) % 10
     ball = Ball(Norm.LINF, x, 0.2, np.zeros(x.size), np.ones(x.size))
     stages, goal = to_stages(model.graph), disjuncts(Targeted(target), model.classes)[0][1]
-    tree = LpTree(stages, ball, goal, *hidden_bounds(stages, linear_bounds(model.graph, ball, Budget())))
+    tree = kind(stages, ball, goal, *hidden_bounds(stages, linear_bounds(model.graph, ball, Budget())))
     tree.explore(Budget())
     before, nodes = 0, 0
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""The tree against enumeration of activation patterns: verdicts, the lower end at every moment, and what drivers do."""
+"""Both trees against enumeration of activation patterns: verdicts, lower ends at every moment, what drivers do."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from encoders.exact import exact_outputs
 from encoders.graph import Array
 from encoders.node_bounds import NodeBounds
-from verifier.deciders.branch_and_bound import BranchAndBound
-from verifier.deciders.lp_tree import LpTree, TreeSettings
+from verifier.deciders import branch_and_bound
+from verifier.deciders.bound_tree import BoundSettings
+from verifier.deciders.branch_and_bound import ENGINES, BranchAndBound, Tree
+from verifier.deciders.lp_tree import TreeSettings
 from verifier.query import Ball, Norm, distance_exact
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
 
@@ -46,17 +48,27 @@ QUESTIONS = [
 ]
 """Seed, sizes and rows of `make_root`: two goals of the last ones lie nowhere, and at the centre itself."""
 
-ALTERNATIVES: dict[str, tuple[Any, ...]] = {
-    "slice": (1, 1000),
-    "child_bounds": (False,),
-    "reduced_costs": (False,),
-    "descend_every": (0, 1),
-    "flips": (0,),
-    "branching": ("violation",),
-    "seed_columns": (-1, 0, 1),
-    "kernels": (False, True),
+ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
+    "lp": {
+        "slice": (1, 1000),
+        "child_bounds": (False,),
+        "reduced_costs": (False,),
+        "descend_every": (0, 1),
+        "flips": (0,),
+        "branching": ("violation",),
+        "seed_columns": (-1, 0, 1),
+        "kernels": (False, True),
+    },
+    "bound": {
+        "batch": (1, 5),
+        "steps": (0, 40),
+        "first_steps": (0,),
+        "reduced_costs": (False,),
+        "descend_every": (0, 1),
+        "flips": (0,),
+        "polish_seconds": (0.0,),
+    },
 }
-VARIANTS = [{name: value} for name, values in ALTERNATIVES.items() for value in values]
 
 
 @pytest.fixture(params=QUESTIONS, ids=str)
@@ -71,9 +83,34 @@ def norm(request: pytest.FixtureRequest) -> Norm:
     return chosen
 
 
-@pytest.fixture(params=[False, True], ids=["numpy", "kernels"])
-def kernels(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+TREES: dict[str, BranchAndBound] = {
+    "numpy": BranchAndBound(TreeSettings(kernels=False), engine="lp"),
+    "kernels": BranchAndBound(TreeSettings(kernels=True), engine="lp"),
+    "bound": BranchAndBound(engine="bound"),
+}
+"""Each engine, and each way to visit the nodes of LP trees."""
+
+
+@pytest.fixture(params=TREES)
+def decider(request: pytest.FixtureRequest) -> BranchAndBound:
+    return TREES[request.param]
+
+
+def with_settings(decider: BranchAndBound, **options: Any) -> BranchAndBound:
+    """The decider with those options that its engine's tree has."""
+    name = ENGINES[decider.engine][1]
+    settings = getattr(decider, name)
+    known = {field.name for field in fields(settings)}
+    changed = {key: value for key, value in options.items() if key in known}
+    return replace(decider, **{name: replace(settings, **changed)})
+
+
+VARIANTS = [
+    with_settings(BranchAndBound(engine=engine), **{name: value})
+    for engine, alternatives in ALTERNATIVES.items()
+    for name, values in alternatives.items()
+    for value in values
+]
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +127,8 @@ def nearest() -> Callable[[Any], float]:
     return distance
 
 
-def decided(root: Any, **options: Any) -> Verdict:
-    verdict = BranchAndBound(TreeSettings(**options)).decide(root.query, root.bounds, Budget())
+def decided(root: Any, decider: BranchAndBound) -> Verdict:
+    verdict = decider.decide(root.query, root.bounds, Budget())
     if isinstance(verdict, Violated):
         assert_reaches(root, verdict.point, root.ball.radius)
     elif isinstance(verdict, Holds):
@@ -114,21 +151,21 @@ def around(distance: float, root: Any) -> list[float]:
     return [distance * 0.5, distance - GAP, distance + GAP, distance * 1.02, distance * 1.5]
 
 
-def tree_of(root: Any, *, floor: float = 0.0, slack: float = 0.0, **options: Any) -> LpTree:
-    decider = BranchAndBound(TreeSettings(**options))
-    tree = decider.tree(root.query, root.stages, root.bounds, floor=floor, slack=slack, tolerance=1e-9)
-    assert isinstance(tree, LpTree)
-    return tree
+def tree_of(decider: BranchAndBound, root: Any, *, floor: float = 0.0, slack: float = 0.0, size: int = 64) -> Tree:
+    """The decider's tree of a question; size: nodes explored at a time."""
+    decider = with_settings(decider, slice=size, batch=min(size, 32))
+    return decider.tree(root.query, root.stages, root.bounds, floor=floor, slack=slack, tolerance=1e-9)
 
 
 def test_every_setting_has_an_alternative() -> None:
-    assert set(ALTERNATIVES) == {field.name for field in fields(TreeSettings)}
+    for engine, kind in (("lp", TreeSettings), ("bound", BoundSettings)):
+        assert set(ALTERNATIVES[engine]) == {field.name for field in fields(kind)}
 
 
-def test_verdicts_around_the_nearest_point(root: Any, nearest: Callable[[Any], float], kernels: bool) -> None:
+def test_verdicts_around_the_nearest_point(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     distance = nearest(root)
     for radius in around(distance, root):
-        verdict = decided(root.within(radius), kernels=kernels)
+        verdict = decided(root.within(radius), decider)
         assert isinstance(verdict, Violated if radius > distance else Holds), (radius, distance, verdict)
 
 
@@ -155,24 +192,24 @@ def test_verdicts_are_those_of_the_largest_margin(
     root = root.within(share * root.ball.reach)
     margin = root.net.largest_margin(root.ball, root.goal)
     assume(abs(margin) > GAP)
-    for kernels in (False, True):
-        assert isinstance(decided(root, kernels=kernels), Violated if margin > 0 else Holds), margin
+    for decider in TREES.values():
+        assert isinstance(decided(root, decider), Violated if margin > 0 else Holds), margin
 
 
-@pytest.mark.parametrize("options", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_all_settings_agree(
-    make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, options: dict[str, Any]
+    make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, variant: BranchAndBound
 ) -> None:
     for seed, sizes, rows in QUESTIONS:
         root = make_root(seed, sizes, norm, rows)
         distance = nearest(root)
         if GAP < distance < math.inf:
             for radius in (distance - GAP, distance + GAP):
-                verdict = decided(root.within(radius), **options)
+                verdict = decided(root.within(radius), variant)
                 assert isinstance(verdict, Violated if radius > distance else Holds), (radius, distance, verdict)
 
 
-def watched(tree: LpTree, distance: float, budget: Budget | None = None) -> Iterator[Array | None]:
+def watched(tree: Tree, distance: float, budget: Budget | None = None) -> Iterator[Array | None]:
     """Explore until the tree is empty or stuck; the lower end stays valid at every moment and never falls."""
     before = -math.inf
     while tree.open_nodes and not tree.stuck:
@@ -188,14 +225,14 @@ def length(root: Any, point: Array) -> float:
     return float(distance_exact(root.ball.norm, point, root.ball.centre))
 
 
-@pytest.mark.parametrize("options", [{"slice": 1}, {"descend_every": 0, "seed_columns": 1, "flips": 0}], ids=str)
+@pytest.mark.parametrize(("size", "options"), [(1, {}), (64, {"descend_every": 0, "seed_columns": 1, "flips": 0})])
 def test_following_the_incumbent_by_hand(
-    root: Any, nearest: Callable[[Any], float], kernels: bool, options: dict[str, Any]
+    root: Any, nearest: Callable[[Any], float], decider: BranchAndBound, size: int, options: dict[str, Any]
 ) -> None:
     """Each point found cuts the radius to less than its own distance: the tree ends around the nearest point."""
     distance, precision = nearest(root), 1e-4
     reach = root.within(root.ball.reach)
-    tree, best = tree_of(reach, slack=precision / 8, kernels=kernels, **options), math.inf
+    tree, best = tree_of(with_settings(decider, **options), reach, slack=precision / 8, size=size), math.inf
     for point in watched(tree, distance):
         if point is not None:
             assert_reaches(reach, point, tree.radius)
@@ -214,26 +251,26 @@ def test_following_the_incumbent_by_hand(
         assert distance - TRUTH <= best <= distance + precision + TRUTH
 
 
-def test_a_restart_keeps_what_is_known(root: Any, nearest: Callable[[Any], float]) -> None:
+def test_a_restart_keeps_what_is_known(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """A new root on a smaller ball, its floor the lower end of an old tree that was left half explored."""
     distance = nearest(root)
-    old = tree_of(root.within(root.ball.reach), slice=4)
+    old = tree_of(decider, root.within(root.ball.reach), size=4)
     for _ in zip(range(3), watched(old, distance), strict=False):
         pass
     for radius in around(distance, root):
         floor = min(old.lower_end, radius)
-        tree = tree_of(root.within(radius), floor=floor, slice=4)
+        tree = tree_of(decider, root.within(radius), floor=floor, size=4)
         assert tree.lower_end == floor
         found = next((point for point in watched(tree, distance) if point is not None), None)
         assert (found is not None) == (radius > distance)
         assert floor <= tree.lower_end
 
 
-def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float], kernels: bool) -> None:
+def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """A driver that takes no point at all: what holds one stays open, the rest closes, and there is an end to it."""
     distance, seen = nearest(root), 0
     for radius in around(distance, root)[:4]:
-        tree = tree_of(root.within(radius), slice=8, kernels=kernels)
+        tree = tree_of(decider, root.within(radius), size=8)
         for point in watched(tree, distance):
             if point is not None:
                 tree.refuse()
@@ -244,10 +281,10 @@ def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float]
     assert seen > 0 or distance == math.inf
 
 
-def test_cutting_at_any_moment(root: Any, nearest: Callable[[Any], float]) -> None:
+def test_cutting_at_any_moment(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """Radii that fall at random while nodes are open; a larger radius changes nothing."""
     distance, rng = nearest(root), np.random.default_rng(3)
-    tree, radius = tree_of(root.within(root.ball.reach), slice=2), root.ball.reach
+    tree, radius = tree_of(decider, root.within(root.ball.reach), size=2), root.ball.reach
     for point in watched(tree, distance):
         if point is not None:
             assert_reaches(root, point, tree.radius)
@@ -275,11 +312,11 @@ class Countdown(Budget):
         return 1.0 if self.looks >= 0 else 0.0
 
 
-def test_interrupted_anywhere_it_goes_on(root: Any, nearest: Callable[[Any], float], kernels: bool) -> None:
+def test_interrupted_anywhere_it_goes_on(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """The budget ends in every slice, each time later; no node is lost."""
     distance = nearest(root)
     for radius in around(distance, root)[1:3]:
-        tree, looks, found = tree_of(root.within(radius), slice=8, kernels=kernels), 0, None
+        tree, looks, found = tree_of(decider, root.within(radius), size=8), 0, None
         while tree.open_nodes and not tree.stuck and found is None:
             try:
                 found = tree.explore(Countdown(looks))
@@ -299,7 +336,7 @@ def piece_distance(root: Any, point: Array) -> float:
 
 
 def test_polish_finds_the_nearest_point_of_the_region(
-    root: Any, nearest: Callable[[Any], float], kernels: bool
+    root: Any, nearest: Callable[[Any], float], decider: BranchAndBound
 ) -> None:
     """… or one that is nearer still, in a region next to it; with slack, deeper in the goal, that much farther."""
     distance = nearest(root)
@@ -307,7 +344,7 @@ def test_polish_finds_the_nearest_point_of_the_region(
     samples = reach.points(9, 400)
     starts = [x for x in samples if root.goal.margin_exact(exact_outputs(root.net.graph, x)) >= GAP][:6]
     for slack in (0.0, 1e-3):
-        tree = tree_of(reach, slack=slack, kernels=kernels)
+        tree = tree_of(decider, reach, slack=slack)
         for start in starts:
             point, radius = tree.polish(start, Budget())
             assert distance - TRUTH <= radius <= piece_distance(root, start) + 1e-6
@@ -317,14 +354,14 @@ def test_polish_finds_the_nearest_point_of_the_region(
     assert starts or distance > GAP
 
 
-def test_a_ball_of_radius_zero(make_root: Callable[..., Any], norm: Norm) -> None:
+def test_a_ball_of_radius_zero(make_root: Callable[..., Any], norm: Norm, decider: BranchAndBound) -> None:
     """Only the centre is asked about."""
     verdicts = set()
     for seed, sizes, rows in QUESTIONS:
         root = make_root(seed, sizes, norm, rows, radius=0.0)
         margin = root.goal.margin_exact(exact_outputs(root.net.graph, root.ball.centre))
         if abs(margin) > GAP:
-            verdict = decided(root)
+            verdict = decided(root, decider)
             assert isinstance(verdict, Violated if margin > 0 else Holds), (margin, verdict)
             verdicts.add(type(verdict))
     assert verdicts == {Violated, Holds}
@@ -332,7 +369,7 @@ def test_a_ball_of_radius_zero(make_root: Callable[..., Any], norm: Norm) -> Non
 
 @pytest.mark.parametrize("endless", [False, True])
 def test_a_ball_of_infinite_radius(
-    make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, kernels: bool, endless: bool
+    make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, decider: BranchAndBound, endless: bool
 ) -> None:
     """The whole box is asked about. In one without ends a point may be missed, but never denied."""
     for seed, sizes, rows in QUESTIONS:
@@ -341,18 +378,35 @@ def test_a_ball_of_infinite_radius(
         if endless:
             free = np.full(sizes[0], math.inf)
             root = replace(root, query=replace(root.query, region=Ball(norm, ball.centre, math.inf, -free, free)))
-        verdict = decided(root, kernels=kernels)
+        verdict = decided(root, decider)
         if not endless:
             assert isinstance(verdict, Holds if math.isinf(distance) else Violated)
         elif math.isfinite(distance):
             assert not isinstance(verdict, Holds)
 
 
-def test_crossed_bounds_leave_nothing_open(make_root: Callable[..., Any], norm: Norm) -> None:
+@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+@pytest.mark.parametrize("most", [0, 10_000])
+def test_the_engine_goes_by_the_number_of_unstable_relus(
+    make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, engine: str, most: int
+) -> None:
+    monkeypatch.setattr(branch_and_bound, "LP_RELUS", most)
+    root = make_root(*QUESTIONS[0][:2], Norm.LINF)
+    wanted = engine if engine != "auto" else "lp" if most else "bound"
+    assert isinstance(tree_of(BranchAndBound(engine=engine), root), ENGINES[wanted][0])
+
+
+def test_an_unknown_engine_is_named() -> None:
+    with pytest.raises(ValueError, match="'lps' is none of lp, bound, auto"):
+        BranchAndBound(engine="lps")
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in ENGINES.values()])
+def test_crossed_bounds_leave_nothing_open(make_root: Callable[..., Any], norm: Norm, kind: type[Tree]) -> None:
     root = make_root(*QUESTIONS[0][:2], norm)
     lower, upper = root.ends[0].copy(), root.ends[1]
     lower[0] = upper[0] + 1.0
-    tree = LpTree(root.stages, root.ball, root.goal, lower, upper)
+    tree = kind(root.stages, root.ball, root.goal, lower, upper)
     assert (tree.open_nodes, tree.stuck, tree.lower_end) == (0, False, root.ball.radius)
     assert tree.explore(Budget()) is None
 
@@ -374,11 +428,11 @@ def test_without_a_budget_the_verdict_is_unknown(root: Any, nearest: Callable[[A
         assert verdict.reason == budget.reason
 
 
-def test_threads_share_one_tree(root: Any, nearest: Callable[[Any], float]) -> None:
+def test_threads_share_one_tree(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """Two threads close what one closes, find what one finds, and lose no node when the budget ends."""
     distance = nearest(root)
     for radius in around(distance, root):
-        tree = tree_of(root.within(radius), slice=4)
+        tree = tree_of(decider, root.within(radius), size=4)
         with contextlib.suppress(OutOfTimeError):
             tree.explore(Countdown(3), threads=2)
         assert tree.lower_end <= max(distance, radius) + TRUTH

@@ -1,0 +1,105 @@
+"""The open nodes of a search tree over ReLU phases, most promising first, each kept as what differs from the root."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.graph import Array
+
+
+@dataclass(slots=True)
+class Node:
+    """An open node: nothing of it lies within `key` of the input. Bounds that differ from the root's are kept as they
+    are: `places` with `lower`, `upper` in float32, rounded outwards; `stage` is that of the last split (0: none);
+    `start`: where the work on it begins (a basis, multipliers)."""
+
+    key: float
+    places: npt.NDArray[Any]
+    lower: npt.NDArray[Any]
+    upper: npt.NDArray[Any]
+    stage: int
+    start: Any
+    refused: bool = False
+    """True once a point from this node was refused: its own points are not offered again."""
+
+
+class Frontier:
+    """The open nodes below a root with `lower`, `upper` (relu_count,) on a ball of `radius`, which may shrink.
+
+    Threads may put nodes in and take them out at the same time.
+    """
+
+    def __init__(self, lower: Array, upper: Array, radius: float, floor: float) -> None:
+        self.root = np.array(lower), np.array(upper)
+        self.radius = radius
+        self._order = count()
+        self._lock = threading.Lock()
+        self._heap: list[tuple[float, int, Node]] = []
+        self._stuck: list[Node] = []
+        if not np.any(lower > upper):
+            nothing = np.zeros(0)
+            self.put([Node(floor, np.zeros(0, dtype=np.int32), nothing, nothing, 0, None)])
+
+    @property
+    def lower_end(self) -> float:
+        """The least radius of an open node; the frontier's radius when none is open."""
+        keys = [node.key for node in self._stuck]
+        if self._heap:
+            keys.append(self._heap[0][0])
+        return min([*keys, self.radius])
+
+    @property
+    def open_nodes(self) -> int:
+        return len(self._heap) + len(self._stuck)
+
+    @property
+    def stuck(self) -> bool:
+        """True when only nodes are left that neither close nor split any more."""
+        return not self._heap and bool(self._stuck)
+
+    def put(self, nodes: Iterable[Node]) -> None:
+        """Nodes to be worked on, or worked on again."""
+        with self._lock:
+            for node in nodes:
+                heapq.heappush(self._heap, (node.key, next(self._order), node))
+
+    def put_stuck(self, node: Node) -> None:
+        """A node that nothing can be done about."""
+        self._stuck.append(node)
+
+    def take(self, most: int = 1) -> list[Node]:
+        """The most promising nodes that reach into the radius; fewer than `most` when there are no more."""
+        taken: list[Node] = []
+        with self._lock:
+            while self._heap and len(taken) < most:
+                node = heapq.heappop(self._heap)[2]
+                if not self.beyond(node):
+                    taken.append(node)
+        return taken
+
+    def beyond(self, node: Node) -> bool:
+        """Does the node hold nothing within the radius? At radius 0 there is no smaller one to say so."""
+        return node.key >= self.radius > 0.0
+
+    def packed(self, key: float, lower: Array, upper: Array, stage: int, start: Any) -> Node:
+        """A node with these bounds (relu_count,)."""
+        places = np.flatnonzero((lower != self.root[0]) | (upper != self.root[1])).astype(np.int32)
+        low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
+        low = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
+        high = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
+        return Node(key, places, low, high, stage, start)
+
+    def unpacked(self, node: Node) -> tuple[Array, Array]:
+        """The node's bounds (relu_count,), lower and upper."""
+        lower, upper = self.root[0].copy(), self.root[1].copy()
+        lower[node.places] = np.maximum(lower[node.places], node.lower)
+        upper[node.places] = np.minimum(upper[node.places], node.upper)
+        return lower, upper
