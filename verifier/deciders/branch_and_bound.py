@@ -20,7 +20,7 @@ Tree = LpTree | BoundTree
 ENGINES: dict[str, tuple[type[Any], str]] = {"lp": (LpTree, "settings"), "bound": (BoundTree, "bound")}
 """Each engine's tree, and the field of `BranchAndBound` with its settings."""
 
-LP_RELUS = 100
+LP_RELUS = 80
 """Unstable ReLUs up to which `auto` takes the LP tree: beyond, LPs take too long (PERFORMANCE.md, sizes)."""
 
 

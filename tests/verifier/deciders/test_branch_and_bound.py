@@ -97,12 +97,13 @@ def decider(request: pytest.FixtureRequest) -> BranchAndBound:
 
 
 def with_settings(decider: BranchAndBound, **options: Any) -> BranchAndBound:
-    """The decider with those options that its engine's tree has."""
-    name = ENGINES[decider.engine][1]
-    settings = getattr(decider, name)
-    known = {field.name for field in fields(settings)}
-    changed = {key: value for key, value in options.items() if key in known}
-    return replace(decider, **{name: replace(settings, **changed)})
+    """The decider with those options that either tree has."""
+    for name in ("settings", "bound"):
+        settings = getattr(decider, name)
+        known = {field.name for field in fields(settings)}
+        changed = {key: value for key, value in options.items() if key in known}
+        decider = replace(decider, **{name: replace(settings, **changed)})
+    return decider
 
 
 VARIANTS = [
