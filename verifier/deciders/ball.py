@@ -53,7 +53,8 @@ def split_query(query: Query, bounds: NodeBounds) -> LinearQuery:
     region, network = query.region, query.graph
     graph = with_split_l1(network, region.centre)
     rooms = np.concatenate([region.hi - region.centre, region.centre - region.lo])
-    room = np.minimum(np.nextafter(np.maximum(rooms, 0.0), np.inf), region.radius)
+    # A difference of floats is rounded, but only that of equal ones is 0; a subnormal room would lead solvers astray.
+    room = np.minimum(np.where(rooms > 0, np.nextafter(rooms, np.inf), 0.0), region.radius)
     # Nodes: (p, m), m, x, the network's own from 1 on, Σ(p + m), the output.
     copied = len(network.nodes) - 1
     walked = interval_pairs(graph, (np.zeros_like(room), room))

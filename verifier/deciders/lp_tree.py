@@ -307,7 +307,8 @@ class LpTree:
 
     def _packed(self, key: float, lower: Array, upper: Array, stage: int, basis: Any) -> Node:
         places = np.flatnonzero((lower != self._root[0]) | (upper != self._root[1])).astype(np.int32)
-        low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
+        with np.errstate(over="ignore"):
+            low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
         low = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
         high = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
         return Node(key, places, low, high, stage, basis)
