@@ -20,6 +20,7 @@ from encoders.graph import Affine, Graph, Relu, forward
 from encoders.node_bounds import NodeBounds
 from encoders.polarity import wanted_large
 from encoders.solver_losses import Losses, left_out
+from encoders.to_stages import LEAST
 
 Variable: TypeAlias = Any
 """A pulp.LpVariable: PuLP has no types."""
@@ -132,6 +133,8 @@ class _Encoding:
         self, index: int, i: int, parts: list[tuple[float, Scalar]], constant: float, ends: tuple[float, float]
     ) -> Scalar:
         """Σ c·v + constant: a number, the one variable itself, a short sum, or a new variable tied by an equation."""
+        if any(_underflows(coefficient, value) for coefficient, value in parts):
+            self.losses.goal = math.inf
         terms, constant = _collected(parts, constant)
         if not terms:
             return constant
@@ -189,6 +192,15 @@ def _value(variable: Variable) -> float:
     low = -math.inf if variable.lowBound is None else variable.lowBound
     high = math.inf if variable.upBound is None else variable.upBound
     return float(min(max(0.0, low), high))
+
+
+def _underflows(coefficient: float, value: Scalar) -> bool:
+    """Is a number formed here too small for float64 to hold it?"""
+    if isinstance(value, float):
+        return coefficient != 0.0 != value and abs(coefficient * value) < LEAST
+    if isinstance(value, pulp.LpAffineExpression):
+        return any(own and abs(coefficient * own) < LEAST for own in (value.constant, *value.values()))
+    return False
 
 
 def _combination(coefficients: Any, values: list[Scalar], constant: float) -> pulp.LpAffineExpression:
