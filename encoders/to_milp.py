@@ -19,6 +19,8 @@ import pulp
 from encoders.graph import Affine, Graph, Relu, forward
 from encoders.node_bounds import NodeBounds
 from encoders.polarity import wanted_large
+from encoders.solver_losses import Losses, left_out
+from encoders.to_stages import LEAST
 
 Variable: TypeAlias = Any
 """A pulp.LpVariable: PuLP has no types."""
@@ -32,11 +34,15 @@ INLINE_TERMS = 2
 
 @dataclass(frozen=True, eq=False)
 class MilpModel:
-    """A PuLP problem; `values[i]` are the entries of node i; `binaries` counts the case splits."""
+    """A PuLP problem; `values[i]` are the entries of node i; `binaries` counts the case splits.
+
+    `lost`: what a solver that leaves small numbers out may take from the goal's margin (see `solver_losses`).
+    """
 
     problem: pulp.LpProblem
     values: tuple[list[Scalar], ...]
     binaries: int
+    lost: float
 
     def point(self) -> npt.NDArray[np.float64]:
         """The inputs' values after a solve, shape (n,); inputs that no constraint reads stay near 0 in their bounds."""
@@ -68,17 +74,21 @@ def to_milp(
     objective = None if minimise is None else np.asarray(minimise, dtype=np.float64)
     wants = rows if objective is None else np.vstack([rows, -objective])
     encoding = _Encoding(graph, bounds, wants, relaxed)
-    first = [encoding.variable("x", i, *ends) for i, ends in enumerate(encoding.ends(0))]
+    first = [encoding.entry("x", 0, i, *ends) for i, ends in enumerate(encoding.ends(0))]
     values = forward(graph, {Affine: encoding.affine, Relu: encoding.relu}, first)
     outputs = values[graph.output]
     depth = pulp.LpVariable("depth", 0.0) if deepest else 0.0
     for row, constant in zip(rows, offsets, strict=True):
-        encoding.problem.addConstraint(_combination(enumerate(row), outputs, constant) - depth >= 0)
+        wanted = _combination(enumerate(row), outputs, constant)
+        encoding.losses.goal = max(encoding.losses.goal, left_out(wanted.items()))
+        encoding.problem.addConstraint(wanted - depth >= 0)
     if objective is not None:
         encoding.problem.setObjective(_combination(enumerate(objective), outputs, 0.0))
     else:
         encoding.problem.setObjective(pulp.LpAffineExpression({depth: -1.0} if deepest else {}))
-    return MilpModel(encoding.problem, tuple(values), encoding.binaries)
+    alive = {index: bounds.upper[graph.nodes[index].sources[0]] > 0 for index in graph.relus()}
+    lost = encoding.losses.margin(rows, alive)
+    return MilpModel(encoding.problem, tuple(values), encoding.binaries, lost)
 
 
 class _Encoding:
@@ -87,19 +97,23 @@ class _Encoding:
     def __init__(self, graph: Graph, bounds: NodeBounds, wants: npt.NDArray[np.float64], relaxed: bool) -> None:
         self.problem = pulp.LpProblem("query", pulp.LpMinimize)
         self.binaries = 0
+        self.losses = Losses(graph)
         self._graph, self._bounds, self._relaxed = graph, bounds, relaxed
         self._large = wanted_large(graph, wants)
 
     def ends(self, index: int) -> list[tuple[float, float]]:
         return list(zip(self._bounds.lower[index].tolist(), self._bounds.upper[index].tolist(), strict=True))
 
-    @staticmethod
-    def variable(kind: str, place: int | str, low: float, high: float) -> Scalar:
+    def entry(self, kind: str, index: int, i: int, low: float, high: float) -> Scalar:
+        """Entry i of node `index` as a variable, or as the number that it is."""
         if low == high:
             return low
+        self.losses.range(index, i, low, high)
         # Float bounds of an empty region may cross; the solver is then to say "infeasible", not to refuse the model.
         return pulp.LpVariable(
-            f"{kind}_{place}", low if math.isfinite(low) else None, high if high < math.inf else None
+            f"{kind}_{_place(index, i)}",
+            low if math.isfinite(low) else None,
+            high if high < math.inf else None,
         )
 
     def affine(self, index: int, node: Affine, values: list[list[Scalar]]) -> list[Scalar]:
@@ -111,12 +125,16 @@ class _Encoding:
             for entry, (begin, end) in zip(entries, itertools.pairwise(starts), strict=True):
                 entry["parts"].extend((data[k], source[columns[k]]) for k in range(begin, end))
         return [
-            self._sum(f"{index}_{i}", entry["parts"], entry["constant"], ends)
+            self._sum(index, i, entry["parts"], entry["constant"], ends)
             for i, (entry, ends) in enumerate(zip(entries, self.ends(index), strict=True))
         ]
 
-    def _sum(self, place: str, parts: list[tuple[float, Scalar]], constant: float, ends: tuple[float, float]) -> Scalar:
+    def _sum(
+        self, index: int, i: int, parts: list[tuple[float, Scalar]], constant: float, ends: tuple[float, float]
+    ) -> Scalar:
         """Σ c·v + constant: a number, the one variable itself, a short sum, or a new variable tied by an equation."""
+        if any(_underflows(coefficient, value) for coefficient, value in parts):
+            self.losses.goal = math.inf
         terms, constant = _collected(parts, constant)
         if not terms:
             return constant
@@ -124,8 +142,9 @@ class _Encoding:
             return next(iter(terms))
         if len(terms) <= INLINE_TERMS:
             return pulp.LpAffineExpression(terms, constant)
-        result = self.variable("z", place, *ends)
+        result = self.entry("z", index, i, *ends)
         if not isinstance(result, float):
+            self.losses.row(index, i, terms.items())
             terms[result] = -1.0
             self.problem.addConstraint(pulp.LpAffineExpression(terms, constant) == 0)
         return result
@@ -133,18 +152,20 @@ class _Encoding:
     def relu(self, index: int, node: Relu, values: list[list[Scalar]]) -> list[Scalar]:
         large = self._large[index]
         return [
-            self._relu_entry(f"{index}_{i}", argument, *ends, split=bool(large[i]))
+            self._relu_entry(index, i, argument, *ends, split=bool(large[i]))
             for i, (argument, ends) in enumerate(zip(values[node.source], self.ends(node.source), strict=True))
         ]
 
-    def _relu_entry(self, place: str, a: Scalar, low: float, high: float, *, split: bool) -> Scalar:
+    def _relu_entry(self, index: int, i: int, a: Scalar, low: float, high: float, *, split: bool) -> Scalar:
         if isinstance(a, float):
             return max(0.0, a)
         if low >= 0.0:
             return a
         if high <= 0.0:
             return 0.0
-        h = pulp.LpVariable(f"h_{place}", 0.0, high if math.isfinite(high) else None)
+        h = pulp.LpVariable(f"h_{_place(index, i)}", 0.0, high if math.isfinite(high) else None)
+        self.losses.range(index, i, 0.0, high)
+        self.losses.row(index, i, pulp.LpAffineExpression(a).items())
         self.problem.addConstraint(h - a >= 0)
         if not split:
             return h
@@ -154,11 +175,15 @@ class _Encoding:
             slope = high / (high - low)
             self.problem.addConstraint(h - slope * a <= -slope * low)
             return h
-        s = pulp.LpVariable(f"s_{place}", cat=pulp.LpBinary)
+        s = pulp.LpVariable(f"s_{_place(index, i)}", cat=pulp.LpBinary)
         self.problem.addConstraint(h - a - low * s <= -low)
         self.problem.addConstraint(h - high * s <= 0)
         self.binaries += 1
         return h
+
+
+def _place(index: int, i: int) -> str:
+    return f"{index}_{i}" if index else str(i)
 
 
 def _value(variable: Variable) -> float:
@@ -167,6 +192,15 @@ def _value(variable: Variable) -> float:
     low = -math.inf if variable.lowBound is None else variable.lowBound
     high = math.inf if variable.upBound is None else variable.upBound
     return float(min(max(0.0, low), high))
+
+
+def _underflows(coefficient: float, value: Scalar) -> bool:
+    """Is a number formed here too small for float64 to hold it?"""
+    if isinstance(value, float):
+        return coefficient != 0.0 != value and abs(coefficient * value) < LEAST
+    if isinstance(value, pulp.LpAffineExpression):
+        return any(own and abs(coefficient * own) < LEAST for own in (value.constant, *value.values()))
+    return False
 
 
 def _combination(coefficients: Any, values: list[Scalar], constant: float) -> pulp.LpAffineExpression:

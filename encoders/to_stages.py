@@ -21,6 +21,9 @@ from encoders.linear_maps import LinearMap
 DENSE_SHARE = 0.2
 """Matrices with a larger share of nonzeros are kept dense: below it sparse products are the faster ones."""
 
+LEAST = 2.0**-1000
+"""A product of nonzero factors below this may have lost bits to underflow, which no relative error covers."""
+
 Matrix = Any
 """A float64 matrix, np.ndarray or scipy.sparse.csr_array; both know `@`, `.T` and `.shape`."""
 
@@ -56,13 +59,15 @@ class Stage:
 class Stages:
     """Stage 0 is the input; stages[k − 1] is stage k; the last stage is the output and has no ReLU behind it.
 
-    `nodes[k − 1]` is the graph's node that stage k is; `operations` bounds the rounded operations behind any entry.
+    `nodes[k − 1]` is the graph's node that stage k is; `operations` bounds the rounded operations behind any entry;
+    `underflows`: some products were too small for float64, so that nothing can rest on the matrices.
     """
 
     input_size: int
     stages: tuple[Stage, ...]
     nodes: tuple[int, ...]
     operations: int
+    underflows: bool = False
 
     @property
     def hidden(self) -> tuple[Stage, ...]:
@@ -109,15 +114,16 @@ def to_stages(graph: Graph) -> Stages:
     """The stages of a lowered graph (Input, Affine, Relu nodes only)."""
     numbers: dict[int, int] = {}
     found: list[tuple[int, _Form]] = []
-    operations = 0
+    operations, underflows = 0, False
 
     def affine(_: int, node: Affine, forms: list[_Form]) -> _Form:
-        nonlocal operations
+        nonlocal operations, underflows
         operations += len(node.terms) + max(term.map.fan_in + term.map.fan_out for term in node.terms)
         blocks: dict[int, tuple[Any, Any]] = {}
         constant, magnitude = np.array(node.bias), np.abs(node.bias)
         for term in node.terms:
             form = forms[term.source]
+            underflows = underflows or _underflows(term.map, form)
             for source, pair in _mapped(term.map, form).items():
                 known = blocks.get(source)
                 blocks[source] = pair if known is None else (known[0] + pair[0], known[1] + pair[1])
@@ -135,7 +141,8 @@ def to_stages(graph: Graph) -> Stages:
     found.append((graph.output, forms[graph.output]))
     stages = tuple(_stage(form) for _, form in found)
     widest = max(stage.size for stage in stages)
-    return Stages(graph.input_size, stages, tuple(node for node, _ in found), operations + widest + graph.input_size)
+    spent = operations + widest + graph.input_size
+    return Stages(graph.input_size, stages, tuple(node for node, _ in found), spent, underflows)
 
 
 def _unit(number: int, size: int) -> _Form:
@@ -146,6 +153,16 @@ def _unit(number: int, size: int) -> _Form:
 def _mapped(linear: LinearMap, form: _Form) -> dict[int, tuple[Any, Any]]:
     rows, sizes = linear.rows(), linear.magnitude().rows()
     return {source: (rows @ matrix, sizes @ magnitude) for source, (matrix, magnitude) in form.blocks.items()}
+
+
+def _underflows(linear: LinearMap, form: _Form) -> bool:
+    """May a product of the map with a form underflow? Products with 1 are exact."""
+    known = [magnitude.data for _, magnitude in form.blocks.values()] + [form.magnitude]
+    factors = np.concatenate(known)
+    factors = factors[(factors > 0) & (factors != 1)]
+    sizes = linear.magnitude().rows().data if factors.size else factors
+    sizes = sizes[sizes > 0]
+    return bool(sizes.size and float(factors.min()) * float(sizes.min()) < LEAST)
 
 
 def _stage(form: _Form) -> Stage:

@@ -1,18 +1,24 @@
-"""Small networks as plain matrices, and the truth about them: every activation pattern, one LP each, by scipy."""
+"""Small networks as plain matrices and as files, and the truth about them: every activation pattern, one LP each."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from scipy.optimize import linprog
 
 from encoders.graph import Array, Graph, GraphBuilder
 from encoders.linear_maps import Dense, readonly
+from verifier.model import Model, load
 from verifier.query import Ball, Halfspaces, Norm
 
 FLAT = 1e-9
@@ -170,3 +176,32 @@ class Truth:
 @pytest.fixture(scope="session")
 def truth() -> Truth:
     return Truth()
+
+
+@pytest.fixture(scope="session")
+def save_net(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Model]:
+    """The (weight, bias) pairs of `net.layers` as an ONNX file in float32, read again; ReLUs stand between them."""
+    folder = tmp_path_factory.mktemp("nets")
+    numbers = itertools.count()
+
+    def save(net: Any) -> Model:
+        nodes, constants, last = [], [], "x"
+        for place, (weight, bias) in enumerate(net.layers):
+            final = place + 1 == len(net.layers)
+            constants += [numpy_helper.from_array(np.asarray(weight, np.float32), f"w{place}")]
+            constants += [numpy_helper.from_array(np.asarray(bias, np.float32), f"b{place}")]
+            result = "y" if final else f"z{place}"
+            nodes.append(helper.make_node("Gemm", [last, f"w{place}", f"b{place}"], [result], transB=1))
+            last = f"h{place}"
+            if not final:
+                nodes.append(helper.make_node("Relu", [result], [last]))
+        ends = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
+            for name, size in (("x", np.shape(net.layers[0][0])[1]), ("y", len(net.layers[-1][1])))
+        ]
+        graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
+        path = folder / f"{next(numbers)}.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+        return load(path)
+
+    return save

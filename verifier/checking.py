@@ -89,7 +89,9 @@ def _by_decider(state: SearchState, decider: Decider, radius: float) -> Verdict:
                     state.offer(point)
                     if (violated := _violated(state, radius)) is not None:
                         return violated
-                    unknown = f"{decider.name} gave a point that is not adversarial within the radius exactly"
+                    unknown = (
+                        f"{decider.name} gave a point that is no witness within the radius, exactly and in ONNX Runtime"
+                    )
                 case Unknown(reason):
                     state.budget.check()
                     unknown = reason

@@ -116,7 +116,7 @@ def _ask(state: SearchState, decider: Decider, target: TargetState, radius: floa
         case Violated(point):
             if not state.offer(point):
                 target.stuck = True
-                state.reason = f"{decider.name} gave a point at radius {radius:g} that is not adversarial exactly"
+                state.reason = _refused(decider, radius)
         case Unknown(reason):
             state.budget.check()
             target.stuck = True
@@ -142,15 +142,21 @@ def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[
             state.reason = str(error)
             continue
         before = state.witness
-        if found.point is not None:
-            state.offer(found.point)
+        if found.infeasible and before is not None and before.target == target.target:
+            state.reason = f"{decider.name} sees no point within {radius:g}, where there is one"
+            continue
+        refused = found.point is not None and not state.offer(found.point)
         target.evidence = min(target.evidence, decider.evidence)
         if found.infeasible:
             target.lower = math.inf if before is None else max(target.lower, radius)
         else:
             target.lower = max(target.lower, min(found.lower, radius))
-            state.reason = found.reason
+            state.reason = _refused(decider, radius) if refused else found.reason
         yield state.bracket()
+
+
+def _refused(decider: Decider, radius: float) -> str:
+    return f"{decider.name} gave a point within {radius:g} that is not adversarial exactly, or not in ONNX Runtime"
 
 
 MINIMISERS: Mapping[str, Minimiser] = {"tree": follow, "milp": bisection, "z3": bisection, "milp-direct": direct}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from encoders.graph import Array, outputs
 from encoders.node_bounds import NodeBounds
@@ -20,7 +17,6 @@ from encoders.to_stages import Stages, to_stages
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.bounds.linear import linear_bounds
 from verifier.deciders.branch_and_bound import hidden_bounds
-from verifier.model import Model, load
 from verifier.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts, distance_exact
 from verifier.verdict import Budget
 
@@ -119,32 +115,3 @@ def make_root(truth: Any) -> RootMaker:
         return Root(net, Query(net.graph, ball.with_radius(drawn if radius is None else radius), goal))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def save_net(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Model]:
-    """A net as an ONNX file, read again; weights in eighths are the same numbers in float32."""
-    folder = tmp_path_factory.mktemp("nets")
-    numbers = itertools.count()
-
-    def save(net: Any) -> Model:
-        nodes, constants, last = [], [], "x"
-        for place, (weight, bias) in enumerate(net.layers):
-            final = place + 1 == len(net.layers)
-            constants += [numpy_helper.from_array(np.asarray(weight, np.float32), f"w{place}")]
-            constants += [numpy_helper.from_array(np.asarray(bias, np.float32), f"b{place}")]
-            result = "y" if final else f"z{place}"
-            nodes.append(helper.make_node("Gemm", [last, f"w{place}", f"b{place}"], [result], transB=1))
-            last = f"h{place}"
-            if not final:
-                nodes.append(helper.make_node("Relu", [result], [last]))
-        ends = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
-            for name, size in (("x", net.lo.size), ("y", net.layers[-1][1].size))
-        ]
-        graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
-        path = folder / f"{next(numbers)}.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-        return load(path)
-
-    return save

@@ -25,8 +25,8 @@ class Network(NamedTuple):
     """Rows are all ReLU arguments, then the goal's rows C·z + d: value = inputs·x + hidden·h + constant.
 
     `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
-    `sizes`, `goal_size`, `rate`: what rounding is charged with, as in `Lagrangian`. `down`, `up`: the box's room around
-    `centre`.
+    `sizes`, `goal_size`, `rate`, `slack`: what rounding is charged with, as in `Lagrangian`. `down`, `up`: the room
+    that the box leaves around `centre`.
     """
 
     starts: Array
@@ -42,6 +42,7 @@ class Network(NamedTuple):
     down: Array
     up: Array
     rate: float
+    slack: float
     l1: bool
 
 
@@ -84,6 +85,7 @@ def network(stages: Stages, lagrangian: Lagrangian) -> Network:
         down=np.array(room.down),
         up=np.array(room.up),
         rate=CHARGE * gamma(stages.operations + rows + stages.input_size),
+        slack=lagrangian.slack,
         l1=ball.norm is Norm.L1,
     )
 
@@ -122,7 +124,7 @@ def evaluate(
     centre = net.centre
     for i in range(row.size):
         total += row[i] * centre[i]
-    return total - net.rate * size - UNDERFLOW
+    return total - net.rate * size - net.slack
 
 
 @compiled
@@ -389,7 +391,7 @@ def _end(net: Network, row: Array, radius: float, constant: float, size: float) 
     for i in range(row.size):
         constant += row[i] * centre[i]
     constant -= fall(net, row, radius)
-    constant -= net.rate * size + UNDERFLOW
+    constant -= net.rate * size + net.slack
     end: float = constant - 2.0 * abs(constant) * UNIT
     return end
 

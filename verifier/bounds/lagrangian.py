@@ -13,6 +13,7 @@ beforehand (Neumaier & Shcherbina 2004).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +24,7 @@ import numpy as np
 from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.support import Support, support
-from verifier.proof.rounding import UNDERFLOW, gamma
+from verifier.proof.rounding import UNDERFLOW, gamma, underflow
 from verifier.query import Ball, Halfspaces
 
 SNAP = 1e-9
@@ -77,6 +78,8 @@ class Lagrangian:
             stage.magnitude + sum((block.magnitude @ magnitudes[source] for source, block in stage.blocks.items()))
             for stage in stages.stages
         ]
+        largest = max(float(part.max(initial=0.0)) for part in (*magnitudes, *self.sizes))
+        self.slack = math.inf if stages.underflows else underflow(largest)
         self.charge = np.concatenate([*self.sizes[:-1], np.zeros(0)]) + self.magnitude
         self.goal_size = np.abs(goal.matrix) @ self.sizes[-1] + np.abs(goal.offset)
         self._constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
@@ -135,7 +138,7 @@ class Lagrangian:
         shares = relu_shares(mu, nu, lower, upper)
         total = constant + self._constants @ nu + shares.sum(axis=0) + self.ball.centre @ row
         size = self.charge @ np.abs(nu) + self.goal_size @ weights
-        return _Walked(np.asarray(total - self.rate * size - UNDERFLOW), row, shares, mu, nu)
+        return _Walked(np.asarray(total - self.rate * size - self.slack), row, shares, mu, nu)
 
 
 class _Walked(NamedTuple):
@@ -172,6 +175,8 @@ def tightened(dual: Dual, value: float, lower: Array, upper: Array) -> tuple[Arr
 
     Any x with m(x) ≤ 0 satisfies μ_j relu(t) − ν_j t ≤ share_j − value for each ReLU (reduced-cost tightening).
     """
+    if math.isnan(value):
+        return lower, upper
     spare = (dual.shares - value) * (1.0 + CUT_SLACK) + CUT_SLACK * np.abs(dual.shares) + UNDERFLOW
     rising, falling = dual.mu - dual.nu, dual.nu
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -14,7 +14,8 @@ import pulp
 
 from encoders.graph import Graph
 from encoders.node_bounds import NodeBounds
-from encoders.to_milp import to_milp
+from encoders.solver_losses import NEGLIGIBLE
+from encoders.to_milp import MilpModel, to_milp
 from verifier.query import Halfspaces
 from verifier.verdict import Budget
 
@@ -31,7 +32,10 @@ def lp_bounds(graph: Graph, bounds: NodeBounds, goal: Halfspaces, budget: Budget
         entries = np.flatnonzero(current.unstable(index))
         if entries.size == 0 or index == 0 or budget.remaining <= 0:
             continue
-        solver = _Extremes(graph, current, goal)
+        model = to_milp(graph, current, goal.matrix, goal.offset, relaxed=True)
+        if model.lost > NEGLIGIBLE:
+            continue
+        solver = _Extremes(model)
         for entry in entries.tolist():
             if budget.remaining <= 0:
                 break
@@ -47,8 +51,7 @@ def lp_bounds(graph: Graph, bounds: NodeBounds, goal: Halfspaces, budget: Budget
 class _Extremes:
     """One relaxed model in HiGHS, solved again and again with another objective from the last basis."""
 
-    def __init__(self, graph: Graph, bounds: NodeBounds, goal: Halfspaces) -> None:
-        model = to_milp(graph, bounds, goal.matrix, goal.offset, relaxed=True)
+    def __init__(self, model: MilpModel) -> None:
         self._values = model.values
         builder = pulp.HiGHS(msg=False, threads=1)
         builder.createAndConfigureSolver(model.problem)

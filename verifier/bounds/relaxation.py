@@ -16,7 +16,7 @@ import numpy as np
 from encoders.graph import Affine, Array, Graph, Relu, forward, reverse
 from encoders.node_bounds import NodeBounds
 from verifier.bounds import region as regions
-from verifier.proof.rounding import UNDERFLOW, UNIT, down, graph_gamma
+from verifier.proof.rounding import UNDERFLOW, UNIT, down, graph_gamma, underflow
 from verifier.query import Ball
 
 Slopes = Mapping[int, Array]
@@ -85,6 +85,8 @@ class Relaxation:
             for source in graph.nodes[index].sources
         }
         self._gamma = graph_gamma(graph)
+        sizes = (bounds.magnitude(index) for index in range(len(bounds.lower)))
+        self._slack = underflow(max(float(size[np.isfinite(size)].max(initial=0.0)) for size in sizes))
         self._sizes = {
             index: self._term_size(node, bounds) for index, node in enumerate(graph.nodes) if isinstance(node, Affine)
         }
@@ -130,7 +132,7 @@ class Relaxation:
             at_input = arrived.get(0, np.zeros((count, self.graph.input_size)))
             closed = regions.minimum(self.region, at_input)
             total = closed + constant
-            value = down(total, self._gamma * (error + size + np.abs(closed)))
+            value = down(total, self._gamma * (error + size + np.abs(closed)) + self._slack)
         return Backward(value, at_input, messages)
 
     def slope_gradient(self, node: int, backward: Backward, slopes: Slopes) -> tuple[dict[int, Array], Array]:

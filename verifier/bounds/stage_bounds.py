@@ -27,6 +27,7 @@ class StageBounds:
         self._stages, self._radius = stages, radius
         self._support, self._centre = lagrangian.support, lagrangian.ball.centre
         self._charge, self._sizes = lagrangian.charge, lagrangian.sizes
+        self._slack = lagrangian.slack
         self._rate = CHARGE * gamma(stages.operations)
         starts = stages.starts
         self._slices = [slice(a, b) for a, b in pairwise(starts)]
@@ -69,7 +70,7 @@ class StageBounds:
         at_input = rows.get(0)
         if at_input is not None:
             constant = constant + at_input @ self._centre - self._support.largest(at_input, self._radius)
-        return down(constant, self._rate * size + UNDERFLOW)
+        return down(constant, self._rate * size + self._slack)
 
 
 def _signed_rows(matrix: Array, chosen: Array) -> Array:

@@ -52,8 +52,8 @@ def split_query(query: Query, bounds: NodeBounds) -> LinearQuery:
     """The query over (p, m), its distance an output that the goal does not read."""
     region, network = query.region, query.graph
     graph = with_split_l1(network, region.centre)
-    rooms = np.concatenate([region.hi - region.centre, region.centre - region.lo])
-    room = np.minimum(np.nextafter(np.maximum(rooms, 0.0), np.inf), region.radius)
+    rooms = np.concatenate([gap_up(region.hi, region.centre), gap_up(region.centre, region.lo)])
+    room = np.clip(rooms, 0.0, region.radius)
     # Nodes: (p, m), m, x, the network's own from 1 on, Σ(p + m), the output.
     copied = len(network.nodes) - 1
     walked = interval_pairs(graph, (np.zeros_like(room), room))
@@ -66,6 +66,15 @@ def split_query(query: Query, bounds: NodeBounds) -> LinearQuery:
     tight = NodeBounds(tuple(lower), tuple(upper), proved=bounds.proved)
     rows = np.hstack([query.goal.matrix, np.zeros((len(query.goal.matrix), 1))])
     return LinearQuery(graph, tight, Halfspaces(rows, query.goal.offset), region.centre)
+
+
+def gap_up(high: Array, low: Array) -> Array:
+    """high − low, rounded up where it is no float: float32 inputs have exact gaps, which an exact decider needs."""
+    with np.errstate(invalid="ignore"):
+        gap = high - low
+        part = gap - high
+        error = (high - (gap - part)) - (low + part)  # exact (Knuth's TwoSum); not a number where an end is infinite
+    return np.where(error > 0, np.nextafter(gap, np.inf), gap)
 
 
 def distance_query(query: Query, bounds: NodeBounds, budget: Budget) -> LinearQuery:

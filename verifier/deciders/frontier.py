@@ -92,7 +92,8 @@ class Frontier:
     def packed(self, key: float, lower: Array, upper: Array, stage: int, start: Any) -> Node:
         """A node with these bounds (relu_count,)."""
         places = np.flatnonzero((lower != self.root[0]) | (upper != self.root[1])).astype(np.int32)
-        low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
+        with np.errstate(over="ignore"):
+            low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
         low = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
         high = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
         return Node(key, places, low, high, stage, start)

@@ -16,6 +16,7 @@ import pulp
 from encoders.errors import InputError
 from encoders.graph import Array
 from encoders.node_bounds import NodeBounds
+from encoders.solver_losses import LARGEST, NEGLIGIBLE, SMALLEST
 from encoders.to_milp import MilpModel, to_milp
 from verifier.bounds.lp import lp_bounds
 from verifier.deciders.ball import LinearQuery, distance_query, linear_query
@@ -98,6 +99,8 @@ class Milp:
             if linear is None:
                 return Holds(Evidence.SOLVER)
             model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset, deepest=True)
+            if model.lost > NEGLIGIBLE:
+                return Unknown(_out_of_range(model))
             reason = self._solve(model, budget, target=-DEEP_ENOUGH)
         except OutOfTimeError as error:
             return Unknown(str(error))
@@ -112,6 +115,8 @@ class Milp:
             return Nearest(math.inf, None, infeasible=True)
         objective = np.append(np.zeros(query.graph.output_size), 1.0)
         model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset, minimise=objective)
+        if model.lost > NEGLIGIBLE:
+            return Nearest(0.0, None, infeasible=False, reason=_out_of_range(model))
         try:
             reason = self._solve(model, budget)
         except OutOfTimeError as error:
@@ -150,6 +155,13 @@ class Milp:
 def bounds_evidence(bounds: NodeBounds) -> Evidence:
     """What an empty set of bounds proves."""
     return Evidence.PROVED if bounds.proved else Evidence.SOLVER
+
+
+def _out_of_range(model: MilpModel) -> str:
+    return (
+        f"MILP solvers drop coefficients and ranges below {SMALLEST:g} and refuse those above {LARGEST:g}; "
+        f"here that could change the margin by {model.lost:.1g}"
+    )
 
 
 def _has_point(model: MilpModel) -> bool:

@@ -71,7 +71,8 @@ class NodeLp:
         self._root_lower, self._root_upper = lower, upper
         self._tri_lower, self._tri_upper = lower.copy(), upper.copy()
         self._highs = _solver(tolerance)
-        self._highs.passModel(self._layout.lp())
+        self._refused = self._highs.passModel(self._layout.lp()) == highspy.HighsStatus.kError
+        """True for coefficients that HiGHS does not take: nothing is solved then."""
         self.moves: list[tuple[int, int]] = []
         self.present = np.zeros((2, stages.input_size), dtype=bool)
         """present[0 or 1, i]: whether entry i may move up, down."""
@@ -116,6 +117,9 @@ class NodeLp:
 
     def solve(self, lower: Array, upper: Array, budget: Budget, basis: Any = None) -> Solved:
         """Move to a node's bounds and solve from `basis`, or from where the last solve ended."""
+        if self._refused:
+            budget.check()
+            return Solved(False, np.zeros(0), np.zeros(0), None, np.zeros(0), np.zeros(0))
         self._move(lower, upper)
         if basis is not None:
             self._highs.setBasis(basis)
@@ -127,7 +131,8 @@ class NodeLp:
     def add(self, entry: int, sign: int) -> None:
         """Let an input entry move up (sign 1) or down (−1) from its base."""
         width, rows, values = self._layout.move(entry, sign)
-        self._highs.addCol(0.0, 0.0, width, rows.size, rows, values)
+        added = self._highs.addCol(0.0, 0.0, width, rows.size, rows, values)
+        self._refused |= added == highspy.HighsStatus.kError
         self.moves.append((entry, sign))
         self.present[0 if sign > 0 else 1, entry] = True
 

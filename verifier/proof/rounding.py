@@ -28,6 +28,11 @@ def gamma(operations: int) -> float:
     return 2.0 * n * UNIT / (1.0 - n * UNIT)
 
 
+def underflow(largest: float) -> float:
+    """What sums can lose to underflow whose coefficients meet values up to `largest` afterwards."""
+    return UNDERFLOW * (1.0 + largest)
+
+
 def graph_gamma(graph: Graph) -> float:
     """One γ that covers every sum that evaluating or back-propagating through `graph` forms."""
     widest = max(
