@@ -30,6 +30,10 @@ RECHECK = 1.5
 """The final check takes about as long as the exact evaluations did; it is not begun when less than this is left."""
 
 
+LOOSE = 4.0
+"""So many times what an active ReLU's argument can be is out of an LP's reach."""
+
+
 @dataclass(frozen=True, eq=False)
 class Certified:
     """A certificate that the checker has found valid: the file's `content`, and what that proves."""
@@ -78,9 +82,9 @@ def _certified(
         lower, upper = _established(proof, stages, lower, upper, budget)
         spent = time.perf_counter() - begun
         layers = proof.layers
-        places = np.flatnonzero((lower < 0) & (upper > 0))
+        places = np.flatnonzero(upper > 0)
         for target, goal in question.goals:
-            tree = ProofTree(stages, finite, target, goal, proof, places, lower, upper)
+            tree = ProofTree(stages, finite, target, goal, proof, places, lower[places] >= 0, lower, upper)
             trees.append(tree.grow(budget))
             spent += tree.seconds
     names = net.layers if radius > 0 else []
@@ -125,14 +129,16 @@ def _established(proof: Proof, stages: Stages, lower: Array, upper: Array, budge
                 known[sign] |= wanted[sign]
             fixed = {sign: known[sign] & (ends[sign] >= 0) for sign in (1, -1)}
             wanted = {1: ~fixed[-1], -1: ~fixed[1]}
-        active = fixed[1]
-        opened = np.flatnonzero(~active & ~fixed[-1])
-        proof.layers.append(Layer(active, opened, ends[1][opened], -ends[-1][opened], STEP))
-        places = part.start + opened
-        low[places] = np.ldexp(ends[1][opened].astype(np.float64), -STEP)
-        high[places] = np.ldexp(-ends[-1][opened].astype(np.float64), -STEP)
-        low[part] = np.where(active, np.maximum(low[part], 0.0), low[part])
-        high[part] = np.where(fixed[-1] & ~active, np.minimum(high[part], 0.0), high[part])
+        kept = np.flatnonzero(~fixed[-1] | fixed[1])
+        active = fixed[1][kept]
+        tops = np.where(active, 0, -ends[-1][kept])
+        proof.layers.append(Layer(kept, active, ends[1][kept], tops, STEP))
+        places = part.start + kept
+        low[places] = np.ldexp(ends[1][kept].astype(np.float64), -STEP)
+        # The upper bound of an active ReLU is not in the certificate: the LP must not lean on it.
+        high[places] = np.where(active, LOOSE * np.abs(high[places]) + LOOSE, np.ldexp(tops.astype(np.float64), -STEP))
+        off = part.start + np.flatnonzero(fixed[-1] & ~fixed[1])
+        high[off] = np.minimum(high[off], 0.0)
     return low, high
 
 

@@ -22,7 +22,7 @@ from verifier.proof.checker import Proof, Tree
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
-STEPS = (10, 16, 24, 36, 48)
+STEPS = (10, 13, 16, 20, 26, 36, 48)
 """Exponents q of the multiples 2⁻q to which multipliers are rounded, tried in turn."""
 
 BATCH = 64
@@ -59,13 +59,15 @@ class Waiting:
     node: Node
     found: Visited
     weights: Array
-    nu: Array
+    given: Array
+    """At open ReLUs ν, at active ones μ − ν ≥ 0."""
     level: int = 0
 
 
 @dataclass(eq=False)
 class ProofTree:
-    """Builds one target's tree; `proof` has the bounds of all layers, `places` the open ReLUs in the stages' order."""
+    """Builds one target's tree; `proof` has the bounds of all layers, `places` the ReLUs with multipliers in
+    the stages' order, of which those that are `active` have a fixed sign."""
 
     stages: Stages
     ball: Ball
@@ -73,6 +75,7 @@ class ProofTree:
     goal: Halfspaces
     proof: Proof
     places: npt.NDArray[np.intp]
+    active: npt.NDArray[np.bool_]
     lower: Array
     upper: Array
     seconds: float = field(default=0.0, init=False)
@@ -95,20 +98,22 @@ class ProofTree:
             node = stack.pop()
             found = visitor.visit(node.lower, node.upper, 0, node.basis, budget)
             self.nodes += 1
-            if (found.closed or found.place < 0) and found.weights is not None and found.nu is not None:
+            if (found.closed or found.place < 0) and found.multipliers is not None:
                 waiting.append(self._scaled(node, found))
             else:
                 stack += self._split(node, found)
         return self._finished(root)
 
     def _scaled(self, node: Node, found: Visited) -> Waiting:
-        weights, nu = found.weights, found.nu
-        assert weights is not None
-        assert nu is not None
+        assert found.multipliers is not None
+        weights, mu, nu = found.multipliers
         size = float(weights.sum())
         if size <= SMALL * float(np.abs(nu).max(initial=0.0)):
             size = float(np.abs(nu).max())
-        return Waiting(node, found, weights / (size or 1.0), nu / (size or 1.0))
+        size = size or 1.0
+        own = nu[self.places]
+        given = np.where(self.active, np.maximum(mu[self.places] - own, 0.0), own)
+        return Waiting(node, found, weights / size, given / size)
 
     def _evaluated(self, waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
         """(those that may close at the next step, those that do not close at any); leaves that close are noted."""
@@ -126,7 +131,7 @@ class ProofTree:
                 entry.node.numbers = row
                 entry.node.lower = entry.node.upper = entry.node.basis = None
             elif entry.level + 1 < len(STEPS) and row is not None:
-                again.append(Waiting(entry.node, entry.found, entry.weights, entry.nu, entry.level + 1))
+                again.append(Waiting(entry.node, entry.found, entry.weights, entry.given, entry.level + 1))
             else:
                 failed.append(entry)
         self.seconds += time.perf_counter() - start
@@ -135,7 +140,7 @@ class ProofTree:
     def _rounded(self, entry: Waiting) -> Array | None:
         """The leaf's numbers at its step; None where they do not fit."""
         q = STEPS[entry.level]
-        values = np.ldexp(np.concatenate([entry.weights, entry.nu[self.places]]), q)
+        values = np.ldexp(np.concatenate([entry.weights, entry.given]), q)
         if not np.all(np.abs(values) < LARGEST):
             return None
         return np.concatenate([[q], np.rint(values).astype(np.int64)])
@@ -144,7 +149,7 @@ class ProofTree:
         """(off, on) of each node at the open ReLUs."""
         lower = np.array([node.lower[self.places] for node in nodes]).reshape(len(nodes), -1)
         upper = np.array([node.upper[self.places] for node in nodes]).reshape(len(nodes), -1)
-        return upper <= 0, lower >= 0
+        return (upper <= 0) & ~self.active, (lower >= 0) & ~self.active
 
     def _split(self, node: Node, found: Visited) -> list[Node]:
         place = found.place if found.place >= 0 else self._widest(node)

@@ -80,7 +80,8 @@ class CompiledVisitor:
         basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
         low, high = lower.copy(), upper.copy()
         point, arguments = np.empty(self._network.centre.size), np.empty(lower.size)
-        weights, nu = np.zeros(self.lp.program.goals), np.zeros(lower.size)
+        weights = np.zeros(self.lp.program.goals)
+        mu, nu = np.zeros(lower.size), np.zeros(lower.size)
         settings = self._settings
         state, radius, margin, place = visit_node(
             self._network,
@@ -97,10 +98,12 @@ class CompiledVisitor:
             point,
             arguments,
             weights,
+            mu,
             nu,
         )
+        proposed = weights, mu, nu
         if state == CLOSED:
-            return Visited(True, weights=weights, nu=nu)
+            return Visited(True, multipliers=proposed)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
@@ -111,7 +114,7 @@ class CompiledVisitor:
         up = known and place >= 0 and bool(arguments[place] > 0)
         last = basic.astype(np.int16), key.astype(np.int8)
         return Visited(
-            False, radius, low, high, place, point if known else None, margin, up, last, weights=weights, nu=nu
+            False, radius, low, high, place, point if known else None, margin, up, last, multipliers=proposed
         )
 
     def descend(self, point: Array) -> tuple[Array, float]:
@@ -136,12 +139,13 @@ def visit_node(
     point: Array,
     arguments: Array,
     weights: Array,
+    mu: Array,
     nu: Array,
 ) -> tuple[int, float, float, int]:
     """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
 
     lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
-    (relu_count,) and the multipliers weights (goals,), nu (relu_count,), zeros before, are filled in.
+    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in.
     """
     nothing = -math.inf
     if stage and not tighten_stages(net, radius, stage + 1, lower, upper):
@@ -167,7 +171,7 @@ def visit_node(
     )
     if state == STOPPED:
         return FAILED, 0.0, nothing, -1
-    mu, shares = np.empty(relus), np.empty(relus)
+    shares = np.empty(relus)
     for k in range(count):
         nu[kept[k]] = duals[k]
     weights[:] = np.maximum(duals[count : count + goals], 0.0)

@@ -49,7 +49,7 @@ class Visited:
 
     lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
     with the goal's smallest row at it and `up`, whether the ReLU to split at is active there. basis: where its
-    children's LPs start. weights, nu: the multipliers that the LP proposed, where it did.
+    children's LPs start. multipliers: (λ, μ, ν) that the LP proposed, where it did.
     """
 
     closed: bool
@@ -61,8 +61,7 @@ class Visited:
     margin: float = -math.inf
     up: bool = False
     basis: Any = None
-    weights: Array | None = None
-    nu: Array | None = None
+    multipliers: tuple[Array, Array, Array] | None = None
 
 
 class Relaxation(Protocol):
@@ -137,7 +136,7 @@ class NumpyVisitor:
         value = dual.value(radius)
         key = dual.radius(radius)
         if value > 0 or key >= radius > 0:
-            return Visited(True, weights=solved.weights, nu=dual.nu)
+            return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu))
         point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
         if solved.optimum is not None:
             point, off = solved.point, solved.violation
@@ -151,7 +150,16 @@ class NumpyVisitor:
         place = int(np.argmax(score)) if score.size and score.max() > 0 else self._widest(lower, upper)
         up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
         return Visited(
-            False, key, lower, upper, place, point, margin, up, self.lp.basis(), weights=solved.weights, nu=dual.nu
+            False,
+            key,
+            lower,
+            upper,
+            place,
+            point,
+            margin,
+            up,
+            self.lp.basis(),
+            multipliers=(solved.weights, dual.mu, dual.nu),
         )
 
     def descend(self, point: Array) -> tuple[Array, float]:

@@ -24,8 +24,8 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SplitTree:
-    """One target's tree: `tokens` in preorder (0: a leaf, 1 + j: a split of open ReLU j, ≤ 0 first), and for each leaf
-    a row of `leaves` (L, 1 + rows + open): q, then λ and ν in multiples of 2^-q."""
+    """One target's tree: `tokens` in preorder (0: a leaf, 1 + j: a split of the kept ReLU j, ≤ 0 first), and for each
+    leaf a row of `leaves` (L, 1 + rows + kept): q, then λ and what is given for ν in multiples of 2^-q."""
 
     target: int
     tokens: Sequence[int]
@@ -77,9 +77,9 @@ class Certificate:
             floats.append(self.witness.astype(self.dtype))
         numbers: list[Integers] = []
         for (_, size), layer in zip(self.names, self.layers, strict=True):
-            state = layer.active.astype(np.int64)
-            state[layer.opened] = 2
-            numbers += [state[:size], layer.low.astype(np.int64), layer.high.astype(np.int64)]
+            state = np.zeros(size, dtype=np.int64)
+            state[layer.kept] = np.where(layer.active, 1, 2)
+            numbers += [state, layer.low.astype(np.int64), layer.high[~layer.active].astype(np.int64)]
         for tree in self.trees:
             tokens = np.array(tree.tokens, dtype=np.int64)
             numbers += [np.array([tokens.size]), tokens, tree.leaves.T.reshape(-1)]
@@ -88,7 +88,7 @@ class Certificate:
         return MAGIC + zlib.compress(b"".join(parts), 9)
 
     def _rows(self, tree: SplitTree) -> int:
-        return int(tree.leaves.shape[1]) - 1 - sum(int(layer.opened.size) for layer in self.layers)
+        return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
 
 
 def varints(values: Integers) -> bytes:

@@ -18,7 +18,7 @@ import math
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -29,10 +29,10 @@ import numpy.typing as npt
 
 MAGIC = b"RELUCERT"
 SCHEMA = 1
-MOST_BYTES = 1 << 28
+MOST_BYTES = 1 << 26
 """Of the unpacked certificate; a model may have four times as many. What is larger is refused, not unpacked."""
-MOST_ENTRIES = 1 << 24
-"""Of any tensor of the network."""
+MOST_ENTRIES = 1 << 22
+"""Of all tensors of the network together, and of what is evaluated at a time."""
 FINEST = 60
 """The largest exponent q of a step 2⁻q of multipliers and bounds."""
 EXACT_BITS = 53
@@ -327,14 +327,17 @@ class Network:
     input: str = ""
     output: str = ""
     dtype: str = "<f4"
+    entries: int = 0
 
     def size(self, name: str) -> int:
         return math.prod(self.shapes[name])
 
     def add(self, kind: str, sources: Sequence[str], out: str, shape: Sequence[int], **rest: Any) -> str:
-        need(out not in self.shapes and out not in self.constants, f"tensor '{out}' is given twice")
-        need(all(n > 0 for n in shape) and math.prod(shape) <= MOST_ENTRIES, f"tensor '{out}' is empty or too large")
+        need(out and out not in self.shapes and out not in self.constants, f"tensor '{out}' is given twice")
+        need(all(n > 0 for n in shape), f"tensor '{out}' is empty")
         self.shapes[out] = tuple(int(n) for n in shape)
+        self.entries += math.prod(self.shapes[out])
+        need(self.entries <= MOST_ENTRIES, "the model is too large")
         self.steps.append(Step(kind, tuple(sources), out, **rest))
         return out
 
@@ -741,6 +744,8 @@ OPERATORS: dict[str, Rule] = {
     "Unsqueeze": moved,
 }
 """What is read of nodes that depend on the input; everything else is refused by name."""
+SYMMETRIC = ("Add", "MatMul", "Max", "Mul", "Sub")
+"""Operators whose variable may be another input than the first."""
 
 
 def read_network(content: bytes) -> Network:
@@ -764,6 +769,7 @@ def read_network(content: bytes) -> Network:
     shape = tuple(1 if place == 0 and n <= 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
     need(shape and all(n > 0 for n in shape) and math.prod(shape) <= MOST_ENTRIES, "the input's shape is not fixed")
     net.input = inputs[0].text(1)
+    need(net.input, "the model's input has no name")
     net.shapes[net.input] = shape
     nodes = [Node(message, versions[0]) for message in graph.messages(1)]
     last = scores(nodes, outputs[0].text(1))
@@ -805,11 +811,12 @@ def translate(net: Network, node: Node) -> None:
     out = node.outputs[0]
     if variables:
         need(node.op in OPERATORS, f"operator {node.op} is not read here")
+        need(node.op in SYMMETRIC or variables == [node.inputs[0]], f"operator {node.op} has a variable as parameter")
         need(not any(node.outputs[1:]), f"operator {node.op} has several outputs")
         OPERATORS[node.op](net, node, variables[0], out)
         node.done()
         return
-    need(out not in net.constants, f"tensor '{out}' is given twice")
+    need(out not in net.constants and out not in net.shapes, f"tensor '{out}' is given twice")
     known = net.constants.get(node.inputs[0]) if node.op == "Identity" else None
     value: Any = node.take("value", None) if node.op == "Constant" else known
     need(isinstance(value, np.ndarray), f"operator {node.op} on constants is not read here")
@@ -833,7 +840,7 @@ class Query:
 
     def targets(self, classes: int) -> list[int]:
         wanted = [self.target] if self.target is not None else [k for k in range(classes) if k != self.label]
-        need(all(k is not None and 0 <= k < classes for k in wanted), "the target is no class of the model")
+        need(wanted and all(k is not None and 0 <= k < classes for k in wanted), "the target is no class of the model")
         need(self.target is not None or (self.label is not None and 0 <= self.label < classes), "the label is no class")
         return [k for k in wanted if k is not None]
 
@@ -917,46 +924,43 @@ def weighed(rows: Sequence[Array], column: Sequence[Array], bits: int) -> Array:
 
 @dataclass(frozen=True)
 class Layer:
-    """What is known of the arguments of one ReLU layer: `active` ones are ≥ 0, those in `opened` lie within
-    [low, high] (integers over 2^step), all others are ≤ 0."""
+    """What is known of the arguments of one ReLU layer: those that are `kept` are ≥ low, and ≥ 0 where they are
+    `active`, else ≤ high (integers over 2^step, low < 0 < high); all others are ≤ 0."""
 
+    kept: Array
     active: Array
-    opened: Array
     low: Array
     high: Array
     step: int
 
-    @property
-    def slopes(self) -> tuple[Array, Array]:
-        """α·2^SLOPE_BITS of the lower and u/(u − l)·2^SLOPE_BITS of the upper line of each open ReLU."""
-        steep = (self.high << SLOPE_BITS) // (self.high - self.low)
-        return np.where(self.high > -self.low, 1 << SLOPE_BITS, 0).astype(object), steep
+    def argument(self, mu: Array, den: int, given: Array, q: int, low: Array, high: Array) -> tuple[Array, int, Term]:
+        """`Relu` with ν = given/2^q at open ReLUs, ⌊μ·2^q⌋/2^q − given/2^q at active ones, given ≥ 0, and 0 elsewhere.
 
-    def argument(self, mu: Array, den: int, chosen: Array, q: int, low: Array, high: Array) -> tuple[Array, int, Term]:
-        """`Relu` with ν = `chosen`/2^q at the open ReLUs, ⌊μ⌋ to 2^-q at active ones and 0 at the others.
-
-        Σ min {μ relu(t) − ν t : low ≤ t ≤ high} is at least Σ min(0, −ν·low, (μ − ν)·high) over the open ReLUs: where
-        μ ≥ ν and t ≥ 0, as at active ones, or ν = 0 and t ≤ 0, nothing is lost.
+        The least of μ relu(t) − ν t is min(0, −ν·low, (μ − ν)·high) for low ≤ t ≤ high, (μ − ν)·low for t ≥ low ≥ 0
+        and μ ≥ ν, and 0 for t ≤ 0 = ν.
         """
+        own = mu[:, self.kept] << q
+        chosen = np.where(self.active, own // den - given, given)
         nu = np.zeros(mu.shape, dtype=object)
-        nu[:, self.active] = (mu[:, self.active] << q) // den
-        nu[:, self.opened] = chosen
-        given = chosen * den
-        ends = np.minimum(-given * low, ((mu[:, self.opened] << q) - given) * high)
-        return nu, 1 << q, (np.minimum(ends, 0).sum(axis=1), den << (q + self.step))
+        nu[:, self.kept] = chosen
+        rest = own - chosen * den
+        ends = np.minimum(np.minimum(-chosen * den * low, rest * high), 0)
+        share = np.where(self.active, rest * low, ends).sum(axis=1)
+        return nu, 1 << q, (share, den << (q + self.step))
 
     def lines(self, mu: Array, den: int, q: int) -> Array:
-        """ν·2^q at the open ReLUs by the lines of CROWN: α·μ where μ > 0, slope·μ elsewhere."""
-        alpha, steep = self.slopes
-        own = mu[:, self.opened]
+        """What is given for ν by the lines of CROWN: α·μ at open ReLUs with μ > 0, u/(u − l)·μ at other open ones."""
+        alpha = np.where(self.high > -self.low, 1 << SLOPE_BITS, 0).astype(object)
+        steep = (self.high << SLOPE_BITS) // np.maximum(self.high - self.low, 1)
+        own = mu[:, self.kept]
         found: Array = (np.where(own > 0, own * alpha, own * steep) << q) // (den << SLOPE_BITS)
-        return found
+        return np.where(self.active, 0, found)
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A split tree over one target's goal: `leaves` (L, 1 + rows + open) has q, λ·2^q and ν·2^q of each leaf;
-    `off` and `on` (L, open) say which ReLUs are ≤ 0 and ≥ 0 there."""
+    """A split tree over one target's goal: `leaves` (L, 1 + rows + kept) has q, λ·2^q and what is given for ν of each
+    leaf; `off` and `on` (L, kept) say which ReLUs are ≤ 0 and ≥ 0 there."""
 
     target: int
     leaves: Array
@@ -971,6 +975,7 @@ class Proof:
         self.net, self.query, self.fine = net, query, fine
         self.region = Region(query, radius)
         self.layers: list[Layer] = []
+        self.rows = max(1, min(ROWS, MOST_ENTRIES // max(net.size(name) for name in net.shapes)))
 
     def value(self, start: str, rows: Array, den: int, relu: Relu) -> Term:
         """A lower bound of rows · (value of `start`) over the region, (B,)."""
@@ -985,8 +990,8 @@ class Proof:
         start = self.net.arguments[layer]
         above: list[Array] = []
         common = 1
-        for first in range(0, len(entries), ROWS):
-            chosen, sign = entries[first : first + ROWS], signs[first : first + ROWS]
+        for first in range(0, len(entries), self.rows):
+            chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
             rows = np.zeros((len(chosen), self.net.size(start)), dtype=object)
             rows[np.arange(len(chosen)), chosen] = sign
             part, below = self.value(start, rows, 1, self._by_lines)
@@ -1004,17 +1009,14 @@ class Proof:
         """Take the bounds of the next layer; refuse them when they do not follow."""
         place = len(self.layers)
         name, size = self.net.layers[place]
-        opened = np.zeros(size, dtype=bool)
-        opened[layer.opened] = True
-        need(np.all(layer.low < 0) and np.all(layer.high > 0), f"layer '{name}': an open ReLU's bounds have one sign")
-        up, down = np.flatnonzero(layer.active | opened), np.flatnonzero(~layer.active)
-        entries, signs = np.concatenate([up, down]), np.repeat([1, -1], [up.size, down.size])
-        claims = np.zeros(size, dtype=object)
-        claims[layer.opened] = layer.low
+        sound = np.where(layer.active, layer.low >= 0, (layer.low < 0) & (layer.high > 0))
+        need(np.all(sound), f"layer '{name}': the sign of a bound is wrong")
         tops = np.zeros(size, dtype=object)
-        tops[layer.opened] = -layer.high
+        tops[layer.kept] = -layer.high
+        down = np.setdiff1d(np.arange(size), layer.kept[layer.active])
+        entries, signs = np.concatenate([layer.kept, down]), np.repeat([1, -1], [layer.kept.size, down.size])
         value, den = self.ends(place, entries, signs)
-        wrong = (value << layer.step) < np.concatenate([claims[up], tops[down]]) * den
+        wrong = (value << layer.step) < np.concatenate([layer.low, tops[down]]) * den
         if wrong.any():
             entry = int(np.argmax(wrong))
             which = "lower" if signs[entry] > 0 else "upper"
@@ -1029,7 +1031,7 @@ class Proof:
         weights, nu = numbers[:, 1:classes], numbers[:, classes:]
         (margin,), below = exact([self.query.margin])
         rows = np.insert(weights, tree.target, -weights.sum(axis=1), axis=1)
-        starts = np.cumsum([0, *(layer.opened.size for layer in self.layers)])
+        starts = np.cumsum([0, *(layer.kept.size for layer in self.layers)])
         off, on = tree.off[chosen], tree.on[chosen]
 
         def relu(layer: int, mu: Whole, den: int) -> tuple[Array, int, Term]:
@@ -1047,11 +1049,13 @@ class Proof:
         need(
             np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), f"target {tree.target}: a leaf's step is malformed"
         )
-        sound = np.all(leaves[:, 1 : self.net.size(self.net.output)] >= 0, axis=1)
+        classes = self.net.size(self.net.output)
+        active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self.layers)])
+        sound = np.all(leaves[:, 1:classes] >= 0, axis=1) & np.all(leaves[:, classes:][:, active] >= 0, axis=1)
         for q in np.unique(leaves[:, 0]):
             group = np.flatnonzero(leaves[:, 0] == q)
-            for first in range(0, group.size, ROWS):
-                chosen = group[first : first + ROWS]
+            for first in range(0, group.size, self.rows):
+                chosen = group[first : first + self.rows]
                 result[chosen] = self.leaf_values(tree, chosen) > 0
         result &= sound
         return result
@@ -1064,6 +1068,7 @@ class Certificate:
     model: str
     query: Query
     radius: float
+    dtype: str
     witness: Array | None
     names: list[tuple[str, int]]
     layers: list[Layer]
@@ -1132,7 +1137,8 @@ def parse(content: bytes) -> Certificate:
     dtype, norm, box = header["dtype"], header["norm"], natural(header["box"], MOST_ENTRIES)
     need(dtype in ("<f2", "<f4", "<f8") and norm in ("l1", "linf") and box in (1, n), "the certificate's header")
     centre, lo, hi = floats(n, dtype), floats(box, "<f8"), floats(box, "<f8")
-    witness = floats(n, dtype) if header["witness"] is True else None
+    need(isinstance(header["witness"], bool), "the certificate's header")
+    witness = floats(n, dtype) if header["witness"] else None
     need(n and np.all(np.isfinite(centre)) and np.all(lo <= centre) and np.all(centre <= hi), "the input or the box")
     label, asked = (None if header[k] is None else natural(header[k], MOST_ENTRIES) for k in ("label", "target"))
     margin, radius = real(header["margin"]), real(header["radius"])
@@ -1142,12 +1148,11 @@ def parse(content: bytes) -> Certificate:
     numbers = Numbers(data[at:])
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
     layers = [numbers.layer(size, step) for _, size in names]
-    columns = sum(layer.opened.size for layer in layers)
-    trees = [
-        numbers.tree(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES), columns) for t, rows in header["trees"]
-    ]
+    opened = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
+    wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
+    trees = [numbers.tree(t, rows, opened) for t, rows in wanted]
     need(numbers.left == 0, "the certificate has numbers that belong to nothing")
-    return Certificate(str(header["model"]), query, radius, witness, names, layers, trees, fine)
+    return Certificate(str(header["model"]), query, radius, dtype, witness, names, layers, trees, fine)
 
 
 class Numbers:
@@ -1172,19 +1177,22 @@ class Numbers:
         return int(self._values.size) - self._at
 
     def take(self, count: int) -> Array:
-        need(count <= self.left, "the certificate is cut off")
+        need(0 <= count <= self.left, "the certificate is cut off")
         self._at += count
         return self._values[self._at - count : self._at]
 
     def layer(self, size: int, step: int) -> Layer:
         state = self.take(size)
         need(np.all((state >= 0) & (state <= 2)), "a neuron's state is malformed")
-        opened = np.flatnonzero(state == 2)
-        low, high = (self.take(opened.size).astype(object) for _ in range(2))
-        return Layer(state == 1, opened, low, high, step)
+        kept = np.flatnonzero(state)
+        active = state[kept] == 1
+        low, high = self.take(kept.size).astype(object), np.zeros(kept.size, dtype=object)
+        high[~active] = self.take(int(np.count_nonzero(~active)))
+        return Layer(kept, active, low, high, step)
 
-    def tree(self, target: int, rows: int, columns: int) -> Tree:
-        """Splits in preorder, 0 for a leaf and 1 + j for a split of the open ReLU j, ≤ 0 first; then the leaves."""
+    def tree(self, target: int, rows: int, opened: Array) -> Tree:
+        """Splits in preorder, 0 for a leaf and 1 + j for a split of the kept ReLU j, ≤ 0 first; then the leaves."""
+        columns = opened.size
         tokens = self.take(int(self.take(1)[0]))
         open_paths: list[Any] = [None]
         found: list[Any] = []
@@ -1194,7 +1202,7 @@ class Numbers:
             if token == 0:
                 found.append(path)
                 continue
-            need(0 < token <= columns, f"target {target}: a split of a neuron that is not open")
+            need(0 < token <= columns and opened[token - 1], f"target {target}: a split of a neuron that is not open")
             step, depth = path, 0
             while step is not None:
                 need(step[1] != token - 1, f"target {target}: neuron {token - 1} is split twice on one path")
@@ -1244,7 +1252,8 @@ def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
 def checked(certificate: bytes, model: bytes) -> Result:
     """What a certificate proves about a model; raises InvalidError with the first reason why it proves nothing."""
     try:
-        return _checked(parse(certificate), model)
+        with np.errstate(all="ignore"):
+            return _checked(parse(certificate), model)
     except InvalidError:
         raise
     except Exception as error:  # noqa: BLE001, whatever else a damaged file causes is a reason to refuse it
@@ -1257,6 +1266,7 @@ def _checked(claim: Certificate, model: bytes) -> Result:
     need(len(model) <= 4 * MOST_BYTES, "the model is too large")
     net, query = read_network(model), claim.query
     need(query.centre.size == net.size(net.input), "the input does not have the model's size")
+    need(claim.dtype == net.dtype, "the input does not have the model's type")
     targets = query.targets(net.size(net.output))
     distance = None if claim.witness is None else witnessed(net, query, claim.witness, targets)
     need(distance is not None or claim.radius > 0, "the certificate claims nothing")
@@ -1289,7 +1299,7 @@ def proved(net: Network, claim: Certificate, targets: Sequence[int]) -> None:
     proof = Proof(net, claim.query, claim.radius if math.isfinite(claim.radius) else None, claim.fine)
     for layer in claim.layers:
         proof.establish(layer)
-    columns = sum(layer.opened.size for layer in claim.layers) + net.size(net.output)
+    columns = sum(layer.kept.size for layer in claim.layers) + net.size(net.output)
     for tree in claim.trees:
         need(tree.leaves.shape[1] == columns and len(tree.leaves), f"target {tree.target}: leaves of a wrong width")
         closed = proof.closed(tree)
@@ -1310,21 +1320,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         x = None if asked.input is None else np.load(asked.input, allow_pickle=False)
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    wanted = {name: getattr(asked, name) for name in ("norm", "label", "target")}
+    valid, text = judged(certificate, model, x, wanted)
+    print(text)
+    return 0 if valid else 1
+
+
+def judged(certificate: bytes, model: bytes, x: Array | None, wanted: Mapping[str, Any]) -> tuple[bool, str]:
+    """(valid, what is to be said) of a certificate that has to be about the input x and what is `wanted`, if given."""
     try:
         result = checked(certificate, model)
         query = result.query
-        same = x is None or np.array_equal(np.asarray(x, dtype=np.float64).reshape(-1), query.centre)
-        need(same, "the certificate is for another input")
-        for name in ("norm", "label", "target"):
-            wanted = getattr(asked, name)
-            need(wanted is None or wanted == getattr(query, name), f"the certificate is for another {name}")
+        need(x is None or np.array_equal(np.ravel(x), query.centre), "the certificate is for another input")
+        for name, value in wanted.items():
+            need(value is None or value == getattr(query, name), f"the certificate is for another {name}")
     except InvalidError as error:
-        print(f"INVALID: {error}")
-        return 1
+        return False, f"INVALID: {error}"
     goal = f"target {query.target}" if query.target is not None else f"any class but {query.label}"
-    print(f"VALID: {result}")
-    print(f"query {result.digest}: {query.norm}, {goal}, margin {query.margin:g}")
-    return 0
+    return True, f"VALID: {result}\nquery {result.digest}: {query.norm}, {goal}, margin {query.margin:g}"
 
 
 if __name__ == "__main__":

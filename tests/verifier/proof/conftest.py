@@ -81,7 +81,7 @@ def cases(make_case: Callable[..., Case]) -> list[Case]:
     return [case for case in found if case.truth > 1e-3]
 
 
-@pytest.fixture
-def finite(cases: list[Case]) -> list[Case]:
+@pytest.fixture(scope="session")
+def finite_cases(cases: list[Case]) -> list[Case]:
     """Those that have an adversarial point."""
     return [case for case in cases if math.isfinite(case.truth)]

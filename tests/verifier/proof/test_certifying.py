@@ -22,9 +22,9 @@ def test_a_radius_just_below_the_truth_is_certified(cases):
         assert found.result.distance is None
 
 
-def test_a_radius_just_beyond_the_truth_is_not(finite):
-    assert len(finite) > 5
-    for case in finite:
+def test_a_radius_just_beyond_the_truth_is_not(finite_cases):
+    assert len(finite_cases) > 5
+    for case in finite_cases:
         with pytest.raises(NotCertifiedError):
             case.certified(1.001 * case.truth)
 
@@ -36,8 +36,8 @@ def test_a_box_without_adversarial_points_is_certified_as_a_whole(cases):
         assert str(case.certified(math.inf).result) == "no adversarial example in the box"
 
 
-def test_a_witness_is_told_with_its_exact_distance(finite):
-    known = [case for case in finite if case.point is not None]
+def test_a_witness_is_told_with_its_exact_distance(finite_cases):
+    known = [case for case in finite_cases if case.point is not None]
     assert known
     for case in known:
         ball = case.question.ball
