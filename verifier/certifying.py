@@ -63,6 +63,8 @@ def _certified(
     question: Question, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget, start: float
 ) -> Certified:
     model, ball = question.model, question.ball
+    if radius <= 0 and witness is None:
+        raise NotCertifiedError("there is neither a lower end above 0 nor an adversarial example")
     content = model.path.read_bytes()
     net = _network(content, question)
     query = checker.Query(

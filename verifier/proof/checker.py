@@ -550,7 +550,7 @@ def times(net: Network, node: Node, x: str, out: str) -> None:
 
 def normalise(net: Network, node: Node, x: str, out: str) -> None:
     """γ/√(σ² + ε)·(x − μ) + β; the factor in float64, rounded once: so the network is defined."""
-    epsilon, training = node.take("epsilon", 1e-5), node.take("training_mode", 0)
+    epsilon, training = node.take("epsilon", float(np.float32(1e-5))), node.take("training_mode", 0)
     need(not training and node.take("spatial", 1) == 1 and len(node.outputs) == 1, "BatchNormalization in training")
     node.take("momentum", 0.9)
     shape = net.shapes[x]
@@ -662,7 +662,7 @@ def tournament(net: Network, players: list[str], out: str) -> None:
 
 def leaky(net: Network, node: Node, x: str, out: str) -> None:
     """s·x + relu(x) − s·relu(x)."""
-    slope = np.array(node.take("alpha", 0.01))
+    slope = np.array(node.take("alpha", float(np.float32(0.01))))
     relu = net.relu(x, f"{out}#r")
     parts = [net.scale(x, f"{out}#s", slope, None, None), relu, net.scale(relu, f"{out}#n", -slope, None, None)]
     net.add("sum", parts, out, net.shapes[x])
