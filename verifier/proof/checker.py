@@ -623,8 +623,8 @@ def average(net: Network, node: Node, x: str, out: str) -> None:
     counts = np.full(count, taps) if padded else (index >= 0).sum(axis=1)
     need(np.all(counts), "a window lies in the padding only")
     patches = net.move(x, f"{out}#i", per_channel(index, channels, math.prod(shape[2:])))
-    total_ = net.multiply(patches, f"{out}#p", np.ones((1, taps, 1)), (*shape[:2], *places))
-    net.scale(total_, out, None, counts.astype(np.float64).reshape(places), None)
+    together = net.multiply(patches, f"{out}#p", np.ones((1, taps, 1)), (*shape[:2], *places))
+    net.scale(together, out, None, counts.astype(np.float64).reshape(places), None)
 
 
 def max_pool(net: Network, node: Node, x: str, out: str) -> None:
@@ -692,29 +692,12 @@ def moved(net: Network, node: Node, x: str, out: str) -> None:
         index = index.reshape(math.prod(shape[:axis]), -1)
     elif node.op == "Transpose":
         index = index.transpose(node.take("perm", [*range(len(shape))[::-1]]))
-    elif node.op in ("Reshape", "Squeeze", "Unsqueeze"):
-        index = index.reshape(new_shape(net, node, shape))
-    elif node.op == "Dropout":
-        need(not any(node.inputs[2:]), "Dropout with a mode is not read here")
-        node.take("ratio", 0.5)
-        node.take("seed", 0)
+    elif node.op == "Reshape":
+        given = net.constants.get(node.inputs[1])
+        need(given is not None and given.dtype == np.int64 and not node.take("allowzero", 0), "Reshape by no constant")
+        wanted = [] if given is None else given.reshape(-1).tolist()
+        index = index.reshape([shape[place] if n == 0 else n for place, n in enumerate(wanted)])
     net.move(x, out, index)
-
-
-def new_shape(net: Network, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-    given = net.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-    wanted = node.take("axes", None) if given is None else [int(n) for n in given.reshape(-1)]
-    if node.op == "Reshape":
-        need(given is not None and given.dtype == np.int64 and not node.take("allowzero", 0), "Reshape")
-        return tuple(shape[place] if n == 0 else n for place, n in enumerate(wanted))
-    rank = len(shape) + (len(wanted) if node.op == "Unsqueeze" and wanted else 0)
-    axes = {axis + rank if axis < 0 else axis for axis in wanted or [a for a, n in enumerate(shape) if n == 1]}
-    if node.op == "Squeeze":
-        need(all(0 <= axis < rank and shape[axis] == 1 for axis in axes), "Squeeze of an axis that is not 1")
-        return tuple(n for axis, n in enumerate(shape) if axis not in axes)
-    need(len(axes) == len(wanted or ()) and all(0 <= axis < rank for axis in axes), "Unsqueeze")
-    rest = iter(shape)
-    return tuple(1 if axis in axes else next(rest) for axis in range(rank))
 
 
 Rule = Callable[[Network, Node, str, str], Any]
@@ -725,7 +708,6 @@ OPERATORS: dict[str, Rule] = {
     "Clip": clip,
     "Conv": conv,
     "Div": times,
-    "Dropout": moved,
     "Flatten": moved,
     "Gemm": gemm,
     "GlobalAveragePool": average,
@@ -738,10 +720,8 @@ OPERATORS: dict[str, Rule] = {
     "Neg": lambda net, _, x, out: net.scale(x, out, np.array(-1.0), None, None),
     "Relu": lambda net, _, x, out: net.relu(x, out),
     "Reshape": moved,
-    "Squeeze": moved,
     "Sub": add,
     "Transpose": moved,
-    "Unsqueeze": moved,
 }
 """What is read of nodes that depend on the input; everything else is refused by name."""
 SYMMETRIC = ("Add", "MatMul", "Max", "Mul", "Sub")
@@ -1103,9 +1083,9 @@ def natural(value: Any, most: int) -> int:
 
 def real(value: Any) -> float:
     need(isinstance(value, str) and len(value) < 64, "a number of the certificate's header is malformed")
-    number_ = float.fromhex(value)
-    need(not math.isnan(number_) and number_ >= 0, "a number of the certificate's header is not ≥ 0")
-    return number_
+    found = float.fromhex(value)
+    need(not math.isnan(found) and found >= 0, "a number of the certificate's header is not ≥ 0")
+    return found
 
 
 FIELDS = [
@@ -1244,8 +1224,8 @@ class Result:
 
 
 def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
-    scaled_ = value * 10**places
-    units = math.ceil(scaled_) if up else math.floor(scaled_)
+    shift = value * 10**places
+    units = math.ceil(shift) if up else math.floor(shift)
     return f"{units // 10**places}.{units % 10**places:0{places}d}"
 
 
