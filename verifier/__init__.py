@@ -13,16 +13,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from verifier.api import AllTargets, Check, attack, brackets, check, load, minimal, minimal_all_targets, solvers
+    from verifier.api import (
+        AllTargets,
+        Certified,
+        Check,
+        attack,
+        brackets,
+        certificate,
+        check,
+        load,
+        minimal,
+        minimal_all_targets,
+        solvers,
+    )
     from verifier.model import Model
 
 __version__ = "0.1.0"
 __all__ = [
     "AllTargets",
+    "Certified",
     "Check",
     "Model",
     "attack",
     "brackets",
+    "certificate",
     "check",
     "load",
     "minimal",

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
+import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier.all_targets import AllTargets, finals, in_turn, overall
+from verifier.certifying import Certified, certified
 from verifier.checking import Check, checked
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.milp import Milp, available_solvers, solver_class
@@ -26,10 +28,12 @@ from verifier.verdict import Bracket, Budget, Evidence, Initial, Status, Violate
 __all__ = [
     "METHODS",
     "AllTargets",
+    "Certified",
     "Check",
     "Model",
     "attack",
     "brackets",
+    "certificate",
     "check",
     "load",
     "minimal",
@@ -184,6 +188,32 @@ def minimal_all_targets(
         return MINIMISERS[method](one, decider, share)
 
     return overall(finals(in_turn(alone, len(points), budget), progress), budget)
+
+
+def certificate(
+    model: Model,
+    x: npt.ArrayLike,
+    radius: float,
+    witness: npt.NDArray[np.floating] | None = None,
+    *,
+    target: int | None = None,
+    label: int | None = None,
+    norm: str = "linf",
+    box: Box = DEFAULT_BOX,
+    margin: float = 0.0,
+    timeout: float | Budget = math.inf,
+) -> Certified:
+    """A certificate that no point within `radius` is adversarial (0: no such claim), and that `witness` is.
+
+    For a bracket these are its `lower` and its `witness.point`, whatever the method was; an infinite radius claims the
+    whole box. The independent checker has found it valid. Raises InputError for a question that cannot be,
+    NotCertifiedError where no proof is found, OutOfTimeError.
+    """
+    budget = _budget(timeout)
+    if not radius >= 0:
+        raise InputError(f"the radius must be a number ≥ 0, not {radius:g}")
+    question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin)
+    return certified(question, radius, witness, budget)
 
 
 def check(

@@ -35,7 +35,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Provably minimal adversarial examples for ReLU networks in ONNX.",
-    epilog="Exit codes: 0 answered, 1 check: violated, 2 bad input, 3 undecided within the budget.",
+    epilog="Exit codes: 0 answered, 1 check: violated, certify: invalid, 2 bad input, 3 undecided "
+    "within the budget, or no certificate.",
 )
 
 
@@ -76,11 +77,14 @@ def minimal(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     out: options.Out = None,
+    certificate: options.Certificate = None,
     json: options.Json = False,
 ) -> None:
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and target is not None:
         raise InputError("--target and --all-targets exclude each other")
+    if all_targets and certificate is not None:
+        raise InputError("--certificate goes with one question: leave --all-targets out, or ask for each --target")
     from verifier import commands  # noqa: PLC0415, see the module's docstring
 
     question = _question(context, locals())
@@ -106,6 +110,7 @@ def check(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     out: options.Out = None,
+    certificate: options.Certificate = None,
     json: options.Json = False,
 ) -> None:
     """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
@@ -136,6 +141,21 @@ def attack(
     from verifier import commands  # noqa: PLC0415, see the module's docstring
 
     raise typer.Exit(commands.attack(_question(context, locals()), name=attack_))
+
+
+@app.command()
+def certify(
+    certificate: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate.")],
+    model: options.Model,
+    input_: Annotated[Path | None, typer.Option("--input", metavar="X.npy", help="Refuse another input.")] = None,
+    norm: Annotated[str | None, typer.Option(metavar="linf|l1", help="Refuse another norm.")] = None,
+    label: Annotated[int | None, typer.Option(metavar="L", help="Refuse another label.")] = None,
+    target: Annotated[int | None, typer.Option(metavar="T", help="Refuse another target.")] = None,
+) -> None:
+    """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not."""
+    from verifier import certificate_file  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(certificate_file.check(certificate, model, input_, norm=norm, label=label, target=target))
 
 
 @app.command()

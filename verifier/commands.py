@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier import api, inputs
+from verifier.certificate_file import CertificateFile
 from verifier.deadline import CommandBudget, draw_within, interruptible
 from verifier.exit_codes import Exit
 from verifier.layout import image_layout
 from verifier.model import Model
+from verifier.proof_tree import NotCertifiedError
 from verifier.report import captions, json_result, pictures, terminal
-from verifier.report.json_result import Json, Run
+from verifier.report.json_result import CertificateRecord, Json, Run
 from verifier.report.out_folder import OutFolder
-from verifier.verdict import Bracket, Holds, Status, Violated, Witness
+from verifier.verdict import Bracket, Evidence, Holds, OutOfTimeError, Status, Unknown, Verdict, Violated, Witness
 
 METHOD_ALIASES = {"smt": "z3"}
 DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
@@ -49,6 +51,7 @@ class Question:
     device: str = "auto"
     seed: int = 0
     out: Path | None = None
+    certificate: Path | None = None
     json: bool = False
 
 
@@ -65,6 +68,7 @@ class Job:
     box: tuple[npt.NDArray[Any], npt.NDArray[Any]]
     budget: CommandBudget
     folder: OutFolder | None
+    certificate: CertificateFile | None = None
     files: list[Path] = field(default_factory=list)
 
     def options(self, *, decides: bool = True) -> dict[str, Any]:
@@ -116,6 +120,25 @@ class Job:
         array = np.asarray(witness.point, dtype=network.input_dtype).reshape(network.input_shape)
         return self._wrote(self.folder.write(name, lambda stream: np.save(stream, array, allow_pickle=False)))
 
+    def certify(self, radius: float, witness: Witness | None) -> CertificateRecord | None:
+        """Build, check and write the certificate that was asked for; None when none was."""
+        file, asked = self.certificate, self.question
+        if file is None:
+            return None
+        self.budget.begin_proof()
+        shared = {name: value for name, value in self.options(decides=False).items() if name not in ("device", "seed")}
+        point = witness.point if witness is not None else None
+        try:
+            with interruptible(self.budget):
+                made = api.certificate(self.model, self.x, radius, point, target=asked.target, **shared)
+        except (NotCertifiedError, OutOfTimeError) as error:
+            file.remove()
+            sys.stderr.write(f"verifier: no certificate was written: {error}\n")
+            return CertificateRecord(None, str(error))
+        file.write(made.content)
+        self._wrote(file.path)
+        return CertificateRecord(file.path, "", len(made.content), made.leaves, made.result.digest)
+
     def write_picture(self, draw: Callable[[], bytes]) -> Path | None:
         """Draw and write the picture; None without --out, or when the time limit does not leave the time."""
         if self.folder is None:
@@ -153,7 +176,8 @@ def prepared(question: Question) -> Iterator[Job]:
     timeout = math.inf if question.timeout is None else question.timeout
     if question.timeout is not None and not (math.isfinite(timeout) and timeout > 0):
         raise InputError(f"--timeout must be a positive number of seconds, not {timeout:g}")
-    budget = CommandBudget(timeout, question.start, draws=question.out is not None)
+    proves = question.certificate is not None
+    budget = CommandBudget(timeout, question.start, draws=question.out is not None, proves=proves)
     model = api.load(question.model)
     network = model.network
     given = inputs.read_input(question.input, network.input_shape, network.input_dtype, question.index)
@@ -163,7 +187,8 @@ def prepared(question: Question) -> Iterator[Job]:
     label = next(label for label in (question.label, given.label, predicted) if label is not None)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
-        yield Job(question, model, given.x, given.index, label, predicted, box, budget, folder)
+        file = CertificateFile(question.certificate) if question.certificate is not None else None
+        yield Job(question, model, given.x, given.index, label, predicted, box, budget, folder, file)
 
 
 @contextmanager
@@ -184,9 +209,22 @@ def minimal(question: Question, *, precision: float, all_targets: bool = False) 
                 show(bracket)
                 last = bracket
         assert last is not None, "the engine yields at least one bracket"
-        run = job.run("minimal", precision=precision)
+        record = job.certify(last.lower, last.witness)
+        if made(record):
+            last = replace(last, evidence=Evidence.CERTIFIED)
+        run = job.run("minimal", precision=precision, certificate=record)
         _report_bracket(job, run, last)
-        return Exit.UNDECIDED if last.status is Status.BRACKETED else Exit.GOOD
+        return Exit.UNDECIDED if last.status is Status.BRACKETED or missing(record) else Exit.GOOD
+
+
+def made(record: CertificateRecord | None) -> bool:
+    """Is there a certificate?"""
+    return record is not None and record.path is not None
+
+
+def missing(record: CertificateRecord | None) -> bool:
+    """Is there none although one was asked for?"""
+    return record is not None and record.path is None
 
 
 def attack(question: Question, *, name: str) -> Exit:
@@ -246,7 +284,10 @@ def check(question: Question, *, radius: float) -> Exit:
     with prepared(question) as job:
         with _solving(job) as show:
             answer = api.check(job.model, job.x, radius, target=question.target, progress=show, **job.options())
-        run = job.run("check", radius=radius)
+        record = _certified_check(job, answer.verdict, radius, answer.witness)
+        if made(record) and isinstance(answer.verdict, Holds):
+            answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
+        run = job.run("check", radius=radius, certificate=record)
         path = job.write_witness(answer.witness)
         picture = None
         if answer.witness is not None:
@@ -255,8 +296,17 @@ def check(question: Question, *, radius: float) -> Exit:
         job.finish(result, lambda files: [terminal.check_table(run, answer, files)])
     match answer.verdict:
         case Holds():
-            return Exit.GOOD
+            return Exit.UNDECIDED if missing(record) else Exit.GOOD
         case Violated():
             return Exit.VIOLATED
         case _:
             return Exit.UNDECIDED
+
+
+def _certified_check(job: Job, verdict: Verdict, radius: float, witness: Witness | None) -> CertificateRecord | None:
+    """A certificate of the answer to `check`: the radius where it holds, the witness alone where it is violated."""
+    if isinstance(verdict, Unknown) and job.certificate is not None:
+        job.certificate.remove()
+        sys.stderr.write("verifier: no certificate was written: the question is undecided\n")
+        return CertificateRecord(None, "the question is undecided")
+    return job.certify(radius if isinstance(verdict, Holds) else 0.0, witness)

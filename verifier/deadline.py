@@ -15,19 +15,26 @@ PICTURE_SECONDS = 1.0
 """Kept back for the picture: about twice what importing matplotlib and drawing takes."""
 PICTURE_SHARE = 0.2
 """At most this share of the limit is kept back, and at most this share is overrun for a picture that is late."""
+PROOF_SHARE = 0.5
+"""Of the limit, for building and checking a certificate: that takes about as long as finding the answer did."""
 
 
 class CommandBudget(Budget):
-    """A budget that ends early enough for the picture to be drawn within the limit."""
+    """A budget that ends early enough for the picture to be drawn, and a certificate to be made, within the limit."""
 
-    def __init__(self, seconds: float, start: float, *, draws: bool) -> None:
+    def __init__(self, seconds: float, start: float, *, draws: bool, proves: bool = False) -> None:
         super().__init__(seconds, start)
+        self._kept = PROOF_SHARE * seconds if proves and math.isfinite(seconds) else 0.0
         self.reserve = min(PICTURE_SECONDS, PICTURE_SHARE * seconds) if draws and math.isfinite(seconds) else 0.0
 
     @property
     def remaining(self) -> float:
         """Seconds left for the engine, never negative."""
-        return 0.0 if self.cancelled else max(0.0, self.seconds - self.reserve - self.spent)
+        return 0.0 if self.cancelled else max(0.0, self.seconds - self.reserve - self._kept - self.spent)
+
+    def begin_proof(self) -> None:
+        """From now on what was kept for the certificate may be used."""
+        self._kept = 0.0
 
     @property
     def picture_seconds(self) -> float:

@@ -9,11 +9,12 @@ class Exit(IntEnum):
     GOOD = 0
     """A complete answer: a closed bracket, "unreachable", "already adversarial"; robust; an example found by attack."""
     VIOLATED = 1
-    """`check` only: there is an adversarial example within the radius."""
+    """`check`: there is an adversarial example within the radius. `certify`: the certificate is not valid."""
     BAD_INPUT = 2
     """Bad input or usage: one line on stderr, nothing on stdout, nothing written."""
     UNDECIDED = 3
-    """The budget ended (or Ctrl-C came) before the answer was complete; what is known was printed."""
+    """The budget ended (or Ctrl-C came) before the answer was complete, or the certificate that was asked for could not
+    be made; what is known was printed."""
     DEFECT = 70
     """A defect of this program (EX_SOFTWARE of sysexits.h)."""
     INTERRUPTED = 130

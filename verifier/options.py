@@ -66,6 +66,12 @@ Out = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Write witness.npy, result.json and picture.png there.", show_default=False),
 ]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write a proof there that `verifier certify` checks; half of --timeout is kept for it."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
 

@@ -36,6 +36,7 @@ class Question:
     target: int | None
     goals: tuple[tuple[int, Halfspaces], ...]
     judge: Judge
+    margin: float = 0.0
 
     @property
     def point(self) -> npt.NDArray[np.floating]:
@@ -83,7 +84,7 @@ def ask(
     goal = Untargeted(label, margin) if target is None else Targeted(target, margin)
     goals = disjuncts(goal, model.classes)
     judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
-    return Question(model, ball, label, target, goals, judge)
+    return Question(model, ball, label, target, goals, judge, margin)
 
 
 def _class(number: int, what: str, model: Model) -> int:

@@ -20,6 +20,8 @@ class Evidence(IntEnum):
     """An exact solver's word (Z3 over the rationals): no tolerance, but no proof that a stranger can check."""
     PROVED = 3
     """Bounds evaluated by this engine with every rounding error covered."""
+    CERTIFIED = 4
+    """A certificate that the independent checker, which shares no code with this engine, has found valid."""
 
     @property
     def label(self) -> str:

@@ -80,6 +80,8 @@ class CompiledVisitor:
         basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
         low, high = lower.copy(), upper.copy()
         point, arguments = np.empty(self._network.centre.size), np.empty(lower.size)
+        weights = np.zeros(self.lp.program.goals)
+        mu, nu = np.zeros(lower.size), np.zeros(lower.size)
         settings = self._settings
         state, radius, margin, place = visit_node(
             self._network,
@@ -95,9 +97,13 @@ class CompiledVisitor:
             self._ends,
             point,
             arguments,
+            weights,
+            mu,
+            nu,
         )
+        proposed = weights, mu, nu
         if state == CLOSED:
-            return Visited(True)
+            return Visited(True, multipliers=proposed)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
@@ -107,7 +113,9 @@ class CompiledVisitor:
         known = margin > -math.inf
         up = known and place >= 0 and bool(arguments[place] > 0)
         last = basic.astype(np.int16), key.astype(np.int8)
-        return Visited(False, radius, low, high, place, point if known else None, margin, up, last)
+        return Visited(
+            False, radius, low, high, place, point if known else None, margin, up, last, multipliers=proposed
+        )
 
     def descend(self, point: Array) -> tuple[Array, float]:
         best = np.empty_like(point)
@@ -130,11 +138,14 @@ def visit_node(
     ends: Array,
     point: Array,
     arguments: Array,
+    weights: Array,
+    mu: Array,
+    nu: Array,
 ) -> tuple[int, float, float, int]:
     """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
 
-    lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), and arguments
-    (relu_count,) are filled in.
+    lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
+    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in.
     """
     nothing = -math.inf
     if stage and not tighten_stages(net, radius, stage + 1, lower, upper):
@@ -160,10 +171,10 @@ def visit_node(
     )
     if state == STOPPED:
         return FAILED, 0.0, nothing, -1
-    nu, mu, shares = np.zeros(relus), np.empty(relus), np.empty(relus)
+    shares = np.empty(relus)
     for k in range(count):
         nu[kept[k]] = duals[k]
-    weights = np.maximum(duals[count : count + goals], 0.0)
+    weights[:] = np.maximum(duals[count : count + goals], 0.0)
     row = np.empty(net.centre.size)
     constant = evaluate(net, weights, nu, lower, upper, mu, row, shares)
     value = constant - fall(net, row, radius)

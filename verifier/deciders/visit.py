@@ -49,7 +49,7 @@ class Visited:
 
     lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
     with the goal's smallest row at it and `up`, whether the ReLU to split at is active there. basis: where its
-    children's LPs start.
+    children's LPs start. multipliers: (λ, μ, ν) that the LP proposed, where it did.
     """
 
     closed: bool
@@ -61,6 +61,7 @@ class Visited:
     margin: float = -math.inf
     up: bool = False
     basis: Any = None
+    multipliers: tuple[Array, Array, Array] | None = None
 
 
 class Relaxation(Protocol):
@@ -135,7 +136,7 @@ class NumpyVisitor:
         value = dual.value(radius)
         key = dual.radius(radius)
         if value > 0 or key >= radius > 0:
-            return Visited(True)
+            return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu))
         point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
         if solved.optimum is not None:
             point, off = solved.point, solved.violation
@@ -148,7 +149,18 @@ class NumpyVisitor:
         score = np.where((off > VIOLATED) & (lower < 0) & (upper > 0), score, 0.0)
         place = int(np.argmax(score)) if score.size and score.max() > 0 else self._widest(lower, upper)
         up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
-        return Visited(False, key, lower, upper, place, point, margin, up, self.lp.basis())
+        return Visited(
+            False,
+            key,
+            lower,
+            upper,
+            place,
+            point,
+            margin,
+            up,
+            self.lp.basis(),
+            multipliers=(solved.weights, dual.mu, dual.nu),
+        )
 
     def descend(self, point: Array) -> tuple[Array, float]:
         return self._local.descend(point, self._radius)

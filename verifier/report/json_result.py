@@ -36,6 +36,27 @@ class CheckResult(Protocol):
 
 
 @dataclass(frozen=True)
+class CertificateRecord:
+    """The certificate that was asked for: where it is, or the reason why there is none."""
+
+    path: Path | None
+    reason: str = ""
+    size: int = 0
+    leaves: int = 0
+    query: str = ""
+
+    def json(self) -> Json:
+        """`query` is the digest that the checker prints."""
+        return {
+            "path": str(self.path) if self.path is not None else None,
+            "reason": self.reason,
+            "bytes": self.size,
+            "leaves": self.leaves,
+            "query": self.query,
+        }
+
+
+@dataclass(frozen=True)
 class Run:
     """What was asked, as far as the result repeats it. `method` and `solver` are None where none decides (attack)."""
 
@@ -52,6 +73,7 @@ class Run:
     radius: float | None = None
     method: str | None = None
     solver: str | None = None
+    certificate: CertificateRecord | None = None
 
 
 def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
@@ -152,6 +174,7 @@ def _tail(run: Run, picture: Path | None) -> Json:
         "input": str(run.input),
         "index": run.index,
         "picture": str(picture) if picture is not None else None,
+        "certificate": run.certificate.json() if run.certificate is not None else None,
         "model": str(run.model),
         "model_sha256": run.model_sha256,
         "versions": versions(METHOD_PACKAGES.get(run.method or "", ())),

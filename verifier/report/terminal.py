@@ -23,6 +23,7 @@ EVIDENCE_TEXT = {
     Evidence.SOLVER: "a floating-point solver's word, within its tolerances",
     Evidence.EXACT: "an exact solver's word (Z3 over the rationals)",
     Evidence.PROVED: "bounds of this engine with every rounding error covered",
+    Evidence.CERTIFIED: "a certificate that the independent checker found valid",
 }
 STATUS_STYLE = {
     Status.MINIMAL: "bold green",
