@@ -163,12 +163,16 @@ class Weights:
 
     def product(self, rows: Whole, *, back: bool) -> Whole:
         """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose; over den times theirs."""
-        given, negative = split(rows.ints(), self.bits)
+        batch, groups, left, inner = rows.parts[0].shape
+        # One product for each group, whatever the batch.
+        integers = rows.ints().swapaxes(0, 1).reshape(groups, batch * left, inner)
+        given, negative = split(integers, self.bits)
         parts: list[Any] = [0] * (len(given) + len(self.digits) - 1)
         for i, digit in enumerate(given):
             signed = np.where(negative, -digit, digit)
             for j, own in enumerate(self.digits):
                 parts[i + j] = parts[i + j] + (signed @ (own.swapaxes(1, 2) if back else own)).astype(np.int64)
+        parts = [part.reshape(groups, batch, left, -1).swapaxes(0, 1) for part in parts]
         return Whole(tuple(parts), self.bits, min(len(given), len(self.digits)) << EXACT_BITS)
 
 
