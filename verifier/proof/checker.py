@@ -305,7 +305,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the network: y = Σ_i of its sources, each through the same linear map, or a ReLU, or x + offset."""
+    """One step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x)."""
 
     kind: str
     sources: tuple[str, ...]
@@ -1219,17 +1219,17 @@ class Result:
 
     def __str__(self) -> str:
         if self.distance is not None:
-            return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; one at " + decimal(
-                self.distance, up=True
-            )
-        if math.isinf(self.lower):
+            given = f"one at {decimal(self.distance, up=True)}"
+        elif math.isinf(self.lower):
             return "no adversarial example in the box"
-        return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; none given"
+        else:
+            given = "none given"
+        return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; {given}"
 
 
 def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
-    shift = value * 10**places
-    units = math.ceil(shift) if up else math.floor(shift)
+    exactly = value * 10**places
+    units = math.ceil(exactly) if up else math.floor(exactly)
     return f"{units // 10**places}.{units % 10**places:0{places}d}"
 
 
