@@ -305,7 +305,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x)."""
+    """A step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x)."""
 
     kind: str
     sources: tuple[str, ...]
