@@ -68,3 +68,11 @@ def test_in_another_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert entered
+
+
+def test_time_for_a_certificate_is_kept_until_it_is_begun():
+    budget = CommandBudget(1000.0, time.monotonic(), draws=False, proves=True)
+    assert 490.0 < budget.remaining <= 500.0
+    budget.begin_proof()
+    assert 990.0 < budget.remaining <= 1000.0
+    assert math.isinf(CommandBudget(math.inf, time.monotonic(), draws=False, proves=True).remaining)

@@ -163,12 +163,16 @@ class Weights:
 
     def product(self, rows: Whole, *, back: bool) -> Whole:
         """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose; over den times theirs."""
-        given, negative = split(rows.ints(), self.bits)
+        batch, groups, left, inner = rows.parts[0].shape
+        # One product for each group, whatever the batch.
+        integers = rows.ints().swapaxes(0, 1).reshape(groups, batch * left, inner)
+        given, negative = split(integers, self.bits)
         parts: list[Any] = [0] * (len(given) + len(self.digits) - 1)
         for i, digit in enumerate(given):
             signed = np.where(negative, -digit, digit)
             for j, own in enumerate(self.digits):
                 parts[i + j] = parts[i + j] + (signed @ (own.swapaxes(1, 2) if back else own)).astype(np.int64)
+        parts = [part.reshape(groups, batch, left, -1).swapaxes(0, 1) for part in parts]
         return Whole(tuple(parts), self.bits, min(len(given), len(self.digits)) << EXACT_BITS)
 
 
@@ -301,7 +305,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the network: y = Σ_i of its sources, each through the same linear map, or a ReLU, or x + offset."""
+    """A step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x)."""
 
     kind: str
     sources: tuple[str, ...]
@@ -1215,17 +1219,17 @@ class Result:
 
     def __str__(self) -> str:
         if self.distance is not None:
-            return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; one at " + decimal(
-                self.distance, up=True
-            )
-        if math.isinf(self.lower):
+            given = f"one at {decimal(self.distance, up=True)}"
+        elif math.isinf(self.lower):
             return "no adversarial example in the box"
-        return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; none given"
+        else:
+            given = "none given"
+        return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; {given}"
 
 
 def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
-    shift = value * 10**places
-    units = math.ceil(shift) if up else math.floor(shift)
+    exactly = value * 10**places
+    units = math.ceil(exactly) if up else math.floor(exactly)
     return f"{units // 10**places}.{units % 10**places:0{places}d}"
 
 
