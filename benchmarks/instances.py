@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +72,7 @@ class Result(Instance):
     engine: str | None = None
     nodes: int | None = None
     open_nodes: int | None = None
+    threads: int = 1
 
     @property
     def instance(self) -> Instance:
@@ -99,6 +100,7 @@ class Call:
     solver: str | None = None
     precision: float = 1e-3
     timeout: float = 120.0
+    threads: int = 1
 
     @property
     def name(self) -> str:
@@ -140,14 +142,14 @@ def solve(instance: Instance, image: Image, call: Call) -> Result:
             solver=call.solver,
             precision=call.precision,
             timeout=call.timeout,
-            threads=1,
+            threads=call.threads,
             device="cpu",
         )
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 - one failure must not end a run of hours; it is counted as not closed
         return failed(instance, call.name, error, watch)
-    return result_of(instance, call.name, found, watch)
+    return replace(result_of(instance, call.name, found, watch), threads=call.threads)
 
 
 def failed(instance: Instance, method: str, error: Exception, watch: Stopwatch) -> Result:
@@ -195,7 +197,7 @@ def warm_up(instances: Sequence[Instance], image: Image, call: Call) -> None:
         label = loaded(instance.model).predict(image)
         target = (label + 1) % loaded(instance.model).classes
         solve(Instance(instance.model, -1, label, target, instance.norm), image,
-              Call(call.method, call.solver, call.precision, min(WARM_UP, call.timeout)))  # fmt: skip
+              replace(call, timeout=min(WARM_UP, call.timeout)))  # fmt: skip
 
 
 def one_core() -> None:

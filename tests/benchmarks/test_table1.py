@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import table1
-from benchmarks.instances import Result, loaded
+from benchmarks.instances import Call, Image, Instance, Result, loaded
 from benchmarks.mnist import load_mnist
 from benchmarks.record import Record
 from benchmarks.table1 import CLASSES, MODELS, NORMS, TableSet, one_per_class, sample, selected, summary, table_set
@@ -99,8 +99,9 @@ def test_the_summary_counts_what_is_closed(result: Made) -> None:
     assert cells == ["mnist_n", "linf", "2/3", "41.33", "3.00", "120.00", "10", "0.5010", "1.2000"]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("status", "code"), [("minimal", 0), ("unreachable", 0), ("bracketed", table1.UNDECIDED)])
-def test_exit_code_and_nothing_run_twice(
+def test_exit_code_and_only_what_is_open_is_run_again(
     whole: TableSet,
     result: Made,
     tmp_path: Path,
@@ -108,6 +109,7 @@ def test_exit_code_and_nothing_run_twice(
     capsys: pytest.CaptureFixture[str],
     status: str,
     code: int,
+    threads: int,
 ) -> None:
     setting = {"method": "tree", "solver": None, "precision": 1e-3, "timeout": 120.0, "seed": 0, "jobs": 2}
     monkeypatch.setattr(Record, "_write", lambda _: None)  # 360 files are not what is tested
@@ -115,11 +117,19 @@ def test_exit_code_and_nothing_run_twice(
     record: Record[Result] = Record(path, setting, Result)
     for instance in whole.instances:
         record.add(result(**asdict(instance)))
-    record.add(result(**asdict(whole.instances[0]), status=status))
+    record.add(result(**asdict(whole.instances[0]), status=status, threads=threads))
     monkeypatch.undo()
     record.add(result(**asdict(whole.instances[1])))
+    calls: list[Call] = []
+
+    def solve(instance: Instance, _: Image, call: Call) -> Result:
+        calls.append(call)
+        return result(**asdict(instance), status=status, threads=call.threads)
+
     monkeypatch.setattr(table1, "table_set", lambda *_: whole)
-    monkeypatch.setattr(table1, "solve", None)
+    monkeypatch.setattr(table1, "in_processes", lambda _, function, tasks, *rest: (function(*task) for task in tasks))
+    monkeypatch.setattr(table1, "solve", solve)
     monkeypatch.setattr(sys, "argv", ["table1", "--engine", "--out", str(path)])
     assert table1.main() == code
     assert f"{360 - (code > 0)} of 360 closed" in capsys.readouterr().out
+    assert [call.threads for call in calls] == ([2] if code and threads == 1 else [])
