@@ -84,6 +84,7 @@ TRAPS = (
     Trap("rounding invents it: 2^30", hidden_by_rounding(2.0**30, 4.0, 8.0), (0.25,)),
     Trap("rounding invents it: 2^60", hidden_by_rounding(2.0**60, 4.0, 8.0), (0.25,)),
     Trap("rounding hides the gate: 2^60", hidden_by_rounding(2.0**60, 4.0, -0.25), (0.25,), precision=1e-2),
+    Trap("rounding invents it at the input", hidden_by_rounding(2.0**60, 4.0, 0.25), (0.875,)),
     *(
         Trap(f"{name} {'+' if sign > 0 else '-'}2^-{power}", make(power, sign), centre, precision=1e-6)
         for name, make, centre in (("margin", near_zero, (0.5,)), ("ridge", ridge, (0.25, 0.5)))

@@ -25,8 +25,8 @@ class Network(NamedTuple):
     """Rows are all ReLU arguments, then the goal's rows C·z + d: value = inputs·x + hidden·h + constant.
 
     `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
-    `sizes`, `goal_size`, `rate`, `slack`: what rounding is charged with, as in `Lagrangian`. `down`, `up`: the box's room
-    around `centre`.
+    `sizes`, `goal_size`, `rate`, `slack`: what rounding is charged with, as in `Lagrangian`. `down`, `up`: the box's
+    room around `centre`.
     """
 
     starts: Array
