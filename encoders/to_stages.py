@@ -60,7 +60,8 @@ class Stages:
     """Stage 0 is the input; stages[k − 1] is stage k; the last stage is the output and has no ReLU behind it.
 
     `nodes[k − 1]` is the graph's node that stage k is; `operations` bounds the rounded operations behind any entry;
-    `underflows`: some products were too small for float64, so that nothing can rest on the matrices.
+    `underflows`: some products were too small for float64, so that nothing can rest on the matrices; `unit`: the
+    relative error of an operation in the evaluations that bounds are to hold for.
     """
 
     input_size: int
@@ -68,6 +69,7 @@ class Stages:
     nodes: tuple[int, ...]
     operations: int
     underflows: bool = False
+    unit: float = 2.0**-53
 
     @property
     def hidden(self) -> tuple[Stage, ...]:
@@ -110,8 +112,12 @@ class _Form:
     magnitude: Array
 
 
-def to_stages(graph: Graph) -> Stages:
-    """The stages of a lowered graph (Input, Affine, Relu nodes only)."""
+def to_stages(graph: Graph, unit: float = 2.0**-53, floor: float = 0.0) -> Stages:
+    """The stages of a lowered graph (Input, Affine, Relu nodes only).
+
+    unit: the relative error of a rounded operation, where bounds are to hold for evaluations that round too; floor is
+    then added to the size of each node's sums, to cover underflow.
+    """
     numbers: dict[int, int] = {}
     found: list[tuple[int, _Form]] = []
     operations, underflows = 0, False
@@ -120,7 +126,7 @@ def to_stages(graph: Graph) -> Stages:
         nonlocal operations, underflows
         operations += len(node.terms) + max(term.map.fan_in + term.map.fan_out for term in node.terms)
         blocks: dict[int, tuple[Any, Any]] = {}
-        constant, magnitude = np.array(node.bias), np.abs(node.bias)
+        constant, magnitude = np.array(node.bias), np.abs(node.bias) + floor
         for term in node.terms:
             form = forms[term.source]
             underflows = underflows or _underflows(term.map, form)
@@ -142,7 +148,7 @@ def to_stages(graph: Graph) -> Stages:
     stages = tuple(_stage(form) for _, form in found)
     widest = max(stage.size for stage in stages)
     spent = operations + widest + graph.input_size
-    return Stages(graph.input_size, stages, tuple(node for node, _ in found), spent, underflows)
+    return Stages(graph.input_size, stages, tuple(node for node, _ in found), spent, underflows, unit)
 
 
 def _unit(number: int, size: int) -> _Form:

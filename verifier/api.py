@@ -16,6 +16,7 @@ from verifier.certifying import Certified, certified
 from verifier.checking import Check, checked
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.milp import Milp, available_solvers, solver_class
+from verifier.deciders.shipped import float32_lower
 from verifier.deciders.smt import Smt
 from verifier.deciders.worker import Decider
 from verifier.following import follow_each
@@ -94,7 +95,17 @@ def _brackets(question: Question, problem: Problem, decider: Decider, method: st
     if found is not None:
         yield _already(found, question, problem.precision, budget)
         return
-    yield from MINIMISERS[method](problem, decider, budget)
+    for bracket in MINIMISERS[method](problem, decider, budget):
+        yield _with_float32(bracket, problem, budget) if bracket.final else bracket
+
+
+def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
+    """The bracket with what holds for the network as it is shipped, where that computes in float32."""
+    if problem.judge.dtype != np.float32 or budget.remaining <= 0:
+        return bracket
+    goals = [goal for _, goal in problem.disjuncts]
+    nodes = bracket.search.nodes if bracket.search is not None else 0
+    return replace(bracket, float32=float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget))
 
 
 def _problem(question: Question, run: Attack, name: str, precision: float, threads: int = 1) -> Problem:

@@ -44,7 +44,10 @@ class Question:
         return self.ball.centre.astype(self.model.dtype)
 
     def already(self) -> Witness | None:
-        """The input itself as a witness at distance 0, when it is misclassified or reaches the goal as it is."""
+        """The input itself as a witness at distance 0, when it is misclassified or reaches the goal as it is.
+
+        Where only ONNX Runtime's rounding prefers another class, it is no witness for the real network.
+        """
         logits = np.asarray(self.model.logits(self.point), dtype=np.float64)
         predicted = int(np.argmax(logits))
         found = self.judge.witness(self.ball.centre)
@@ -55,6 +58,8 @@ class Question:
         goal = disjuncts(Targeted(predicted), self.model.classes)[0][1]
         margin = float(goal.margin(logits)[0])
         exact = self.judge.exact_margin(self.point, goal)
+        if exact < 0:
+            return None
         return Witness(self.point, 0.0, predicted, exact, margin, predicted)
 
 

@@ -132,6 +132,9 @@ class Bracket:
     reason: str = ""
     final: bool = False
     search: Search | None = None
+    float32: float | None = None
+    """Where it was asked for: no float32 evaluation of the network, in any order of summation, reaches the goal within
+    this of the input; proved. `upper` is that of both worlds, since ONNX Runtime confirmed the witness."""
 
     @property
     def gap(self) -> float:

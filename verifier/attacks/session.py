@@ -15,6 +15,7 @@ import onnx
 from encoders.errors import InputError
 from encoders.graph import Graph
 from encoders.onnx_builder import OnnxBuilder
+from encoders.onnx_ops.folding import one_line
 from encoders.to_onnx import forward_onnx, vjp_onnx
 from verifier.attacks.device import FATAL, Device, runtime
 
@@ -156,15 +157,14 @@ class Replay:
             raise InputError(f"{path}: the model has no input named {input_name!r}")
         del model.graph.output[:]
         model.graph.output.append(onnx.ValueInfoProto(name=logits_name))
-        self._name, self._logits = input_name, logits_name
+        self._path, self._name, self._logits = path, input_name, logits_name
         self._shape, self._dtype = tuple(input_shape), np.dtype(input_dtype)
         first = entry.type.tensor_type.shape.dim[:1]
         self._batched = len(self._shape) > 1 and self._shape[0] == 1 and bool(first) and first[0].dim_value == 0
         try:
             self._session = session(model, Device.CPU, threads)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: ONNX Runtime cannot load the model: {reason}") from error
+            raise InputError(f"{path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
 
     def logits(self, points: npt.ArrayLike) -> Floats:
         """The logits that ONNX Runtime computes: points (batch, n) → (batch, K), in the model's own dtype."""
@@ -181,7 +181,10 @@ class Replay:
         return result.reshape(len(rows), -1)
 
     def _one(self, row: Floats) -> Floats:
-        return self._run(row.reshape(self._shape)).reshape(1, -1)
+        try:
+            return self._run(row.reshape(self._shape)).reshape(1, -1)
+        except Exception as error:  # as when it is loaded
+            raise InputError(f"{self._path}: ONNX Runtime cannot run the model: {one_line(error)}") from error
 
     def _run(self, value: Floats) -> Floats:
         result: Floats = self._session.run([self._logits], {self._name: value})[0]

@@ -39,13 +39,16 @@ def interval_table(gamma: float) -> ForwardTable[Pair]:
     return {Affine: affine, Relu: relu}
 
 
-def affine_interval(node: Affine, values: list[Pair], gamma: float) -> Pair:
-    """The interval of one affine node from those of its sources; unbounded sources give unbounded entries."""
-    centre, spread, size = np.array(node.bias), np.zeros(node.size), np.abs(node.bias)
+def affine_interval(node: Affine, values: list[Pair], gamma: float, floor: float = 0.0) -> Pair:
+    """The interval of one affine node from those of its sources; unbounded sources give unbounded entries.
+
+    Rounding is charged as gamma times the sizes of what is added up, plus `floor`.
+    """
+    centre, spread, size = np.array(node.bias), np.zeros(node.size), np.abs(node.bias) + floor
     for term in node.terms:
         lower, upper = values[term.source]
         if not (np.all(np.isfinite(lower)) and np.all(np.isfinite(upper))):
-            return _unbounded(node, values, gamma)
+            return _unbounded(node, values, gamma, floor)
         middle = 0.5 * lower + 0.5 * upper
         radius = np.nextafter(np.maximum(upper - middle, middle - lower), np.inf)
         magnitude = term.map.magnitude()
@@ -55,7 +58,7 @@ def affine_interval(node: Affine, values: list[Pair], gamma: float) -> Pair:
     return down(centre - spread, gamma * size), up(centre + spread, gamma * size)
 
 
-def _unbounded(node: Affine, values: list[Pair], gamma: float) -> Pair:
+def _unbounded(node: Affine, values: list[Pair], gamma: float, floor: float) -> Pair:
     """Entries that read an unbounded source entry are unbounded; the others are bounded by finite sources."""
     touched = np.zeros(node.size, dtype=bool)
     finite = list(values)
@@ -64,5 +67,5 @@ def _unbounded(node: Affine, values: list[Pair], gamma: float) -> Pair:
         open_entries = ~(np.isfinite(lower) & np.isfinite(upper))
         touched |= term.map.magnitude().apply(open_entries.astype(np.float64)[np.newaxis])[0] > 0
         finite[term.source] = np.where(open_entries, 0.0, lower), np.where(open_entries, 0.0, upper)
-    lower, upper = affine_interval(node, finite, gamma)
+    lower, upper = affine_interval(node, finite, gamma, floor)
     return np.where(touched, -np.inf, lower), np.where(touched, np.inf, upper)

@@ -24,7 +24,7 @@ import numpy as np
 from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.support import Support, support
-from verifier.proof.rounding import UNDERFLOW, gamma, underflow
+from verifier.proof.rounding import UNDERFLOW, evaluation_error, gamma, underflow
 from verifier.query import Ball, Halfspaces
 
 SNAP = 1e-9
@@ -66,7 +66,7 @@ class Lagrangian:
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.stages, self.ball, self.goal = stages, ball, goal
         self.support = support(ball)
-        self.rate = CHARGE * gamma(stages.operations)
+        self.rate = CHARGE * gamma(stages.operations) + evaluation_error(stages.operations, stages.unit)
         low, high = ball.interval
         input_size = np.maximum(np.abs(low), np.abs(high))
         magnitudes = [input_size]

@@ -10,7 +10,7 @@ from encoders.graph import Affine, Array, Graph, Relu
 from encoders.node_bounds import NodeBounds
 from verifier.bounds.interval import Pair, affine_interval
 from verifier.bounds.relaxation import Relaxation
-from verifier.proof.rounding import gamma, graph_gamma
+from verifier.proof.rounding import REAL, Arithmetic, gamma, graph_gamma
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
@@ -34,26 +34,30 @@ class Effort:
     goal_iterations: int = 20
 
 
-def linear_bounds(graph: Graph, region: Ball, budget: Budget, effort: Effort | None = None) -> NodeBounds:
+def linear_bounds(
+    graph: Graph, region: Ball, budget: Budget, effort: Effort | None = None, arithmetic: Arithmetic = REAL
+) -> NodeBounds:
     """Proved bounds on every node: intervals first, then CROWN for ReLU arguments whose sign they leave open.
+
+    They hold for every evaluation that `arithmetic` allows.
 
     Returns what the budget allowed: where it ends early, the remaining nodes keep their intervals.
     """
     effort = effort or Effort()
-    gamma = graph_gamma(graph)
+    gamma = graph_gamma(graph, arithmetic.unit)
     arguments = {graph.nodes[index].sources[0] for index in graph.relus()}
     pairs: list[Pair] = [region.interval]
     for index, node in enumerate(graph.nodes[1:], start=1):
         match node:
             case Affine():
-                pair = affine_interval(node, pairs, gamma)
+                pair = affine_interval(node, pairs, gamma, arithmetic.floor)
             case Relu():
                 lower, upper = pairs[node.source]
                 pair = np.maximum(lower, 0.0), np.maximum(upper, 0.0)
             case _:
                 raise TypeError(f"node {index} is a {type(node).__name__}: linear bounds need a lowered graph")
         if index in arguments and budget.remaining > 0:
-            pair = _tightened(graph, region, [*pairs, pair], index, effort, budget)
+            pair = _tightened(graph, region, [*pairs, pair], index, effort, budget, arithmetic)
         pairs.append(pair)
     return _node_bounds(pairs)
 
@@ -67,7 +71,9 @@ def _prefix(graph: Graph, index: int) -> Graph:
     return Graph(graph.nodes[: index + 1], index)
 
 
-def _tightened(graph: Graph, region: Ball, pairs: list[Pair], index: int, effort: Effort, budget: Budget) -> Pair:
+def _tightened(
+    graph: Graph, region: Ball, pairs: list[Pair], index: int, effort: Effort, budget: Budget, arithmetic: Arithmetic
+) -> Pair:
     """The interval of node `index` cut down by linear bounds of its entries with an open sign."""
     lower, upper = (np.array(end) for end in pairs[index])
     relaxation: Relaxation | None = None
@@ -75,7 +81,7 @@ def _tightened(graph: Graph, region: Ball, pairs: list[Pair], index: int, effort
         open_entries = np.flatnonzero((lower < 0) & (upper > 0))
         if open_entries.size == 0 or (iterations == 0 and relaxation is not None) or budget.remaining <= 0:
             break
-        relaxation = relaxation or Relaxation(_prefix(graph, index), region, _node_bounds(pairs))
+        relaxation = relaxation or Relaxation(_prefix(graph, index), region, _node_bounds(pairs), arithmetic)
         chunk = max(1, ROW_ENTRIES // (2 * max(node.size for node in graph.nodes[: index + 1])))
         for start in range(0, open_entries.size, chunk):
             if budget.remaining <= 0:

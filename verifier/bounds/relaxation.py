@@ -16,7 +16,7 @@ import numpy as np
 from encoders.graph import Affine, Array, Graph, Relu, forward, reverse
 from encoders.node_bounds import NodeBounds
 from verifier.bounds import region as regions
-from verifier.proof.rounding import UNDERFLOW, UNIT, down, graph_gamma, underflow
+from verifier.proof.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, graph_gamma, underflow
 from verifier.query import Ball
 
 Slopes = Mapping[int, Array]
@@ -76,7 +76,7 @@ class Backward:
 class Relaxation:
     """A lowered graph over a region, each ReLU between its lines; bounds of linear forms of any node."""
 
-    def __init__(self, graph: Graph, region: Ball, bounds: NodeBounds) -> None:
+    def __init__(self, graph: Graph, region: Ball, bounds: NodeBounds, arithmetic: Arithmetic = REAL) -> None:
         self.graph = graph
         self.region = region
         self.lines = {
@@ -84,11 +84,13 @@ class Relaxation:
             for index in graph.relus()
             for source in graph.nodes[index].sources
         }
-        self._gamma = graph_gamma(graph)
+        self._gamma = graph_gamma(graph, arithmetic.unit)
         sizes = (bounds.magnitude(index) for index in range(len(bounds.lower)))
         self._slack = underflow(max(float(size[np.isfinite(size)].max(initial=0.0)) for size in sizes))
         self._sizes = {
-            index: self._term_size(node, bounds) for index, node in enumerate(graph.nodes) if isinstance(node, Affine)
+            index: self._term_size(node, bounds) + arithmetic.floor
+            for index, node in enumerate(graph.nodes)
+            if isinstance(node, Affine)
         }
 
     @staticmethod

@@ -8,6 +8,9 @@ only the evaluation has to be honest.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
 from encoders.graph import Affine, Array, Graph
@@ -22,10 +25,39 @@ SPARE_OPERATIONS = 16
 """Operations added to every count: forming the error terms, merging messages, adding constants."""
 
 
+@dataclass(frozen=True)
+class Arithmetic:
+    """For whose evaluations of a network a bound is to hold: `unit` is the relative error that each rounded operation
+    may make, `floor` what is added to each sum's size so that γ times it covers underflow too."""
+
+    unit: float
+    floor: float
+
+
+REAL = Arithmetic(UNIT, 0.0)
+"""The network over the real numbers: only the bound's own float64 sums are rounded."""
+
+FLOAT32 = Arithmetic(2.0**-24 + 2.0 * UNIT, 2.0**-90)
+"""Every float32 evaluation, in any order of summation, with or without FMA, subnormal results kept or flushed to zero:
+z = W h + b + e, |e| ≤ γ_{n+1} (|W||h| + |b|) + n·2⁻¹²⁵, and the bound's own rounding on top. A floor of 2⁻⁹⁰ times
+γ_n ≥ n·2⁻²⁴ exceeds the last term."""
+
+
 def gamma(operations: int) -> float:
     """γ_n for n = `operations` + SPARE_OPERATIONS, doubled: the doubling covers the rounding of the error terms."""
     n = operations + SPARE_OPERATIONS
     return 2.0 * n * UNIT / (1.0 - n * UNIT)
+
+
+def evaluation_error(operations: int, unit: float) -> float:
+    """γ_n of the evaluations that a bound is to hold for, n = `operations` + SPARE_OPERATIONS; 0 for real arithmetic.
+
+    The spare ones cover what a runtime may fuse: a factor of a BatchNormalization multiplied into weights beforehand.
+    """
+    if unit <= UNIT:
+        return 0.0
+    n = operations + SPARE_OPERATIONS
+    return n * unit / (1.0 - n * unit) if n * unit < 1.0 else math.inf
 
 
 def underflow(largest: float) -> float:
@@ -33,8 +65,11 @@ def underflow(largest: float) -> float:
     return UNDERFLOW * (1.0 + largest)
 
 
-def graph_gamma(graph: Graph) -> float:
-    """One γ that covers every sum that evaluating or back-propagating through `graph` forms."""
+def graph_gamma(graph: Graph, unit: float = UNIT) -> float:
+    """One γ that covers every sum that evaluating or back-propagating through `graph` forms.
+
+    unit: that of the evaluations that the bound is to hold for; their errors come on top.
+    """
     widest = max(
         (
             sum(max(term.map.fan_in, term.map.fan_out) for term in node.terms)
@@ -44,7 +79,8 @@ def graph_gamma(graph: Graph) -> float:
         default=0,
     )
     # Constants are sums over all entries of a node (message · bias), however few weights each entry has.
-    return gamma(widest + len(graph.nodes) + max(node.size for node in graph.nodes))
+    own = gamma(widest + len(graph.nodes) + max(node.size for node in graph.nodes))
+    return own + evaluation_error(widest + 1, unit)
 
 
 def down(values: Array, error: Array | float) -> Array:

@@ -89,11 +89,23 @@ def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
         "initial": {"attack": bracket.initial.attack, "distance": number(bracket.initial.distance)},
         "witness": witness_json(bracket.witness, witness_path),
         "evidence": bracket.evidence.label,
+        "float32": _float32_json(bracket, witness_path),
         "method": run.method,
         "solver": run.solver,
         "search": search_json(bracket.search),
         "seconds": number(bracket.seconds),
         "reason": bracket.reason,
+    }
+
+
+def _float32_json(bracket: Bracket, witness_path: Path | None) -> Json | None:
+    """What holds for every float32 evaluation of the network; null where that was not asked."""
+    if bracket.float32 is None:
+        return None
+    return {
+        "lower": number(bracket.float32),
+        "upper": number(bracket.upper),
+        "witness": witness_json(bracket.witness, witness_path),
     }
 
 

@@ -69,6 +69,9 @@ def bracket_table(run: Run, bracket: Bracket, files: Sequence[Path]) -> Table:
             ("lower", f"{directed(bracket.lower, up=False, places=places)}  no adversarial example is closer"),
             ("evidence", EVIDENCE_TEXT[bracket.evidence]),
         ]
+        if bracket.float32 is not None:
+            shown = directed(bracket.float32, up=False, places=places)
+            rows.append(("float32", f"{shown}  the same for every float32 evaluation, proved"))
     rows.append(("upper", _upper_text(bracket, places)))
     rows.append(("goal", goal_text(run)))
     if bracket.witness is not None:

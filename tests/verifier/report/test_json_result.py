@@ -18,7 +18,7 @@ BRACKET = Bracket(
 )
 KEYS = {
     *("schema", "status", "lower", "upper", "norm", "label", "target", "precision", "initial", "witness", "evidence"),
-    *("method", "solver", "search", "seconds", "model_sha256", "versions"),
+    *("float32", "method", "solver", "search", "seconds", "model_sha256", "versions"),
 }
 SEARCH = Search("LP tree", 7600, 12, 3.8)
 
@@ -42,6 +42,9 @@ def test_minimal_has_the_keys_of_schema_1_at_full_precision() -> None:
     assert result["status"] == "minimal"
     assert result["evidence"] == "solver"
     assert result["initial"] == {"attack": "cw", "distance": 0.5}
+    assert result["float32"] is None
+    both = minimal_json(RUN, replace(BRACKET, float32=0.09), None, None)["float32"]
+    assert (both["lower"], both["upper"], both["witness"]["target"]) == (0.09, 0.1 + 0.2, 5)
     assert result["witness"]["path"] == str(Path("out/witness.npy"))
     assert result["witness"].keys() >= {"path", "predicted", "exact_margin", "onnxruntime_margin"}
     assert {"relu-verifier", "python", "numpy", "onnx", "onnxruntime", "highspy", "pulp"} >= result["versions"].keys()

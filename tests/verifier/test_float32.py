@@ -1,0 +1,149 @@
+"""The float32 lower end: no replay crosses it, in ONNX Runtime with any options or in any order of summation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+import verifier
+from tests.traps.table import TRAPS
+from verifier import models
+from verifier.bounds.linear import linear_bounds
+from verifier.deciders import shipped
+from verifier.proof.rounding import FLOAT32
+from verifier.query import Ball, Norm, distance_exact
+from verifier.verdict import Budget
+
+POINTS = 1000
+"""For each input and norm, run under every combination of options."""
+
+LEVELS = (
+    ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+)
+
+
+@pytest.fixture(scope="module")
+def digits() -> verifier.Model:
+    return verifier.load(models.path("digits"))
+
+
+@pytest.fixture(scope="module")
+def images() -> Any:
+    return np.load(models.path("digits").parent / "digits_inputs.npz")["x"]
+
+
+@pytest.fixture(scope="module")
+def sessions(digits: verifier.Model) -> list[ort.InferenceSession]:
+    made = []
+    for level in LEVELS:
+        for threads in (1, 2):
+            options = ort.SessionOptions()
+            options.graph_optimization_level, options.intra_op_num_threads = level, threads
+            made.append(ort.InferenceSession(str(digits.path), options, providers=["CPUExecutionProvider"]))
+    return made
+
+
+def inside(ball: Ball, towards: Any, seed: int, count: int) -> Any:
+    """float32 points exactly inside the ball: most beside the ray to `towards`, where the margin is least."""
+    rng, found = np.random.default_rng(seed), []
+    step = towards - ball.centre
+    while len(found) < count:
+        noise = rng.normal(size=step.size) * rng.choice([0.0, 1e-4, 1e-2, 1.0]) * np.abs(step).max()
+        move = np.clip(ball.centre + step + noise, ball.lo, ball.hi) - ball.centre
+        length = np.abs(move).sum() if ball.norm is Norm.L1 else np.abs(move).max()
+        x = np.float32(ball.centre + move * min(1.0, ball.radius / length * (1 - rng.choice([0.0, 1e-7, 1e-5, 1e-3]))))
+        if np.all((x >= ball.lo) & (x <= ball.hi)) and distance_exact(ball.norm, x, ball.centre) <= ball.radius:
+            found.append(x)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+@pytest.mark.parametrize("index", range(4))
+def test_no_replay_crosses(
+    digits: verifier.Model, images: Any, sessions: list[ort.InferenceSession], index: int, norm: str
+) -> None:
+    x = images[index]
+    bracket = verifier.minimal(digits, x, norm=norm)
+    assert bracket.float32 is not None
+    assert bracket.witness is not None
+    assert 0.999 * bracket.lower <= bracket.float32 <= bracket.lower
+    ball = Ball(Norm(norm), x.astype(float).reshape(-1), bracket.float32, np.zeros(64), np.ones(64))
+    points = inside(ball, bracket.witness.point.astype(float), index, POINTS)
+    label, name = digits.predict(x), digits.network.input_name
+    for session in sessions:
+        rows = [session.run(None, {name: p.reshape(digits.network.input_shape)})[0][0] for p in points]
+        logits = np.array(rows)
+        others = np.delete(logits, label, axis=1)
+        assert np.all(logits[:, label] > others.max(axis=1))
+
+
+@pytest.mark.parametrize("name", ["2^30", "2^60"])
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_what_rounding_invents_is_seen(save_net: Callable[[Any], verifier.Model], name: str, norm: str) -> None:
+    """Over the reals no point of the box reaches the target; in float32 those beyond 1/2 do."""
+    trap = next(trap for trap in TRAPS if trap.name == f"rounding invents it: {name}")
+    model = save_net(trap)
+    assert trap.nearest(Norm(norm)) is None
+    assert model.predict(np.float32([0.625])) == trap.target
+    bracket = verifier.minimal(model, np.float32(trap.centre), norm=norm, target=trap.target)
+    assert bracket.float32 is not None
+    assert bracket.float32 <= 0.375
+
+
+def any_order(rng: np.random.Generator, weight: Any, bias: Any, h: Any) -> Any:
+    """W h + b in float32, each row's terms added in an order of its own; some products fused by FMA."""
+    result = []
+    for row, start in zip(weight, bias, strict=True):
+        terms = [*(np.float64(w) * np.float64(v) for w, v in zip(row, h, strict=True)), np.float64(start)]
+        total = np.float32(0)
+        for k in rng.permutation(len(terms)):
+            product = terms[k] if rng.random() < 0.5 else np.float64(np.float32(terms[k]))
+            total = np.float32(np.float64(total) + product)
+        result.append(total)
+    return np.array(result, np.float32)
+
+
+@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("seed", range(10))
+def test_bounds_hold_for_every_order(truth: Any, seed: int, norm: Norm) -> None:
+    """Neurons that stand on large numbers with cancellation: some float32 values lie outside the real bounds."""
+    net = truth.net(seed, (3, 5, 5, 3))
+    rng = np.random.default_rng(seed)
+    layers = [(np.float32(w * 2.0**12 / 3), np.float32(b)) for w, b in net.layers]
+    net = truth.of_layers(*layers)
+    ball = Ball(norm, np.float32(rng.random(3)).astype(float), 1e-12, net.lo, net.hi)
+    shipped_bounds = linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32)
+    real, left = linear_bounds(net.graph, ball, Budget()), 0
+    for _ in range(30):
+        h, node = ball.centre.astype(np.float32), 1
+        for place, (weight, bias) in enumerate(layers):
+            h = any_order(rng, weight, bias, h)
+            assert np.all((shipped_bounds.lower[node] <= h) & (h <= shipped_bounds.upper[node]))
+            left += int(np.sum((h < real.lower[node]) | (h > real.upper[node])))
+            if place + 1 < len(layers):
+                h, node = np.maximum(h, np.float32(0)), node + 2
+    assert left > 0
+
+
+def test_overflow_proves_nothing(truth: Any) -> None:
+    net = truth.of_layers(([[2.0**100]], [0.0]), ([[2.0**40], [0.0]], [-(2.0**120), 0.0]))
+    ball = Ball(Norm.LINF, np.array([0.5]), 0.25, net.lo, net.hi)
+    bounds = linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32)
+    assert not shipped.in_range(net.graph, bounds)
+    assert shipped.float32_lower(net.graph, ball.with_radius(math.inf), [], 0.25, 0, Budget()) == 0.0
+
+
+def test_other_dtypes_have_no_float32_end(digits: verifier.Model, images: Any) -> None:
+    first, *_ = verifier.brackets(digits, images[0])
+    assert first.float32 is None
+    budget = Budget()
+    budget.cancel()
+    assert verifier.minimal(digits, images[0], timeout=budget).float32 is None
