@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from scipy.optimize import linprog
 
 from encoders.graph import Array, Graph, GraphBuilder
@@ -180,23 +180,23 @@ def truth() -> Truth:
 
 @pytest.fixture(scope="session")
 def save_net(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Model]:
-    """The (weight, bias) pairs of `net.layers` as an ONNX file in float32, read again; ReLUs stand between them."""
+    """The (weight, bias) pairs of `net.layers` as an ONNX file, read again; ReLUs stand between."""
     folder = tmp_path_factory.mktemp("nets")
     numbers = itertools.count()
 
-    def save(net: Any) -> Model:
+    def save(net: Any, dtype: Any = np.float32) -> Model:
         nodes, constants, last = [], [], "x"
         for place, (weight, bias) in enumerate(net.layers):
             final = place + 1 == len(net.layers)
-            constants += [numpy_helper.from_array(np.asarray(weight, np.float32), f"w{place}")]
-            constants += [numpy_helper.from_array(np.asarray(bias, np.float32), f"b{place}")]
+            constants += [numpy_helper.from_array(np.asarray(weight, dtype), f"w{place}")]
+            constants += [numpy_helper.from_array(np.asarray(bias, dtype), f"b{place}")]
             result = "y" if final else f"z{place}"
             nodes.append(helper.make_node("Gemm", [last, f"w{place}", f"b{place}"], [result], transB=1))
             last = f"h{place}"
             if not final:
                 nodes.append(helper.make_node("Relu", [result], [last]))
         ends = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size])
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), [1, size])
             for name, size in (("x", np.shape(net.layers[0][0])[1]), ("y", len(net.layers[-1][1])))
         ]
         graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)

@@ -101,7 +101,7 @@ def _brackets(question: Question, problem: Problem, decider: Decider, method: st
 
 def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
     """The bracket with what holds for the network as it is shipped, where that computes in float32."""
-    if problem.judge.dtype != np.float32 or budget.remaining <= 0:
+    if problem.judge.dtype != np.float32 or bracket.float32 is not None or budget.remaining <= 0:
         return bracket
     goals = [goal for _, goal in problem.disjuncts]
     nodes = bracket.search.nodes if bracket.search is not None else 0

@@ -33,8 +33,9 @@ class BoundsByRadius:
     def at(self, radius: float) -> NodeBounds:
         """Bounds on the ball of this radius. Raises OutOfTimeError."""
         if radius not in self._known:
-            ball = self._problem.ball.with_radius(radius)
-            bounds = linear_bounds(self._problem.graph, ball, self._budget, self._effort)
+            problem = self._problem
+            ball = problem.ball.with_radius(radius)
+            bounds = linear_bounds(problem.graph, ball, self._budget, self._effort, problem.arithmetic)
             self._budget.check()
             if len(self._known) >= BOUNDS_KEPT:
                 del self._known[next(iter(self._known))]
@@ -47,8 +48,9 @@ class BoundsByRadius:
 
     def exclude(self, goal: Halfspaces, radius: float, bounds: NodeBounds, effort: Effort | None = None) -> bool:
         """True when `bounds`, true within `radius`, prove by linear bounds that no point there reaches the goal."""
-        ball = self._problem.ball.with_radius(radius)
-        return goal_upper(self._problem.graph, ball, bounds, goal, self._budget, effort) < 0
+        problem = self._problem
+        ball = problem.ball.with_radius(radius)
+        return goal_upper(problem.graph, ball, bounds, goal, self._budget, effort, problem.arithmetic) < 0
 
 
 def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float) -> None:

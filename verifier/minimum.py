@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 
+from verifier.both_worlds import follow_both
 from verifier.deciders.milp import Milp, Nearest
 from verifier.deciders.worker import Decider, Guarded, Worker, WorkerError
-from verifier.following import follow
 from verifier.linear_lower import BoundsByRadius, linear_lower
 from verifier.query import Query
 from verifier.search_state import FIRST_RADIUS, LAST_RADIUS, Problem, SearchState, TargetState
@@ -159,5 +159,5 @@ def _refused(decider: Decider, radius: float) -> str:
     return f"{decider.name} gave a point within {radius:g} that is not adversarial exactly, or not in ONNX Runtime"
 
 
-MINIMISERS: Mapping[str, Minimiser] = {"tree": follow, "milp": bisection, "z3": bisection, "milp-direct": direct}
+MINIMISERS: Mapping[str, Minimiser] = {"tree": follow_both, "milp": bisection, "z3": bisection, "milp-direct": direct}
 """The methods by name; `verifier.api` gives each its decider."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from encoders.graph import Array, Graph
 from verifier.judge import Judge
+from verifier.proof.rounding import REAL, Arithmetic
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Status, Witness
 
@@ -31,7 +32,8 @@ class Problem:
     """The distance from `ball.centre` to the nearest point of the box whose logits lie in one of `disjuncts`.
 
     `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
-    how many trees may be explored at a time.
+    how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
+    prove something about. Nothing within `known` reaches a disjunct.
     """
 
     graph: Graph
@@ -43,6 +45,8 @@ class Problem:
     precision: float
     target: int | None
     threads: int = 1
+    arithmetic: Arithmetic = REAL
+    known: float = 0.0
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""
@@ -75,7 +79,8 @@ class SearchState:
     search: Search | None = None
 
     def __post_init__(self) -> None:
-        self.targets = [TargetState(target, goal) for target, goal in self.problem.disjuncts]
+        known = self.problem.known
+        self.targets = [TargetState(target, goal, known) for target, goal in self.problem.disjuncts]
         self.initial = Initial(self.problem.attack_name, math.inf)
 
     @property

@@ -75,8 +75,11 @@ class TreeSearch:
         self._states, self._decider, self._within = states, decider, within
         self._budget, self._threads = first.budget, first.problem.threads
         self.bounds = BoundsByRadius(first.problem, first.budget)
-        self._stages = to_stages(first.problem.graph)
-        self._tracks = {id(state): [Track(state, target) for target in state.targets] for state in states}
+        arithmetic = first.problem.arithmetic
+        self._stages = to_stages(first.problem.graph, arithmetic.unit, arithmetic.floor)
+        self._tracks = {
+            id(state): [Track(state, target, lower=target.lower) for target in state.targets] for state in states
+        }
 
     def polish(self) -> Iterator[SearchState]:
         """Move each first witness to the nearest point around it, by its target's tree."""

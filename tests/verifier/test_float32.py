@@ -141,9 +141,35 @@ def test_overflow_proves_nothing(truth: Any) -> None:
     assert shipped.float32_lower(net.graph, ball.with_radius(math.inf), [], 0.25, 0, Budget()) == 0.0
 
 
-def test_other_dtypes_have_no_float32_end(digits: verifier.Model, images: Any) -> None:
-    first, *_ = verifier.brackets(digits, images[0])
-    assert first.float32 is None
+def test_the_tree_proves_both_ends_at_once(digits: verifier.Model, images: Any) -> None:
+    """Every last bracket has the float32 end, that of an ended budget too; those on the way do not."""
+    *others, last = verifier.brackets(digits, images[0])
+    assert last.float32 == last.lower > 0
+    assert {bracket.float32 for bracket in others} == {None}
     budget = Budget()
     budget.cancel()
-    assert verifier.minimal(digits, images[0], timeout=budget).float32 is None
+    assert verifier.minimal(digits, images[0], timeout=budget).float32 == 0.0
+
+
+def test_where_rounding_decides_the_real_network_is_searched_on(digits: verifier.Model, images: Any) -> None:
+    """At a precision beyond float32's rounding the real end is the higher one; neither passes the witness."""
+    found = verifier.minimal(digits, images[0], precision=1e-9)
+    assert found.float32 is not None
+    assert 0 < found.float32 < found.lower <= found.upper
+    assert found.upper - found.lower < found.upper - found.float32
+
+
+@pytest.mark.parametrize("method", ["milp", "z3"])
+def test_other_methods_have_it_where_there_is_time(digits: verifier.Model, images: Any, method: str) -> None:
+    found = verifier.minimal(digits, images[0], method=method)
+    assert found.float32 is not None
+    assert 0.99 * found.lower <= found.float32 <= found.lower
+    budget = Budget()
+    budget.cancel()
+    assert verifier.minimal(digits, images[0], method=method, timeout=budget).float32 is None
+
+
+def test_other_dtypes_have_no_float32_end(save_net: Callable[..., verifier.Model], truth: Any) -> None:
+    model = save_net(truth.net(0, (3, 4, 3)), np.float64)
+    assert model.dtype == np.float64
+    assert verifier.minimal(model, np.full(3, 0.5)).float32 is None

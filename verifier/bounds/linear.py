@@ -138,7 +138,13 @@ def optimised_lower(
 
 
 def goal_upper(
-    graph: Graph, region: Ball, bounds: NodeBounds, goal: Halfspaces, budget: Budget, effort: Effort | None = None
+    graph: Graph,
+    region: Ball,
+    bounds: NodeBounds,
+    goal: Halfspaces,
+    budget: Budget,
+    effort: Effort | None = None,
+    arithmetic: Arithmetic = REAL,
 ) -> float:
     """A proved upper bound of the goal's margin min_i (C z + d)_i over the region; below 0, no point reaches the goal.
 
@@ -147,7 +153,7 @@ def goal_upper(
     effort = effort or Effort()
     if bounds.empty:
         return -np.inf
-    relaxation = Relaxation(graph, region, bounds)
+    relaxation = Relaxation(graph, region, bounds, arithmetic)
     single = -optimised_lower(relaxation, graph.output, -goal.matrix, -goal.offset, 0, budget)
     best = float(single.min())
     if not region.bounded or not np.all(np.isfinite(single)):

@@ -1,0 +1,51 @@
+"""One search for the network over the reals and for the one that is shipped in float32.
+
+A tree whose every sum is charged what float32 evaluations may lose proves both lower ends at once, at hardly any cost:
+against a margin that a precision of 1e-3 leaves, rounding is nothing. Only where it keeps the bracket open although
+there is time, the real network is searched on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from verifier.bounds.linear import linear_bounds
+from verifier.deciders.shipped import in_range
+from verifier.deciders.worker import Decider
+from verifier.following import follow
+from verifier.proof.rounding import FLOAT32
+from verifier.search_state import Problem
+from verifier.verdict import Bracket, Budget, Status
+
+
+def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
+    """As `follow`; where the model computes in float32, the last bracket says what holds for that too."""
+    if problem.judge.dtype != np.float32 or not _in_range(problem):
+        yield from follow(problem, decider, budget)
+        return
+    for bracket in follow(replace(problem, arithmetic=FLOAT32), decider, budget):
+        if not bracket.final:
+            yield bracket
+    shipped = bracket.lower
+    if bracket.status is not Status.BRACKETED or budget.remaining <= 0:
+        yield replace(bracket, float32=shipped)
+        return
+    for real in follow(_from(problem, bracket), decider, budget):
+        yield replace(real, initial=bracket.initial, float32=shipped if real.final else None)
+
+
+def _in_range(problem: Problem) -> bool:
+    """Does no float32 evaluation overflow, wherever in the box?"""
+    whole = linear_bounds(problem.graph, problem.ball, Budget(0.0), arithmetic=FLOAT32)
+    return problem.ball.bounded and in_range(problem.graph, whole)
+
+
+def _from(problem: Problem, bracket: Bracket) -> Problem:
+    """The problem, to be gone on with from what the bracket says."""
+    point = None if bracket.witness is None else bracket.witness.point.astype(np.float64)
+    only = len(problem.disjuncts) == 1
+    points = [point if only or target == bracket.target else None for target, _ in problem.disjuncts]
+    return replace(problem, attack=lambda _: points, known=bracket.lower)
