@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/verifier demo --out demo-output
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
