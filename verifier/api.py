@@ -13,7 +13,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from verifier.all_targets import AllTargets, finals, in_turn, overall
 from verifier.certifying import Certified, certified
-from verifier.checking import Check, checked
+from verifier.checking import Check, check_both
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.milp import Milp, available_solvers, solver_class
 from verifier.deciders.shipped import float32_lower
@@ -24,7 +24,7 @@ from verifier.minimum import MINIMISERS
 from verifier.model import Model, load
 from verifier.questions import Box, Question, ask, attacker
 from verifier.search_state import Attack, Problem, SearchState
-from verifier.verdict import Bracket, Budget, Evidence, Initial, Status, Violated, Witness
+from verifier.verdict import Bracket, Budget, Evidence, Initial, Semantics, Status, Violated, Witness
 
 __all__ = [
     "METHODS",
@@ -73,6 +73,7 @@ def brackets(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    semantics: str = "both",
     timeout: float | Budget = math.inf,
     device: str = "auto",
     seed: int = 0,
@@ -80,13 +81,16 @@ def brackets(
     """Shrinking brackets on the distance to the nearest adversarial point; the last one has `final` set.
 
     d* = min ‖x' − x‖ over the x' of the box whose logits prefer `target` (any class but the label, if None) by
-    `margin`; ties count (Carlini, Katz, Barrett, Dill 2018). x has the model's shape or is flat. With one thread and
-    no timeout, the same arguments give the same last bracket and number of nodes. Raises InputError.
+    `margin`; ties count (Carlini, Katz, Barrett, Dill 2018). x has the model's shape or is flat. semantics: is
+    the lower end about the network over the reals (`real`), every `float32` evaluation of it, or `both`? With one
+    thread and no timeout, the same arguments give the same last bracket and number of nodes. Raises InputError.
     """
     budget, decider = _budget(timeout), _decider(method, solver, threads)
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin)
     run = attacker(question, "cw", device, seed, threads=threads, nearest=True)
-    problem = _problem(question, run, "cw", _checked_precision(precision), threads)
+    problem = _problem(
+        question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
+    )
     return _brackets(question, problem, decider, method, budget)
 
 
@@ -101,14 +105,22 @@ def _brackets(question: Question, problem: Problem, decider: Decider, method: st
 
 def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
     """The bracket with what holds for the network as it is shipped, where that computes in float32."""
-    if problem.judge.dtype != np.float32 or bracket.float32 is not None or budget.remaining <= 0:
+    asked = problem.semantics is not Semantics.REAL and problem.judge.dtype == np.float32
+    if not asked or bracket.float32 is not None or budget.remaining <= 0:
         return bracket
     goals = [goal for _, goal in problem.disjuncts]
     nodes = bracket.search.nodes if bracket.search is not None else 0
     return replace(bracket, float32=float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget))
 
 
-def _problem(question: Question, run: Attack, name: str, precision: float, threads: int = 1) -> Problem:
+def _problem(
+    question: Question,
+    run: Attack,
+    name: str,
+    precision: float,
+    threads: int = 1,
+    semantics: Semantics = Semantics.BOTH,
+) -> Problem:
     return Problem(
         graph=question.model.graph,
         ball=question.ball,
@@ -119,7 +131,18 @@ def _problem(question: Question, run: Attack, name: str, precision: float, threa
         precision=precision,
         target=question.target,
         threads=threads,
+        semantics=semantics,
     )
+
+
+def _checked_semantics(semantics: str, model: Model, method: str) -> Semantics:
+    if semantics not in tuple(Semantics):
+        raise InputError(f"unknown semantics '{semantics}': choose one of {', '.join(Semantics)}")
+    if semantics == Semantics.FLOAT32 and model.dtype != np.float32:
+        raise InputError(f"semantics float32 is about models that compute in float32; this one does in {model.dtype}")
+    if semantics == Semantics.FLOAT32 and method != "tree":
+        raise InputError(f"semantics float32 goes with the method tree; {method} is about real arithmetic")
+    return Semantics(semantics)
 
 
 def _already(found: Witness, question: Question, precision: float, budget: Budget) -> Bracket:
@@ -149,6 +172,7 @@ class Options(TypedDict, total=False):
     method: str
     solver: str | None
     threads: int
+    semantics: str
     timeout: float | Budget
     device: str
     seed: int
@@ -240,6 +264,7 @@ def check(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    semantics: str = "both",
     timeout: float | Budget = math.inf,
     device: str = "auto",
     seed: int = 0,
@@ -257,8 +282,10 @@ def check(
     if found is not None:
         return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, found.target)
     run = attacker(question, "cw", device, seed, threads=threads, radius=radius, nearest=True)
-    state = SearchState(_problem(question, run, "cw", radius * RADIUS_SHARE, threads), budget)
-    return checked(state, decider, radius, progress)
+    problem = _problem(
+        question, run, "cw", radius * RADIUS_SHARE, threads, _checked_semantics(semantics, model, method)
+    )
+    return check_both(problem, decider, radius, budget, progress)
 
 
 RADIUS_SHARE = 1e-3

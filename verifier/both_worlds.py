@@ -12,38 +12,50 @@ from dataclasses import replace
 
 import numpy as np
 
+from encoders.errors import InputError
 from verifier.bounds.linear import linear_bounds
 from verifier.deciders.shipped import in_range
 from verifier.deciders.worker import Decider
 from verifier.following import follow
 from verifier.proof.rounding import FLOAT32
 from verifier.search_state import Problem
-from verifier.verdict import Bracket, Budget, Status
+from verifier.verdict import Bracket, Budget, Semantics, Status
 
 
 def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
-    """As `follow`; where the model computes in float32, the last bracket says what holds for that too."""
-    if problem.judge.dtype != np.float32 or not _in_range(problem):
+    """As `follow`; where the model computes in float32, the last bracket says what holds for that too.
+
+    Raises InputError where nothing can be said about float32 although the question is about that alone.
+    """
+    if not provable(problem):
         yield from follow(problem, decider, budget)
         return
     for bracket in follow(replace(problem, arithmetic=FLOAT32), decider, budget):
         if not bracket.final:
             yield bracket
     shipped = bracket.lower
-    if bracket.status is not Status.BRACKETED or budget.remaining <= 0:
+    if bracket.status is not Status.BRACKETED or problem.semantics is Semantics.FLOAT32 or budget.remaining <= 0:
         yield replace(bracket, float32=shipped)
         return
-    for real in follow(_from(problem, bracket), decider, budget):
+    for real in follow(resumed(problem, bracket), decider, budget):
         yield replace(real, initial=bracket.initial, float32=shipped if real.final else None)
 
 
-def _in_range(problem: Problem) -> bool:
-    """Does no float32 evaluation overflow, wherever in the box?"""
+def provable(problem: Problem) -> bool:
+    """Is float32 asked about, by a model that computes in it and cannot overflow anywhere in the box?
+
+    Raises InputError where it is all that is asked about, but the model may overflow.
+    """
+    if problem.semantics is Semantics.REAL or problem.judge.dtype != np.float32:
+        return False
     whole = linear_bounds(problem.graph, problem.ball, Budget(0.0), arithmetic=FLOAT32)
-    return problem.ball.bounded and in_range(problem.graph, whole)
+    found = problem.ball.bounded and in_range(problem.graph, whole)
+    if not found and problem.semantics is Semantics.FLOAT32:
+        raise InputError("nothing can be proved for float32: somewhere in this box its sums may overflow")
+    return found
 
 
-def _from(problem: Problem, bracket: Bracket) -> Problem:
+def resumed(problem: Problem, bracket: Bracket) -> Problem:
     """The problem, to be gone on with from what the bracket says."""
     point = None if bracket.witness is None else bracket.witness.point.astype(np.float64)
     only = len(problem.disjuncts) == 1

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from verifier.both_worlds import provable, resumed
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.worker import Decider, Guarded, Worker
 from verifier.following import check_within
 from verifier.linear_lower import BoundsByRadius
+from verifier.proof.rounding import FLOAT32
 from verifier.query import Query
-from verifier.search_state import SearchState
-from verifier.verdict import Bracket, Evidence, Holds, OutOfTimeError, Search, Unknown, Verdict, Violated, Witness
+from verifier.search_state import Problem, SearchState
+from verifier.verdict import (
+    Bracket,
+    Budget,
+    Evidence,
+    Holds,
+    OutOfTimeError,
+    Search,
+    Semantics,
+    Unknown,
+    Verdict,
+    Violated,
+    Witness,
+)
 
 Progress = Callable[[Bracket], None]
 
@@ -30,6 +44,27 @@ class Check:
     seconds: float
     target: int | None
     search: Search | None = None
+    float32: bool | None = None
+    """True where no float32 evaluation of the network, in any order of summation, is adversarial either; else None."""
+
+
+def check_both(
+    problem: Problem, decider: Decider, radius: float, budget: Budget, progress: Progress | None = None
+) -> Check:
+    """The answer at one radius, for the real network and the float32 one at once where that can be proved.
+
+    Raises InputError where it cannot, but the question is about float32 alone.
+    """
+    if isinstance(decider, BranchAndBound) and provable(problem):
+        state = SearchState(replace(problem, arithmetic=FLOAT32), budget)
+        answer = checked(state, decider, radius, progress)
+        if isinstance(answer.verdict, Holds):
+            return replace(answer, float32=True)
+        decided = isinstance(answer.verdict, Violated) or problem.semantics is Semantics.FLOAT32
+        if decided or budget.remaining <= 0:
+            return answer
+        problem = resumed(problem, state.bracket())
+    return checked(SearchState(problem, budget), decider, radius, progress)
 
 
 def checked(state: SearchState, decider: Decider, radius: float, progress: Progress | None = None) -> Check:

@@ -75,6 +75,7 @@ def minimal(
     solver: options.Solver = None,
     threads: options.Threads = 1,
     device: options.Device = "auto",
+    semantics: options.Semantics = "both",
     seed: options.Seed = 0,
     out: options.Out = None,
     certificate: options.Certificate = None,
@@ -83,6 +84,8 @@ def minimal(
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and target is not None:
         raise InputError("--target and --all-targets exclude each other")
+    if all_targets and semantics == "float32":
+        raise InputError("--semantics float32 goes with one question: leave --all-targets out, or ask for each target")
     if all_targets and certificate is not None:
         raise InputError("--certificate goes with one question: leave --all-targets out, or ask for each --target")
     from verifier import commands  # noqa: PLC0415, see the module's docstring
@@ -108,6 +111,7 @@ def check(
     solver: options.Solver = None,
     threads: options.Threads = 1,
     device: options.Device = "auto",
+    semantics: options.Semantics = "both",
     seed: options.Seed = 0,
     out: options.Out = None,
     certificate: options.Certificate = None,

@@ -48,6 +48,7 @@ class Question:
     method: str = api.DEFAULT_METHOD
     solver: str | None = None
     threads: int = 1
+    semantics: str = "both"
     device: str = "auto"
     seed: int = 0
     out: Path | None = None
@@ -205,7 +206,14 @@ def minimal(question: Question, *, precision: float, all_targets: bool = False) 
             return _every_target(job, precision)
         last: Bracket | None = None
         with _solving(job) as show:
-            for bracket in api.brackets(job.model, job.x, target=question.target, precision=precision, **job.options()):
+            for bracket in api.brackets(
+                job.model,
+                job.x,
+                target=question.target,
+                precision=precision,
+                semantics=question.semantics,
+                **job.options(),
+            ):
                 show(bracket)
                 last = bracket
         assert last is not None, "the engine yields at least one bracket"
@@ -283,7 +291,15 @@ def check(question: Question, *, radius: float) -> Exit:
     """Answer `verifier check`."""
     with prepared(question) as job:
         with _solving(job) as show:
-            answer = api.check(job.model, job.x, radius, target=question.target, progress=show, **job.options())
+            answer = api.check(
+                job.model,
+                job.x,
+                radius,
+                target=question.target,
+                semantics=question.semantics,
+                progress=show,
+                **job.options(),
+            )
         record = _certified_check(job, answer.verdict, radius, answer.witness)
         if made(record) and isinstance(answer.verdict, Holds):
             answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)

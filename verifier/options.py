@@ -60,6 +60,13 @@ Solver = Annotated[
 Threads = Annotated[
     int, typer.Option(metavar="N", help="Trees (or a MILP solver's threads) at a time; 1: the same answer every time.")
 ]
+Semantics = Annotated[
+    str,
+    typer.Option(
+        metavar="both|real|float32",
+        help="What lower ends are about: the network over the reals, every float32 evaluation of it, or both.",
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where attacks run.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the attacks' random starts.")]
 Out = Annotated[

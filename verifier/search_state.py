@@ -12,7 +12,7 @@ from encoders.graph import Array, Graph
 from verifier.judge import Judge
 from verifier.proof.rounding import REAL, Arithmetic
 from verifier.query import Ball, Halfspaces, Norm
-from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Status, Witness
+from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Semantics, Status, Witness
 
 POLISH_SHARE = 0.125
 """Part of the precision that securing a witness against rounding may add to its distance."""
@@ -33,7 +33,7 @@ class Problem:
 
     `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
     how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
-    prove something about. Nothing within `known` reaches a disjunct.
+    prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct.
     """
 
     graph: Graph
@@ -47,6 +47,7 @@ class Problem:
     threads: int = 1
     arithmetic: Arithmetic = REAL
     known: float = 0.0
+    semantics: Semantics = Semantics.BOTH
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""

@@ -28,6 +28,17 @@ class Evidence(IntEnum):
         return self.name.lower()
 
 
+class Semantics(StrEnum):
+    """Which network a lower end is about."""
+
+    BOTH = "both"
+    """The real one, and what holds for float32 beside it."""
+    REAL = "real"
+    """The network over the real numbers, with the exact weights of the file."""
+    FLOAT32 = "float32"
+    """Every float32 evaluation of it, in any order of summation: what is shipped."""
+
+
 class Status(StrEnum):
     """What a bracket says as a whole."""
 

@@ -11,13 +11,14 @@ import onnxruntime as ort
 import pytest
 
 import verifier
+from encoders.errors import InputError
 from tests.traps.table import TRAPS
 from verifier import models
 from verifier.bounds.linear import linear_bounds
 from verifier.deciders import shipped
 from verifier.proof.rounding import FLOAT32
 from verifier.query import Ball, Norm, distance_exact
-from verifier.verdict import Budget
+from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated
 
 POINTS = 1000
 """For each input and norm, run under every combination of options."""
@@ -169,7 +170,62 @@ def test_other_methods_have_it_where_there_is_time(digits: verifier.Model, image
     assert verifier.minimal(digits, images[0], method=method, timeout=budget).float32 is None
 
 
+@pytest.mark.parametrize("method", ["tree", "z3"])
+def test_asked_about_the_real_network_alone(digits: verifier.Model, images: Any, method: str) -> None:
+    real = verifier.minimal(digits, images[0], method=method, semantics="real")
+    assert (real.status, real.float32) == (Status.MINIMAL, None)
+
+
+def test_asked_about_the_float32_network_alone(digits: verifier.Model, images: Any) -> None:
+    real = verifier.minimal(digits, images[0], semantics="real")
+    shipped = verifier.minimal(digits, images[0], semantics="float32")
+    assert (shipped.status, shipped.evidence) == (Status.MINIMAL, Evidence.PROVED)
+    assert 0 < shipped.lower == shipped.float32 <= real.upper
+
+
+def test_a_precision_that_float32_cannot_have_stays_open(digits: verifier.Model, images: Any) -> None:
+    found = verifier.minimal(digits, images[0], semantics="float32", precision=1e-9)
+    assert found.status is Status.BRACKETED
+    assert found.reason
+    assert 0 < found.lower == found.float32 < found.upper
+
+
+def test_checks_on_both_sides(digits: verifier.Model, images: Any) -> None:
+    distance = verifier.minimal(digits, images[0], precision=1e-6)
+    for semantics, told in (("both", True), ("float32", True), ("real", None)):
+        inside = verifier.check(digits, images[0], 0.99 * distance.lower, semantics=semantics)
+        assert (inside.verdict, inside.float32) == (Holds(Evidence.PROVED), told)
+        outside = verifier.check(digits, images[0], 1.01 * distance.upper, semantics=semantics)
+        assert isinstance(outside.verdict, Violated)
+        assert outside.float32 is None
+
+
+def test_a_check_that_holds_for_the_real_network_only(
+    save_net: Callable[[Any], verifier.Model],
+) -> None:
+    """Rounding invents a region beyond 1/2: over the reals the target is nowhere."""
+    trap = next(trap for trap in TRAPS if trap.name == "rounding invents it: 2^30")
+    model, x = save_net(trap), np.float32(trap.centre)
+    both = verifier.check(model, x, 1.0, target=trap.target)
+    assert isinstance(both.verdict, Violated | Unknown) or both.float32 is None
+    real = verifier.check(model, x, 1.0, target=trap.target, semantics="real")
+    assert real.float32 is None
+    shipped = verifier.check(model, x, 1.0, target=trap.target, semantics="float32")
+    assert not isinstance(shipped.verdict, Holds)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"semantics": "float"}, "unknown semantics 'float'"), ({"semantics": "float32", "method": "z3"}, "method tree")],
+)
+def test_what_cannot_be_asked(digits: verifier.Model, images: Any, options: dict[str, str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        verifier.check(digits, images[0], 0.01, **options)  # type: ignore[arg-type]
+
+
 def test_other_dtypes_have_no_float32_end(save_net: Callable[..., verifier.Model], truth: Any) -> None:
     model = save_net(truth.net(0, (3, 4, 3)), np.float64)
     assert model.dtype == np.float64
     assert verifier.minimal(model, np.full(3, 0.5)).float32 is None
+    with pytest.raises(InputError, match="float64"):
+        verifier.minimal(model, np.full(3, 0.5), semantics="float32")

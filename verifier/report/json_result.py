@@ -33,6 +33,8 @@ class CheckResult(Protocol):
     def target(self) -> int | None: ...
     @property
     def search(self) -> Search | None: ...
+    @property
+    def float32(self) -> bool | None: ...
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def check_json(run: Run, result: CheckResult, witness_path: Path | None, picture
         "target": result.target,
         "witness": witness_json(result.witness, witness_path),
         "evidence": result.evidence.label if result.evidence is not None else None,
+        "float32": {"holds": True} if result.float32 else None,
         "method": run.method,
         "solver": run.solver,
         "search": search_json(result.search),

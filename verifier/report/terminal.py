@@ -125,6 +125,8 @@ def check_table(run: Run, result: CheckResult, files: Sequence[Path]) -> Table:
         rows.append(("reason", result.reason))
     if result.evidence is not None and verdict == "holds":
         rows.append(("evidence", EVIDENCE_TEXT[result.evidence]))
+    if result.float32:
+        rows.append(("float32", "the same for every float32 evaluation, proved"))
     rows.append(("goal", goal_text(run)))
     if result.witness is not None:
         rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))

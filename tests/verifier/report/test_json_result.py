@@ -32,6 +32,7 @@ class Checked:
     seconds: float
     target: int | None
     search: Search | None = None
+    float32: bool | None = None
 
 
 def test_minimal_has_the_keys_of_schema_1_at_full_precision() -> None:
@@ -106,3 +107,6 @@ def test_check_says_its_verdict(verdict: Verdict, witness: Witness | None, name:
     assert result.keys() >= {"schema", "verdict", "reason", "witness", "evidence", "seconds", "radius"}
     assert (result["verdict"], result["radius"], result["reason"]) == (name, 0.25, "why")
     assert (result["witness"] is None) == (witness is None)
+    assert result["float32"] is None
+    both = check_json(run, Checked(verdict, witness, "why", evidence, 0.5, None, None, True), None, None)
+    assert both["float32"] == {"holds": True}
