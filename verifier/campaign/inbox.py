@@ -46,7 +46,7 @@ class Inbox:
     """
 
     def __init__(
-        self, receive: Callable[[Outcome], None], ask: Callable[[Begin], Known], reachable: str | None = None
+        self, receive: Callable[[Sequence[Outcome]], None], ask: Callable[[Begin], Known], reachable: str | None = None
     ) -> None:
         key = os.urandom(32)
         self._listener = Listener((LOCALHOST if reachable is None else EVERYWHERE, 0), authkey=key, backlog=64)
@@ -109,11 +109,11 @@ class Line:
                 return known
         return None
 
-    def send(self, outcome: Outcome) -> None:
-        """Hand an outcome over now, if the campaign can be reached; it is handed over again with the task's end."""
+    def send(self, outcomes: Sequence[Outcome]) -> None:
+        """Hand outcomes over now, if the campaign can be reached; they are handed over again with the task's end."""
         if self._connection is not None:
             with contextlib.suppress(*BROKEN):
-                self._connection.send(outcome)
+                self._connection.send(tuple(outcomes))
 
     @property
     def cut(self) -> bool:

@@ -148,10 +148,10 @@ class _Campaign:
             campaign=os.getpid(),
         )
 
-    def _receive(self, outcome: Outcome) -> None:
-        """A bracket on its way: by a thread of the inbox."""
+    def _receive(self, outcomes: Sequence[Outcome]) -> None:
+        """Brackets on their way: by a thread of the inbox."""
         try:
-            self.store.save(outcome)
+            self.store.save(*outcomes)
             self.watch(self.store.counts(self.key))
         except StoreError as error:
             self.failure = error

@@ -130,12 +130,16 @@ class _Target:
 
 
 class _Log:
-    """Notes every step, and sends brackets home: the first of each target, every CHECKPOINT seconds, and the last."""
+    """Notes every step, and sends brackets home: each target's first, one every CHECKPOINT seconds, the closed one.
+
+    First brackets that come in a row go together: a task that goes on later attacks the same targets again, or none.
+    """
 
     def __init__(self, work: Work, line: Line) -> None:
         self._task, self._line = work.task.id, line
         self._start = time.monotonic()
         self._targets = {target: _Target() for target in work.known}
+        self._waiting: list[Outcome] = []
 
     def take(self, target: Target, bracket: Bracket) -> None:
         noted = self._targets[target]
@@ -145,9 +149,13 @@ class _Log:
             noted.ends = (bracket.lower, bracket.upper)
             noted.steps.append(Step(now - self._start, *noted.ends))
         closes = bracket.status is not Status.BRACKETED and not noted.closed
-        if first or closes or (now - noted.sent > CHECKPOINT and not noted.closed):
-            noted.sent, noted.closed = now, closes
-            self._line.send(self._outcome(target, noted))
+        if not (first or closes or (now - noted.sent > CHECKPOINT and not noted.closed)):
+            return
+        noted.sent, noted.closed = now, noted.closed or closes
+        self._waiting.append(self._outcome(target, noted))
+        if not first or all(other.last is not None for other in self._targets.values()):
+            self._line.send(self._waiting)
+            self._waiting = []
 
     def last(self, error: str) -> tuple[Outcome, ...]:
         """An outcome for each target: its last bracket, and the error unless it is closed."""

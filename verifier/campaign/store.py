@@ -97,11 +97,10 @@ class Store:
         with self._database.writing() as connection:
             return leases.waiting(connection, plan, most) > 0
 
-    def save(self, outcome: Outcome) -> str:
-        """Merge a bracket, or note an error; the instance's status after that. Saving twice does no harm."""
-        instance = instance_id(outcome.task, outcome.target)
+    def save(self, *outcomes: Outcome) -> list[str]:
+        """Merge brackets, or note errors; the instances' status after that. Saving twice does no harm."""
         with self._database.writing() as connection:
-            return _save(connection, instance, outcome)
+            return [_save(connection, instance_id(one.task, one.target), one) for one in outcomes]
 
     def finish(self, owner: Owner, report: Report, lost: str = "") -> None:
         """Save the last outcomes of a claim and end it. lost: why its worker was lost, "" when it was not."""
