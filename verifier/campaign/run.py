@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from encoders.errors import InputError
 from verifier.campaign.backends import Backend
 from verifier.campaign.database import StoreError
 from verifier.campaign.inbox import Begin, Inbox, Known
-from verifier.campaign.leases import LEASE, Claim, Limits
+from verifier.campaign.leases import LEASE, LOSSES, Claim, Limits
 from verifier.campaign.outcome import Outcome, Work
 from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
@@ -76,6 +77,7 @@ class _Campaign:
     owner: Owner = field(default_factory=Owner.here)
     failure: StoreError | None = None
     setbacks: int = 0
+    begun: Counter[str] = field(default_factory=Counter)
     inbox: Inbox = field(init=False)
 
     @contextlib.contextmanager
@@ -101,6 +103,7 @@ class _Campaign:
         done = 0
         try:
             for report in self.backend.run(self._works()):
+                self.begun.pop(report.claim.task, None)
                 self.store.finish(self.owner, report, LINE_LOST if report.cut and not self._ending else "")
                 self.watch(self.store.counts(self.key))
                 done, self.setbacks = done + 1, 0
@@ -157,6 +160,12 @@ class _Campaign:
             self.failure = error
 
     def _begin(self, begin: Begin) -> Known:
+        """What is open of a task that a worker begins, for the first time or after a scheduler has lost its worker."""
+        self.begun[begin.task] += 1
+        if self.begun[begin.task] > LOSSES:
+            error = f"its worker was lost {LOSSES} times"
+            self._receive([Outcome(begin.task, target, None, error=error) for target in begin.targets])
+            return {}
         return self.store.known(begin.task, begin.targets)
 
     def _setback(self, error: Exception) -> None:

@@ -12,12 +12,15 @@ from verifier import api
 from verifier.campaign.data import Data, open_data
 from verifier.campaign.plan import Plan, Selection
 from verifier.campaign.tasks import Target, Task, Wanted
+from verifier.deciders.milp import solver_class
 from verifier.inputs import check_inside, read_box
 from verifier.model import Model
 
 
 def tasks_of(plan: Plan) -> list[Wanted]:
     """Every model × selected input × norm, with the targets that are wanted. Raises InputError."""
+    if plan.solver is not None:
+        solver_class(plan.solver)
     models = [api.load(path) for path in plan.models]
     data = open_data(plan.data, plan.split)
     chosen = select(data, models, plan.select)

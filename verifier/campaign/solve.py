@@ -53,7 +53,7 @@ def solve(work: Work) -> Report:
         finally:
             ended.set()
         cut = budget.cancelled
-        return Report(work.claim, log.last(error), work.whole and not cut, cut)
+        return Report(work.claim, log.last(error), work.whole and bool(work.known) and not cut, cut)
 
 
 def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:

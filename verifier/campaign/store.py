@@ -187,7 +187,7 @@ def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> 
         "seconds": row["earlier"] + found.seconds,
         "updated": time.time(),
     }
-    if not row["attack"]:
+    if not row["attack"] or math.isinf(row["initial"]):
         values |= {"attack": found.initial.attack, "initial": found.initial.distance}
     if found.search is not None:
         values["search"] = json.dumps(asdict(found.search))

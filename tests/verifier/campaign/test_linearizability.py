@@ -1,4 +1,4 @@
-"""Several processes on one store: every operation recorded, and the histories explained, or refused if tampered with."""
+"""Several processes on one store: recorded operations have one order that explains them; tampered ones have none."""
 
 from __future__ import annotations
 

@@ -142,6 +142,7 @@ def test_a_missing_key(tmp_path: Path, missing: str) -> None:
         ["--model", "digits", "--data", "digits", "--scheduler", "tcp://here:1"],
         ["--model", "digits", "--data", "digits", "--index", "100000"],
         ["--model", "digits", "--data", "digits", "--targets", "10"],
+        ["--model", "digits", "--data", "digits", "--method", "milp", "--solver", "none"],
         ["--status", "none.sqlite"],
     ],
 )

@@ -148,6 +148,25 @@ def test_ctrl_c_ends_with_code_3_and_the_same_command_goes_on(
         assert_same(store.results(), undisturbed)
 
 
+def test_a_full_disk_ends_with_one_line_and_with_room_the_same_command_goes_on(
+    small_disk: Path, asked: Plan, undisturbed: list[Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = small_disk / "s.sqlite"
+    assert main(["campaign", *command(asked, path, "--jobs", "1")]) == Exit.BAD_INPUT
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "the disk is full; what is in the store is safe" in err
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    with Store(path, readonly=True) as store:
+        kept = {one.id: (one.lower, one.upper) for one in store.results() if one.closed}
+    assert 0 < len(kept) < 36
+    assert main(["campaign", *command(asked, path, "--jobs", "1")]) == Exit.GOOD
+    with Store(path) as store:
+        found = store.results()
+    assert_same(found, undisturbed)
+    assert kept.items() <= {one.id: (one.lower, one.upper) for one in found}.items()
+
+
 def test_two_campaigns_on_one_store_do_nothing_twice(asked: Plan, undisturbed: list[Result], tmp_path: Path) -> None:
     path, logs = tmp_path / "s.sqlite", [tmp_path / "0.log", tmp_path / "1.log"]
     words = command(asked, path, "--jobs", "1")
@@ -192,11 +211,13 @@ def test_a_total_budget_begins_with_a_short_time_for_all(plan: Callable[..., Pla
     assert math.isinf(limits_of(plan(), 2, counts).after(0.0))
 
 
-def test_a_total_budget_ends_a_campaign_with_code_3(asked: Plan, tmp_path: Path) -> None:
+def test_a_total_budget_ends_a_campaign_with_code_3_and_the_next_one_goes_on(asked: Plan, tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite"
-    words = command(asked, path, "--jobs", "1", "--precision", "1e-6", "--total-budget", "1s")
-    assert main(["campaign", *words]) == Exit.UNDECIDED
+    words = command(asked, path, "--jobs", "1", "--total-budget")
+    assert main(["campaign", *words, "0.001s"]) == Exit.UNDECIDED
     assert main(["campaign", "--status", str(path)]) == Exit.UNDECIDED
+    assert main(["campaign", *words, "1h"]) == Exit.GOOD
+    assert main(["campaign", "--status", str(path)]) == Exit.GOOD
 
 
 def test_an_input_that_is_misclassified_is_at_distance_0(plan: Callable[..., Plan], tmp_path: Path) -> None:
