@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
@@ -22,7 +22,7 @@ from verifier.deciders.worker import Decider
 from verifier.following import follow_each
 from verifier.minimum import MINIMISERS
 from verifier.model import Model, load
-from verifier.questions import Box, Question, ask, attacker
+from verifier.questions import Box, Question, ask, attacker, going_on
 from verifier.search_state import Attack, Problem, SearchState
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Semantics, Status, Violated, Witness
 
@@ -188,6 +188,8 @@ def minimal_all_targets(
     model: Model,
     x: npt.ArrayLike,
     *,
+    targets: Sequence[int] | None = None,
+    known: Mapping[int, npt.ArrayLike] | None = None,
     label: int | None = None,
     norm: str = "linf",
     box: Box = DEFAULT_BOX,
@@ -201,14 +203,17 @@ def minimal_all_targets(
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
 ) -> AllTargets:
-    """`minimal` for every target other than the label; `progress` is called with every bracket on the way.
+    """`minimal` for each of `targets`, by default every class but the label; `progress` is called with every bracket.
 
     The method tree works on all targets side by side. With any other they come one after the other, and each gets an
-    equal share of the time that is left. Raises InputError.
+    equal share of the time that is left. known: by target a witness of an earlier search, which goes on from it instead
+    of attacking. Raises InputError.
     """
     budget, decider = _budget(timeout), _decider(method, solver, threads)
-    question = ask(model, x, norm=norm, target=None, label=label, box=box, margin=margin)
+    question = ask(model, x, norm=norm, target=None, label=label, box=box, margin=margin).only(targets)
     run = attacker(question, "cw", device, seed, threads=threads)
+    if known:
+        run = going_on(question, known, lambda rest: attacker(rest, "cw", device, seed, threads=threads))
     problem = _problem(question, run, "cw", _checked_precision(precision), threads)
     found = question.already()
     if found is not None:

@@ -163,6 +163,48 @@ def certify(
 
 
 @app.command()
+def campaign(
+    context: typer.Context,
+    plan: Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="The plan; flags replace its keys.")] = None,
+    models: options.Models = None,
+    data: options.Data = None,
+    split: options.Split = None,
+    indices: options.Indices = None,
+    per_class: options.PerClass = None,
+    count: options.Count = None,
+    correct: options.Correct = None,
+    seed: options.PlanSeed = None,
+    norms: options.Norms = None,
+    targets: options.Targets = None,
+    margin: options.PlanMargin = None,
+    precision: options.PlanPrecision = None,
+    box: options.PlanBox = None,
+    method: options.PlanMethod = None,
+    solver: options.Solver = None,
+    threads: options.PlanThreads = None,
+    device: options.PlanDevice = None,
+    timeout: options.PlanTimeout = None,
+    total_budget: options.TotalBudget = None,
+    store: options.StoreFile = None,
+    jobs: options.Jobs = None,
+    backend: options.BackendName = "local",
+    scheduler: options.Scheduler = None,
+    status: options.StatusOf = None,
+) -> None:
+    """Ask many questions, and go on where the last run stopped. Exit code 0: all closed, 3: some are open."""
+    given = {name: value for name, value in locals().items() if value not in (None, [])}
+    from verifier import campaign_command  # noqa: PLC0415, see the module's docstring
+    from verifier.campaign.backends import Backend  # noqa: PLC0415
+
+    if status is not None:
+        raise typer.Exit(campaign_command.status(status))
+    other = ("context", "plan", "jobs", "backend", "scheduler", "status")
+    flags = {name: value for name, value in given.items() if name not in other}
+    chosen = Backend(backend, scheduler, jobs)
+    raise typer.Exit(campaign_command.campaign(plan, options.plan_flags(flags), chosen, _start(context)))
+
+
+@app.command()
 def inspect(model: options.Model, json: options.Json = False) -> None:
     """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
     from verifier import inspection  # noqa: PLC0415, see the module's docstring

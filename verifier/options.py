@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -80,6 +80,57 @@ Certificate = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+
+
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="MODEL", help="An ONNX file or a shipped net; may be repeated.")
+]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="DATA", help="An .npz, a folder of images or of idx files, or digits (scikit-learn's)."),
+]
+Split = Annotated[str | None, typer.Option(metavar="test|train", help="Of idx files.")]
+Indices = Annotated[list[int] | None, typer.Option("--index", metavar="I", help="An input; may be repeated.")]
+PerClass = Annotated[int | None, typer.Option(metavar="N", help="So many inputs of each class, drawn by --seed.")]
+Count = Annotated[int | None, typer.Option(metavar="N", help="So many inputs in all, drawn by --seed.")]
+Correct = Annotated[bool | None, typer.Option("--correct", help="Only inputs that all models classify correctly.")]
+PlanSeed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Of selection, random targets, attacks.")]
+Norms = Annotated[list[str] | None, typer.Option("--norm", metavar="linf|l1", help="May be repeated.")]
+Targets = Annotated[
+    str | None, typer.Option(metavar="all|next|least-likely|random|untargeted|T,T…", help="Which targets of an input.")
+]
+PlanMargin = Annotated[float | None, typer.Option("--margin", metavar="K", help="By how much the target has to win.")]
+PlanPrecision = Annotated[float | None, typer.Option("--precision", metavar="P", help="Width of a closed bracket.")]
+PlanBox = Annotated[
+    str | None, typer.Option("--box", metavar="LO HI", help="The range of inputs, or an .npz (lo, hi).")
+]
+PlanMethod = Annotated[str | None, typer.Option("--method", metavar="tree|milp|milp-direct|z3", help="What decides.")]
+PlanThreads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of each task.")]
+PlanDevice = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda", help="Where attacks run.")]
+PlanTimeout = Annotated[
+    str | None, typer.Option("--timeout", metavar="S", help="For an instance: seconds, or 90s, 5m; none by default.")
+]
+TotalBudget = Annotated[
+    str | None, typer.Option(metavar="S", help="For the run: a short time for all first, then where it helps most.")
+]
+StoreFile = Annotated[str | None, typer.Option("--store", metavar="FILE", help="The store; the plan's name, .sqlite.")]
+Jobs = Annotated[int | None, typer.Option(metavar="N", help="Tasks at a time on this machine; its cores by default.")]
+BackendName = Annotated[str, typer.Option("--backend", metavar="local|dask|ray", help="Where tasks run.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as tcp://host:8786.")]
+StatusOf = Annotated[Path | None, typer.Option("--status", metavar="STORE", help="Print how far a store has come.")]
+
+
+def plan_flags(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of `campaign` as a plan's keys: a list of classes in --targets is split.
+
+    >>> plan_flags({"targets": "1,2", "count": 3})
+    {'targets': [1, 2], 'count': 3}
+    """
+    flags = dict(given)
+    parts = str(flags.get("targets", "")).split(",")
+    if all(part.isdecimal() for part in parts):
+        flags["targets"] = [int(part) for part in parts]
+    return flags
 
 
 def join_box(arguments: Sequence[str]) -> list[str]:

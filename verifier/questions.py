@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,18 @@ class Question:
     def point(self) -> npt.NDArray[np.floating]:
         """The input in the model's dtype."""
         return self.ball.centre.astype(self.model.dtype)
+
+    def only(self, targets: Sequence[int] | None) -> Question:
+        """The same about some of the targets; None: all. Raises InputError for one that is none, or for no target."""
+        if targets is None:
+            return self
+        for target in targets:
+            if _class(target, "target", self.model) == self.label:
+                raise InputError(f"the target {target} is the label itself: choose another class")
+        if not targets:
+            raise InputError("no target is asked for")
+        goals = tuple(entry for entry in self.goals if entry[0] in targets)
+        return replace(self, goals=goals, judge=replace(self.judge, disjuncts=goals))
 
     def already(self) -> Witness | None:
         """The input itself as a witness at distance 0, when it is misclassified or reaches the goal as it is.
@@ -160,6 +172,19 @@ def attacker(
             point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
             for k in range(len(cases))
         ]
+
+    return run
+
+
+def going_on(question: Question, known: Mapping[int, npt.ArrayLike], attack: Callable[[Question], Attack]) -> Attack:
+    """An attack that gives the known points of targets, and attacks the others only."""
+    points = {target: question.model.vector(point).astype(np.float64) for target, point in known.items()}
+    unknown = [target for target, _ in question.goals if target not in points]
+    rest = attack(question.only(unknown)) if unknown else None
+
+    def run(budget: Budget) -> Sequence[Array | None]:
+        found = dict(zip(unknown, rest(budget), strict=True)) if rest is not None else {}
+        return [points.get(target, found.get(target)) for target, _ in question.goals]
 
     return run
 

@@ -1,0 +1,111 @@
+"""One SQLite connection: write-ahead log, whole transactions, and errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from encoders.errors import InputError
+from verifier.campaign.schema import migrate
+
+BUSY_SECONDS = 30.0
+"""How long to wait for another writer: transactions take milliseconds."""
+
+
+class StoreError(InputError):
+    """The store cannot be read or written; the message is one line."""
+
+
+class Database:
+    """A connection that the threads of one process share, one transaction at a time.
+
+    With synchronous=FULL a transaction that has returned survives kill -9 and a power cut. Readers never wait for the
+    writer, nor it for them: that is what the write-ahead log is for.
+    """
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        if readonly and not path.is_file():
+            raise StoreError(f"{path}: no such file")
+        where = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        with self._told():
+            self._connection = sqlite3.connect(
+                where, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.row_factory = sqlite3.Row
+            try:
+                if not readonly:
+                    self._prepare()
+                else:
+                    self._connection.execute("PRAGMA query_only = ON")
+                    self._connection.execute("SELECT count(*) FROM sqlite_master")
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        # Looking first: switching the mode needs the file for itself, and another campaign may be using it.
+        if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        migrate(self._connection, str(self.path))
+
+    def close(self) -> None:
+        """Close the connection; the last one to close folds the log into the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: whole when the block ends, undone when it raises. Raises StoreError."""
+        with self._lock, self._told():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view of the store, whatever others write meanwhile. Raises StoreError."""
+        with self._lock, self._told():
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {_advice(error)}") from error
+
+
+def _advice(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    for prefix, advice in ADVICE.items():
+        if name.startswith(prefix):
+            return f"{advice} ({error})"
+    return f"the store cannot be used: {error}"
+
+
+ADVICE = {
+    "SQLITE_FULL": "the disk is full; what is in the store is safe: make room and run the same command again",
+    "SQLITE_IOERR": "the disk cannot be read or written, or is full; run the same command again when it can",
+    "SQLITE_NOTADB": "not a store: name another file",
+    "SQLITE_CORRUPT": "the file is damaged: name another store",
+    "SQLITE_CANTOPEN": "the file cannot be opened or made there",
+    "SQLITE_READONLY": "the file or its folder cannot be written to",
+    "SQLITE_BUSY": f"another program has kept the store locked for {BUSY_SECONDS:g} s",
+}

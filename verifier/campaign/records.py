@@ -1,0 +1,172 @@
+"""Rows of the store ↔ objects."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from verifier.campaign.merging import CLOSED, ERROR
+from verifier.campaign.tasks import Target, Task
+from verifier.verdict import Search, Witness
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """An instance as the store has it: what was asked, what is known. `status` as in `merging`."""
+
+    id: str
+    task: str
+    model: Path
+    model_sha256: str
+    input_sha256: str
+    source: str
+    index: int
+    norm: str
+    label: int
+    target: Target
+    margin: float
+    precision: float
+    method: str
+    solver: str | None
+    status: str
+    lower: float
+    upper: float
+    evidence: str
+    attack: str
+    initial: float
+    witness: Witness | None
+    search: Search | None
+    reason: str
+    seconds: float
+    tried: float
+    attempts: int
+    updated: float
+
+    @property
+    def closed(self) -> bool:
+        return self.status in CLOSED
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Instances in all, closed, begun but open, failed; tasks that are being worked on."""
+
+    instances: int
+    closed: int
+    open: int
+    failed: int
+    at_work: int
+
+    @property
+    def done(self) -> bool:
+        return self.closed == self.instances
+
+
+def add_task(connection: sqlite3.Connection, task: Task) -> None:
+    """Enter a task with its model, input and box, unless they are there."""
+    shape = json.dumps(task.shape)
+    point = (task.input_sha256, task.point.dtype.str, shape, task.point.tobytes())
+    box = (task.box_sha256, _packed(task.lo), _packed(task.hi))
+    latest = "ON CONFLICT (sha256) DO UPDATE SET path = excluded.path"
+    connection.execute(f"INSERT INTO models VALUES (?, ?) {latest}", (task.model_sha256, str(task.model)))
+    connection.execute("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?, ?)", point)
+    connection.execute("INSERT OR IGNORE INTO boxes VALUES (?, ?, ?)", box)
+    asked = (task.id, task.model_sha256, task.input_sha256, task.box_sha256, task.label, task.norm, task.margin)
+    how = (task.precision, task.method, task.solver, task.source, task.index)
+    connection.execute(f"INSERT OR IGNORE INTO tasks VALUES ({', '.join('?' * 12)})", (*asked, *how))
+
+
+def _packed(end: npt.NDArray[np.float64]) -> bytes:
+    """A box's end as float64 bytes; one number where all are equal."""
+    same = end.size > 0 and bool(np.all(end.view(np.uint64) == end.view(np.uint64)[0]))
+    return end[:1].tobytes() if same else end.tobytes()
+
+
+TASKS = """
+    SELECT tasks.*, models.path AS path, inputs.dtype AS dtype, inputs.shape AS shape, inputs.data AS data,
+           boxes.lo AS lo, boxes.hi AS hi
+    FROM tasks JOIN models ON models.sha256 = tasks.model JOIN inputs ON inputs.sha256 = tasks.input
+    JOIN boxes ON boxes.sha256 = tasks.box WHERE tasks.id = ?
+"""
+
+
+def read_task(connection: sqlite3.Connection, key: str) -> Task:
+    """The task of that identity."""
+    row = connection.execute(TASKS, (key,)).fetchone()
+    point = np.frombuffer(row["data"], row["dtype"])
+    lo, hi = (np.ascontiguousarray(np.broadcast_to(np.frombuffer(row[end]), point.shape)) for end in ("lo", "hi"))
+    return Task(
+        model=Path(row["path"]),
+        model_sha256=row["model"],
+        point=point,
+        shape=tuple(json.loads(row["shape"])),
+        label=row["label"],
+        norm=row["norm"],
+        lo=lo,
+        hi=hi,
+        margin=row["margin"],
+        precision=row["precision"],
+        method=row["method"],
+        solver=row["solver"],
+        source=row["source"],
+        index=row["source_index"],
+    )
+
+
+RESULTS = """
+    SELECT instances.*, tasks.*, instances.id AS instance, models.path AS path, inputs.dtype AS dtype
+    FROM instances JOIN tasks ON tasks.id = instances.task JOIN models ON models.sha256 = tasks.model
+    JOIN inputs ON inputs.sha256 = tasks.input
+"""
+
+
+def read_results(connection: sqlite3.Connection, plan: str | None) -> list[Result]:
+    """Every instance, or those of a plan, in order."""
+    if plan is None:
+        rows = connection.execute(f"{RESULTS} ORDER BY instances.rowid")
+    else:
+        chosen = "JOIN members ON members.instance = instances.id WHERE members.plan = ? ORDER BY members.place"
+        rows = connection.execute(f"{RESULTS} {chosen}", (plan,))
+    return [_result(row) for row in rows]
+
+
+def _result(row: sqlite3.Row) -> Result:
+    point = np.frombuffer(row["witness"], row["dtype"]) if row["witness"] else None
+    return Result(
+        id=row["instance"],
+        task=row["task"],
+        model=Path(row["path"]),
+        model_sha256=row["model"],
+        input_sha256=row["input"],
+        source=row["source"],
+        index=row["source_index"],
+        witness=Witness(point, **json.loads(row["witness_facts"])) if point is not None else None,
+        search=Search(**json.loads(row["search"])) if row["search"] else None,
+        **{name: row[name] for name in PLAIN},
+    )
+
+
+PLAIN = (
+    "norm", "label", "target", "margin", "precision", "method", "solver", "status", "lower", "upper", "evidence",
+    "attack", "initial", "reason", "seconds", "tried", "attempts", "updated",
+)  # fmt: skip
+"""Columns that are fields of a Result as they are."""
+
+
+def read_counts(connection: sqlite3.Connection, plan: str | None) -> Counts:
+    """How far the instances of a plan, or all, have come."""
+    chosen = "" if plan is None else "WHERE id IN (SELECT instance FROM members WHERE plan = :plan)"
+    rows = connection.execute(
+        f"SELECT status, count(*) AS number, sum(attempts > 0) AS begun FROM instances {chosen} GROUP BY status",
+        {"plan": plan},
+    ).fetchall()
+    at_work = connection.execute("SELECT count(*) FROM leases").fetchone()[0]
+    closed = sum(row["number"] for row in rows if row["status"] in CLOSED)
+    failed = sum(row["number"] for row in rows if row["status"] == ERROR)
+    begun = sum(row["begun"] for row in rows if row["status"] not in {*CLOSED, ERROR})
+    return Counts(sum(row["number"] for row in rows), closed, begun, failed, at_work)

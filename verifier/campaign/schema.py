@@ -1,0 +1,87 @@
+"""The store's tables, and how a file of an older schema becomes one of this schema."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from encoders.errors import InputError
+
+APPLICATION = 0x52654C55
+"""What SQLite's application_id says in our files: "ReLU"."""
+
+MIGRATIONS = (
+    # 1
+    """
+    CREATE TABLE plans (sha256 TEXT PRIMARY KEY, text TEXT NOT NULL, created REAL NOT NULL);
+    CREATE TABLE models (sha256 TEXT PRIMARY KEY, path TEXT NOT NULL);
+    CREATE TABLE inputs (sha256 TEXT PRIMARY KEY, dtype TEXT NOT NULL, shape TEXT NOT NULL, data BLOB NOT NULL);
+    CREATE TABLE boxes (sha256 TEXT PRIMARY KEY, lo BLOB NOT NULL, hi BLOB NOT NULL);
+    CREATE TABLE tasks (
+        id TEXT PRIMARY KEY,
+        model TEXT NOT NULL REFERENCES models, input TEXT NOT NULL REFERENCES inputs,
+        box TEXT NOT NULL REFERENCES boxes,
+        label INTEGER NOT NULL, norm TEXT NOT NULL, margin REAL NOT NULL, precision REAL NOT NULL,
+        method TEXT NOT NULL, solver TEXT, source TEXT NOT NULL, source_index INTEGER NOT NULL
+    );
+    CREATE TABLE instances (
+        id TEXT PRIMARY KEY, task TEXT NOT NULL REFERENCES tasks, target INTEGER,
+        status TEXT NOT NULL DEFAULT 'pending', lower REAL NOT NULL DEFAULT 0, upper REAL NOT NULL DEFAULT 9e999,
+        evidence TEXT NOT NULL DEFAULT '', attack TEXT NOT NULL DEFAULT '', initial REAL NOT NULL DEFAULT 9e999,
+        witness BLOB, witness_facts TEXT, search TEXT, reason TEXT NOT NULL DEFAULT '',
+        seconds REAL NOT NULL DEFAULT 0, earlier REAL NOT NULL DEFAULT 0, tried REAL NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0, updated REAL NOT NULL DEFAULT 0
+    );
+    CREATE INDEX instances_of_task ON instances (task);
+    CREATE TABLE members (
+        plan TEXT NOT NULL REFERENCES plans, instance TEXT NOT NULL REFERENCES instances, place INTEGER NOT NULL,
+        PRIMARY KEY (plan, instance)
+    ) WITHOUT ROWID;
+    CREATE TABLE leases (task TEXT PRIMARY KEY REFERENCES tasks, owner TEXT NOT NULL, expires REAL NOT NULL);
+    """,
+    # 2: how each bracket closed, and how often its worker was lost
+    """
+    CREATE TABLE history (
+        instance TEXT NOT NULL REFERENCES instances, attempt INTEGER NOT NULL, seconds REAL NOT NULL,
+        lower REAL NOT NULL, upper REAL NOT NULL, PRIMARY KEY (instance, attempt, seconds)
+    ) WITHOUT ROWID;
+    ALTER TABLE instances ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
+    """,
+)
+"""Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
+seconds of attempts before the last one; infinity is SQLite's 9e999."""
+
+SCHEMA = len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection, name: str) -> None:
+    """Bring an empty or older file to this schema, in one transaction; the caller's connection commits by itself.
+
+    Raises InputError for a file of a newer schema or of another program.
+    """
+    if _version(connection, name) == SCHEMA:
+        return
+    connection.execute("BEGIN IMMEDIATE")  # another campaign may be doing the same: look again under the lock
+    try:
+        for script in MIGRATIONS[_version(connection, name) :]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection, name: str) -> int:
+    application, version = (int(connection.execute(f"PRAGMA {key}").fetchone()[0]) for key in PRAGMAS)
+    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if application != APPLICATION and not (empty and application == version == 0):
+        raise InputError(f"{name} is a database of another program: name another --store")
+    if version > SCHEMA:
+        raise InputError(f"{name} has schema {version}; this version of verifier knows {SCHEMA}: update verifier")
+    return version
+
+
+PRAGMAS = ("application_id", "user_version")

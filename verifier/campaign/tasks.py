@@ -1,0 +1,71 @@
+"""A task: one input of one model under one norm, with all that its targets share. Its identity is its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Target = int | None
+"""A class, or None for any but the label."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index: where the input was found."""
+
+    model: Path
+    model_sha256: str
+    point: npt.NDArray[np.floating]
+    shape: tuple[int, ...]
+    label: int
+    norm: str
+    lo: npt.NDArray[np.float64]
+    hi: npt.NDArray[np.float64]
+    margin: float
+    precision: float
+    method: str
+    solver: str | None
+    source: str = ""
+    index: int = 0
+
+    @cached_property
+    def input_sha256(self) -> str:
+        return digest(str(self.point.dtype), self.point.tobytes())
+
+    @cached_property
+    def box_sha256(self) -> str:
+        return digest(self.lo.tobytes(), self.hi.tobytes())
+
+    @cached_property
+    def id(self) -> str:
+        """The same wherever and whenever the same is asked; where model and input lie does not matter."""
+        asked = (self.model_sha256, self.input_sha256, self.box_sha256, self.norm, self.label)
+        return digest(json.dumps([*asked, self.margin, self.precision, self.method, self.solver]))
+
+    def instance(self, target: Target) -> str:
+        """The identity of the question about one target."""
+        return digest(self.id, "any" if target is None else str(target))
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A task and the targets that a plan asks for."""
+
+    task: Task
+    targets: tuple[Target, ...]
+
+
+def digest(*parts: Any) -> str:
+    """The sha256 of texts and bytes, each with its length before it."""
+    found = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode()
+        found.update(len(content).to_bytes(8, "big") + content)
+    return found.hexdigest()

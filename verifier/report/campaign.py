@@ -1,0 +1,68 @@
+"""A campaign on the terminal: its table on stdout, its progress on stderr."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from verifier.campaign.records import Counts, Result
+from verifier.campaign.summary import summary
+from verifier.report.terminal import NORM_NAMES
+from verifier.verdict import Budget
+
+HEADER = ("model", "norm", "method", "closed", "initial (mean)", "minimal (mean)", "improvement")
+
+
+def campaign_table(results: Sequence[Result]) -> Table:
+    """Table 1's columns, a line for each model, norm and method."""
+    table = Table(title="Minimal distances", title_justify="left", title_style="bold")
+    for name in HEADER:
+        table.add_column(name, justify="left" if name in HEADER[:3] else "right")
+    for line in summary(results):
+        improved = f"{100 * line.improvement:.1f} %" if line.improvement is not None else "-"
+        names = (line.model.name, NORM_NAMES[line.norm], line.method)
+        means = (_number(line.initial), _number(line.minimal))
+        table.add_row(*names, f"{line.closed}/{line.instances}", *means, improved)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def counts_text(counts: Counts) -> str:
+    """How far a campaign has come, in words."""
+    untouched = counts.instances - counts.closed - counts.open - counts.failed
+    parts = [f"{counts.closed} of {counts.instances} closed", f"{counts.open} open", f"{untouched} not begun"]
+    if counts.failed:
+        parts.append(f"{counts.failed} failed")
+    if counts.at_work:
+        parts.append(f"{counts.at_work} tasks at work")
+    return ", ".join(parts)
+
+
+@contextmanager
+def campaign_progress(budget: Budget) -> Iterator[Callable[[Counts], None]]:
+    """Instances done, open brackets, time left; silent unless stderr is a terminal. Yields what to call with counts."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    console = Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
+    limited = math.isfinite(budget.seconds)
+    left = TextColumn("{task.fields[left]}") if limited else TimeRemainingColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("preparing", total=None, left="")
+
+        def show(counts: Counts) -> None:
+            text = f"{counts.open} open" + (f", {counts.failed} failed" if counts.failed else "")
+            seconds = f"{budget.remaining:.0f} s left" if limited else ""
+            progress.update(bar, description=text, completed=counts.closed, total=counts.instances, left=seconds)
+
+        yield show
