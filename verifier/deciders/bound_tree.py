@@ -105,7 +105,6 @@ class BoundTree(Frontier):
         self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
         self._batches = 0
-        self._source: Node | None = None
 
     def cut(self, radius: float) -> None:
         """Only points within this smaller radius matter from now on."""
@@ -146,11 +145,6 @@ class BoundTree(Frontier):
         except OutOfTimeError:
             self.put(nodes)
             return _Batch(0)
-
-    def refuse(self) -> None:
-        """The point that was returned last was no good: the node that it came from is split without it."""
-        if self._source is not None:
-            self._source.refused = True
 
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
         """As `LpTree.polish`; (x, inf) also when the LPs take too long."""
@@ -262,7 +256,7 @@ class BoundTree(Frontier):
         stage = int(self._stage_of[place])
         low, high = lower.copy(), upper.copy()
         low[place], high[place] = 0.0, 0.0
-        self.put([self.packed(key, lower, high, stage, start), self.packed(key, low, upper, stage, start)])
+        self.put([self.child(node, key, lower, high, stage, start), self.child(node, key, low, upper, stage, start)])
         return None
 
     def _by_lp(self, node: Node, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
@@ -275,7 +269,7 @@ class BoundTree(Frontier):
                 return None
         if solved.optimum is not None and not node.refused and self.local.margin(solved.point) >= -self._tolerance:
             return solved.point
-        self.put_stuck(self.packed(key, lower, upper, node.stage, node.start))
+        self.put_stuck(self.child(node, key, lower, upper, node.stage, node.start))
         return None
 
     def _packed_start(self, best: Start, place: int) -> _Multipliers:

@@ -31,6 +31,10 @@ class Node:
     """True once a point from this node was refused: its own points are not offered again."""
 
 
+REFUSALS = 64
+"""Refused points after which the nodes below a refused one offer none either: rounding then decides, not the search."""
+
+
 class Frontier:
     """The open nodes below a root with `lower`, `upper` (relu_count,) on a ball of `radius`, which may shrink.
 
@@ -42,6 +46,8 @@ class Frontier:
         self.radius = radius
         self._order = count()
         self._lock = threading.Lock()
+        self._source: Node | None = None
+        self._refusals = 0
         self._heap: list[tuple[float, int, Node]] = []
         self._stuck: list[Node] = []
         if not np.any(lower > upper):
@@ -85,18 +91,24 @@ class Frontier:
                     taken.append(node)
         return taken
 
+    def refuse(self) -> None:
+        """The point that was found last was no good: the node that it came from is split without it."""
+        self._refusals += 1
+        if self._source is not None:
+            self._source.refused = True
+
     def beyond(self, node: Node) -> bool:
         """Does the node hold nothing within the radius? At radius 0 there is no smaller one to say so."""
         return node.key >= self.radius > 0.0
 
-    def packed(self, key: float, lower: Array, upper: Array, stage: int, start: Any) -> Node:
-        """A node with these bounds (relu_count,)."""
+    def child(self, parent: Node, key: float, lower: Array, upper: Array, stage: int, start: Any) -> Node:
+        """A node with these bounds (relu_count,) below another one."""
         places = np.flatnonzero((lower != self.root[0]) | (upper != self.root[1])).astype(np.int32)
         with np.errstate(over="ignore"):
             low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
         low = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
         high = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
-        return Node(key, places, low, high, stage, start)
+        return Node(key, places, low, high, stage, start, parent.refused and self._refusals > REFUSALS)
 
     def unpacked(self, node: Node) -> tuple[Array, Array]:
         """The node's bounds (relu_count,), lower and upper."""

@@ -86,7 +86,6 @@ class LpTree(Frontier):
         self._visitors: list[Visitor] = []
         self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
-        self._source: Node | None = None
 
     @property
     def visitor(self) -> Visitor:
@@ -188,11 +187,6 @@ class LpTree(Frontier):
         stack += self.take()
         return bool(stack)
 
-    def refuse(self) -> None:
-        """The point that the last slice returned was no good: the node that it came from is split without it."""
-        if self._source is not None:
-            self._source.refused = True
-
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
         """The nearest point that reaches the goal in the linear region of x, or in one next to it, and its radius.
 
@@ -247,6 +241,6 @@ class LpTree(Frontier):
         stage = int(self._stage_of[place])
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
-        down = self.packed(key, found.lower, high, stage, found.basis)
-        up = self.packed(key, low, found.upper, stage, found.basis)
+        down = self.child(node, key, found.lower, high, stage, found.basis)
+        up = self.child(node, key, low, found.upper, stage, found.basis)
         return [down, up] if found.up else [up, down]

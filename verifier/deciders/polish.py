@@ -26,6 +26,9 @@ NEWTON_STEPS = 12
 TIGHT = 1e-6
 """Relative: a ReLU's argument this near to 0 lies on the border of its region."""
 
+FARTHER = 3.0
+"""By how much the excess over the duals' radius grows until the region holds a point there."""
+
 NEARER = 1e-7
 """Relative: a radius that is smaller by less than this is the same radius."""
 
@@ -111,11 +114,15 @@ class Polish:
             if abs(floor - radius) <= NEARER * radius:
                 break
             radius = floor
-        for share in (NEARER, 10.0 * NEARER, 100.0 * NEARER):
+        # The duals' rounding is charged: the nearest point lies a little farther out than they say.
+        farthest = best.radius if best is not None else most
+        share = NEARER
+        while radius * (1.0 + share) < farthest:
             self.lp.set_radius(min(most, radius * (1.0 + share) + self.slack))
             last = self.lp.solve(low, high, budget)
-            if last.optimum is not None:
-                return Nearest(last.point, radius, dual)
+            if last.optimum is not None and last.optimum <= self.tolerance:
+                return Nearest(last.point, radius * (1.0 + share), dual)
+            share *= FARTHER
         return best
 
     def _relaxed(self, low: Array, high: Array, radius: float, budget: Budget) -> tuple[Solved, Dual] | None:
