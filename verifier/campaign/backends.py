@@ -71,12 +71,18 @@ def _local(_: Backend) -> Iterator[None]:
 @contextlib.contextmanager
 def _dask(backend: Backend) -> Iterator[None]:
     from distributed import Client  # noqa: PLC0415, an optional backend
+    from joblib._dask import DaskDistributedBackend  # noqa: PLC0415
+
+    class Cluster(DaskDistributedBackend):  # type: ignore[misc]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            """At least 2: joblib would run the tasks of a cluster with one core here."""
+            return max(2, int(super().effective_n_jobs(n_jobs)))
 
     try:
         client = Client(backend.scheduler, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(f"--scheduler {backend.scheduler}: it does not answer: {error}") from None
-    with client, parallel_config("dask", client=client, retries=RETRIES, pure=False):
+    with client, parallel_config(Cluster(client=client, retries=RETRIES, pure=False)):
         yield
 
 
