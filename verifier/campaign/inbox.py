@@ -146,7 +146,10 @@ def _hang_up(line: Connection) -> None:
 
 
 def own_address(towards: str) -> str:
-    """The address of this host on the way to another; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((towards, 9))
-        return str(probe.getsockname()[0])
+    """The address of this host on the way to another, its own name where there is no way; nothing is sent."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((towards, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return socket.gethostname()

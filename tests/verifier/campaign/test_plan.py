@@ -9,6 +9,7 @@ import pytest
 
 from encoders.errors import InputError
 from verifier import models
+from verifier.campaign import backends
 from verifier.campaign.plan import Plan, Selection, read_plan
 from verifier.cli import main
 from verifier.exit_codes import Exit
@@ -129,6 +130,12 @@ def test_a_missing_key(tmp_path: Path, missing: str) -> None:
     keys = {"models": 'models = "digits"', "data": 'data = "digits"'}
     with pytest.raises(InputError, match=f"{missing} is missing"):
         read(tmp_path, "\n".join(text for name, text in keys.items() if name != missing))
+
+
+def test_a_backend_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match="--backend ray needs ray: pip install ray"):
+        backends.Backend("ray")
 
 
 @pytest.mark.parametrize(
