@@ -38,6 +38,10 @@ QUICK = Effort(goal_iterations=0)
 PROGRESS = 0.5
 """The share of the precision by which a point has to lower the upper end, or else its node is split without it."""
 
+UNPOLISHED = 0.01
+"""The share of the upper end by which it has to where the LP sees nothing in the point's region: only rounding makes
+such points, each next to the last one."""
+
 
 @dataclass(eq=False)
 class Track:
@@ -218,14 +222,17 @@ class TreeSearch:
     def _take(self, track: Track, tree: Tree, point: Array) -> bool:
         """Polish a point in the tree's LP and offer it; True when that has brought the upper end down."""
         state, before = track.state, track.state.upper
-        nearer, _ = tree.polish(point, self._budget)
+        nearer, radius = tree.polish(point, self._budget)
         for candidate in (nearer, point):
             for other in self._states:
                 if other is not state:
                     other.look(candidate)
             if state.offer(candidate, polish=False):
                 break
-        return state.upper < before and state.upper <= before - PROGRESS * state.problem.precision
+        wanted = PROGRESS * state.problem.precision
+        if math.isinf(radius):
+            wanted = max(wanted, UNPOLISHED * before)
+        return state.upper < before and state.upper <= before - wanted
 
     def _raise(self, track: Track, lower: float) -> None:
         """Note what a track has proved and cost; its tree is not being explored."""

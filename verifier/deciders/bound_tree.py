@@ -7,7 +7,6 @@ costs the bound most. Children begin with their parent's multipliers. Where no R
 
 from __future__ import annotations
 
-import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,7 +146,7 @@ class BoundTree(Frontier):
             return _Batch(0)
 
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
-        """As `LpTree.polish`; (x, inf) also when the LPs take too long."""
+        """As `LpTree.polish`; (x, the tree's radius) when the LPs take too long."""
         settings = self.settings
         lp = self._relaxation()
         part = Budget(min(settings.polish_seconds, budget.remaining))
@@ -158,7 +157,7 @@ class BoundTree(Frontier):
             return work.polish(x, self.radius, part)
         except OutOfTimeError:
             budget.check()
-            return x, math.inf
+            return x, self.radius
         finally:
             lp.set_radius(self.radius)
 

@@ -114,15 +114,24 @@ class Polish:
             if abs(floor - radius) <= NEARER * radius:
                 break
             radius = floor
-        # The duals' rounding is charged: the nearest point lies a little farther out than they say.
-        farthest = best.radius if best is not None else most
-        share = NEARER
-        while radius * (1.0 + share) < farthest:
-            self.lp.set_radius(min(most, radius * (1.0 + share) + self.slack))
+        return best and self._outwards(low, high, radius, best, most, budget)
+
+    def _outwards(self, low: Array, high: Array, radius: float, best: Nearest, most: float, budget: Budget) -> Nearest:
+        """The duals' rounding is charged: the nearest point lies farther out than the radius that they leave.
+
+        The excess grows from next to nothing, then the interval to where the region holds a point is halved.
+        """
+        settled = NEARER * best.radius
+        excess = settled
+        while best.radius - radius > settled:
+            middle = min(radius + excess, 0.5 * (radius + best.radius))
+            self.lp.set_radius(min(most, middle + self.slack))
             last = self.lp.solve(low, high, budget)
             if last.optimum is not None and last.optimum <= self.tolerance:
-                return Nearest(last.point, radius * (1.0 + share), dual)
-            share *= FARTHER
+                best = Nearest(last.point, middle, best.dual)
+            else:
+                radius = middle
+            excess *= FARTHER
         return best
 
     def _relaxed(self, low: Array, high: Array, radius: float, budget: Budget) -> tuple[Solved, Dual] | None:
