@@ -183,6 +183,8 @@ def campaign(
     solver: options.Solver = None,
     threads: options.PlanThreads = None,
     device: options.PlanDevice = None,
+    attacks: options.Attacks = None,
+    certificates: options.Certificates = None,
     timeout: options.PlanTimeout = None,
     total_budget: options.TotalBudget = None,
     store: options.StoreFile = None,

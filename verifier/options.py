@@ -107,6 +107,11 @@ PlanBox = Annotated[
 PlanMethod = Annotated[str | None, typer.Option("--method", metavar="tree|milp|milp-direct|z3", help="What decides.")]
 PlanThreads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of each task.")]
 PlanDevice = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda", help="Where attacks run.")]
+Attacks = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,NAME…", help="Attacks to measure against every minimum, such as fgsm,pgd,cw."),
+]
+Certificates = Annotated[bool | None, typer.Option("--certificates", help="A certificate for every closed bracket.")]
 PlanTimeout = Annotated[
     str | None, typer.Option("--timeout", metavar="S", help="For an instance: seconds, or 90s, 5m; none by default.")
 ]
@@ -121,12 +126,14 @@ StatusOf = Annotated[Path | None, typer.Option("--status", metavar="STORE", help
 
 
 def plan_flags(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of `campaign` as a plan's keys: a list of classes in --targets is split.
+    """The flags of `campaign` as a plan's keys: lists of classes in --targets and of names in --attacks are split.
 
     >>> plan_flags({"targets": "1,2", "count": 3})
     {'targets': [1, 2], 'count': 3}
     """
     flags = dict(given)
+    if "attacks" in flags:
+        flags["attacks"] = [name.strip() for name in flags["attacks"].split(",")]
     parts = str(flags.get("targets", "")).split(",")
     if all(part.isdecimal() for part in parts):
         flags["targets"] = [int(part) for part in parts]

@@ -129,7 +129,8 @@ def _rows(
         "tau": scale.length, "last": x, "count": [[0.0]],
     }  # fmt: skip
     constants: dict[str, npt.ArrayLike] = {
-        **search.goal(cases), "centre": start, "low": problem.low32[None], "high": problem.high32[None],
+        **search.goal(cases), "centre": problem.origins[cases],
+        "low": problem.low32[None], "high": problem.high32[None],
         "weight": constant * scale.constant, "decay": [[decay]], "shrink": [[settings.shrink]], "unit": scale.length,
     }  # fmt: skip
     search.run(loop, constants, state, settings.steps)
@@ -156,7 +157,7 @@ def _l1_scale(search: Search, cases: Indices) -> Scale:
     """A pixel moves when c · |∂f/∂x_i| > 1; its move is the largest one of the nearest point so far."""
     slopes = np.abs(search.slopes[cases]).astype(np.float64)
     largest = np.maximum(slopes.max(axis=1), 1e-30)
-    move = np.abs(search.points[cases] - search.problem.starts[cases]).max(axis=1)
+    move = np.abs(search.points[cases] - search.problem.origins[cases]).max(axis=1)
     length = np.where(np.isfinite(search.distances[cases]), move, search.gaps[cases] / largest)
     return Scale(length[:, None], (1.0 / largest)[:, None])
 

@@ -138,13 +138,13 @@ def _sparse_rows(
     search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     problem = search.problem
-    centre = problem.starts[cases]
+    centre = problem.origins[cases]
     down, up = np.minimum(centre - problem.low32, radius), np.minimum(problem.high32 - centre, radius)
     # A random point of ball ∩ box: random shares of the radius in random directions, cut at the box.
     share = search.random.standard_exponential(centre.shape)
     signs = search.random.choice([-1.0, 1.0], size=centre.shape)
     share = signs * share / share.sum(axis=1, keepdims=True) * radius
-    start = np.where(restart > 0, centre + np.clip(share, -down, up), centre)
+    start = np.where(restart > 0, centre + np.clip(share, -down, up), problem.starts[cases])
     loop = search.surrogate.loop(sparse_step)
     search.run(
         loop,

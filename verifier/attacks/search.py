@@ -217,7 +217,7 @@ class Search:
 
     def _on_segment(self, cases: Indices, shares: Array) -> Float32:
         """x0 + share · (point − x0) for each share of shape (cases, cuts): (cases · cuts, n)."""
-        centre = self.problem.starts[cases].astype(np.float64)
+        centre = self.problem.origins[cases].astype(np.float64)
         delta = self.points[cases].astype(np.float64) - centre
         return self.problem.clipped(
             (centre[:, None] + shares[:, :, None] * delta[:, None]).reshape(-1, centre.shape[1])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from encoders.errors import InputError
 from verifier.campaign.backends import Backend
 from verifier.campaign.database import StoreError
+from verifier.campaign.errands import Finding
 from verifier.campaign.inbox import Begin, Inbox, Known
 from verifier.campaign.leases import LEASE, LOSSES, Claim, Limits
 from verifier.campaign.outcome import Outcome, Work
@@ -141,7 +142,7 @@ class _Campaign:
         return Work(
             claim=claim,
             task=self.store.task(claim.task),
-            known=self.store.known(claim.task, claim.targets),
+            known={} if claim.errand else self.store.known(claim.task, claim.targets),
             seconds=min(wanted, self.budget.remaining),
             whole=wanted <= self.budget.remaining,
             threads=self.plan.threads,
@@ -149,9 +150,10 @@ class _Campaign:
             seed=self.plan.select.seed,
             channel=self.inbox.channel,
             campaign=os.getpid(),
+            errands=self.store.errands(claim),
         )
 
-    def _receive(self, outcomes: Sequence[Outcome]) -> None:
+    def _receive(self, outcomes: Sequence[Outcome | Finding]) -> None:
         """Brackets on their way: by a thread of the inbox."""
         try:
             self.store.save(*outcomes)

@@ -46,6 +46,21 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     ALTER TABLE instances ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
     """,
+    # 3: what else a plan asks about its instances, and what was found: attacks, their restarts, certificates
+    """
+    CREATE TABLE audits (
+        plan TEXT NOT NULL REFERENCES plans, kind TEXT NOT NULL, attack TEXT NOT NULL, PRIMARY KEY (plan, kind, attack)
+    ) WITHOUT ROWID;
+    CREATE TABLE findings (
+        instance TEXT NOT NULL REFERENCES instances, kind TEXT NOT NULL, attack TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'open', distance REAL NOT NULL DEFAULT 9e999, witness BLOB, witness_facts TEXT,
+        facts TEXT NOT NULL DEFAULT '{}', content BLOB, seconds REAL NOT NULL DEFAULT 0,
+        reason TEXT NOT NULL DEFAULT '', losses INTEGER NOT NULL DEFAULT 0, updated REAL NOT NULL DEFAULT 0,
+        PRIMARY KEY (instance, kind, attack)
+    );
+    ALTER TABLE leases ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+    ALTER TABLE leases ADD COLUMN attack TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

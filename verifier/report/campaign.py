@@ -42,6 +42,10 @@ def counts_text(counts: Counts) -> str:
     parts = [f"{counts.closed} of {counts.instances} closed", f"{counts.open} open", f"{untouched} not begun"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
+    if counts.errands:
+        parts.append(f"{counts.errands} attacks, restarts or certificates to come")
+    if counts.errands_failed:
+        parts.append(f"{counts.errands_failed} of these failed")
     if counts.at_work:
         parts.append(f"{counts.at_work} tasks at work")
     return ", ".join(parts)

@@ -81,6 +81,24 @@ def test_the_same_seed_gives_the_same_points(digits_like: Any, name: str, norm: 
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "cw", "cw-l2"])
+def test_a_search_that_begins_elsewhere_measures_from_the_input(setting: Any, name: str, norm: Norm) -> None:
+    """It begins at points that PGD found: adversarial ones, so that each is an answer, or can be shortened to one."""
+    known = _attack(setting, "pgd", norm)
+    cases = [
+        Case(case.x0, case.label, case.target, None if point is None else point.astype(np.float64))
+        for case, point in zip(setting.cases, known.points, strict=True)
+    ]
+    found = ATTACKS[name](setting.surrogate, cases, norm, setting.lo, setting.hi)
+    for case, point, distance, before in zip(cases, found.points, found.distances, known.distances, strict=True):
+        if case.start is not None:
+            assert point is not None
+            assert _missed_by(setting, case, point) <= SLACK
+            assert distance == pytest.approx(DISTANCES[norm](point.astype(np.float64) - case.x0), rel=1e-12)
+            assert distance <= before * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_spent_budget_ends_at_once_with_nothing(digits_like: Any, name: str, norm: Norm) -> None:
     begin = time.monotonic()
