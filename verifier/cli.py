@@ -207,6 +207,18 @@ def campaign(
 
 
 @app.command()
+def report(
+    store: options.StoreArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the report.")],
+    title: options.Title = None,
+) -> None:
+    """A campaign's store as a page, report.html, and the same numbers as JSON, CSV and LaTeX."""
+    from verifier import report_command  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(report_command.report(store, out, title))
+
+
+@app.command()
 def inspect(model: options.Model, json: options.Json = False) -> None:
     """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
     from verifier import inspection  # noqa: PLC0415, see the module's docstring

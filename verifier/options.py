@@ -122,6 +122,8 @@ StoreFile = Annotated[str | None, typer.Option("--store", metavar="FILE", help="
 Jobs = Annotated[int | None, typer.Option(metavar="N", help="Tasks at a time on this machine; its cores by default.")]
 BackendName = Annotated[str, typer.Option("--backend", metavar="local|dask|ray", help="Where tasks run.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as tcp://host:8786.")]
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The store of a campaign.")]
+Title = Annotated[str | None, typer.Option(metavar="TEXT", help="The page's title; by default the store's name.")]
 StatusOf = Annotated[Path | None, typer.Option("--status", metavar="STORE", help="Print how far a store has come.")]
 
 

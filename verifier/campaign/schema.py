@@ -73,11 +73,11 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
 
     Raises InputError for a file of a newer schema or of another program.
     """
-    if _version(connection, name) == SCHEMA:
+    if version(connection, name) == SCHEMA:
         return
     connection.execute("BEGIN IMMEDIATE")  # another campaign may be doing the same: look again under the lock
     try:
-        for script in MIGRATIONS[_version(connection, name) :]:
+        for script in MIGRATIONS[version(connection, name) :]:
             for statement in script.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -89,14 +89,15 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         raise
 
 
-def _version(connection: sqlite3.Connection, name: str) -> int:
-    application, version = (int(connection.execute(f"PRAGMA {key}").fetchone()[0]) for key in PRAGMAS)
+def version(connection: sqlite3.Connection, name: str) -> int:
+    """The schema of a file, 0 for an empty one. Raises InputError as `migrate` does."""
+    application, found = (int(connection.execute(f"PRAGMA {key}").fetchone()[0]) for key in PRAGMAS)
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if application != APPLICATION and not (empty and application == version == 0):
+    if application != APPLICATION and not (empty and application == found == 0):
         raise InputError(f"{name} is a database of another program: name another --store")
-    if version > SCHEMA:
-        raise InputError(f"{name} has schema {version}; this version of verifier knows {SCHEMA}: update verifier")
-    return version
+    if found > SCHEMA:
+        raise InputError(f"{name} has schema {found}; this version of verifier knows {SCHEMA}: update verifier")
+    return found
 
 
 PRAGMAS = ("application_id", "user_version")

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verifier.campaign import errand_claims, leases, records
+from verifier.campaign.contents import Contents, read_contents
 from verifier.campaign.database import Database
 from verifier.campaign.errands import Errand, Finding, Found, Kind
 from verifier.campaign.leases import Claim, Limits
@@ -47,6 +48,11 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    @property
+    def changes(self) -> int:
+        """A number that is another one whenever others have written to the store since."""
+        return self._database.changes
 
     def begin(self, plan: Plan, wanted: Sequence[Wanted]) -> str:
         """Enter a plan and what it asks for, and let its failed instances be asked again; the plan's key."""
@@ -160,6 +166,11 @@ class Store:
         """What is known besides brackets: attacks, restarts, certificates."""
         with self._database.reading() as connection:
             return errand_claims.read(connection, plan)
+
+    def contents(self) -> Contents:
+        """All that a report shows, in one view."""
+        with self._database.reading() as connection:
+            return read_contents(connection)
 
     def history(self, instance: str) -> list[tuple[int, Step]]:
         """The steps of an instance with the number of the attempt that each belongs to, in order."""

@@ -25,15 +25,11 @@ def campaign_table(results: Sequence[Result]) -> Table:
     for name in HEADER:
         table.add_column(name, justify="left" if name in HEADER[:3] else "right")
     for line in summary(results):
-        improved = f"{100 * line.improvement:.1f} %" if line.improvement is not None else "-"
-        names = (line.model.name, NORM_NAMES[line.norm], line.method)
-        means = (_number(line.initial), _number(line.minimal))
-        table.add_row(*names, f"{line.closed}/{line.instances}", *means, improved)
+        names = (line.model.name, NORM_NAMES[line.group.norm], line.group.method)
+        found = line.means
+        means = (f"{found.initial:.4f}", f"{found.upper:.4f}", f"{100 * found.improvement:.1f} %") if found else "---"
+        table.add_row(*names, f"{line.closed}/{line.instances}", *means)
     return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def counts_text(counts: Counts) -> str:

@@ -1,0 +1,70 @@
+"""What `verifier report` does: a store → a folder with a page and its numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from encoders.errors import InputError
+from verifier.campaign.store import Store
+from verifier.exit_codes import Exit
+from verifier.report import terminal
+from verifier.report.campaign import campaign_table
+from verifier.report.campaign_page import page
+from verifier.report.numbers import csv_files, json_text, latex_file, report_json
+from verifier.report.out_folder import OutFolder
+from verifier.report.study import Study, certificate_name
+
+CERTIFICATES = "certificates"
+TABLES = ("table1.csv", "table2.csv", "attacks.csv", "curves.csv", "instances.csv")
+
+
+def study_of(path: Path, title: str | None) -> Study:
+    """What a store says. Raises InputError: no such store, or nothing was ever asked."""
+    with Store(path, readonly=True) as store:
+        contents = store.contents()
+    if not contents.results:
+        raise InputError(f"{path} holds no campaign: begin one with verifier campaign --store {path}")
+    if not all(re.fullmatch("[0-9a-f]{64}", one.id) for one in contents.results):
+        raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
+    return Study(contents, title or path.stem)
+
+
+def report(store: Path, out: Path, title: str | None = None) -> Exit:
+    """Write report.html, report.json, CSV files, tables.tex and the certificates to `out`."""
+    study, made = study_of(store, title), datetime.now(UTC)
+    with OutFolder(out) as folder:
+        texts = {
+            "report.json": json_text(report_json(study, made)),
+            **csv_files(study),
+            "tables.tex": latex_file(study),
+            "report.html": page(study, made),
+        }
+        if study.certificates:
+            with OutFolder(out / CERTIFICATES) as certificates:
+                kept = {Path(certificate_name(key)).name: found for key, found in study.certificates.items()}
+                for name, found in kept.items():
+                    certificates.write(name, _content(found.content or b""))
+                _remove(out / CERTIFICATES, {path.name for path in (out / CERTIFICATES).glob("*.cert")} - set(kept))
+        for name, text in texts.items():
+            folder.write(name, _content(text.encode()))
+        _remove(out, set(TABLES) - set(texts))
+    terminal.stdout().print(campaign_table(study.contents.results))
+    also = f", and {len(study.certificates)} certificates" if study.certificates else ""
+    terminal.stdout().print(
+        f"{out / 'report.html'}; the same numbers in {', '.join(sorted(set(texts) - {'report.html'}))}{also}"
+    )
+    return Exit.GOOD
+
+
+def _content(content: bytes) -> Callable[[BinaryIO], object]:
+    return lambda stream: stream.write(content)
+
+
+def _remove(folder: Path, names: set[str]) -> None:
+    """Remove what an earlier report left and this one has not."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
