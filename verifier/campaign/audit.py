@@ -33,12 +33,13 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Restarts:
-    """Misses whose restart was tried; of these those that came to the minimum from a step towards it, and from any of
-    the random directions; and the share of all random directions that did."""
+    """Misses whose restart was tried; of these those that came to the minimum when begun each of `steps` (shares of
+    the way to it), and from any of the random directions; how many of all random directions led there."""
 
     misses: int
     tested: int
-    towards: int
+    steps: tuple[float, ...]
+    towards: tuple[int, ...]
     any_random: int
     directions: int
     directions_reached: int
@@ -93,13 +94,15 @@ class Audit:
     def restarts(self) -> Restarts:
         misses = [one for one in self.measured if one.missed]
         tested = [(one, one.restart) for one in misses if one.restart is not None and one.restart.state == DONE]
-        towards, any_random, directions, reached = 0, 0, 0, 0
+        steps = tuple(tested[0][1].facts["steps"]) if tested else ()
+        towards, any_random, directions, reached = [0] * len(steps), 0, 0, 0
         for one, restart in tested:
-            towards += _reaches(one.result, restart.facts["towards"])
+            for place, distance in enumerate(restart.facts["towards"]):
+                towards[place] += _reaches(one.result, distance)
             hits = sum(_reaches(one.result, distance) for distance in restart.facts["random"])
             any_random += hits > 0
             directions, reached = directions + len(restart.facts["random"]), reached + hits
-        return Restarts(len(misses), len(tested), towards, any_random, directions, reached)
+        return Restarts(len(misses), len(tested), steps, tuple(towards), any_random, directions, reached)
 
 
 def _reaches(result: Result, distance: float | None) -> bool:

@@ -22,10 +22,10 @@ from verifier.proof_tree import NotCertifiedError
 from verifier.questions import Question, ask
 from verifier.verdict import Budget, OutOfTimeError, Witness
 
-STEP = 0.1
-"""Of the way to the minimum: where a restart begins, and how long the steps in other directions are."""
+STEPS = (0.1, 0.5, 0.9)
+"""Shares of the way to the minimum at which restarts begin; the first is the length of steps in other directions."""
 DIRECTIONS = 8
-"""Random directions in which a restart is tried: as one of them counts, the minimum's has one chance and they eight."""
+"""Random directions in which a restart is tried: the minimum's has one chance and they eight."""
 
 Array = npt.NDArray[np.float64]
 
@@ -103,7 +103,7 @@ class Errands:
             self.take(finding)
 
     def _restart(self, errand: Errand) -> None:
-        """The attack begun STEP of the way to the minimum, and as far away in random directions.
+        """The attack begun STEPS of the way to the minimum, and as far away as the first of them in random directions.
 
         A direction in the norm's own geometry: signs for L∞, an exponential share of every pixel for L1, so that all
         starts are at the same distance from the input.
@@ -117,13 +117,14 @@ class Errands:
         if self.work.task.norm == "l1":
             share = rng.standard_exponential((DIRECTIONS, centre.size))
             signs *= share / share.sum(axis=1, keepdims=True)
-        towards = centre + STEP * (errand.point.astype(np.float64) - centre)
-        starts = [towards, *(centre + STEP * errand.upper * signs)]
+        way = errand.point.astype(np.float64) - centre
+        starts = [*(centre + step * way for step in STEPS), *(centre + STEPS[0] * errand.upper * signs)]
         found = self._attack(errand.attack, [self._case(errand.target, start) for start in starts])
         if self._cut:
             return
         told = [float(distance) if math.isfinite(distance) else None for distance in found.distances]
-        facts = {"step": STEP, "towards": told[0], "random": told[1:], "complete": self.budget.remaining > 0}
+        towards, random = told[: len(STEPS)], told[len(STEPS) :]
+        facts = {"steps": STEPS, "towards": towards, "random": random, "complete": self.budget.remaining > 0}
         nearest = self._judged(errand.target, found.points[0])
         distance = nearest.distance if nearest is not None else math.inf
         seconds = time.monotonic() - begin

@@ -55,7 +55,8 @@ class Errand:
 class Finding:
     """Its answer. `distance` is that of `witness` (infinite without one); `content` a certificate's bytes.
 
-    facts: for an attack `complete` and `evaluations`; for a restart `step`, `towards` and `random`, see `restarts`.
+    facts: for an attack `complete` and `evaluations`; for a restart `steps`, shares of the way to the minimum, the
+    distances found from there, `towards`, and those from `random` directions, null for none.
     """
 
     task: str

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from verifier import __version__
 from verifier.campaign.audit import Audit, Measured
 from verifier.campaign.curves import Curve
+from verifier.campaign.errand_work import STEPS
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, grouped
 from verifier.report import charts
@@ -112,6 +113,7 @@ def _context(study: Study, made: datetime, pictures: Pictures) -> Json:
             for one in study.switches
         ],
         "grids": [_grid(study, group, members, frames) for group, members in grouped(contents.results).items()],
+        "restart_steps": next((audit.restarts.steps for audit in study.audits if audit.restarts.tested), STEPS),
         "pictured": min(len(contents.results), MOST_PICTURED),
     }  # fmt: skip
 

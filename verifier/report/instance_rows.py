@@ -177,7 +177,8 @@ def _restart(facts: Mapping[str, Any], one: Result) -> Json:
         return distance is not None and not missed(distance, one.upper, one.precision)
 
     random = facts["random"]
-    return {"towards": reaches(facts["towards"]), "random": sum(map(reaches, random)), "directions": len(random)}
+    arriving = [f"{100 * step:g}" for step, at in zip(facts["steps"], facts["towards"], strict=True) if reaches(at)]
+    return {"towards": arriving, "random": sum(map(reaches, random)), "directions": len(random)}
 
 
 def thinned(steps: Sequence[tuple[int, Step]]) -> list[list[float | None]]:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from verifier.campaign.audit import Restarts
 from verifier.campaign.errands import Kind
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, Means
@@ -144,10 +145,21 @@ def attacks(study: Study) -> list[Json]:
                 "ratio_max": audit.quantile(1.0),
                 "correlation": correlation[0] if correlation else None,
                 "correlation_pairs": correlation[1] if correlation else 0,
-                **{f"restart_{name}": value for name, value in asdict(audit.restarts).items()},
+                **_restarts(audit.restarts),
             }
         )
     return rows
+
+
+def _restarts(again: Restarts) -> Json:
+    return {
+        "misses": again.misses,
+        "restarted": again.tested,
+        **{f"arrives_from_{100 * step:g}%": n for step, n in zip(again.steps, again.towards, strict=True)},
+        "arrives_from_random": again.any_random,
+        "random_directions": again.directions,
+        "random_directions_arrive": again.directions_reached,
+    }
 
 
 def instances(study: Study) -> list[Json]:
@@ -203,7 +215,8 @@ def csv_files(study: Study) -> dict[str, str]:
 
 def _csv(rows: Sequence[Row]) -> str:
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _guarded(value) for key, value in row.items()} for row in rows)
     return stream.getvalue()

@@ -22,7 +22,7 @@ def colour(place: int) -> str:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) within [low, high], some `about` of them.
+    """Round numbers (1, 2 or 5 times a power of ten apart) within [low, high], about so many.
 
     >>> ticks(0.0, 0.11)
     [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
@@ -31,7 +31,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
         return [low]
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    step = min((power * factor for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
     first = math.ceil(low / step - 1e-9)
     return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -82,7 +82,7 @@ def test_what_misses_is_restarted_and_nothing_else(audited: tuple[list[Result], 
     assert set(restarts) == misses
     for (instance, _), one in restarts.items():
         assert len(one.facts["random"]) == DIRECTIONS
-        reached = [distance for distance in (one.facts["towards"], *one.facts["random"]) if distance is not None]
+        reached = [distance for distance in (*one.facts["towards"], *one.facts["random"]) if distance is not None]
         assert all(distance >= by_id[instance].lower * (1 - 1e-6) for distance in reached)
 
 

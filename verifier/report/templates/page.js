@@ -146,7 +146,7 @@
     table.tHead.append(head);
     for (const at of row.attacks) {
       const tr = make("tr"), again = at.restart;
-      const told = again ? `${again.towards ? "arrives" : "does not arrive"} from a step towards the minimum; from ${again.random} of ${again.directions} random directions` : at.missed ? "not tried" : "";
+      const told = again ? `arrives ${again.towards.length ? `from ${again.towards.join(", ")} % of the way to the minimum` : "from nowhere on the way to the minimum"}; from ${again.random} of ${again.directions} random directions` : at.missed ? "not tried" : "";
       tr.append(make("th", at.name), make("td", at.distance, "n"), make("td", at.ratio === null ? "" : `× ${at.ratio}`, "n"), make("td", told, "quiet"));
       table.tBodies[0].append(tr);
     }
