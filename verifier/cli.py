@@ -219,6 +219,21 @@ def report(
 
 
 @app.command()
+def watch(
+    store: options.StoreArgument,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others see it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", help="On which port; 0: any that is free.")] = 8765,
+    title: options.Title = None,
+) -> None:
+    """The same page in a browser while the campaign runs; Ctrl-C ends it. Nothing can be changed from there."""
+    from verifier import watch_command  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(watch_command.watch(store, host, port, title))
+
+
+@app.command()
 def inspect(model: options.Model, json: options.Json = False) -> None:
     """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
     from verifier import inspection  # noqa: PLC0415, see the module's docstring

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from encoders.errors import InputError
-from verifier.campaign.store import Store
 from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_table
 from verifier.report.campaign_page import page
 from verifier.report.numbers import csv_files, json_text, latex_file, report_json
 from verifier.report.out_folder import OutFolder
-from verifier.report.study import Study, certificate_name
+from verifier.report.study import certificate_name, study_of
 
 CERTIFICATES = "certificates"
 TABLES = ("table1.csv", "table2.csv", "attacks.csv", "curves.csv", "instances.csv")
-
-
-def study_of(path: Path, title: str | None) -> Study:
-    """What a store says. Raises InputError: no such store, or nothing was ever asked."""
-    with Store(path, readonly=True) as store:
-        contents = store.contents()
-    if not contents.results:
-        raise InputError(f"{path} holds no campaign: begin one with verifier campaign --store {path}")
-    if not all(re.fullmatch("[0-9a-f]{64}", one.id) for one in contents.results):
-        raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
-    return Study(contents, title or path.stem)
 
 
 def report(store: Path, out: Path, title: str | None = None) -> Exit:

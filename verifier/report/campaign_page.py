@@ -37,7 +37,7 @@ PLACES = 4
 
 @dataclass(frozen=True)
 class Live:
-    """What the live page shows besides: where its events come from, and that it is live."""
+    """Where a live page's events come from, and its tables and charts after a change."""
 
     events: str = "events"
     sections: str = "sections"
@@ -82,7 +82,7 @@ def page(study: Study, made: datetime, live: Live | None = None) -> str:
     context = {**_context(study, made, pictures), "live": live}
     context["sections"] = Markup(_environment().get_template("sections.html").render(context))
     style, script = (Markup(_environment().loader.get_source(_environment(), name)[0]) for name in FILES[2:])  # type: ignore[union-attr]
-    data = {"rows": rows(study, pictures), "pictures": pictures.uris, "live": live is not None}
+    data = {"rows": rows(study, pictures), "pictures": pictures.uris}
     return _environment().get_template("page.html").render({**context, "style": style, "script": script, "data": data})
 
 

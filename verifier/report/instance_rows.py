@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,15 +42,16 @@ EVIDENCE_WORDS = {kind.label: EVIDENCE_TEXT[kind] for kind in Evidence}
 
 @dataclass
 class Pictures:
-    """Pictures by a short key, each kept once."""
+    """Pictures by a short key, each kept once. prefix: begins every key, where several of these meet on one page."""
 
+    prefix: str = "p"
     uris: dict[str, str] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
 
     def key(self, uri: str) -> str:
         """The key of a picture."""
         if uri not in self._keys:
-            self._keys[uri] = f"p{len(self._keys)}"
+            self._keys[uri] = f"{self.prefix}{len(self._keys)}"
             self.uris[self._keys[uri]] = uri
         return self._keys[uri]
 
@@ -74,13 +75,15 @@ class Frame:
         return difference(point.astype(np.float64) - self.task.point.astype(np.float64), self.layout)
 
 
-def rows(study: Study, pictures: Pictures) -> list[Json]:
-    """A row for each instance."""
+def rows(study: Study, pictures: Pictures, wanted: Collection[str] | None = None) -> list[Json]:
+    """A row for each instance, or for those that are wanted."""
     frames = {key: Frame.of(task) for key, task in study.contents.tasks.items()}
     switched = {key: sum(counts) for one in study.switches for key, counts in one.by_instance.items()}
     sizes = {one.group: sum(one.layers) for one in study.switches}
     found = []
     for place, one in enumerate(study.contents.results):
+        if wanted is not None and one.id not in wanted:
+            continue
         frame = frames[one.task] if place < MOST_PICTURED else None
         row = row_of(study, one, frame, pictures)
         if one.id in switched:

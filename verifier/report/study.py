@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from encoders.errors import InputError
 from verifier.campaign.audit import Audit, audits
 from verifier.campaign.comparison import Comparison, comparisons
 from verifier.campaign.contents import Contents
 from verifier.campaign.curves import Curve, curves
 from verifier.campaign.errands import Found, Kind
+from verifier.campaign.store import Store
 from verifier.campaign.summary import Group, Line, summary
 from verifier.campaign.switches import Switches, switches
 from verifier.report.captions import NORM_SIGNS
@@ -75,6 +79,17 @@ class Study:
         """A group in words; the method only where there are several."""
         method = f" · {group.method}" if self.several_methods else ""
         return f"{self.names[group.model]} · {NORM_SIGNS[group.norm]}{method}"
+
+
+def study_of(path: Path, title: str | None) -> Study:
+    """What a store says. Raises InputError: no such store, or nothing was ever asked."""
+    with Store(path, readonly=True) as store:
+        contents = store.contents()
+    if not contents.results:
+        raise InputError(f"{path} holds no campaign: begin one with verifier campaign --store {path}")
+    if not all(re.fullmatch("[0-9a-f]{64}", one.id) for one in contents.results):
+        raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
+    return Study(contents, title or path.stem)
 
 
 def short_id(instance: str) -> str:

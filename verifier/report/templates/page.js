@@ -167,13 +167,13 @@
     inside.append(strip);
     const pair = make("div", "", "pair"), certificate = row.certificate;
     let link = "";
-    if (certificate && !data.live) {
+    if (certificate) {
       link = make("span");
       const a = make("a", `${certificate.bytes.toLocaleString("en")} bytes, ${certificate.leaves} leaves`);
       a.href = certificate.file;
       a.download = "";
       link.append(a);
-    } else if (certificate) link = `${certificate.bytes.toLocaleString("en")} bytes in the store`;
+    }
     pair.append(facts([
       ["status", row.reason ? `${row.status}: ${row.reason}` : row.status], ["lower end", row.lower_text], ["upper end", row.upper_text], ["gap", row.gap_text],
       ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["certificate", link],
@@ -237,7 +237,6 @@
     source.addEventListener("error", () => say("reconnecting", false));
     source.addEventListener("instances", (event) => update(JSON.parse(event.data)));
     source.addEventListener("sections", () => refresh(live.dataset.sections));
-    source.addEventListener("end", () => { source.close(); say("ended", false); });
   }
   choices();
   draw();
