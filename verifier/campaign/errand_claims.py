@@ -19,14 +19,16 @@ from verifier.verdict import Status, Witness
 
 PROVABLE = tuple(sorted(CLOSED - {Status.ALREADY_ADVERSARIAL.value}))
 IN_PROVABLE = ", ".join(f"'{status}'" for status in PROVABLE)
-WANTED = f"""
+SOURCES = f"""
     FROM members JOIN instances ON instances.id = members.instance JOIN tasks ON tasks.id = instances.task
     JOIN audits ON audits.plan = members.plan
     LEFT JOIN findings ON findings.instance = instances.id AND findings.kind = audits.kind
          AND findings.attack = audits.attack
     LEFT JOIN findings AS hit ON hit.instance = instances.id AND hit.kind = '{Kind.ATTACK}'
          AND hit.attack = audits.attack AND hit.state = '{DONE}'
-    WHERE members.plan = :plan AND coalesce(findings.state, '{OPEN}') = '{OPEN}'
+"""
+STILL_OPEN = f"""
+      coalesce(findings.state, '{OPEN}') = '{OPEN}'
       AND CASE audits.kind
           WHEN '{Kind.ATTACK}' THEN instances.evidence != '' AND instances.status != 'already-adversarial'
           WHEN '{Kind.CERTIFICATE}' THEN instances.status IN ({IN_PROVABLE})
@@ -34,15 +36,17 @@ WANTED = f"""
                AND hit.distance > instances.upper + max(tasks.precision, {MISSED} * instances.upper)
           END
 """
-"""What a plan asks and has no answer to yet: attacks once there is a bracket, the rest once that is closed; restarts
-where the attack has missed (`errands.missed`)."""
+"""Of the instances of a plan, and of what it asks about them, what has no answer yet and can have one: attacks once
+there is a bracket, the rest once that is closed; restarts where the attack has missed (`errands.missed`)."""
 FIRST = f"""
-    SELECT instances.task AS task, audits.kind AS kind, audits.attack AS attack {WANTED}
+    SELECT instances.task AS task, audits.kind AS kind, audits.attack AS attack {SOURCES}
+    WHERE members.plan = :plan AND {STILL_OPEN}
       AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.task = instances.task)
     ORDER BY instr('attack restart certificate', audits.kind), audits.attack, members.place LIMIT 1
 """
 ALL_OF = f"""
-    SELECT instances.target AS target {WANTED} AND instances.task = :task AND audits.kind = :kind
+    SELECT instances.target AS target {SOURCES}
+    WHERE members.plan = :plan AND {STILL_OPEN} AND instances.task = :task AND audits.kind = :kind
       AND audits.attack = :attack ORDER BY members.place
 """
 
@@ -81,12 +85,20 @@ def ready(connection: sqlite3.Connection, plan: str) -> Ready | None:
 
 def waiting(connection: sqlite3.Connection, plan: str | None) -> tuple[int, int]:
     """How many errands of a plan, or of all, can be done now or have failed."""
-    failed = "SELECT count(*) FROM findings WHERE state = :failed"
-    if plan is not None:
-        failed += " AND instance IN (SELECT instance FROM members WHERE plan = :plan)"
-    plans = [plan] if plan else [row["sha256"] for row in connection.execute("SELECT sha256 FROM plans").fetchall()]
-    wanted = sum(connection.execute(f"SELECT count(*) {WANTED}", {"plan": each}).fetchone()[0] for each in plans)
-    return wanted, connection.execute(failed, {"failed": FAILED, "plan": plan}).fetchone()[0]
+    of_plan = "plan = :plan" if plan is not None else "true"
+    members = f"members.{of_plan}" if plan is not None else of_plan
+    values = {"plan": plan, "failed": FAILED}
+    if connection.execute(f"SELECT 1 FROM audits WHERE {of_plan} LIMIT 1", values).fetchone() is None:
+        return 0, 0
+    each = "SELECT DISTINCT instances.id, audits.kind, audits.attack"
+    wanted = f"SELECT count(*) FROM ({each} {SOURCES} WHERE {members} AND {STILL_OPEN})"
+    failed = (
+        "SELECT count(*) FROM (SELECT DISTINCT findings.instance, findings.kind, findings.attack FROM findings "
+        "JOIN members ON members.instance = findings.instance JOIN audits ON audits.plan = members.plan "
+        "AND audits.kind = findings.kind AND audits.attack = findings.attack "
+        f"WHERE findings.state = :failed AND {members})"
+    )
+    return connection.execute(wanted, values).fetchone()[0], connection.execute(failed, values).fetchone()[0]
 
 
 def errand(connection: sqlite3.Connection, instance: str, target: Target, kind: Kind, attack: str) -> Errand:

@@ -62,6 +62,7 @@ def campaign_progress(budget: Budget) -> Iterator[Callable[[Counts], None]]:
 
         def show(counts: Counts) -> None:
             text = f"{counts.open} open" + (f", {counts.failed} failed" if counts.failed else "")
+            text += f", {counts.errands} attacks and proofs to come" if counts.errands else ""
             seconds = f"{budget.remaining:.0f} s left" if limited else ""
             progress.update(bar, description=text, completed=counts.closed, total=counts.instances, left=seconds)
 

@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 460.0, 270.0
 """Of a chart, in units that are about a pixel: small enough that a phone shows its text legibly."""
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 14.0, 40.0
 COLOURS = 6
+NARROW = 2.0
+"""A logarithmic axis whose ends are less than this factor apart looks like a linear one, and gets its ticks."""
 
 Point = tuple[float, float]
 
@@ -37,11 +39,12 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Round numbers for a logarithmic axis: 1, 2, 5 of each decade, or finer ones in less than a decade."""
-    if high / low < 4:
+    """Round numbers for a logarithmic axis: some of each decade, evenly spaced ones in much less than a decade."""
+    if high / low < NARROW:
         return [tick for tick in ticks(low, high) if tick >= low]
+    factors = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if high / low < 10 else (1.0, 2.0, 5.0)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [factor * 10.0**power for power in powers for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
+    return [factor * 10.0**power for power in powers for factor in factors if low <= factor * 10.0**power <= high]
 
 
 @dataclass
