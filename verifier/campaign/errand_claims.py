@@ -38,12 +38,15 @@ STILL_OPEN = f"""
 """
 """Of the instances of a plan, and of what it asks about them, what has no answer yet and can have one: attacks once
 there is a bracket, the rest once that is closed; restarts where the attack has missed (`errands.missed`)."""
-FIRST = f"""
-    SELECT instances.task AS task, audits.kind AS kind, audits.attack AS attack {SOURCES}
-    WHERE members.plan = :plan AND {STILL_OPEN}
-      AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.task = instances.task)
-    ORDER BY instr('attack restart certificate', audits.kind), audits.attack, members.place LIMIT 1
+IN_ORDER = """
+    SELECT kind, attack FROM audits WHERE plan = :plan ORDER BY instr('attack restart certificate', kind), attack
 """
+ANY_OF = f"""
+    SELECT instances.task AS task {SOURCES}
+    WHERE members.plan = :plan AND {STILL_OPEN} AND audits.kind = :kind AND audits.attack = :attack
+      AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.task = instances.task) LIMIT 1
+"""
+"""Any will do: to look for the first one would mean to look at all, with every claim."""
 ALL_OF = f"""
     SELECT instances.target AS target {SOURCES}
     WHERE members.plan = :plan AND {STILL_OPEN} AND instances.task = :task AND audits.kind = :kind
@@ -76,11 +79,13 @@ def enter(connection: sqlite3.Connection, plan: str, attacks: Sequence[str], *, 
 
 def ready(connection: sqlite3.Connection, plan: str) -> Ready | None:
     """The next errands that can be done; None where there are none, or others have them."""
-    first = connection.execute(FIRST, {"plan": plan}).fetchone()
-    if first is None:
-        return None
-    rows = connection.execute(ALL_OF, {"plan": plan, **dict(first)})
-    return Ready(first["task"], Kind(first["kind"]), first["attack"], tuple(row["target"] for row in rows))
+    for audit in connection.execute(IN_ORDER, {"plan": plan}).fetchall():
+        asked = {"plan": plan, **dict(audit)}
+        found = connection.execute(ANY_OF, asked).fetchone()
+        if found is not None:
+            rows = connection.execute(ALL_OF, {**asked, "task": found["task"]})
+            return Ready(found["task"], Kind(audit["kind"]), audit["attack"], tuple(row["target"] for row in rows))
+    return None
 
 
 def waiting(connection: sqlite3.Connection, plan: str | None) -> tuple[int, int]:

@@ -33,6 +33,9 @@ TICK = 0.2
 
 LINE_LOST = "the line to its worker was lost again and again"
 
+SHOW = 0.5
+"""Seconds between two counts for the progress bar."""
+
 SETBACKS = 3
 """Losses of workers in a row, without any result between them, after which a campaign gives up."""
 
@@ -55,7 +58,9 @@ def run(
     with campaign.at_work():
         while campaign.round():
             pass
-    return store.counts(key)
+    counts = store.counts(key)
+    watch(counts)
+    return counts
 
 
 def limits_of(plan: Plan, slots: int, counts: Counts) -> Limits:
@@ -78,6 +83,7 @@ class _Campaign:
     owner: Owner = field(default_factory=Owner.here)
     failure: StoreError | None = None
     setbacks: int = 0
+    shown: float = -math.inf
     begun: Counter[str] = field(default_factory=Counter)
     inbox: Inbox = field(init=False)
 
@@ -106,7 +112,7 @@ class _Campaign:
             for report in self.backend.run(self._works()):
                 self.begun.pop(report.claim.task, None)
                 self.store.finish(self.owner, report, LINE_LOST if report.cut and not self._ending else "")
-                self.watch(self.store.counts(self.key))
+                self._show()
                 done, self.setbacks = done + 1, 0
                 if self.failure is not None:
                     return False
@@ -121,6 +127,12 @@ class _Campaign:
             return True
         time.sleep(TICK)
         return self.store.others_at_work(self.key, self.limits.most)
+
+    def _show(self) -> None:
+        """Hand the counts on, from time to time: to count is to look at every instance."""
+        if time.monotonic() - self.shown > SHOW:
+            self.watch(self.store.counts(self.key))
+            self.shown = time.monotonic()
 
     @property
     def _ending(self) -> bool:
@@ -157,7 +169,7 @@ class _Campaign:
         """Brackets on their way: by a thread of the inbox."""
         try:
             self.store.save(*outcomes)
-            self.watch(self.store.counts(self.key))
+            self._show()
         except StoreError as error:
             self.failure = error
 
