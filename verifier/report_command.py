@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from verifier.campaign.store import Store
 from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_table
 from verifier.report.campaign_page import page
 from verifier.report.numbers import csv_files, json_text, latex_file, report_json
 from verifier.report.out_folder import OutFolder
-from verifier.report.study import certificate_name, study_of
+from verifier.report.study import Study, certificate_name, study_of
 
 CERTIFICATES = "certificates"
 TABLES = ("table1.csv", "table2.csv", "attacks.csv", "curves.csv", "instances.csv")
@@ -30,11 +31,7 @@ def report(store: Path, out: Path, title: str | None = None) -> Exit:
             "report.html": page(study, made),
         }
         if study.certificates:
-            with OutFolder(out / CERTIFICATES) as certificates:
-                kept = {Path(certificate_name(key)).name: found for key, found in study.certificates.items()}
-                for name, found in kept.items():
-                    certificates.write(name, _content(found.content or b""))
-                _remove(out / CERTIFICATES, {path.name for path in (out / CERTIFICATES).glob("*.cert")} - set(kept))
+            _write_certificates(study, store, out / CERTIFICATES)
         for name, text in texts.items():
             folder.write(name, _content(text.encode()))
         _remove(out, set(TABLES) - set(texts))
@@ -44,6 +41,14 @@ def report(store: Path, out: Path, title: str | None = None) -> Exit:
         f"{out / 'report.html'}; the same numbers in {', '.join(sorted(set(texts) - {'report.html'}))}{also}"
     )
     return Exit.GOOD
+
+
+def _write_certificates(study: Study, path: Path, folder: Path) -> None:
+    with OutFolder(folder) as certificates, Store(path, readonly=True) as store:
+        names = {Path(certificate_name(key)).name: key for key in study.certificates}
+        for name, key in names.items():
+            certificates.write(name, _content(store.certificate(key) or b""))
+        _remove(folder, {file.name for file in folder.glob("*.cert")} - set(names))
 
 
 def _content(content: bytes) -> Callable[[BinaryIO], object]:

@@ -166,9 +166,11 @@ def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | Non
 def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
     """What is known of the instances of a plan, or of all, besides their brackets."""
     chosen = "" if plan is None else "AND instances.id IN (SELECT instance FROM members WHERE plan = :plan)"
+    columns = ", ".join(f"findings.{name}" for name in (*PLAIN, "kind", "facts", "witness", "witness_facts"))
     rows = connection.execute(
-        "SELECT findings.*, inputs.dtype AS dtype FROM findings JOIN instances ON instances.id = findings.instance "
-        "JOIN tasks ON tasks.id = instances.task JOIN inputs ON inputs.sha256 = tasks.input "
+        f"SELECT {columns}, coalesce(length(findings.content), 0) AS size, inputs.dtype AS dtype "
+        "FROM findings JOIN instances ON instances.id = findings.instance JOIN tasks ON tasks.id = instances.task "
+        "JOIN inputs ON inputs.sha256 = tasks.input "
         f"WHERE findings.state != '{OPEN}' {chosen} ORDER BY findings.rowid",
         {"plan": plan},
     )
@@ -179,5 +181,16 @@ def _found(row: sqlite3.Row) -> Found:
     witness = None
     if row["witness"]:
         witness = Witness(np.frombuffer(row["witness"], row["dtype"]), **json.loads(row["witness_facts"]))
-    plain = {name: row[name] for name in ("instance", "attack", "state", "distance", "content", "seconds", "reason")}
+    plain = {name: row[name] for name in (*PLAIN, "size")}
     return Found(kind=Kind(row["kind"]), witness=witness, facts=json.loads(row["facts"]), **plain)
+
+
+PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")
+"""Columns that are fields of Found as they are."""
+
+
+def certificate(connection: sqlite3.Connection, instance: str) -> bytes | None:
+    """The bytes of an instance's certificate."""
+    where = "instance = ? AND kind = ? AND content IS NOT NULL"
+    row = connection.execute(f"SELECT content FROM findings WHERE {where}", (instance, Kind.CERTIFICATE)).fetchone()
+    return None if row is None else bytes(row["content"])

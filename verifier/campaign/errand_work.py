@@ -84,7 +84,7 @@ class Errands:
         if point is None:
             return None
         judge = self.question.only(None if target is None else [target]).judge
-        return judge.secured(point, self.work.task.precision, Budget())
+        return judge.secured(point, self.work.task.precision, self.budget)
 
     def _attacks(self, errands: Sequence[Errand]) -> None:
         start, name = time.monotonic(), errands[0].attack

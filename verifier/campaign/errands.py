@@ -77,7 +77,7 @@ DONE, OPEN, FAILED = "done", "open", "failed"
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A finding as the store has it."""
+    """A finding as the store has it; `size`: the bytes of its certificate, 0 without one."""
 
     instance: str
     kind: Kind
@@ -86,6 +86,6 @@ class Found:
     distance: float
     witness: Witness | None
     facts: Mapping[str, Any]
-    content: bytes | None
+    size: int
     seconds: float
     reason: str

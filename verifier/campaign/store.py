@@ -167,6 +167,11 @@ class Store:
         with self._database.reading() as connection:
             return errand_claims.read(connection, plan)
 
+    def certificate(self, instance: str) -> bytes | None:
+        """An instance's certificate, None where there is none."""
+        with self._database.reading() as connection:
+            return errand_claims.certificate(connection, instance)
+
     def contents(self) -> Contents:
         """All that a report shows, in one view."""
         with self._database.reading() as connection:

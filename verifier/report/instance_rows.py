@@ -129,10 +129,10 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "steps": thinned(study.contents.steps.get(one.id, [])),
         "attacks": [],
     }
-    if certificate is not None and certificate.content is not None:
+    if certificate is not None:
         row["certificate"] = {
             "file": certificate_name(one.id),
-            "bytes": len(certificate.content),
+            "bytes": certificate.size,
             "leaves": certificate.facts.get("leaves"),
             "model": str(one.model),
         }

@@ -15,6 +15,7 @@ from verifier.campaign.audit import Restarts
 from verifier.campaign.errands import Kind
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, Means
+from verifier.report.instance_rows import thinned
 from verifier.report.rounding import directed
 from verifier.report.study import Study, certificate_name, short_id
 from verifier.report.versions import versions
@@ -188,6 +189,7 @@ def _instance(study: Study, one: Result) -> Json:
         "attempts": one.attempts,
         "nodes": one.search.nodes if one.search is not None else None,
         "reason": one.reason,
+        "steps": thinned(study.contents.steps.get(one.id, [])),
         "certificate": certificate_name(one.id) if one.id in study.certificates else None,
         "attacks": {at.attack: at.distance for at in found if at.kind is Kind.ATTACK and at.state == "done"},
         "restarts": {at.attack: dict(at.facts) for at in found if at.kind is Kind.RESTART and at.state == "done"},
@@ -199,7 +201,7 @@ def csv_files(study: Study) -> dict[str, str]:
     known = instances(study)
     names = list(dict.fromkeys(name for row in known for name in row["attacks"]))
     flat = [
-        {key: value for key, value in row.items() if key not in ("attacks", "restarts")}
+        {key: value for key, value in row.items() if key not in ("steps", "attacks", "restarts")}
         | {f"attack_{name}": row["attacks"].get(name) for name in names}
         for row in known
     ]

@@ -69,7 +69,7 @@ class Study:
     def certificates(self) -> Mapping[str, Found]:
         """By instance, where there is one."""
         every = self.contents.findings
-        return {one.instance: one for one in every if one.kind is Kind.CERTIFICATE and one.content is not None}
+        return {one.instance: one for one in every if one.kind is Kind.CERTIFICATE and one.size}
 
     @cached_property
     def several_methods(self) -> bool:

@@ -13,7 +13,7 @@ from verifier.campaign.database import StoreError
 from verifier.campaign.records import Result
 from verifier.campaign.store import Store
 from verifier.report.instance_rows import Json, Pictures, rows
-from verifier.report.study import Study, study_of
+from verifier.report.study import Study, short_id, study_of
 
 INTERVAL = 1.0
 """Seconds between two looks at the store; a look at one that nobody has written to costs next to nothing."""
@@ -82,6 +82,11 @@ class Feed:
         """The number in a mark; −1, before everything, for that of another server or none."""
         epoch, _, number = (mark or "").partition("-")
         return int(number) if epoch == self._epoch and number.isdecimal() else -1
+
+    def certificate(self, name: str) -> bytes | None:
+        """The certificate of the instance that pages call so."""
+        key = next((key for key in self.state.study.certificates if short_id(key) == name), None)
+        return None if key is None else self._store.certificate(key)
 
     def changes(self, state: State, since: int) -> Json:
         """The instances that have changed since, with their pictures."""

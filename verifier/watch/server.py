@@ -20,8 +20,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from verifier.report.campaign_page import Live, page, sections
-from verifier.report.study import short_id
-from verifier.watch.feed import Feed
+from verifier.watch.feed import Feed, State
 
 TICK = 0.25
 """Seconds between two looks for something to send, and for the end."""
@@ -62,6 +61,7 @@ class Site:
     token: str
     host: str
     ending: Callable[[], bool] = lambda: False
+    _drawn: tuple[State, str] | None = None
 
     def application(self) -> Starlette:
         """The routes, below the token where there is one. On the loopback only its names are answered to: a page of
@@ -101,15 +101,17 @@ class Site:
         """Its tables and charts alone."""
         self._checked(request)
         state = self.feed.state
-        return HTMLResponse(sections(state.study, state.made), headers=HEADERS)
+        if self._drawn is None or self._drawn[0] is not state:
+            self._drawn = state, sections(state.study, state.made)
+        return HTMLResponse(self._drawn[1], headers=HEADERS)
 
     def certificate(self, request: Request) -> Response:
         """One certificate."""
         self._checked(request)
-        for key, found in self.feed.state.study.certificates.items():
-            if short_id(key) == request.path_params["name"]:
-                return Response(found.content, media_type="application/octet-stream", headers=HEADERS)
-        raise HTTPException(404)
+        content = self.feed.certificate(request.path_params["name"])
+        if content is None:
+            raise HTTPException(404)
+        return Response(content, media_type="application/octet-stream", headers=HEADERS)
 
     async def events(self, request: Request) -> Response:
         """Server-sent events: the instances that have changed, each time some have; after that, that the rest has."""

@@ -28,6 +28,7 @@ from verifier.verdict import Bracket, Budget, Witness
 
 ALONE = Backend(jobs=1)
 ASKED = ("fgsm", "pgd")
+Audited = tuple[list[Result], list[Found], dict[str, bytes | None]]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def asked(plan: Callable[..., Plan]) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def audited(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Result], list[Found]]:
+def audited(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     """One input of the digits, both norms: first the brackets alone, then the same plan with all that can be asked."""
     with Store(tmp_path_factory.mktemp("audited") / "s.sqlite") as store:
         bare = replace(asked, attacks=(), certificates=False)
@@ -49,15 +50,17 @@ def audited(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[list
         assert [(one.id, one.lower, one.attempts) for one in after] == [
             (one.id, one.lower, one.attempts) for one in before
         ]
-        return after, store.findings(key)
+        found = store.findings(key)
+        proofs = {one.id: store.certificate(one.id) for one in after}
+        return after, found, proofs
 
 
 def of_kind(found: list[Found], kind: Kind) -> dict[tuple[str, str], Found]:
     return {(one.instance, one.attack): one for one in found if one.kind is kind}
 
 
-def test_every_attack_is_measured_and_its_point_is_a_witness(audited: tuple[list[Result], list[Found]]) -> None:
-    results, found = audited
+def test_every_attack_is_measured_and_its_point_is_a_witness(audited: Audited) -> None:
+    results, found, _ = audited
     attacks = of_kind(found, Kind.ATTACK)
     assert set(attacks) == {(one.id, name) for one in results for name in ASKED}
     session = onnxruntime.InferenceSession(results[0].model, providers=["CPUExecutionProvider"])
@@ -73,8 +76,8 @@ def test_every_attack_is_measured_and_its_point_is_a_witness(audited: tuple[list
                 assert int(np.argmax(logits)) == one.target
 
 
-def test_what_misses_is_restarted_and_nothing_else(audited: tuple[list[Result], list[Found]]) -> None:
-    results, found = audited
+def test_what_misses_is_restarted_and_nothing_else(audited: Audited) -> None:
+    results, found, _ = audited
     attacks, restarts = of_kind(found, Kind.ATTACK), of_kind(found, Kind.RESTART)
     by_id = {one.id: one for one in results}
     misses = {key for key, at in attacks.items() if missed(at.distance, by_id[key[0]].upper, by_id[key[0]].precision)}
@@ -86,12 +89,13 @@ def test_what_misses_is_restarted_and_nothing_else(audited: tuple[list[Result], 
         assert all(distance >= by_id[instance].lower * (1 - 1e-6) for distance in reached)
 
 
-def test_certificates_are_valid_and_are_the_evidence(audited: tuple[list[Result], list[Found]]) -> None:
-    results, found = audited
-    certificates = of_kind(found, Kind.CERTIFICATE)
+def test_certificates_are_valid_and_are_the_evidence(audited: Audited) -> None:
+    results, found, proofs = audited
+    sizes = {instance: one.size for (instance, _), one in of_kind(found, Kind.CERTIFICATE).items()}
+    assert sizes == {instance: len(content or b"") for instance, content in proofs.items()}
     assert {one.evidence for one in results} == {"certified"}
     one = results[0]
-    content = certificates[one.id, ""].content
+    content = proofs[one.id]
     assert content is not None
     valid, text = checker.judged(content, one.model.read_bytes(), None, {"norm": one.norm, "target": one.target})
     assert valid, text

@@ -222,9 +222,11 @@
     const open = location.hash.slice(3);
     if (view.open && changed.has(open)) show(byId.get(open));
   }
+  let drawn = 0;
   async function refresh(url) {
     const answer = await fetch(url);
     if (!answer.ok) return;
+    drawn = Date.now();
     const opened = [...document.querySelectorAll("#sections details")].map((each) => each.open);
     document.getElementById("sections").innerHTML = await answer.text();
     document.querySelectorAll("#sections details").forEach((each, place) => { if (place < opened.length) each.open = opened[place]; });
@@ -236,7 +238,10 @@
     source.addEventListener("open", () => say("live", true));
     source.addEventListener("error", () => say("reconnecting", false));
     source.addEventListener("instances", (event) => update(JSON.parse(event.data)));
-    source.addEventListener("sections", () => refresh(live.dataset.sections));
+    let waiting = null; // tables and charts take the server some time: at most every few seconds
+    source.addEventListener("sections", () => {
+      waiting ??= setTimeout(() => { waiting = null; refresh(live.dataset.sections); }, Math.max(0, drawn + 4000 - Date.now()));
+    });
   }
   choices();
   draw();
