@@ -21,7 +21,7 @@ from verifier.report.rounding import directed, places_for
 from verifier.report.study import Study, certificate_name, short_id
 from verifier.report.terminal import EVIDENCE_TEXT
 from verifier.report.thumbnails import difference, picture
-from verifier.verdict import Evidence
+from verifier.verdict import Evidence, Status
 
 Json = dict[str, Any]
 MOST_STEPS = 80
@@ -110,15 +110,15 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "closed": one.closed,
         "lower": one.lower if math.isfinite(one.lower) else None,
         "upper": one.upper if math.isfinite(one.upper) else None,
-        "lower_text": directed(one.lower, up=False, places=places) if one.evidence else "",
-        "upper_text": _upper_text(one.upper, places) if one.evidence else "",
+        "lower_text": directed(one.lower, up=False, places=places).replace("inf", "∞") if one.evidence else "",
+        "upper_text": _upper_text(one, places) if one.evidence else "",
         "gap": one.upper - one.lower if math.isfinite(one.upper) else None,
         "gap_text": directed(max(0.0, one.upper - one.lower), up=True, places=places, fixed=True)
         if math.isfinite(one.upper)
         else "",
         "evidence": one.evidence,
         "evidence_text": EVIDENCE_WORDS.get(one.evidence, ""),
-        "initial": _upper_text(one.initial, places) if one.attack else "",
+        "initial": _found_text(one.initial, places) if one.attack else "",
         "initial_attack": one.attack,
         "seconds": round(one.seconds, 2),
         "attempts": one.attempts,
@@ -148,7 +148,11 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
     return row
 
 
-def _upper_text(value: float, places: int) -> str:
+def _upper_text(one: Result, places: int) -> str:
+    return "none exists" if one.status == Status.UNREACHABLE.value else _found_text(one.upper, places)
+
+
+def _found_text(value: float, places: int) -> str:
     return directed(value, up=True, places=places) if math.isfinite(value) else "none found"
 
 
@@ -162,7 +166,7 @@ def _attacks(found: Sequence[Found], one: Result, frame: Frame | None, pictures:
         ratio = at.distance / one.upper if known and one.closed and 0 < one.upper < math.inf else None
         row: Json = {
             "name": at.attack,
-            "distance": _upper_text(at.distance, places) if known else at.reason,
+            "distance": _found_text(at.distance, places) if known else at.reason,
             "ratio": None if ratio is None or math.isinf(ratio) else directed(ratio, up=False, places=3),
             "missed": ratio is not None and missed(at.distance, one.upper, one.precision),
             "seconds": round(at.seconds, 2),

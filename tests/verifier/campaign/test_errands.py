@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +28,12 @@ from verifier.campaign.run import run
 from verifier.campaign.selection import tasks_of
 from verifier.campaign.store import Store
 from verifier.campaign.tasks import Wanted
+from verifier.cli import main
+from verifier.exit_codes import Exit
 from verifier.proof import checker
 from verifier.verdict import Bracket, Budget, Witness
 
+ROOT = Path(__file__).resolve().parents[3]
 ALONE = Backend(jobs=1)
 ASKED = ("fgsm", "pgd")
 Audited = tuple[list[Result], list[Found], dict[str, bytes | None]]
@@ -99,6 +107,37 @@ def test_certificates_are_valid_and_are_the_evidence(audited: Audited) -> None:
     assert content is not None
     valid, text = checker.judged(content, one.model.read_bytes(), None, {"norm": one.norm, "target": one.target})
     assert valid, text
+
+
+def test_kill_9_among_the_errands_and_the_same_command_again(asked: Plan, tmp_path: Path) -> None:
+    """What was found stays as it is, and is not sought again."""
+    path = tmp_path / "s.sqlite"
+    words = ["campaign", "--model", "digits", "--data", asked.data, "--index", "6", "--device", "cpu", "--jobs", "1",
+             "--attacks", ",".join(ASKED), "--certificates", "--store", str(path)]  # fmt: skip
+    first = subprocess.Popen([sys.executable, "-m", "verifier", *words], cwd=ROOT)
+    kept: dict[tuple[str, str, str], float] = {}
+    while first.poll() is None and len(kept) < 20:
+        time.sleep(0.01)
+        kept = written(path)
+    first.kill()
+    first.wait()
+    kept = written(path)
+    assert len(kept) >= 20
+    assert main(words) == Exit.GOOD
+    after = written(path)
+    assert kept.items() <= after.items()
+    assert sum(kind == "attack" for _, kind, _ in after) == 18
+    assert sum(kind == "certificate" for _, kind, _ in after) == 9
+
+
+def written(path: Path) -> dict[tuple[str, str, str], float]:
+    """Each finding, and when it was written down; none while there is no table of them."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+            rows = store.execute("SELECT instance, kind, attack, updated FROM findings WHERE state = 'done'").fetchall()
+    except sqlite3.Error:
+        return {}
+    return {(instance, kind, attack): updated for instance, kind, attack, updated in rows}
 
 
 def test_a_miss_is_more_than_the_precision_and_two_percent() -> None:

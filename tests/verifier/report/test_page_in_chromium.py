@@ -43,11 +43,11 @@ def test_it_sorts_filters_and_opens_an_instance(page: Any) -> None:
     assert page.locator("h1").inner_text() == f"All & {EVIL}"
     assert len(column(page, 1)) == 17
     page.locator("th[data-key=upper] button").click()
-    uppers = [float(text) for text in column(page, 8) if text and text != "none found"]
+    uppers = [float(text) for text in column(page, 8) if text.startswith(("0", "1"))]
     assert len(uppers) > 5
     assert uppers == sorted(uppers)
     page.locator("th[data-key=upper] button").click()
-    again = [float(text) for text in column(page, 8) if text and text != "none found"]
+    again = [float(text) for text in column(page, 8) if text.startswith(("0", "1"))]
     assert again == uppers[::-1]
     assert page.locator("th[data-key=upper]").get_attribute("aria-sort") == "descending"
 
