@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from importlib import resources
 
-from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from verifier import __version__
@@ -19,14 +19,13 @@ from verifier.campaign.errand_work import STEPS
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, grouped
 from verifier.report import charts
-from verifier.report.campaign import counts_text
 from verifier.report.captions import NORM_SIGNS
 from verifier.report.instance_rows import MOST_PICTURED, Frame, Json, Pictures, rows
 from verifier.report.rounding import directed, places_for
 from verifier.report.study import Study, short_id
 from verifier.report.svg import colour, ticks
 
-FILES = ("page.html", "sections.html", "style.css", "page.js")
+PACKAGE = "verifier.report"
 WORST = 3
 """Worst cases of an attack that are shown."""
 MOST_CLASSES = 20
@@ -45,14 +44,17 @@ class Live:
 
 @lru_cache(1)
 def _environment() -> Environment:
-    folder = resources.files("verifier.report") / "templates"
-    sources = {name: (folder / name).read_text(encoding="utf-8") for name in FILES}
     environment = Environment(
-        loader=DictLoader(sources), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"up": _up, "down": _down, "percent": _percent, "near": _near, "count": _count}
     environment.globals |= {"colour": colour, "norms": NORM_SIGNS, "short": short_id}
     return environment
+
+
+def _own(name: str) -> Markup:
+    """A style or script of ours, as it is."""
+    return Markup((resources.files(PACKAGE) / "templates" / name).read_text(encoding="utf-8"))
 
 
 def _up(value: float | None, places: int = PLACES) -> str:
@@ -79,28 +81,41 @@ def _count(number: int) -> str:
 def page(study: Study, made: datetime, live: Live | None = None) -> str:
     """The whole page."""
     pictures = Pictures()
-    context = {**_context(study, made, pictures), "live": live}
-    context["sections"] = Markup(_environment().get_template("sections.html").render(context))
-    style, script = (Markup(_environment().loader.get_source(_environment(), name)[0]) for name in FILES[2:])  # type: ignore[union-attr]
-    data = {"rows": rows(study, pictures), "pictures": pictures.uris}
-    return _environment().get_template("page.html").render({**context, "style": style, "script": script, "data": data})
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **_context(study, made),
+            live=live,
+            sections=Markup(sections(study, made)),
+            style=_own("style.css"),
+            script=_own("page.js"),
+            data={"rows": rows(study, pictures), "pictures": pictures.uris},
+        )
+    )
 
 
 def sections(study: Study, made: datetime) -> str:
     """The page's tables and charts alone, for a live page to put in place of its own."""
-    return _environment().get_template("sections.html").render(_context(study, made, Pictures()))
+    return _environment().get_template("sections.html").render(**_sections(study), **_context(study, made))
 
 
-def _context(study: Study, made: datetime, pictures: Pictures) -> Json:
-    contents = study.contents
-    frames = {key: Frame.of(task) for key, task in contents.tasks.items()}
+def _context(study: Study, made: datetime) -> Json:
+    """What the whole page and its sections share."""
     return {
         "study": study,
-        "counts": contents.counts,
-        "counts_text": counts_text(contents.counts),
+        "counts": study.contents.counts,
         "made": made,
         "version": __version__,
         "facts": _facts(study),
+        "pictured": min(len(study.contents.results), MOST_PICTURED),
+    }
+
+
+def _sections(study: Study) -> Json:
+    contents = study.contents
+    frames = {key: Frame.of(task) for key, task in contents.tasks.items()}
+    return {
         "bands": _bands(study),
         "comparisons": [
             (one, charts.scatter_chart(one, (study.names[one.first.model], study.names[one.second.model]),
@@ -114,7 +129,6 @@ def _context(study: Study, made: datetime, pictures: Pictures) -> Json:
         ],
         "grids": [_grid(study, group, members, frames) for group, members in grouped(contents.results).items()],
         "restart_steps": next((audit.restarts.steps for audit in study.audits if audit.restarts.tested), STEPS),
-        "pictured": min(len(contents.results), MOST_PICTURED),
     }  # fmt: skip
 
 

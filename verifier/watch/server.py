@@ -73,12 +73,8 @@ class Site:
             "/events": self.events,
             "/certificates/{name}.cert": self.certificate,
         }
-        hosts = [
-            "localhost",
-            "127.0.0.1",
-            self.host.split(":")[0],
-            "[",
-        ]  # starlette cuts "[::1]:8000" at the first colon
+        # starlette cuts "[::1]:8000" at its first colon
+        hosts = ["localhost", "127.0.0.1", "[", self.host.split(":")[0]]
         local = [] if self.token else [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
         routes = [Route(under + path, answer, methods=["GET"]) for path, answer in answers.items()]
         application = Starlette(routes=routes, middleware=local)

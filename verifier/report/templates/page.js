@@ -177,7 +177,7 @@
     pair.append(facts([
       ["status", row.reason ? `${row.status}: ${row.reason}` : row.status], ["lower end", row.lower_text], ["upper end", row.upper_text], ["gap", row.gap_text],
       ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["certificate", link],
-      ["check it", certificate ? (() => { const code = make("code", `verifier certify ${certificate.file} ${certificate.model}`); return code; })() : ""],
+      ["check it", certificate ? make("code", `verifier certify ${certificate.file} ${certificate.model}`) : ""],
       ["first found", row.initial ? `${row.initial} by ${row.initial_attack}` : ""],
       ["margins", row.margins ? `${row.margins[0]} exact, ${row.margins[1]} in ONNX Runtime` : ""],
       ["ReLUs switched", row.switches ? `${row.switches[0]} of ${row.switches[1]}` : ""],
@@ -200,9 +200,7 @@
     if (!view.open) view.showModal();
     view.scrollTop = 0;
   }
-  const leave = () => history_back();
-  function history_back() { window.history.replaceState(null, "", location.pathname + location.search); }
-  view.addEventListener("close", leave);
+  view.addEventListener("close", () => window.history.replaceState(null, "", location.pathname + location.search));
   view.addEventListener("click", (event) => { if (event.target === view) view.close(); });
   document.getElementById("close").addEventListener("click", () => view.close());
   window.addEventListener("hashchange", follow);
