@@ -9,6 +9,7 @@ from typing import Any
 
 from encoders.errors import InputError
 from verifier.campaign.backends import Backend
+from verifier.campaign.errands import FAILED
 from verifier.campaign.plan import read_plan
 from verifier.campaign.run import run
 from verifier.campaign.selection import tasks_of
@@ -31,11 +32,18 @@ def campaign(plan: Path | None, flags: Mapping[str, Any], backend: Backend, star
         with Store(asked.store) as store:
             with campaign_progress(budget) as show:
                 counts = run(asked, wanted, store, backend, budget, show)
-            results = store.results(asked.sha256)
+            results, findings = store.results(asked.sha256), store.findings(asked.sha256)
     terminal.stdout().print(campaign_table(results))
     terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
     for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
         sys.stderr.write(f"verifier: {failed.source} {failed.index}, target {failed.target}: {failed.reason}\n")
+    by_id = {result.id: result for result in results}
+    for found in [found for found in findings if found.state == FAILED][:SHOWN]:
+        asked_of = by_id[found.instance]
+        what = f"{found.kind} {found.attack}".strip()
+        sys.stderr.write(
+            f"verifier: {asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}\n"
+        )
     if budget.cancelled:
         sys.stderr.write("verifier: interrupted: the same command goes on from here\n")
     return Exit.GOOD if counts.done else Exit.UNDECIDED
@@ -43,7 +51,7 @@ def campaign(plan: Path | None, flags: Mapping[str, Any], backend: Backend, star
 
 TROUBLE = ("error", "contradiction")
 SHOWN = 5
-"""Failures that are told one by one; the store has them all."""
+"""Failures that are told one by one, of each kind; the store has them all."""
 
 
 def status(path: Path) -> Exit:

@@ -41,7 +41,7 @@ def counts_text(counts: Counts) -> str:
     if counts.errands:
         parts.append(f"{counts.errands} attacks, restarts or certificates to come")
     if counts.errands_failed:
-        parts.append(f"{counts.errands_failed} of these failed")
+        parts.append(f"{counts.errands_failed} attacks, restarts or certificates failed")
     if counts.at_work:
         parts.append(f"{counts.at_work} tasks at work")
     return ", ".join(parts)

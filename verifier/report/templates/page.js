@@ -176,7 +176,7 @@
     }
     pair.append(facts([
       ["status", row.reason ? `${row.status}: ${row.reason}` : row.status], ["lower end", row.lower_text], ["upper end", row.upper_text], ["gap", row.gap_text],
-      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["certificate", link],
+      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["certificate", link || (row.no_certificate ? `none: ${row.no_certificate}` : "")],
       ["check it", certificate ? make("code", `verifier certify ${certificate.file} ${certificate.model}`) : ""],
       ["first found", row.initial ? `${row.initial} by ${row.initial_attack}` : ""],
       ["margins", row.margins ? `${row.margins[0]} exact, ${row.margins[1]} in ONNX Runtime` : ""],
@@ -230,17 +230,23 @@
     document.querySelectorAll("#sections details").forEach((each, place) => { if (place < opened.length) each.open = opened[place]; });
   }
   const live = document.getElementById("live");
-  if (live) {
-    const source = new EventSource(live.dataset.events);
-    const say = (text, on) => { live.textContent = text; live.classList.toggle("on", on); };
-    source.addEventListener("open", () => say("live", true));
-    source.addEventListener("error", () => say("reconnecting", false));
-    source.addEventListener("instances", (event) => update(JSON.parse(event.data)));
-    let waiting = null; // tables and charts take the server some time: at most every few seconds
-    source.addEventListener("sections", () => {
-      waiting ??= setTimeout(() => { waiting = null; refresh(live.dataset.sections); }, Math.max(0, drawn + 4000 - Date.now()));
-    });
+  let waiting = null; // tables and charts take the server some time: at most every few seconds
+  function later() {
+    waiting ??= setTimeout(() => { waiting = null; refresh(live.dataset.sections); }, Math.max(0, drawn + 4000 - Date.now()));
   }
+  function connect(url) {
+    const source = new EventSource(url), say = (text, on) => { live.textContent = text; live.classList.toggle("on", on); };
+    source.addEventListener("open", () => say("live", true));
+    source.addEventListener("error", () => {
+      say("reconnecting", false);
+      // A browser tries again by itself, unless something on the way has answered in the server's place.
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(url), 4000);
+    });
+    source.addEventListener("instances", (event) => update(JSON.parse(event.data)));
+    source.addEventListener("sections", (event) => { url = `events?since=${event.lastEventId}`; later(); });
+  }
+  if (live) connect(live.dataset.events);
+
   choices();
   draw();
   follow();
