@@ -16,7 +16,7 @@ import numpy as np
 from encoders.graph import Affine, Array, Graph, Relu, forward, reverse
 from encoders.node_bounds import NodeBounds
 from verifier.bounds import region as regions
-from verifier.proof.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, graph_gamma, underflow
+from verifier.proof.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, evaluation_errors, graph_gamma, underflow
 from verifier.query import Ball
 
 Slopes = Mapping[int, Array]
@@ -84,11 +84,12 @@ class Relaxation:
             for index in graph.relus()
             for source in graph.nodes[index].sources
         }
-        self._gamma = graph_gamma(graph, arithmetic.unit)
+        self._gamma = graph_gamma(graph)
+        errors = evaluation_errors(graph, arithmetic.unit)
         sizes = (bounds.magnitude(index) for index in range(len(bounds.lower)))
         self._slack = underflow(max(float(size[np.isfinite(size)].max(initial=0.0)) for size in sizes))
         self._sizes = {
-            index: self._term_size(node, bounds) + arithmetic.floor
+            index: (self._term_size(node, bounds) + arithmetic.floor) * (1.0 + errors[index] / self._gamma)
             for index, node in enumerate(graph.nodes)
             if isinstance(node, Affine)
         }
