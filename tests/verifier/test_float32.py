@@ -13,22 +13,16 @@ import pytest
 import verifier
 from encoders.errors import InputError
 from tests.traps.table import TRAPS
+from tests.verifier.replays import all_sessions, inside
 from verifier import models
 from verifier.bounds.linear import linear_bounds
 from verifier.deciders import shipped
 from verifier.proof.rounding import FLOAT32
-from verifier.query import Ball, Norm, distance_exact
+from verifier.query import Ball, Norm
 from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated
 
 POINTS = 1000
 """For each input and norm, run under every combination of options."""
-
-LEVELS = (
-    ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +37,7 @@ def images() -> Any:
 
 @pytest.fixture(scope="module")
 def sessions(digits: verifier.Model) -> list[ort.InferenceSession]:
-    made = []
-    for level in LEVELS:
-        for threads in (1, 2):
-            options = ort.SessionOptions()
-            options.graph_optimization_level, options.intra_op_num_threads = level, threads
-            made.append(ort.InferenceSession(str(digits.path), options, providers=["CPUExecutionProvider"]))
-    return made
-
-
-def inside(ball: Ball, towards: Any, seed: int, count: int) -> Any:
-    """float32 points exactly inside the ball: most beside the ray to `towards`, where the margin is least."""
-    rng, found = np.random.default_rng(seed), []
-    step = towards - ball.centre
-    while len(found) < count:
-        noise = rng.normal(size=step.size) * rng.choice([0.0, 1e-4, 1e-2, 1.0]) * np.abs(step).max()
-        move = np.clip(ball.centre + step + noise, ball.lo, ball.hi) - ball.centre
-        length = np.abs(move).sum() if ball.norm is Norm.L1 else np.abs(move).max()
-        x = np.float32(ball.centre + move * min(1.0, ball.radius / length * (1 - rng.choice([0.0, 1e-7, 1e-5, 1e-3]))))
-        if np.all((x >= ball.lo) & (x <= ball.hi)) and distance_exact(ball.norm, x, ball.centre) <= ball.radius:
-            found.append(x)
-    return np.array(found)
+    return all_sessions(digits.path)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
