@@ -84,10 +84,6 @@ def minimal(
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    if all_targets and semantics == "float32":
-        raise InputError("--semantics float32 goes with one question: leave --all-targets out, or ask for each target")
-    if all_targets and certificate is not None:
-        raise InputError("--certificate goes with one question: leave --all-targets out, or ask for each --target")
     from verifier import commands  # noqa: PLC0415, see the module's docstring
 
     question = _question(context, locals())

@@ -76,7 +76,9 @@ Out = Annotated[
 Certificate = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Write a proof there that `verifier certify` checks; half of --timeout is kept for it."
+        metavar="FILE",
+        help="Write a proof there that `verifier certify` checks; half of --timeout is kept for it. With --all-targets "
+        "one for each target, FILE-7.cert.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]

@@ -145,6 +145,26 @@ def test_other_methods_have_it_where_there_is_time(digits: verifier.Model, image
 
 
 @pytest.mark.parametrize("method", ["tree", "z3"])
+def test_every_target_has_its_float32_end(digits: verifier.Model, images: Any, method: str) -> None:
+    every = verifier.minimal_all_targets(digits, images[0], method=method)
+    ends = [bracket.float32 for bracket in every.results]
+    assert all(end is not None and 0.99 * b.lower <= end <= b.lower for end, b in zip(ends, every.results, strict=True))
+    assert every.overall.float32 == min(end for end in ends if end is not None)
+    real = verifier.minimal_all_targets(digits, images[0], method=method, semantics="real")
+    assert {bracket.float32 for bracket in (*real.results, real.overall)} == {None}
+
+
+def test_every_target_where_rounding_decides(digits: verifier.Model, images: Any) -> None:
+    """At a precision beyond float32's rounding each real end is the higher one, unless the witness's grid stops it."""
+    every = verifier.minimal_all_targets(digits, images[0], precision=1e-9, targets=[1, 2])
+    for bracket in every.results:
+        assert bracket.float32 is not None
+        assert 0 < bracket.float32 < bracket.lower <= bracket.upper
+    shipped = verifier.minimal_all_targets(digits, images[0], semantics="float32", targets=[1, 2])
+    assert all(bracket.float32 == bracket.lower > 0 for bracket in shipped.results)
+
+
+@pytest.mark.parametrize("method", ["tree", "z3"])
 def test_asked_about_the_real_network_alone(digits: verifier.Model, images: Any, method: str) -> None:
     real = verifier.minimal(digits, images[0], method=method, semantics="real")
     assert (real.status, real.float32) == (Status.MINIMAL, None)
