@@ -23,6 +23,7 @@ import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
+from verifier.bounds import region as regions
 from verifier.bounds.support import Support, support
 from verifier.proof.rounding import UNDERFLOW, evaluation_error, gamma, underflow
 from verifier.query import Ball, Halfspaces
@@ -67,15 +68,17 @@ class Lagrangian:
         self.stages, self.ball, self.goal = stages, ball, goal
         self.support = support(ball)
         self.rate = CHARGE * gamma(stages.operations + stages.input_size + len(goal.offset))
-        low, high = ball.interval
-        input_size = np.maximum(np.abs(low), np.abs(high))
-        magnitudes = [input_size]
+        magnitudes = [np.maximum(*np.abs(ball.interval))]
         starts = stages.starts
         self.magnitude = np.maximum(np.abs(lower), np.abs(upper))
         self._slices = [slice(a, b) for a, b in pairwise(starts)]
         magnitudes += [np.maximum(upper[part], 0.0) for part in self._slices]
         sizes = [
-            stage.magnitude + sum((block.magnitude @ magnitudes[source] for source, block in stage.blocks.items()))
+            stage.magnitude
+            + sum(
+                block.magnitude @ magnitudes[source] if source else regions.sizes(ball, block.magnitude)
+                for source, block in stage.blocks.items()
+            )
             for stage in stages.stages
         ]
         largest = max(float(part.max(initial=0.0)) for part in (*magnitudes, self.magnitude, *sizes))
