@@ -185,6 +185,7 @@ def campaign(
     jobs: options.Jobs = None,
     backend: options.BackendName = "local",
     scheduler: options.Scheduler = None,
+    certificates: options.Certificates = None,
     status: options.StatusOf = None,
 ) -> None:
     """Ask many questions, and go on where the last run stopped. Exit code 0: all closed, 3: some are open."""
@@ -194,10 +195,11 @@ def campaign(
 
     if status is not None:
         raise typer.Exit(campaign_command.status(status))
-    other = ("context", "plan", "jobs", "backend", "scheduler", "status")
+    other = ("context", "plan", "jobs", "backend", "scheduler", "certificates", "status")
     flags = {name: value for name, value in given.items() if name not in other}
     chosen = Backend(backend, scheduler, jobs)
-    raise typer.Exit(campaign_command.campaign(plan, options.plan_flags(flags), chosen, _start(context)))
+    asked = options.plan_flags(flags)
+    raise typer.Exit(campaign_command.campaign(plan, asked, chosen, _start(context), certificates))
 
 
 @app.command()

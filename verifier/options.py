@@ -119,6 +119,10 @@ StoreFile = Annotated[str | None, typer.Option("--store", metavar="FILE", help="
 Jobs = Annotated[int | None, typer.Option(metavar="N", help="Tasks at a time on this machine; its cores by default.")]
 BackendName = Annotated[str, typer.Option("--backend", metavar="local|dask|ray", help="Where tasks run.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as tcp://host:8786.")]
+Certificates = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write a checked certificate there for each closed bracket."),
+]
 StatusOf = Annotated[Path | None, typer.Option("--status", metavar="STORE", help="Print how far a store has come.")]
 
 

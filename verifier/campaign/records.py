@@ -46,6 +46,8 @@ class Result:
     tried: float
     attempts: int
     updated: float
+    certificate: str = ""
+    """Where the file is that certifies the lower end; "" without one."""
 
     @property
     def closed(self) -> bool:
@@ -147,6 +149,7 @@ def _result(row: sqlite3.Row) -> Result:
         index=row["source_index"],
         witness=Witness(point, **json.loads(row["witness_facts"])) if point is not None else None,
         search=Search(**json.loads(row["search"])) if row["search"] else None,
+        certificate=row["certificate"] if "certificate" in row.keys() else "",  # noqa: SIM118, a row has no `in`
         **{name: row[name] for name in PLAIN},
     )
 

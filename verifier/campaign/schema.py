@@ -46,6 +46,10 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     ALTER TABLE instances ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
     """,
+    # 3: where the certificate of the lower end is
+    """
+    ALTER TABLE instances ADD COLUMN certificate TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

@@ -24,7 +24,7 @@ from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.tasks import Target, Task, Wanted, digest
-from verifier.verdict import Bracket
+from verifier.verdict import Bracket, Evidence
 
 
 class Store:
@@ -115,6 +115,14 @@ class Store:
                 leases.lost(connection, owner, lost, claim.task)
             leases.free(connection, owner, claim.task)
 
+    def certified(self, instance: str, lower: float, path: Path) -> None:
+        """Note that a certificate at `path` proves `lower`, unless more than that is known by now."""
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE instances SET evidence = ?, certificate = ? WHERE id = ? AND lower <= ?",
+                (Evidence.CERTIFIED.label, str(path), instance, lower),
+            )
+
     def known(self, task: str, targets: Sequence[Target]) -> Mapping[Target, npt.NDArray[np.floating] | None]:
         """Those of the targets that are still open, each with its best witness so far, or None."""
         found: dict[Target, npt.NDArray[np.floating] | None] = {}
@@ -189,6 +197,8 @@ def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> 
     }
     if not row["attack"] or math.isinf(row["initial"]):
         values |= {"attack": found.initial.attack, "initial": found.initial.distance}
+    if new.lower != row["lower"]:
+        values["certificate"] = ""
     if found.search is not None:
         values["search"] = json.dumps(asdict(found.search))
     if found.witness is not None and new.upper == found.upper and (found.upper < old.upper or row["witness"] is None):
