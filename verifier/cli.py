@@ -84,10 +84,6 @@ def minimal(
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    if all_targets and semantics == "float32":
-        raise InputError("--semantics float32 goes with one question: leave --all-targets out, or ask for each target")
-    if all_targets and certificate is not None:
-        raise InputError("--certificate goes with one question: leave --all-targets out, or ask for each --target")
     from verifier import commands  # noqa: PLC0415, see the module's docstring
 
     question = _question(context, locals())
@@ -184,13 +180,13 @@ def campaign(
     threads: options.PlanThreads = None,
     device: options.PlanDevice = None,
     attacks: options.Attacks = None,
-    certificates: options.Certificates = None,
     timeout: options.PlanTimeout = None,
     total_budget: options.TotalBudget = None,
     store: options.StoreFile = None,
     jobs: options.Jobs = None,
     backend: options.BackendName = "local",
     scheduler: options.Scheduler = None,
+    certificates: options.Certificates = None,
     status: options.StatusOf = None,
 ) -> None:
     """Ask many questions, and go on where the last run stopped. Exit code 0: all closed, 3: some are open."""
@@ -200,10 +196,11 @@ def campaign(
 
     if status is not None:
         raise typer.Exit(campaign_command.status(status))
-    other = ("context", "plan", "jobs", "backend", "scheduler", "status")
+    other = ("context", "plan", "jobs", "backend", "scheduler", "certificates", "status")
     flags = {name: value for name, value in given.items() if name not in other}
     chosen = Backend(backend, scheduler, jobs)
-    raise typer.Exit(campaign_command.campaign(plan, options.plan_flags(flags), chosen, _start(context)))
+    asked = options.plan_flags(flags)
+    raise typer.Exit(campaign_command.campaign(plan, asked, chosen, _start(context), certificates))
 
 
 @app.command()

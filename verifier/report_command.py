@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from verifier.campaign.store import Store
 from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_table
@@ -31,7 +30,7 @@ def report(store: Path, out: Path, title: str | None = None) -> Exit:
             "report.html": page(study, made),
         }
         if study.certificates:
-            _write_certificates(study, store, out / CERTIFICATES)
+            _copy_certificates(study, out / CERTIFICATES)
         for name, text in texts.items():
             folder.write(name, _content(text.encode()))
         _remove(out, set(TABLES) - set(texts))
@@ -43,12 +42,12 @@ def report(store: Path, out: Path, title: str | None = None) -> Exit:
     return Exit.GOOD
 
 
-def _write_certificates(study: Study, path: Path, folder: Path) -> None:
-    with OutFolder(folder) as certificates, Store(path, readonly=True) as store:
-        names = {Path(certificate_name(key)).name: key for key in study.certificates}
-        for name, key in names.items():
-            certificates.write(name, _content(store.certificate(key) or b""))
-        _remove(folder, {file.name for file in folder.glob("*.cert")} - set(names))
+def _copy_certificates(study: Study, folder: Path) -> None:
+    with OutFolder(folder) as certificates:
+        files = {Path(certificate_name(key)).name: file for key, file in study.certificates.items()}
+        for name, file in files.items():
+            certificates.write(name, _content(file.read_bytes()))
+        _remove(folder, {file.name for file in folder.glob("*.cert")} - set(files))
 
 
 def _content(content: bytes) -> Callable[[BinaryIO], object]:

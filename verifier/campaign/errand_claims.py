@@ -12,13 +12,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from verifier.campaign.errands import DONE, FAILED, MISSED, OPEN, Errand, Finding, Found, Kind
-from verifier.campaign.merging import CLOSED
 from verifier.campaign.owner import Owner
 from verifier.campaign.tasks import Target
-from verifier.verdict import Status, Witness
+from verifier.verdict import Witness
 
-PROVABLE = tuple(sorted(CLOSED - {Status.ALREADY_ADVERSARIAL.value}))
-IN_PROVABLE = ", ".join(f"'{status}'" for status in PROVABLE)
 SOURCES = f"""
     FROM members JOIN instances ON instances.id = members.instance JOIN tasks ON tasks.id = instances.task
     JOIN audits ON audits.plan = members.plan
@@ -31,15 +28,14 @@ STILL_OPEN = f"""
       coalesce(findings.state, '{OPEN}') = '{OPEN}'
       AND CASE audits.kind
           WHEN '{Kind.ATTACK}' THEN instances.evidence != '' AND instances.status != 'already-adversarial'
-          WHEN '{Kind.CERTIFICATE}' THEN instances.status IN ({IN_PROVABLE})
           ELSE instances.status = 'minimal' AND hit.instance IS NOT NULL
                AND hit.distance > instances.upper + max(tasks.precision, {MISSED} * instances.upper)
           END
 """
 """Of the instances of a plan, and of what it asks about them, what has no answer yet and can have one: attacks once
-there is a bracket, the rest once that is closed; restarts where the attack has missed (`errands.missed`)."""
+there is a bracket, restarts once that is closed, where the attack has missed (`errands.missed`)."""
 IN_ORDER = """
-    SELECT kind, attack FROM audits WHERE plan = :plan ORDER BY instr('attack restart certificate', kind), attack
+    SELECT kind, attack FROM audits WHERE plan = :plan ORDER BY instr('attack restart', kind), attack
 """
 ANY_OF = f"""
     SELECT instances.task AS task {SOURCES}
@@ -64,10 +60,9 @@ class Ready:
     targets: tuple[Target, ...]
 
 
-def enter(connection: sqlite3.Connection, plan: str, attacks: Sequence[str], *, certificates: bool) -> None:
+def enter(connection: sqlite3.Connection, plan: str, attacks: Sequence[str]) -> None:
     """Note what a plan asks besides brackets, and let what has failed be asked again."""
     asked = [(plan, kind.value, name) for name in attacks for kind in (Kind.ATTACK, Kind.RESTART)]
-    asked += [(plan, Kind.CERTIFICATE.value, "")] if certificates else []
     connection.execute("DELETE FROM audits WHERE plan = ?", (plan,))
     connection.executemany("INSERT INTO audits VALUES (?, ?, ?)", asked)
     connection.execute(
@@ -131,7 +126,6 @@ def save(connection: sqlite3.Connection, instance: str, finding: Finding) -> Non
         "witness": finding.witness.point.tobytes() if finding.witness else None,
         "witness_facts": json.dumps(facts) if facts else None,
         "facts": json.dumps(dict(finding.facts)),
-        "content": finding.content,
         "seconds": finding.seconds,
         "reason": finding.error,
         "updated": time.time(),
@@ -168,7 +162,7 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
     chosen = "" if plan is None else "AND instances.id IN (SELECT instance FROM members WHERE plan = :plan)"
     columns = ", ".join(f"findings.{name}" for name in (*PLAIN, "kind", "facts", "witness", "witness_facts"))
     rows = connection.execute(
-        f"SELECT {columns}, coalesce(length(findings.content), 0) AS size, inputs.dtype AS dtype "
+        f"SELECT {columns}, inputs.dtype AS dtype "
         "FROM findings JOIN instances ON instances.id = findings.instance JOIN tasks ON tasks.id = instances.task "
         "JOIN inputs ON inputs.sha256 = tasks.input "
         f"WHERE findings.state != '{OPEN}' {chosen} ORDER BY findings.rowid",
@@ -181,16 +175,9 @@ def _found(row: sqlite3.Row) -> Found:
     witness = None
     if row["witness"]:
         witness = Witness(np.frombuffer(row["witness"], row["dtype"]), **json.loads(row["witness_facts"]))
-    plain = {name: row[name] for name in (*PLAIN, "size")}
+    plain = {name: row[name] for name in PLAIN}
     return Found(kind=Kind(row["kind"]), witness=witness, facts=json.loads(row["facts"]), **plain)
 
 
 PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")
 """Columns that are fields of Found as they are."""
-
-
-def certificate(connection: sqlite3.Connection, instance: str) -> bytes | None:
-    """The bytes of an instance's certificate."""
-    where = "instance = ? AND kind = ? AND content IS NOT NULL"
-    row = connection.execute(f"SELECT content FROM findings WHERE {where}", (instance, Kind.CERTIFICATE)).fetchone()
-    return None if row is None else bytes(row["content"])

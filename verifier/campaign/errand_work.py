@@ -1,4 +1,4 @@
-"""How a worker does errands: attacks on all targets of an input at once, restarts of those that miss, certificates."""
+"""How a worker does errands: attacks on all targets of an input at once, restarts of those that miss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from verifier import api
 from verifier.attacks.problem import Candidates, Case
 from verifier.attacks.registry import attack_named
 from verifier.attacks.search import Surrogate
@@ -18,9 +17,8 @@ from verifier.campaign.errands import Errand, Finding, Kind
 from verifier.campaign.outcome import Work
 from verifier.campaign.tasks import Target
 from verifier.model import Model
-from verifier.proof_tree import NotCertifiedError
 from verifier.questions import Question, ask
-from verifier.verdict import Budget, OutOfTimeError, Witness
+from verifier.verdict import Budget, Witness
 
 STEPS = (0.1, 0.5, 0.9)
 """Shares of the way to the minimum at which restarts begin; the first is the length of steps in other directions."""
@@ -55,8 +53,6 @@ class Errands:
         for errand in self.work.errands:
             if errand.kind is Kind.RESTART:
                 self._restart(errand)
-            elif errand.kind is Kind.CERTIFICATE:
-                self._certificate(errand)
 
     @property
     def _cut(self) -> bool:
@@ -97,9 +93,7 @@ class Errands:
             witness = self._judged(errand.target, point)
             distance = witness.distance if witness is not None else math.inf
             told = {**facts, "unconfirmed": point is not None and witness is None}
-            finding = Finding(
-                self.work.task.id, errand.target, errand.kind, name, distance, witness, told, None, seconds
-            )
+            finding = Finding(self.work.task.id, errand.target, errand.kind, name, distance, witness, told, seconds)
             self.take(finding)
 
     def _restart(self, errand: Errand) -> None:
@@ -129,45 +123,4 @@ class Errands:
         distance = nearest.distance if nearest is not None else math.inf
         seconds = time.monotonic() - begin
         key = (self.work.task.id, errand.target, errand.kind, errand.attack)
-        self.take(Finding(*key, distance, nearest, facts, None, seconds))
-
-    def _certificate(self, errand: Errand) -> None:
-        if self.budget.remaining <= 0:
-            return
-        task, begin = self.work.task, time.monotonic()
-        share = Budget(self.budget.remaining if math.isinf(self.budget.seconds) else self.work.claim.limit)
-        content, error, facts = None, "", {}
-        try:
-            proof = api.certificate(
-                self.model,
-                task.point.reshape(task.shape),
-                errand.lower,
-                errand.point,
-                target=errand.target,
-                label=task.label,
-                norm=task.norm,
-                box=(task.lo, task.hi),
-                margin=task.margin,
-                timeout=_Within(share, self.budget),
-            )
-            content, facts = proof.content, {"leaves": proof.leaves, "check_seconds": proof.check_seconds}
-        except (NotCertifiedError, OutOfTimeError) as problem:
-            if self._cut:
-                return
-            error = str(problem)
-        seconds = time.monotonic() - begin
-        distance = errand.lower if content is not None else math.inf
-        key = (task.id, errand.target, errand.kind, "")
-        self.take(Finding(*key, distance, None, facts, content, seconds, error))
-
-
-class _Within(Budget):
-    """A share that also ends with the whole."""
-
-    def __init__(self, share: Budget, whole: Budget) -> None:
-        super().__init__(share.seconds, share.start)
-        self._whole = whole
-
-    @property
-    def remaining(self) -> float:
-        return min(max(0.0, self.seconds - self.spent), self._whole.remaining)
+        self.take(Finding(*key, distance, nearest, facts, seconds))

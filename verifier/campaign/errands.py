@@ -1,4 +1,4 @@
-"""What a campaign finds out about an instance besides its bracket: attacks, why they missed, certificates."""
+"""What a campaign finds out about an instance besides its bracket: how near attacks come, and why they miss."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ class Kind(StrEnum):
     """How near a named attack comes, by itself."""
     RESTART = "restart"
     """Where it is not near: does it come to the minimum when it begins a small step closer to it? Elsewhere?"""
-    CERTIFICATE = "certificate"
-    """A proof that `verifier certify` checks."""
 
 
 MISSED = 0.02
@@ -53,7 +51,7 @@ class Errand:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """Its answer. `distance` is that of `witness` (infinite without one); `content` a certificate's bytes.
+    """Its answer. `distance` is that of `witness` (infinite without one).
 
     facts: for an attack `complete` and `evaluations`; for a restart `steps`, shares of the way to the minimum, the
     distances found from there, `towards`, and those from `random` directions, null for none.
@@ -62,11 +60,10 @@ class Finding:
     task: str
     target: Target
     kind: Kind
-    attack: str = ""
+    attack: str
     distance: float = math.inf
     witness: Witness | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    content: bytes | None = None
     seconds: float = 0.0
     error: str = ""
 
@@ -77,7 +74,7 @@ DONE, OPEN, FAILED = "done", "open", "failed"
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A finding as the store has it; `size`: the bytes of its certificate, 0 without one."""
+    """A finding as the store has it."""
 
     instance: str
     kind: Kind
@@ -86,6 +83,5 @@ class Found:
     distance: float
     witness: Witness | None
     facts: Mapping[str, Any]
-    size: int
     seconds: float
     reason: str

@@ -44,7 +44,7 @@ class Selection:
 class Plan:
     """What is asked: every model × selected input × norm × target; `timeout` is in seconds for each of these.
 
-    attacks: measured against every minimum; certificates: one for every closed bracket.
+    attacks: measured against every minimum.
     """
 
     models: tuple[Path, ...]
@@ -63,7 +63,6 @@ class Plan:
     threads: int = 1
     device: str = "auto"
     attacks: tuple[str, ...] = ()
-    certificates: bool = False
     store: Path = Path("campaign.sqlite")
 
     @property
@@ -74,7 +73,7 @@ class Plan:
     @property
     def sha256(self) -> str:
         """Tells plans apart; the time that one may take is no part of it, nor what is asked about finished brackets."""
-        other = ("timeout", "total_budget", "threads", "device", "store", "attacks", "certificates")
+        other = ("timeout", "total_budget", "threads", "device", "store", "attacks")
         asked = {name: value for name, value in asdict(self).items() if name not in other}
         return hashlib.sha256(json.dumps(asked, default=str, sort_keys=True).encode()).hexdigest()
 
@@ -254,7 +253,6 @@ KEYS: Mapping[str, Reader] = {
     "threads": _whole(1),
     "device": _one_of("auto", "cpu", "cuda"),
     "attacks": _list_of(_one_of(*ATTACKS)),
-    "certificates": _flag,
     "store": lambda value, folder: folder / _text(value, folder),
 }
 SELECT: Mapping[str, Reader] = {

@@ -47,6 +47,8 @@ class Result:
     tried: float
     attempts: int
     updated: float
+    certificate: str = ""
+    """Where the file is that certifies the lower end; "" without one."""
 
     @property
     def closed(self) -> bool:
@@ -57,7 +59,7 @@ class Result:
 class Counts:
     """Instances in all, closed, begun but open, failed; tasks that are being worked on.
 
-    errands, errands_failed: attacks, restarts and certificates that can be had now, and those that failed.
+    errands, errands_failed: attacks and restarts that can be had now, and those that failed.
     """
 
     instances: int
@@ -153,6 +155,7 @@ def _result(row: sqlite3.Row) -> Result:
         index=row["source_index"],
         witness=Witness(point, **json.loads(row["witness_facts"])) if point is not None else None,
         search=Search(**json.loads(row["search"])) if row["search"] else None,
+        certificate=row["certificate"] if "certificate" in row.keys() else "",  # noqa: SIM118, a row has no `in`
         **{name: row[name] for name in PLAIN},
     )
 

@@ -46,7 +46,11 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     ALTER TABLE instances ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
     """,
-    # 3: what else a plan asks about its instances, and what was found: attacks, their restarts, certificates
+    # 3: where the certificate of the lower end is
+    """
+    ALTER TABLE instances ADD COLUMN certificate TEXT NOT NULL DEFAULT '';
+    """,
+    # 4: which attacks a plan measures, and what they and their restarts found
     """
     CREATE TABLE audits (
         plan TEXT NOT NULL REFERENCES plans, kind TEXT NOT NULL, attack TEXT NOT NULL, PRIMARY KEY (plan, kind, attack)
@@ -54,7 +58,7 @@ MIGRATIONS = (
     CREATE TABLE findings (
         instance TEXT NOT NULL REFERENCES instances, kind TEXT NOT NULL, attack TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT 'open', distance REAL NOT NULL DEFAULT 9e999, witness BLOB, witness_facts TEXT,
-        facts TEXT NOT NULL DEFAULT '{}', content BLOB, seconds REAL NOT NULL DEFAULT 0,
+        facts TEXT NOT NULL DEFAULT '{}', seconds REAL NOT NULL DEFAULT 0,
         reason TEXT NOT NULL DEFAULT '', losses INTEGER NOT NULL DEFAULT 0, updated REAL NOT NULL DEFAULT 0,
         PRIMARY KEY (instance, kind, attack)
     );

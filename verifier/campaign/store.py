@@ -77,7 +77,7 @@ class Store:
                 "WHERE status = ? AND id IN (SELECT instance FROM members WHERE plan = ?)",
                 (PENDING, ERROR, key),
             )
-            errand_claims.enter(connection, key, plan.attacks, certificates=plan.certificates)
+            errand_claims.enter(connection, key, plan.attacks)
         return key
 
     def claim(self, plan: str, owner: Owner, limits: Limits) -> Claim | None:
@@ -123,6 +123,14 @@ class Store:
                 leases.lost(connection, owner, lost, claim.task)
             leases.free(connection, owner, claim.task)
 
+    def certified(self, instance: str, lower: float, path: Path) -> None:
+        """Note that a certificate at `path` proves `lower`, unless more than that is known by now."""
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE instances SET evidence = ?, certificate = ?, updated = ? WHERE id = ? AND lower <= ?",
+                (Evidence.CERTIFIED.label, str(path), time.time(), instance, lower),
+            )
+
     def known(self, task: str, targets: Sequence[Target]) -> Mapping[Target, npt.NDArray[np.floating] | None]:
         """Those of the targets that are still open, each with its best witness so far, or None."""
         found: dict[Target, npt.NDArray[np.floating] | None] = {}
@@ -163,14 +171,9 @@ class Store:
             return records.read_counts(connection, plan)
 
     def findings(self, plan: str | None = None) -> list[Found]:
-        """What is known besides brackets: attacks, restarts, certificates."""
+        """What is known besides brackets: attacks and restarts."""
         with self._database.reading() as connection:
             return errand_claims.read(connection, plan)
-
-    def certificate(self, instance: str) -> bytes | None:
-        """An instance's certificate, None where there is none."""
-        with self._database.reading() as connection:
-            return errand_claims.certificate(connection, instance)
 
     def contents(self) -> Contents:
         """All that a report shows, in one view."""
@@ -209,13 +212,9 @@ def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome | Find
 
 
 def _note(connection: sqlite3.Connection, row: sqlite3.Row, finding: Finding) -> str:
-    """Save a finding. An attack's point is an upper end like any other; a certificate is the best evidence there is."""
+    """Save a finding. An attack's point is an upper end like any other."""
     errand_claims.save(connection, row["id"], finding)
-    if finding.content is not None:
-        better = "UPDATE instances SET evidence = ?, updated = ? WHERE id = ? AND lower <= ?"
-        certified = Evidence.CERTIFIED.label
-        connection.execute(better, (certified, time.time(), row["id"], finding.distance))
-    elif finding.kind is Kind.ATTACK and finding.witness is not None and finding.distance < row["upper"]:
+    if finding.kind is Kind.ATTACK and finding.witness is not None and finding.distance < row["upper"]:
         precision = connection.execute("SELECT precision FROM tasks WHERE id = ?", (row["task"],)).fetchone()[0]
         bracket = Bracket(
             lower=0.0,
@@ -230,8 +229,7 @@ def _note(connection: sqlite3.Connection, row: sqlite3.Row, finding: Finding) ->
             reason=row["reason"],
         )
         return _merge(connection, row, bracket)
-    else:
-        connection.execute("UPDATE instances SET updated = ? WHERE id = ?", (time.time(), row["id"]))
+    connection.execute("UPDATE instances SET updated = ? WHERE id = ?", (time.time(), row["id"]))
     return str(row["status"])
 
 
@@ -251,6 +249,8 @@ def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> 
     }
     if not row["attack"] or math.isinf(row["initial"]):
         values |= {"attack": found.initial.attack, "initial": found.initial.distance}
+    if new.lower != row["lower"]:
+        values["certificate"] = ""
     if found.search is not None:
         values["search"] = json.dumps(asdict(found.search))
     if found.witness is not None and new.upper == found.upper and (found.upper < old.upper or row["witness"] is None):

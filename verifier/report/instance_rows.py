@@ -132,13 +132,9 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
     if certificate is not None:
         row["certificate"] = {
             "file": certificate_name(one.id),
-            "bytes": certificate.size,
-            "leaves": certificate.facts.get("leaves"),
+            "bytes": certificate.stat().st_size,
             "model": str(one.model),
         }
-    failed = [at for at in study.findings.get(one.id, []) if at.kind is Kind.CERTIFICATE and at.reason]
-    if failed:
-        row["no_certificate"] = failed[0].reason
     row["attacks"] = _attacks(study.findings.get(one.id, []), one, frame, pictures, places)
     if one.witness is not None:
         row["predicted"] = one.witness.predicted

@@ -13,10 +13,11 @@ from verifier.campaign.audit import Audit, audits
 from verifier.campaign.comparison import Comparison, comparisons
 from verifier.campaign.contents import Contents
 from verifier.campaign.curves import Curve, curves
-from verifier.campaign.errands import Found, Kind
+from verifier.campaign.errands import Found
 from verifier.campaign.store import Store
 from verifier.campaign.summary import Group, Line, summary
 from verifier.campaign.switches import Switches, switches
+from verifier.proof.checker import MAGIC
 from verifier.report.captions import NORM_SIGNS
 
 
@@ -66,10 +67,10 @@ class Study:
         return found
 
     @cached_property
-    def certificates(self) -> Mapping[str, Found]:
-        """By instance, where there is one."""
-        every = self.contents.findings
-        return {one.instance: one for one in every if one.kind is Kind.CERTIFICATE and one.size}
+    def certificates(self) -> Mapping[str, Path]:
+        """The file of each instance that has one which is still there, by instance."""
+        files = {one.id: Path(one.certificate) for one in self.contents.results if one.certificate}
+        return {key: file for key, file in files.items() if _is_certificate(file)}
 
     @cached_property
     def several_methods(self) -> bool:
@@ -90,6 +91,15 @@ def study_of(path: Path, title: str | None) -> Study:
     if not all(re.fullmatch("[0-9a-f]{64}", one.id) for one in contents.results):
         raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
     return Study(contents, title or path.stem)
+
+
+def _is_certificate(file: Path) -> bool:
+    """Does the file begin as certificates do? A store from elsewhere might name any other file for us to show."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def short_id(instance: str) -> str:

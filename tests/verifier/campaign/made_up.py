@@ -34,10 +34,10 @@ def attack(on: Result, distance: float, name: str = "pgd") -> Found:
     """What an attack found on an instance."""
     point = np.full(4, min(distance, 9.0), dtype=np.float32)
     witness = Witness(point, distance, 1, 0.0, 0.0, 1) if math.isfinite(distance) else None
-    return Found(on.id, Kind.ATTACK, name, "done", distance, witness, {}, 0, 0.1, "")
+    return Found(on.id, Kind.ATTACK, name, "done", distance, witness, {}, 0.1, "")
 
 
 def restart(on: Result, towards: list[float | None], random: list[float | None], name: str = "pgd") -> Found:
     """Where it came to when it began elsewhere."""
     facts = {"steps": [0.1, 0.5], "towards": towards, "random": random}
-    return Found(on.id, Kind.RESTART, name, "done", math.inf, None, facts, 0, 0.1, "")
+    return Found(on.id, Kind.RESTART, name, "done", math.inf, None, facts, 0.1, "")

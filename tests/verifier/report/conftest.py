@@ -12,6 +12,7 @@ import pytest
 
 from verifier import models
 from verifier.campaign.backends import Backend
+from verifier.campaign.certificates import certify
 from verifier.campaign.outcome import Outcome
 from verifier.campaign.plan import Plan, Selection
 from verifier.campaign.run import run
@@ -40,7 +41,7 @@ def reported(truth: Any, save_net: Callable[..., Model], tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("reported")
     digits = models.path("digits")
     plan = Plan((digits,), str(digits.with_name("digits_inputs.npz")), select=Selection((6,)), targets=(1, 2, 4),
-                attacks=("fgsm", "pgd"), certificates=True, device="cpu")  # fmt: skip
+                attacks=("fgsm", "pgd"), device="cpu")  # fmt: skip
     data = folder / f"{EVIL.replace('/', '_')}.npz"
     np.savez(data, x=np.random.default_rng(0).uniform(size=(3, 5)).astype(np.float32))
     first = truth.net(1, (5, 6, 6, 3))
@@ -53,6 +54,7 @@ def reported(truth: Any, save_net: Callable[..., Model], tmp_path_factory: pytes
     with Store(path) as store:
         for one in (plan, vectors):
             run(one, tasks_of(one), store, Backend(jobs=1), Budget())
+        certify(store, plan.sha256, folder / "proofs", 1, Budget(), 60.0)
         idle = replace(plan, select=Selection((7,)), targets=(1, 2))
         wanted = tasks_of(idle)
         store.begin(idle, wanted)

@@ -170,7 +170,7 @@ def test_errors_are_one_line_and_leave_nothing(
 
 
 def test_a_store_of_an_older_schema_is_reported_too(tmp_path: Path, reported: Reported) -> None:
-    """A copy of a store without what schema 3 added."""
+    """A copy of a store without what schemas 3 and 4 added."""
     old = tmp_path / "old.sqlite"
     made = sqlite3.connect(old)
     for script in MIGRATIONS[:2]:
@@ -178,7 +178,8 @@ def test_a_store_of_an_older_schema_is_reported_too(tmp_path: Path, reported: Re
     made.executescript(f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 2")
     made.execute("ATTACH ? AS new", (str(reported.store),))
     for table in ("plans", "models", "inputs", "boxes", "tasks", "instances", "members", "history"):
-        made.execute(f"INSERT INTO {table} SELECT * FROM new.{table}")
+        names = ", ".join(row[1] for row in made.execute(f"PRAGMA main.table_info({table})"))
+        made.execute(f"INSERT INTO main.{table} ({names}) SELECT {names} FROM new.{table}")
     made.commit()
     made.close()
     assert main(["report", str(old), "--out", str(tmp_path / "out")]) == Exit.GOOD

@@ -169,14 +169,14 @@
     let link = "";
     if (certificate) {
       link = make("span");
-      const a = make("a", `${certificate.bytes.toLocaleString("en")} bytes, ${certificate.leaves} leaves`);
+      const a = make("a", `${certificate.bytes.toLocaleString("en")} bytes`);
       a.href = certificate.file;
       a.download = "";
       link.append(a);
     }
     pair.append(facts([
       ["status", row.reason ? `${row.status}: ${row.reason}` : row.status], ["lower end", row.lower_text], ["upper end", row.upper_text], ["gap", row.gap_text],
-      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["certificate", link || (row.no_certificate ? `none: ${row.no_certificate}` : "")],
+      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["certificate", link],
       ["check it", certificate ? make("code", `verifier certify ${certificate.file} ${certificate.model}`) : ""],
       ["first found", row.initial ? `${row.initial} by ${row.initial_attack}` : ""],
       ["margins", row.margins ? `${row.margins[0]} exact, ${row.margins[1]} in ONNX Runtime` : ""],
