@@ -13,7 +13,13 @@ from encoders.distance import Norm
 from encoders.errors import InputError
 from encoders.graph import Graph, frozen
 from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
-from verifier.attacks.gradient import FGSM_SETTINGS, PGD_SETTINGS, gradient_attack
+from verifier.attacks.gradient import (
+    BIM_SETTINGS,
+    FGSM_SETTINGS,
+    PGD_SETTINGS,
+    gradient_attack,
+    gradient_attack_l2,
+)
 from verifier.attacks.problem import AttackProblem, Candidates, Case
 from verifier.attacks.search import Surrogate
 from verifier.verdict import Budget
@@ -58,7 +64,10 @@ class Attack:
 
 ATTACKS: Mapping[str, Attack] = {
     "fgsm": Attack("fgsm", gradient_attack, FGSM_SETTINGS),
+    "fgm-l2": Attack("fgm-l2", gradient_attack_l2, FGSM_SETTINGS),
+    "bim": Attack("bim", gradient_attack, BIM_SETTINGS),
     "pgd": Attack("pgd", gradient_attack, PGD_SETTINGS),
+    "pgd-l2": Attack("pgd-l2", gradient_attack_l2, PGD_SETTINGS),
     "cw": Attack("cw", carlini_wagner),
     "cw-l2": Attack("cw-l2", carlini_wagner_l2),
 }

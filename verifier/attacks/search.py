@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoders.distance import Norm
 from encoders.graph import Array, Graph, outputs
 from encoders.to_onnx import to_onnx
 from verifier.attacks.device import Device, resolve
-from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices, Metric
+from verifier.attacks.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.session import StepBuilder, StepLoop, StepModel, session
 from verifier.verdict import Budget
 
@@ -103,22 +102,20 @@ class Search:
         return np.flatnonzero(np.isfinite(self.gaps) & (self.gaps > 0.0) & (self.reach() > 0.0))
 
     def first_order(self) -> Array:
-        """Each case's distance to the goal if f were linear: f(x0) / ‖∇f(x0)‖ in the dual norm; (cases,).
+        """Each case's distance to the goal if f were linear: f(x0) / ‖∇f(x0)‖ in the dual of `metric`; (cases,).
 
         Where the gradient vanishes, and as its upper end, the distance to the farthest corner of the box.
         """
-        slopes = np.abs(self.slopes.astype(np.float64))
-        dual = slopes.sum(axis=1) if self.problem.norm is Norm.LINF else slopes.max(axis=1)
+        dual = LENGTH[DUAL[self.metric]](self.slopes.astype(np.float64))
         with np.errstate(divide="ignore", invalid="ignore"):
             estimate = np.where(dual > 0, self.gaps / dual, np.inf)
         capped = np.minimum(estimate, self.reach())
         return np.where(np.isfinite(capped), capped, 1.0)
 
     def reach(self) -> Array:
-        """The distance from each x0 to the farthest corner of the box: (cases,)."""
+        """The distance from each x0 to the farthest corner of the box, in `metric`: (cases,)."""
         problem = self.problem
-        room = np.maximum(problem.hi - problem.centres, problem.centres - problem.lo)
-        return np.asarray(room.max(axis=1) if problem.norm is Norm.LINF else room.sum(axis=1), dtype=np.float64)
+        return LENGTH[self.metric](np.maximum(problem.hi - problem.centres, problem.centres - problem.lo))
 
     def chunks(self, rows: Indices) -> Iterator[Indices]:
         """`rows` in pieces that suit the device; stops early when the budget is spent."""
