@@ -13,6 +13,8 @@ from encoders.distance import Norm
 from encoders.errors import InputError
 from encoders.graph import Graph, frozen
 from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
+from verifier.attacks.deepfool import DeepFoolSettings, deepfool, deepfool_l2
+from verifier.attacks.fab import FabSettings, fab, fab_l2
 from verifier.attacks.gradient import (
     BIM_SETTINGS,
     FGSM_SETTINGS,
@@ -70,6 +72,10 @@ ATTACKS: Mapping[str, Attack] = {
     "pgd-l2": Attack("pgd-l2", gradient_attack_l2, PGD_SETTINGS),
     "cw": Attack("cw", carlini_wagner),
     "cw-l2": Attack("cw-l2", carlini_wagner_l2),
+    "deepfool": Attack("deepfool", deepfool, DeepFoolSettings()),
+    "deepfool-l2": Attack("deepfool-l2", deepfool_l2, DeepFoolSettings()),
+    "fab": Attack("fab", fab, FabSettings()),
+    "fab-l2": Attack("fab-l2", fab_l2, FabSettings()),
 }
 
 

@@ -157,8 +157,8 @@ LINEAR_WEIGHTS = [
 ]
 
 
-IN_OWN_NORM = {"fgsm": 1.02, "bim": 1.02, "pgd": 1.02, "cw": 1.10}
-IN_L2 = {"fgm-l2": 1.02, "pgd-l2": 1.02, "cw-l2": 1.02}
+IN_OWN_NORM = {"fgsm": 1.02, "bim": 1.02, "pgd": 1.02, "cw": 1.10, "deepfool": 1.0001, "fab": 1.0001}
+IN_L2 = {"fgm-l2": 1.02, "pgd-l2": 1.02, "cw-l2": 1.02, "deepfool-l2": 1.0001, "fab-l2": 1.0001}
 
 
 @pytest.mark.parametrize("name", IN_OWN_NORM)
