@@ -63,7 +63,7 @@ def _steepest_first(steep: Array, gap: Array, room: Array) -> Array:
     before = np.concatenate([np.zeros((len(gap), 1)), gain[:, :-1]], axis=1)
     left = np.maximum(gap[:, None] - before, 0.0)
     move = np.minimum(room, np.divide(left, steep, out=np.zeros_like(left), where=steep > 0))
-    back = np.empty_like(move)
+    back: Array = np.empty_like(move)
     np.put_along_axis(back, order, move, axis=1)
     return back
 

@@ -22,6 +22,8 @@ from verifier.attacks.gradient import (
     gradient_attack,
     gradient_attack_l2,
 )
+from verifier.attacks.jsma import JsmaSettings, jsma
+from verifier.attacks.lbfgs import LbfgsSettings, lbfgs, lbfgs_l2
 from verifier.attacks.problem import AttackProblem, Candidates, Case
 from verifier.attacks.search import Surrogate
 from verifier.verdict import Budget
@@ -72,8 +74,11 @@ ATTACKS: Mapping[str, Attack] = {
     "pgd-l2": Attack("pgd-l2", gradient_attack_l2, PGD_SETTINGS),
     "cw": Attack("cw", carlini_wagner),
     "cw-l2": Attack("cw-l2", carlini_wagner_l2),
+    "lbfgs": Attack("lbfgs", lbfgs, LbfgsSettings()),
+    "lbfgs-l2": Attack("lbfgs-l2", lbfgs_l2, LbfgsSettings()),
     "deepfool": Attack("deepfool", deepfool, DeepFoolSettings()),
     "deepfool-l2": Attack("deepfool-l2", deepfool_l2, DeepFoolSettings()),
+    "jsma": Attack("jsma", jsma, JsmaSettings()),
     "fab": Attack("fab", fab, FabSettings()),
     "fab-l2": Attack("fab-l2", fab_l2, FabSettings()),
 }
