@@ -67,20 +67,60 @@ def descend(search: Search, settings: GradientSettings) -> None:
     sweep(search, settings, lambda cases, radius, restart: rows(search, settings, cases, radius, restart))
 
 
+def starts(search: Search, cases: Indices, radius: Array, restart: Indices) -> Float32:
+    """Where rows begin: restart 0 at x0, the others at random in ball ∩ box."""
+    first = search.problem.starts[cases]
+    return np.where(restart > 0, STARTS[search.metric](search, cases, radius), first) if restart.any() else first
+
+
+def _cube(search: Search, cases: Indices, radius: Array) -> tuple[Float32, Float32]:
+    centre = search.problem.centres[cases]
+    return search.problem.clipped(centre - radius), search.problem.clipped(centre + radius)
+
+
+def _anywhere_in_linf(search: Search, cases: Indices, radius: Array) -> Float32:
+    lower, upper = _cube(search, cases, radius)
+    return lower + search.random.random(lower.shape, dtype=np.float32) * (upper - lower)
+
+
+def _anywhere_in_l1(search: Search, cases: Indices, radius: Array) -> Float32:
+    """Random shares of the radius in random directions, cut at the box."""
+    centre = search.problem.starts[cases]
+    share = search.random.standard_exponential(centre.shape)
+    signs = search.random.choice([-1.0, 1.0], size=centre.shape)
+    return search.problem.clipped(centre + signs * share / share.sum(axis=1, keepdims=True) * radius)
+
+
+def _anywhere_in_l2(search: Search, cases: Indices, radius: Array) -> Float32:
+    """A random direction, and a length that makes the density even."""
+    centre = search.problem.starts[cases]
+    push = search.random.standard_normal(centre.shape)
+    length = search.random.random((len(centre), 1)) ** (1.0 / search.problem.size)
+    push *= length / np.maximum(np.linalg.norm(push, axis=1, keepdims=True), 1e-30)
+    return search.problem.clipped(centre + push * radius)
+
+
+STARTS: Mapping[Metric, Callable[[Search, Indices, Array], Float32]] = {
+    Metric.LINF: _anywhere_in_linf,
+    Metric.L1: _anywhere_in_l1,
+    Metric.L2: _anywhere_in_l2,
+}
+
+
 def _sign_rows(
     search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
-    problem = search.problem
-    centre = problem.centres[cases]
-    lower, upper = problem.clipped(centre - radius), problem.clipped(centre + radius)
-    share = search.random.random(centre.shape, dtype=np.float32)
-    start = np.where(restart > 0, lower + share * (upper - lower), problem.starts[cases])
+    lower, upper = _cube(search, cases, radius)
     decay = (settings.last_step / settings.first_step) ** (1.0 / max(1, settings.steps - 1))
     loop = search.surrogate.loop(sign_step)
     search.run(
         loop,
         {**search.goal(cases), "lower": lower, "upper": upper, "decay": [[decay]]},
-        {"x": start, "step": settings.first_step * radius, "gap": np.ones_like(radius)},
+        {
+            "x": starts(search, cases, radius, restart),
+            "step": settings.first_step * radius,
+            "gap": np.ones_like(radius),
+        },
         settings.steps + 1,  # the last run judges the last step; rows that are adversarial do not move in it
     )
     return loop.read("x"), loop.read("gap")[:, 0]
@@ -105,17 +145,16 @@ def _sparse_rows(
     problem = search.problem
     centre = problem.starts[cases]
     down, up = np.minimum(centre - problem.low32, radius), np.minimum(problem.high32 - centre, radius)
-    # A random point of ball ∩ box: random shares of the radius in random directions, cut at the box.
-    share = search.random.standard_exponential(centre.shape)
-    signs = search.random.choice([-1.0, 1.0], size=centre.shape)
-    share = signs * share / share.sum(axis=1, keepdims=True) * radius
-    start = np.where(restart > 0, centre + np.clip(share, -down, up), centre)
     loop = search.surrogate.loop(sparse_step)
     search.run(
         loop,
         {**search.goal(cases), "centre": centre, "down": down, "up": up, "radius": radius},
         # A first step of 2/(0+2) = 1 would forget a random start.
-        {"x": start, "count": np.where(restart > 0, 2.0, 0.0), "gap": np.ones_like(radius)},
+        {
+            "x": starts(search, cases, radius, restart),
+            "count": np.where(restart > 0, 2.0, 0.0),
+            "gap": np.ones_like(radius),
+        },
         settings.steps + 1,
     )
     return loop.read("x"), loop.read("gap")[:, 0]
@@ -128,20 +167,20 @@ def sparse_step(b: StepBuilder) -> StepModel:
     b.state("gap", BATCH, 1)
     loss = loss_at(b, x)
     share = b.op("Div", b.constant(2.0), b.op("Add", count, b.constant(2.0)))
-    toward = b.op("Sub", _vertex(b, loss.gradient), x)
+    centre, radius = b.given("centre", BATCH, n), b.given("radius", BATCH, 1)
+    toward = b.op("Sub", vertex(b, loss.gradient, centre, radius), x)
     moved = b.op("Add", x, b.op("Mul", toward, b.op("Mul", share, loss.active)))
     later = b.op("Add", count, b.constant(1.0))
     return b.step({"x": (moved, (BATCH, n)), "count": (later, (BATCH, 1)), "gap": (loss.gap, (BATCH, 1))})
 
 
-def _vertex(b: StepBuilder, gradient: str) -> str:
+def vertex(b: StepBuilder, gradient: str, centre: str, radius: str) -> str:
     """argmin gradient · v over ‖v − centre‖₁ ≤ radius and the box, up to the threshold's resolution.
 
     Entry i may spend room_i; all above a threshold spend it. Halvings enclose the threshold at which the radius is
     spent; the entries between both ends share what is left, so that exactly min(radius, Σ room) is spent.
     """
     n = b.graph.input_size
-    centre, radius = b.given("centre", BATCH, n), b.given("radius", BATCH, 1)
     down, up = b.given("down", BATCH, n), b.given("up", BATCH, n)
     size = b.op("Abs", gradient)
     room = b.op("Where", b.op("Greater", gradient, b.constant(0.0)), down, up)
@@ -169,18 +208,17 @@ def _l2_rows(
 ) -> tuple[Float32, Float32]:
     problem = search.problem
     centre = problem.starts[cases]
-    # A random point of the ball: a random direction, and a length that makes the density even.
-    push = search.random.standard_normal(centre.shape)
-    length = search.random.random((len(centre), 1)) ** (1.0 / problem.size)
-    push *= length / np.maximum(np.linalg.norm(push, axis=1, keepdims=True), 1e-30)
-    start = np.where(restart > 0, problem.clipped(centre + push * radius), centre)
     decay = (settings.last_step / settings.first_step) ** (1.0 / max(1, settings.steps - 1))
     loop = search.surrogate.loop(l2_step)
     box = {"low": problem.low32[None], "high": problem.high32[None]}
     search.run(
         loop,
         {**search.goal(cases), **box, "centre": centre, "radius": radius, "decay": [[decay]]},
-        {"x": start, "step": settings.first_step * radius, "gap": np.ones_like(radius)},
+        {
+            "x": starts(search, cases, radius, restart),
+            "step": settings.first_step * radius,
+            "gap": np.ones_like(radius),
+        },
         settings.steps + 1,
     )
     return loop.read("x"), loop.read("gap")[:, 0]

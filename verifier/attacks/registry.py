@@ -12,6 +12,9 @@ import numpy.typing as npt
 from encoders.distance import Norm
 from encoders.errors import InputError
 from encoders.graph import Graph, frozen
+from verifier.attacks.apgd import ApgdSettings, apgd
+from verifier.attacks.apgd_loss import LossName
+from verifier.attacks.autoattack import AutoAttackSettings, autoattack
 from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
 from verifier.attacks.deepfool import DeepFoolSettings, deepfool, deepfool_l2
 from verifier.attacks.fab import FabSettings, fab, fab_l2
@@ -26,6 +29,8 @@ from verifier.attacks.jsma import JsmaSettings, jsma
 from verifier.attacks.lbfgs import LbfgsSettings, lbfgs, lbfgs_l2
 from verifier.attacks.problem import AttackProblem, Candidates, Case
 from verifier.attacks.search import Surrogate
+from verifier.attacks.square import SquareSettings, square
+from verifier.attacks.transfer import TransferSettings, transfer
 from verifier.verdict import Budget
 
 
@@ -81,6 +86,11 @@ ATTACKS: Mapping[str, Attack] = {
     "jsma": Attack("jsma", jsma, JsmaSettings()),
     "fab": Attack("fab", fab, FabSettings()),
     "fab-l2": Attack("fab-l2", fab_l2, FabSettings()),
+    "apgd-ce": Attack("apgd-ce", apgd, ApgdSettings(loss=LossName.CE)),
+    "apgd-dlr": Attack("apgd-dlr", apgd, ApgdSettings(loss=LossName.DLR)),
+    "square": Attack("square", square, SquareSettings()),
+    "autoattack": Attack("autoattack", autoattack, AutoAttackSettings()),
+    "transfer": Attack("transfer", transfer, TransferSettings()),
 }
 
 

@@ -60,10 +60,17 @@ class Search:
     """One attack in progress: the cases still open, what it has found, and what it has spent.
 
     distances: each case's least distance so far in `metric`, by default the problem's norm; inf where there is none.
+    gradients: False for a black-box attack, which then has no slopes and no first-order distances.
     """
 
     def __init__(
-        self, surrogate: Surrogate, problem: AttackProblem, budget: Budget, metric: Metric | None = None
+        self,
+        surrogate: Surrogate,
+        problem: AttackProblem,
+        budget: Budget,
+        metric: Metric | None = None,
+        *,
+        gradients: bool = True,
     ) -> None:
         self.metric = metric or problem.metric
         self.surrogate = surrogate
@@ -77,22 +84,23 @@ class Search:
         self.gaps = np.full(count, np.inf)
         self.slopes = np.zeros((count, problem.size), dtype=np.float32)
         if count and not problem.empty and not self.over:
-            self._look_at_starts()
+            self._look_at_starts(gradients)
 
     @property
     def over(self) -> bool:
         """True when the budget is spent."""
         return self.budget.remaining <= 0.0
 
-    def _look_at_starts(self) -> None:
-        """f and its gradient at every start; a start that is adversarial already is its case's answer."""
+    def _look_at_starts(self, gradients: bool) -> None:
+        """f, and its gradient if wanted, at every start; a start that is adversarial already is its case's answer."""
         problem = self.problem
         for cases in self.chunks(np.arange(len(problem.cases))):
             logits = self.surrogate.logits(problem.starts[cases])
             own, sign = problem.own[cases], problem.sign[cases]
             rival = np.eye(problem.classes, dtype=np.float32)[np.where(own > 0, -np.inf, logits).argmax(axis=1)]
             self.gaps[cases] = problem.gap(cases, logits)
-            self.slopes[cases] = self.surrogate.vjp(problem.starts[cases], sign * (rival - own))
+            if gradients:
+                self.slopes[cases] = self.surrogate.vjp(problem.starts[cases], sign * (rival - own))
             self.evaluations += len(cases)
             self.offer(cases, problem.starts[cases], np.asarray(self.gaps[cases] <= 0.0))
 

@@ -35,17 +35,18 @@ class SweepSettings:
     samples: int = 1000
 
 
-def sweep(search: Search, settings: SweepSettings, run: Run, estimate: Array | None = None) -> None:
+def sweep(search: Search, settings: SweepSettings, run: Run, estimate: Array | None = None, *, first: int = 0) -> None:
     """Offer to `search` what `run` finds, round by round.
 
-    estimate: (cases,) distances of about the size that is sought; by default the first-order one.
+    estimate: (cases,) distances of about the size that is sought; by default the first-order one. first: 1 leaves out
+    the first round, for a search that knows points already.
     """
     reach = search.reach()
     estimate = search.first_order() if estimate is None else estimate
     failed = np.zeros_like(estimate)
     top = np.minimum(FARTHEST * estimate, reach)
     bottom = np.minimum(NEAREST * estimate, 0.5 * top)
-    for turn in range(settings.rounds):
+    for turn in range(first, settings.rounds):
         cases = search.open
         if search.over or not len(cases):
             return

@@ -14,23 +14,40 @@ import pytest
 from encoders.distance import Norm
 from encoders.errors import InputError
 from encoders.graph import outputs
+from verifier.attacks.apgd import ApgdSettings
+from verifier.attacks.apgd_loss import LossName
+from verifier.attacks.autoattack import AutoAttackSettings
 from verifier.attacks.fab import FabSettings
-from verifier.attacks.gradient import PGD_SETTINGS
+from verifier.attacks.gradient import PGD_SETTINGS, GradientSettings
 from verifier.attacks.lbfgs import LbfgsSettings
 from verifier.attacks.problem import LENGTH, AttackProblem, Candidates, Case, Metric
 from verifier.attacks.registry import ATTACKS, attack_named
 from verifier.attacks.search import Surrogate
+from verifier.attacks.square import SquareSettings
+from verifier.attacks.substitute import TrainingSettings
+from verifier.attacks.transfer import TransferSettings
 from verifier.verdict import Budget
 
 NORMS = list(Norm)
 SHORT_OF_ONE = ("cw-l2",)  # may miss one of three cases that random points find
 SLACK = 1e-5  # how far float64 may miss a goal that float32 reaches, for logits of about 1
 
+QUICK_FAB = FabSettings(steps=20, restarts=2)
+QUICK_APGD = ApgdSettings(steps=20, restarts=1)
+QUICK_SQUARE = SquareSettings(steps=20, rounds=2)
+QUICK_TRANSFER = TransferSettings(
+    seeds=32, rounds=1, training=TrainingSettings((16,), epochs=5), descent=GradientSettings(steps=10, samples=0)
+)
 QUICK: dict[str, Any] = {
     name: settings
     for settings, names in (
         (LbfgsSettings(steps=10, doublings=10, halvings=2), ("lbfgs", "lbfgs-l2")),
-        (FabSettings(steps=20, restarts=2), ("fab", "fab-l2")),
+        (QUICK_FAB, ("fab", "fab-l2")),
+        (QUICK_APGD, ("apgd-ce",)),
+        (replace(QUICK_APGD, loss=LossName.DLR), ("apgd-dlr",)),
+        (QUICK_SQUARE, ("square",)),
+        (AutoAttackSettings(QUICK_FAB, (QUICK_APGD,), QUICK_SQUARE), ("autoattack",)),
+        (QUICK_TRANSFER, ("transfer",)),
     )
     for name in names
 }
@@ -171,7 +188,10 @@ LINEAR_WEIGHTS = [
 ]
 
 
-IN_OWN_NORM = {"fgsm": 1.02, "bim": 1.02, "pgd": 1.02, "cw": 1.10, "lbfgs": 1.02, "deepfool": 1.0001, "fab": 1.0001}
+IN_OWN_NORM = {
+    "fgsm": 1.02, "bim": 1.02, "pgd": 1.02, "cw": 1.10, "lbfgs": 1.02, "deepfool": 1.0001, "fab": 1.0001,
+    "apgd-ce": 1.02, "apgd-dlr": 1.02, "autoattack": 1.0001,
+}  # fmt: skip
 IN_L2 = {"fgm-l2": 1.02, "pgd-l2": 1.02, "cw-l2": 1.02, "lbfgs-l2": 1.02, "deepfool-l2": 1.0001, "fab-l2": 1.0001}
 
 
@@ -293,7 +313,7 @@ builder = GraphBuilder(2)
 graph = builder.graph(builder.affine([(Dense(readonly(np.eye(2))), 0)]))
 for name, attack in ATTACKS.items():
     found = attack(graph, [Case(np.array([0.75, 0.25]), 0, 1)], Norm.LINF, 0.0, 1.0, device="auto")
-    assert found.distances[0] < 0.3, name
+    assert found.distances[0] < 0.3 or name == "jsma", name  # none of its pairs helps here
 """
 
 
