@@ -188,7 +188,7 @@ def compare(model: str, pair: Pair, peer: Peer, images: Points, labels: Labels) 
     )  # fmt: skip
 
 
-def test_images(model: str, count: int, data: Path | None) -> tuple[Points, Labels]:
+def chosen_images(model: str, count: int, data: Path | None) -> tuple[Points, Labels]:
     """The first `count` test images that the model classifies correctly."""
     if model == "digits":
         with np.load(models.path(model).with_name("digits_inputs.npz")) as arrays:
@@ -273,7 +273,7 @@ def run(arguments: argparse.Namespace, record: Record[Row]) -> list[Row]:
                 if key in done:
                     continue
                 progress.update(bar, description=f"{model} {pair.attack} {pair.measure}")
-                images, labels = test_images(model, min(pair.most, arguments.images), arguments.data)
+                images, labels = chosen_images(model, min(pair.most, arguments.images), arguments.data)
                 record.add(compare(model, pair, Peer.of(loaded(model).network.graph), images, labels))
                 progress.update(bar, advance=1)
         except KeyboardInterrupt:
