@@ -204,17 +204,13 @@ def _advertorch(module: str) -> Any:
 
 
 def advertorch_lbfgs(peer: Peer, images: Points, labels: Labels) -> Points:
-    """AdverTorch's L-BFGS, one image at a time: its batches share one constant's optimisation."""
-    cross_entropy = peer.torch.nn.CrossEntropyLoss(reduction="sum")
-    attack = _advertorch("advertorch.attacks.lbfgs").LBFGSAttack(
-        peer.twin, peer.graph.output_size, loss_fn=cross_entropy, targeted=False
-    )
+    """AdverTorch's L-BFGS towards the class after the label (untargeted it keeps nothing), one image at a time."""
+    method = _advertorch("advertorch.attacks.lbfgs").LBFGSAttack
+    attack = method(peer.twin, peer.graph.output_size, binary_search_steps=15, targeted=True)
+    targets = peer.labels((labels + 1) % peer.graph.output_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = [
-            flat(attack.perturb(peer.images(images[k : k + 1]), peer.labels(labels[k : k + 1])))
-            for k in range(len(images))
-        ]
+        found = [flat(attack.perturb(peer.images(images[k : k + 1]), targets[k : k + 1])) for k in range(len(images))]
     return np.concatenate(found)
 
 

@@ -69,8 +69,7 @@ def descend(search: Search, settings: GradientSettings) -> None:
 
 def starts(search: Search, cases: Indices, radius: Array, restart: Indices) -> Float32:
     """Where rows begin: restart 0 at x0, the others at random in ball ∩ box."""
-    first = search.problem.starts[cases]
-    return np.where(restart > 0, STARTS[search.metric](search, cases, radius), first) if restart.any() else first
+    return np.where(restart > 0, STARTS[search.metric](search, cases, radius), search.problem.starts[cases])
 
 
 def _cube(search: Search, cases: Indices, radius: Array) -> tuple[Float32, Float32]:

@@ -2,9 +2,10 @@
 
 With α_i = ∂z_t/∂x_i and β_i = Σ_{j≠t} ∂z_j/∂x_i, a step takes the pair (p, q) of pixels with the largest
 −(α_p + α_q) · (β_p + β_q) among those with α_p + α_q > 0 > β_p + β_q, and moves both to the upper end of the box;
-a second run moves pixels to the lower end, with the signs of α and β turned. It ends at the target, when no such pair
-is left, or when `share` of the pixels has moved. The run that ends nearer in the problem's norm is kept. An untargeted
-case tries every class as the target.
+another run moves pixels to the lower end, with the signs of α and β turned. Where no such pair is left, and in runs of
+their own, the two pixels are those along which max_{j≠t} z_j − z_t falls fastest. A run ends at the target, when no
+pixel helps, or when `share` of the pixels has moved; the run that ends nearest in the problem's norm is kept. An
+untargeted case tries every class as the target.
 
 z are the logits, as in Carlini and Wagner's (2017) JSMA-Z. A pixel without a finite end in the box moves by the
 distance to the boundary, if the network were linear, so that there is a step at all.
@@ -13,6 +14,7 @@ distance to the boundary, if the network were linear, so that there is a step at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +27,14 @@ from verifier.verdict import Budget
 
 @dataclass(frozen=True)
 class JsmaSettings:
-    """share: the part of the pixels that may move (the paper's γ). directions: +1 moves pixels up, −1 down."""
+    """share: the part of the pixels that may move (the paper's γ). directions: +1 moves pixels up, −1 down.
+
+    maps: True runs the saliency map, False the fall of the strongest rival's lead alone.
+    """
 
     share: float = 0.3
     directions: tuple[float, ...] = (1.0, -1.0)
+    maps: tuple[bool, ...] = (True, False)
 
 
 def jsma(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: JsmaSettings) -> Candidates:
@@ -36,9 +42,9 @@ def jsma(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings:
     search = Search(surrogate, problem, budget)
     pairs = [(case, target) for case in search.open.tolist() for target in _targets(problem, case)]
     rows = np.array(pairs, dtype=np.intp).reshape(-1, 2)
-    for direction in settings.directions:
+    for direction, salient in product(settings.directions, settings.maps):
         for chosen in search.chunks(np.arange(len(rows))):
-            _walk(search, settings, rows[chosen, 0], rows[chosen, 1], direction)
+            _walk(search, settings, rows[chosen, 0], rows[chosen, 1], direction, salient)
     return search.finish()
 
 
@@ -49,7 +55,9 @@ def _targets(problem: AttackProblem, case: int) -> list[int]:
     return [target for target in range(problem.classes) if target != asked.label]
 
 
-def _walk(search: Search, settings: JsmaSettings, cases: Indices, targets: Indices, direction: float) -> None:
+def _walk(
+    search: Search, settings: JsmaSettings, cases: Indices, targets: Indices, direction: float, salient: bool
+) -> None:
     problem = search.problem
     points = problem.starts[cases]
     free = np.ones(points.shape, dtype=bool)
@@ -58,12 +66,17 @@ def _walk(search: Search, settings: JsmaSettings, cases: Indices, targets: Indic
     for _ in range(max(1, int(settings.share * problem.size / 2)) + 1):  # the last turn only judges
         if search.over or not len(cases):
             return
-        adversarial = problem.gap(cases, search.surrogate.logits(points)) <= 0.0
+        logits = search.surrogate.logits(points)
+        adversarial = problem.gap(cases, logits) <= 0.0
         search.offer(cases, points, adversarial)
         free &= points != end
-        up, down = _slopes(search, points, targets)
-        search.evaluations += 2 * len(cases)
-        pair, useful = salient_pairs(direction * up, direction * down, free)
+        fall = -direction * _slope(search, points, _lead(logits, targets))
+        pair, useful = steepest_pairs(fall, free)
+        if salient:
+            target = np.eye(problem.classes, dtype=np.float32)[targets]
+            up, down = (direction * _slope(search, points, cotangent) for cotangent in (target, 1.0 - target))
+            first_choice, there = salient_pairs(up, down, free)
+            pair, useful = np.where(there[:, None], first_choice, pair), useful | there
         left = useful & ~adversarial
         cases, targets, points, free, pair, stride = (
             cases[left], targets[left], points[left], free[left], pair[left], stride[left]
@@ -72,11 +85,16 @@ def _walk(search: Search, settings: JsmaSettings, cases: Indices, targets: Indic
         free[np.arange(len(cases))[:, None], pair] = False
 
 
-def _slopes(search: Search, points: Float32, targets: Indices) -> tuple[Array, Array]:
-    """α = ∇z_t and β = Σ_{j≠t} ∇z_j: each (rows, n)."""
-    target = np.eye(search.problem.classes, dtype=np.float32)[targets]
-    up, down = search.surrogate.vjp(points, target), search.surrogate.vjp(points, 1.0 - target)
-    return up.astype(np.float64), down.astype(np.float64)
+def _lead(logits: Float32, targets: Indices) -> Float32:
+    """The cotangent of max_{j≠t} z_j − z_t: (rows, classes)."""
+    target = np.eye(logits.shape[1], dtype=np.float32)[targets]
+    rival = np.where(target > 0, -np.inf, logits).argmax(axis=1)
+    return np.asarray(np.eye(logits.shape[1], dtype=np.float32)[rival] - target)
+
+
+def _slope(search: Search, points: Float32, cotangents: Float32) -> Array:
+    search.evaluations += len(points)
+    return search.surrogate.vjp(points, cotangents).astype(np.float64)
 
 
 def _moved(points: Float32, pair: Indices, end: Float32, stride: Array) -> Float32:
@@ -84,6 +102,15 @@ def _moved(points: Float32, pair: Indices, end: Float32, stride: Array) -> Float
     following = points.copy()
     following[rows, pair] = np.where(np.isfinite(end[pair]), end[pair], points[rows, pair] + stride)
     return following
+
+
+def steepest_pairs(fall: Array, free: npt.NDArray[np.bool_]) -> tuple[Indices, npt.NDArray[np.bool_]]:
+    """The two free pixels with the largest entries of `fall` (rows, n), and whether both are positive."""
+    if fall.shape[1] < 2:
+        return np.zeros((len(fall), 2), dtype=np.intp), np.zeros(len(fall), dtype=bool)
+    value = np.where(free, fall, -np.inf)
+    pair = np.argpartition(-value, 1, axis=1)[:, :2]
+    return pair, np.asarray((np.take_along_axis(value, pair, axis=1) > 0.0).all(axis=1))
 
 
 def salient_pairs(up: Array, down: Array, free: npt.NDArray[np.bool_]) -> tuple[Indices, npt.NDArray[np.bool_]]:

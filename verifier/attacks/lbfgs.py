@@ -24,6 +24,8 @@ from verifier.attacks.problem import AttackProblem, Candidates, Metric
 from verifier.attacks.search import Search, Surrogate
 from verifier.verdict import Budget
 
+FIRST = 0.05  # where c begins, as a share of the first-order estimate
+
 
 @dataclass(frozen=True)
 class LbfgsSettings:
@@ -87,14 +89,18 @@ class _Case:
         self.found = False
 
     def first_constant(self) -> float:
-        """Half of what the first-order model says: loss has about the slope of f where x0 is far from the goal."""
+        """Well below what the first-order model says: loss has about the slope of f where x0 is far from the goal.
+
+        Small constants first: what a large one reaches is seldom near, and a small one may succeed where a middling
+        one fails.
+        """
         distance = float(self.search.first_order()[self.number])
         if self.search.metric is Metric.LINF:
-            return 0.5 * distance
+            return FIRST * distance
         slope = np.abs(self.search.slopes[self.number]).astype(np.float64)
         steepest = float(slope.max()) if self.search.metric is Metric.L1 else float(np.linalg.norm(slope))
         balance = 1.0 if self.search.metric is Metric.L1 else 2.0 * distance
-        return 0.5 * balance / max(steepest, 1e-30)
+        return FIRST * balance / max(steepest, 1e-30)
 
     def succeeds(self, constant: float) -> bool:
         """Minimise for one constant; every adversarial point on the way is offered."""

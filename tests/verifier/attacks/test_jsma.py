@@ -42,7 +42,7 @@ def test_two_pixels_a_step_to_the_end_of_the_box(linear: Callable[..., Any]) -> 
     """Pixels 1 and 3 are the most salient pair and reach the target together; the others stay."""
     graph = linear(np.array([[0.0, -2.0, 0.0, -1.0], [0.5, 2.0, -1.0, 1.0]]), np.array([4.0, 0.0]))
     case = Case(np.full(4, 0.25), 0, 1)
-    only_up = JsmaSettings(share=1.0, directions=(1.0,))
+    only_up = JsmaSettings(share=1.0, directions=(1.0,), maps=(True,))
     found = ATTACKS["jsma"](graph, [case], Norm.L1, 0.0, 1.0, device="cpu", threads=1, settings=only_up)
     assert found.points[0] is not None
     np.testing.assert_array_equal(found.points[0] != 0.25, [False, True, False, True])
