@@ -131,7 +131,7 @@ def attack(
     box: options.Box = "0,1",
     label: options.Label = None,
     timeout: options.Timeout = None,
-    attack_: Annotated[str, typer.Option("--attack", metavar="NAME", help="Which attack.")] = "cw",
+    attack_: Annotated[str, typer.Option("--attack", metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     out: options.Out = None,

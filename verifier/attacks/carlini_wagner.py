@@ -23,9 +23,10 @@ import numpy.typing as npt
 
 from encoders.graph import Array
 from verifier.attacks.carlini_wagner_step import FIRST_SECOND, STEPS
-from verifier.attacks.gradient import FARTHEST, FGSM_SETTINGS, PGD_SETTINGS, sweep
+from verifier.attacks.gradient import FGSM_SETTINGS, PGD_SETTINGS, descend
 from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.search import FAR, Search, Surrogate
+from verifier.attacks.sweep import FARTHEST
 from verifier.verdict import Budget
 
 
@@ -71,7 +72,7 @@ def _attack(
     search = Search(surrogate, problem, budget, metric)
     if metric is problem.metric:
         for quick in (FGSM_SETTINGS, PGD_SETTINGS):
-            sweep(search, quick)
+            descend(search, quick)
             search.shorten()
     cases, count = search.open, settings.constants
     span = settings.largest / settings.least

@@ -33,6 +33,7 @@ LENGTH: Mapping[Metric, Callable[[Array], Array]] = {
     Metric.L1: lambda delta: np.abs(delta).sum(axis=1),
     Metric.L2: lambda delta: np.sqrt((delta**2).sum(axis=1)),
 }
+DUAL: Mapping[Metric, Metric] = {Metric.LINF: Metric.L1, Metric.L1: Metric.LINF, Metric.L2: Metric.L2}
 
 
 @dataclass(frozen=True, eq=False)
