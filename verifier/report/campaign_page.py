@@ -48,7 +48,7 @@ def _environment() -> Environment:
         loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"up": _up, "down": _down, "percent": _percent, "near": _near, "count": _count}
-    environment.globals |= {"colour": colour, "norms": NORM_SIGNS, "short": short_id}
+    environment.globals |= {"colour": colour, "norms": NORM_SIGNS, "short": short_id, "line_kind": charts.line_kind}
     return environment
 
 

@@ -12,7 +12,7 @@ from verifier.campaign.audit import Audit
 from verifier.campaign.comparison import Comparison
 from verifier.campaign.curves import Curve
 from verifier.campaign.switches import Switches
-from verifier.report.svg import Chart, colour, steps
+from verifier.report.svg import COLOURS, Chart, colour, steps
 
 ROOM = 1.06
 """How far axes reach beyond the data."""
@@ -58,8 +58,13 @@ def claims_chart(curve: Curve, norm: str, place: int) -> tuple[Markup, list[str]
     chart.path(least, f"line {colour(place)}")
     for order, ends in enumerate(claimed.values()):
         shown = [end_ for end_ in ends if end_ <= end]
-        chart.path(steps(shown, range(1, len(shown) + 1), end), f"claim d{order % 5}")
+        chart.path(steps(shown, range(1, len(shown) + 1), end), f"claim {line_kind(order)}")
     return chart.drawn(y_ticks=_whole_ticks(curve.inputs)), list(claimed)
+
+
+def line_kind(order: int) -> str:
+    """The class of an attack's line: colour and dashes, by its place; they repeat."""
+    return f"d{order % COLOURS}"
 
 
 def _at(ends: Sequence[float], share: float) -> float:
