@@ -11,7 +11,8 @@ from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_table
 from verifier.report.campaign_page import page
-from verifier.report.numbers import csv_files, json_text, latex_file, report_json
+from verifier.report.latex import latex_file
+from verifier.report.numbers import csv_files, json_text, report_json
 from verifier.report.out_folder import OutFolder
 from verifier.report.study import Study, certificate_name, study_of
 
