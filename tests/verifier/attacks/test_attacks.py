@@ -116,18 +116,18 @@ def test_the_same_seed_gives_the_same_points(digits_like: Any, name: str, norm: 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_search_that_begins_elsewhere_measures_from_the_input(setting: Any, name: str, norm: Norm) -> None:
+def test_a_search_that_begins_elsewhere_measures_from_the_input(digits_like: Any, name: str, norm: Norm) -> None:
     """It begins at points that PGD found: adversarial ones, so that each is an answer, or can be shortened to one."""
-    known = _attack(setting, "pgd", norm)
+    known = _attack(digits_like, "pgd", norm)
     cases = [
         Case(case.x0, case.label, case.target, None if point is None else point.astype(np.float64))
-        for case, point in zip(setting.cases, known.points, strict=True)
+        for case, point in zip(digits_like.cases, known.points, strict=True)
     ]
-    found = ATTACKS[name](setting.surrogate, cases, norm, setting.lo, setting.hi)
+    found = ATTACKS[name](digits_like.surrogate, cases, norm, digits_like.lo, digits_like.hi)
     for case, point, distance, before in zip(cases, found.points, found.distances, known.distances, strict=True):
         if case.start is not None:
             assert point is not None
-            assert _missed_by(setting, case, point) <= SLACK
+            assert _missed_by(digits_like, case, point) <= SLACK
             assert distance == pytest.approx(DISTANCES[norm](point.astype(np.float64) - case.x0), rel=1e-12)
             assert distance <= before * (1 + 1e-6)
 
