@@ -106,7 +106,7 @@ class Options:
 
 
 @lru_cache(maxsize=1)
-def _problem(instance: Instance, image: bytes, precision: float) -> Problem:
+def problem_of(instance: Instance, image: bytes, precision: float) -> Problem:
     """The instance's question with the points of one run of the attack."""
     x = np.frombuffer(image, dtype=np.float32)
     question = ask(
@@ -137,7 +137,7 @@ def _problem(instance: Instance, image: bytes, precision: float) -> Problem:
 
 def solve(instance: Instance, image: Image, name: str, options: Options) -> Result:
     """One bracket by one variant."""
-    problem = _problem(instance, image.tobytes(), options.precision)
+    problem = problem_of(instance, image.tobytes(), options.precision)
     watch = Stopwatch()
     try:
         *_, found = follow(problem, VARIANTS[name].decider, Budget(options.timeout))

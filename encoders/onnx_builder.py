@@ -68,6 +68,12 @@ class OnnxBuilder:
         """The minimum over axis 1, kept as an axis of length 1."""
         return self.op("ReduceMin", tensor, axes=[1], keepdims=1)
 
+    def largest(self, tensor: str, count: int) -> tuple[str, str]:
+        """The `count` largest entries of each row, in falling order, and their places: both (batch, count)."""
+        values, places = self._name("TopK"), self._name("TopK")
+        self._nodes.append(helper.make_node("TopK", [tensor, self.integers([count])], [values, places], axis=1))
+        return values, places
+
     def mask(self, condition: str) -> str:
         """1.0 where `condition` holds, else 0.0."""
         return self.op("Cast", condition, to=TensorProto.FLOAT)

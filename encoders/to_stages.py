@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from encoders.graph import Affine, Array, Graph, Relu, forward
 from encoders.linear_maps import LinearMap
+from encoders.operations import rounded_operations
 
 DENSE_SHARE = 0.2
 """Matrices with a larger share of nonzeros are kept dense: below it sparse products are the faster ones."""
@@ -44,11 +45,15 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """z = Σ blocks[j] · h_j + constant; `magnitude` ≥ |constant|, the sizes of what was added up for it."""
+    """z = Σ blocks[j] · h_j + constant; `magnitude` ≥ |constant|, the sizes of what was added up for it.
+
+    `operations` bounds the rounded ones that an evaluation of the network spends on an entry (`operations.py`).
+    """
 
     blocks: Mapping[int, Block]
     constant: Array
     magnitude: Array
+    operations: int
 
     @property
     def size(self) -> int:
@@ -59,7 +64,7 @@ class Stage:
 class Stages:
     """Stage 0 is the input; stages[k − 1] is stage k; the last stage is the output and has no ReLU behind it.
 
-    `nodes[k − 1]` is the graph's node that stage k is; `operations` bounds the rounded operations behind any entry;
+    `nodes[k − 1]` is the graph's node that stage k is; `operations` bounds the float64 operations behind any entry;
     `underflows`: some products were too small for float64, so that nothing can rest on the matrices; `unit`: the
     relative error of an operation in the evaluations that bounds are to hold for.
     """
@@ -145,7 +150,8 @@ def to_stages(graph: Graph, unit: float = 2.0**-53, floor: float = 0.0) -> Stage
 
     forms = forward(graph, {Affine: affine, Relu: relu}, _unit(0, graph.input_size))
     found.append((graph.output, forms[graph.output]))
-    stages = tuple(_stage(form) for _, form in found)
+    spent_on = rounded_operations(graph)
+    stages = tuple(_stage(form, spent_on.get(node, 0)) for node, form in found)
     widest = max(stage.size for stage in stages)
     spent = operations + widest + graph.input_size
     return Stages(graph.input_size, stages, tuple(node for node, _ in found), spent, underflows, unit)
@@ -171,9 +177,9 @@ def _underflows(linear: LinearMap, form: _Form) -> bool:
     return bool(sizes.size and float(factors.min()) * float(sizes.min()) < LEAST)
 
 
-def _stage(form: _Form) -> Stage:
+def _stage(form: _Form, operations: int) -> Stage:
     blocks = {source: _block(matrix, magnitude) for source, (matrix, magnitude) in form.blocks.items()}
-    return Stage(blocks, form.constant, form.magnitude)
+    return Stage(blocks, form.constant, form.magnitude, operations)
 
 
 def _block(matrix: Any, magnitude: Any) -> Block:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from verifier.verdict import LINEAR_BOUNDS, Bracket, Budget, Search, Status
+from verifier.verdict import LINEAR_BOUNDS, Bracket, Budget, Evidence, Search, Status
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +18,15 @@ class AllTargets:
 
     results: tuple[Bracket, ...]
     overall: Bracket
+
+    def certified(self, targets: Collection[int | None]) -> AllTargets:
+        """The same with certificates for these targets; what is said of all rests on the least of all."""
+        results = tuple(
+            replace(bracket, evidence=Evidence.CERTIFIED) if bracket.target in targets else bracket
+            for bracket in self.results
+        )
+        evidence = min(bracket.evidence for bracket in results)
+        return AllTargets(results, replace(self.overall, evidence=evidence))
 
 
 def finals(brackets: Iterator[Bracket], progress: Callable[[Bracket], None] | None) -> list[Bracket]:
@@ -34,11 +43,11 @@ def finals(brackets: Iterator[Bracket], progress: Callable[[Bracket], None] | No
 def in_turn(alone: Callable[[int, Budget], Iterator[Bracket]], count: int, budget: Budget) -> Iterator[Bracket]:
     """The brackets of one target after the other; each gets an equal share of the time that is left."""
     for place in range(count):
-        yield from alone(place, _Share(budget, budget.remaining / (count - place)))
+        yield from alone(place, Share(budget, budget.remaining / (count - place)))
 
 
-class _Share(Budget):
-    """A part of another budget: it ends after `seconds`, or when the whole is cancelled."""
+class Share(Budget):
+    """A part of another budget: it ends after `seconds`, or when the whole does."""
 
     def __init__(self, whole: Budget, seconds: float) -> None:
         super().__init__(seconds)
@@ -67,9 +76,16 @@ def overall(results: Sequence[Bracket], budget: Budget) -> AllTargets:
         reason="" if status is not Status.BRACKETED else lowest.reason,
         seconds=budget.spent,
         final=True,
+        float32=_shipped(results, nearest),
         search=_together([bracket.search for bracket in results if bracket.search is not None]),
     )
     return AllTargets(tuple(results), whole)
+
+
+def _shipped(results: Sequence[Bracket], nearest: Bracket) -> float | None:
+    """No float32 evaluation reaches any of the targets within this; None where it is unknown of one."""
+    known = [bracket.float32 for bracket in results if bracket.float32 is not None]
+    return min(*known, nearest.upper) if len(known) == len(results) else None
 
 
 def _together(searches: Sequence[Search]) -> Search | None:

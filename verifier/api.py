@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier.all_targets import AllTargets, finals, in_turn, overall
+from verifier.both_worlds import follow_each_both
 from verifier.certifying import Certified, certified
 from verifier.checking import Check, check_both
 from verifier.deciders.branch_and_bound import BranchAndBound
@@ -19,7 +20,6 @@ from verifier.deciders.milp import Milp, available_solvers, solver_class
 from verifier.deciders.shipped import float32_lower
 from verifier.deciders.smt import Smt
 from verifier.deciders.worker import Decider
-from verifier.following import follow_each
 from verifier.minimum import MINIMISERS
 from verifier.model import Model, load
 from verifier.questions import Box, Question, ask, attacker, going_on
@@ -198,6 +198,7 @@ def minimal_all_targets(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    semantics: str = "both",
     timeout: float | Budget = math.inf,
     device: str = "auto",
     seed: int = 0,
@@ -214,18 +215,21 @@ def minimal_all_targets(
     run = attacker(question, "cw", device, seed, threads=threads)
     if known:
         run = going_on(question, known, lambda rest: attacker(rest, "cw", device, seed, threads=threads))
-    problem = _problem(question, run, "cw", _checked_precision(precision), threads)
+    problem = _problem(
+        question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
+    )
     found = question.already()
     if found is not None:
         last = _already(found, question, precision, budget)
         return AllTargets((last,), last)  # the input itself is misclassified: no target has to be sought
     if isinstance(decider, BranchAndBound):
-        return overall(finals(follow_each(problem, decider, budget), progress), budget)
+        return overall(finals(follow_each_both(problem, decider, budget), progress), budget)
     points = run(budget)
 
     def alone(place: int, share: Budget) -> Iterator[Bracket]:
         one = replace(problem.alone(place), attack=lambda _: points[place : place + 1])
-        return MINIMISERS[method](one, decider, share)
+        for bracket in MINIMISERS[method](one, decider, share):
+            yield _with_float32(bracket, one, share) if bracket.final else bracket
 
     return overall(finals(in_turn(alone, len(points), budget), progress), budget)
 

@@ -16,7 +16,7 @@ from encoders.errors import InputError
 from verifier.bounds.linear import linear_bounds
 from verifier.deciders.shipped import in_range
 from verifier.deciders.worker import Decider
-from verifier.following import follow
+from verifier.following import follow, follow_each
 from verifier.proof.rounding import FLOAT32
 from verifier.search_state import Problem
 from verifier.verdict import Bracket, Budget, Semantics, Status
@@ -33,12 +33,33 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
     for bracket in follow(replace(problem, arithmetic=FLOAT32), decider, budget):
         if not bracket.final:
             yield bracket
-    shipped = bracket.lower
+    yield from _real(problem, bracket, decider, budget)
+
+
+def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
+    """As `follow_each`, the last brackets with what holds for float32. Raises InputError as `follow_both` does."""
+    if not provable(problem):
+        yield from follow_each(problem, decider, budget)
+        return
+    last = []
+    for bracket in follow_each(replace(problem, arithmetic=FLOAT32), decider, budget):
+        if bracket.final:
+            last.append(bracket)
+        else:
+            yield bracket
+    for place, bracket in enumerate(last):
+        yield from _real(problem.alone(place), bracket, decider, budget)
+
+
+def _real(problem: Problem, bracket: Bracket, decider: Decider, budget: Budget) -> Iterator[Bracket]:
+    """The last bracket of the search for both worlds; where rounding keeps it open, the real network is searched on."""
+    shipped, before = bracket.lower, budget.spent
     if bracket.status is not Status.BRACKETED or problem.semantics is Semantics.FLOAT32 or budget.remaining <= 0:
         yield replace(bracket, float32=shipped)
         return
     for real in follow(resumed(problem, bracket), decider, budget):
-        yield replace(real, initial=bracket.initial, float32=shipped if real.final else None)
+        seconds = bracket.seconds + real.seconds - before
+        yield replace(real, initial=bracket.initial, seconds=seconds, float32=shipped if real.final else None)
 
 
 def provable(problem: Problem) -> bool:

@@ -9,21 +9,25 @@ from typing import Any
 
 from encoders.errors import InputError
 from verifier.campaign.backends import Backend
-from verifier.campaign.plan import read_plan
+from verifier.campaign.certificates import certify
+from verifier.campaign.errands import FAILED
+from verifier.campaign.plan import Plan, read_plan
 from verifier.campaign.run import run
 from verifier.campaign.selection import tasks_of
 from verifier.campaign.store import Store
-from verifier.deadline import interruptible
+from verifier.deadline import CommandBudget, interruptible
 from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_progress, campaign_table, counts_text
-from verifier.verdict import Budget
+from verifier.verdict import Budget, Evidence
 
 
-def campaign(plan: Path | None, flags: Mapping[str, Any], backend: Backend, start: float) -> Exit:
-    """Run a plan, or go on with it."""
+def campaign(
+    plan: Path | None, flags: Mapping[str, Any], backend: Backend, start: float, certificates: Path | None = None
+) -> Exit:
+    """Run a plan, or go on with it; with a folder for `certificates`, certify what is closed."""
     asked = read_plan(plan, flags)
-    budget = Budget(asked.total_budget, start)
+    budget = CommandBudget(asked.total_budget, start, draws=False, proves=certificates is not None)
     with interruptible(budget):
         wanted = tasks_of(asked)
         if not wanted:
@@ -31,19 +35,44 @@ def campaign(plan: Path | None, flags: Mapping[str, Any], backend: Backend, star
         with Store(asked.store) as store:
             with campaign_progress(budget) as show:
                 counts = run(asked, wanted, store, backend, budget, show)
-            results = store.results(asked.sha256)
+            budget.begin_proof()
+            missing = 0 if certificates is None else _certified(asked, store, certificates, backend, budget)
+            results, findings = store.results(asked.sha256), store.findings(asked.sha256)
     terminal.stdout().print(campaign_table(results))
     terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
     for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
         sys.stderr.write(f"verifier: {failed.source} {failed.index}, target {failed.target}: {failed.reason}\n")
+    by_id = {result.id: result for result in results}
+    for found in [found for found in findings if found.state == FAILED][:SHOWN]:
+        asked_of = by_id[found.instance]
+        what = f"{found.kind} {found.attack}".strip()
+        sys.stderr.write(
+            f"verifier: {asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}\n"
+        )
     if budget.cancelled:
         sys.stderr.write("verifier: interrupted: the same command goes on from here\n")
-    return Exit.GOOD if counts.done else Exit.UNDECIDED
+    return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
+
+
+def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget: Budget) -> int:
+    """Certify what is closed; how many brackets have no certificate."""
+    with campaign_progress(budget) as show:
+        made = certify(store, asked.sha256, folder, backend.slots, budget, asked.timeout, show)
+    failed = [done for done in made if done.error]
+    for done in failed[:SHOWN]:
+        task = done.job.task
+        sys.stderr.write(
+            f"verifier: no certificate: {task.source} {task.index}, target {done.job.target}: {done.error}\n"
+        )
+    closed = [result for result in store.results(asked.sha256) if result.closed]
+    certified = sum(result.evidence == Evidence.CERTIFIED.label for result in closed)
+    terminal.stdout().print(f"{certified} of {len(closed)} closed brackets certified: {folder}")
+    return len(closed) - certified
 
 
 TROUBLE = ("error", "contradiction")
 SHOWN = 5
-"""Failures that are told one by one; the store has them all."""
+"""Failures that are told one by one, of each kind; the store has them all."""
 
 
 def status(path: Path) -> Exit:

@@ -26,6 +26,10 @@ class CertificateFile:
         except OSError as error:
             raise InputError(f"--certificate {path}: cannot write there: {error.strerror or error}") from None
 
+    def of_target(self, target: int | None) -> CertificateFile:
+        """One target's own file beside this one: c.cert → c-7.cert."""
+        return CertificateFile(self.path.with_name(f"{self.path.stem}-{target}{self.path.suffix}"))
+
     def write(self, content: bytes) -> None:
         """Write under a temporary name, then put it in place. Raises InputError."""
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")

@@ -53,10 +53,12 @@ def certified(question: Question, radius: float, witness: npt.NDArray[np.floatin
     """
     start = time.perf_counter()
     try:
-        with threadpool_limits(1, "blas"):
+        with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
             return _certified(question, radius, witness, budget, start)
     except InvalidError as error:
         raise NotCertifiedError(f"the checker refuses the certificate: {error}") from None
+    except OverflowError:
+        raise NotCertifiedError("bounds of this model's neurons are too large for a certificate") from None
 
 
 def _certified(
@@ -76,6 +78,8 @@ def _certified(
     if radius > 0:
         proof = Proof(net, query, radius if math.isfinite(radius) else None, FINE)
         stages = to_stages(model.graph)
+        if stages.underflows:
+            raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
         if [size for _, size in net.layers] != [stage.size for stage in stages.hidden]:
             raise NotCertifiedError("the checker divides this model into other ReLU layers than the engine")
         begun = time.perf_counter()

@@ -84,10 +84,6 @@ def minimal(
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    if all_targets and semantics == "float32":
-        raise InputError("--semantics float32 goes with one question: leave --all-targets out, or ask for each target")
-    if all_targets and certificate is not None:
-        raise InputError("--certificate goes with one question: leave --all-targets out, or ask for each --target")
     from verifier import commands  # noqa: PLC0415, see the module's docstring
 
     question = _question(context, locals())
@@ -135,7 +131,7 @@ def attack(
     box: options.Box = "0,1",
     label: options.Label = None,
     timeout: options.Timeout = None,
-    attack_: Annotated[str, typer.Option("--attack", metavar="NAME", help="Which attack.")] = "cw",
+    attack_: Annotated[str, typer.Option("--attack", metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
     device: options.Device = "auto",
     seed: options.Seed = 0,
     out: options.Out = None,
@@ -183,12 +179,14 @@ def campaign(
     solver: options.Solver = None,
     threads: options.PlanThreads = None,
     device: options.PlanDevice = None,
+    attacks: options.Attacks = None,
     timeout: options.PlanTimeout = None,
     total_budget: options.TotalBudget = None,
     store: options.StoreFile = None,
     jobs: options.Jobs = None,
     backend: options.BackendName = "local",
     scheduler: options.Scheduler = None,
+    certificates: options.Certificates = None,
     status: options.StatusOf = None,
 ) -> None:
     """Ask many questions, and go on where the last run stopped. Exit code 0: all closed, 3: some are open."""
@@ -198,10 +196,38 @@ def campaign(
 
     if status is not None:
         raise typer.Exit(campaign_command.status(status))
-    other = ("context", "plan", "jobs", "backend", "scheduler", "status")
+    other = ("context", "plan", "jobs", "backend", "scheduler", "certificates", "status")
     flags = {name: value for name, value in given.items() if name not in other}
     chosen = Backend(backend, scheduler, jobs)
-    raise typer.Exit(campaign_command.campaign(plan, options.plan_flags(flags), chosen, _start(context)))
+    asked = options.plan_flags(flags)
+    raise typer.Exit(campaign_command.campaign(plan, asked, chosen, _start(context), certificates))
+
+
+@app.command()
+def report(
+    store: options.StoreArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the report.")],
+    title: options.Title = None,
+) -> None:
+    """A campaign's store as a page, report.html, and the same numbers as JSON, CSV and LaTeX."""
+    from verifier import report_command  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(report_command.report(store, out, title))
+
+
+@app.command()
+def watch(
+    store: options.StoreArgument,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others see it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", help="On which port; 0: any that is free.")] = 8765,
+    title: options.Title = None,
+) -> None:
+    """The same page in a browser while the campaign runs; Ctrl-C ends it. Nothing can be changed from there."""
+    from verifier import watch_command  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(watch_command.watch(store, host, port, title))
 
 
 @app.command()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier import api, inputs
+from verifier.all_targets import Share
 from verifier.certificate_file import CertificateFile
 from verifier.deadline import CommandBudget, draw_within, interruptible
 from verifier.exit_codes import Exit
@@ -24,7 +25,18 @@ from verifier.proof_tree import NotCertifiedError
 from verifier.report import captions, json_result, pictures, terminal
 from verifier.report.json_result import CertificateRecord, Json, Run
 from verifier.report.out_folder import OutFolder
-from verifier.verdict import Bracket, Evidence, Holds, OutOfTimeError, Status, Unknown, Verdict, Violated, Witness
+from verifier.verdict import (
+    Bracket,
+    Budget,
+    Evidence,
+    Holds,
+    OutOfTimeError,
+    Status,
+    Unknown,
+    Verdict,
+    Violated,
+    Witness,
+)
 
 METHOD_ALIASES = {"smt": "z3"}
 DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
@@ -123,18 +135,35 @@ class Job:
 
     def certify(self, radius: float, witness: Witness | None) -> CertificateRecord | None:
         """Build, check and write the certificate that was asked for; None when none was."""
-        file, asked = self.certificate, self.question
-        if file is None:
+        if self.certificate is None:
             return None
         self.budget.begin_proof()
+        return self._certified(self.certificate, radius, witness, self.question.target, self.budget)
+
+    def certify_each(self, results: Sequence[Bracket]) -> dict[int | None, CertificateRecord]:
+        """A certificate for each target's bracket, in a file of its own, where they were asked for."""
+        records: dict[int | None, CertificateRecord] = {}
+        if self.certificate is not None:
+            self.budget.begin_proof()
+            for place, bracket in enumerate(results):
+                share = Share(self.budget, self.budget.remaining / (len(results) - place))
+                file = self.certificate.of_target(bracket.target)
+                found = self._certified(file, bracket.lower, bracket.witness, bracket.target, share)
+                records[bracket.target] = found
+        return records
+
+    def _certified(
+        self, file: CertificateFile, radius: float, witness: Witness | None, target: int | None, budget: Budget
+    ) -> CertificateRecord:
         shared = {name: value for name, value in self.options(decides=False).items() if name not in ("device", "seed")}
         point = witness.point if witness is not None else None
         try:
             with interruptible(self.budget):
-                made = api.certificate(self.model, self.x, radius, point, target=asked.target, **shared)
+                shared["timeout"] = budget
+                made = api.certificate(self.model, self.x, radius, point, target=target, **shared)
         except (NotCertifiedError, OutOfTimeError) as error:
             file.remove()
-            sys.stderr.write(f"verifier: no certificate was written: {error}\n")
+            sys.stderr.write(f"verifier: no certificate was written{_about(target, self.question)}: {error}\n")
             return CertificateRecord(None, str(error))
         file.write(made.content)
         self._wrote(file.path)
@@ -165,6 +194,11 @@ class Job:
     def _wrote(self, path: Path) -> Path:
         self.files.append(path)
         return path
+
+
+def _about(target: int | None, question: Question) -> str:
+    """Which target is spoken of, where there are several."""
+    return "" if target == question.target else f" for target {target}"
 
 
 def _method(question: Question) -> str:
@@ -261,7 +295,16 @@ def _one_picture(job: Job, run: Run, witness: Witness | None, title: str, note: 
 
 def _every_target(job: Job, precision: float) -> Exit:
     with _solving(job) as show:
-        answer = api.minimal_all_targets(job.model, job.x, precision=precision, progress=show, **job.options())
+        answer = api.minimal_all_targets(
+            job.model,
+            job.x,
+            precision=precision,
+            semantics=job.question.semantics,
+            progress=show,
+            **job.options(),
+        )
+    records = job.certify_each(answer.results)
+    answer = answer.certified([target for target, record in records.items() if made(record)])
     run = job.run("minimal", precision=precision)
     paths: dict[int | None, Path] = {}
     for bracket in answer.results:
@@ -275,7 +318,7 @@ def _every_target(job: Job, precision: float) -> Exit:
         scene = job.scene(*points)
         words = captions.grid_words(run, answer.overall)
         picture = job.write_picture(lambda: pictures.grid(scene, cells, *words))
-    result = json_result.all_targets_json(run, answer.overall, answer.results, paths, picture)
+    result = json_result.all_targets_json(run, answer.overall, answer.results, paths, picture, records)
     job.finish(
         result,
         lambda files: [
@@ -283,7 +326,7 @@ def _every_target(job: Job, precision: float) -> Exit:
             terminal.bracket_table(run, answer.overall, files),
         ],
     )
-    undecided = answer.overall.status is Status.BRACKETED
+    undecided = answer.overall.status is Status.BRACKETED or any(missing(record) for record in records.values())
     return Exit.UNDECIDED if undecided or any(b.status is Status.BRACKETED for b in answer.results) else Exit.GOOD
 
 

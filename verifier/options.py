@@ -76,7 +76,9 @@ Out = Annotated[
 Certificate = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Write a proof there that `verifier certify` checks; half of --timeout is kept for it."
+        metavar="FILE",
+        help="Write a proof there that `verifier certify` checks; half of --timeout is kept for it. With --all-targets "
+        "one for each target, FILE-7.cert.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
@@ -107,6 +109,10 @@ PlanBox = Annotated[
 PlanMethod = Annotated[str | None, typer.Option("--method", metavar="tree|milp|milp-direct|z3", help="What decides.")]
 PlanThreads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of each task.")]
 PlanDevice = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda", help="Where attacks run.")]
+Attacks = Annotated[
+    str | None,
+    typer.Option(metavar="NAME,NAME…", help="Attacks to measure against every minimum, such as fgsm,pgd,cw."),
+]
 PlanTimeout = Annotated[
     str | None, typer.Option("--timeout", metavar="S", help="For an instance: seconds, or 90s, 5m; none by default.")
 ]
@@ -117,16 +123,24 @@ StoreFile = Annotated[str | None, typer.Option("--store", metavar="FILE", help="
 Jobs = Annotated[int | None, typer.Option(metavar="N", help="Tasks at a time on this machine; its cores by default.")]
 BackendName = Annotated[str, typer.Option("--backend", metavar="local|dask|ray", help="Where tasks run.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as tcp://host:8786.")]
+Certificates = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write a checked certificate there for each closed bracket."),
+]
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The store of a campaign.")]
+Title = Annotated[str | None, typer.Option(metavar="TEXT", help="The page's title; by default the store's name.")]
 StatusOf = Annotated[Path | None, typer.Option("--status", metavar="STORE", help="Print how far a store has come.")]
 
 
 def plan_flags(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of `campaign` as a plan's keys: a list of classes in --targets is split.
+    """The flags of `campaign` as a plan's keys: lists of classes in --targets and of names in --attacks are split.
 
     >>> plan_flags({"targets": "1,2", "count": 3})
     {'targets': [1, 2], 'count': 3}
     """
     flags = dict(given)
+    if "attacks" in flags:
+        flags["attacks"] = [name.strip() for name in flags["attacks"].split(",")]
     parts = str(flags.get("targets", "")).split(",")
     if all(part.isdecimal() for part in parts):
         flags["targets"] = [int(part) for part in parts]

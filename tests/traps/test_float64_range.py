@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.lp_tree import TreeSettings
 from verifier.deciders.milp import Milp
 from verifier.deciders.smt import Smt
+from verifier.proof_tree import NotCertifiedError
 from verifier.query import Ball, Norm, Query, Targeted, disjuncts
 from verifier.verdict import Budget, Holds, Violated
 
@@ -88,3 +90,26 @@ def test_underflow_proves_nothing(
             assert isinstance(verdicts[-1], Violated)
         else:
             assert isinstance(verdicts[-1], Holds)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+@pytest.mark.parametrize(("weights", "relus"), CHAINS, ids=str)
+def test_certificates_are_refused_or_right(
+    chained: Callable[..., verifier.Model], weights: tuple[float, ...], relus: tuple[int, ...], norm: str
+) -> None:
+    model, x = chained(weights, relus), np.array([0.5])
+    with pytest.raises(NotCertifiedError):
+        verifier.certificate(model, x, 0.3, target=0, norm=norm)
+    try:
+        said = str(verifier.certificate(model, x, 0.2, target=0, norm=norm).result)
+    except NotCertifiedError as error:
+        said = str(error)
+    assert any(
+        words in said
+        for words in ("underflow", "checker", "too large for a certificate", "do not close", "closer than 0.2")
+    )
+
+
+def test_a_witness_needs_no_products_in_floats(chained: Callable[..., verifier.Model]) -> None:
+    found = verifier.certificate(chained(*CHAINS[0]), np.array([0.5]), 0.0, np.array([0.875]), target=0)
+    assert found.result.distance == Fraction(3, 8)

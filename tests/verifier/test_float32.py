@@ -13,22 +13,16 @@ import pytest
 import verifier
 from encoders.errors import InputError
 from tests.traps.table import TRAPS
+from tests.verifier.replays import all_sessions, inside
 from verifier import models
 from verifier.bounds.linear import linear_bounds
 from verifier.deciders import shipped
 from verifier.proof.rounding import FLOAT32
-from verifier.query import Ball, Norm, distance_exact
+from verifier.query import Ball, Norm
 from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated
 
 POINTS = 1000
 """For each input and norm, run under every combination of options."""
-
-LEVELS = (
-    ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,27 +37,7 @@ def images() -> Any:
 
 @pytest.fixture(scope="module")
 def sessions(digits: verifier.Model) -> list[ort.InferenceSession]:
-    made = []
-    for level in LEVELS:
-        for threads in (1, 2):
-            options = ort.SessionOptions()
-            options.graph_optimization_level, options.intra_op_num_threads = level, threads
-            made.append(ort.InferenceSession(str(digits.path), options, providers=["CPUExecutionProvider"]))
-    return made
-
-
-def inside(ball: Ball, towards: Any, seed: int, count: int) -> Any:
-    """float32 points exactly inside the ball: most beside the ray to `towards`, where the margin is least."""
-    rng, found = np.random.default_rng(seed), []
-    step = towards - ball.centre
-    while len(found) < count:
-        noise = rng.normal(size=step.size) * rng.choice([0.0, 1e-4, 1e-2, 1.0]) * np.abs(step).max()
-        move = np.clip(ball.centre + step + noise, ball.lo, ball.hi) - ball.centre
-        length = np.abs(move).sum() if ball.norm is Norm.L1 else np.abs(move).max()
-        x = np.float32(ball.centre + move * min(1.0, ball.radius / length * (1 - rng.choice([0.0, 1e-7, 1e-5, 1e-3]))))
-        if np.all((x >= ball.lo) & (x <= ball.hi)) and distance_exact(ball.norm, x, ball.centre) <= ball.radius:
-            found.append(x)
-    return np.array(found)
+    return all_sessions(digits.path)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
@@ -168,6 +142,26 @@ def test_other_methods_have_it_where_there_is_time(digits: verifier.Model, image
     budget = Budget()
     budget.cancel()
     assert verifier.minimal(digits, images[0], method=method, timeout=budget).float32 is None
+
+
+@pytest.mark.parametrize("method", ["tree", "z3"])
+def test_every_target_has_its_float32_end(digits: verifier.Model, images: Any, method: str) -> None:
+    every = verifier.minimal_all_targets(digits, images[0], method=method)
+    ends = [bracket.float32 for bracket in every.results]
+    assert all(end is not None and 0.99 * b.lower <= end <= b.lower for end, b in zip(ends, every.results, strict=True))
+    assert every.overall.float32 == min(end for end in ends if end is not None)
+    real = verifier.minimal_all_targets(digits, images[0], method=method, semantics="real")
+    assert {bracket.float32 for bracket in (*real.results, real.overall)} == {None}
+
+
+def test_every_target_where_rounding_decides(digits: verifier.Model, images: Any) -> None:
+    """At a precision beyond float32's rounding each real end is the higher one, unless the witness's grid stops it."""
+    every = verifier.minimal_all_targets(digits, images[0], precision=1e-9, targets=[1, 2])
+    for bracket in every.results:
+        assert bracket.float32 is not None
+        assert 0 < bracket.float32 < bracket.lower <= bracket.upper
+    shipped = verifier.minimal_all_targets(digits, images[0], semantics="float32", targets=[1, 2])
+    assert all(bracket.float32 == bracket.lower > 0 for bracket in shipped.results)
 
 
 @pytest.mark.parametrize("method", ["tree", "z3"])

@@ -23,9 +23,10 @@ import numpy.typing as npt
 
 from encoders.graph import Array
 from verifier.attacks.carlini_wagner_step import FIRST_SECOND, STEPS
-from verifier.attacks.gradient import FARTHEST, FGSM_SETTINGS, PGD_SETTINGS, sweep
+from verifier.attacks.gradient import FGSM_SETTINGS, PGD_SETTINGS, descend
 from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.search import FAR, Search, Surrogate
+from verifier.attacks.sweep import FARTHEST
 from verifier.verdict import Budget
 
 
@@ -71,7 +72,7 @@ def _attack(
     search = Search(surrogate, problem, budget, metric)
     if metric is problem.metric:
         for quick in (FGSM_SETTINGS, PGD_SETTINGS):
-            sweep(search, quick)
+            descend(search, quick)
             search.shorten()
     cases, count = search.open, settings.constants
     span = settings.largest / settings.least
@@ -129,7 +130,8 @@ def _rows(
         "tau": scale.length, "last": x, "count": [[0.0]],
     }  # fmt: skip
     constants: dict[str, npt.ArrayLike] = {
-        **search.goal(cases), "centre": start, "low": problem.low32[None], "high": problem.high32[None],
+        **search.goal(cases), "centre": problem.origins[cases],
+        "low": problem.low32[None], "high": problem.high32[None],
         "weight": constant * scale.constant, "decay": [[decay]], "shrink": [[settings.shrink]], "unit": scale.length,
     }  # fmt: skip
     search.run(loop, constants, state, settings.steps)
@@ -156,7 +158,7 @@ def _l1_scale(search: Search, cases: Indices) -> Scale:
     """A pixel moves when c · |∂f/∂x_i| > 1; its move is the largest one of the nearest point so far."""
     slopes = np.abs(search.slopes[cases]).astype(np.float64)
     largest = np.maximum(slopes.max(axis=1), 1e-30)
-    move = np.abs(search.points[cases] - search.problem.starts[cases]).max(axis=1)
+    move = np.abs(search.points[cases] - search.problem.origins[cases]).max(axis=1)
     length = np.where(np.isfinite(search.distances[cases]), move, search.gaps[cases] / largest)
     return Scale(length[:, None], (1.0 / largest)[:, None])
 

@@ -1,7 +1,8 @@
 """FGSM, BIM and PGD as minimum-distance attacks: many radii at once, then closer radii around the smallest success.
 
 L∞: x ← clip(x − step · sign ∇f(x)) to ball ∩ box. One step of the full radius is FGSM (Goodfellow, Shlens and Szegedy
-2015), many are BIM (Kurakin, Goodfellow and Bengio 2017), with random starts PGD (Madry et al. 2018).
+2015), many of one size are BIM (Kurakin, Goodfellow and Bengio 2017), with random starts PGD (Madry et al. 2018).
+L2: x ← x − step · ∇f(x) / ‖∇f(x)‖₂, drawn back to the ball and clipped to the box; one step is FGM.
 L1: the steepest descent direction spends the radius on the pixels with the largest |∂f/∂x_i|, each as far as the box
 allows: a fractional knapsack, the vertex that Frank and Wolfe's method steps towards (Frank, Wolfe 1956; Jaggi 2013).
 x ← x + 2/(k+2) · (vertex − x) stays in ball ∩ box without a projection; one step is FGSM's counterpart.
@@ -15,41 +16,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from encoders.distance import Norm
 from encoders.graph import Array
 from encoders.onnx_builder import BATCH
-from verifier.attacks.objective import loss_at, sign
-from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices
+from verifier.attacks.objective import MEASURE, loss_at, sign
+from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.search import Search, Surrogate
 from verifier.attacks.session import StepBuilder, StepModel
+from verifier.attacks.sweep import SweepSettings, sweep
 from verifier.verdict import Budget
 
 KNAPSACK_HALVINGS = 12  # the knapsack's threshold to within max|g| / 4096; what lies between is taken in part
-NEAREST, FARTHEST = 0.5, 64.0  # the first sweep's radii, as multiples of the first-order estimate
 
 
-@dataclass(frozen=True)
-class GradientSettings:
-    """`steps` steps per row, falling from `first_step` · radius to `last_step` · radius (L∞ only).
-
-    A round runs `radii` × `restarts` rows per case; restart 0 begins at x0, the others at random in the ball. Each
-    round after the first divides the range between the largest radius that failed and the nearest success. Cases
-    without a success in the first round try `samples` random points of the box: in few dimensions they find what no
-    gradient leads to.
-    """
+@dataclass(frozen=True, kw_only=True)
+class GradientSettings(SweepSettings):
+    """`steps` steps per row, falling from `first_step` · radius to `last_step` · radius (L∞ and L2 only)."""
 
     steps: int = 40
     first_step: float = 0.5
     last_step: float = 0.02
-    radii: int = 12
-    restarts: int = 2
-    rounds: int = 3
-    samples: int = 1000
 
 
 FGSM_SETTINGS = GradientSettings(steps=1, first_step=1.0, last_step=1.0, radii=32, restarts=1, rounds=2, samples=0)
+BIM_SETTINGS = GradientSettings(steps=20, first_step=0.1, last_step=0.1, restarts=1, samples=0)
 PGD_SETTINGS = GradientSettings()
 
 
@@ -58,64 +48,78 @@ def gradient_attack(
 ) -> Candidates:
     """The nearest point that a sweep over radii finds for each case; partial when the budget ends."""
     search = Search(surrogate, problem, budget)
-    sweep(search, settings)
+    descend(search, settings)
     return search.finish()
 
 
-def sweep(search: Search, settings: GradientSettings) -> None:
-    """Offer to `search` what gradient steps find, round by round."""
-    estimate, reach = search.first_order(), search.reach()
-    failed = np.zeros_like(estimate)
-    top = np.minimum(FARTHEST * estimate, reach)
-    bottom = np.minimum(NEAREST * estimate, 0.5 * top)
-    for turn in range(settings.rounds):
-        cases = search.open
-        if search.over or not len(cases):
-            return
-        if turn == 0:
-            radii = np.geomspace(bottom[cases], top[cases], settings.radii, axis=1)
-        else:
-            high = np.where(np.isfinite(search.distances), search.distances, np.minimum(reach, FARTHEST * top))
-            parts = np.arange(1, settings.radii + 1) / (settings.radii + 1)
-            radii = failed[cases, None] + (high - failed)[cases, None] * parts
-        succeeded = _attack_radii(search, settings, cases, radii)
-        # Below the smallest success, the largest failure: attacks may fail at a radius by bad luck.
-        below = np.cumsum(succeeded, axis=1) == 0
-        failed[cases] = np.maximum(failed[cases], np.where(below, radii, 0.0).max(axis=1))
-        if turn == 0 and settings.samples:
-            search.sample(settings.samples, np.minimum(reach, FARTHEST * top))
-        failed = np.minimum(failed, np.where(np.isfinite(search.distances), search.distances, failed))
+def gradient_attack_l2(
+    surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: GradientSettings
+) -> Candidates:
+    """The same over L2 balls: each case's point of least ‖δ‖₂ found, with its distance in the problem's norm."""
+    search = Search(surrogate, problem, budget, Metric.L2)
+    descend(search, settings)
+    return search.finish()
 
 
-def _attack_radii(search: Search, settings: GradientSettings, cases: Indices, radii: Array) -> npt.NDArray[np.bool_]:
-    """One round: True at (case, radius) where some restart became adversarial."""
-    count = radii.shape[1] * settings.restarts
-    row_cases = np.repeat(cases, count)
-    row_radii = np.repeat(radii.reshape(-1), settings.restarts)
-    restart = np.tile(np.arange(settings.restarts), radii.size)
-    succeeded = np.zeros(len(row_cases), dtype=bool)
-    for rows in search.chunks(np.arange(len(row_cases))):
-        run = RUNS[search.problem.norm]
-        points, gaps = run(search, settings, row_cases[rows], row_radii[rows, None], restart[rows, None])
-        succeeded[rows] = gaps <= 0.0
-        search.offer(row_cases[rows], points, succeeded[rows])
-    return np.asarray(succeeded.reshape(*radii.shape, settings.restarts).any(axis=2))
+def descend(search: Search, settings: GradientSettings) -> None:
+    """Offer to `search` what gradient steps within balls of its metric find."""
+    rows = ROWS[search.metric]
+    sweep(search, settings, lambda cases, radius, restart: rows(search, settings, cases, radius, restart))
+
+
+def starts(search: Search, cases: Indices, radius: Array, restart: Indices) -> Float32:
+    """Where rows begin: restart 0 at its case's start, the others at random in ball ∩ box."""
+    return np.where(restart > 0, STARTS[search.metric](search, cases, radius), search.problem.starts[cases])
+
+
+def _cube(search: Search, cases: Indices, radius: Array) -> tuple[Float32, Float32]:
+    centre = search.problem.centres[cases]
+    return search.problem.clipped(centre - radius), search.problem.clipped(centre + radius)
+
+
+def _anywhere_in_linf(search: Search, cases: Indices, radius: Array) -> Float32:
+    lower, upper = _cube(search, cases, radius)
+    return lower + search.random.random(lower.shape, dtype=np.float32) * (upper - lower)
+
+
+def _anywhere_in_l1(search: Search, cases: Indices, radius: Array) -> Float32:
+    """Random shares of the radius in random directions, cut at the box."""
+    centre = search.problem.origins[cases]
+    share = search.random.standard_exponential(centre.shape)
+    signs = search.random.choice([-1.0, 1.0], size=centre.shape)
+    return search.problem.clipped(centre + signs * share / share.sum(axis=1, keepdims=True) * radius)
+
+
+def _anywhere_in_l2(search: Search, cases: Indices, radius: Array) -> Float32:
+    """A random direction, and a length that makes the density even."""
+    centre = search.problem.origins[cases]
+    push = search.random.standard_normal(centre.shape)
+    length = search.random.random((len(centre), 1)) ** (1.0 / search.problem.size)
+    push *= length / np.maximum(np.linalg.norm(push, axis=1, keepdims=True), 1e-30)
+    return search.problem.clipped(centre + push * radius)
+
+
+STARTS: Mapping[Metric, Callable[[Search, Indices, Array], Float32]] = {
+    Metric.LINF: _anywhere_in_linf,
+    Metric.L1: _anywhere_in_l1,
+    Metric.L2: _anywhere_in_l2,
+}
 
 
 def _sign_rows(
     search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
-    problem = search.problem
-    centre = problem.centres[cases]
-    lower, upper = problem.clipped(centre - radius), problem.clipped(centre + radius)
-    share = search.random.random(centre.shape, dtype=np.float32)
-    start = np.where(restart > 0, lower + share * (upper - lower), problem.starts[cases])
+    lower, upper = _cube(search, cases, radius)
     decay = (settings.last_step / settings.first_step) ** (1.0 / max(1, settings.steps - 1))
     loop = search.surrogate.loop(sign_step)
     search.run(
         loop,
         {**search.goal(cases), "lower": lower, "upper": upper, "decay": [[decay]]},
-        {"x": start, "step": settings.first_step * radius, "gap": np.ones_like(radius)},
+        {
+            "x": starts(search, cases, radius, restart),
+            "step": settings.first_step * radius,
+            "gap": np.ones_like(radius),
+        },
         settings.steps + 1,  # the last run judges the last step; rows that are adversarial do not move in it
     )
     return loop.read("x"), loop.read("gap")[:, 0]
@@ -138,19 +142,18 @@ def _sparse_rows(
     search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     problem = search.problem
-    centre = problem.starts[cases]
+    centre = problem.origins[cases]
     down, up = np.minimum(centre - problem.low32, radius), np.minimum(problem.high32 - centre, radius)
-    # A random point of ball ∩ box: random shares of the radius in random directions, cut at the box.
-    share = search.random.standard_exponential(centre.shape)
-    signs = search.random.choice([-1.0, 1.0], size=centre.shape)
-    share = signs * share / share.sum(axis=1, keepdims=True) * radius
-    start = np.where(restart > 0, centre + np.clip(share, -down, up), centre)
     loop = search.surrogate.loop(sparse_step)
     search.run(
         loop,
         {**search.goal(cases), "centre": centre, "down": down, "up": up, "radius": radius},
         # A first step of 2/(0+2) = 1 would forget a random start.
-        {"x": start, "count": np.where(restart > 0, 2.0, 0.0), "gap": np.ones_like(radius)},
+        {
+            "x": starts(search, cases, radius, restart),
+            "count": np.where(restart > 0, 2.0, 0.0),
+            "gap": np.ones_like(radius),
+        },
         settings.steps + 1,
     )
     return loop.read("x"), loop.read("gap")[:, 0]
@@ -163,20 +166,20 @@ def sparse_step(b: StepBuilder) -> StepModel:
     b.state("gap", BATCH, 1)
     loss = loss_at(b, x)
     share = b.op("Div", b.constant(2.0), b.op("Add", count, b.constant(2.0)))
-    toward = b.op("Sub", _vertex(b, loss.gradient), x)
+    centre, radius = b.given("centre", BATCH, n), b.given("radius", BATCH, 1)
+    toward = b.op("Sub", vertex(b, loss.gradient, centre, radius), x)
     moved = b.op("Add", x, b.op("Mul", toward, b.op("Mul", share, loss.active)))
     later = b.op("Add", count, b.constant(1.0))
     return b.step({"x": (moved, (BATCH, n)), "count": (later, (BATCH, 1)), "gap": (loss.gap, (BATCH, 1))})
 
 
-def _vertex(b: StepBuilder, gradient: str) -> str:
+def vertex(b: StepBuilder, gradient: str, centre: str, radius: str) -> str:
     """argmin gradient · v over ‖v − centre‖₁ ≤ radius and the box, up to the threshold's resolution.
 
     Entry i may spend room_i; all above a threshold spend it. Halvings enclose the threshold at which the radius is
     spent; the entries between both ends share what is left, so that exactly min(radius, Σ room) is spent.
     """
     n = b.graph.input_size
-    centre, radius = b.given("centre", BATCH, n), b.given("radius", BATCH, 1)
     down, up = b.given("down", BATCH, n), b.given("up", BATCH, n)
     size = b.op("Abs", gradient)
     room = b.op("Where", b.op("Greater", gradient, b.constant(0.0)), down, up)
@@ -199,5 +202,44 @@ def _vertex(b: StepBuilder, gradient: str) -> str:
     return b.op("Sub", centre, b.op("Mul", spent, sign(b, gradient)))
 
 
-Run = Callable[[Search, GradientSettings, Indices, Array, Indices], tuple[Float32, Float32]]
-RUNS: Mapping[Norm, Run] = {Norm.LINF: _sign_rows, Norm.L1: _sparse_rows}
+def _l2_rows(
+    search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
+) -> tuple[Float32, Float32]:
+    problem = search.problem
+    centre = problem.origins[cases]
+    decay = (settings.last_step / settings.first_step) ** (1.0 / max(1, settings.steps - 1))
+    loop = search.surrogate.loop(l2_step)
+    box = {"low": problem.low32[None], "high": problem.high32[None]}
+    search.run(
+        loop,
+        {**search.goal(cases), **box, "centre": centre, "radius": radius, "decay": [[decay]]},
+        {
+            "x": starts(search, cases, radius, restart),
+            "step": settings.first_step * radius,
+            "gap": np.ones_like(radius),
+        },
+        settings.steps + 1,
+    )
+    return loop.read("x"), loop.read("gap")[:, 0]
+
+
+def l2_step(b: StepBuilder) -> StepModel:
+    """Where f > 0: x ← x − step · ∇f / ‖∇f‖₂, drawn back to the ball and clipped; gap is f before the step."""
+    n = b.graph.input_size
+    x, step = b.state("x", BATCH, n), b.state("step", BATCH, 1)
+    b.state("gap", BATCH, 1)
+    centre, radius = b.given("centre", BATCH, n), b.given("radius", BATCH, 1)
+    loss = loss_at(b, x)
+    tiny = b.constant(1e-30)
+    unit = b.op("Div", loss.gradient, b.op("Max", MEASURE[Metric.L2](b, loss.gradient), tiny))
+    delta = b.op("Sub", b.op("Sub", x, b.op("Mul", unit, step)), centre)
+    share = b.op("Div", radius, b.op("Max", MEASURE[Metric.L2](b, delta), radius))
+    inside = b.op("Add", centre, b.op("Mul", delta, share))
+    kept = b.op("Min", b.op("Max", inside, b.given("low", 1, n)), b.given("high", 1, n))
+    moved = b.op("Add", x, b.op("Mul", b.op("Sub", kept, x), loss.active))
+    smaller = b.op("Mul", step, b.given("decay", 1, 1))
+    return b.step({"x": (moved, (BATCH, n)), "step": (smaller, (BATCH, 1)), "gap": (loss.gap, (BATCH, 1))})
+
+
+Rows = Callable[[Search, GradientSettings, Indices, Array, Indices], tuple[Float32, Float32]]
+ROWS: Mapping[Metric, Rows] = {Metric.LINF: _sign_rows, Metric.L1: _sparse_rows, Metric.L2: _l2_rows}

@@ -11,6 +11,20 @@ from verifier.attacks.session import StepBuilder
 
 
 @dataclass(frozen=True)
+class Gap:
+    """value: f (batch, 1), ≤ 0 on the goal. active: 1.0 where f > 0. own, sign: the goal, as constant inputs.
+
+    cotangent: ∂f/∂logits (batch, K); tied rivals share it.
+    """
+
+    value: str
+    active: str
+    own: str
+    sign: str
+    cotangent: str
+
+
+@dataclass(frozen=True)
 class Loss:
     """gap: f (batch, 1), ≤ 0 on the goal. active: 1.0 where f > 0. gradient: ∂ max(f, 0)/∂x, (batch, n)."""
 
@@ -19,28 +33,28 @@ class Loss:
     gradient: str
 
 
-def loss_at(b: StepBuilder, x: str, weight: str | None = None) -> Loss:
-    """Append f(x) = sign · (max_{i≠own} z_i(x) − z_own(x)) + margin and the gradient of weight · max(f, 0).
+def gap_at(b: StepBuilder, logits: str) -> Gap:
+    """Append f = sign · (max_{i≠own} z_i − z_own) + margin, f₆ of Carlini and Wagner (2017).
 
-    This is f₆ of Carlini and Wagner (2017). The model gains the constant inputs own (batch, K), sign (batch, 1) and
-    margin (1, 1); `weight` (batch, 1) is 1 when left out.
+    The model gains the constant inputs own (batch, K), sign (batch, 1) and margin (1, 1).
     """
-    classes = b.graph.output_size
-    own, sign = b.given("own", BATCH, classes), b.given("sign", BATCH, 1)
-    values = b.logits(x)
-    logits = values[b.graph.output]
+    own, sign = b.given("own", BATCH, b.graph.output_size), b.given("sign", BATCH, 1)
     rivals = b.op("Where", b.op("Greater", own, b.constant(0.0)), b.constant(LOWEST), logits)
     best = b.row_max(rivals)
     value = b.row_sum(b.op("Mul", logits, own))
     gap = b.op("Add", b.op("Mul", sign, b.op("Sub", best, value)), b.given("margin", 1, 1))
     active = b.mask(b.op("Greater", gap, b.constant(0.0)))
     leaders = b.mask(b.op("Equal", rivals, best))
-    leader = b.op("Div", leaders, b.row_sum(leaders))  # tied rivals share the weight
-    scale = b.op("Mul", sign, active)
-    if weight is not None:
-        scale = b.op("Mul", scale, weight)
-    cotangent = b.op("Mul", b.op("Sub", leader, own), scale)
-    return Loss(gap, active, b.gradient(values, cotangent))
+    leader = b.op("Div", leaders, b.row_sum(leaders))
+    return Gap(gap, active, own, sign, b.op("Mul", b.op("Sub", leader, own), sign))
+
+
+def loss_at(b: StepBuilder, x: str, weight: str | None = None) -> Loss:
+    """Append f(x) and the gradient of weight · max(f, 0); `weight` (batch, 1) is 1 when left out."""
+    values = b.logits(x)
+    gap = gap_at(b, values[b.graph.output])
+    scale = gap.active if weight is None else b.op("Mul", gap.active, weight)
+    return Loss(gap.value, gap.active, b.gradient(values, b.op("Mul", gap.cotangent, scale)))
 
 
 MEASURE: Mapping[Metric, Callable[[StepBuilder, str], str]] = {

@@ -33,18 +33,25 @@ LENGTH: Mapping[Metric, Callable[[Array], Array]] = {
     Metric.L1: lambda delta: np.abs(delta).sum(axis=1),
     Metric.L2: lambda delta: np.sqrt((delta**2).sum(axis=1)),
 }
+DUAL: Mapping[Metric, Metric] = {Metric.LINF: Metric.L1, Metric.L1: Metric.LINF, Metric.L2: Metric.L2}
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One question: the input x0, shape (n,), its label, and the target class (None: any class but the label)."""
+    """One question: the input x0, shape (n,), its label, and the target class (None: any class but the label).
+
+    start: where the search begins, (n,); x0 where it is None. Distances are from x0 all the same.
+    """
 
     x0: Array
     label: int
     target: int | None = None
+    start: Array | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x0", frozen(self.x0))
+        if self.start is not None:
+            object.__setattr__(self, "start", frozen(self.start))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +99,17 @@ class AttackProblem:
         return np.array([case.x0 for case in self.cases]).reshape(len(self.cases), self.size)
 
     @cached_property
-    def starts(self) -> Float32:
+    def origins(self) -> Float32:
         """Every x0, rounded to float32 and clipped to the box: (cases, n)."""
         return self.clipped(self.centres)
+
+    @cached_property
+    def starts(self) -> Float32:
+        """Where every search begins, rounded to float32 and clipped to the box: (cases, n)."""
+        if all(case.start is None for case in self.cases):
+            return self.origins
+        begun = [case.x0 if case.start is None else case.start for case in self.cases]
+        return self.clipped(np.array(begun).reshape(len(self.cases), self.size))
 
     @cached_property
     def own(self) -> Float32:

@@ -12,10 +12,25 @@ import numpy.typing as npt
 from encoders.distance import Norm
 from encoders.errors import InputError
 from encoders.graph import Graph, frozen
+from verifier.attacks.apgd import ApgdSettings, apgd
+from verifier.attacks.apgd_loss import LossName
+from verifier.attacks.autoattack import AutoAttackSettings, autoattack
 from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
-from verifier.attacks.gradient import FGSM_SETTINGS, PGD_SETTINGS, gradient_attack
+from verifier.attacks.deepfool import DeepFoolSettings, deepfool, deepfool_l2
+from verifier.attacks.fab import FabSettings, fab, fab_l2
+from verifier.attacks.gradient import (
+    BIM_SETTINGS,
+    FGSM_SETTINGS,
+    PGD_SETTINGS,
+    gradient_attack,
+    gradient_attack_l2,
+)
+from verifier.attacks.jsma import JsmaSettings, jsma
+from verifier.attacks.lbfgs import LbfgsSettings, lbfgs, lbfgs_l2
 from verifier.attacks.problem import AttackProblem, Candidates, Case
 from verifier.attacks.search import Surrogate
+from verifier.attacks.square import SquareSettings, square
+from verifier.attacks.transfer import TransferSettings, transfer
 from verifier.verdict import Budget
 
 
@@ -58,9 +73,24 @@ class Attack:
 
 ATTACKS: Mapping[str, Attack] = {
     "fgsm": Attack("fgsm", gradient_attack, FGSM_SETTINGS),
+    "fgm-l2": Attack("fgm-l2", gradient_attack_l2, FGSM_SETTINGS),
+    "bim": Attack("bim", gradient_attack, BIM_SETTINGS),
     "pgd": Attack("pgd", gradient_attack, PGD_SETTINGS),
+    "pgd-l2": Attack("pgd-l2", gradient_attack_l2, PGD_SETTINGS),
     "cw": Attack("cw", carlini_wagner),
     "cw-l2": Attack("cw-l2", carlini_wagner_l2),
+    "lbfgs": Attack("lbfgs", lbfgs, LbfgsSettings()),
+    "lbfgs-l2": Attack("lbfgs-l2", lbfgs_l2, LbfgsSettings()),
+    "deepfool": Attack("deepfool", deepfool, DeepFoolSettings()),
+    "deepfool-l2": Attack("deepfool-l2", deepfool_l2, DeepFoolSettings()),
+    "jsma": Attack("jsma", jsma, JsmaSettings()),
+    "fab": Attack("fab", fab, FabSettings()),
+    "fab-l2": Attack("fab-l2", fab_l2, FabSettings()),
+    "apgd-ce": Attack("apgd-ce", apgd, ApgdSettings(loss=LossName.CE)),
+    "apgd-dlr": Attack("apgd-dlr", apgd, ApgdSettings(loss=LossName.DLR)),
+    "square": Attack("square", square, SquareSettings()),
+    "autoattack": Attack("autoattack", autoattack, AutoAttackSettings()),
+    "transfer": Attack("transfer", transfer, TransferSettings()),
 }
 
 

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoders.distance import Norm
 from encoders.graph import Array, Graph, outputs
 from encoders.to_onnx import to_onnx
 from verifier.attacks.device import Device, resolve
-from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices, Metric
+from verifier.attacks.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.session import StepBuilder, StepLoop, StepModel, session
 from verifier.verdict import Budget
 
@@ -61,10 +60,17 @@ class Search:
     """One attack in progress: the cases still open, what it has found, and what it has spent.
 
     distances: each case's least distance so far in `metric`, by default the problem's norm; inf where there is none.
+    gradients: False for a black-box attack, which then has no slopes and no first-order distances.
     """
 
     def __init__(
-        self, surrogate: Surrogate, problem: AttackProblem, budget: Budget, metric: Metric | None = None
+        self,
+        surrogate: Surrogate,
+        problem: AttackProblem,
+        budget: Budget,
+        metric: Metric | None = None,
+        *,
+        gradients: bool = True,
     ) -> None:
         self.metric = metric or problem.metric
         self.surrogate = surrogate
@@ -78,22 +84,23 @@ class Search:
         self.gaps = np.full(count, np.inf)
         self.slopes = np.zeros((count, problem.size), dtype=np.float32)
         if count and not problem.empty and not self.over:
-            self._look_at_starts()
+            self._look_at_starts(gradients)
 
     @property
     def over(self) -> bool:
         """True when the budget is spent."""
         return self.budget.remaining <= 0.0
 
-    def _look_at_starts(self) -> None:
-        """f and its gradient at every start; a start that is adversarial already is its case's answer."""
+    def _look_at_starts(self, gradients: bool) -> None:
+        """f, and its gradient if wanted, at every start; a start that is adversarial already is its case's answer."""
         problem = self.problem
         for cases in self.chunks(np.arange(len(problem.cases))):
             logits = self.surrogate.logits(problem.starts[cases])
             own, sign = problem.own[cases], problem.sign[cases]
             rival = np.eye(problem.classes, dtype=np.float32)[np.where(own > 0, -np.inf, logits).argmax(axis=1)]
             self.gaps[cases] = problem.gap(cases, logits)
-            self.slopes[cases] = self.surrogate.vjp(problem.starts[cases], sign * (rival - own))
+            if gradients:
+                self.slopes[cases] = self.surrogate.vjp(problem.starts[cases], sign * (rival - own))
             self.evaluations += len(cases)
             self.offer(cases, problem.starts[cases], np.asarray(self.gaps[cases] <= 0.0))
 
@@ -103,22 +110,20 @@ class Search:
         return np.flatnonzero(np.isfinite(self.gaps) & (self.gaps > 0.0) & (self.reach() > 0.0))
 
     def first_order(self) -> Array:
-        """Each case's distance to the goal if f were linear: f(x0) / ‖∇f(x0)‖ in the dual norm; (cases,).
+        """Each case's distance to the goal if f were linear: f(x0) / ‖∇f(x0)‖ in the dual of `metric`; (cases,).
 
         Where the gradient vanishes, and as its upper end, the distance to the farthest corner of the box.
         """
-        slopes = np.abs(self.slopes.astype(np.float64))
-        dual = slopes.sum(axis=1) if self.problem.norm is Norm.LINF else slopes.max(axis=1)
+        dual = LENGTH[DUAL[self.metric]](self.slopes.astype(np.float64))
         with np.errstate(divide="ignore", invalid="ignore"):
             estimate = np.where(dual > 0, self.gaps / dual, np.inf)
         capped = np.minimum(estimate, self.reach())
         return np.where(np.isfinite(capped), capped, 1.0)
 
     def reach(self) -> Array:
-        """The distance from each x0 to the farthest corner of the box: (cases,)."""
+        """The distance from each x0 to the farthest corner of the box, in `metric`: (cases,)."""
         problem = self.problem
-        room = np.maximum(problem.hi - problem.centres, problem.centres - problem.lo)
-        return np.asarray(room.max(axis=1) if problem.norm is Norm.LINF else room.sum(axis=1), dtype=np.float64)
+        return LENGTH[self.metric](np.maximum(problem.hi - problem.centres, problem.centres - problem.lo))
 
     def chunks(self, rows: Indices) -> Iterator[Indices]:
         """`rows` in pieces that suit the device; stops early when the budget is spent."""
@@ -217,7 +222,7 @@ class Search:
 
     def _on_segment(self, cases: Indices, shares: Array) -> Float32:
         """x0 + share · (point − x0) for each share of shape (cases, cuts): (cases · cuts, n)."""
-        centre = self.problem.starts[cases].astype(np.float64)
+        centre = self.problem.origins[cases].astype(np.float64)
         delta = self.points[cases].astype(np.float64) - centre
         return self.problem.clipped(
             (centre[:, None] + shares[:, :, None] * delta[:, None]).reshape(-1, centre.shape[1])

@@ -85,6 +85,9 @@ class BatchedBound:
         self._ball = ball
         self._minimiser = MINIMISERS[ball.norm](ball)
         self._size, self._rows = stages.input_size, len(goal.offset)
+        self.margin = 0.0
+        """What a bound has to exceed for its node to be done: the safe evaluation charges rounding that is not seen
+        here."""
 
     def set_radius(self, radius: float) -> None:
         """The ball's radius from now on; at most the root's."""
@@ -100,7 +103,7 @@ class BatchedBound:
     def optimise(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
         """Up to `steps` steps for nodes with bounds (kept, batch); an α that is no number begins at its default line.
 
-        Nodes whose bound is above 0 are done. Raises OutOfTimeError.
+        Nodes whose bound is above `margin` are done, and values are what exceeds it. Raises OutOfTimeError.
         """
         run = _Run(self, lower, upper, start)
         for step in range(steps + 1):
@@ -137,7 +140,7 @@ class BatchedBound:
                 else:
                     row += sent
         run.points, least = self._minimiser.least(row)
-        return value + least, mu
+        return value + (least - np.float32(self.margin)), mu
 
     def _forward(self, run: _Run) -> None:
         """The arguments of the ReLUs along the lines at the run's points, and the goal's rows there."""

@@ -14,10 +14,10 @@ import numpy as np
 from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.jit import compiled
-from verifier.bounds.lagrangian import CHARGE, CUT_SLACK, RADIUS_SLACK, SNAP, Lagrangian
+from verifier.bounds.lagrangian import CUT_SLACK, RADIUS_SLACK, SNAP, Lagrangian
 from verifier.bounds.relaxation import LINE_SLACK
 from verifier.bounds.support import SETTLED, TANGENTS
-from verifier.proof.rounding import UNDERFLOW, UNIT, evaluation_error, gamma
+from verifier.proof.rounding import UNDERFLOW, UNIT
 from verifier.query import Norm
 
 
@@ -84,8 +84,7 @@ def network(stages: Stages, lagrangian: Lagrangian) -> Network:
         centre=np.array(ball.centre),
         down=np.array(room.down),
         up=np.array(room.up),
-        rate=CHARGE * gamma(stages.operations + rows + stages.input_size)
-        + evaluation_error(stages.operations, stages.unit),
+        rate=lagrangian.rate,
         slack=lagrangian.slack,
         l1=ball.norm is Norm.L1,
     )

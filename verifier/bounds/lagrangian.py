@@ -23,6 +23,7 @@ import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
+from verifier.bounds import region as regions
 from verifier.bounds.support import Support, support
 from verifier.proof.rounding import UNDERFLOW, evaluation_error, gamma, underflow
 from verifier.query import Ball, Halfspaces
@@ -66,20 +67,27 @@ class Lagrangian:
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.stages, self.ball, self.goal = stages, ball, goal
         self.support = support(ball)
-        self.rate = CHARGE * gamma(stages.operations) + evaluation_error(stages.operations, stages.unit)
-        low, high = ball.interval
-        input_size = np.maximum(np.abs(low), np.abs(high))
-        magnitudes = [input_size]
+        self.rate = CHARGE * gamma(stages.operations + stages.input_size + len(goal.offset))
+        magnitudes = [np.maximum(*np.abs(ball.interval))]
         starts = stages.starts
         self.magnitude = np.maximum(np.abs(lower), np.abs(upper))
         self._slices = [slice(a, b) for a, b in pairwise(starts)]
-        magnitudes += [self.magnitude[part] for part in self._slices]
-        self.sizes = [
-            stage.magnitude + sum((block.magnitude @ magnitudes[source] for source, block in stage.blocks.items()))
+        magnitudes += [np.maximum(upper[part], 0.0) for part in self._slices]
+        sizes = [
+            stage.magnitude
+            + sum(
+                block.magnitude @ magnitudes[source] if source else regions.sizes(ball, block.magnitude)
+                for source, block in stage.blocks.items()
+            )
             for stage in stages.stages
         ]
-        largest = max(float(part.max(initial=0.0)) for part in (*magnitudes, *self.sizes))
+        largest = max(float(part.max(initial=0.0)) for part in (*magnitudes, self.magnitude, *sizes))
         self.slack = math.inf if stages.underflows else underflow(largest)
+        # What evaluations round too is charged as that much more of the same sizes.
+        errors = [evaluation_error(stage.operations, stages.unit) for stage in stages.stages]
+        self.sizes = [
+            size * (1.0 + error / self.rate) if error else size for size, error in zip(sizes, errors, strict=True)
+        ]
         self.charge = np.concatenate([*self.sizes[:-1], np.zeros(0)]) + self.magnitude
         self.goal_size = np.abs(goal.matrix) @ self.sizes[-1] + np.abs(goal.offset)
         self._constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])

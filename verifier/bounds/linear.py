@@ -10,7 +10,7 @@ from encoders.graph import Affine, Array, Graph, Relu
 from encoders.node_bounds import NodeBounds
 from verifier.bounds.interval import Pair, affine_interval
 from verifier.bounds.relaxation import Relaxation
-from verifier.proof.rounding import REAL, Arithmetic, gamma, graph_gamma
+from verifier.proof.rounding import REAL, Arithmetic, evaluation_errors, gamma, graph_gamma
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
@@ -44,13 +44,13 @@ def linear_bounds(
     Returns what the budget allowed: where it ends early, the remaining nodes keep their intervals.
     """
     effort = effort or Effort()
-    gamma = graph_gamma(graph, arithmetic.unit)
+    gamma, errors = graph_gamma(graph), evaluation_errors(graph, arithmetic.unit)
     arguments = {graph.nodes[index].sources[0] for index in graph.relus()}
     pairs: list[Pair] = [region.interval]
     for index, node in enumerate(graph.nodes[1:], start=1):
         match node:
             case Affine():
-                pair = affine_interval(node, pairs, gamma, arithmetic.floor)
+                pair = affine_interval(node, pairs, gamma + errors[index], arithmetic.floor)
             case Relu():
                 lower, upper = pairs[node.source]
                 pair = np.maximum(lower, 0.0), np.maximum(upper, 0.0)

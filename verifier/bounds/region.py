@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,23 @@ from verifier.query import Ball, Norm
 def minimum(region: Ball, rows: Array) -> Array:
     """A lower bound, rounding included, of min {ν·x : x ∈ region} for each row ν of `rows` (R, n): shape (R,)."""
     return _MINIMUM[region.norm if math.isfinite(region.radius) else Norm.LINF](region, rows)
+
+
+def sizes(region: Ball, magnitudes: Any) -> Array:
+    """At least Σ_j magnitudes_ij |x_j|, but for rounding, for every x of the region; magnitudes (m, n) ≥ 0: (m,).
+
+    In L1, ‖x − x0‖₁ ≤ radius lets the row rise by radius · (its largest entry) above its value at |x0|.
+    """
+    lower, upper = region.interval
+    with np.errstate(invalid="ignore"):
+        whole: Array = magnitudes @ np.maximum(np.abs(lower), np.abs(upper))
+    if region.norm is not Norm.L1 or not math.isfinite(region.radius):
+        return whole
+    largest = magnitudes.max(axis=1)
+    steepest = largest if isinstance(largest, np.ndarray) else largest.toarray().reshape(-1)
+    near = magnitudes @ np.abs(region.centre) + region.radius * steepest
+    least: Array = np.fmin(whole, near)
+    return least
 
 
 def minimiser(region: Ball, rows: Array) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 from encoders.graph import Affine, Array, Graph, Relu, forward, reverse
 from encoders.node_bounds import NodeBounds
 from verifier.bounds import region as regions
-from verifier.proof.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, graph_gamma, underflow
+from verifier.proof.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, evaluation_errors, graph_gamma, underflow
 from verifier.query import Ball
 
 Slopes = Mapping[int, Array]
@@ -84,20 +84,27 @@ class Relaxation:
             for index in graph.relus()
             for source in graph.nodes[index].sources
         }
-        self._gamma = graph_gamma(graph, arithmetic.unit)
-        sizes = (bounds.magnitude(index) for index in range(len(bounds.lower)))
-        self._slack = underflow(max(float(size[np.isfinite(size)].max(initial=0.0)) for size in sizes))
-        self._sizes = {
-            index: self._term_size(node, bounds) + arithmetic.floor
-            for index, node in enumerate(graph.nodes)
-            if isinstance(node, Affine)
-        }
+        self._gamma = graph_gamma(graph)
+        errors = evaluation_errors(graph, arithmetic.unit)
+        largest = (bounds.magnitude(index) for index in range(len(bounds.lower)))
+        self._slack = underflow(max(float(size[np.isfinite(size)].max(initial=0.0)) for size in largest))
+        self._sizes: dict[int, Array] = {}
+        for index, node in enumerate(graph.nodes):
+            if isinstance(node, Affine):
+                size = self._term_size(node, bounds, region if errors[index] else None) + arithmetic.floor
+                self._sizes[index] = size * (1.0 + errors[index] / self._gamma)
 
     @staticmethod
-    def _term_size(node: Affine, bounds: NodeBounds) -> Array:
-        """Σ |M|·max|source| + |bias|: what the rounding errors of an affine node are relative to."""
+    def _term_size(node: Affine, bounds: NodeBounds, region: Ball | None) -> Array:
+        """Σ |M|·max|source| + |bias|: what the rounding errors of an affine node are relative to.
+
+        region: given where this matters so much that it pays to look at the input's ball, not only at its interval.
+        """
         total = np.abs(node.bias)
         for term in node.terms:
+            if region is not None and term.source == 0:
+                total = total + regions.sizes(region, term.map.magnitude().rows())
+                continue
             with np.errstate(invalid="ignore"):
                 total = total + term.map.magnitude().apply(bounds.magnitude(term.source)[np.newaxis])[0]
         return total

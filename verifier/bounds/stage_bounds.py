@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
-from verifier.bounds.lagrangian import CHARGE, Lagrangian
+from verifier.bounds.lagrangian import Lagrangian
 from verifier.bounds.relaxation import LINE_SLACK
-from verifier.proof.rounding import UNDERFLOW, down, evaluation_error, gamma
+from verifier.proof.rounding import UNDERFLOW, down
 
 
 class StageBounds:
@@ -28,7 +28,7 @@ class StageBounds:
         self._support, self._centre = lagrangian.support, lagrangian.ball.centre
         self._charge, self._sizes = lagrangian.charge, lagrangian.sizes
         self._slack = lagrangian.slack
-        self._rate = CHARGE * gamma(stages.operations) + evaluation_error(stages.operations, stages.unit)
+        self._rate = lagrangian.rate
         starts = stages.starts
         self._slices = [slice(a, b) for a, b in pairwise(starts)]
 

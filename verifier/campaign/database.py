@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from encoders.errors import InputError
-from verifier.campaign.schema import migrate
+from verifier.campaign.schema import SCHEMA, migrate, version
 
 BUSY_SECONDS = 30.0
 """How long to wait for another writer: transactions take milliseconds."""
@@ -31,21 +31,28 @@ class Database:
         self._lock = threading.RLock()
         if readonly and not path.is_file():
             raise StoreError(f"{path}: no such file")
-        where = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         with self._told():
-            self._connection = sqlite3.connect(
-                where, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._connection.row_factory = sqlite3.Row
+            self._open(readonly=readonly)
             try:
-                if not readonly:
+                if readonly and version(self._connection, str(path)) < SCHEMA:
+                    self._connection.close()  # a reader of an older file makes it one of this schema first
+                    self._open(readonly=False)
                     self._prepare()
-                else:
                     self._connection.execute("PRAGMA query_only = ON")
-                    self._connection.execute("SELECT count(*) FROM sqlite_master")
+                elif readonly:
+                    self._connection.execute("PRAGMA query_only = ON")
+                else:
+                    self._prepare()
             except BaseException:
                 self._connection.close()
                 raise
+
+    def _open(self, *, readonly: bool) -> None:
+        where = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
+        self._connection = sqlite3.connect(
+            where, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._connection.row_factory = sqlite3.Row
 
     def _prepare(self) -> None:
         # Looking first: switching the mode needs the file for itself, and another campaign may be using it.
@@ -54,6 +61,12 @@ class Database:
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         migrate(self._connection, str(self.path))
+
+    @property
+    def changes(self) -> int:
+        """A number that is another one whenever another connection has written since."""
+        with self._lock, self._told():
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the log into the file."""

@@ -17,6 +17,7 @@ from multiprocessing.connection import Client, Connection, Listener
 import numpy as np
 import numpy.typing as npt
 
+from verifier.campaign.errands import Finding
 from verifier.campaign.outcome import Channel, Outcome
 from verifier.campaign.tasks import Target
 
@@ -46,7 +47,10 @@ class Inbox:
     """
 
     def __init__(
-        self, receive: Callable[[Sequence[Outcome]], None], ask: Callable[[Begin], Known], reachable: str | None = None
+        self,
+        receive: Callable[[Sequence[Outcome | Finding]], None],
+        ask: Callable[[Begin], Known],
+        reachable: str | None = None,
     ) -> None:
         key = os.urandom(32)
         self._listener = Listener((LOCALHOST if reachable is None else EVERYWHERE, 0), authkey=key, backlog=64)
@@ -109,7 +113,7 @@ class Line:
                 return known
         return None
 
-    def send(self, outcomes: Sequence[Outcome]) -> None:
+    def send(self, outcomes: Sequence[Outcome | Finding]) -> None:
         """Hand outcomes over now, if the campaign can be reached; they are handed over again with the task's end."""
         if self._connection is not None:
             with contextlib.suppress(*BROKEN):

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from verifier.campaign import errand_claims
+from verifier.campaign.errands import Kind
 from verifier.campaign.merging import ERROR, FINISHED
 from verifier.campaign.owner import Owner
 
@@ -45,11 +47,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Claim:
-    """The instances (by target) of a task that are to be worked on, each for `limit` seconds on average."""
+    """The instances (by target) of a task that are to be worked on, each for `limit` seconds on average.
+
+    errand: with None their brackets; else what is to be found out about them besides.
+    """
 
     task: str
     targets: tuple[int | None, ...]
     limit: float
+    errand: tuple[Kind, str] | None = None
 
 
 def claim(
@@ -58,10 +64,16 @@ def claim(
     """Take the most worthwhile task that is free; None when there is none. Within a transaction."""
     reap(connection, now())
     row = connection.execute(CANDIDATES, {"plan": plan, "most": limits.most}).fetchone()
+    if row is None or row["tried"] > 0:  # every bracket has had its first try
+        errand = errand_claims.ready(connection, plan)
+        if errand is not None:
+            lease = (errand.task, owner.text, now() + LEASE, errand.kind.value, errand.attack)
+            connection.execute("INSERT INTO leases VALUES (?, ?, ?, ?, ?)", lease)
+            return Claim(errand.task, errand.targets, limits.most, (errand.kind, errand.attack))
     if row is None:
         return None
     task, limit = str(row["task"]), limits.after(float(row["tried"]))
-    connection.execute("INSERT INTO leases VALUES (?, ?, ?)", (task, owner.text, now() + LEASE))
+    connection.execute("INSERT INTO leases VALUES (?, ?, ?, '', '')", (task, owner.text, now() + LEASE))
     rows = connection.execute(
         f"SELECT id, target FROM instances JOIN members ON members.instance = id "
         f"WHERE plan = ? AND task = ? AND tried < ? AND {OPEN} ORDER BY target",
@@ -96,7 +108,8 @@ def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | Non
 
     What loses its workers again and again counts as failed.
     """
-    mine = f"{OPEN} AND task IN (SELECT task FROM leases WHERE owner = ? AND (? IS NULL OR task = ?))"
+    errand_claims.lost(connection, owner, why, task, LOSSES)
+    mine = f"{OPEN} AND task IN (SELECT task FROM leases WHERE owner = ? AND (? IS NULL OR task = ?) AND kind = '')"
     whose = (owner.text, task, task)
     connection.execute(f"UPDATE instances SET losses = losses + 1 WHERE {mine}", whose)
     connection.execute(
@@ -106,11 +119,16 @@ def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | Non
 
 
 def waiting(connection: sqlite3.Connection, plan: str, most: float) -> int:
-    """How many open instances of a plan are claimed by anyone."""
+    """How many open instances of a plan are claimed by anyone, and tasks of its whose errands are."""
     reap(connection, time.time())
+    errands = connection.execute(
+        "SELECT count(*) FROM leases WHERE kind != '' AND task IN "
+        "(SELECT task FROM instances JOIN members ON id = instance WHERE plan = ?)",
+        (plan,),
+    ).fetchone()[0]
     row = connection.execute(
         f"SELECT count(*) FROM members JOIN instances ON id = instance JOIN leases USING (task) "
         f"WHERE plan = ? AND tried < ? AND {OPEN}",
         (plan, most),
     ).fetchone()
-    return int(row[0])
+    return int(row[0]) + int(errands)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from verifier.campaign.errands import Errand, Finding
 from verifier.campaign.leases import Claim
 from verifier.campaign.tasks import Target, Task
 from verifier.verdict import Bracket
@@ -46,7 +47,7 @@ class Work:
     """A claimed task: `seconds` for all open targets together; `known`: these, with witnesses of earlier attempts.
 
     whole: the seconds are those of the claim's limit, not what the campaign has left. campaign: the number of the
-    process that gives the work out.
+    process that gives the work out. errands: what is to be done instead of closing brackets.
     """
 
     claim: Claim
@@ -59,6 +60,7 @@ class Work:
     seed: int = 0
     channel: Channel | None = None
     campaign: int = 0
+    errands: tuple[Errand, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,6 @@ class Report:
     """The end of a claim: the last outcomes; used_up: the limit was; cut: the line to the campaign ended the work."""
 
     claim: Claim
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome | Finding, ...]
     used_up: bool
     cut: bool

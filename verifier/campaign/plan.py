@@ -15,6 +15,7 @@ from typing import Any
 from encoders.errors import InputError
 from verifier import models as shipped
 from verifier.api import METHODS
+from verifier.attacks.registry import ATTACKS
 from verifier.query import Norm
 
 TARGETS = ("all", "next", "least-likely", "random", "untargeted")
@@ -41,7 +42,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked: every model × selected input × norm × target; `timeout` is in seconds for each of these."""
+    """What is asked: every model × selected input × norm × target; `timeout` is in seconds for each of these.
+
+    attacks: measured against every minimum.
+    """
 
     models: tuple[Path, ...]
     data: str
@@ -58,6 +62,7 @@ class Plan:
     total_budget: float = math.inf
     threads: int = 1
     device: str = "auto"
+    attacks: tuple[str, ...] = ()
     store: Path = Path("campaign.sqlite")
 
     @property
@@ -67,9 +72,9 @@ class Plan:
 
     @property
     def sha256(self) -> str:
-        """Tells plans apart; the time that one may take is no part of it."""
-        times = ("timeout", "total_budget", "threads", "device", "store")
-        asked = {name: value for name, value in asdict(self).items() if name not in times}
+        """Tells plans apart; the time that one may take is no part of it, nor what is asked about finished brackets."""
+        other = ("timeout", "total_budget", "threads", "device", "store", "attacks")
+        asked = {name: value for name, value in asdict(self).items() if name not in other}
         return hashlib.sha256(json.dumps(asked, default=str, sort_keys=True).encode()).hexdigest()
 
 
@@ -247,6 +252,7 @@ KEYS: Mapping[str, Reader] = {
     "total_budget": seconds,
     "threads": _whole(1),
     "device": _one_of("auto", "cpu", "cuda"),
+    "attacks": _list_of(_one_of(*ATTACKS)),
     "store": lambda value, folder: folder / _text(value, folder),
 }
 SELECT: Mapping[str, Reader] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from verifier.campaign import errand_claims
 from verifier.campaign.merging import CLOSED, ERROR
 from verifier.campaign.tasks import Target, Task
 from verifier.verdict import Search, Witness
@@ -46,6 +47,8 @@ class Result:
     tried: float
     attempts: int
     updated: float
+    certificate: str = ""
+    """Where the file is that certifies the lower end; "" without one."""
 
     @property
     def closed(self) -> bool:
@@ -54,17 +57,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Counts:
-    """Instances in all, closed, begun but open, failed; tasks that are being worked on."""
+    """Instances in all, closed, begun but open, failed; tasks that are being worked on.
+
+    errands, errands_failed: attacks and restarts that can be had now, and those that failed.
+    """
 
     instances: int
     closed: int
     open: int
     failed: int
     at_work: int
+    errands: int = 0
+    errands_failed: int = 0
 
     @property
     def done(self) -> bool:
-        return self.closed == self.instances
+        return self.closed == self.instances and not self.errands and not self.errands_failed
 
 
 def add_task(connection: sqlite3.Connection, task: Task) -> None:
@@ -147,6 +155,7 @@ def _result(row: sqlite3.Row) -> Result:
         index=row["source_index"],
         witness=Witness(point, **json.loads(row["witness_facts"])) if point is not None else None,
         search=Search(**json.loads(row["search"])) if row["search"] else None,
+        certificate=row["certificate"] if "certificate" in row.keys() else "",  # noqa: SIM118, a row has no `in`
         **{name: row[name] for name in PLAIN},
     )
 
@@ -169,4 +178,6 @@ def read_counts(connection: sqlite3.Connection, plan: str | None) -> Counts:
     closed = sum(row["number"] for row in rows if row["status"] in CLOSED)
     failed = sum(row["number"] for row in rows if row["status"] == ERROR)
     begun = sum(row["begun"] for row in rows if row["status"] not in {*CLOSED, ERROR})
-    return Counts(sum(row["number"] for row in rows), closed, begun, failed, at_work)
+    return Counts(
+        sum(row["number"] for row in rows), closed, begun, failed, at_work, *errand_claims.waiting(connection, plan)
+    )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from encoders.errors import InputError
 from verifier.campaign.backends import Backend
 from verifier.campaign.database import StoreError
+from verifier.campaign.errands import Finding
 from verifier.campaign.inbox import Begin, Inbox, Known
 from verifier.campaign.leases import LEASE, LOSSES, Claim, Limits
 from verifier.campaign.outcome import Outcome, Work
@@ -31,6 +32,9 @@ TICK = 0.2
 """Seconds between two looks at Ctrl-C, and at what other campaigns do."""
 
 LINE_LOST = "the line to its worker was lost again and again"
+
+SHOW = 0.5
+"""Seconds between two counts for the progress bar."""
 
 SETBACKS = 3
 """Losses of workers in a row, without any result between them, after which a campaign gives up."""
@@ -54,7 +58,9 @@ def run(
     with campaign.at_work():
         while campaign.round():
             pass
-    return store.counts(key)
+    counts = store.counts(key)
+    watch(counts)
+    return counts
 
 
 def limits_of(plan: Plan, slots: int, counts: Counts) -> Limits:
@@ -77,6 +83,7 @@ class _Campaign:
     owner: Owner = field(default_factory=Owner.here)
     failure: StoreError | None = None
     setbacks: int = 0
+    shown: float = -math.inf
     begun: Counter[str] = field(default_factory=Counter)
     inbox: Inbox = field(init=False)
 
@@ -105,7 +112,7 @@ class _Campaign:
             for report in self.backend.run(self._works()):
                 self.begun.pop(report.claim.task, None)
                 self.store.finish(self.owner, report, LINE_LOST if report.cut and not self._ending else "")
-                self.watch(self.store.counts(self.key))
+                self._show()
                 done, self.setbacks = done + 1, 0
                 if self.failure is not None:
                     return False
@@ -120,6 +127,12 @@ class _Campaign:
             return True
         time.sleep(TICK)
         return self.store.others_at_work(self.key, self.limits.most)
+
+    def _show(self) -> None:
+        """Hand the counts on, from time to time: to count is to look at every instance."""
+        if time.monotonic() - self.shown > SHOW:
+            self.watch(self.store.counts(self.key))
+            self.shown = time.monotonic()
 
     @property
     def _ending(self) -> bool:
@@ -141,7 +154,7 @@ class _Campaign:
         return Work(
             claim=claim,
             task=self.store.task(claim.task),
-            known=self.store.known(claim.task, claim.targets),
+            known={} if claim.errand else self.store.known(claim.task, claim.targets),
             seconds=min(wanted, self.budget.remaining),
             whole=wanted <= self.budget.remaining,
             threads=self.plan.threads,
@@ -149,13 +162,14 @@ class _Campaign:
             seed=self.plan.select.seed,
             channel=self.inbox.channel,
             campaign=os.getpid(),
+            errands=self.store.errands(claim),
         )
 
-    def _receive(self, outcomes: Sequence[Outcome]) -> None:
+    def _receive(self, outcomes: Sequence[Outcome | Finding]) -> None:
         """Brackets on their way: by a thread of the inbox."""
         try:
             self.store.save(*outcomes)
-            self.watch(self.store.counts(self.key))
+            self._show()
         except StoreError as error:
             self.failure = error
 

@@ -46,6 +46,25 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     ALTER TABLE instances ADD COLUMN losses INTEGER NOT NULL DEFAULT 0;
     """,
+    # 3: where the certificate of the lower end is
+    """
+    ALTER TABLE instances ADD COLUMN certificate TEXT NOT NULL DEFAULT '';
+    """,
+    # 4: which attacks a plan measures, and what they and their restarts found
+    """
+    CREATE TABLE audits (
+        plan TEXT NOT NULL REFERENCES plans, kind TEXT NOT NULL, attack TEXT NOT NULL, PRIMARY KEY (plan, kind, attack)
+    ) WITHOUT ROWID;
+    CREATE TABLE findings (
+        instance TEXT NOT NULL REFERENCES instances, kind TEXT NOT NULL, attack TEXT NOT NULL,
+        state TEXT NOT NULL DEFAULT 'open', distance REAL NOT NULL DEFAULT 9e999, witness BLOB, witness_facts TEXT,
+        facts TEXT NOT NULL DEFAULT '{}', seconds REAL NOT NULL DEFAULT 0,
+        reason TEXT NOT NULL DEFAULT '', losses INTEGER NOT NULL DEFAULT 0, updated REAL NOT NULL DEFAULT 0,
+        PRIMARY KEY (instance, kind, attack)
+    );
+    ALTER TABLE leases ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+    ALTER TABLE leases ADD COLUMN attack TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""
@@ -58,11 +77,11 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
 
     Raises InputError for a file of a newer schema or of another program.
     """
-    if _version(connection, name) == SCHEMA:
+    if version(connection, name) == SCHEMA:
         return
     connection.execute("BEGIN IMMEDIATE")  # another campaign may be doing the same: look again under the lock
     try:
-        for script in MIGRATIONS[_version(connection, name) :]:
+        for script in MIGRATIONS[version(connection, name) :]:
             for statement in script.split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -74,14 +93,15 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
         raise
 
 
-def _version(connection: sqlite3.Connection, name: str) -> int:
-    application, version = (int(connection.execute(f"PRAGMA {key}").fetchone()[0]) for key in PRAGMAS)
+def version(connection: sqlite3.Connection, name: str) -> int:
+    """The schema of a file, 0 for an empty one. Raises InputError as `migrate` does."""
+    application, found = (int(connection.execute(f"PRAGMA {key}").fetchone()[0]) for key in PRAGMAS)
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if application != APPLICATION and not (empty and application == version == 0):
+    if application != APPLICATION and not (empty and application == found == 0):
         raise InputError(f"{name} is a database of another program: name another --store")
-    if version > SCHEMA:
-        raise InputError(f"{name} has schema {version}; this version of verifier knows {SCHEMA}: update verifier")
-    return version
+    if found > SCHEMA:
+        raise InputError(f"{name} has schema {found}; this version of verifier knows {SCHEMA}: update verifier")
+    return found
 
 
 PRAGMAS = ("application_id", "user_version")

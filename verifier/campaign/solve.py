@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier import api
+from verifier.campaign.errand_work import Errands
+from verifier.campaign.errands import Finding
 from verifier.campaign.inbox import Line, connected
 from verifier.campaign.outcome import Outcome, Report, Step, Work
 from verifier.campaign.tasks import Target
@@ -36,6 +38,8 @@ def solve(work: Work) -> Report:
     """Run one task. Whatever goes wrong in it is an outcome; nothing is raised."""
     if threading.current_thread() is threading.main_thread() and os.getpid() != work.campaign:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the campaign, which tells its workers
+    if work.errands:
+        return _errands(work)
     with connected(work.channel) as line:
         still_open = line.begin(work.task.id, list(work.known))
         if still_open is not None:
@@ -54,6 +58,33 @@ def solve(work: Work) -> Report:
             ended.set()
         cut = budget.cancelled
         return Report(work.claim, log.last(error), work.whole and bool(work.known) and not cut, cut)
+
+
+def _errands(work: Work) -> Report:
+    """Run the errands of a task; what an exception leaves undone is a finding with its error."""
+    with connected(work.channel) as line:
+        budget, findings, error = Budget(work.seconds), list[Finding](), ""
+        ended = threading.Event()
+        threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
+
+        def take(finding: Finding) -> None:
+            findings.append(finding)
+            line.send([finding])
+
+        try:
+            Errands(work, _model(work.task.model, work.task.model_sha256), budget, take).run()
+        except InputError as problem:
+            error = str(problem)
+        except Exception as problem:  # noqa: BLE001, as above
+            error = f"{type(problem).__name__}: {problem}"
+        finally:
+            ended.set()
+        if not error and work.whole and budget.remaining <= 0 and not budget.cancelled:
+            error = budget.reason
+        done = {(found.target, found.kind, found.attack) for found in findings}
+        left = [one for one in work.errands if error and (one.target, one.kind, one.attack) not in done]
+        findings += [Finding(work.task.id, one.target, one.kind, one.attack, error=error) for one in left]
+        return Report(work.claim, tuple(findings), used_up=False, cut=budget.cancelled)
 
 
 def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:

@@ -15,8 +15,10 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign import leases, records
+from verifier.campaign import errand_claims, leases, records
+from verifier.campaign.contents import Contents, read_contents
 from verifier.campaign.database import Database
+from verifier.campaign.errands import Errand, Finding, Found, Kind
 from verifier.campaign.leases import Claim, Limits
 from verifier.campaign.merging import CLOSED, CONTRADICTION, ERROR, PENDING, Ends
 from verifier.campaign.outcome import Outcome, Report, Step
@@ -24,7 +26,7 @@ from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.tasks import Target, Task, Wanted, digest
-from verifier.verdict import Bracket
+from verifier.verdict import Bracket, Evidence, Initial, Status
 
 
 class Store:
@@ -46,6 +48,11 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    @property
+    def changes(self) -> int:
+        """A number that is another one whenever others have written to the store since."""
+        return self._database.changes
 
     def begin(self, plan: Plan, wanted: Sequence[Wanted]) -> str:
         """Enter a plan and what it asks for, and let its failed instances be asked again; the plan's key."""
@@ -70,6 +77,7 @@ class Store:
                 "WHERE status = ? AND id IN (SELECT instance FROM members WHERE plan = ?)",
                 (PENDING, ERROR, key),
             )
+            errand_claims.enter(connection, key, plan.attacks)
         return key
 
     def claim(self, plan: str, owner: Owner, limits: Limits) -> Claim | None:
@@ -97,8 +105,8 @@ class Store:
         with self._database.writing() as connection:
             return leases.waiting(connection, plan, most) > 0
 
-    def save(self, *outcomes: Outcome) -> list[str]:
-        """Merge brackets, or note errors; the instances' status after that. Saving twice does no harm."""
+    def save(self, *outcomes: Outcome | Finding) -> list[str]:
+        """Merge brackets, or note errors and findings; the instances' status after that. Twice does no harm."""
         with self._database.writing() as connection:
             return [_save(connection, instance_id(one.task, one.target), one) for one in outcomes]
 
@@ -108,12 +116,20 @@ class Store:
         with self._database.writing() as connection:
             for outcome in report.outcomes:
                 _save(connection, instance_id(outcome.task, outcome.target), outcome)
-            if report.used_up:
+            if report.used_up and claim.errand is None:
                 ids = [(claim.limit, instance_id(claim.task, target)) for target in claim.targets]
                 connection.executemany("UPDATE instances SET tried = max(tried, ?) WHERE id = ?", ids)
             if lost:
                 leases.lost(connection, owner, lost, claim.task)
             leases.free(connection, owner, claim.task)
+
+    def certified(self, instance: str, lower: float, path: Path) -> None:
+        """Note that a certificate at `path` proves `lower`, unless more than that is known by now."""
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE instances SET evidence = ?, certificate = ?, updated = ? WHERE id = ? AND lower <= ?",
+                (Evidence.CERTIFIED.label, str(path), time.time(), instance, lower),
+            )
 
     def known(self, task: str, targets: Sequence[Target]) -> Mapping[Target, npt.NDArray[np.floating] | None]:
         """Those of the targets that are still open, each with its best witness so far, or None."""
@@ -128,6 +144,16 @@ class Store:
                 if row["status"] not in CLOSED:
                     found[target] = np.frombuffer(row["witness"], row["dtype"]) if row["witness"] else None
         return found
+
+    def errands(self, claim: Claim) -> tuple[Errand, ...]:
+        """What a claim is to find out besides brackets."""
+        if claim.errand is None:
+            return ()
+        with self._database.reading() as connection:
+            return tuple(
+                errand_claims.errand(connection, instance_id(claim.task, target), target, *claim.errand)
+                for target in claim.targets
+            )
 
     def task(self, key: str) -> Task:
         """A task as it was entered."""
@@ -144,6 +170,16 @@ class Store:
         with self._database.reading() as connection:
             return records.read_counts(connection, plan)
 
+    def findings(self, plan: str | None = None) -> list[Found]:
+        """What is known besides brackets: attacks and restarts."""
+        with self._database.reading() as connection:
+            return errand_claims.read(connection, plan)
+
+    def contents(self) -> Contents:
+        """All that a report shows, in one view."""
+        with self._database.reading() as connection:
+            return read_contents(connection)
+
     def history(self, instance: str) -> list[tuple[int, Step]]:
         """The steps of an instance with the number of the attempt that each belongs to, in order."""
         with self._database.reading() as connection:
@@ -159,8 +195,10 @@ def instance_id(task: str, target: Target) -> str:
     return digest(task, "any" if target is None else str(target))
 
 
-def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome) -> str:
+def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome | Finding) -> str:
     row = connection.execute("SELECT * FROM instances WHERE id = ?", (instance,)).fetchone()
+    if isinstance(outcome, Finding):
+        return _note(connection, row, outcome)
     steps = [(instance, row["attempts"], step.seconds, step.lower, step.upper) for step in outcome.steps]
     connection.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)", steps)
     if outcome.bracket is None:
@@ -171,6 +209,28 @@ def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome) -> st
         )
         return str(status)
     return _merge(connection, row, outcome.bracket)
+
+
+def _note(connection: sqlite3.Connection, row: sqlite3.Row, finding: Finding) -> str:
+    """Save a finding. An attack's point is an upper end like any other."""
+    errand_claims.save(connection, row["id"], finding)
+    if finding.kind is Kind.ATTACK and finding.witness is not None and finding.distance < row["upper"]:
+        precision = connection.execute("SELECT precision FROM tasks WHERE id = ?", (row["task"],)).fetchone()[0]
+        bracket = Bracket(
+            lower=0.0,
+            upper=finding.distance,
+            witness=finding.witness,
+            evidence=Evidence.SOLVER,
+            precision=precision,
+            status=Status.BRACKETED,
+            initial=Initial(row["attack"], row["initial"]),
+            target=finding.target,
+            seconds=row["seconds"] - row["earlier"],
+            reason=row["reason"],
+        )
+        return _merge(connection, row, bracket)
+    connection.execute("UPDATE instances SET updated = ? WHERE id = ?", (time.time(), row["id"]))
+    return str(row["status"])
 
 
 def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> str:
@@ -189,6 +249,8 @@ def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> 
     }
     if not row["attack"] or math.isinf(row["initial"]):
         values |= {"attack": found.initial.attack, "initial": found.initial.distance}
+    if new.lower != row["lower"]:
+        values["certificate"] = ""
     if found.search is not None:
         values["search"] = json.dumps(asdict(found.search))
     if found.witness is not None and new.upper == found.upper and (found.upper < old.upper or row["witness"] is None):

@@ -4,48 +4,81 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from verifier.campaign.records import Result
 
 
-@dataclass(frozen=True)
-class Line:
-    """One model under one norm by one method. Means are over the closed instances with an example at a distance > 0.
+class Group(NamedTuple):
+    """What the tables have a line for: one model under one norm by one method."""
 
-    improvement: the mean of (initial − minimal) / initial; None where there is nothing to take a mean of.
-    """
-
-    model: Path
+    model: str
     norm: str
     method: str
+
+
+def grouped(results: Iterable[Result]) -> dict[Group, list[Result]]:
+    """The instances of each group, in the order in which they come; `Group.model` is the file's sha256."""
+    groups: dict[Group, list[Result]] = {}
+    for result in results:
+        groups.setdefault(Group(result.model_sha256, result.norm, result.method), []).append(result)
+    return groups
+
+
+@dataclass(frozen=True)
+class Means:
+    """Over `counted` instances: the mean first distance, the mean lower and upper ends, and the mean of
+    (initial − upper) / initial."""
+
+    counted: int
+    initial: float
+    lower: float
+    upper: float
+    improvement: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One group. Means are over instances with an example at a distance > 0.
+
+    means: those of the closed ones; all_means: those of all, open ones with their last upper end. None where there is
+    nothing to take a mean of.
+    """
+
+    group: Group
+    model: Path
     closed: int
     instances: int
-    initial: float | None
-    minimal: float | None
-    improvement: float | None
+    means: Means | None
+    all_means: Means | None
 
 
-def summary(results: Sequence[Result]) -> list[Line]:
+def summary(results: Iterable[Result]) -> list[Line]:
     """A line for each model, norm and method, in the order in which they come."""
-    groups: dict[tuple[str, str, str], list[Result]] = {}
-    for result in results:
-        groups.setdefault((result.model_sha256, result.norm, result.method), []).append(result)
-    return [_line(group) for group in groups.values()]
+    return [_line(group, members) for group, members in grouped(results).items()]
 
 
-def _line(group: Sequence[Result]) -> Line:
-    counted = [one for one in group if one.closed and 0 < one.upper < math.inf and one.initial < math.inf]
-    first = group[0]
-    return Line(
-        first.model,
-        first.norm,
-        first.method,
-        sum(one.closed for one in group),
-        len(group),
-        statistics.fmean(one.initial for one in counted) if counted else None,
-        statistics.fmean(one.upper for one in counted) if counted else None,
-        statistics.fmean((one.initial - one.upper) / one.initial for one in counted) if counted else None,
+def _line(group: Group, members: Sequence[Result]) -> Line:
+    closed = [one for one in members if one.closed]
+    return Line(group, members[0].model, len(closed), len(members), _means(closed), _means(members))
+
+
+def _means(members: Iterable[Result]) -> Means | None:
+    counted = [one for one in members if measured(one)]
+    if not counted:
+        return None
+    return Means(
+        len(counted),
+        statistics.fmean(one.initial for one in counted),
+        statistics.fmean(one.lower for one in counted),
+        statistics.fmean(one.upper for one in counted),
+        statistics.fmean((one.initial - one.upper) / one.initial for one in counted),
     )
+
+
+def measured(one: Result) -> bool:
+    """Is there an example, at a distance > 0, and did the first attack find one?"""
+    return 0 < one.upper < math.inf and one.initial < math.inf

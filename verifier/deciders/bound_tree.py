@@ -31,6 +31,10 @@ STEPS_OF_ALPHA = 255
 """α is kept in an open node as a whole number of these: it is only where its children begin."""
 
 
+HIGHEST = 1e3
+"""A margin, in logits, that charges do not reach."""
+
+
 @dataclass(frozen=True)
 class BoundSettings:
     """What a bound tree does; the defaults are what PERFORMANCE.md's ablations chose."""
@@ -177,6 +181,7 @@ class BoundTree(Frontier):
         proposed = self._proposed(nodes, lower, upper, budget)
         duals = self._evaluated(proposed, lower, upper)
         keys = [dual.radius(self.radius) for dual in duals]
+        self._learn(proposed, duals)
         stay = [place for place, dual in enumerate(duals) if not self._closes(dual, keys[place])]
         found = self._candidate(proposed, duals, [place for place in stay if not nodes[place].refused], number)
         if found is not None:
@@ -213,6 +218,13 @@ class BoundTree(Frontier):
         alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
         alpha[kept], beta[kept] = best.alpha, best.beta
         return self._lagrangian.on_lines(best.weights.astype(np.float64), alpha, beta, lower, upper)
+
+    def _learn(self, proposed: Proposed, duals: list[Dual]) -> None:
+        """Where nodes that were proposed as closed are not, more than that is asked for from now on."""
+        lacking = [-dual.value(self.radius) for dual, value in zip(duals, proposed.values, strict=True) if value > 0]
+        worst = max(lacking, default=0.0)
+        if 0.0 < worst < math.inf:
+            self._bound.margin = min(self._bound.margin + 2.0 * worst, HIGHEST)
 
     def _closes(self, dual: Dual, key: float) -> bool:
         """Does the dual, which excludes all within `key`, exclude the whole ball?"""

@@ -35,7 +35,13 @@ from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
 CUTOFF = 1e-7
-"""The dual value at which the kernel's LP ends: enough to stay above 0 when rounding is charged."""
+"""The dual value at which the kernel's LP ends at first: enough to stay above 0 when float64 rounding is charged."""
+
+ATTEMPTS = 4
+"""Times that an LP which ended too low for what is charged is gone on with, to a higher value each time."""
+
+HIGHEST = 1e3
+"""A dual value, in logits, that charges do not reach: an LP without a solution ends there at last."""
 
 CLOSED, OPEN, FAILED = 0, 1, 2
 """How the kernel leaves a node."""
@@ -66,6 +72,7 @@ class CompiledVisitor:
         self._radius = lagrangian.ball.radius
         self._first = lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
+        self._cutoff = np.array([CUTOFF])
         self._fallback: NumpyVisitor | None = None
 
     def set_radius(self, radius: float) -> None:
@@ -83,7 +90,7 @@ class CompiledVisitor:
         weights = np.zeros(self.lp.program.goals)
         mu, nu = np.zeros(lower.size), np.zeros(lower.size)
         settings = self._settings
-        state, radius, margin, place = visit_node(
+        state, radius, margin, place = self._kernel(
             self._network,
             self.lp.program,
             self._radius,
@@ -94,6 +101,7 @@ class CompiledVisitor:
             key,
             settings.reduced_costs,
             settings.branching == "dual",
+            self._cutoff,
             self._ends,
             point,
             arguments,
@@ -117,6 +125,9 @@ class CompiledVisitor:
             False, radius, low, high, place, point if known else None, margin, up, last, multipliers=proposed
         )
 
+    def _kernel(self, *arguments: Any) -> Any:
+        return visit_node(*arguments)
+
     def descend(self, point: Array) -> tuple[Array, float]:
         best = np.empty_like(point)
         margin = descend(self._network, self._ends, point.copy(), self._radius, STEPS, FIRST_STEP, best)
@@ -135,6 +146,7 @@ def visit_node(
     key: Integers,
     reduced_costs: bool,
     by_dual: bool,
+    cutoff: Array,
     ends: Array,
     point: Array,
     arguments: Array,
@@ -145,7 +157,8 @@ def visit_node(
     """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
 
     lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
-    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in.
+    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
+    `cutoff` (1,), which is raised where float32 evaluations are charged more than that.
     """
     nothing = -math.inf
     if stage and not tighten_stages(net, radius, stage + 1, lower, upper):
@@ -157,29 +170,21 @@ def visit_node(
         low[k], high[k] = lower[kept[k]], upper[kept[k]]
     size = program.constants.size
     duals, moved, off = np.zeros(size), np.zeros(program.used.size), np.zeros(count)
-    state, _, _ = solve(
-        program,
-        low,
-        high,
-        basic,
-        key,
-        PIVOTS * size,
-        CUTOFF,
-        duals,
-        moved,
-        off,
-    )
-    if state == STOPPED:
-        return FAILED, 0.0, nothing, -1
-    shares = np.empty(relus)
-    for k in range(count):
-        nu[kept[k]] = duals[k]
-    weights[:] = np.maximum(duals[count : count + goals], 0.0)
-    row = np.empty(net.centre.size)
-    constant = evaluate(net, weights, nu, lower, upper, mu, row, shares)
-    value = constant - fall(net, row, radius)
-    if value > 0.0:
-        return CLOSED, 0.0, nothing, -1
+    shares, row = np.empty(relus), np.empty(net.centre.size)
+    for _ in range(ATTEMPTS):
+        state, _, _ = solve(program, low, high, basic, key, PIVOTS * size, cutoff[0], duals, moved, off)
+        if state == STOPPED:
+            return FAILED, 0.0, nothing, -1
+        for k in range(count):
+            nu[kept[k]] = duals[k]
+        weights[:] = np.maximum(duals[count : count + goals], 0.0)
+        constant = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+        value = constant - fall(net, row, radius)
+        if value > 0.0:
+            return CLOSED, 0.0, nothing, -1
+        if state == OPTIMAL or not value > -HIGHEST:
+            break
+        cutoff[0] = min(2.0 * (cutoff[0] - value), HIGHEST)
     within = excluded(net, row, constant, radius)
     if within >= radius > 0.0:
         return CLOSED, 0.0, nothing, -1

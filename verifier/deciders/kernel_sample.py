@@ -26,5 +26,6 @@ def visit_sample() -> None:
         ends = np.full(stages.relu_count, 50.0)
         tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
         tree.polish(ball.centre, Budget())
+        tree.visitor.descend(ball.centre)
         for _ in range(3):
             tree.explore(Budget())

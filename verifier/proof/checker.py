@@ -39,6 +39,8 @@ EXACT_BITS = 53
 """Sums of integers below 2⁵³ are exact in float64, in any order."""
 WORD_BITS = 62
 """Sums of integers below 2⁶² are exact in int64."""
+LONGEST = 1000
+"""Bits of the common denominator of a matrix: more of them are refused, as time without end."""
 SLOPE_BITS = 24
 """Bits of the slopes u/(u − l) in the bounds of neurons."""
 ROWS = 128
@@ -61,71 +63,15 @@ def need(condition: object, reason: str) -> None:
 # ---------------------------------------------------------------------------------------------------------- integers
 
 
-@dataclass(frozen=True)
-class Whole:
-    """The integers Σ_s parts[s]·2^(bits·s): int64 parts of size ≤ bound < 2⁶², or one part of Python integers."""
-
-    parts: tuple[Array, ...]
-    bits: int = 0
-    bound: int = 0
-
-    @staticmethod
-    def of(integers: Array) -> Whole:
-        return Whole((integers.astype(object),))
-
-    def ints(self) -> Array:
-        """The integers as an object array."""
-        total = self.parts[-1].astype(object)
-        for part in self.parts[-2::-1]:
-            total = total * (1 << self.bits) + part.astype(object)
-        return total
-
-    def each(self, change: Callable[[Array], Array], times: int = 1) -> Whole:
-        """`change`, a map that adds up to `times` entries each, applied to every part."""
-        if self.bound * times >= 1 << WORD_BITS:
-            return Whole.of(change(self.ints()))
-        return Whole(tuple(change(part) for part in self.parts), self.bits, self.bound * times)
-
-    def digits(self, bits: int) -> tuple[list[Array], Array]:
-        """(digits of the absolute values in float64, the lowest first, each in [0, 2^bits); where they are < 0)."""
-        if self.bits != bits or self.parts[0].dtype == object:
-            return split(self.ints(), bits)
-        plain = carried(self.parts, bits)
-        negative = plain[-1] < 0
-        sign = np.where(negative, -1, 1)
-        size = carried([part * sign for part in self.parts], bits)
-        return trimmed(size), negative
-
-
-def carried(parts: Sequence[Array], bits: int) -> list[Array]:
-    """The same integers with all parts but the last in [0, 2^bits), and the last one in [−1, 2^bits)."""
-    result, carry, mask = [], np.zeros((), dtype=np.int64), (1 << bits) - 1
-    for place in range(len(parts) + 64 // bits + 1):
-        value = carry + parts[place] if place < len(parts) else carry
-        result.append(value & mask)
-        carry = value >> bits
-    result.append(carry)
-    return result
-
-
-def trimmed(parts: list[Array]) -> list[Array]:
-    """Digits in float64 without the zeros above."""
-    while len(parts) > 1 and not parts[-1].any():
-        parts.pop()
-    return [part.astype(np.float64) for part in parts]
-
-
 def split(integers: Array, bits: int) -> tuple[list[Array], Array]:
-    """`Whole.digits` of an object array."""
-    negative = np.asarray(integers < 0, dtype=bool)
+    """(digits of the absolute values in float64, the lowest first, each in [0, 2^bits); where they are < 0)."""
     rest: Any = abs(integers)
     most = int(rest.max(initial=0)).bit_length()
     if most <= WORD_BITS:
         rest = rest.astype(np.int64)
-    digits, mask = [], (1 << bits) - 1
-    for place in range(max(1, -(-most // bits))):
-        digits.append(np.asarray((rest >> bits * place) & mask).astype(np.float64))
-    return digits, negative
+    mask = (1 << bits) - 1
+    digits = [((rest >> bits * place) & mask).astype(np.float64) for place in range(max(1, -(-most // bits)))]
+    return digits, np.asarray(integers < 0, dtype=bool)
 
 
 def exact(values: Iterable[float]) -> tuple[Array, int]:
@@ -144,36 +90,27 @@ class Weights:
         need(np.all(np.isfinite(stack)) and stack.size, "a weight of the model is not finite, or a matrix is empty")
         self.shape = stack.shape
         self.bits = (EXACT_BITS - max(stack.shape[1:]).bit_length()) // 2
-        values = stack.astype(np.float64)
-        _, exponents = np.frexp(values)
-        used = exponents[values != 0]
-        mantissa = 24 if np.array_equal(values, values.astype(np.float32)) else EXACT_BITS
-        shift = max(0, mantissa - int(used.min(initial=mantissa)))
-        length = max(1, int(used.max(initial=0)) + shift)
-        need(length < 1000, "the weights of one layer differ too much in size")
-        self.den = 1 << shift
-        rest = np.ldexp(values, shift)
-        self.digits: list[Array] = []
-        # Cutting leading bits off a float leaves a float: each step is exact.
-        for place in reversed(range(-(-length // self.bits))):
-            digit = np.trunc(np.ldexp(rest, -self.bits * place))
-            rest = rest - np.ldexp(digit, self.bits * place)
-            self.digits.insert(0, digit)
-        need(not np.any(rest), "a weight was not cut into digits exactly")
+        integers, self.den = exact(stack.reshape(-1).tolist())
+        need(self.den < 1 << LONGEST, "the weights of one layer differ too much in size")
+        digits, negative = split(integers.reshape(stack.shape), self.bits)
+        self.digits = [np.where(negative, -digit, digit) for digit in digits]
 
-    def product(self, rows: Whole, *, back: bool) -> Whole:
+    def product(self, rows: Array, *, back: bool) -> Array:
         """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose; over den times theirs."""
-        batch, groups, left, inner = rows.parts[0].shape
+        batch, groups, left, inner = rows.shape
         # One product for each group, whatever the batch.
-        integers = rows.ints().swapaxes(0, 1).reshape(groups, batch * left, inner)
-        given, negative = split(integers, self.bits)
+        given, negative = split(rows.swapaxes(0, 1).reshape(groups, batch * left, inner), self.bits)
         parts: list[Any] = [0] * (len(given) + len(self.digits) - 1)
+        need(min(len(given), len(self.digits)) < 1 << WORD_BITS - EXACT_BITS, "the numbers of a product are too long")
         for i, digit in enumerate(given):
             signed = np.where(negative, -digit, digit)
             for j, own in enumerate(self.digits):
                 parts[i + j] = parts[i + j] + (signed @ (own.swapaxes(1, 2) if back else own)).astype(np.int64)
-        parts = [part.reshape(groups, batch, left, -1).swapaxes(0, 1) for part in parts]
-        return Whole(tuple(parts), self.bits, min(len(given), len(self.digits)) << EXACT_BITS)
+        total = parts[-1].astype(object)
+        for part in parts[-2::-1]:
+            total = (total << self.bits) + part
+        result: Array = total.reshape(groups, batch, left, -1).swapaxes(0, 1)
+        return result
 
 
 # ---------------------------------------------------------------------------------------------------------- ONNX file
@@ -310,10 +247,10 @@ class Step:
     kind: str
     sources: tuple[str, ...]
     out: str
-    weights: Weights | None = None
-    index: Array | None = None
-    factor: Array | None = None
-    offset: Array | None = None
+    weights: Any = None
+    index: Any = None
+    factor: Any = None
+    offset: Any = None
     den: int = 1
     layer: int = -1
     left: int = 1
@@ -380,16 +317,16 @@ class Network:
 
     def forward(self, x: Array, den: int) -> tuple[Array, int]:
         """The output (K,) over a denominator at the input x (n,) over `den`, exactly."""
-        values = {self.input: (Whole.of(x.reshape(1, -1)), den)}
+        values = {self.input: (x.reshape(1, -1), den)}
         for step in self.steps:
             parts = [FORWARD[step.kind](step, *values[source]) for source in step.sources]
             values[step.out] = total(parts)
         result, den = values[self.output]
-        return result.ints()[0], den
+        return result[0], den
 
-    def backward(self, start: str, rows: Array, den: int, relu: Relu) -> tuple[Whole | None, int, list[Term]]:
+    def backward(self, start: str, rows: Array, den: int, relu: Relu) -> tuple[Array | None, int, list[Term]]:
         """rows · value of `start` as g · x + Σ terms, `relu` replacing each ReLU: (g over a denominator, terms)."""
-        messages: dict[str, tuple[Whole, int]] = {start: (Whole.of(rows), den)}
+        messages = {start: (rows, den)}
         terms: list[Term] = []
         for step in reversed(self.steps):
             message = messages.pop(step.out, None)
@@ -398,20 +335,22 @@ class Network:
             if step.kind == "relu":
                 nu, below, share = relu(step.layer, *message)
                 terms.append(share)
-                sent = Whole.of(nu), below
+                sent = nu, below
             else:
                 if step.offset is not None:
-                    terms.append((message[0].ints() @ step.offset, message[1] * step.den))
+                    terms.append((message[0] @ step.offset, message[1] * step.den))
                 sent = BACKWARD[step.kind](step, self.size(step.sources[0]), *message)
             for source in step.sources:
                 messages[source] = total([messages[source], sent]) if source in messages else sent
-        found, den = messages.get(self.input, (None, 1))
-        return found, den, terms
+        found, below = messages.get(self.input, (None, 1))
+        return found, below, terms
 
 
+Value = tuple[Array, int]
+"""(B, n) integers over a denominator."""
 Term = tuple[Array, int]
 """(B,) integers over a denominator."""
-Relu = Callable[[int, Whole, int], tuple[Array, int, Term]]
+Relu = Callable[[int, Array, int], tuple[Array, int, Term]]
 """(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j)."""
 
 
@@ -421,65 +360,48 @@ def whole(values: Sequence[Fraction], den: int) -> Array:
     return integers
 
 
-def total(values: Sequence[tuple[Whole, int]]) -> tuple[Whole, int]:
+def total(values: Sequence[Value]) -> Value:
     """The sum of integers over denominators."""
-    if len(values) == 1:
-        return values[0]
     common = math.lcm(*(den for _, den in values))
-    result: Array = np.zeros((), dtype=object)
-    for value, den in values:
-        result = result + value.ints() * (common // den)
-    return Whole.of(result), common
+    return sum((value * (common // den) for value, den in values[1:]), values[0][0] * (common // values[0][1])), common
 
 
-def gathered(step: Step, value: Whole, den: int) -> tuple[Whole, int]:
-    index = step.index
-    assert index is not None
-    return value.each(lambda part: np.where(index >= 0, part[:, index], 0)), den
+def gathered(step: Step, value: Array, den: int) -> Value:
+    return np.where(step.index >= 0, value[:, step.index], 0), den
 
 
-def scattered(step: Step, size: int, value: Whole, den: int) -> tuple[Whole, int]:
-    index = step.index
-    assert index is not None
-    order = np.argsort(index, kind="stable")
-    order = order[np.count_nonzero(index < 0) :]
-    places, starts, counts = np.unique(index[order], return_index=True, return_counts=True)
-
-    def added(part: Array) -> Array:
-        result = np.zeros((len(part), size), dtype=part.dtype)
-        if places.size:
-            result[:, places] = np.add.reduceat(part[:, order], starts, axis=1)
-        return result
-
-    return value.each(added, int(counts.max(initial=1))), den
+def scattered(step: Step, size: int, value: Array, den: int) -> Value:
+    order = np.argsort(step.index, kind="stable")
+    order = order[np.count_nonzero(step.index < 0) :]
+    places, starts = np.unique(step.index[order], return_index=True)
+    result = np.zeros((len(value), size), dtype=object)
+    if places.size:
+        result[:, places] = np.add.reduceat(value[:, order], starts, axis=1)
+    return result, den
 
 
-def multiplied(step: Step, value: Whole, den: int, *, back: bool = False) -> tuple[Whole, int]:
-    weights = step.weights
-    assert weights is not None
-    groups, k, n = weights.shape
-    rows = value.each(lambda part: part.reshape(len(part), groups, step.left, n if back else k))
-    result = weights.product(rows, back=back)
-    return result.each(lambda part: part.reshape(len(part), -1)), den * weights.den
+def multiplied(step: Step, value: Array, den: int, *, back: bool = False) -> Value:
+    groups, k, n = step.weights.shape
+    rows = value.reshape(len(value), groups, step.left, n if back else k)
+    return step.weights.product(rows, back=back).reshape(len(value), -1), den * step.weights.den
 
 
-def scaled(step: Step, value: Whole, den: int) -> tuple[Whole, int]:
-    return (value, den) if step.factor is None else (Whole.of(value.ints() * step.factor), den * step.den)
+def scaled(step: Step, value: Array, den: int) -> Value:
+    return (value, den) if step.factor is None else (value * step.factor, den * step.den)
 
 
-def shifted(step: Step, value: Whole, den: int) -> tuple[Whole, int]:
-    assert step.offset is not None
-    return total([scaled(step, value, den), (Whole.of(step.offset), step.den)])
+def shifted(step: Step, value: Array, den: int) -> Value:
+    return total([scaled(step, value, den), (step.offset, step.den)])
 
 
-FORWARD: dict[str, Callable[..., tuple[Whole, int]]] = {
+FORWARD: dict[str, Callable[..., Value]] = {
     "move": gathered,
     "product": multiplied,
     "scale": shifted,
     "sum": lambda _, value, den: (value, den),
-    "relu": lambda _, value, den: (Whole.of(np.maximum(value.ints(), 0)), den),
+    "relu": lambda _, value, den: (np.maximum(value, 0), den),
 }
-BACKWARD: dict[str, Callable[..., tuple[Whole, int]]] = {
+BACKWARD: dict[str, Callable[..., Value]] = {
     "move": scattered,
     "product": lambda step, _, value, den: multiplied(step, value, den, back=True),
     "scale": lambda step, _, value, den: scaled(step, value, den),
@@ -850,60 +772,30 @@ class Region:
         if radius is not None:
             down = np.where(np.isfinite(query.lo), np.minimum(down, self.radius), self.radius)
             up = np.where(np.isfinite(query.hi), np.minimum(up, self.radius), self.radius)
-        self.bits = (EXACT_BITS - n.bit_length()) // 2
-        self._exact = {"down": down, "up": up, "centre": centre}
-        self._cut: dict[int, dict[str, list[Array]]] = {}
+        self.centre, self.down, self.up = centre, down, up
         self._rooms = [(room.astype(object) / self.unit).astype(np.float64) for room in (down, up)]
 
-    def _digits(self, bits: int) -> dict[str, list[Array]]:
-        if bits not in self._cut:
-            pairs = {name: split(values, bits) for name, values in self._exact.items()}
-            self._cut[bits] = {
-                name: [np.where(below, -digit, digit) for digit in found] for name, (found, below) in pairs.items()
-            }
-        return self._cut[bits]
-
-    def least(self, rows: Whole, den: int) -> Term:
+    def least(self, rows: Array, den: int) -> Term:
         """A lower bound of rows · x over the region, (B,); exact but for the choice of τ, any of which is valid.
 
         min g·x ≥ g·centre − τ·radius − Σ_i max(0, |g_i| − τ)·room_i, with τ = 0 but for balls in L1.
         """
-        bits = rows.bits if 0 < rows.bits <= self.bits else self.bits
-        size, negative = rows.digits(bits)
-        own = self._digits(bits)
-        result = weighed([np.where(negative, -d, d) for d in size], own["centre"], bits)
+        result, size, negative = rows @ self.centre, abs(rows), np.asarray(rows < 0, dtype=bool)
         if self.knapsack:
-            slope = self._threshold(size, negative, bits)
-            result = result - slope * self.radius
-            cut, _ = split(slope.reshape(-1, 1), bits)
-            parts = [digit.astype(np.int64) for digit in size] + [np.zeros_like(negative, dtype=np.int64)] * len(cut)
-            parts = [part - cut[k].astype(np.int64) if k < len(cut) else part for k, part in enumerate(parts)]
-            rest = carried(parts, bits)
-            size = trimmed([np.where(rest[-1] < 0, 0, part) for part in rest])
-        falls = weighed([np.where(negative, 0, d) for d in size], own["down"], bits)
-        rises = weighed([np.where(negative, d, 0) for d in size], own["up"], bits)
-        return result - falls - rises, den * self.unit
+            slope = self._threshold(size, negative)
+            result, size = result - slope * self.radius, np.maximum(size - slope[:, np.newaxis], 0)
+        return result - (size * np.where(negative, self.up, self.down)).sum(axis=1), den * self.unit
 
-    def _threshold(self, size: list[Array], negative: Array, bits: int) -> Array:
+    def _threshold(self, size: Array, negative: Array) -> Array:
         """For each row about the |g_i| at which the radius is used up when the steepest entries move first."""
-        steep = sum(np.ldexp(digit, bits * place) for place, digit in enumerate(size))
+        shift = max(0, int(size.max(initial=0)).bit_length() - EXACT_BITS)
+        steep = (size >> shift).astype(np.int64)
         room = np.where(negative, self._rooms[1], self._rooms[0])
         order = np.argsort(-steep, axis=1)
         used = np.cumsum(np.take_along_axis(room, order, axis=1), axis=1) >= self.radius / self.unit
         place = np.take_along_axis(order, used.argmax(axis=1)[:, np.newaxis], axis=1)
-        found = np.where(used.any(axis=1), np.take_along_axis(steep, place, axis=1)[:, 0], 0.0)
-        result = np.empty(len(found), dtype=object)
-        result[:] = [int(value) for value in found]
-        return result
-
-
-def weighed(rows: Sequence[Array], column: Sequence[Array], bits: int) -> Array:
-    """(Σ_i rows[i]·2^(bits·i)) · (Σ_j column[j]·2^(bits·j)) as Python integers: rows (B, n), column (n,)."""
-    result = np.zeros(len(rows[0]), dtype=object)
-    for i, row in enumerate(rows):
-        for j, own in enumerate(column):
-            result = result + (row @ own).astype(np.int64).astype(object) * (1 << bits * (i + j))
-    return result
+        found = np.where(used.any(axis=1), np.take_along_axis(steep, place, axis=1)[:, 0], 0)
+        return found.astype(object) << shift
 
 
 @dataclass(frozen=True)
@@ -984,10 +876,9 @@ class Proof:
             common = new
         return np.concatenate([np.zeros(0, dtype=object), *above]), common
 
-    def _by_lines(self, layer: int, mu: Whole, den: int) -> tuple[Array, int, Term]:
-        known, values = self.layers[layer], mu.ints()
-        chosen = known.lines(values, den, self.fine)
-        return known.argument(values, den, chosen, self.fine, known.low, known.high)
+    def _by_lines(self, layer: int, mu: Array, den: int) -> tuple[Array, int, Term]:
+        known = self.layers[layer]
+        return known.argument(mu, den, known.lines(mu, den, self.fine), self.fine, known.low, known.high)
 
     def establish(self, layer: Layer) -> None:
         """Take the bounds of the next layer; refuse them when they do not follow."""
@@ -1018,10 +909,10 @@ class Proof:
         starts = np.cumsum([0, *(layer.kept.size for layer in self.layers)])
         off, on = tree.off[chosen], tree.on[chosen]
 
-        def relu(layer: int, mu: Whole, den: int) -> tuple[Array, int, Term]:
+        def relu(layer: int, mu: Array, den: int) -> tuple[Array, int, Term]:
             known, part = self.layers[layer], slice(starts[layer], starts[layer + 1])
             low, high = np.where(on[:, part], 0, known.low), np.where(off[:, part], 0, known.high)
-            return known.argument(mu.ints(), den, nu[:, part], q, low, high)
+            return known.argument(mu, den, nu[:, part], q, low, high)
 
         value, den = self.value(self.net.output, rows, 1 << q, relu)
         found: Array = value * (below << q) + weights.sum(axis=1) * margin * den

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.graph import Affine, Array, Graph
+from encoders.operations import rounded_operations
 
 UNIT = 2.0**-53
 """Half the gap between 1 and the next float64: the relative error of one rounded operation."""
@@ -65,11 +66,8 @@ def underflow(largest: float) -> float:
     return UNDERFLOW * (1.0 + largest)
 
 
-def graph_gamma(graph: Graph, unit: float = UNIT) -> float:
-    """One γ that covers every sum that evaluating or back-propagating through `graph` forms.
-
-    unit: that of the evaluations that the bound is to hold for; their errors come on top.
-    """
+def graph_gamma(graph: Graph) -> float:
+    """One γ that covers every float64 sum that evaluating or back-propagating through `graph` forms."""
     widest = max(
         (
             sum(max(term.map.fan_in, term.map.fan_out) for term in node.terms)
@@ -79,8 +77,12 @@ def graph_gamma(graph: Graph, unit: float = UNIT) -> float:
         default=0,
     )
     # Constants are sums over all entries of a node (message · bias), however few weights each entry has.
-    own = gamma(widest + len(graph.nodes) + max(node.size for node in graph.nodes))
-    return own + evaluation_error(widest + 1, unit)
+    return gamma(widest + len(graph.nodes) + max(node.size for node in graph.nodes))
+
+
+def evaluation_errors(graph: Graph, unit: float) -> dict[int, float]:
+    """γ of each affine node in the evaluations that bounds are to hold for; 0 for real arithmetic."""
+    return {index: evaluation_error(count, unit) for index, count in rounded_operations(graph).items()}
 
 
 def down(values: Array, error: Array | float) -> Array:

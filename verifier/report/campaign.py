@@ -25,15 +25,11 @@ def campaign_table(results: Sequence[Result]) -> Table:
     for name in HEADER:
         table.add_column(name, justify="left" if name in HEADER[:3] else "right")
     for line in summary(results):
-        improved = f"{100 * line.improvement:.1f} %" if line.improvement is not None else "-"
-        names = (line.model.name, NORM_NAMES[line.norm], line.method)
-        means = (_number(line.initial), _number(line.minimal))
-        table.add_row(*names, f"{line.closed}/{line.instances}", *means, improved)
+        names = (line.model.name, NORM_NAMES[line.group.norm], line.group.method)
+        found = line.means
+        means = (f"{found.initial:.4f}", f"{found.upper:.4f}", f"{100 * found.improvement:.1f} %") if found else "---"
+        table.add_row(*names, f"{line.closed}/{line.instances}", *means)
     return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def counts_text(counts: Counts) -> str:
@@ -42,6 +38,10 @@ def counts_text(counts: Counts) -> str:
     parts = [f"{counts.closed} of {counts.instances} closed", f"{counts.open} open", f"{untouched} not begun"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
+    if counts.errands:
+        parts.append(f"{counts.errands} attacks and restarts to come")
+    if counts.errands_failed:
+        parts.append(f"{counts.errands_failed} attacks and restarts failed")
     if counts.at_work:
         parts.append(f"{counts.at_work} tasks at work")
     return ", ".join(parts)
@@ -62,6 +62,7 @@ def campaign_progress(budget: Budget) -> Iterator[Callable[[Counts], None]]:
 
         def show(counts: Counts) -> None:
             text = f"{counts.open} open" + (f", {counts.failed} failed" if counts.failed else "")
+            text += f", {counts.errands} attacks to come" if counts.errands else ""
             seconds = f"{budget.remaining:.0f} s left" if limited else ""
             progress.update(bar, description=text, completed=counts.closed, total=counts.instances, left=seconds)
 

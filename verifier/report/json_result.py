@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,13 @@ from verifier.report.versions import METHOD_PACKAGES, versions
 from verifier.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
 
 SCHEMA = 1
+FLOAT32_ASSUMES = (
+    "every value is a sum of float32 products, each operation rounded to nearest, in any order of summation, with or "
+    "without FMA; linear operators next to each other fused or not; ReLU, max and max pooling exact; results that are "
+    "subnormal kept or flushed to zero, operands not flushed; no Winograd or FFT convolution, no TF32, bfloat16 or "
+    "float16 inside"
+)
+"""Of whoever evaluates the network: what a float32 lower end holds for."""
 Json = dict[str, Any]
 
 
@@ -108,6 +115,7 @@ def _float32_json(bracket: Bracket, witness_path: Path | None) -> Json | None:
         "lower": number(bracket.float32),
         "upper": number(bracket.upper),
         "witness": witness_json(bracket.witness, witness_path),
+        "assumes": FLOAT32_ASSUMES,
     }
 
 
@@ -117,17 +125,28 @@ def minimal_json(run: Run, bracket: Bracket, witness_path: Path | None, picture:
 
 
 def all_targets_json(
-    run: Run, overall: Bracket, results: Sequence[Bracket], paths: dict[int | None, Path], picture: Path | None
+    run: Run,
+    overall: Bracket,
+    results: Sequence[Bracket],
+    paths: Mapping[int | None, Path],
+    picture: Path | None,
+    certificates: Mapping[int | None, CertificateRecord],
 ) -> Json:
     """The object of `verifier minimal --all-targets --json`: the overall minimum, and one entry a target in `results`.
 
-    paths: where the witness of each target was written.
+    paths: where the witness of each target was written; certificates: those that were asked for.
     """
     nearest = overall.witness.target if overall.witness is not None else None
     return {
         "schema": SCHEMA,
         **bracket_json(run, overall, paths.get(nearest)),
-        "results": [bracket_json(run, bracket, paths.get(bracket.target)) for bracket in results],
+        "results": [
+            {
+                **bracket_json(run, bracket, paths.get(bracket.target)),
+                "certificate": _certificate_json(certificates.get(bracket.target)),
+            }
+            for bracket in results
+        ],
         **_tail(run, picture),
     }
 
@@ -144,7 +163,7 @@ def check_json(run: Run, result: CheckResult, witness_path: Path | None, picture
         "target": result.target,
         "witness": witness_json(result.witness, witness_path),
         "evidence": result.evidence.label if result.evidence is not None else None,
-        "float32": {"holds": True} if result.float32 else None,
+        "float32": {"holds": True, "assumes": FLOAT32_ASSUMES} if result.float32 else None,
         "method": run.method,
         "solver": run.solver,
         "search": search_json(result.search),
@@ -189,11 +208,15 @@ def _tail(run: Run, picture: Path | None) -> Json:
         "input": str(run.input),
         "index": run.index,
         "picture": str(picture) if picture is not None else None,
-        "certificate": run.certificate.json() if run.certificate is not None else None,
+        "certificate": _certificate_json(run.certificate),
         "model": str(run.model),
         "model_sha256": run.model_sha256,
         "versions": versions(METHOD_PACKAGES.get(run.method or "", ())),
     }
+
+
+def _certificate_json(record: CertificateRecord | None) -> Json | None:
+    return record.json() if record is not None else None
 
 
 def number(value: float) -> float | None:

@@ -14,8 +14,10 @@ EXACT_DIGITS = 800
 """Enough for any float64 to be converted without rounding before the one directed rounding."""
 
 
-def directed(value: float, *, up: bool, places: int = PLACES) -> str:
+def directed(value: float, *, up: bool, places: int = PLACES, fixed: bool = False) -> str:
     """`value` in decimal, rounded up or down, never to the nearest; "inf" and "-inf" for infinities.
+
+    fixed: never with an exponent.
 
     >>> directed(0.1, up=False), directed(0.1, up=True)
     ('0.100000', '0.100001')
@@ -24,7 +26,7 @@ def directed(value: float, *, up: bool, places: int = PLACES) -> str:
         return str(value)
     rounding = ROUND_CEILING if up else ROUND_FLOOR
     exact = Decimal(value)
-    if value == 0 or FIXED_FROM <= abs(value) < FIXED_BELOW:
+    if fixed or value == 0 or FIXED_FROM <= abs(value) < FIXED_BELOW:
         context = Context(prec=EXACT_DIGITS, rounding=rounding)
         return str(abs(exact) if value == 0 else exact.quantize(Decimal(1).scaleb(-places), context=context))
     return format(Context(prec=SIGNIFICANT, rounding=rounding).create_decimal(exact), "e")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,44 @@ import pytest
 from encoders.distance import Norm
 from encoders.errors import InputError
 from encoders.graph import outputs
+from verifier.attacks.apgd import ApgdSettings
+from verifier.attacks.apgd_loss import LossName
+from verifier.attacks.autoattack import AutoAttackSettings
+from verifier.attacks.fab import FabSettings
+from verifier.attacks.gradient import PGD_SETTINGS, GradientSettings
+from verifier.attacks.lbfgs import LbfgsSettings
 from verifier.attacks.problem import LENGTH, AttackProblem, Candidates, Case, Metric
 from verifier.attacks.registry import ATTACKS, attack_named
 from verifier.attacks.search import Surrogate
+from verifier.attacks.square import SquareSettings
+from verifier.attacks.substitute import TrainingSettings
+from verifier.attacks.transfer import TransferSettings
 from verifier.verdict import Budget
 
 NORMS = list(Norm)
+SHORT_OF_ONE = ("cw-l2",)  # may miss one of three cases that random points find
 SLACK = 1e-5  # how far float64 may miss a goal that float32 reaches, for logits of about 1
+
+QUICK_FAB = FabSettings(steps=20, restarts=2)
+QUICK_APGD = ApgdSettings(steps=20, restarts=1)
+QUICK_SQUARE = SquareSettings(steps=20, rounds=2)
+QUICK_TRANSFER = TransferSettings(
+    seeds=32, rounds=1, training=TrainingSettings((16,), epochs=5), descent=GradientSettings(steps=10, samples=0)
+)
+QUICK: dict[str, Any] = {
+    name: settings
+    for settings, names in (
+        (LbfgsSettings(steps=10, doublings=10, halvings=2), ("lbfgs", "lbfgs-l2")),
+        (QUICK_FAB, ("fab", "fab-l2")),
+        (QUICK_APGD, ("apgd-ce",)),
+        (replace(QUICK_APGD, loss=LossName.DLR), ("apgd-dlr",)),
+        (QUICK_SQUARE, ("square",)),
+        (AutoAttackSettings(QUICK_FAB, (QUICK_APGD,), QUICK_SQUARE), ("autoattack",)),
+        (QUICK_TRANSFER, ("transfer",)),
+    )
+    for name in names
+}
+"""Less effort than the default for the slow ones, where the contract is tested and not the distance."""
 
 DISTANCES = {
     Norm.LINF: lambda delta: np.abs(delta).max(),
@@ -28,7 +60,8 @@ DISTANCES = {
 
 
 def _attack(setting: Any, name: str, norm: Norm, **options: Any) -> Candidates:
-    return ATTACKS[name](setting.surrogate, setting.cases, norm, setting.lo, setting.hi, **options)
+    quick = {"settings": QUICK.get(name), **options}
+    return ATTACKS[name](setting.surrogate, setting.cases, norm, setting.lo, setting.hi, **quick)
 
 
 def _missed_by(setting: Any, case: Case, point: np.ndarray, margin: float = 0.0) -> float:
@@ -62,11 +95,11 @@ def test_candidates_are_in_the_box_adversarial_and_as_far_as_said(
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("name", ["pgd", "cw", "cw-l2"])
+@pytest.mark.parametrize("name", ["pgd", "pgd-l2", "cw", "cw-l2"])
 def test_the_strong_attacks_find_every_runner_up(setting: Any, name: str, norm: Norm) -> None:
     found = _attack(setting, name, norm)
     reachable = _attack(setting, "pgd", norm).found
-    assert found.found >= reachable - (name == "cw-l2")
+    assert found.found >= reachable - (name in SHORT_OF_ONE)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -74,10 +107,29 @@ def test_the_strong_attacks_find_every_runner_up(setting: Any, name: str, norm: 
 def test_the_same_seed_gives_the_same_points(digits_like: Any, name: str, norm: Norm) -> None:
     first = _attack(digits_like, name, norm, seed=3)
     fresh = ATTACKS[name](
-        digits_like.graph, digits_like.cases, norm, digits_like.lo, digits_like.hi, seed=3, device="cpu", threads=1
-    )
+        digits_like.graph, digits_like.cases, norm, digits_like.lo, digits_like.hi, seed=3, device="cpu", threads=1,
+        settings=QUICK.get(name),
+    )  # fmt: skip
     for a, b in zip(first.points, fresh.points, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_search_that_begins_elsewhere_measures_from_the_input(digits_like: Any, name: str, norm: Norm) -> None:
+    """It begins at points that PGD found: adversarial ones, so that each is an answer, or can be shortened to one."""
+    known = _attack(digits_like, "pgd", norm)
+    cases = [
+        Case(case.x0, case.label, case.target, None if point is None else point.astype(np.float64))
+        for case, point in zip(digits_like.cases, known.points, strict=True)
+    ]
+    found = ATTACKS[name](digits_like.surrogate, cases, norm, digits_like.lo, digits_like.hi)
+    for case, point, distance, before in zip(cases, found.points, found.distances, known.distances, strict=True):
+        if case.start is not None:
+            assert point is not None
+            assert _missed_by(digits_like, case, point) <= SLACK
+            assert distance == pytest.approx(DISTANCES[norm](point.astype(np.float64) - case.x0), rel=1e-12)
+            assert distance <= before * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -104,7 +156,7 @@ class _Countdown(Budget):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ATTACKS)
-@pytest.mark.parametrize("looks", [1, 2, 3, 5, 8, 30, 100, 300])
+@pytest.mark.parametrize("looks", [1, 2, 5, 30, 150])
 def test_a_budget_that_ends_midway_leaves_valid_points(digits_like: Any, name: str, norm: Norm, looks: int) -> None:
     budget = _Countdown()
     budget.looks = looks
@@ -128,6 +180,25 @@ def test_carlini_wagner_and_pgd_agree_within_reason(setting: Any, norm: Norm) ->
     assert (cw.distances[known] <= 1.05 * pgd.distances[known]).all()
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_restarts_are_a_setting_of_pgd(setting: Any, norm: Norm) -> None:
+    """The first restart is the one from x0: more of them cost more, and in this table never end farther away."""
+    one, five = (
+        _attack(setting, "pgd", norm, settings=replace(PGD_SETTINGS, restarts=count, samples=0)) for count in (1, 5)
+    )
+    assert five.evaluations > one.evaluations
+    known = np.isfinite(one.distances)
+    assert (five.distances[known] <= 1.001 * one.distances[known]).all()
+
+
+@pytest.mark.parametrize("name", ["fgm-l2", "pgd-l2"])
+def test_l2_attacks_rank_by_l2(setting: Any, name: str) -> None:
+    """What an L2 attack returns does not depend on the problem's norm; only its distance is in it."""
+    linf, l1 = (_attack(setting, name, norm, settings=replace(PGD_SETTINGS, samples=0)) for norm in NORMS)
+    for a, b in zip(linf.points, l1.points, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 LINEAR_WEIGHTS = [
     np.array([[1.0, -2.0, 0.5, 3.0], [0.0, 1.0, -1.0, 0.25]]),
     np.array([[100.0, -20.0, 5.0], [3.0, 1.0, -50.0]]),
@@ -135,7 +206,14 @@ LINEAR_WEIGHTS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd", "cw"])
+IN_OWN_NORM = {
+    "fgsm": 1.02, "bim": 1.02, "pgd": 1.02, "cw": 1.10, "lbfgs": 1.02, "deepfool": 1.0001, "fab": 1.0001,
+    "apgd-ce": 1.02, "apgd-dlr": 1.02, "autoattack": 1.0001,
+}  # fmt: skip
+IN_L2 = {"fgm-l2": 1.02, "pgd-l2": 1.02, "cw-l2": 1.02, "lbfgs-l2": 1.02, "deepfool-l2": 1.0001, "fab-l2": 1.0001}
+
+
+@pytest.mark.parametrize("name", IN_OWN_NORM)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("weight", LINEAR_WEIGHTS, ids=["plain", "large", "small"])
 def test_linear_networks_without_a_box_in_closed_form(linear: Any, name: str, norm: Norm, weight: np.ndarray) -> None:
@@ -147,18 +225,19 @@ def test_linear_networks_without_a_box_in_closed_form(linear: Any, name: str, no
     truth = slope @ x0 / dual
     case = Case(x0, 0, 1)
     found = ATTACKS[name](linear(weight, np.zeros(2)), [case], norm, -np.inf, np.inf, device="cpu", threads=1)
-    assert truth * (1 - 1e-6) <= found.distances[0] <= truth * (1.10 if name == "cw" else 1.02)
+    assert truth * (1 - 1e-6) <= found.distances[0] <= truth * IN_OWN_NORM[name]
 
 
-def test_l2_in_closed_form(linear: Any) -> None:
+@pytest.mark.parametrize("name", IN_L2)
+def test_l2_in_closed_form(linear: Any, name: str) -> None:
     weight = LINEAR_WEIGHTS[0]
     slope = weight[0] - weight[1]
     x0 = 0.3 * np.sign(slope)
-    found = ATTACKS["cw-l2"](linear(weight, np.zeros(2)), [Case(x0, 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu")
+    found = ATTACKS[name](linear(weight, np.zeros(2)), [Case(x0, 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu")
     assert found.points[0] is not None
     length = np.linalg.norm(found.points[0] - x0)
     truth = slope @ x0 / np.linalg.norm(slope)
-    assert truth * (1 - 1e-6) <= length <= truth * 1.02
+    assert truth * (1 - 1e-6) <= length <= truth * IN_L2[name]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -176,7 +255,8 @@ def test_nothing_is_found_where_there_is_nothing(linear: Any, name: str, norm: N
     """Class 1 loses by at least 1 everywhere in the box; in a constant network the gradient vanishes too."""
     for weight in (np.eye(2), np.zeros((2, 2))):
         graph = linear(weight, np.array([2.0, 0.0]))
-        found = ATTACKS[name](graph, [Case(np.array([0.5, 0.5]), 0, 1)], norm, 0.0, 1.0, device="cpu", threads=1)
+        found = ATTACKS[name](graph, [Case(np.array([0.5, 0.5]), 0, 1)], norm, 0.0, 1.0, device="cpu", threads=1,
+                              settings=QUICK.get(name))  # fmt: skip
         assert found.points == (None,)
         assert np.isinf(found.distances[0])
 
@@ -187,7 +267,7 @@ def test_pixels_that_the_box_fixes_stay(digits_like: Any, name: str, norm: Norm)
     case = digits_like.cases[0]
     lo, hi = np.zeros(64), np.ones(64)
     lo[:20] = hi[:20] = case.x0[:20]
-    found = ATTACKS[name](digits_like.surrogate, [case], norm, lo, hi)
+    found = ATTACKS[name](digits_like.surrogate, [case], norm, lo, hi, settings=QUICK.get(name))
     if found.points[0] is not None:
         np.testing.assert_array_equal(found.points[0][:20], case.x0[:20])
 
@@ -222,8 +302,8 @@ def test_an_interrupt_is_passed_on(digits_like: Any) -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     assert attack_named("cw") is ATTACKS["cw"]
-    with pytest.raises(InputError, match="fgsm, pgd, cw, cw-l2"):
-        attack_named("deepfool")
+    with pytest.raises(InputError, match=", ".join(ATTACKS)):
+        attack_named("guess")
 
 
 def test_every_metric_has_its_length() -> None:
@@ -251,7 +331,7 @@ builder = GraphBuilder(2)
 graph = builder.graph(builder.affine([(Dense(readonly(np.eye(2))), 0)]))
 for name, attack in ATTACKS.items():
     found = attack(graph, [Case(np.array([0.75, 0.25]), 0, 1)], Norm.LINF, 0.0, 1.0, device="auto")
-    assert found.distances[0] < 0.3, name
+    assert found.distances[0] < 0.3 or name == "jsma", name  # none of its pairs helps here
 """
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from scipy.sparse import csr_array
 
-from verifier.bounds.region import minimiser, minimum
+from verifier.bounds.region import minimiser, minimum, sizes
 from verifier.query import Ball, Norm, distance_exact
 
 AGREEMENT = 1e-9
@@ -116,3 +117,17 @@ def test_a_form_that_reads_an_open_coordinate_has_no_minimum(norm: Norm) -> None
     found = minimum(region, np.array([[-1.0, 0.0], [1.0, 1e-9]]))
     assert found[0] == pytest.approx(-1.0)
     assert found[1] == -math.inf
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("norm", Norm)
+def test_sizes_cover_every_point(norm: Norm, sparse: bool) -> None:
+    """Points of the ball that move one entry as far as it goes reach most of the bound in L1."""
+    rng = np.random.default_rng(0)
+    ball = Ball(norm, rng.random(6), 0.3, np.full(6, -1.0), np.full(6, 2.0))
+    magnitudes = np.abs(rng.normal(size=(4, 6)))
+    found = sizes(ball, csr_array(magnitudes) if sparse else magnitudes)
+    moved = ball.centre + 0.3 * np.concatenate([np.eye(6), -np.eye(6), np.ones((1, 6)) * (norm is Norm.LINF)])
+    reached = np.abs(moved) @ magnitudes.T
+    assert np.all(reached <= found * (1 + 1e-12))
+    assert np.all(found <= 1.01 * reached.max(axis=0))

@@ -137,6 +137,27 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path, place)
     assert cli.main(arguments) == Exit.BAD_INPUT
 
 
-def test_all_targets_have_no_certificate_together(tmp_path):
-    arguments = ["minimal", DIGITS, INPUTS, "--index", "0", "--all-targets", "--certificate", str(tmp_path / "c.cert")]
-    assert cli.main(arguments) == Exit.BAD_INPUT
+@pytest.mark.parametrize("method", ["tree", "z3"])
+def test_every_target_has_a_certificate_of_its_own(tmp_path, method, capsys):
+    arguments = ["minimal", DIGITS, INPUTS, "--index", "3", "--all-targets", "--method", method, "--json"]
+    assert cli.main([*arguments, "--certificate", str(tmp_path / "c.cert")]) == Exit.GOOD
+    said = json.loads(capsys.readouterr().out)
+    assert said["evidence"] == "certified"
+    assert len(said["results"]) == 9
+    for result in said["results"]:
+        path = tmp_path / f"c-{result['target']}.cert"
+        assert result["evidence"] == "certified"
+        assert result["certificate"]["path"] == str(path)
+        found = checker.checked(path.read_bytes(), Path(DIGITS).read_bytes())
+        assert (found.lower, found.query.target) == (result["lower"], result["target"])
+        assert found.digest == result["certificate"]["query"]
+    assert {path.name for path in tmp_path.iterdir()} == {f"c-{t}.cert" for t in range(10) if t != said["label"]}
+
+
+def test_targets_without_a_certificate_are_told(tmp_path, capsys):
+    arguments = ["minimal", DIGITS, INPUTS, "--index", "0", "--all-targets", "--timeout", "1e-6", "--json"]
+    assert cli.main([*arguments, "--certificate", str(tmp_path / "c.cert")]) == Exit.UNDECIDED
+    said = capsys.readouterr()
+    assert "no certificate was written for target 7" in said.err
+    assert {result["certificate"]["path"] for result in json.loads(said.out)["results"]} == {None}
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,51 @@
+"""Every attack × norm by the API on shipped inputs: what it finds is adversarial in ONNX Runtime, asked anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import verifier
+from encoders.distance import Norm
+from verifier import models
+from verifier.attacks.registry import ATTACKS
+
+QUESTIONS = ((6, 8), (2, 9))  # an input of digits_inputs.npz and a target
+
+
+@pytest.fixture(scope="module")
+def model() -> verifier.Model:
+    return verifier.load(models.path("digits"))
+
+
+@pytest.fixture(scope="module")
+def replay() -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(models.path("digits")), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_witness_replays(
+    model: verifier.Model, replay: onnxruntime.InferenceSession, name: str, norm: Norm
+) -> None:
+    inputs = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"]
+    found = 0
+    for index, target in QUESTIONS:
+        x = inputs[index]
+        answer = verifier.attack(model, x, target=target, norm=norm.value, attack=name, device="cpu")
+        assert (answer.lower, answer.initial.attack) == (0.0, name)
+        if answer.witness is None:
+            assert np.isinf(answer.upper)
+            continue
+        found += 1
+        point = answer.witness.point
+        (logits,) = replay.run(None, {replay.get_inputs()[0].name: point.reshape(1, -1)})
+        assert logits.argmax() == target
+        assert point.min() >= 0.0
+        assert point.max() <= 1.0
+        delta = np.abs(point.astype(np.float64) - x.reshape(-1))
+        length = delta.max() if norm is Norm.LINF else delta.sum()
+        assert length <= answer.upper <= length * (1 + 1e-9)
+        assert answer.upper <= answer.initial.distance
+    assert found >= 1

@@ -1,0 +1,127 @@
+"""The black-box transfer attack (Papernot et al. 2017): a substitute learns the victim's labels and is attacked.
+
+The substitute starts from the inputs and noisy copies of them, labelled by the victim. Each round adds for every point
+x the point clip(x ± λ · sign ∇z_label(x)), with the substitute's gradient and the victim's label of x (Jacobian-based
+augmentation, λ's sign alternating), has it labelled, and trains on all. Then PGD descends on the substitute within many
+radii, past its decision boundary, since the victim's lies elsewhere; the victim judges what comes of it.
+
+No gradient of the victim is used: it is seen through its labels, and through whether a point reaches the goal. So the
+attack finds what a defence hides that masks gradients. `evaluations` counts the victim's answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from encoders.graph import Array
+from verifier.attacks.gradient import ROWS, GradientSettings
+from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices
+from verifier.attacks.search import Search, Surrogate
+from verifier.attacks.substitute import Labels, Substitute, TrainingSettings
+from verifier.attacks.sweep import sweep
+from verifier.verdict import Budget
+
+PAST = 1e6  # a margin that no logits reach: rows on the substitute go on behind its boundary
+SMALLEST, DOUBLINGS = 2.0**-10, 30  # where the box is infinite: noise from this share of |x0| upwards
+CHANGED = 0.25  # … until so many of the noisy copies have another label
+
+
+@dataclass(frozen=True)
+class TransferSettings:
+    """`seeds` points at first (the inputs among them), doubled `rounds` times; λ is `stride` times the box's width."""
+
+    seeds: int = 512
+    rounds: int = 4
+    stride: float = 0.1
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    descent: GradientSettings = field(default_factory=lambda: GradientSettings(radii=16, samples=0))
+
+
+def transfer(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: TransferSettings) -> Candidates:
+    """The nearest points that carry over from the substitute to the victim, in the problem's norm."""
+    search = Search(surrogate, problem, budget, gradients=False)
+    learnt = _learnt(search, settings) if len(search.open) else None
+    if learnt is not None:
+        _carry_over(search, settings, learnt)
+    return search.finish()
+
+
+def _learnt(search: Search, settings: TransferSettings) -> Surrogate | None:
+    """The substitute; None when the budget ended before it was trained."""
+    width = _width(search)
+    points = _seeds(search, settings.seeds, width)
+    labels = _labels(search, points)
+    victim = search.surrogate
+    network = Substitute(points, search.problem.classes, settings.training, search.random)
+    for turn in range(settings.rounds + 1):
+        if len(labels) < len(points):
+            return None
+        network.train(points, labels, lambda: search.over)
+        learnt = Surrogate(network.graph(), victim.device, victim.threads)
+        if turn < settings.rounds and not search.over:
+            stride = settings.stride * (-1.0) ** turn * width
+            added = _augmented(search, learnt, points, labels, stride)
+            points = np.concatenate([points, added])
+            labels = np.concatenate([labels, _labels(search, added)])
+    return learnt
+
+
+def _augmented(search: Search, learnt: Surrogate, points: Float32, labels: Labels, stride: Array) -> Float32:
+    """clip(x + stride · sign ∇z_label(x)) for each point."""
+    own = np.eye(search.problem.classes, dtype=np.float32)[labels]
+    return search.problem.clipped(points + stride * np.sign(learnt.vjp(points, own)))
+
+
+def _seeds(search: Search, count: int, width: Array) -> Float32:
+    """The open cases' inputs, and copies of them with noise of random sizes up to the box's width."""
+    starts = search.problem.origins[search.open]
+    copies = starts[np.arange(max(0, count - len(starts))) % len(starts)]
+    size = search.random.random((len(copies), 1)) ** 2
+    noise = search.random.uniform(-1.0, 1.0, size=copies.shape) * size * width
+    return np.concatenate([starts, search.problem.clipped(copies + noise)])
+
+
+def _width(search: Search) -> Array:
+    """How far each pixel may move, (n,): the box's width; where that is infinite, noise that changes labels."""
+    problem = search.problem
+    box = problem.hi - problem.lo
+    if np.isfinite(box).all():
+        return box
+    starts = np.repeat(problem.origins[search.open], 16, axis=0)
+    before, size = _labels(search, starts), SMALLEST * max(1.0, float(np.abs(starts).max()))
+    for _ in range(DOUBLINGS):
+        noise = search.random.uniform(-size, size, size=starts.shape)
+        after = _labels(search, problem.clipped(starts + noise))
+        if search.over or (after != before).mean() >= CHANGED:
+            break
+        size *= 2.0
+    return np.where(np.isfinite(box), box, size)
+
+
+def _labels(search: Search, points: Float32) -> Labels:
+    """The victim's label of each point; fewer when the budget ends."""
+    found = [np.zeros(0, dtype=np.intp)]
+    for rows in search.chunks(np.arange(len(points))):
+        found.append(search.surrogate.logits(points[rows]).argmax(axis=1))
+        search.evaluations += len(rows)
+    return np.concatenate(found)
+
+
+def _carry_over(search: Search, settings: TransferSettings, learnt: Surrogate) -> None:
+    """PGD on the substitute, judged by the victim."""
+    problem = search.problem
+    aimed = Search(learnt, problem, search.budget)
+    beyond = Search(learnt, replace(problem, margin=PAST), search.budget)
+    reach = search.reach()
+    # Where the substitute takes x0 for another class, its boundary is as far as it is on the other side.
+    estimate = np.abs(aimed.first_order())
+    estimate = np.where(np.isfinite(estimate) & (estimate > 0), estimate, np.where(np.isfinite(reach), reach, 1.0))
+
+    def run(cases: Indices, radius: Array, restart: Indices) -> tuple[Float32, Array]:
+        points, _ = ROWS[search.metric](beyond, settings.descent, cases, radius, restart)
+        search.evaluations += len(cases)
+        return points, problem.gap(cases, search.surrogate.logits(points))
+
+    sweep(search, settings.descent, run, np.minimum(estimate, reach))

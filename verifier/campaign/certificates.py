@@ -1,0 +1,179 @@
+"""Certificates for the closed brackets of a campaign: a file for each, built and checked in processes of their own.
+
+What is certified stays certified: the same command makes those that are missing, and checks files that it finds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from encoders.errors import InputError
+from verifier import api
+from verifier.campaign.records import Counts, Result
+from verifier.campaign.store import Store
+from verifier.campaign.tasks import Target, Task
+from verifier.model import Model
+from verifier.proof import checker
+from verifier.proof_tree import NotCertifiedError
+from verifier.questions import ask
+from verifier.verdict import Budget, Evidence, OutOfTimeError
+
+TICK = 0.2
+"""Seconds between two looks at Ctrl-C."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A closed bracket to be certified: `lower` proved, `witness` shown; the certificate goes to `path`."""
+
+    instance: str
+    task: Task
+    target: Target
+    lower: float
+    witness: Any
+    path: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a job: the error is empty where the checker has found the file at `path` valid."""
+
+    job: Job
+    error: str = ""
+
+
+def certify(
+    store: Store,
+    plan: str,
+    folder: Path,
+    jobs: int,
+    budget: Budget,
+    limit: float,
+    watch: Callable[[Counts], None] = lambda _: None,
+) -> list[Done]:
+    """Certify what is closed in a plan, `jobs` at a time, each within `limit` seconds; what was made or failed.
+
+    The store says "certified", and where the file is, as soon as its checker has said so. Ends with the budget. Raises
+    InputError: the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--certificates {folder}: cannot be made: {error.strerror or error}") from None
+    closed = [result for result in store.results(plan) if result.closed]
+    todo = [_job(store, result, folder, limit) for result in closed if not _made(result)]
+    found: list[Done] = []
+    for done in _in_processes(todo, jobs, budget):
+        if not done.error:
+            store.certified(done.job.instance, done.job.lower, done.job.path)
+        found.append(done)
+        failed = sum(bool(each.error) for each in found)
+        watch(Counts(len(closed), len(closed) - len(todo) + len(found) - failed, 0, failed, 0))
+    return found
+
+
+def _made(result: Result) -> bool:
+    return result.evidence == Evidence.CERTIFIED.label and Path(result.certificate).is_file()
+
+
+def _job(store: Store, result: Result, folder: Path, limit: float) -> Job:
+    target = "any" if result.target is None else result.target
+    name = f"{result.model.stem}-{result.index}-{result.norm}-{target}-{result.id[:12]}.cert"
+    witness = result.witness.point if result.witness is not None else None
+    path = folder.resolve() / name
+    return Job(result.id, store.task(result.task), result.target, result.lower, witness, path, limit)
+
+
+def _in_processes(jobs: Sequence[Job], count: int, budget: Budget) -> Iterator[Done]:
+    """The jobs' ends as they come, until the budget ends, and the processes with it: files are whole or not there."""
+    if not jobs or budget.remaining <= 0:
+        return
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(min(count, len(jobs)), multiprocessing.get_context("spawn"), _begin) as pool:
+        waiting: dict[Future[Done], Job] = {pool.submit(certificate, job): job for job in jobs}
+        try:
+            while waiting and budget.remaining > 0:
+                for future in wait(waiting, TICK, FIRST_COMPLETED).done:
+                    job = waiting.pop(future)
+                    error = future.exception()
+                    yield future.result() if error is None else Done(job, f"{type(error).__name__}: {error}")
+        finally:
+            if waiting:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in set(multiprocessing.active_children()) - others:
+                    child.terminate()
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the campaign, which ends its processes
+
+
+def certificate(job: Job) -> Done:
+    """Build a job's certificate, or take the file that is there; either is read back and checked."""
+    task = job.task
+    try:
+        model = _model(task.model, task.model_sha256)
+        content = task.model.read_bytes()
+        if _stands(job, model, content):
+            return Done(job)
+        made = api.certificate(
+            model,
+            task.point.reshape(task.shape),
+            job.lower,
+            job.witness,
+            target=job.target,
+            label=task.label,
+            norm=task.norm,
+            box=(task.lo, task.hi),
+            margin=task.margin,
+            timeout=job.seconds,
+        )
+        with _put_in_place(job.path) as temporary:
+            temporary.write_bytes(made.content)
+        return Done(job, "" if _stands(job, model, content) else f"{job.path}: the file that was written is not valid")
+    except (InputError, NotCertifiedError, OutOfTimeError, OSError) as error:
+        return Done(job, str(error))
+
+
+def _stands(job: Job, model: Model, content: bytes) -> bool:
+    """Does the file prove the job's lower end, for the job's question, to the independent checker?"""
+    task = job.task
+    box = task.lo, task.hi
+    asked = ask(model, task.point, norm=task.norm, target=job.target, label=task.label, box=box, margin=task.margin)
+    ball = asked.ball
+    query = checker.Query(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
+    try:
+        found = checker.checked(job.path.read_bytes(), content)
+    except (OSError, checker.InvalidError):
+        return False
+    shown = found.distance is not None or job.witness is None
+    return found.digest == query.digest(task.model_sha256) and found.lower >= job.lower and shown
+
+
+@contextmanager
+def _put_in_place(path: Path) -> Iterator[Path]:
+    """A file to write that takes the place of `path` when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@lru_cache(4)
+def _model(path: Path, sha256: str) -> Model:
+    model = api.load(path)
+    if model.network.sha256 != sha256:
+        raise InputError(f"{path} has changed since the campaign began")
+    return model

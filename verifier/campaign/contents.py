@@ -1,0 +1,70 @@
+"""Everything that a report needs, read from a store in one consistent view."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from verifier.campaign import errand_claims, records
+from verifier.campaign.errands import Found
+from verifier.campaign.outcome import Step
+from verifier.campaign.records import Counts, Result
+from verifier.campaign.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """results: every instance in the order in which they were asked; tasks by id; steps (attempt, ends) by instance."""
+
+    plans: tuple[Mapping[str, Any], ...]
+    results: tuple[Result, ...]
+    tasks: Mapping[str, Task]
+    findings: tuple[Found, ...]
+    steps: Mapping[str, Sequence[tuple[int, Step]]]
+    counts: Counts
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """A name for each model, by sha256: its file's, with as much of the folder as tells it from the others."""
+        return names_of({one.model_sha256: one.model for one in self.results})
+
+
+def read_contents(connection: sqlite3.Connection) -> Contents:
+    """All of a store; within a transaction."""
+    results = records.read_results(connection, None)
+    steps: dict[str, list[tuple[int, Step]]] = {}
+    for row in connection.execute("SELECT * FROM history ORDER BY instance, attempt, seconds"):
+        step = Step(row["seconds"], row["lower"], row["upper"])
+        steps.setdefault(row["instance"], []).append((row["attempt"], step))
+    plans = connection.execute("SELECT text FROM plans ORDER BY created").fetchall()
+    return Contents(
+        plans=tuple(json.loads(row["text"]) for row in plans),
+        results=tuple(results),
+        tasks={key: records.read_task(connection, key) for key in dict.fromkeys(one.task for one in results)},
+        findings=tuple(errand_claims.read(connection, None)),
+        steps=steps,
+        counts=records.read_counts(connection, None),
+    )
+
+
+def names_of(paths: Mapping[str, Path]) -> dict[str, str]:
+    """The shortest ends of paths that differ, without the ending where that leaves them different.
+
+    >>> names_of({"1": Path("/a/n.onnx"), "2": Path("/b/n.onnx"), "3": Path("/b/m.onnx")})
+    {'1': 'a/n', '2': 'b/n', '3': 'm'}
+    """
+    found: dict[str, str] = {}
+    for key, path in paths.items():
+        others = [other for one, other in paths.items() if one != key]
+        for parts in range(1, len(path.parts) + 1):
+            short = path.with_suffix("").parts[-parts:]
+            if all(other.with_suffix("").parts[-parts:] != short for other in others):
+                break
+        found[key] = "/".join(short)
+    if len(set(found.values())) < len(found):  # the same path with other contents, or another ending
+        return {key: f"{path.name} ({key[:6]})" for key, path in paths.items()}
+    return found

@@ -1,0 +1,83 @@
+"""How many ReLUs switch between an input and its minimal adversarial example: how nonlinear the network is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from encoders.errors import InputError
+from encoders.graph import Relu, evaluate
+from verifier.campaign.records import Result
+from verifier.campaign.summary import Group, grouped
+from verifier.campaign.tasks import Task
+from verifier.model import Model, load
+
+
+@dataclass(frozen=True, eq=False)
+class Switches:
+    """One group: for each instance the number of ReLUs of each layer that are active at one of the two points only.
+
+    layers: ReLUs in each layer of the network, lowered. missing: why nothing was counted, "" where it was.
+    """
+
+    group: Group
+    layers: tuple[int, ...]
+    by_instance: Mapping[str, tuple[int, ...]]
+    missing: str = ""
+
+    @property
+    def totals(self) -> list[int]:
+        """Over all layers, ascending."""
+        return sorted(sum(counts) for counts in self.by_instance.values())
+
+    @property
+    def layer_means(self) -> list[float]:
+        """The mean number of switched ReLUs of each layer."""
+        return np.array(list(self.by_instance.values())).mean(axis=0).tolist() if self.by_instance else []
+
+
+def switches(results: Iterable[Result], tasks: Mapping[str, Task]) -> list[Switches]:
+    """For each group, over the closed instances with a witness. A model that has moved or changed is told."""
+    return [_of_group(group, members, tasks) for group, members in grouped(results).items()]
+
+
+def _of_group(group: Group, members: Sequence[Result], tasks: Mapping[str, Task]) -> Switches:
+    closed = [one for one in members if one.closed and one.witness is not None and one.upper > 0]
+    try:
+        model = _model(members[0].model, group.model)
+    except InputError as error:
+        return Switches(group, (), {}, str(error))
+    sources = [model.graph.nodes[index] for index in model.graph.relus()]
+    before = dict.fromkeys(dict.fromkeys(one.task for one in closed))
+    patterns = _patterns(model, [tasks[task].point for task in before] + [_point(one) for one in closed])
+    by_task = dict(zip(before, patterns, strict=False))
+    found = {
+        one.id: tuple(int(np.count_nonzero(a != b)) for a, b in zip(by_task[one.task], after, strict=True))
+        for one, after in zip(closed, patterns[len(before) :], strict=True)
+    }
+    return Switches(group, tuple(node.size for node in sources if isinstance(node, Relu)), found)
+
+
+def _point(one: Result) -> np.ndarray:
+    assert one.witness is not None
+    return one.witness.point
+
+
+def _patterns(model: Model, points: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """For each point and ReLU layer: which are active, their argument > 0."""
+    if not points:
+        return []
+    values = evaluate(model.graph, np.array(points, dtype=np.float64))
+    return [[values[index][place] > 0 for index in model.graph.relus()] for place in range(len(points))]
+
+
+@lru_cache(8)
+def _model(path: Path, sha256: str) -> Model:
+    model = load(path)
+    if model.network.sha256 != sha256:
+        raise InputError(f"{path} is no longer the file that was asked about")
+    return model

@@ -1,0 +1,234 @@
+"""A campaign's report as one HTML page that needs nothing else: no network, no files, light and dark, any width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from verifier import __version__
+from verifier.campaign.audit import Audit, Measured
+from verifier.campaign.curves import Curve
+from verifier.campaign.errand_work import STEPS
+from verifier.campaign.records import Result
+from verifier.campaign.summary import Group, grouped
+from verifier.report import charts
+from verifier.report.captions import NORM_SIGNS
+from verifier.report.instance_rows import MOST_PICTURED, Frame, Json, Pictures, rows
+from verifier.report.rounding import directed, places_for
+from verifier.report.study import Study, short_id
+from verifier.report.svg import colour, ticks
+
+PACKAGE = "verifier.report"
+WORST = 3
+"""Worst cases of an attack that are shown."""
+MOST_CLASSES = 20
+"""Of a grid of sources and targets; larger ones show the first."""
+PLACES = 4
+"""Decimals of means and of captions."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """Where a live page's events come from, and its tables and charts after a change."""
+
+    events: str = "events"
+    sections: str = "sections"
+
+
+@lru_cache(1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"up": _up, "down": _down, "percent": _percent, "near": _near, "count": _count}
+    environment.globals |= {"colour": colour, "norms": NORM_SIGNS, "short": short_id, "line_kind": charts.line_kind}
+    return environment
+
+
+def _own(name: str) -> Markup:
+    """A style or script of ours, as it is."""
+    return Markup((resources.files(PACKAGE) / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _up(value: float | None, places: int = PLACES) -> str:
+    return "–" if value is None or math.isinf(value) else directed(value, up=True, places=places)
+
+
+def _down(value: float | None, places: int = PLACES) -> str:
+    return "–" if value is None or math.isinf(value) else directed(value, up=False, places=places)
+
+
+def _near(value: float | None, places: int = 2) -> str:
+    return "–" if value is None or math.isinf(value) else f"{value:.{places}f}".replace("-", "−")
+
+
+def _percent(value: float | None, places: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{places}f} %"
+
+
+def _count(number: int) -> str:
+    """A whole number in groups of three digits, by thin spaces."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def page(study: Study, made: datetime, live: Live | None = None) -> str:
+    """The whole page."""
+    pictures = Pictures()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **_context(study, made),
+            live=live,
+            sections=Markup(sections(study, made)),
+            style=_own("style.css"),
+            script=_own("page.js"),
+            data={"rows": rows(study, pictures), "pictures": pictures.uris},
+        )
+    )
+
+
+def sections(study: Study, made: datetime) -> str:
+    """The page's tables and charts alone, for a live page to put in place of its own."""
+    return _environment().get_template("sections.html").render(**_sections(study), **_context(study, made))
+
+
+def _context(study: Study, made: datetime) -> Json:
+    """What the whole page and its sections share."""
+    return {
+        "study": study,
+        "counts": study.contents.counts,
+        "made": made,
+        "version": __version__,
+        "facts": _facts(study),
+        "pictured": min(len(study.contents.results), MOST_PICTURED),
+    }
+
+
+def _sections(study: Study) -> Json:
+    contents = study.contents
+    frames = {key: Frame.of(task) for key, task in contents.tasks.items()}
+    return {
+        "bands": _bands(study),
+        "comparisons": [
+            (one, charts.scatter_chart(one, (study.names[one.first.model], study.names[one.second.model]),
+                                       NORM_SIGNS[one.first.norm]))
+            for one in study.comparisons
+        ],
+        "audits": _audits(study, frames),
+        "switches": [
+            (one, charts.switch_chart(one, study.places[one.group.model]) if one.totals else None)
+            for one in study.switches
+        ],
+        "grids": [_grid(study, group, members, frames) for group, members in grouped(contents.results).items()],
+        "restart_steps": next((audit.restarts.steps for audit in study.audits if audit.restarts.tested), STEPS),
+    }  # fmt: skip
+
+
+def _facts(study: Study) -> Json:
+    results = study.contents.results
+    attacks = {one.attack for one in study.contents.findings if one.kind == "attack"}
+    return {
+        "models": list(study.names.values()),
+        "inputs": len({(one.source, one.index) for one in results}),
+        "norms": [NORM_SIGNS[norm] for norm in dict.fromkeys(one.norm for one in results)],
+        "methods": list(dict.fromkeys(one.method for one in results)),
+        "precisions": [f"{one:g}" for one in dict.fromkeys(one.precision for one in results)],
+        "seconds": math.fsum(one.seconds for one in results),
+        "attacks": sorted(attacks),
+        "certificates": len(study.certificates),
+    }
+
+
+def _bands(study: Study) -> list[Json]:
+    """A chart for each norm and method, and how many inputs fall within a few radii."""
+    found = []
+    for norm, method in dict.fromkeys((curve.group.norm, curve.group.method) for curve in study.curves):
+        own = [curve for curve in study.curves if curve.group[1:] == (norm, method)]
+        end = max((radius for curve in own for radius in curve.radii), default=0.0)
+        radii = [radius for radius in ticks(0, end, 6) if radius > 0]
+        found.append(
+            {
+                "norm": NORM_SIGNS[norm],
+                "method": method,
+                "chart": charts.curve_chart(own, [study.names[curve.group.model] for curve in own], NORM_SIGNS[norm],
+                                            study.places),
+                "radii": [f"{radius:g}" for radius in radii],
+                "lines": [(study.names[curve.group.model], study.places[curve.group.model], curve,
+                           [curve.fallen(radius) for radius in radii]) for curve in own],
+            }
+        )  # fmt: skip
+    return found
+
+
+def _audits(study: Study, frames: dict[str, Frame]) -> list[Json]:
+    found = []
+    for group in dict.fromkeys(audit.group for audit in study.audits):
+        own = [audit for audit in study.audits if audit.group == group]
+        curve: Curve = next(curve for curve in study.curves if curve.group == group)
+        claims, attacks = (
+            charts.claims_chart(curve, NORM_SIGNS[group.norm], study.places[group.model])
+            if curve.attacks
+            else (None, list[str]())
+        )
+        found.append(
+            {
+                "name": study.group_name(group),
+                "audits": own,
+                "ratios": charts.ratio_chart(own),
+                "claims": claims,
+                "claimed": attacks,
+                "place": study.places[group.model],
+                "worst": [_worst(audit, frames) for audit in own if audit.worst],
+            }
+        )
+    return found
+
+
+def _worst(audit: Audit, frames: dict[str, Frame]) -> Json:
+    return {"attack": audit.attack, "cases": [_triple(one, frames) for one in audit.worst[:WORST]]}
+
+
+def _triple(one: Measured, frames: dict[str, Frame]) -> Json:
+    frame = frames[one.result.task]
+    assert one.attack.witness is not None
+    assert one.result.witness is not None
+    return {
+        "result": one.result,
+        "ratio": one.ratio,
+        "distance": one.attack.distance,
+        "input": frame.image(frame.task.point),
+        "attack": frame.image(one.attack.witness.point),
+        "minimal": frame.image(one.result.witness.point),
+    }
+
+
+def _grid(study: Study, group: Group, members: Sequence[Result], frames: dict[str, Frame]) -> Json:
+    """The nearest example of each source class and target."""
+    nearest: dict[tuple[int, int | None], Result] = {}
+    for one in members:
+        key = (one.label, one.target)
+        if one.witness is not None and (key not in nearest or one.upper < nearest[key].upper):
+            nearest[key] = one
+    labels = sorted({one.label for one in members})[:MOST_CLASSES]
+    targets = sorted({one.target for one in members}, key=lambda target: -1 if target is None else target)
+    targets = targets[:MOST_CLASSES]
+    return {
+        "name": study.group_name(group),
+        "targets": targets,
+        "lines": [(label, [_cell(nearest.get((label, target)), frames) for target in targets]) for label in labels],
+    }
+
+
+def _cell(one: Result | None, frames: dict[str, Frame]) -> Json | None:
+    if one is None or one.witness is None:
+        return None
+    upper = directed(one.upper, up=True, places=min(PLACES, places_for(one.precision)))
+    return {"result": one, "image": frames[one.task].image(one.witness.point), "upper": upper}

@@ -1,0 +1,112 @@
+"""Everything that a report says about a store, computed once; page, JSON, CSV and LaTeX show the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from encoders.errors import InputError
+from verifier.campaign.audit import Audit, audits
+from verifier.campaign.comparison import Comparison, comparisons
+from verifier.campaign.contents import Contents
+from verifier.campaign.curves import Curve, curves
+from verifier.campaign.errands import Found
+from verifier.campaign.store import Store
+from verifier.campaign.summary import Group, Line, summary
+from verifier.campaign.switches import Switches, switches
+from verifier.proof.checker import MAGIC
+from verifier.report.captions import NORM_SIGNS
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The tables of a store's contents; each is computed when it is first asked for."""
+
+    contents: Contents
+    title: str
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        return summary(self.contents.results)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        return comparisons(self.contents.results)
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        return curves(self.contents.results, self.contents.findings)
+
+    @cached_property
+    def audits(self) -> list[Audit]:
+        return audits(self.contents.results, self.contents.findings)
+
+    @cached_property
+    def switches(self) -> list[Switches]:
+        return switches(self.contents.results, self.contents.tasks)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """A name for each model, by sha256."""
+        return self.contents.names
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Each model's place: its colour."""
+        return {model: place for place, model in enumerate(self.names)}
+
+    @cached_property
+    def findings(self) -> Mapping[str, list[Found]]:
+        """By instance."""
+        found: dict[str, list[Found]] = {}
+        for one in self.contents.findings:
+            found.setdefault(one.instance, []).append(one)
+        return found
+
+    @cached_property
+    def certificates(self) -> Mapping[str, Path]:
+        """The file of each instance that has one which is still there, by instance."""
+        files = {one.id: Path(one.certificate) for one in self.contents.results if one.certificate}
+        return {key: file for key, file in files.items() if _is_certificate(file)}
+
+    @cached_property
+    def several_methods(self) -> bool:
+        return len({one.method for one in self.contents.results}) > 1
+
+    def group_name(self, group: Group) -> str:
+        """A group in words; the method only where there are several."""
+        method = f" · {group.method}" if self.several_methods else ""
+        return f"{self.names[group.model]} · {NORM_SIGNS[group.norm]}{method}"
+
+
+def study_of(path: Path, title: str | None) -> Study:
+    """What a store says. Raises InputError: no such store, or nothing was ever asked."""
+    with Store(path, readonly=True) as store:
+        contents = store.contents()
+    if not contents.results:
+        raise InputError(f"{path} holds no campaign: begin one with verifier campaign --store {path}")
+    if not all(re.fullmatch("[0-9a-f]{64}", one.id) for one in contents.results):
+        raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
+    return Study(contents, title or path.stem)
+
+
+def _is_certificate(file: Path) -> bool:
+    """Does the file begin as certificates do? A store from elsewhere might name any other file for us to show."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def short_id(instance: str) -> str:
+    """How pages and files call an instance."""
+    return instance[:12]
+
+
+def certificate_name(instance: str) -> str:
+    """The file of its certificate, in the report's folder."""
+    return f"certificates/{short_id(instance)}.cert"
