@@ -53,9 +53,9 @@ def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iter
 
 def _real(problem: Problem, bracket: Bracket, decider: Decider, budget: Budget) -> Iterator[Bracket]:
     """The last bracket of the search for both worlds; where rounding keeps it open, the real network is searched on."""
-    shipped, before = bracket.lower, budget.spent
+    shipped, before = bracket.float32, budget.spent
     if bracket.status is not Status.BRACKETED or problem.semantics is Semantics.FLOAT32 or budget.remaining <= 0:
-        yield replace(bracket, float32=shipped)
+        yield bracket
         return
     for real in follow(resumed(problem, bracket), decider, budget):
         seconds = bracket.seconds + real.seconds - before

@@ -10,7 +10,7 @@ import numpy as np
 
 from encoders.graph import Array, Graph
 from verifier.judge import Judge
-from verifier.proof.rounding import REAL, Arithmetic
+from verifier.proof.rounding import FLOAT32, REAL, Arithmetic
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Semantics, Status, Witness
 
@@ -63,6 +63,8 @@ class TargetState:
     goal: Halfspaces
     lower: float = 0.0
     evidence: Evidence = Evidence.PROVED
+    shipped: float = 0.0
+    """As `lower`, for every evaluation that the problem's arithmetic allows."""
     stuck: bool = False
     """True once a decider could not answer for this target: its lower end stays where it is."""
 
@@ -91,6 +93,11 @@ class SearchState:
     @property
     def lower(self) -> float:
         return min(*(state.lower for state in self.targets), self.upper)
+
+    @property
+    def shipped(self) -> float:
+        """As `lower`, for every evaluation that the problem's arithmetic allows."""
+        return min(*(state.shipped for state in self.targets), self.lower)
 
     @property
     def evidence(self) -> Evidence:
@@ -171,4 +178,5 @@ class SearchState:
             reason=reason if status is Status.BRACKETED and final else "",
             final=final,
             search=self.search,
+            float32=self.shipped if final and self.problem.arithmetic is FLOAT32 else None,
         )
