@@ -33,7 +33,7 @@ class Problem:
 
     `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
     how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
-    prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct.
+    prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct, in any of them.
     """
 
     graph: Graph
@@ -83,7 +83,7 @@ class SearchState:
 
     def __post_init__(self) -> None:
         known = self.problem.known
-        self.targets = [TargetState(target, goal, known) for target, goal in self.problem.disjuncts]
+        self.targets = [TargetState(target, goal, known, shipped=known) for target, goal in self.problem.disjuncts]
         self.initial = Initial(self.problem.attack_name, math.inf)
 
     @property
