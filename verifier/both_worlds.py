@@ -1,9 +1,9 @@
 """One search for the network over the reals and for the one that is shipped in float32.
 
-A tree whose every sum is charged what float32 evaluations may lose proves both lower ends at once, at little cost. A node
-that closes over the reals alone counts as closed, and the radius that it excludes in float32 is kept: the least of
-these is the float32 end. Only where bounds that hold for both keep the bracket open although there is time, the real
-network is searched on from there.
+A tree whose every sum is charged what float32 evaluations may lose proves both lower ends at once, at little cost. What
+closes over the reals alone counts as closed, and the radius that it excludes in float32 is kept: the least of these is
+the float32 end. Only where bounds that hold for both keep the bracket open although there is time, the real network is
+searched on from there.
 """
 
 from __future__ import annotations
