@@ -32,8 +32,8 @@ from verifier.deciders.lp_tree import LpTree
 from verifier.deciders.visit import Visitor
 from verifier.query import Query
 
-CHARGED = "size"
-"""The variable in which the product's kernels gather what rounding is charged."""
+CHARGED = ("size", "real_size")
+"""The variables in which the product's kernels gather what rounding is charged."""
 
 TRUST = "if state == EXCLUDED: return CLOSED, 0.0, nothing, -1"
 """What is put behind the LP of a node."""
@@ -46,7 +46,7 @@ class NoCharge(ast.NodeTransformer):
         self.dropped = 0
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        if isinstance(node.target, ast.Name) and node.target.id == CHARGED:
+        if isinstance(node.target, ast.Name) and node.target.id in CHARGED:
             self.dropped += 1
             return ast.copy_location(ast.Pass(), node)
         return node

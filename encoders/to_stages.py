@@ -66,7 +66,8 @@ class Stages:
 
     `nodes[k − 1]` is the graph's node that stage k is; `operations` bounds the float64 operations behind any entry;
     `underflows`: some products were too small for float64, so that nothing can rest on the matrices; `unit`: the
-    relative error of an operation in the evaluations that bounds are to hold for.
+    relative error of an operation in the evaluations that bounds are to hold for; `both`: what is proved over the reals
+    alone counts too, and is told apart.
     """
 
     input_size: int
@@ -75,6 +76,7 @@ class Stages:
     operations: int
     underflows: bool = False
     unit: float = 2.0**-53
+    both: bool = False
 
     @property
     def hidden(self) -> tuple[Stage, ...]:

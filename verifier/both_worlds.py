@@ -1,8 +1,9 @@
 """One search for the network over the reals and for the one that is shipped in float32.
 
-A tree whose every sum is charged what float32 evaluations may lose proves both lower ends at once, at hardly any cost:
-against a margin that a precision of 1e-3 leaves, rounding is nothing. Only where it keeps the bracket open although
-there is time, the real network is searched on from there.
+A tree whose every sum is charged what float32 evaluations may lose proves both lower ends at once, at little cost. What
+closes over the reals alone counts as closed, and the radius that it excludes in float32 is kept: the least of these is
+the float32 end. Only where bounds that hold for both keep the bracket open although there is time, the real network is
+searched on from there.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iter
 
 def _real(problem: Problem, bracket: Bracket, decider: Decider, budget: Budget) -> Iterator[Bracket]:
     """The last bracket of the search for both worlds; where rounding keeps it open, the real network is searched on."""
-    shipped, before = bracket.lower, budget.spent
+    shipped, before = bracket.float32, budget.spent
     if bracket.status is not Status.BRACKETED or problem.semantics is Semantics.FLOAT32 or budget.remaining <= 0:
-        yield replace(bracket, float32=shipped)
+        yield bracket
         return
     for real in follow(resumed(problem, bracket), decider, budget):
         seconds = bracket.seconds + real.seconds - before

@@ -59,7 +59,7 @@ def check_both(
         state = SearchState(replace(problem, arithmetic=FLOAT32), budget)
         answer = checked(state, decider, radius, progress)
         if isinstance(answer.verdict, Holds):
-            return replace(answer, float32=True)
+            return replace(answer, float32=True if state.shipped > radius else None)
         decided = isinstance(answer.verdict, Violated) or problem.semantics is Semantics.FLOAT32
         if decided or budget.remaining <= 0:
             return answer

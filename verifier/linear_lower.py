@@ -64,7 +64,7 @@ def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float) -> None
     ranges: dict[int, tuple[float, float]] = {}
     for place, target in enumerate(state.targets):
         if whole_box and bounds.exclude(target.goal, top, bounds.at(top)):
-            target.lower = math.inf
+            target.lower = target.shipped = math.inf
         else:
             ranges[place] = 0.0, top
     for _ in range(LOWER_STEPS):
@@ -81,8 +81,9 @@ def _halved(
 ) -> tuple[float, float]:
     """The half of low … high that still holds the largest excluded radius; the target's lower end is raised to it."""
     middle = 0.5 * (low + high)
-    known = middle <= target.lower
-    if known or (middle < state.upper and bounds.exclude(target.goal, middle, bounds.at(middle))):
-        target.lower = max(target.lower, middle)
+    if middle <= target.lower:
+        return middle, high
+    if middle < state.upper and bounds.exclude(target.goal, middle, bounds.at(middle)):
+        target.lower, target.shipped = middle, max(target.shipped, middle)
         return middle, high
     return low, middle

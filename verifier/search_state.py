@@ -10,7 +10,7 @@ import numpy as np
 
 from encoders.graph import Array, Graph
 from verifier.judge import Judge
-from verifier.proof.rounding import REAL, Arithmetic
+from verifier.proof.rounding import FLOAT32, REAL, Arithmetic
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Semantics, Status, Witness
 
@@ -33,7 +33,7 @@ class Problem:
 
     `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
     how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
-    prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct.
+    prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct, in any of them.
     """
 
     graph: Graph
@@ -63,6 +63,8 @@ class TargetState:
     goal: Halfspaces
     lower: float = 0.0
     evidence: Evidence = Evidence.PROVED
+    shipped: float = 0.0
+    """As `lower`, for every evaluation that the problem's arithmetic allows."""
     stuck: bool = False
     """True once a decider could not answer for this target: its lower end stays where it is."""
 
@@ -81,7 +83,7 @@ class SearchState:
 
     def __post_init__(self) -> None:
         known = self.problem.known
-        self.targets = [TargetState(target, goal, known) for target, goal in self.problem.disjuncts]
+        self.targets = [TargetState(target, goal, known, shipped=known) for target, goal in self.problem.disjuncts]
         self.initial = Initial(self.problem.attack_name, math.inf)
 
     @property
@@ -91,6 +93,11 @@ class SearchState:
     @property
     def lower(self) -> float:
         return min(*(state.lower for state in self.targets), self.upper)
+
+    @property
+    def shipped(self) -> float:
+        """As `lower`, for every evaluation that the problem's arithmetic allows."""
+        return min(*(state.shipped for state in self.targets), self.lower)
 
     @property
     def evidence(self) -> Evidence:
@@ -171,4 +178,5 @@ class SearchState:
             reason=reason if status is Status.BRACKETED and final else "",
             final=final,
             search=self.search,
+            float32=self.shipped if final and self.problem.arithmetic is FLOAT32 else None,
         )

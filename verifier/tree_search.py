@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from encoders.graph import Array
@@ -22,7 +22,7 @@ from verifier.deciders.branch_and_bound import BranchAndBound, Tree
 from verifier.linear_lower import BoundsByRadius
 from verifier.query import Query
 from verifier.search_state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
-from verifier.verdict import LINEAR_BOUNDS, Budget, OutOfTimeError, Search
+from verifier.verdict import LINEAR_BOUNDS, Budget, OutOfTimeError, Search, Semantics
 
 TOLERANCE_SHARE = 1e-3
 """An LP's tolerances as a share of the precision, between HiGHS's limits."""
@@ -48,13 +48,14 @@ class Track:
     """A target, the state whose incumbent it follows, its tree, and what that has cost.
 
     `lower` is what trees have proved. It orders the work; other proofs, which may come at any time, do not, so that one
-    thread without a time limit always does the same.
+    thread without a time limit always does the same. `shipped`: what of it holds for every evaluation that is charged.
     """
 
     state: SearchState
     target: TargetState
     tree: Tree | None = None
     lower: float = 0.0
+    shipped: float = 0.0
     nodes: int = 0
     open_nodes: int = 0
     seconds: float = 0.0
@@ -80,9 +81,11 @@ class TreeSearch:
         self._budget, self._threads = first.budget, first.problem.threads
         self.bounds = BoundsByRadius(first.problem, first.budget)
         arithmetic = first.problem.arithmetic
-        self._stages = to_stages(first.problem.graph, arithmetic.unit, arithmetic.floor)
+        stages = to_stages(first.problem.graph, arithmetic.unit, arithmetic.floor)
+        self._stages = replace(stages, both=first.problem.semantics is Semantics.BOTH)
         self._tracks = {
-            id(state): [Track(state, target, lower=target.lower) for target in state.targets] for state in states
+            id(state): [Track(state, target, lower=target.lower, shipped=target.shipped) for target in state.targets]
+            for state in states
         }
 
     def polish(self) -> Iterator[SearchState]:
@@ -95,7 +98,7 @@ class TreeSearch:
             with track.clocked():
                 tree = self._rooted(track, state.upper)
                 self._take(track, tree, state.witness.point.astype(float))
-            self._raise(track, track.lower)
+            self._raise(track, track.lower, track.shipped)
             yield state
 
     def run(self) -> Iterator[SearchState]:
@@ -132,7 +135,7 @@ class TreeSearch:
         for state in self._states:
             for track in self._of(state):
                 if track.tree is not None:
-                    self._raise(track, track.tree.lower_end)
+                    self._raise(track, track.tree.lower_end, track.tree.shipped_end)
             if not state.reason and not self._done(state):
                 state.reason = self._obstacle(state)
 
@@ -190,7 +193,7 @@ class TreeSearch:
                     track.target.goal, radius, self.bounds.near(radius, self._decider.restart), QUICK
                 ):
                     track.tree = None
-                    self._raise(track, radius)
+                    self._raise(track, radius, radius)
                     return None
                 tree = self._rooted(track, radius)
             tree.cut(radius)
@@ -203,7 +206,7 @@ class TreeSearch:
             Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
             self.bounds.near(radius, self._decider.restart),
-            floor=min(track.lower, radius),
+            floor=min(track.shipped, radius),
             slack=TREE_SLACK * problem.precision,
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
         )
@@ -217,7 +220,7 @@ class TreeSearch:
             if done.found is not None and not self._take(track, done.tree, done.found):
                 done.tree.refuse()
                 track.refused = True
-        self._raise(track, done.tree.lower_end)
+        self._raise(track, done.tree.lower_end, done.tree.shipped_end)
 
     def _take(self, track: Track, tree: Tree, point: Array) -> bool:
         """Polish a point in the tree's LP and offer it; True when that has brought the upper end down."""
@@ -234,13 +237,16 @@ class TreeSearch:
             wanted = max(wanted, UNPOLISHED * before)
         return state.upper < before and state.upper <= before - wanted
 
-    def _raise(self, track: Track, lower: float) -> None:
+    def _raise(self, track: Track, lower: float, shipped: float) -> None:
         """Note what a track has proved and cost; its tree is not being explored."""
         state = track.state
-        track.lower = max(track.lower, lower)
-        if math.isinf(state.upper) and track.lower >= state.problem.ball.reach:
-            track.lower = math.inf
+        track.lower, track.shipped = max(track.lower, lower), max(track.shipped, shipped)
+        if math.isinf(state.upper):
+            reach = state.problem.ball.reach
+            track.lower = math.inf if track.lower >= reach else track.lower
+            track.shipped = math.inf if track.shipped >= reach else track.shipped
         track.target.lower = max(track.target.lower, track.lower)
+        track.target.shipped = max(track.target.shipped, track.shipped)
         track.open_nodes = 0 if track.tree is None or track.lower >= self._radius(state) else track.tree.open_nodes
         tracks = self._of(state)
         engine = next((entry.tree.engine for entry in tracks if entry.tree is not None), LINEAR_BOUNDS)

@@ -25,8 +25,8 @@ class Network(NamedTuple):
     """Rows are all ReLU arguments, then the goal's rows C·z + d: value = inputs·x + hidden·h + constant.
 
     `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
-    `sizes`, `goal_size`, `rate`, `slack`: what rounding is charged with, as in `Lagrangian`. `down`, `up`: the room
-    that the box leaves around `centre`.
+    `sizes`, `goal_size`, `real_charge`, `real_goal_size`, `rate`, `slack`: what rounding is charged with, as in
+    `Lagrangian`. `down`, `up`: the room that the box leaves around `centre`.
     """
 
     starts: Array
@@ -38,6 +38,8 @@ class Network(NamedTuple):
     charge: Array
     sizes: Array
     goal_size: Array
+    real_charge: Array
+    real_goal_size: Array
     centre: Array
     down: Array
     up: Array
@@ -81,6 +83,8 @@ def network(stages: Stages, lagrangian: Lagrangian) -> Network:
         charge=np.array(lagrangian.charge),
         sizes=np.concatenate([*lagrangian.sizes[:-1], np.zeros(0)]),
         goal_size=np.array(lagrangian.goal_size),
+        real_charge=np.array(lagrangian.real_charge),
+        real_goal_size=np.array(lagrangian.real_goal_size),
         centre=np.array(ball.centre),
         down=np.array(room.down),
         up=np.array(room.up),
@@ -93,23 +97,28 @@ def network(stages: Stages, lagrangian: Lagrangian) -> Network:
 @compiled
 def evaluate(
     net: Network, weights: Array, nu: Array, lower: Array, upper: Array, mu: Array, row: Array, shares: Array
-) -> float:
-    """`Lagrangian.evaluate`: the constant; ν (changed where it is snapped), μ, the row and the shares are filled in."""
+) -> tuple[float, float]:
+    """`Lagrangian.evaluate`: the constant, and that over the reals.
+
+    ν (changed where it is snapped), μ, the row and the shares are filled in.
+    """
     relus = lower.size
-    hidden, spans, constants, charge = net.hidden, net.spans, net.constant, net.charge
+    hidden, spans, constants, charge, plain = net.hidden, net.spans, net.constant, net.charge, net.real_charge
     mu[:] = 0.0
-    total, size = 0.0, 0.0
+    total, size, real_size = 0.0, 0.0, 0.0
     for number in range(relus + weights.size - 1, -1, -1):
         # A row of the goal sends −λ, a ReLU's argument ν.
         if number >= relus:
             value = -weights[number - relus]
             size -= value * net.goal_size[number - relus]
+            real_size -= value * net.real_goal_size[number - relus]
         else:
             low, high = lower[number], upper[number]
             value, weight = nu[number], mu[number]
             if low >= 0.0 and abs(weight - value) <= SNAP * abs(weight):
                 nu[number] = value = weight
             size += abs(value) * charge[number]
+            real_size += abs(value) * plain[number]
             least = min(weight * max(low, 0.0) - value * low, weight * max(high, 0.0) - value * high)
             if low < 0.0 < high:
                 least = min(least, 0.0)
@@ -124,7 +133,7 @@ def evaluate(
     centre = net.centre
     for i in range(row.size):
         total += row[i] * centre[i]
-    return total - net.rate * size - net.slack
+    return total - net.rate * size - net.slack, total - net.rate * real_size - net.slack
 
 
 @compiled

@@ -37,9 +37,13 @@ CHARGE = 8.0
 
 @dataclass(frozen=True, eq=False)
 class Dual:
-    """One evaluation: the bound at radius r is `constant` − S(r), S the support of `row`, all rounding subtracted."""
+    """One evaluation: the bound at radius r is `constant` − S(r), S the support of `row`, all rounding subtracted.
+
+    `real` ≥ constant is the same with what holds over the real numbers alone subtracted, where that is wanted.
+    """
 
     constant: float
+    real: float
     row: Array
     shares: Array
     """min {μ t⁺ − ν t} of each ReLU: (relu_count,)."""
@@ -50,6 +54,10 @@ class Dual:
     def value(self, radius: float) -> float:
         """A proved lower bound of min m over the ball of this radius; > 0: nothing there reaches the goal."""
         return self.constant - self.support.exactly(self.row, radius)
+
+    def real_value(self, radius: float) -> float:
+        """`value` over the real numbers, whatever evaluations round."""
+        return self.real - self.support.exactly(self.row, radius)
 
     def radius(self, most: float) -> float:
         """The largest radius ≤ most that this evaluation excludes: nothing closer reaches the goal."""
@@ -88,9 +96,14 @@ class Lagrangian:
         self.sizes = [
             size * (1.0 + error / self.rate) if error else size for size, error in zip(sizes, errors, strict=True)
         ]
-        self.charge = np.concatenate([*self.sizes[:-1], np.zeros(0)]) + self.magnitude
-        self.goal_size = np.abs(goal.matrix) @ self.sizes[-1] + np.abs(goal.offset)
+        self.charge, self.goal_size = self._charges(self.sizes)
+        self.real_charge, self.real_goal_size = self._charges(sizes if stages.both else self.sizes)
         self._constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
+
+    def _charges(self, sizes: list[Array]) -> tuple[Array, Array]:
+        """What a unit of ν at each ReLU, and of λ at each row, is charged, in multiples of `rate`."""
+        charge = np.concatenate([*sizes[:-1], np.zeros(0)]) + self.magnitude
+        return charge, np.abs(self.goal.matrix) @ sizes[-1] + np.abs(self.goal.offset)
 
     def evaluate(self, weights: Array, nu: Array, lower: Array, upper: Array) -> Dual:
         """The bound for row weights λ (m,) ≥ 0 and multipliers ν (relu_count,), ReLU arguments within lower, upper.
@@ -117,14 +130,16 @@ class Lagrangian:
         value is a proved bound for any α and β.
         """
         found = self._walk(weights, _on_lines(alpha, beta, lower, upper), lower, upper)
-        rows, shares, mu, nu = (np.ascontiguousarray(part.T) for part in found[1:])
+        rows, shares, mu, nu = (np.ascontiguousarray(part.T) for part in found[2:])
         return [
-            self._dual(_Walked(np.asarray(constant), *parts))
-            for constant, *parts in zip(found.constant.tolist(), rows, shares, mu, nu, strict=True)
+            self._dual(_Walked(np.asarray(constant), np.asarray(real), *parts))
+            for constant, real, *parts in zip(
+                found.constant.tolist(), found.real.tolist(), rows, shares, mu, nu, strict=True
+            )
         ]
 
     def _dual(self, found: _Walked) -> Dual:
-        return Dual(float(found.constant), found.row, found.shares, found.mu, found.nu, self.support)
+        return Dual(float(found.constant), float(found.real), found.row, found.shares, found.mu, found.nu, self.support)
 
     def _walk(self, weights: Array, choose: Callable[[slice, Array], Array], lower: Array, upper: Array) -> _Walked:
         """One pass back through the stages; every array may have a last axis more, for a batch of nodes."""
@@ -146,13 +161,22 @@ class Lagrangian:
         shares = relu_shares(mu, nu, lower, upper)
         total = constant + self._constants @ nu + shares.sum(axis=0) + self.ball.centre @ row
         size = self.charge @ np.abs(nu) + self.goal_size @ weights
-        return _Walked(np.asarray(total - self.rate * size - self.slack), row, shares, mu, nu)
+        real = self.real_charge @ np.abs(nu) + self.real_goal_size @ weights
+        return _Walked(
+            np.asarray(total - self.rate * size - self.slack),
+            np.asarray(total - self.rate * real - self.slack),
+            row,
+            shares,
+            mu,
+            nu,
+        )
 
 
 class _Walked(NamedTuple):
     """What a pass back has found: the constants, rounding subtracted, and the arrays of `Dual`."""
 
     constant: Array
+    real: Array
     row: Array
     shares: Array
     mu: Array

@@ -182,7 +182,7 @@ class BoundTree(Frontier):
         duals = self._evaluated(proposed, lower, upper)
         keys = [dual.radius(self.radius) for dual in duals]
         self._learn(proposed, duals)
-        stay = [place for place, dual in enumerate(duals) if not self._closes(dual, keys[place])]
+        stay = [place for place, dual in enumerate(duals) if not self._closes(dual, max(nodes[place].key, keys[place]))]
         found = self._candidate(proposed, duals, [place for place in stay if not nodes[place].refused], number)
         if found is not None:
             self.put(nodes[place] for place in stay)
@@ -227,8 +227,13 @@ class BoundTree(Frontier):
             self._bound.margin = min(self._bound.margin + 2.0 * worst, HIGHEST)
 
     def _closes(self, dual: Dual, key: float) -> bool:
-        """Does the dual, which excludes all within `key`, exclude the whole ball?"""
-        return key >= self.radius > 0 or dual.value(self.radius) > 0
+        """Does the dual of a node that holds nothing within `key` exclude the whole ball?"""
+        if key >= self.radius > 0 or dual.value(self.radius) > 0:
+            return True
+        if dual.real_value(self.radius) > 0:
+            self.note(key)
+            return True
+        return False
 
     def _candidate(
         self, proposed: Proposed, duals: list[Dual], places: list[int], number: int

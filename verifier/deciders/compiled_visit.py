@@ -111,7 +111,7 @@ class CompiledVisitor:
         )
         proposed = weights, mu, nu
         if state == CLOSED:
-            return Visited(True, multipliers=proposed)
+            return Visited(True, shipped=radius, multipliers=proposed)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
@@ -156,13 +156,14 @@ def visit_node(
 ) -> tuple[int, float, float, int]:
     """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
 
+    The radius is that of all evaluations that are charged, also where the node is closed for the real network alone.
     lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
     (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
     `cutoff` (1,), which is raised where float32 evaluations are charged more than that.
     """
     nothing = -math.inf
     if stage and not tighten_stages(net, radius, stage + 1, lower, upper):
-        return CLOSED, 0.0, nothing, -1
+        return CLOSED, math.inf, nothing, -1
     relus, kept, goals = lower.size, program.kept, program.goals
     count = kept.size
     low, high = np.empty(count), np.empty(count)
@@ -178,16 +179,19 @@ def visit_node(
         for k in range(count):
             nu[kept[k]] = duals[k]
         weights[:] = np.maximum(duals[count : count + goals], 0.0)
-        constant = evaluate(net, weights, nu, lower, upper, mu, row, shares)
-        value = constant - fall(net, row, radius)
+        constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+        fallen = fall(net, row, radius)
+        value = constant - fallen
         if value > 0.0:
-            return CLOSED, 0.0, nothing, -1
+            return CLOSED, math.inf, nothing, -1
         if state == OPTIMAL or not value > -HIGHEST:
             break
         cutoff[0] = min(2.0 * (cutoff[0] - value), HIGHEST)
     within = excluded(net, row, constant, radius)
     if within >= radius > 0.0:
-        return CLOSED, 0.0, nothing, -1
+        return CLOSED, math.inf, nothing, -1
+    if real - fallen > 0.0:
+        return CLOSED, within, nothing, -1
     margin = nothing
     if state == OPTIMAL:
         point[:] = program.base
@@ -196,7 +200,7 @@ def visit_node(
             point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
         margin = forward(net, point, arguments)
     if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
-        return CLOSED, 0.0, nothing, -1
+        return CLOSED, math.inf, nothing, -1
     best, place = 0.0, -1
     for k in range(count):
         j = kept[k]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Frontier:
         self._refusals = 0
         self._heap: list[tuple[float, int, Node]] = []
         self._stuck: list[Node] = []
+        self._shipped = math.inf
         if not np.any(lower > upper):
             nothing = np.zeros(0)
             self.put([Node(floor, np.zeros(0, dtype=np.int32), nothing, nothing, 0, None)])
@@ -61,6 +63,11 @@ class Frontier:
         if self._heap:
             keys.append(self._heap[0][0])
         return min([*keys, self.radius])
+
+    @property
+    def shipped_end(self) -> float:
+        """As `lower_end`, for every evaluation that bounds are charged for, not only over the reals."""
+        return min(self.lower_end, self._shipped)
 
     @property
     def open_nodes(self) -> int:
@@ -80,6 +87,11 @@ class Frontier:
     def put_stuck(self, node: Node) -> None:
         """A node that nothing can be done about."""
         self._stuck.append(node)
+
+    def note(self, shipped: float) -> None:
+        """A node has closed over the reals; evaluations do not reach the goal within `shipped`."""
+        with self._lock:
+            self._shipped = min(self._shipped, shipped)
 
     def take(self, most: int = 1) -> list[Node]:
         """The most promising nodes that reach into the radius; fewer than `most` when there are no more."""

@@ -214,6 +214,7 @@ class LpTree(Frontier):
         lower, upper = self.unpacked(node)
         found = visitor.visit(lower, upper, node.stage, node.start, budget)
         if found.closed:
+            self.note(max(node.key, found.shipped))
             return [], None
         if found.point is not None and not node.refused:
             point = self._candidate(visitor, found.point, found.margin, number)

@@ -47,6 +47,9 @@ class VisitSettings:
 class Visited:
     """A node after its visit. `closed`: nothing of it reaches the goal within the radius; `key`: nothing within that.
 
+    shipped: of a closed node, the radius within which no evaluation that is charged reaches the goal: less than the
+    tree's where only the real network is excluded.
+
     lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
     with the goal's smallest row at it and `up`, whether the ReLU to split at is active there. basis: where its
     children's LPs start. multipliers: (λ, μ, ν) that the LP proposed, where it did.
@@ -62,6 +65,7 @@ class Visited:
     up: bool = False
     basis: Any = None
     multipliers: tuple[Array, Array, Array] | None = None
+    shipped: float = math.inf
 
 
 class Relaxation(Protocol):
@@ -137,6 +141,8 @@ class NumpyVisitor:
         key = dual.radius(radius)
         if value > 0 or key >= radius > 0:
             return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu))
+        if dual.real_value(radius) > 0:
+            return Visited(True, shipped=key, multipliers=(solved.weights, dual.mu, dual.nu))
         point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
         if solved.optimum is not None:
             point, off = solved.point, solved.violation

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from encoders.exact import exact_outputs
 from verifier.proof import checker
@@ -356,6 +358,25 @@ def packed(text: bytes) -> bytes:
 def test_files_that_are_no_certificates_are_refused(valid, name):
     case, content = valid[0]
     assert refused(case, WHOLE[name](content))
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_refused(content: bytes) -> None:
+    header = json.dumps(dict.fromkeys(checker.FIELDS, 1)).encode()
+    told = len(header).to_bytes(4, "little") + header + content
+    for data in (content, checker.MAGIC + content, *(checker.MAGIC + zlib.compress(each) for each in (content, told))):
+        with pytest.raises(checker.InvalidError):
+            checker.checked(data, content)
+
+
+@given(st.binary(max_size=200), st.integers(0, 10_000))
+def test_models_with_bytes_put_in_are_read_or_refused(valid, content: bytes, place: int) -> None:
+    case, whole = valid[0]
+    model = case.content[: place % len(case.content)] + content + case.content[place % len(case.content) :]
+    parts = taken_apart(whole)
+    parts.header["model"] = hashlib.sha256(model).hexdigest()
+    with suppress(checker.InvalidError):
+        checker.checked(parts.content(), model)
 
 
 def test_a_certificate_for_another_net_is_refused(valid):
