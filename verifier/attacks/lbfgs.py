@@ -7,7 +7,8 @@ other class" where there is none. SciPy's L-BFGS-B keeps the box. With r = x −
 - L1: Σ (p + m) + c · loss over r = p − m with p, m ≥ 0, which makes the norm linear where it would have a kink;
 - L∞: loss alone within |r_i| ≤ c: a ball is a box, so the constant is the radius itself.
 
-c doubles until x is adversarial, then the range to the last failure is halved on a logarithmic scale.
+c grows until x is adversarial, and a little further, since each constant may lead to another local minimum; then the
+range to the last failure is halved on a logarithmic scale.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ from verifier.attacks.problem import AttackProblem, Candidates, Metric
 from verifier.attacks.search import Search, Surrogate
 from verifier.verdict import Budget
 
-FIRST = 0.05  # where c begins, as a share of the first-order estimate
+FIRST, GROWTH = 0.05, 1.5  # where c begins, as a share of the first-order estimate; its next value, as a multiple
 
 
 @dataclass(frozen=True)
 class LbfgsSettings:
-    """At most `steps` iterations for one constant, `doublings` of it upwards, then `halvings` of the range."""
+    """At most `steps` iterations for one constant, which grows at most `growths` times to its first success.
+
+    After that it grows `beyond` times more; then come `halvings` of the range around the first success.
+    """
 
     steps: int = 60
-    doublings: int = 24
-    halvings: int = 8
+    growths: int = 40
+    beyond: int = 3
+    halvings: int = 4
 
 
 def lbfgs(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: LbfgsSettings) -> Candidates:
@@ -60,18 +65,18 @@ def _attack(search: Search, settings: LbfgsSettings) -> Candidates:
 
 def _search_constant(case: _Case) -> None:
     constant, failed = case.first_constant(), 0.0
-    for _ in range(case.settings.doublings):
+    for _ in range(case.settings.growths):
         if case.search.over:
             return
         if case.succeeds(constant):
             break
-        failed, constant = constant, 2.0 * constant
+        failed, constant = constant, GROWTH * constant
     else:
         return
+    for larger in range(case.settings.beyond):
+        case.succeeds(constant * GROWTH ** (larger + 1))
     failed = failed or constant / 16.0  # the first constant succeeded: how far below it the boundary is, nobody knows
     for _ in range(case.settings.halvings):
-        if case.search.over:
-            return
         middle = float(np.sqrt(failed * constant))
         failed, constant = (failed, middle) if case.succeeds(middle) else (middle, constant)
 
@@ -106,6 +111,8 @@ class _Case:
     def succeeds(self, constant: float) -> bool:
         """Minimise for one constant; every adversarial point on the way is offered."""
         self.found = False
+        if self.search.over:
+            return False
         with contextlib.suppress(_Ended):
             OBJECTIVES[self.search.metric](self, constant)
         return self.found

@@ -1,4 +1,4 @@
-"""The Square attack (Andriushchenko et al. 2020): random search by square windows, with logits and no gradient.
+"""The Square attack (Andriushchenko et al. 2020): random search by square windows, with logits instead of gradients.
 
 A row begins with vertical stripes of ±radius. Each step draws a window in every channel and gives its pixels ±radius
 (L∞), or ± a random share of the radius, taken from all other pixels in proportion (L1 and L2); it stays where f falls.
@@ -38,7 +38,7 @@ class SquareSettings(SweepSettings):
 
 
 def square(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: SquareSettings) -> Candidates:
-    """The Square attack over radii in the problem's norm."""
+    """Square over radii in the problem's norm; a gradient is taken once, at x0, to choose the first radii."""
     search = Search(surrogate, problem, budget)
     sweep(search, settings, partial(square_rows, search, settings))
     return search.finish()

@@ -41,7 +41,7 @@ QUICK_TRANSFER = TransferSettings(
 QUICK: dict[str, Any] = {
     name: settings
     for settings, names in (
-        (LbfgsSettings(steps=10, doublings=10, halvings=2), ("lbfgs", "lbfgs-l2")),
+        (LbfgsSettings(steps=10, growths=15, beyond=0, halvings=2), ("lbfgs", "lbfgs-l2")),
         (QUICK_FAB, ("fab", "fab-l2")),
         (QUICK_APGD, ("apgd-ce",)),
         (replace(QUICK_APGD, loss=LossName.DLR), ("apgd-dlr",)),
