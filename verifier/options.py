@@ -79,6 +79,13 @@ Certificate = Annotated[
         metavar="FILE", help="Write a proof there that `verifier certify` checks; half of --timeout is kept for it."
     ),
 ]
+Transforms = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Transformations of the input (TOML): the example is to be adversarial under all.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
 
