@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -145,10 +146,14 @@ def _result(row: sqlite3.Row) -> Result:
         input_sha256=row["input"],
         source=row["source"],
         index=row["source_index"],
-        witness=Witness(point, **json.loads(row["witness_facts"])) if point is not None else None,
+        witness=_witness(point, json.loads(row["witness_facts"])) if point is not None else None,
         search=Search(**json.loads(row["search"])) if row["search"] else None,
         **{name: row[name] for name in PLAIN},
     )
+
+
+def _witness(point: npt.NDArray[np.floating], facts: dict[str, Any]) -> Witness:
+    return Witness(point, **{**facts, "classes": tuple(facts.get("classes", ()))})
 
 
 PLAIN = (
