@@ -323,6 +323,8 @@ class Sparse:
         return int(np.bincount(self.indices).max(initial=0))
 
     def apply(self, x: Array) -> Array:
+        if not (x.dtype.hasobject or self.data.dtype.hasobject):
+            return np.ascontiguousarray((self._matrix @ x.T).T)
         products = x[:, self.indices] * self.data
         result = np.zeros((len(x), self.out_size), dtype=products.dtype)
         filled = np.flatnonzero(np.diff(self.indptr))
@@ -344,8 +346,12 @@ class Sparse:
     def magnitude(self) -> Sparse:
         return replace(self, data=readonly(np.abs(self.data), self.data.dtype))
 
-    def rows(self) -> sp.csr_array:
+    @cached_property
+    def _matrix(self) -> sp.csr_array:
         return sp.csr_array((self.data, self.indices, self.indptr), shape=(self.out_size, self.in_size))
+
+    def rows(self) -> sp.csr_array:
+        return self._matrix.copy()
 
 
 LINEAR_MAPS: tuple[type, ...] = (Dense, Conv, Select, Scale, Sparse)

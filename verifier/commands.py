@@ -276,7 +276,7 @@ def _one_picture(job: Job, run: Run, witness: Witness | None, title: str, note: 
 def _every_target(job: Job, precision: float) -> Exit:
     with _solving(job) as show:
         answer = api.minimal_all_targets(job.model, job.x, precision=precision, progress=show, **job.options())
-    run = job.run("minimal", precision=precision)
+    run = job.run("minimal", precision=precision, every_target=True)
     paths: dict[int | None, Path] = {}
     for bracket in answer.results:
         path = job.write_witness(bracket.witness, f"witness-{bracket.target}.npy")

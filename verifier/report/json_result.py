@@ -95,6 +95,7 @@ class Run:
     solver: str | None = None
     certificate: CertificateRecord | None = None
     transforms: TransformsRecord | None = None
+    every_target: bool = False
 
 
 def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:

@@ -154,7 +154,8 @@ def goal_text(run: Run) -> str:
     """The goal in words: from the label to the target."""
     goal = f"class {run.label} to class {run.target}" if run.target is not None else f"class {run.label} to any other"
     if run.transforms is not None:
-        goal += f", under all of {len(run.transforms.predicted)} transformations"
+        same = "the same " if run.every_target else ""
+        goal += f", {same}under all of {len(run.transforms.predicted)} transformations"
     return f"{goal}, by a margin of {run.margin:g}" if run.margin else goal
 
 
