@@ -19,9 +19,10 @@ from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse, 
 
 
 def copies(graph: Graph, maps: Sequence[LinearMap]) -> Graph:
-    """The graph x ↦ (f(T₁x), …, f(T_K x)), copies one after the other; `maps` are T₁ … T_K, all of one input size.
+    """The graph x ↦ (f(T₁x), …, f(T_K x)), copies one after the other; `maps` are T₁ … T_K, all of one size.
 
-    Exact: each T_k is an Affine node of its own, whose product with f's first layer is nobody's yet.
+    Each T_k is the matrix of its float64 `rows`, in an Affine node of its own: nothing is multiplied out, so nothing is
+    rounded.
     """
     builder = GraphBuilder(maps[0].in_size)
     place = [builder.affine([(stacked(maps), 0)])]

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from encoders.errors import InputError
 from encoders.image_maps import Grid, Motion, motion_map
@@ -108,7 +109,7 @@ def _transform(entry: _Entry, size: int, grid: Grid | None) -> tuple[str, Sparse
     if "identity" in kinds:
         if values["identity"] is not True:
             raise entry.wrong("identity is true, or left out")
-        return name, sparse(np.eye(size))
+        return name, sparse(sp.eye_array(size))
     if "matrix" in kinds:
         return values.get("name", str(values["matrix"])), _matrix(entry, size)
     if grid is None:
