@@ -188,12 +188,12 @@ def chosen(images: Float32, labels: npt.NDArray[np.int64], count: int, seed: int
 
 HEADER = (
     "defence", "test accuracy", "gradient is 0", "FGSM: found", "median", "PGD: found", "median", "CW: found", "median",
-    "transfer: found", "median", "minimum: median", "closed",
+    "transfer: found", "median", "minimum: lower end", "upper end", "closed",
 )  # fmt: skip
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """A line for each net. A median is over all images, an attack that found nothing counting as infinitely far."""
+    """A line for each net. Medians are over all images, an attack that found nothing counting as infinitely far."""
     recorded: Mapping[str, Any] = json.loads(models.path(UNDEFENDED).with_name("record.json").read_text("utf-8"))
     lines = []
     for name, defence in NETS.items():
@@ -206,7 +206,8 @@ def summary(rows: Sequence[Row]) -> str:
             lengths = [float(getattr(row, attack)) for row in part]
             asked = attack != "transfer" or name != UNDEFENDED
             cells += [f"{sum(map(math.isfinite, lengths))}/{len(part)}", shown(lengths)] if asked else ["-", "-"]
-        cells += [shown([row.upper for row in part]), f"{sum(row.closed for row in part)}/{len(part)}"]
+        cells += [shown([row.lower for row in part]), shown([row.upper for row in part])]
+        cells.append(f"{sum(row.closed for row in part)}/{len(part)}")
         lines.append(tuple(cells))
     return table(HEADER, lines)
 

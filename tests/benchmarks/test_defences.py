@@ -88,8 +88,34 @@ def test_the_table_counts_failures_as_far() -> None:
     rows = [row(), row(index=2, upper=0.071), row(**masked), row(**masked, index=2, pgd=math.inf, status="bracketed")]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in summary(rows).splitlines()[2:]]
     assert [line[0] for line in lines] == ["none", "masked gradients"]
-    assert lines[0][2:] == ["0/2", "2/2", "0.2000", "2/2", "0.1000", "2/2", "0.0600", "-", "-", "0.0610", "2/2"]
-    assert lines[1][2:] == ["2/2", "0/2", "> 0.5", "1/2", "> 0.5", "2/2", "0.0600", "2/2", "0.3000", "0.0510", "1/2"]
+    assert lines[0][2:] == [
+        "0/2",
+        "2/2",
+        "0.2000",
+        "2/2",
+        "0.1000",
+        "2/2",
+        "0.0600",
+        "-",
+        "-",
+        "0.0500",
+        "0.0610",
+        "2/2",
+    ]
+    assert lines[1][2:] == [
+        "2/2",
+        "0/2",
+        "> 0.5",
+        "1/2",
+        "> 0.5",
+        "2/2",
+        "0.0600",
+        "2/2",
+        "0.3000",
+        "0.0500",
+        "0.0510",
+        "1/2",
+    ]
 
 
 def test_images_are_right_under_every_net(mnist_folder: Any) -> None:
