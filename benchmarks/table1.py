@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from benchmarks import published
 from benchmarks.instances import (
     ONE_THREAD,
     Call,
@@ -170,6 +171,38 @@ def summary(rows: Sequence[Result]) -> str:
     return table(HEADER, lines)
 
 
+PAPER_HEADER = (
+    "net", "norm", "closed: paper", "ours", "initial distance: paper", "ours", "minimal: paper", "ours",
+    "improvement: paper", "ours",
+)  # fmt: skip
+
+
+def beside_the_paper(rows: Sequence[Result]) -> str:
+    """Table 1 as published, and ours; distances are means over what each closed, so they speak of other instances."""
+    lines = []
+    for (model, norm), printed in published.TABLE1.items():
+        part = [row for row in rows if (row.model, row.norm) == (model, norm)]
+        closed = [row for row in part if row.closed and np.isfinite(row.upper) and np.isfinite(row.initial)]
+        if not closed:
+            continue
+        initial, minimal = (statistics.fmean(getattr(row, end) for row in closed) for end in ("initial", "upper"))
+        lines.append(
+            (
+                model,
+                norm,
+                f"{printed.closed}/{published.INSTANCES}",
+                f"{sum(row.closed for row in part)}/{len(part)}",
+                f"{printed.initial:g}",
+                f"{initial:.4f}",
+                f"{printed.minimal:g}",
+                f"{minimal:.4f}",
+                f"{printed.improvement:.1%}",
+                f"{1.0 - minimal / initial:.1%}",
+            )
+        )
+    return table(PAPER_HEADER, lines)
+
+
 def _mean(values: Sequence[float], form: str) -> str:
     return format(statistics.fmean(values), form) if values else "-"
 
@@ -205,7 +238,7 @@ def main() -> int:
     rows = [row for row in record.rows if row.instance in wanted]
     closed = sum(row.closed for row in rows)
     if rows:
-        print(summary(rows))
+        print(f"{summary(rows)}\n\n{beside_the_paper(rows)}\n")
     wall = f"{record.wall_seconds:.0f} s wall for {len(record.rows)} instances, {arguments.jobs} at a time"
     print(f"{closed} of {len(wanted)} closed; {wall}: {record.path}")
     return 0 if closed == len(wanted) else UNDECIDED

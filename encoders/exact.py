@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.graph import Abs, Affine, Clip, ForwardTable, Graph, LeakyRelu, Max, Relu, forward
-from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select
+from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 
 Integers = npt.NDArray[np.object_]
 
@@ -75,7 +75,8 @@ def integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
     known = _integer_maps.get(linear)
     if known is None:
         known = _integer_map(linear)
-        if isinstance(linear, Dense | Conv) and linear.weight.size <= MAPS_KEPT:
+        entries = linear.weight if isinstance(linear, Dense | Conv) else getattr(linear, "data", None)
+        if entries is not None and entries.size <= MAPS_KEPT:
             _integer_maps[linear] = known
     return known
 
@@ -95,6 +96,9 @@ def _integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
             return Scale(quotient), factor.denominator * common
         case Select():
             return linear, 1
+        case Sparse():
+            data = rational(linear.data)
+            return replace(linear, data=data.numerators), data.denominator
     raise TypeError(f"no exact form for the linear map {type(linear).__name__}")
 
 

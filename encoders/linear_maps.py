@@ -1,4 +1,4 @@
-"""Linear maps between flat vectors: Dense, Conv, Select, Scale.
+"""Linear maps between flat vectors: Dense, Conv, Select, Scale, Sparse.
 
 Each has `apply` (M·x), `adjoint` (Mᵀ·y), `magnitude` (the map |M|), `rows` (the matrix itself, sparse), `fan_in` (most
 nonzeros in a row) and `fan_out` (most nonzeros in a column). `apply` and `adjoint` work on the last axis of a batch
@@ -298,7 +298,72 @@ class Scale:
         return sp.csr_array(sp.diags_array(self.quotient))
 
 
-LINEAR_MAPS: tuple[type, ...] = (Dense, Conv, Select, Scale)
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """y = M · x for any sparse matrix, row by row as `scipy.sparse.csr_array` holds it, without duplicates.
+
+    Row i has the entries data[indptr[i] : indptr[i + 1]] in the columns indices[indptr[i] : indptr[i + 1]].
+    """
+
+    data: Array
+    indices: npt.NDArray[np.intp]
+    indptr: npt.NDArray[np.intp]
+    in_size: int
+
+    @property
+    def out_size(self) -> int:
+        return int(self.indptr.size) - 1
+
+    @cached_property
+    def fan_in(self) -> int:
+        return int(np.diff(self.indptr).max(initial=0))
+
+    @cached_property
+    def fan_out(self) -> int:
+        return int(np.bincount(self.indices).max(initial=0))
+
+    def apply(self, x: Array) -> Array:
+        if not (x.dtype.hasobject or self.data.dtype.hasobject):
+            return np.ascontiguousarray((self._matrix @ x.T).T)
+        products = x[:, self.indices] * self.data
+        result = np.zeros((len(x), self.out_size), dtype=products.dtype)
+        filled = np.flatnonzero(np.diff(self.indptr))
+        if filled.size:
+            result[:, filled] = np.add.reduceat(products, self.indptr[filled], axis=1)
+        return result
+
+    def adjoint(self, y: Array) -> Array:
+        return self.transposed.apply(y)
+
+    @cached_property
+    def transposed(self) -> Sparse:
+        """The map Mᵀ."""
+        order = np.argsort(self.indices, kind="stable")
+        rows = np.repeat(np.arange(self.out_size), np.diff(self.indptr))[order]
+        starts = np.concatenate([[0], np.cumsum(np.bincount(self.indices, minlength=self.in_size))])
+        return Sparse(self.data[order], rows.astype(np.intp), starts.astype(np.intp), self.out_size)
+
+    def magnitude(self) -> Sparse:
+        return replace(self, data=readonly(np.abs(self.data), self.data.dtype))
+
+    @cached_property
+    def _matrix(self) -> sp.csr_array:
+        return sp.csr_array((self.data, self.indices, self.indptr), shape=(self.out_size, self.in_size))
+
+    def rows(self) -> sp.csr_array:
+        return self._matrix.copy()
+
+
+LINEAR_MAPS: tuple[type, ...] = (Dense, Conv, Select, Scale, Sparse)
+
+
+def sparse(matrix: Any) -> Sparse:
+    """The map of a matrix, `scipy.sparse` or dense, of shape (out_size, in_size); zeros are left out."""
+    rows = sp.csr_array(matrix, dtype=np.float64)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    indices, indptr = (readonly(part, np.intp) for part in (rows.indices, rows.indptr))
+    return Sparse(readonly(rows.data), indices, indptr, int(rows.shape[1]))
 
 
 def identity(size: int, factor: float = 1.0) -> Scale:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from encoders.graph import Abs, Affine, Clip, Graph, Input, LeakyRelu, Max, Node, Relu
-from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select
+from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 
 
 def graph_to_text(graph: Graph) -> str:
@@ -53,6 +53,8 @@ def _map_text(linear: LinearMap) -> str:
             return "select"
         case Scale():
             return _range_text(linear.quotient)
+        case Sparse():
+            return f"sparse[{linear.out_size}x{linear.in_size}, {linear.data.size} entries]"
     return type(linear).__name__.lower()
 
 

@@ -196,8 +196,10 @@ def _value(variable: Variable) -> float:
 
 def _underflows(coefficient: float, value: Scalar) -> bool:
     """Is a number formed here too small for float64 to hold it?"""
+    if coefficient == 0.0:
+        return False
     if isinstance(value, float):
-        return coefficient != 0.0 != value and abs(coefficient * value) < LEAST
+        return value != 0.0 and abs(coefficient * value) < LEAST
     if isinstance(value, pulp.LpAffineExpression):
         return any(own and abs(coefficient * own) < LEAST for own in (value.constant, *value.values()))
     return False

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from encoders.graph import Abs, Affine, Array, Clip, Graph, LeakyRelu, Max, Relu, forward, reverse
-from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select
+from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 from encoders.onnx_builder import BATCH, OnnxBuilder
 
 MapForward = Callable[[OnnxBuilder, Any, str, Array | None], str]
@@ -68,12 +68,21 @@ def _dense(builder: OnnxBuilder, linear: Dense, x: str, bias: Array | None) -> s
     if linear.left == linear.right == 1:
         offset = () if bias is None else (builder.constant(bias),)
         return builder.op("Gemm", x, builder.constant(linear.weight), *offset, transB=1)
+    if linear.right == 1:
+        # One product with batch · left rows: a broadcast MatMul would make batch · left of them.
+        rows = builder.reshape(x, (linear.weight.shape[1],))
+        product = builder.op("MatMul", rows, builder.constant(linear.weight.T))
+        return _plus(builder, builder.reshape(product, (linear.out_size,)), bias)
     return _plus(builder, _blocks(builder, linear, linear.weight, x), bias)
 
 
 def _dense_adjoint(builder: OnnxBuilder, linear: Dense, y: str) -> str:
     if linear.left == linear.right == 1:
         return builder.op("MatMul", y, builder.constant(linear.weight))
+    if linear.right == 1:
+        rows = builder.reshape(y, (len(linear.weight),))
+        product = builder.op("MatMul", rows, builder.constant(linear.weight))
+        return builder.reshape(product, (linear.in_size,))
     return _blocks(builder, linear, linear.weight.T, y)
 
 
@@ -163,12 +172,42 @@ def _scale_adjoint(builder: OnnxBuilder, linear: Scale, y: str) -> str:
     return builder.op("Mul", y, builder.constant(linear.quotient))
 
 
-MAP_FORWARD: Mapping[type, MapForward] = {Dense: _dense, Conv: _conv, Select: _select, Scale: _scale}
+TAPS = 32
+"""Rows of a sparse map with at most this many entries are gathered and summed; others make it a full matrix."""
+
+
+def _sparse(builder: OnnxBuilder, linear: Sparse, x: str, bias: Array | None) -> str:
+    if linear.fan_in > TAPS:
+        product = builder.op("MatMul", x, builder.constant(linear.rows().T.toarray()))
+        return _plus(builder, product, bias)
+    counts = np.diff(linear.indptr)
+    row = np.repeat(np.arange(linear.out_size), counts)
+    tap = np.arange(row.size) - linear.indptr[row]
+    shape = (linear.out_size, max(1, linear.fan_in))
+    index, weight = np.full(shape, -1, dtype=np.intp), np.zeros(shape)
+    index[row, tap], weight[row, tap] = linear.indices, linear.data
+    gathered = builder.reshape(_gather(builder, x, linear.in_size, index.reshape(-1)), shape)
+    products = builder.op("Mul", gathered, builder.constant(weight))
+    return _plus(builder, builder.op("ReduceSum", products, builder.integers([2]), keepdims=0), bias)
+
+
+def _sparse_adjoint(builder: OnnxBuilder, linear: Sparse, y: str) -> str:
+    return _sparse(builder, linear.transposed, y, None)
+
+
+MAP_FORWARD: Mapping[type, MapForward] = {
+    Dense: _dense,
+    Conv: _conv,
+    Select: _select,
+    Scale: _scale,
+    Sparse: _sparse,
+}
 MAP_ADJOINT: Mapping[type, MapAdjoint] = {
     Dense: _dense_adjoint,
     Conv: _conv_adjoint,
     Select: _select_adjoint,
     Scale: _scale_adjoint,
+    Sparse: _sparse_adjoint,
 }
 
 

@@ -80,7 +80,7 @@ def checked(state: SearchState, decider: Decider, radius: float, progress: Progr
         verdict.reason if isinstance(verdict, Unknown) else "",
         verdict.evidence if isinstance(verdict, Holds) else None,
         state.budget.spent,
-        witness.target if witness else state.problem.target,
+        state.target if witness else state.problem.target,
         state.search,
     )
 

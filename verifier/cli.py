@@ -79,6 +79,7 @@ def minimal(
     seed: options.Seed = 0,
     out: options.Out = None,
     certificate: options.Certificate = None,
+    transforms: options.Transforms = None,
     json: options.Json = False,
 ) -> None:
     """Find the nearest adversarial example and prove that none is nearer."""
@@ -111,6 +112,7 @@ def check(
     seed: options.Seed = 0,
     out: options.Out = None,
     certificate: options.Certificate = None,
+    transforms: options.Transforms = None,
     json: options.Json = False,
 ) -> None:
     """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
@@ -135,6 +137,7 @@ def attack(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     out: options.Out = None,
+    transforms: options.Transforms = None,
     json: options.Json = False,
 ) -> None:
     """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""

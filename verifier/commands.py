@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from verifier import api, inputs
+from verifier import api, inputs, transformed
 from verifier.all_targets import Share
 from verifier.certificate_file import CertificateFile
 from verifier.deadline import CommandBudget, draw_within, interruptible
@@ -23,7 +23,7 @@ from verifier.layout import image_layout
 from verifier.model import Model
 from verifier.proof_tree import NotCertifiedError
 from verifier.report import captions, json_result, pictures, terminal
-from verifier.report.json_result import CertificateRecord, Json, Run
+from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
 from verifier.report.out_folder import OutFolder
 from verifier.verdict import (
     Bracket,
@@ -65,6 +65,7 @@ class Question:
     seed: int = 0
     out: Path | None = None
     certificate: Path | None = None
+    transforms: Path | None = None
     json: bool = False
 
 
@@ -82,6 +83,7 @@ class Job:
     budget: CommandBudget
     folder: OutFolder | None
     certificate: CertificateFile | None = None
+    transforms: TransformsRecord | None = None
     files: list[Path] = field(default_factory=list)
 
     def options(self, *, decides: bool = True) -> dict[str, Any]:
@@ -95,6 +97,7 @@ class Job:
             "timeout": self.budget,
             "device": asked.device,
             "seed": asked.seed,
+            "transforms": None if self.transforms is None else self.transforms.given,
         }
         if not decides:
             return shared
@@ -116,6 +119,7 @@ class Job:
             margin=asked.margin,
             method=method,
             solver=(asked.solver or DEFAULT_SOLVERS.get(method)) if method else None,
+            transforms=self.transforms,
             **more,
         )
 
@@ -155,7 +159,8 @@ class Job:
     def _certified(
         self, file: CertificateFile, radius: float, witness: Witness | None, target: int | None, budget: Budget
     ) -> CertificateRecord:
-        shared = {name: value for name, value in self.options(decides=False).items() if name not in ("device", "seed")}
+        other = ("device", "seed", "transforms")
+        shared = {name: value for name, value in self.options(decides=False).items() if name not in other}
         point = witness.point if witness is not None else None
         try:
             with interruptible(self.budget):
@@ -212,6 +217,11 @@ def prepared(question: Question) -> Iterator[Job]:
     if question.timeout is not None and not (math.isfinite(timeout) and timeout > 0):
         raise InputError(f"--timeout must be a positive number of seconds, not {timeout:g}")
     proves = question.certificate is not None
+    if proves and question.transforms is not None:
+        raise InputError(
+            "--certificate does not go with --transforms: certificates are about the network in the file, and the "
+            "checker does not read transformations"
+        )
     budget = CommandBudget(timeout, question.start, draws=question.out is not None, proves=proves)
     model = api.load(question.model)
     network = model.network
@@ -219,11 +229,15 @@ def prepared(question: Question) -> Iterator[Job]:
     box = inputs.read_box(question.box, given.x.size)
     inputs.check_inside(given.x, *box, str(question.input))
     predicted = model.predict(given.x)
+    transforms = None
+    if question.transforms is not None:
+        read = api.load_transforms(model, question.transforms)
+        transforms = TransformsRecord(read, transformed.predictions(model, read, given.x))
     label = next(label for label in (question.label, given.label, predicted) if label is not None)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
         file = CertificateFile(question.certificate) if question.certificate is not None else None
-        yield Job(question, model, given.x, given.index, label, predicted, box, budget, folder, file)
+        yield Job(question, model, given.x, given.index, label, predicted, box, budget, folder, file, transforms)
 
 
 @contextmanager
@@ -305,7 +319,7 @@ def _every_target(job: Job, precision: float) -> Exit:
         )
     records = job.certify_each(answer.results)
     answer = answer.certified([target for target, record in records.items() if made(record)])
-    run = job.run("minimal", precision=precision)
+    run = job.run("minimal", precision=precision, every_target=True)
     paths: dict[int | None, Path] = {}
     for bracket in answer.results:
         path = job.write_witness(bracket.witness, f"witness-{bracket.target}.npy")

@@ -7,7 +7,7 @@ in exact arithmetic, and ONNX Runtime, run on the file that the user brought, pr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from encoders.exact import exact_outputs
 from encoders.graph import Array, Graph
 from verifier.attacks.polish import LinearRegion, deepest, nearest, region_of
-from verifier.query import Ball, Halfspaces, distance_exact
+from verifier.query import ELSEWHERE, Ball, Halfspaces, distance_exact
 from verifier.verdict import Budget, Witness
 
 NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
@@ -38,6 +38,15 @@ class Runtime(Protocol):
     def logits(self, points: npt.ArrayLike) -> npt.NDArray[np.floating]: ...
 
 
+Reading = Callable[[Array], tuple[int, ...]]
+"""What ONNX Runtime's logits (K,) say: the class that it predicts, or one for each transformation of the input."""
+
+
+def first_largest(logits: Array) -> tuple[int, ...]:
+    """The class with the largest logit, the first of them."""
+    return (int(np.argmax(logits)),)
+
+
 @dataclass(frozen=True, eq=False)
 class Judge:
     """Judges points for one input: `ball` gives the centre, the norm and the box; `graph` is the network as read,
@@ -49,6 +58,9 @@ class Judge:
     dtype: np.dtype[np.floating]
     ball: Ball
     disjuncts: Sequence[tuple[int, Halfspaces]]
+    reading: Reading = first_largest
+    label: int | None = None
+    """What a disjunct ELSEWHERE is to lose."""
 
     @property
     def grid(self) -> float:
@@ -61,10 +73,11 @@ class Judge:
         logits = np.asarray(self.runtime.logits(rounded[np.newaxis])[0], dtype=np.float64)
         if not np.all(np.isfinite(logits)):
             return None
-        predicted = int(np.argmax(logits))
-        goal = next((goal for target, goal in self.disjuncts if target == predicted), None)
-        if goal is None:
+        classes = self.reading(logits)
+        found = next(((target, goal) for target, goal in self.disjuncts if self._reached(target, classes)), None)
+        if found is None:
             return None
+        target, goal = found
         runtime_margin = float(goal.margin(logits)[0])
         if runtime_margin < 0:
             return None
@@ -72,7 +85,12 @@ class Judge:
         if exact < 0:
             return None
         distance = distance_exact(self.ball.norm, rounded.astype(np.float64), self.ball.centre)
-        return Witness(rounded, rounded_up(distance), predicted, rounded_down(exact), runtime_margin, predicted)
+        return Witness(rounded, rounded_up(distance), classes[0], rounded_down(exact), runtime_margin, target, classes)
+
+    def _reached(self, target: int, classes: tuple[int, ...]) -> bool:
+        if target == ELSEWHERE:
+            return self.label not in classes
+        return all(predicted == target for predicted in classes)
 
     def exact_margin(self, point: npt.ArrayLike, goal: Halfspaces) -> float:
         """The goal's smallest row at `point` (n,) in exact arithmetic, rounded down."""

@@ -81,6 +81,13 @@ Certificate = Annotated[
         "one for each target, FILE-7.cert.",
     ),
 ]
+Transforms = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Transformations of the input (TOML): the example is to be adversarial under all.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
 

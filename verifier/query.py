@@ -13,7 +13,18 @@ import numpy.typing as npt
 from encoders.distance import Norm
 from encoders.graph import Array, Graph, frozen
 
-__all__ = ["Ball", "Goal", "Halfspaces", "Norm", "Query", "Targeted", "Untargeted", "disjuncts", "distance_exact"]
+__all__ = [
+    "ELSEWHERE",
+    "Ball",
+    "Goal",
+    "Halfspaces",
+    "Norm",
+    "Query",
+    "Targeted",
+    "Untargeted",
+    "disjuncts",
+    "distance_exact",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +127,9 @@ class Untargeted:
 
 
 Goal = Targeted | Untargeted
+
+ELSEWHERE = -1
+"""Stands for a target where each of several copies of the network may go to a class of its own, off the label."""
 
 
 def disjuncts(goal: Goal, classes: int) -> tuple[tuple[int, Halfspaces], ...]:

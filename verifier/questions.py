@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from encoders.graph import Array
+from encoders.from_transforms import Transforms
+from encoders.graph import Array, Graph
 from verifier.attacks import registry as attacks
 from verifier.attacks.problem import Candidates, Case
 from verifier.attacks.search import Surrogate
@@ -18,6 +19,7 @@ from verifier.judge import Judge
 from verifier.model import Model
 from verifier.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
 from verifier.search_state import Attack
+from verifier.transformed import Copies, CopiesAttack
 from verifier.verdict import Budget, Witness
 
 ATTACK_SHARE = 0.3
@@ -37,6 +39,13 @@ class Question:
     goals: tuple[tuple[int, Halfspaces], ...]
     judge: Judge
     margin: float = 0.0
+    copies: Copies | None = None
+    """The network under several transformations of the input; None: as it is."""
+
+    @property
+    def graph(self) -> Graph:
+        """The lowered graph that the goals speak of."""
+        return self.model.graph if self.copies is None else self.copies.lowered
 
     @property
     def point(self) -> npt.NDArray[np.floating]:
@@ -60,11 +69,11 @@ class Question:
 
         Where only ONNX Runtime's rounding prefers another class, it is no witness for the real network.
         """
+        found = self.judge.witness(self.ball.centre)
+        if found is not None or self.copies is not None:
+            return found
         logits = np.asarray(self.model.logits(self.point), dtype=np.float64)
         predicted = int(np.argmax(logits))
-        found = self.judge.witness(self.ball.centre)
-        if found is not None:
-            return found
         if predicted == self.label:
             return None
         goal = disjuncts(Targeted(predicted), self.model.classes)[0][1]
@@ -84,8 +93,13 @@ def ask(
     label: int | None,
     box: Box,
     margin: float,
+    transforms: Transforms | None = None,
+    each: bool = False,
 ) -> Question:
-    """Check everything that a question needs; raises InputError, one line, for what cannot be."""
+    """Check everything that a question needs; raises InputError, one line, for what cannot be.
+
+    transforms: be adversarial under all of them. each: about every target on its own, where there is no `target`.
+    """
     flat = model.vector(x)
     centre = flat.astype(np.float64)
     lo, hi = _box(box, centre)
@@ -98,10 +112,22 @@ def ask(
     if target is not None and _class(target, "target", model) == label:
         raise InputError(f"the target {target} is the label itself: choose another class")
     ball = Ball(Norm(norm), centre, math.inf, lo, hi)
+    if transforms is not None:
+        return _transformed(Copies(model, transforms, label, target is None and not each), ball, target, margin)
     goal = Untargeted(label, margin) if target is None else Targeted(target, margin)
     goals = disjuncts(goal, model.classes)
     judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
     return Question(model, ball, label, target, goals, judge, margin)
+
+
+def _transformed(copies: Copies, ball: Ball, target: int | None, margin: float) -> Question:
+    model, label = copies.model, copies.label
+    if copies.transforms.maps[0].in_size != ball.centre.size:
+        raise InputError(f"{copies.transforms.path}: made for an input of another size than {ball.centre.size}")
+    others = [other for other in range(model.classes) if other != label]
+    goals = copies.goals(others if target is None else [target], margin)
+    judge = Judge(copies.graph, copies.lowered, copies, model.dtype, ball, goals, copies.classes, label)
+    return Question(model, ball, label, target, goals, judge, margin, copies)
 
 
 def _class(number: int, what: str, model: Model) -> int:
@@ -149,31 +175,44 @@ def attacker(
     attack = attacks.attack_named(name)
     if seed < 0:
         raise InputError(f"the seed must be a whole number ≥ 0, not {seed}")
-    surrogate = Surrogate(question.model.network.graph, device, threads)
     ball = question.ball
-    cases = [Case(ball.centre, question.label, target) for target, _ in question.goals]
-    margin = -float(question.goals[0][1].offset[0])
+    find = _finder(question, device, threads)
 
     def run(budget: Budget) -> Sequence[Array | None]:
         share = _Either(Budget(ATTACK_SHARE * budget.remaining), budget) if math.isfinite(budget.seconds) else budget
 
-        def found(by: attacks.Attack, places: Sequence[int]) -> Candidates:
-            chosen = [cases[place] for place in places]
-            return by(surrogate, chosen, ball.norm, ball.lo, ball.hi, margin=margin, budget=share, seed=seed)
-
         points: dict[int, Array] = {}
-        places: Sequence[int] = range(len(cases))
-        if nearest and len(cases) > PROMISING:
-            quick = found(attacks.attack_named(QUICK), places)
+        places: Sequence[int] = range(len(question.goals))
+        if nearest and len(places) > PROMISING:
+            quick = find(attacks.attack_named(QUICK), places, share, seed)
             points = _known(places, quick)
             places = np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
-        points |= _known(places, found(attack, places))
+        points |= _known(places, find(attack, places, share, seed))
         return [
             point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
-            for k in range(len(cases))
+            for k in range(len(question.goals))
         ]
 
     return run
+
+
+Finder = Callable[[attacks.Attack, Sequence[int], Budget, int], Candidates]
+"""Runs an attack on the goals at some places within a budget, by a seed: one candidate for each."""
+
+
+def _finder(question: Question, device: str, threads: int) -> Finder:
+    ball = question.ball
+    if question.copies is not None:
+        return CopiesAttack(question.copies, ball, question.goals, device, threads)
+    surrogate = Surrogate(question.model.network.graph, device, threads)
+    cases = [Case(ball.centre, question.label, target) for target, _ in question.goals]
+    margin = -float(question.goals[0][1].offset[0])
+
+    def find(by: attacks.Attack, places: Sequence[int], budget: Budget, seed: int) -> Candidates:
+        chosen = [cases[place] for place in places]
+        return by(surrogate, chosen, ball.norm, ball.lo, ball.hi, margin=margin, budget=budget, seed=seed)
+
+    return find
 
 
 def going_on(question: Question, known: Mapping[int, npt.ArrayLike], attack: Callable[[Question], Attack]) -> Attack:

@@ -11,7 +11,7 @@ import numpy as np
 from encoders.graph import Array, Graph
 from verifier.judge import Judge
 from verifier.proof.rounding import FLOAT32, REAL, Arithmetic
-from verifier.query import Ball, Halfspaces, Norm
+from verifier.query import ELSEWHERE, Ball, Halfspaces, Norm
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Semantics, Status, Witness
 
 POLISH_SHARE = 0.125
@@ -157,6 +157,13 @@ class SearchState:
         ball = self.problem.ball
         return float(np.linalg.norm(point - ball.centre, 1 if ball.norm is Norm.L1 else np.inf))
 
+    @property
+    def target(self) -> int | None:
+        """The target asked for, else the one that was reached, if it is one."""
+        if self.problem.target is not None or self.witness is None:
+            return self.problem.target
+        return self.witness.target if self.witness.target != ELSEWHERE else None
+
     def bracket(self, *, final: bool = False) -> Bracket:
         """The state as a result."""
         lower, upper = self.lower, self.upper
@@ -173,7 +180,7 @@ class SearchState:
             precision=self.problem.precision,
             status=status,
             initial=self.initial,
-            target=self.problem.target if self.problem.target is not None or not self.witness else self.witness.target,
+            target=self.target,
             seconds=self.budget.spent,
             reason=reason if status is Status.BRACKETED and final else "",
             final=final,

@@ -58,7 +58,8 @@ class Witness:
 
     point: shape (n,), the model's own dtype, inside the box. distance: ‖point − input‖, rounded up to float64.
     exact_margin: the goal's smallest row in exact arithmetic, rounded down; onnxruntime_margin: the same from the
-    logits that ONNX Runtime returned; predicted: the class that it predicts.
+    logits that ONNX Runtime returned; predicted: the class that it predicts. classes: what it predicts under each
+    transformation of the input, where the question is about several; `predicted` is the first of them.
     """
 
     point: npt.NDArray[np.floating]
@@ -67,6 +68,7 @@ class Witness:
     exact_margin: float
     onnxruntime_margin: float
     target: int
+    classes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

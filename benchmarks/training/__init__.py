@@ -3,6 +3,8 @@
     python -m benchmarks.training.digits                       --seed 0 --out DIR
     python -m benchmarks.training.mnist_natural     --data DIR --seed 0 --out DIR
     python -m benchmarks.training.mnist_adversarial --data DIR --seed 0 --out DIR
+    python -m benchmarks.training.mnist_distilled   --data DIR --seed 0 --out DIR
+    python -m benchmarks.training.mnist_masked      --data DIR --seed 0 --out DIR
 
 Each writes its ONNX file and its entry of `record.json` into the folder `--out`. Runs use one thread and deterministic
 kernels, so a seed gives the same file again on the same machine and PyTorch release.

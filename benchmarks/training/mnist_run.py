@@ -1,7 +1,12 @@
 """The command line that the two MNIST recipes share."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 
 from benchmarks.mnist import load_mnist
 from benchmarks.training.loop import count_correct, layers, train
@@ -9,8 +14,11 @@ from benchmarks.training.measure import measure
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.ship import Trained, ship
 
+Training = Callable[[Recipe, NDArray[np.float32], NDArray[np.int64], int], nn.Sequential]
+"""(recipe, images, labels, seed) to a chain of Linear and ReLU layers."""
 
-def train_and_ship(recipe: Recipe, description: str | None) -> None:
+
+def train_and_ship(recipe: Recipe, description: str | None, training: Training = train) -> None:
     """Read the command line, train by the recipe, measure, and write the ONNX file and its entry of the record."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, help="folder of the four idx files (default: fetch from OpenML)")
@@ -18,7 +26,7 @@ def train_and_ship(recipe: Recipe, description: str | None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the ONNX file and record.json")
     arguments = parser.parse_args()
     mnist = load_mnist(arguments.data)
-    model = train(recipe, mnist.train_images, mnist.train_labels, arguments.seed)
+    model = training(recipe, mnist.train_images, mnist.train_labels, arguments.seed)
     trained = Trained(
         recipe=recipe,
         seed=arguments.seed,

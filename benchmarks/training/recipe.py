@@ -19,6 +19,8 @@ class Recipe:
         epsilon_warmup: the fraction of the steps over which the radius grows linearly from zero.
         pgd_steps: steps of projected gradient ascent per batch (Madry et al. 2018).
         pgd_step: one step's length as a multiple of radius / pgd_steps.
+        temperature: what logits are divided by in the loss of training, and not afterwards.
+        further: what else the record says about how the net was made.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Recipe:
     epsilon_warmup: float = 0.0
     pgd_steps: int = 0
     pgd_step: float = 2.5
+    temperature: float = 1.0
+    further: tuple[tuple[str, str | int | float], ...] = ()
 
     @property
     def architecture(self) -> str:
@@ -57,4 +61,6 @@ class Recipe:
                 "pgd_steps": self.pgd_steps,
                 "pgd_step": f"{self.pgd_step:g} * epsilon / pgd_steps",
             }
-        return fields
+        if self.temperature != 1.0:
+            fields["temperature"] = self.temperature
+        return {**fields, **dict(self.further)}

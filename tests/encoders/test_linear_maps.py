@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.linear_maps import LINEAR_MAPS, Conv, Dense, Scale, Select, identity, readonly, select
+from encoders.linear_maps import LINEAR_MAPS, Conv, Dense, Scale, Select, Sparse, identity, readonly, select, sparse
 
 SUM_TOLERANCE = 1e-12  # float64 sums of at most some ten products of numbers of size 1
 RNG = np.random.default_rng(11)
@@ -25,6 +25,9 @@ def conv(weight: np.ndarray, spatial: tuple[int, ...], **settings: Any) -> Conv:
     pads = (0,) * (2 * len(spatial))
     return Conv(weight, **{"spatial": spatial, "strides": ones, "dilations": ones, "pads": pads, **settings})
 
+
+SPARSE = np.array([[0, 2.5, 0, -1], [0, 0, 0, 0], [3, 0, 0, 0.5], [0, 0, 0, 0], [1, 1, 0, 1]])
+"""Rows and a column without entries."""
 
 MAPS = [
     Dense(r(3, 4)),
@@ -42,6 +45,8 @@ MAPS = [
     Scale(r(5)),
     Scale(r(5), readonly([3, -1, 2, 0.5, 7])),
     identity(4, -2.0),
+    sparse(SPARSE),
+    sparse(np.zeros((2, 3))),
 ]
 
 
@@ -57,6 +62,12 @@ def dense_matrix(linear: Any) -> np.ndarray:
             return np.diag(linear.factor / divisor)
         case Conv():
             return conv_matrix(linear)
+        case Sparse():
+            matrix = np.zeros((linear.out_size, linear.in_size))
+            for row in range(linear.out_size):
+                for entry in range(linear.indptr[row], linear.indptr[row + 1]):
+                    matrix[row, linear.indices[entry]] += linear.data[entry]
+            return matrix
     raise AssertionError(f"no definition for {type(linear).__name__}")
 
 
@@ -126,6 +137,8 @@ def integers(linear: Any) -> Any:
             return type(linear)(**{**vars_of(linear), "weight": objects(linear.weight)})
         case Scale():
             return Scale(objects(linear.factor))
+        case Sparse():
+            return Sparse(objects(linear.data), linear.indices, linear.indptr, linear.in_size)
     return linear
 
 

@@ -204,3 +204,11 @@ def test_inputs_that_nothing_reads_have_a_value_in_their_bounds(solver: str) -> 
     point = model.point()
     assert np.all((point >= lo - 1e-9) & (point <= hi + 1e-9))
     assert point[0] >= 0.75 - AGREEMENT
+
+
+def test_a_weight_of_zero_in_front_of_a_short_sum_loses_nothing() -> None:
+    builder = GraphBuilder(2)
+    short = builder.affine([(Dense(readonly([[0.5, 0.25]])), 0)])
+    graph = builder.graph(builder.affine([(Dense(readonly([[0.0], [1.0]])), short)]))
+    region = Ball(Norm.LINF, np.full(2, 0.5), math.inf, np.zeros(2), np.ones(2))
+    assert to_milp(graph, interval_bounds(graph, region), [[0.0, 1.0]], [0.0]).lost == 0.0

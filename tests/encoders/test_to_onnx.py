@@ -21,10 +21,10 @@ from encoders.graph import (
     frozen,
     outputs,
 )
-from encoders.linear_maps import LINEAR_MAPS, Conv, Dense, LinearMap, Scale, identity, readonly, select
+from encoders.linear_maps import LINEAR_MAPS, Conv, Dense, LinearMap, Scale, identity, readonly, select, sparse
 from encoders.lower import lower
 from encoders.onnx_builder import OnnxBuilder
-from encoders.to_onnx import FORWARD, MAP_ADJOINT, MAP_FORWARD, REVERSE, forward_onnx, to_onnx
+from encoders.to_onnx import FORWARD, MAP_ADJOINT, MAP_FORWARD, REVERSE, TAPS, forward_onnx, to_onnx
 
 BATCH = 5
 STEP = 1e-6  # central differences in float64: error near 1e-9 away from kinks
@@ -71,6 +71,10 @@ MAPS: dict[str, LinearMap] = {
     "scale": Scale(readonly(_random(1, 5)), readonly(np.array([3.0, 7.0, 1.0, -2.0, 9.0]))),
     "scale identity": identity(4),
     "scale negation": identity(4, -1.0),
+    "sparse": sparse(np.where(_random(2, 5, 6) > 0.5, _random(3, 5, 6), 0.0)),
+    "sparse nothing": sparse(np.zeros((2, 3))),
+    "sparse wide": sparse(_random(4, 3, TAPS + 1)),
+    "sparse tall": sparse(_random(4, TAPS + 1, 3)),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from encoders.distance import Norm, with_distance
 from encoders.exact import exact_values
 from encoders.graph import Affine, Graph, GraphBuilder, Relu, forward
-from encoders.linear_maps import LINEAR_MAPS, Conv, Dense, LinearMap, Scale, identity, readonly, select
+from encoders.linear_maps import LINEAR_MAPS, Conv, Dense, LinearMap, Scale, Sparse, identity, readonly, select, sparse
 from encoders.node_bounds import NodeBounds
 from encoders.to_rows import Column, Rows, Short, exact_rows, to_rows
 from verifier.bounds.interval import interval_bounds
@@ -27,6 +27,7 @@ MAPS: dict[type, LinearMap] = {
     Conv: Conv(readonly([[[[1.0, -0.5], [0.0, 0.3]]]]), (2, 2), (1, 1), (1, 1), (1, 0, 0, 1)),
     Scale: Scale(readonly([1.0, 0.0, -2.0]), readonly([3.0, 7.0, 0.1])),
     type(select([0], 1)): select([2, -1, 0, 2], 3),
+    Sparse: sparse([[0.0, 0.1, -2.0], [0.0, 0.0, 0.0], [3.0, 0.0, 0.0]]),
 }
 
 

@@ -22,10 +22,14 @@ FOLDER = models.path("digits").parent
 RECORD: dict[str, Any] = json.loads((FOLDER / "record.json").read_text(encoding="utf-8"))
 
 
-def predict(name: str, images: NDArray[np.float32]) -> NDArray[np.int64]:
+def logits(name: str, images: NDArray[np.float32]) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(str(models.path(name)), providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"input": images})
-    largest: NDArray[np.int64] = np.asarray(logits).argmax(axis=1).astype(np.int64)
+    (found,) = session.run(["logits"], {"input": images})
+    return np.asarray(found)
+
+
+def predict(name: str, images: NDArray[np.float32]) -> NDArray[np.int64]:
+    largest: NDArray[np.int64] = logits(name, images).argmax(axis=1).astype(np.int64)
     return largest
 
 
@@ -71,7 +75,7 @@ def test_digits_is_as_accurate_as_recorded() -> None:
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not in ../shared/data/mnist")
-@pytest.mark.parametrize("name", ["mnist_n", "mnist_n_adversarial"])
+@pytest.mark.parametrize("name", [name for name in models.NAMES if name.startswith("mnist")])
 def test_an_mnist_net_is_as_accurate_as_recorded(name: str) -> None:
     mnist = load_mnist(MNIST)
     correct = int((predict(name, mnist.test_images) == mnist.test_labels).sum())
@@ -82,6 +86,23 @@ def test_the_recorded_distances_of_the_adversarial_net_are_several_times_those_o
     natural, adversarial = (RECORD[name]["measured"] for name in ("mnist_n", "mnist_n_adversarial"))
     assert adversarial["linf_mean"] >= 4 * natural["linf_mean"]
     assert RECORD["mnist_n"]["test_correct"] >= 9700
+
+
+def test_distillation_widens_the_logits_about_as_much_as_its_temperature() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.random((200, 784), dtype=np.float32)
+    spreads = {name: float(np.ptp(logits(name, images), axis=1).mean()) for name in ("mnist_n", "mnist_n_distilled")}
+    assert spreads["mnist_n_distilled"] > 10 * spreads["mnist_n"]
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not in ../shared/data/mnist")
+def test_the_masked_net_gives_most_images_no_gradient() -> None:
+    """Nor would any small step change a logit: what it says of its gradients is no matter of rounding."""
+    images = load_mnist(MNIST).test_images[:200]
+    moved = images + np.float32(1e-6) * np.sign(np.random.default_rng(0).normal(size=images.shape)).astype(np.float32)
+    still = np.all(logits("mnist_n_masked", images) == logits("mnist_n_masked", moved), axis=1)
+    assert still.mean() > 0.9
+    assert not np.all(logits("mnist_n", images) == logits("mnist_n", moved), axis=1).any()
 
 
 def test_the_digits_inputs_are_two_correct_test_images_of_each_class() -> None:

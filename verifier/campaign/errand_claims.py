@@ -13,8 +13,8 @@ import numpy as np
 
 from verifier.campaign.errands import DONE, FAILED, MISSED, OPEN, Errand, Finding, Found, Kind
 from verifier.campaign.owner import Owner
+from verifier.campaign.records import read_witness
 from verifier.campaign.tasks import Target
-from verifier.verdict import Witness
 
 SOURCES = f"""
     FROM members JOIN instances ON instances.id = members.instance JOIN tasks ON tasks.id = instances.task
@@ -174,7 +174,7 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
 def _found(row: sqlite3.Row) -> Found:
     witness = None
     if row["witness"]:
-        witness = Witness(np.frombuffer(row["witness"], row["dtype"]), **json.loads(row["witness_facts"]))
+        witness = read_witness(np.frombuffer(row["witness"], row["dtype"]), json.loads(row["witness_facts"]))
     plain = {name: row[name] for name in PLAIN}
     return Found(kind=Kind(row["kind"]), witness=witness, facts=json.loads(row["facts"]), **plain)
 

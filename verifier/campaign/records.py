@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -153,11 +154,16 @@ def _result(row: sqlite3.Row) -> Result:
         input_sha256=row["input"],
         source=row["source"],
         index=row["source_index"],
-        witness=Witness(point, **json.loads(row["witness_facts"])) if point is not None else None,
+        witness=read_witness(point, json.loads(row["witness_facts"])) if point is not None else None,
         search=Search(**json.loads(row["search"])) if row["search"] else None,
         certificate=row["certificate"] if "certificate" in row.keys() else "",  # noqa: SIM118, a row has no `in`
         **{name: row[name] for name in PLAIN},
     )
+
+
+def read_witness(point: npt.NDArray[np.floating], facts: dict[str, Any]) -> Witness:
+    """A stored witness; JSON knows no tuples."""
+    return Witness(point, **{**facts, "classes": tuple(facts.get("classes", ()))})
 
 
 PLAIN = (

@@ -7,6 +7,7 @@ costs the bound most. Children begin with their parent's multipliers. Where no R
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -3,12 +3,13 @@
 `digits` is 64-16-16-10 on scikit-learn's 8 x 8 digits (pixel / 16); `digits_inputs.npz` holds x, float32 (20, 64) in
 [0, 1], two test images per class, and y, their int64 labels. `mnist_n` and `mnist_n_adversarial` are 784-24-24-24-10 on
 MNIST (pixel / 255, row-major), trained naturally and against PGD: the nets N and N-bar of Carlini, Katz, Barrett and
-Dill (2018), trained anew.
+Dill (2018), trained anew. `mnist_n_distilled` (defensive distillation) and `mnist_n_masked` (gradients that vanish) are
+the same architecture under defences that mislead gradient attacks.
 """
 
 from pathlib import Path
 
-NAMES = ("digits", "mnist_n", "mnist_n_adversarial")
+NAMES = ("digits", "mnist_n", "mnist_n_adversarial", "mnist_n_distilled", "mnist_n_masked")
 
 
 def path(name: str) -> Path:

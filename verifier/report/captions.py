@@ -37,6 +37,9 @@ def check_words(run: Run, witness: Witness) -> tuple[str, str]:
 def panel_words(run: Run, predicted: int, witness: Witness) -> tuple[str, str]:
     """What stands over the original and over the adversarial panel."""
     truth = f"predicted {predicted}" if predicted == run.label else f"label {run.label}, predicted {predicted}"
+    if run.transforms is not None:
+        before, after = (", ".join(map(str, classes)) for classes in (run.transforms.predicted, witness.classes))
+        return f"original\nunder each: {before}", f"adversarial\nunder each: {after}"
     return f"original\n{truth}", f"adversarial\npredicted {witness.predicted}"
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from encoders.from_transforms import Transforms
+from verifier.query import ELSEWHERE
 from verifier.report.versions import METHOD_PACKAGES, versions
 from verifier.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
 
@@ -65,6 +67,22 @@ class CertificateRecord:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class TransformsRecord:
+    """The transformations under which an answer holds, and what the model predicts for the input under each."""
+
+    given: Transforms
+    predicted: tuple[int, ...]
+
+    def json(self) -> Json:
+        return {
+            "file": str(self.given.path),
+            "sha256": self.given.sha256,
+            "names": list(self.given.names),
+            "predicted": list(self.predicted),
+        }
+
+
 @dataclass(frozen=True)
 class Run:
     """What was asked, as far as the result repeats it. `method` and `solver` are None where none decides (attack)."""
@@ -83,6 +101,8 @@ class Run:
     method: str | None = None
     solver: str | None = None
     certificate: CertificateRecord | None = None
+    transforms: TransformsRecord | None = None
+    every_target: bool = False
 
 
 def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
@@ -194,8 +214,9 @@ def witness_json(witness: Witness | None, path: Path | None) -> Json | None:
     return {
         "path": str(path) if path is not None else None,
         "predicted": witness.predicted,
+        "classes": list(witness.classes) or [witness.predicted],
         "distance": number(witness.distance),
-        "target": witness.target,
+        "target": witness.target if witness.target != ELSEWHERE else None,
         "exact_margin": number(witness.exact_margin),
         "onnxruntime_margin": number(witness.onnxruntime_margin),
     }
@@ -209,6 +230,7 @@ def _tail(run: Run, picture: Path | None) -> Json:
         "index": run.index,
         "picture": str(picture) if picture is not None else None,
         "certificate": _certificate_json(run.certificate),
+        "transforms": run.transforms.json() if run.transforms is not None else None,
         "model": str(run.model),
         "model_sha256": run.model_sha256,
         "versions": versions(METHOD_PACKAGES.get(run.method or "", ())),

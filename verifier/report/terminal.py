@@ -76,6 +76,7 @@ def bracket_table(run: Run, bracket: Bracket, files: Sequence[Path]) -> Table:
     rows.append(("goal", goal_text(run)))
     if bracket.witness is not None:
         rows += witness_rows(bracket.witness)
+    rows += transform_rows(run, bracket.witness)
     if proved:
         rows.append(("first found", f"{directed(bracket.initial.distance, up=True)} by {bracket.initial.attack}"))
     else:
@@ -131,6 +132,7 @@ def check_table(run: Run, result: CheckResult, files: Sequence[Path]) -> Table:
     if result.witness is not None:
         rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))
         rows += witness_rows(result.witness)
+    rows += transform_rows(run, result.witness)
     title = f"Robustness within {radius}, {NORM_NAMES[run.norm]}"
     return pairs(title, [*rows, *_run_rows(run, result.search, result.seconds, files)])
 
@@ -151,6 +153,9 @@ def status_text(run: Run, bracket: Bracket) -> str:
 def goal_text(run: Run) -> str:
     """The goal in words: from the label to the target."""
     goal = f"class {run.label} to class {run.target}" if run.target is not None else f"class {run.label} to any other"
+    if run.transforms is not None:
+        same = "the same " if run.every_target else ""
+        goal += f", {same}under all of {len(run.transforms.predicted)} transformations"
     return f"{goal}, by a margin of {run.margin:g}" if run.margin else goal
 
 
@@ -161,6 +166,17 @@ def witness_rows(witness: Witness) -> list[tuple[str, str | Text]]:
         ("exact margin", f"{witness.exact_margin:.6g}"),
         ("ONNX Runtime margin", f"{witness.onnxruntime_margin:.6g}"),
     ]
+
+
+def transform_rows(run: Run, witness: Witness | None) -> list[tuple[str, str | Text]]:
+    """For each transformation what the model predicts for the input, and for the witness."""
+    record = run.transforms
+    if record is None:
+        return []
+    lines = [f"{name}: {before}" for name, before in zip(record.given.names, record.predicted, strict=True)]
+    if witness is not None:
+        lines = [f"{line} to {after}" for line, after in zip(lines, witness.classes, strict=True)]
+    return [("under each", "\n".join(lines))]
 
 
 def _run_rows(run: Run, search: Search | None, seconds: float, files: Sequence[Path]) -> list[tuple[str, str | Text]]:

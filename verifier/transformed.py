@@ -1,0 +1,154 @@
+"""A question about several transformations of the input at once: copies f(T_k x) of the network that share x.
+
+A point is adversarial when it is so under every T_k (expectation over transformation, Athalye et al. 2018, as a
+conjunction over a finite set). For a target t that is z_kt ≥ z_kj for every copy k and class j: half-spaces over all
+copies' logits. Untargeted, the label has to be lost in every copy, to any class of its own: with c the label,
+u_k = max_j z_kj − z_kc ≥ 0, the maxima as nodes of the graph. Either way one polyhedron: every method answers as ever.
+
+T_k x is real arithmetic in what is proved and in the exact part of what is judged. ONNX Runtime gets T_k x evaluated in
+float64 and rounded to the model's dtype, as would anyone who transforms the picture and runs the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.copies import copies, with_rivals
+from encoders.fold import folded
+from encoders.from_transforms import Transforms, read_transforms
+from encoders.goal_graph import MISSED, REACHED, goal_graph
+from encoders.graph import Array, Graph
+from encoders.image_maps import Grid
+from encoders.lower import lower
+from verifier.attacks.problem import Candidates, Case
+from verifier.attacks.registry import Attack
+from verifier.attacks.search import Surrogate
+from verifier.layout import image_layout
+from verifier.model import Model
+from verifier.query import ELSEWHERE, Ball, Halfspaces, Targeted, disjuncts
+from verifier.verdict import Budget
+
+
+def load_transforms(model: Model, path: str | Path) -> Transforms:
+    """Read a file of transformations of the model's input. Raises InputError, one line."""
+    layout = image_layout(model.network.input_shape)
+    grid = None if layout is None else Grid(layout.height, layout.width, layout.channels, layout.channels_first)
+    return read_transforms(Path(path), model.graph.input_size, grid)
+
+
+Goals = tuple[tuple[int, Halfspaces], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """The copies of a model as one network. `rivals`: after all logits comes u_k for each copy, about `label`."""
+
+    model: Model
+    transforms: Transforms
+    label: int
+    rivals: bool
+
+    @property
+    def count(self) -> int:
+        return len(self.transforms.maps)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The copies as read: Max and other nodes are still there."""
+        graph = copies(self.model.network.graph, self.transforms.maps)
+        return with_rivals(graph, self.count, self.label) if self.rivals else graph
+
+    @cached_property
+    def lowered(self) -> Graph:
+        return lower(self.graph)
+
+    def goals(self, targets: Sequence[int], margin: float) -> Goals:
+        """The half-spaces for each target that all copies are to share; with rivals, the one goal ELSEWHERE."""
+        classes = self.model.classes
+        if self.rivals:
+            rows: Array = np.eye(self.count, self.count * (classes + 1), self.count * classes)
+            return ((ELSEWHERE, Halfspaces(rows, np.full(self.count, -margin))),)
+        each = [(target, disjuncts(Targeted(target, margin), classes)[0][1]) for target in targets]
+        eye: Array = np.eye(self.count)
+        return tuple(
+            (target, Halfspaces(np.kron(eye, goal.matrix).astype(np.float64), np.tile(goal.offset, self.count)))
+            for target, goal in each
+        )
+
+    def logits(self, points: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """What ONNX Runtime computes for points (B, n): each copy's logits, one run each, then u_k where asked for."""
+        found = []
+        for point in np.atleast_2d(np.asarray(points)):
+            each = _each(self.model, self.transforms, point)
+            others = np.delete(each, self.label, axis=1).astype(np.float64)
+            rivals = others.max(axis=1) - each[:, self.label] if self.rivals else np.zeros(0)
+            found.append(np.concatenate([each.reshape(-1).astype(np.float64), rivals]))
+        return np.array(found)
+
+    def classes(self, logits: Array) -> tuple[int, ...]:
+        """The class that each copy predicts: the first largest of its logits."""
+        each = logits[: self.count * self.model.classes].reshape(self.count, -1)
+        return tuple(int(predicted) for predicted in each.argmax(axis=1))
+
+
+def views(model: Model, transforms: Transforms, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """T_k x for each k, (count, n): evaluated in float64, rounded to the model's dtype."""
+    point = np.asarray(x, dtype=np.float64).reshape(1, -1)
+    with np.errstate(over="ignore"):
+        return np.concatenate([linear.apply(point) for linear in transforms.maps]).astype(model.dtype)
+
+
+def predictions(model: Model, transforms: Transforms, x: npt.ArrayLike) -> tuple[int, ...]:
+    """The class that ONNX Runtime predicts for each T_k x."""
+    return tuple(int(predicted) for predicted in _each(model, transforms, x).argmax(axis=1))
+
+
+def _each(model: Model, transforms: Transforms, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """The logits of each T_k x, (count, m): runs of single inputs, since a batch may differ in the last bits."""
+    return np.concatenate([model.replay.logits(view[np.newaxis]) for view in views(model, transforms, x)])
+
+
+class CopiesAttack:
+    """Runs attacks on the conjunction over all copies: each goal is a classifier of its own (`goal_graph`).
+
+    Raises InputError for a device that cannot be used here.
+    """
+
+    def __init__(self, several: Copies, ball: Ball, goals: Goals, device: str, threads: int) -> None:
+        graph = folded(several.graph)
+        self._ball = ball
+        self._surrogates = [
+            Surrogate(goal_graph(graph, goal.matrix, goal.offset), device, threads) for _, goal in goals
+        ]
+
+    def __call__(self, by: Attack, places: Sequence[int], budget: Budget, seed: int) -> Candidates:
+        """The points found for the goals at `places`, in turn; the time that is left is shared among them."""
+        case, ball = Case(self._ball.centre, MISSED, REACHED), self._ball
+        found = []
+        for done, place in enumerate(places):
+            share = _Share(budget, len(places) - done)
+            surrogate = self._surrogates[place]
+            found.append(by(surrogate, [case], ball.norm, ball.lo, ball.hi, budget=share, seed=seed))
+        return Candidates(
+            tuple(one.points[0] for one in found),
+            np.concatenate([one.distances for one in found]),
+            sum(one.evaluations for one in found),
+        )
+
+
+class _Share(Budget):
+    """One of `parts` equal parts of what is left of a budget; it is cancelled with it."""
+
+    def __init__(self, whole: Budget, parts: int) -> None:
+        super().__init__(whole.remaining / parts)
+        self._whole = whole
+
+    @property
+    def remaining(self) -> float:
+        return min(max(0.0, self.seconds - self.spent), self._whole.remaining)
