@@ -106,18 +106,8 @@ def _brackets(question: Question, problem: Problem, decider: Decider, method: st
     if found is not None:
         yield _already(found, question, problem.precision, budget)
         return
-    for bracket in MINIMISERS[method](_apart(question, problem), decider, budget):
+    for bracket in MINIMISERS[method](problem, decider, budget):
         yield _with_float32(bracket, problem, budget) if bracket.final else bracket
-
-
-def _apart(question: Question, problem: Problem) -> Problem:
-    """The problem as it is searched: for copies the float32 end is proved afterwards, not by the same tree.
-
-    On `digits` under three transformations what float32 may lose held a tree open beyond 75 000 nodes, in real
-    arithmetic 4 105 closed it.
-    """
-    both = question.copies is not None and problem.semantics is Semantics.BOTH
-    return replace(problem, semantics=Semantics.REAL) if both else problem
 
 
 def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
@@ -318,7 +308,7 @@ def check(
     problem = _problem(
         question, run, "cw", radius * RADIUS_SHARE, threads, _checked_semantics(semantics, model, method)
     )
-    return check_both(_apart(question, problem), decider, radius, budget, progress)
+    return check_both(problem, decider, radius, budget, progress)
 
 
 RADIUS_SHARE = 1e-3
