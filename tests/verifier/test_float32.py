@@ -146,11 +146,11 @@ def test_other_methods_have_it_where_there_is_time(digits: verifier.Model, image
 
 @pytest.mark.parametrize("method", ["tree", "z3"])
 def test_every_target_has_its_float32_end(digits: verifier.Model, images: Any, method: str) -> None:
-    every = verifier.minimal_all_targets(digits, images[0], method=method)
+    every = verifier.minimal_all_targets(digits, images[0], method=method, targets=[1, 2, 4])
     ends = [bracket.float32 for bracket in every.results]
     assert all(end is not None and 0.99 * b.lower <= end <= b.lower for end, b in zip(ends, every.results, strict=True))
     assert every.overall.float32 == min(end for end in ends if end is not None)
-    real = verifier.minimal_all_targets(digits, images[0], method=method, semantics="real")
+    real = verifier.minimal_all_targets(digits, images[0], method=method, semantics="real", targets=[2])
     assert {bracket.float32 for bracket in (*real.results, real.overall)} == {None}
 
 
