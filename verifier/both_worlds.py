@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from encoders.errors import InputError
-from verifier.bounds.linear import linear_bounds
+from verifier.bounds.linear import Effort, goal_upper, linear_bounds
 from verifier.deciders.shipped import in_range
 from verifier.deciders.worker import Decider
 from verifier.following import follow, follow_each
@@ -31,6 +31,9 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
     if not provable(problem):
         yield from follow(problem, decider, budget)
         return
+    if hopeless(problem):
+        yield from _without(follow(problem, decider, budget))
+        return
     for bracket in follow(replace(problem, arithmetic=FLOAT32), decider, budget):
         if not bracket.final:
             yield bracket
@@ -42,6 +45,9 @@ def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iter
     if not provable(problem):
         yield from follow_each(problem, decider, budget)
         return
+    if hopeless(problem):
+        yield from _without(follow_each(problem, decider, budget))
+        return
     last = []
     for bracket in follow_each(replace(problem, arithmetic=FLOAT32), decider, budget):
         if bracket.final:
@@ -50,6 +56,12 @@ def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iter
             yield bracket
     for place, bracket in enumerate(last):
         yield from _real(problem.alone(place), bracket, decider, budget)
+
+
+def _without(brackets: Iterator[Bracket]) -> Iterator[Bracket]:
+    """Brackets of the real network, the last ones with a float32 end of 0, which says nothing and is true."""
+    for bracket in brackets:
+        yield replace(bracket, float32=0.0 if bracket.final else None)
 
 
 def _real(problem: Problem, bracket: Bracket, decider: Decider, budget: Budget) -> Iterator[Bracket]:
@@ -75,6 +87,23 @@ def provable(problem: Problem) -> bool:
     if not found and problem.semantics is Semantics.FLOAT32:
         raise InputError("nothing can be proved for float32: somewhere in this box its sums may overflow")
     return found
+
+
+NEAR = 1e-3
+"""Of the precision: a float32 end that is shorter than this is none."""
+
+
+def hopeless(problem: Problem) -> bool:
+    """May float32's rounding alone reach a goal next to the input? Then trees would look for a proof without end.
+
+    At so small a radius linear bounds lose nothing but what rounding is charged.
+    """
+    if problem.semantics is Semantics.FLOAT32:
+        return False
+    graph, ball, quick = problem.graph, problem.ball.with_radius(NEAR * problem.precision), Effort(goal_iterations=0)
+    bounds = linear_bounds(graph, ball, Budget(), arithmetic=FLOAT32)
+    goals = (goal for _, goal in problem.disjuncts)
+    return any(goal_upper(graph, ball, bounds, goal, Budget(), quick, FLOAT32) >= 0 for goal in goals)
 
 
 def resumed(problem: Problem, bracket: Bracket) -> Problem:

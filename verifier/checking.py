@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from verifier.both_worlds import provable, resumed
+from verifier.both_worlds import hopeless, provable, resumed
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.worker import Decider, Guarded, Worker
 from verifier.following import check_within
@@ -55,7 +55,7 @@ def check_both(
 
     Raises InputError where it cannot, but the question is about float32 alone.
     """
-    if isinstance(decider, BranchAndBound) and provable(problem):
+    if isinstance(decider, BranchAndBound) and provable(problem) and not hopeless(problem):
         state = SearchState(replace(problem, arithmetic=FLOAT32), budget)
         answer = checked(state, decider, radius, progress)
         if isinstance(answer.verdict, Holds):
