@@ -23,6 +23,9 @@ from verifier.verdict import Budget, Witness
 ATTACK_SHARE = 0.3
 """Part of a finite time limit that the attack may use: the rest belongs to the proof."""
 
+ATTACK_ALONE = 0.9
+"""The same where nothing is to be proved: the rest secures and polishes the witness."""
+
 Box = tuple[npt.ArrayLike, npt.ArrayLike]
 
 
@@ -140,11 +143,13 @@ def attacker(
     threads: int = 0,
     radius: float = math.inf,
     nearest: bool = False,
+    share: float = ATTACK_SHARE,
 ) -> Attack:
     """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0.
 
     threads: 0 for every core. radius: points that are much farther away are left out. nearest: only the nearest target
-    matters, so that the named attack takes up the promising ones and a quick one is enough for the others.
+    matters, so that the named attack takes up the promising ones and a quick one is enough for the others. share: of a
+    finite time limit.
     """
     attack = attacks.attack_named(name)
     if seed < 0:
@@ -155,11 +160,11 @@ def attacker(
     margin = -float(question.goals[0][1].offset[0])
 
     def run(budget: Budget) -> Sequence[Array | None]:
-        share = _Either(Budget(ATTACK_SHARE * budget.remaining), budget) if math.isfinite(budget.seconds) else budget
+        limit = _Either(Budget(share * budget.remaining), budget) if math.isfinite(budget.seconds) else budget
 
         def found(by: attacks.Attack, places: Sequence[int]) -> Candidates:
             chosen = [cases[place] for place in places]
-            return by(surrogate, chosen, ball.norm, ball.lo, ball.hi, margin=margin, budget=share, seed=seed)
+            return by(surrogate, chosen, ball.norm, ball.lo, ball.hi, margin=margin, budget=limit, seed=seed)
 
         points: dict[int, Array] = {}
         places: Sequence[int] = range(len(cases))
