@@ -146,7 +146,8 @@ PAIRS: Sequence[Pair] = (
     Pair("square", Norm.LINF, "linf", "torchattacks Square",
          torchattacks_grid(LINF, _eps("Square", "Linf", n_queries=300))),
     Pair("autoattack", Norm.LINF, "linf", "torchattacks, same members", torchattacks_grid(LINF, _ensemble)),
-    Pair("transfer", Norm.LINF, "linf", "PyTorch substitute, foolbox LinfPGD", references.torch_transfer),
+    Pair("transfer", Norm.LINF, "linf", "PyTorch substitute, foolbox LinfPGD", references.torch_transfer,
+         each=True),
 )  # fmt: skip
 
 

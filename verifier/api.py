@@ -24,7 +24,7 @@ from verifier.deciders.worker import Decider
 from verifier.minimum import MINIMISERS
 from verifier.model import Model, load
 from verifier.query import ELSEWHERE
-from verifier.questions import Box, Question, ask, attacker, going_on
+from verifier.questions import ATTACK_ALONE, Box, Question, ask, attacker, going_on
 from verifier.search_state import Attack, Problem, SearchState
 from verifier.transformed import load_transforms
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Semantics, Status, Violated, Witness
@@ -333,7 +333,7 @@ def attack(
     """The upper end alone: the nearest adversarial point that an attack finds, judged and polished. Lower end 0."""
     budget = _budget(timeout)
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms)
-    run = attacker(question, attack, device, seed)
+    run = attacker(question, attack, device, seed, share=ATTACK_ALONE)
     found = question.already()
     if found is not None:
         return _already(found, question, 1e-3, budget)

@@ -25,6 +25,9 @@ from verifier.verdict import Budget, Witness
 ATTACK_SHARE = 0.3
 """Part of a finite time limit that the attack may use: the rest belongs to the proof."""
 
+ATTACK_ALONE = 0.9
+"""The same where nothing is to be proved: the rest secures and polishes the witness."""
+
 Box = tuple[npt.ArrayLike, npt.ArrayLike]
 
 
@@ -166,11 +169,13 @@ def attacker(
     threads: int = 0,
     radius: float = math.inf,
     nearest: bool = False,
+    share: float = ATTACK_SHARE,
 ) -> Attack:
     """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0.
 
     threads: 0 for every core. radius: points that are much farther away are left out. nearest: only the nearest target
-    matters, so that the named attack takes up the promising ones and a quick one is enough for the others.
+    matters, so that the named attack takes up the promising ones and a quick one is enough for the others. share: of a
+    finite time limit.
     """
     attack = attacks.attack_named(name)
     if seed < 0:
@@ -179,15 +184,15 @@ def attacker(
     find = _finder(question, device, threads)
 
     def run(budget: Budget) -> Sequence[Array | None]:
-        share = _Either(Budget(ATTACK_SHARE * budget.remaining), budget) if math.isfinite(budget.seconds) else budget
+        limit = _Either(Budget(share * budget.remaining), budget) if math.isfinite(budget.seconds) else budget
 
         points: dict[int, Array] = {}
         places: Sequence[int] = range(len(question.goals))
         if nearest and len(places) > PROMISING:
-            quick = find(attacks.attack_named(QUICK), places, share, seed)
+            quick = find(attacks.attack_named(QUICK), places, limit, seed)
             points = _known(places, quick)
             places = np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
-        points |= _known(places, find(attack, places, share, seed))
+        points |= _known(places, find(attack, places, limit, seed))
         return [
             point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
             for k in range(len(question.goals))

@@ -56,7 +56,8 @@ class _Ended(Exception):  # noqa: N818 - it leaves SciPy's loop, and is no error
 
 
 def _attack(search: Search, settings: LbfgsSettings) -> Candidates:
-    for case in search.open.tolist():
+    cases = search.open[np.argsort(search.first_order()[search.open], kind="stable")]
+    for case in cases.tolist():  # the nearest first, in case the budget ends
         if search.over:
             break
         _search_constant(_Case(search, settings, case))

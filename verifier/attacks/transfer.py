@@ -75,8 +75,8 @@ def _augmented(search: Search, learnt: Surrogate, points: Float32, labels: Label
 
 
 def _seeds(search: Search, count: int, width: Array) -> Float32:
-    """The open cases' inputs, and copies of them with noise of random sizes up to the box's width."""
-    starts = search.problem.origins[search.open]
+    """The open cases' inputs, each once, and copies of them with noise of random sizes up to the box's width."""
+    starts = np.unique(search.problem.origins[search.open], axis=0)
     copies = starts[np.arange(max(0, count - len(starts))) % len(starts)]
     size = search.random.random((len(copies), 1)) ** 2
     noise = search.random.uniform(-1.0, 1.0, size=copies.shape) * size * width

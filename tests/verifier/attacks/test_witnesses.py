@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -9,7 +11,11 @@ import pytest
 import verifier
 from encoders.distance import Norm
 from verifier import models
+from verifier.attacks import registry
+from verifier.attacks.problem import Candidates, Case
 from verifier.attacks.registry import ATTACKS
+from verifier.questions import ATTACK_ALONE, ATTACK_SHARE
+from verifier.verdict import Budget
 
 QUESTIONS = ((6, 8), (2, 9))  # an input of digits_inputs.npz and a target
 
@@ -49,3 +55,19 @@ def test_every_witness_replays(
         assert length <= answer.upper <= length * (1 + 1e-9)
         assert answer.upper <= answer.initial.distance
     assert found >= 1
+
+
+def test_an_attack_alone_has_nearly_all_the_time(model: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a proof it has a share; where nothing is to be proved, only polishing comes after it."""
+    limits = []
+
+    def recorded(_: object, cases: Sequence[Case], *__: object, budget: Budget, **___: object) -> Candidates:
+        limits.append(budget.remaining)
+        return Candidates((None,) * len(cases), np.full(len(cases), np.inf), 0)
+
+    monkeypatch.setattr(registry, "attack_named", lambda _: recorded)
+    x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][6]
+    verifier.attack(model, x, target=8, timeout=1000.0, device="cpu")
+    verifier.check(model, x, 1e-4, target=8, timeout=1000.0, device="cpu")
+    assert limits[0] == pytest.approx(1000.0 * ATTACK_ALONE, rel=0.05)
+    assert limits[1] == pytest.approx(1000.0 * ATTACK_SHARE, rel=0.05)
