@@ -7,14 +7,14 @@ import math
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from verifier.campaign.errands import DONE, FAILED, MISSED, OPEN, Errand, Finding, Found, Kind
 from verifier.campaign.owner import Owner
-from verifier.campaign.records import read_witness
 from verifier.campaign.tasks import Target
+from verifier.campaign.witness_columns import columns, witness_of
 
 SOURCES = f"""
     FROM members JOIN instances ON instances.id = members.instance JOIN tasks ON tasks.id = instances.task
@@ -117,14 +117,10 @@ def errand(connection: sqlite3.Connection, instance: str, target: Target, kind: 
 
 def save(connection: sqlite3.Connection, instance: str, finding: Finding) -> None:
     """Write a finding down; saving twice does no harm."""
-    facts = (
-        {name: value for name, value in asdict(finding.witness).items() if name != "point"} if finding.witness else None
-    )
     values = {
         "state": FAILED if finding.error else DONE,
         "distance": finding.distance,
-        "witness": finding.witness.point.tobytes() if finding.witness else None,
-        "witness_facts": json.dumps(facts) if facts else None,
+        **columns(finding.witness),
         "facts": json.dumps(dict(finding.facts)),
         "seconds": finding.seconds,
         "reason": finding.error,
@@ -172,11 +168,8 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
 
 
 def _found(row: sqlite3.Row) -> Found:
-    witness = None
-    if row["witness"]:
-        witness = read_witness(np.frombuffer(row["witness"], row["dtype"]), json.loads(row["witness_facts"]))
     plain = {name: row[name] for name in PLAIN}
-    return Found(kind=Kind(row["kind"]), witness=witness, facts=json.loads(row["facts"]), **plain)
+    return Found(kind=Kind(row["kind"]), witness=witness_of(row), facts=json.loads(row["facts"]), **plain)
 
 
 PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")

@@ -6,7 +6,6 @@ import json
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from verifier.campaign import errand_claims
 from verifier.campaign.merging import CLOSED, ERROR
 from verifier.campaign.tasks import Target, Task
+from verifier.campaign.witness_columns import witness_of
 from verifier.verdict import Search, Witness
 
 
@@ -145,7 +145,6 @@ def read_results(connection: sqlite3.Connection, plan: str | None) -> list[Resul
 
 
 def _result(row: sqlite3.Row) -> Result:
-    point = np.frombuffer(row["witness"], row["dtype"]) if row["witness"] else None
     return Result(
         id=row["instance"],
         task=row["task"],
@@ -154,16 +153,11 @@ def _result(row: sqlite3.Row) -> Result:
         input_sha256=row["input"],
         source=row["source"],
         index=row["source_index"],
-        witness=read_witness(point, json.loads(row["witness_facts"])) if point is not None else None,
+        witness=witness_of(row),
         search=Search(**json.loads(row["search"])) if row["search"] else None,
         certificate=row["certificate"] if "certificate" in row.keys() else "",  # noqa: SIM118, a row has no `in`
         **{name: row[name] for name in PLAIN},
     )
-
-
-def read_witness(point: npt.NDArray[np.floating], facts: dict[str, Any]) -> Witness:
-    """A stored witness; JSON knows no tuples."""
-    return Witness(point, **{**facts, "classes": tuple(facts.get("classes", ()))})
 
 
 PLAIN = (

@@ -26,6 +26,7 @@ from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.tasks import Target, Task, Wanted, digest
+from verifier.campaign.witness_columns import columns
 from verifier.verdict import Bracket, Evidence, Initial, Status
 
 
@@ -254,8 +255,7 @@ def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> 
     if found.search is not None:
         values["search"] = json.dumps(asdict(found.search))
     if found.witness is not None and new.upper == found.upper and (found.upper < old.upper or row["witness"] is None):
-        facts = {name: value for name, value in asdict(found.witness).items() if name != "point"}
-        values |= {"witness": found.witness.point.tobytes(), "witness_facts": json.dumps(facts)}
+        values |= columns(found.witness)
     assert all(not (isinstance(value, float) and math.isnan(value)) for value in values.values())
     assignments = ", ".join(f"{name} = :{name}" for name in values)
     connection.execute(f"UPDATE instances SET {assignments} WHERE id = :id", {**values, "id": row["id"]})
