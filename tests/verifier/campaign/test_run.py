@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,12 +65,9 @@ def when_closed(path: Path, least: int, process: subprocess.Popen[str]) -> None:
     """Wait until so many brackets of a running campaign are closed."""
     while process.poll() is None:
         if path.exists():
-            with Store(path, readonly=True) as store:
-                try:
-                    if store.counts().closed >= least:
-                        return
-                except Exception:  # noqa: BLE001, the tables may not be there yet
-                    continue
+            with suppress(Exception), Store(path, readonly=True) as store:  # the tables may not be there yet
+                if store.counts().closed >= least:
+                    return
         time.sleep(0.01)
     raise AssertionError(process.communicate())
 
