@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from verifier.campaign.audit import Restarts
@@ -33,7 +34,8 @@ def report_json(study: Study, made: datetime) -> Json:
             "title": study.title,
             "made": made.isoformat(timespec="seconds"),
             "versions": versions(),
-            "plans": list(contents.plans),
+            # Reports are handed on: of a model's path only its name, which its sha256 below makes sure.
+            "plans": [{**plan, "models": [Path(model).name for model in plan["models"]]} for plan in contents.plans],
             "counts": asdict(contents.counts),
             "models": {study.names[one.model_sha256]: one.model_sha256 for one in contents.results},
             "table1": table1(study),

@@ -60,6 +60,7 @@ def test_the_json_says_what_the_store_says(told: dict[str, Any], reported: Repor
     assert (line["all_counted"], told["counts"]["failed"]) == (3, 1)
     assert told["table2"][0]["closed_on_both"] > 0
     assert {row["attack"] for row in told["attacks"]} == {"fgsm", "pgd"}
+    assert {model for plan in told["plans"] for model in plan["models"]} == {one.model.name for one in results}
 
 
 def finite(value: float) -> float | None:
