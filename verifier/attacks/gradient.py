@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -106,23 +107,41 @@ STARTS: Mapping[Metric, Callable[[Search, Indices, Array], Float32]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a batch, each a case under a radius and a restart, to be walked by one step model."""
+
+    search: Search
+    settings: GradientSettings
+    cases: Indices
+    radius: Array
+    restart: Indices
+
+    @property
+    def decay(self) -> list[list[float]]:
+        """What the step length is multiplied with each time, so that the last step is `last_step`."""
+        settings = self.settings
+        return [[(settings.last_step / settings.first_step) ** (1.0 / max(1, settings.steps - 1))]]
+
+    def walked(
+        self, step: Callable[[StepBuilder], StepModel], given: Mapping[str, Any], state: Mapping[str, Any]
+    ) -> tuple[Float32, Float32]:
+        """The points after all steps, and f there."""
+        search, first = self.search, starts(self.search, self.cases, self.radius, self.restart)
+        loop = search.surrogate.loop(step)
+        inputs: dict[str, Any] = {**search.goal(self.cases), **given}
+        # The last run judges the last step; rows that are adversarial do not move in it.
+        search.run(loop, inputs, {"x": first, "gap": np.ones_like(self.radius), **state}, self.settings.steps + 1)
+        return loop.read("x"), loop.read("gap")[:, 0]
+
+
 def _sign_rows(
     search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     lower, upper = _cube(search, cases, radius)
-    decay = (settings.last_step / settings.first_step) ** (1.0 / max(1, settings.steps - 1))
-    loop = search.surrogate.loop(sign_step)
-    search.run(
-        loop,
-        {**search.goal(cases), "lower": lower, "upper": upper, "decay": [[decay]]},
-        {
-            "x": starts(search, cases, radius, restart),
-            "step": settings.first_step * radius,
-            "gap": np.ones_like(radius),
-        },
-        settings.steps + 1,  # the last run judges the last step; rows that are adversarial do not move in it
-    )
-    return loop.read("x"), loop.read("gap")[:, 0]
+    rows = _Rows(search, settings, cases, radius, restart)
+    given = {"lower": lower, "upper": upper, "decay": rows.decay}
+    return rows.walked(sign_step, given, {"step": settings.first_step * radius})
 
 
 def sign_step(b: StepBuilder) -> StepModel:
@@ -144,19 +163,10 @@ def _sparse_rows(
     problem = search.problem
     centre = problem.origins[cases]
     down, up = np.minimum(centre - problem.low32, radius), np.minimum(problem.high32 - centre, radius)
-    loop = search.surrogate.loop(sparse_step)
-    search.run(
-        loop,
-        {**search.goal(cases), "centre": centre, "down": down, "up": up, "radius": radius},
-        # A first step of 2/(0+2) = 1 would forget a random start.
-        {
-            "x": starts(search, cases, radius, restart),
-            "count": np.where(restart > 0, 2.0, 0.0),
-            "gap": np.ones_like(radius),
-        },
-        settings.steps + 1,
-    )
-    return loop.read("x"), loop.read("gap")[:, 0]
+    given = {"centre": centre, "down": down, "up": up, "radius": radius}
+    # A first step of 2/(0+2) = 1 would forget a random start.
+    state = {"count": np.where(restart > 0, 2.0, 0.0)}
+    return _Rows(search, settings, cases, radius, restart).walked(sparse_step, given, state)
 
 
 def sparse_step(b: StepBuilder) -> StepModel:
@@ -206,21 +216,10 @@ def _l2_rows(
     search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     problem = search.problem
-    centre = problem.origins[cases]
-    decay = (settings.last_step / settings.first_step) ** (1.0 / max(1, settings.steps - 1))
-    loop = search.surrogate.loop(l2_step)
+    rows = _Rows(search, settings, cases, radius, restart)
     box = {"low": problem.low32[None], "high": problem.high32[None]}
-    search.run(
-        loop,
-        {**search.goal(cases), **box, "centre": centre, "radius": radius, "decay": [[decay]]},
-        {
-            "x": starts(search, cases, radius, restart),
-            "step": settings.first_step * radius,
-            "gap": np.ones_like(radius),
-        },
-        settings.steps + 1,
-    )
-    return loop.read("x"), loop.read("gap")[:, 0]
+    given = {**box, "centre": problem.origins[cases], "radius": radius, "decay": rows.decay}
+    return rows.walked(l2_step, given, {"step": settings.first_step * radius})
 
 
 def l2_step(b: StepBuilder) -> StepModel:
