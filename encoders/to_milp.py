@@ -2,7 +2,8 @@
 
 For h = relu(a), l ≤ a ≤ u: h = a where l ≥ 0; h = 0 where u ≤ 0; else h ≥ 0, h ≥ a, and, unless polarity makes these
 two exact already, h ≤ a − l·(1 − s), h ≤ u·s with a binary s. The relaxation replaces the last two by the triangle's
-third side h ≤ u·(a − l)/(u − l), which is what s ∈ [0, 1] leaves.
+third side h ≤ u·(a − l)/(u − l), which is what s ∈ [0, 1] leaves. Terms so small that solvers drop them are replaced by
+one variable e that has their sum's range, which makes the model an outer relaxation there (see `solver_losses`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pulp
 from encoders.graph import Affine, Graph, Relu, forward
 from encoders.node_bounds import NodeBounds
 from encoders.polarity import wanted_large
-from encoders.solver_losses import Losses, left_out
+from encoders.solver_losses import SLACK, Losses, left_out, without_small
 from encoders.to_stages import LEAST
 
 Variable: TypeAlias = Any
@@ -80,8 +81,9 @@ def to_milp(
     depth = pulp.LpVariable("depth", 0.0) if deepest else 0.0
     for row, constant in zip(rows, offsets, strict=True):
         wanted = _combination(enumerate(row), outputs, constant)
-        encoding.losses.goal = max(encoding.losses.goal, left_out(wanted.items()))
-        encoding.problem.addConstraint(wanted - depth >= 0)
+        terms, (_, most) = without_small(wanted)
+        encoding.losses.goal = max(encoding.losses.goal, left_out(terms.items()))
+        encoding.problem.addConstraint(pulp.LpAffineExpression(terms, wanted.constant + most) - depth >= 0)
     if objective is not None:
         encoding.problem.setObjective(_combination(enumerate(objective), outputs, 0.0))
     else:
@@ -135,7 +137,8 @@ class _Encoding:
         """Σ c·v + constant: a number, the one variable itself, a short sum, or a new variable tied by an equation."""
         if any(_underflows(coefficient, value) for coefficient, value in parts):
             self.losses.goal = math.inf
-        terms, constant = _collected(parts, constant)
+        collected, constant = _collected(parts, constant)
+        terms = self._loosened(index, i, collected)
         if not terms:
             return constant
         if constant == 0.0 and list(terms.values()) == [1.0]:
@@ -148,6 +151,15 @@ class _Encoding:
             terms[result] = -1.0
             self.problem.addConstraint(pulp.LpAffineExpression(terms, constant) == 0)
         return result
+
+    def _loosened(self, index: int, i: int, terms: dict[Variable, float]) -> dict[Variable, float]:
+        """The terms that solvers keep, and one variable in a range that they see for all that they would drop."""
+        kept, (low, high) = without_small(terms)
+        if low < high:
+            self.losses.mended(index, i, low, high)
+            slack = pulp.LpVariable(f"e_{_place(index, i)}", min(low, -SLACK), max(high, SLACK))
+            kept[slack] = 1.0
+        return kept
 
     def relu(self, index: int, node: Relu, values: list[list[Scalar]]) -> list[Scalar]:
         large = self._large[index]

@@ -158,9 +158,10 @@ def bounds_evidence(bounds: NodeBounds) -> Evidence:
 
 
 def _out_of_range(model: MilpModel) -> str:
+    how_far = f"change the margin by {model.lost:.1g}" if math.isfinite(model.lost) else "decide the answer"
     return (
         f"MILP solvers drop coefficients and ranges below {SMALLEST:g} and refuse those above {LARGEST:g}; "
-        f"here that could change the margin by {model.lost:.1g}"
+        f"here that could {how_far}"
     )
 
 
