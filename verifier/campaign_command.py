@@ -15,6 +15,7 @@ from verifier.campaign.plan import Plan, read_plan
 from verifier.campaign.run import run
 from verifier.campaign.selection import tasks_of
 from verifier.campaign.store import Store
+from verifier.certifying import UNDER_TRANSFORMS
 from verifier.deadline import CommandBudget, interruptible
 from verifier.exit_codes import Exit
 from verifier.report import terminal
@@ -27,6 +28,8 @@ def campaign(
 ) -> Exit:
     """Run a plan, or go on with it; with a folder for `certificates`, certify what is closed."""
     asked = read_plan(plan, flags)
+    if certificates is not None and asked.transforms is not None:
+        raise InputError(f"--certificates does not go with transforms: {UNDER_TRANSFORMS}")
     budget = CommandBudget(asked.total_budget, start, draws=False, proves=certificates is not None)
     with interruptible(budget):
         wanted = tasks_of(asked)

@@ -30,6 +30,9 @@ RECHECK = 1.5
 """The final check takes about as long as the exact evaluations did; it is not begun when less than this is left."""
 
 
+UNDER_TRANSFORMS = "certificates are about the network in the file, and the checker does not read transformations"
+"""Why there are none for questions under transformations."""
+
 LOOSE = 4.0
 """So many times what an active ReLU's argument can be is out of an LP's reach."""
 

@@ -183,6 +183,7 @@ def campaign(
     threads: options.PlanThreads = None,
     device: options.PlanDevice = None,
     attacks: options.Attacks = None,
+    transforms: options.PlanTransforms = None,
     timeout: options.PlanTimeout = None,
     total_budget: options.TotalBudget = None,
     store: options.StoreFile = None,

@@ -17,6 +17,7 @@ from encoders.errors import InputError
 from verifier import api, inputs, transformed
 from verifier.all_targets import Share
 from verifier.certificate_file import CertificateFile
+from verifier.certifying import UNDER_TRANSFORMS
 from verifier.deadline import CommandBudget, draw_within, interruptible
 from verifier.exit_codes import Exit
 from verifier.layout import image_layout
@@ -218,10 +219,7 @@ def prepared(question: Question) -> Iterator[Job]:
         raise InputError(f"--timeout must be a positive number of seconds, not {timeout:g}")
     proves = question.certificate is not None
     if proves and question.transforms is not None:
-        raise InputError(
-            "--certificate does not go with --transforms: certificates are about the network in the file, and the "
-            "checker does not read transformations"
-        )
+        raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
     budget = CommandBudget(timeout, question.start, draws=question.out is not None, proves=proves)
     model = api.load(question.model)
     network = model.network

@@ -120,6 +120,10 @@ Attacks = Annotated[
     str | None,
     typer.Option(metavar="NAME,NAME…", help="Attacks to measure against every minimum, such as fgsm,pgd,cw."),
 ]
+PlanTransforms = Annotated[
+    str | None,
+    typer.Option("--transforms", metavar="FILE", help="Examples are to be adversarial under all transformations."),
+]
 PlanTimeout = Annotated[
     str | None, typer.Option("--timeout", metavar="S", help="For an instance: seconds, or 90s, 5m; none by default.")
 ]

@@ -127,12 +127,17 @@ class CopiesAttack:
             Surrogate(goal_graph(graph, goal.matrix, goal.offset), device, threads) for _, goal in goals
         ]
 
-    def __call__(self, by: Attack, places: Sequence[int], budget: Budget, seed: int) -> Candidates:
-        """The points found for the goals at `places`, in turn; the time that is left is shared among them."""
-        case, ball = Case(self._ball.centre, MISSED, REACHED), self._ball
+    def __call__(
+        self, by: Attack, places: Sequence[int], budget: Budget, seed: int, starts: Sequence[Array | None] | None = None
+    ) -> Candidates:
+        """The points found for the goals at `places`, in turn; the time that is left is shared among them.
+
+        starts: where to begin, for each of them; None: at the input.
+        """
+        ball = self._ball
         found = []
-        for done, place in enumerate(places):
-            share = _Share(budget, len(places) - done)
+        for done, (place, start) in enumerate(zip(places, starts or [None] * len(places), strict=True)):
+            share, case = _Share(budget, len(places) - done), Case(ball.centre, MISSED, REACHED, start)
             surrogate = self._surrogates[place]
             found.append(by(surrogate, [case], ball.norm, ball.lo, ball.hi, budget=share, seed=seed))
         return Candidates(

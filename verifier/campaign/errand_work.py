@@ -17,7 +17,9 @@ from verifier.campaign.errands import Errand, Finding, Kind
 from verifier.campaign.outcome import Work
 from verifier.campaign.tasks import Target
 from verifier.model import Model
+from verifier.query import ELSEWHERE
 from verifier.questions import Question, ask
+from verifier.transformed import CopiesAttack
 from verifier.verdict import Budget, Witness
 
 STEPS = (0.1, 0.5, 0.9)
@@ -36,17 +38,30 @@ class Errands:
     model: Model
     budget: Budget
     take: Callable[[Finding], None]
-    surrogate: Surrogate = field(init=False)
     question: Question = field(init=False)
+    _surrogate: Surrogate = field(init=False)
+    _several: CopiesAttack = field(init=False)
 
     def run(self) -> None:
         """Do all that the budget allows. An attack that a Ctrl-C or the campaign's end cuts short is not a finding."""
         task = self.work.task
-        self.surrogate = Surrogate(self.model.network.graph, self.work.device, self.work.threads)
-        point, box = task.point.reshape(task.shape), (task.lo, task.hi)
         self.question = ask(
-            self.model, point, norm=task.norm, target=None, label=task.label, box=box, margin=task.margin
+            self.model,
+            task.point.reshape(task.shape),
+            norm=task.norm,
+            target=None,
+            label=task.label,
+            box=(task.lo, task.hi),
+            margin=task.margin,
+            transforms=task.transforms,
+            each=any(errand.target is not None for errand in self.work.errands),
         )
+        copies, ball, goals = self.question.copies, self.question.ball, self.question.goals
+        device, threads = self.work.device, self.work.threads
+        if copies is not None:
+            self._several = CopiesAttack(copies, ball, goals, device, threads)
+        else:
+            self._surrogate = Surrogate(self.model.network.graph, device, threads)
         attacks = [errand for errand in self.work.errands if errand.kind is Kind.ATTACK]
         if attacks:
             self._attacks(attacks)
@@ -58,22 +73,17 @@ class Errands:
     def _cut(self) -> bool:
         return self.budget.cancelled or (self.budget.remaining <= 0 and not self.work.whole)
 
-    def _attack(self, name: str, cases: Sequence[Case]) -> Candidates:
-        task = self.work.task
-        ball = self.question.ball
-        return attack_named(name)(
-            self.surrogate,
-            cases,
-            ball.norm,
-            task.lo,
-            task.hi,
-            margin=task.margin,
-            budget=self.budget,
-            seed=self.work.seed,
-        )
-
-    def _case(self, target: Target, start: Array | None = None) -> Case:
-        return Case(self.question.ball.centre, self.question.label, target, start)
+    def _attack(self, name: str, targets: Sequence[Target], starts: Sequence[Array | None]) -> Candidates:
+        """The named attack on each target, begun at each start (None: at the input)."""
+        by, ball, seed = attack_named(name), self.question.ball, self.work.seed
+        if self.question.copies is not None:
+            of = {target: place for place, (target, _) in enumerate(self.question.goals)}
+            places = [of[ELSEWHERE if target is None else target] for target in targets]
+            return self._several(by, places, self.budget, seed, starts)
+        pairs = zip(targets, starts, strict=True)
+        cases = [Case(ball.centre, self.question.label, target, start) for target, start in pairs]
+        margin = self.work.task.margin
+        return by(self._surrogate, cases, ball.norm, ball.lo, ball.hi, margin=margin, budget=self.budget, seed=seed)
 
     def _judged(self, target: Target, point: npt.ArrayLike | None) -> Witness | None:
         """The witness that an attack's point is, or None: nobody's word is trusted."""
@@ -84,7 +94,7 @@ class Errands:
 
     def _attacks(self, errands: Sequence[Errand]) -> None:
         start, name = time.monotonic(), errands[0].attack
-        found = self._attack(name, [self._case(errand.target) for errand in errands])
+        found = self._attack(name, [errand.target for errand in errands], [None] * len(errands))
         if self._cut:
             return
         facts = {"complete": self.budget.remaining > 0, "evaluations": found.evaluations // len(errands)}
@@ -113,7 +123,7 @@ class Errands:
             signs *= share / share.sum(axis=1, keepdims=True)
         way = errand.point.astype(np.float64) - centre
         starts = [*(centre + step * way for step in STEPS), *(centre + STEPS[0] * errand.upper * signs)]
-        found = self._attack(errand.attack, [self._case(errand.target, start) for start in starts])
+        found = self._attack(errand.attack, [errand.target] * len(starts), starts)
         if self._cut:
             return
         told = [float(distance) if math.isfinite(distance) else None for distance in found.distances]

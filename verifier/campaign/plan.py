@@ -44,7 +44,8 @@ class Selection:
 class Plan:
     """What is asked: every model × selected input × norm × target; `timeout` is in seconds for each of these.
 
-    attacks: measured against every minimum.
+    attacks: measured against every minimum. transforms: a file of transformations (`encoders.from_transforms`) under
+    all of which examples are to be adversarial.
     """
 
     models: tuple[Path, ...]
@@ -63,6 +64,7 @@ class Plan:
     threads: int = 1
     device: str = "auto"
     attacks: tuple[str, ...] = ()
+    transforms: Path | None = None
     store: Path = Path("campaign.sqlite")
 
     @property
@@ -75,6 +77,8 @@ class Plan:
         """Tells plans apart; the time that one may take is no part of it, nor what is asked about finished brackets."""
         other = ("timeout", "total_budget", "threads", "device", "store", "attacks")
         asked = {name: value for name, value in asdict(self).items() if name not in other}
+        if self.transforms is None:
+            del asked["transforms"]  # plans from before there were any keep their identity
         return hashlib.sha256(json.dumps(asked, default=str, sort_keys=True).encode()).hexdigest()
 
 
@@ -253,6 +257,7 @@ KEYS: Mapping[str, Reader] = {
     "threads": _whole(1),
     "device": _one_of("auto", "cpu", "cuda"),
     "attacks": _list_of(_one_of(*ATTACKS)),
+    "transforms": lambda value, folder: folder / _text(value, folder),
     "store": lambda value, folder: folder / _text(value, folder),
 }
 SELECT: Mapping[str, Reader] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign import errand_claims
+from verifier.campaign import errand_claims, views
 from verifier.campaign.merging import CLOSED, ERROR
 from verifier.campaign.tasks import Target, Task
 from verifier.campaign.witness_columns import witness_of
@@ -50,6 +50,12 @@ class Result:
     updated: float
     certificate: str = ""
     """Where the file is that certifies the lower end; "" without one."""
+    float32: float | None = None
+    """The lower end for every float32 evaluation of the network; None where none was proved."""
+    transforms: str | None = None
+    """The identity of the transformations under which examples are adversarial; None: the input as it is."""
+    views: tuple[str, ...] = ()
+    """What they are called."""
 
     @property
     def closed(self) -> bool:
@@ -86,8 +92,9 @@ def add_task(connection: sqlite3.Connection, task: Task) -> None:
     connection.execute("INSERT OR IGNORE INTO inputs VALUES (?, ?, ?, ?)", point)
     connection.execute("INSERT OR IGNORE INTO boxes VALUES (?, ?, ?)", box)
     asked = (task.id, task.model_sha256, task.input_sha256, task.box_sha256, task.label, task.norm, task.margin)
-    how = (task.precision, task.method, task.solver, task.source, task.index)
-    connection.execute(f"INSERT OR IGNORE INTO tasks VALUES ({', '.join('?' * 12)})", (*asked, *how))
+    transforms = None if task.transforms is None else views.add(connection, task.transforms)
+    how = (task.precision, task.method, task.solver, task.source, task.index, transforms)
+    connection.execute(f"INSERT OR IGNORE INTO tasks VALUES ({', '.join('?' * 13)})", (*asked, *how))
 
 
 def _packed(end: npt.NDArray[np.float64]) -> bytes:
@@ -124,13 +131,15 @@ def read_task(connection: sqlite3.Connection, key: str) -> Task:
         solver=row["solver"],
         source=row["source"],
         index=row["source_index"],
+        transforms=views.read(connection, row["transforms"]),
     )
 
 
 RESULTS = """
-    SELECT instances.*, tasks.*, instances.id AS instance, models.path AS path, inputs.dtype AS dtype
+    SELECT instances.*, tasks.*, instances.id AS instance, models.path AS path, inputs.dtype AS dtype,
+           transforms.names AS views
     FROM instances JOIN tasks ON tasks.id = instances.task JOIN models ON models.sha256 = tasks.model
-    JOIN inputs ON inputs.sha256 = tasks.input
+    JOIN inputs ON inputs.sha256 = tasks.input LEFT JOIN transforms ON transforms.sha256 = tasks.transforms
 """
 
 
@@ -155,14 +164,14 @@ def _result(row: sqlite3.Row) -> Result:
         index=row["source_index"],
         witness=witness_of(row),
         search=Search(**json.loads(row["search"])) if row["search"] else None,
-        certificate=row["certificate"] if "certificate" in row.keys() else "",  # noqa: SIM118, a row has no `in`
+        views=tuple(json.loads(row["views"])) if row["views"] else (),
         **{name: row[name] for name in PLAIN},
     )
 
 
 PLAIN = (
     "norm", "label", "target", "margin", "precision", "method", "solver", "status", "lower", "upper", "evidence",
-    "attack", "initial", "reason", "seconds", "tried", "attempts", "updated",
+    "attack", "initial", "reason", "seconds", "tried", "attempts", "updated", "certificate", "float32", "transforms",
 )  # fmt: skip
 """Columns that are fields of a Result as they are."""
 

@@ -65,6 +65,12 @@ MIGRATIONS = (
     ALTER TABLE leases ADD COLUMN kind TEXT NOT NULL DEFAULT '';
     ALTER TABLE leases ADD COLUMN attack TEXT NOT NULL DEFAULT '';
     """,
+    # 5: the lower end of every float32 evaluation; questions under transformations of the input
+    """
+    ALTER TABLE instances ADD COLUMN float32 REAL;
+    CREATE TABLE transforms (sha256 TEXT PRIMARY KEY, source TEXT NOT NULL, names TEXT NOT NULL, maps BLOB NOT NULL);
+    ALTER TABLE tasks ADD COLUMN transforms TEXT REFERENCES transforms;
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

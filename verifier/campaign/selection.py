@@ -28,6 +28,7 @@ def tasks_of(plan: Plan) -> list[Wanted]:
 
 
 def _of_model(plan: Plan, model: Model, norm: str, data: Data, chosen: Sequence[int]) -> Iterator[Wanted]:
+    transforms = None if plan.transforms is None else api.load_transforms(model, plan.transforms)
     for index in chosen:
         point = data.point(index, model)
         lo, hi = read_box(plan.box, point.size)
@@ -51,6 +52,7 @@ def _of_model(plan: Plan, model: Model, norm: str, data: Data, chosen: Sequence[
             solver=plan.solver or ("highs" if plan.method.startswith("milp") else None),
             source=data.name,
             index=index,
+            transforms=transforms,
         )
         targets = targets_of(plan.targets, label, logits, [plan.select.seed, index])
         if targets:

@@ -112,6 +112,7 @@ def _search(work: Work, budget: Budget, take: Callable[[Target, Bracket], None])
         "timeout": budget,
         "device": work.device,
         "seed": work.seed,
+        "transforms": task.transforms,
     }
     if None in work.known:
         for bracket in api.brackets(model, point, **options):

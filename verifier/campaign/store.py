@@ -18,6 +18,7 @@ import numpy.typing as npt
 from verifier.campaign import errand_claims, leases, records
 from verifier.campaign.contents import Contents, read_contents
 from verifier.campaign.database import Database
+from verifier.campaign.digests import digest
 from verifier.campaign.errands import Errand, Finding, Found, Kind
 from verifier.campaign.leases import Claim, Limits
 from verifier.campaign.merging import CLOSED, CONTRADICTION, ERROR, PENDING, Ends
@@ -25,7 +26,7 @@ from verifier.campaign.outcome import Outcome, Report, Step
 from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
 from verifier.campaign.records import Counts, Result
-from verifier.campaign.tasks import Target, Task, Wanted, digest
+from verifier.campaign.tasks import Target, Task, Wanted
 from verifier.campaign.witness_columns import columns
 from verifier.verdict import Bracket, Evidence, Initial, Status
 
@@ -252,6 +253,8 @@ def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> 
         values |= {"attack": found.initial.attack, "initial": found.initial.distance}
     if new.lower != row["lower"]:
         values["certificate"] = ""
+    if found.float32 is not None:
+        values["float32"] = max(found.float32, row["float32"] if row["float32"] is not None else 0.0)
     if found.search is not None:
         values["search"] = json.dumps(asdict(found.search))
     if found.witness is not None and new.upper == found.upper and (found.upper < old.upper or row["witness"] is None):

@@ -13,18 +13,23 @@ from verifier.campaign.records import Result
 
 
 class Group(NamedTuple):
-    """What the tables have a line for: one model under one norm by one method."""
+    """What the tables have a line for: one model under one norm by one method, with the same transformations."""
 
     model: str
     norm: str
     method: str
+    transforms: str | None = None
+
+    @classmethod
+    def of(cls, result: Result) -> Group:
+        return cls(result.model_sha256, result.norm, result.method, result.transforms)
 
 
 def grouped(results: Iterable[Result]) -> dict[Group, list[Result]]:
     """The instances of each group, in the order in which they come; `Group.model` is the file's sha256."""
     groups: dict[Group, list[Result]] = {}
     for result in results:
-        groups.setdefault(Group(result.model_sha256, result.norm, result.method), []).append(result)
+        groups.setdefault(Group.of(result), []).append(result)
     return groups
 
 
@@ -54,6 +59,8 @@ class Line:
     instances: int
     means: Means | None
     all_means: Means | None
+    views: tuple[str, ...] = ()
+    """What the transformations are called."""
 
 
 def summary(results: Iterable[Result]) -> list[Line]:
@@ -63,7 +70,7 @@ def summary(results: Iterable[Result]) -> list[Line]:
 
 def _line(group: Group, members: Sequence[Result]) -> Line:
     closed = [one for one in members if one.closed]
-    return Line(group, members[0].model, len(closed), len(members), _means(closed), _means(members))
+    return Line(group, members[0].model, len(closed), len(members), _means(closed), _means(members), members[0].views)
 
 
 def _means(members: Iterable[Result]) -> Means | None:

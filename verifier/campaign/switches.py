@@ -47,6 +47,8 @@ def switches(results: Iterable[Result], tasks: Mapping[str, Task]) -> list[Switc
 
 def _of_group(group: Group, members: Sequence[Result], tasks: Mapping[str, Task]) -> Switches:
     closed = [one for one in members if one.closed and one.witness is not None and one.upper > 0]
+    if group.transforms is not None:
+        return Switches(group, (), {}, "not counted under transformations, where each copy of the network has its own")
     try:
         model = _model(members[0].model, group.model)
     except InputError as error:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from encoders.from_transforms import Transforms
+from verifier.campaign.digests import digest
+from verifier.campaign.views import maps_sha256
 
 Target = int | None
 """A class, or None for any but the label."""
@@ -18,7 +20,10 @@ Target = int | None
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index: where the input was found."""
+    """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index: where the input was found.
+
+    transforms: be adversarial under all of them.
+    """
 
     model: Path
     model_sha256: str
@@ -34,6 +39,7 @@ class Task:
     solver: str | None
     source: str = ""
     index: int = 0
+    transforms: Transforms | None = None
 
     @cached_property
     def input_sha256(self) -> str:
@@ -47,7 +53,8 @@ class Task:
     def id(self) -> str:
         """The same wherever and whenever the same is asked; where model and input lie does not matter."""
         asked = (self.model_sha256, self.input_sha256, self.box_sha256, self.norm, self.label)
-        return digest(json.dumps([*asked, self.margin, self.precision, self.method, self.solver]))
+        how = [*asked, self.margin, self.precision, self.method, self.solver]
+        return digest(json.dumps(how if self.transforms is None else [*how, maps_sha256(self.transforms)]))
 
     def instance(self, target: Target) -> str:
         """The identity of the question about one target."""
@@ -60,12 +67,3 @@ class Wanted:
 
     task: Task
     targets: tuple[Target, ...]
-
-
-def digest(*parts: Any) -> str:
-    """The sha256 of texts and bytes, each with its length before it."""
-    found = hashlib.sha256()
-    for part in parts:
-        content = part if isinstance(part, bytes) else str(part).encode()
-        found.update(len(content).to_bytes(8, "big") + content)
-    return found.hexdigest()

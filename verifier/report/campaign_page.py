@@ -148,18 +148,19 @@ def _facts(study: Study) -> Json:
 
 
 def _bands(study: Study) -> list[Json]:
-    """A chart for each norm and method, and how many inputs fall within a few radii."""
+    """A chart for each kind of question, its models side by side, and how many inputs fall within a few radii."""
     found = []
-    for norm, method in dict.fromkeys((curve.group.norm, curve.group.method) for curve in study.curves):
-        own = [curve for curve in study.curves if curve.group[1:] == (norm, method)]
+    for kind in dict.fromkeys(curve.group[1:] for curve in study.curves):
+        own = [curve for curve in study.curves if curve.group[1:] == kind]
+        group = own[0].group
         end = max((radius for curve in own for radius in curve.radii), default=0.0)
         radii = [radius for radius in ticks(0, end, 6) if radius > 0]
         found.append(
             {
-                "norm": NORM_SIGNS[norm],
-                "method": method,
-                "chart": charts.curve_chart(own, [study.names[curve.group.model] for curve in own], NORM_SIGNS[norm],
-                                            study.places),
+                "norm": NORM_SIGNS[group.norm],
+                "how": study.how(group),
+                "chart": charts.curve_chart(own, [study.names[curve.group.model] for curve in own],
+                                            NORM_SIGNS[group.norm], study.places),
                 "radii": [f"{radius:g}" for radius in radii],
                 "lines": [(study.names[curve.group.model], study.places[curve.group.model], curve,
                            [curve.fallen(radius) for radius in radii]) for curve in own],

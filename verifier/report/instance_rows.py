@@ -87,7 +87,7 @@ def rows(study: Study, pictures: Pictures, wanted: Collection[str] | None = None
         frame = frames[one.task] if place < MOST_PICTURED else None
         row = row_of(study, one, frame, pictures)
         if one.id in switched:
-            row["switches"] = [switched[one.id], sizes[Group(one.model_sha256, one.norm, one.method)]]
+            row["switches"] = [switched[one.id], sizes[Group.of(one)]]
         found.append(row)
     return found
 
@@ -110,13 +110,15 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "closed": one.closed,
         "lower": one.lower if math.isfinite(one.lower) else None,
         "upper": one.upper if math.isfinite(one.upper) else None,
-        "lower_text": directed(one.lower, up=False, places=places).replace("inf", "∞") if one.evidence else "",
+        "lower_text": _least_text(one.lower, places) if one.evidence else "",
         "upper_text": _upper_text(one, places) if one.evidence else "",
         "gap": one.upper - one.lower if math.isfinite(one.upper) else None,
         "gap_text": directed(max(0.0, one.upper - one.lower), up=True, places=places, fixed=True)
         if math.isfinite(one.upper)
         else "",
         "evidence": one.evidence,
+        "float32": _least_text(one.float32, places) if one.float32 is not None else "",
+        "views": "; ".join(one.views),
         "evidence_text": EVIDENCE_WORDS.get(one.evidence, ""),
         "initial": _found_text(one.initial, places) if one.attack else "",
         "initial_attack": one.attack,
@@ -145,6 +147,10 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
             row["witness_picture"] = pictures.key(frame.image(one.witness.point))
             row["change_picture"] = pictures.key(frame.change(one.witness.point))
     return row
+
+
+def _least_text(lower: float, places: int) -> str:
+    return directed(lower, up=False, places=places).replace("inf", "∞")
 
 
 def _upper_text(one: Result, places: int) -> str:

@@ -39,7 +39,7 @@ Tabular = tuple[str, Sequence[str], list[list[str]]]
 def _latex_table1(study: Study) -> Tabular:
     head = ("Model", "Norm", "Closed", "Initial", "Minimal", "Impr.", "Initial (all)", "Minimal (all)", "Impr.")
     rows = [
-        [latex(row["model"]), NORMS[row["norm"]], f"{row['closed']}/{row['instances']}",
+        [_model(row), NORMS[row["norm"]], f"{row['closed']}/{row['instances']}",
          *_mean_cells(row, "closed"), *_mean_cells(row, "all")]
         for row in table1(study)
     ]  # fmt: skip
@@ -60,11 +60,15 @@ def _latex_table2(study: Study) -> Tabular:
 def _latex_attacks(study: Study) -> Tabular:
     head = ("Model", "Norm", "Attack", "Found", "At minimum", "Median ratio", "90 \\%", "Largest")
     rows = [
-        [latex(row["model"]), NORMS[row["norm"]], latex(row["attack"]), f"{row['found']}/{row['measured']}",
+        [_model(row), NORMS[row["norm"]], latex(row["attack"]), f"{row['found']}/{row['measured']}",
          str(row["at_minimum"]), _down(row["ratio_median"]), _down(row["ratio_p90"]), _down(row["ratio_max"])]
         for row in attacks(study)
     ]  # fmt: skip
     return "lllrr rrr", head, rows
+
+
+def _model(row: Row) -> str:
+    return latex(" under ".join(filter(None, (row["model"], row.get("transforms")))))
 
 
 def _mean_cells(row: Row, prefix: str) -> list[str]:

@@ -35,7 +35,7 @@ def report_json(study: Study, made: datetime) -> Json:
             "made": made.isoformat(timespec="seconds"),
             "versions": versions(),
             # Reports are handed on: of a model's path only its name, which its sha256 below makes sure.
-            "plans": [{**plan, "models": [Path(model).name for model in plan["models"]]} for plan in contents.plans],
+            "plans": [_without_folders(plan) for plan in contents.plans],
             "counts": asdict(contents.counts),
             "models": {study.names[one.model_sha256]: one.model_sha256 for one in contents.results},
             "table1": table1(study),
@@ -71,6 +71,12 @@ def report_json(study: Study, made: datetime) -> Json:
     return whole
 
 
+def _without_folders(plan: Mapping[str, Any]) -> Json:
+    told = {**plan, "models": [Path(model).name for model in plan["models"]]}
+    transforms = plan.get("transforms")  # plans from before there were any
+    return {**told, "transforms": Path(transforms).name if transforms is not None else None}
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -82,7 +88,10 @@ def _finite(value: Any) -> Any:
 
 
 def _named(study: Study, group: Group) -> Json:
-    return {"model": study.names[group.model], "norm": group.norm, "method": group.method}
+    named: Json = {"model": study.names[group.model], "norm": group.norm, "method": group.method}
+    if study.views:
+        named["transforms"] = study.views.get(group.transforms, "")
+    return named
 
 
 MEANS = ("counted", "initial", "lower", "upper", "improvement")
@@ -173,7 +182,7 @@ def _instance(study: Study, one: Result) -> Json:
     found = study.findings.get(one.id, [])
     return {
         "id": short_id(one.id),
-        **_named(study, Group(one.model_sha256, one.norm, one.method)),
+        **_named(study, Group.of(one)),
         "source": one.source,
         "index": one.index,
         "label": one.label,
@@ -184,6 +193,7 @@ def _instance(study: Study, one: Result) -> Json:
         "lower": one.lower,
         "upper": one.upper,
         "evidence": one.evidence,
+        "float32_lower": one.float32,
         "initial": one.initial,
         "initial_attack": one.attack,
         "seconds": one.seconds,

@@ -76,10 +76,19 @@ class Study:
     def several_methods(self) -> bool:
         return len({one.method for one in self.contents.results}) > 1
 
+    @cached_property
+    def views(self) -> Mapping[str | None, str]:
+        """The transformations by their identity, in words; empty where no question has any."""
+        return {one.transforms: "; ".join(one.views) for one in self.contents.results if one.transforms is not None}
+
+    def how(self, group: Group) -> str:
+        """A group's method where there are several, and its transformations."""
+        parts = [group.method] if self.several_methods else []
+        return " · ".join(parts + ([f"under {self.views[group.transforms]}"] if group.transforms else []))
+
     def group_name(self, group: Group) -> str:
-        """A group in words; the method only where there are several."""
-        method = f" · {group.method}" if self.several_methods else ""
-        return f"{self.names[group.model]} · {NORM_SIGNS[group.norm]}{method}"
+        """A group in words."""
+        return " · ".join(filter(None, (self.names[group.model], NORM_SIGNS[group.norm], self.how(group))))
 
 
 def study_of(path: Path, title: str | None) -> Study:

@@ -1,0 +1,57 @@
+"""Transformations as a store keeps them: what they are, whatever file they came from."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoders.from_transforms import Transforms
+from encoders.linear_maps import Sparse, readonly
+from verifier.campaign.digests import digest
+
+
+def maps_sha256(transforms: Transforms) -> str:
+    """The identity of the linear maps, in their order; names and files do not matter."""
+    parts = [(each.in_size, each.data.tobytes(), *_places(each)) for each in transforms.maps]
+    return digest(*(part for one in parts for part in one))
+
+
+def _places(one: Sparse) -> tuple[bytes, bytes]:
+    return one.indices.astype(np.int64).tobytes(), one.indptr.astype(np.int64).tobytes()
+
+
+def add(connection: sqlite3.Connection, transforms: Transforms) -> str:
+    """Enter transformations, unless they are there; their identity."""
+    key, packed = maps_sha256(transforms), io.BytesIO()
+    arrays: dict[str, Any] = {"size": np.array(transforms.maps[0].in_size)}
+    for place, each in enumerate(transforms.maps):
+        arrays |= {f"data{place}": each.data, f"indices{place}": each.indices, f"indptr{place}": each.indptr}
+    np.savez_compressed(packed, **arrays)
+    row = (key, str(transforms.path), json.dumps(transforms.names), packed.getvalue())
+    connection.execute("INSERT OR IGNORE INTO transforms VALUES (?, ?, ?, ?)", row)
+    return key
+
+
+def read(connection: sqlite3.Connection, key: str | None) -> Transforms | None:
+    """The transformations of that identity; None for None."""
+    if key is None:
+        return None
+    row = connection.execute("SELECT * FROM transforms WHERE sha256 = ?", (key,)).fetchone()
+    names = tuple(json.loads(row["names"]))
+    with np.load(io.BytesIO(row["maps"]), allow_pickle=False) as arrays:
+        size = int(arrays["size"])
+        maps = tuple(
+            Sparse(
+                readonly(arrays[f"data{place}"]),
+                readonly(arrays[f"indices{place}"], np.intp),
+                readonly(arrays[f"indptr{place}"], np.intp),
+                size,
+            )
+            for place in range(len(names))
+        )
+    return Transforms(Path(row["source"]), key, names, maps)
