@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
@@ -314,7 +315,9 @@ def tighten_by_costs(mu: Array, nu: Array, shares: Array, value: float, lower: A
 
 
 @compiled
-def tighten_stages(net: Network, radius: float, first: int, lower: Array, upper: Array) -> bool:
+def tighten_stages(
+    net: Network, radius: float, first: int, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_]
+) -> bool:
     """`StageBounds.tighten` in place from stage `first` on; False when an argument's bounds cross."""
     relus = lower.size
     starts, hidden, inputs, biases, charge = net.starts, net.hidden, net.inputs, net.constant, net.charge
@@ -324,7 +327,7 @@ def tighten_stages(net: Network, radius: float, first: int, lower: Array, upper:
         chosen = np.empty(end - start, dtype=np.int64)
         count = 0
         for j in range(start, end):
-            if lower[j] < 0.0 < upper[j]:
+            if wanted[j] and lower[j] < 0.0 < upper[j]:
                 chosen[count] = j
                 count += 1
         if count == 0:

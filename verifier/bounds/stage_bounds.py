@@ -32,12 +32,12 @@ class StageBounds:
         starts = stages.starts
         self._slices = [slice(a, b) for a, b in pairwise(starts)]
 
-    def tighten(self, stage: int, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """lower, upper (relu_count,) with the open arguments of stages ≥ `stage` bounded anew, stage by stage."""
+    def tighten(self, stage: int, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+        """lower, upper (relu_count,) with the `wanted` open arguments of stages ≥ `stage` bounded anew, by stages."""
         lower, upper = lower.copy(), upper.copy()
         for number in range(max(2, stage), len(self._stages.hidden) + 1):
             part = self._slices[number - 1]
-            chosen = np.flatnonzero((lower[part] < 0) & (upper[part] > 0))
+            chosen = np.flatnonzero(wanted[part] & (lower[part] < 0) & (upper[part] > 0))
             if chosen.size == 0:
                 continue
             ends = self._ends(number, chosen, lower, upper)

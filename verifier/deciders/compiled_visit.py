@@ -30,7 +30,7 @@ from verifier.bounds.lagrangian import Lagrangian
 from verifier.deciders.dense_lp import PIVOTS, DenseLp
 from verifier.deciders.dense_simplex import OPTIMAL, STOPPED, Integers, Program, solve
 from verifier.deciders.local_search import FIRST_STEP, STEPS
-from verifier.deciders.visit import VIOLATED, NumpyVisitor, Visited, VisitSettings
+from verifier.deciders.visit import COSTLY, VIOLATED, NumpyVisitor, Visited, VisitSettings
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
@@ -162,8 +162,6 @@ def visit_node(
     `cutoff` (1,), which is raised where float32 evaluations are charged more than that.
     """
     nothing = -math.inf
-    if stage and not tighten_stages(net, radius, stage + 1, lower, upper):
-        return CLOSED, math.inf, nothing, -1
     relus, kept, goals = lower.size, program.kept, program.goals
     count = kept.size
     low, high = np.empty(count), np.empty(count)
@@ -200,6 +198,8 @@ def visit_node(
             point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
         margin = forward(net, point, arguments)
     if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+        return CLOSED, math.inf, nothing, -1
+    if stage and not tighten_stages(net, radius, stage + 1, lower, upper, shares <= COSTLY * value):
         return CLOSED, math.inf, nothing, -1
     best, place = 0.0, -1
     for k in range(count):

@@ -27,6 +27,9 @@ VIOLATED = 1e-9
 PRICE_ROUNDS = 20
 """Times that columns are added at one node: more than ever occurred."""
 
+COSTLY = 1e-3
+"""Share of what a node's bound lacks: ReLUs whose relaxations cost less of it are left out of its CROWN pass."""
+
 PRICE_GAP = 0.5
 """Columns are added when their absence costs this share of the bound: cheaper to branch on a slightly weaker dual."""
 
@@ -36,7 +39,7 @@ class VisitSettings:
     """What is done at a node; the defaults are what PERFORMANCE.md's ablations chose."""
 
     child_bounds: bool = True
-    """CROWN of later stages after each split."""
+    """CROWN of the stages after each split, for the ReLUs whose relaxations cost the bound most."""
     reduced_costs: bool = True
     """Tighten bounds of ReLU arguments by what the node's dual leaves."""
     branching: str = "dual"
@@ -129,10 +132,6 @@ class NumpyVisitor:
 
     def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited:
         settings, radius = self._settings, self._radius
-        if stage and settings.child_bounds:
-            lower, upper = self._bounds.tighten(stage + 1, lower, upper)
-            if np.any(lower > upper):
-                return Visited(True)
         solved, dual = priced(self.lp, self._lagrangian, radius, lower, upper, budget, basis)
         if dual is None:
             place, up = self._widest(lower, upper), False
@@ -149,6 +148,10 @@ class NumpyVisitor:
             margin = self._local.margin(point)
         if settings.reduced_costs:
             lower, upper = tightened(dual, value, lower, upper)
+            if np.any(lower > upper):
+                return Visited(True)
+        if stage and settings.child_bounds:
+            lower, upper = self._bounds.tighten(stage + 1, lower, upper, dual.shares <= COSTLY * value)
             if np.any(lower > upper):
                 return Visited(True)
         score = -dual.shares if settings.branching == "dual" else np.minimum(off, np.minimum(-lower, upper))

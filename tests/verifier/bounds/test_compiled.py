@@ -77,9 +77,11 @@ def test_tightenings_agree(root: Any) -> None:
     for first in range(1, len(root.stages.hidden) + 2):
         for _ in range(10):
             lower, upper = split(root, rng)
-            wanted = stages.tighten(first, lower, upper)
+            chosen = rng.random(lower.size) < rng.choice([0.5, 1.0])
+            wanted = stages.tighten(first, lower, upper, chosen)
             low, high = lower.copy(), upper.copy()
-            inside = compiled.tighten_stages(net, root.ball.radius, first, low, high)
+            inside = compiled.tighten_stages(net, root.ball.radius, first, low, high, chosen)
+            assert np.array_equal(low[~chosen], lower[~chosen])
             assert inside == bool(np.all(wanted[0] <= wanted[1]))
             if inside:
                 assert np.all(low >= lower)

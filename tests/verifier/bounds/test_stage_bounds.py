@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +30,10 @@ WIDE = 1e6
 """An end that no argument here comes near."""
 
 SIZES = ((3, 5, 5, 3), (2, 4, 4, 4, 2), (4, 3, 6, 2, 2))
+
+
+def everything(like: Array) -> npt.NDArray[np.bool_]:
+    return np.ones(like.shape, dtype=np.bool_)
 
 
 def stage_bounds(stages: Stages, region: Ball, lower: Array, upper: Array) -> StageBounds:
@@ -61,12 +66,14 @@ def test_every_exact_argument_is_inside(setting: Any) -> None:
     stages = to_stages(setting.graph)
     wide = hidden_bounds(stages, interval_bounds(setting.graph, region))
     found = stage_bounds(stages, region, *wide)
-    root = found.tighten(2, *wide)
+    root = found.tighten(2, *wide, everything(wide[0]))
     for point in setting.points[:8]:
         arguments = arguments_of(stages, exact_values(setting.graph, point))
         assert_inside(arguments, *root)
         for stage in range(1, len(stages.hidden) + 1):
-            assert_inside(arguments, *found.tighten(stage, *split_like(arguments, *wide, setting.rng)))
+            assert_inside(
+                arguments, *found.tighten(stage, *split_like(arguments, *wide, setting.rng), everything(wide[0]))
+            )
 
 
 @settings(max_examples=40, deadline=None)
@@ -80,7 +87,7 @@ def test_below_splits_each_point_on_their_side_is_inside(
     for arguments in known[:4]:
         lower, upper = split_like(arguments, *root.ends, rng)
         for stage in range(1, len(root.stages.hidden) + 2):
-            low, high = found.tighten(stage, lower, upper)
+            low, high = found.tighten(stage, lower, upper, everything(lower))
             assert np.all(low >= lower)
             assert np.all(high <= upper)
             begin = root.stages.starts[min(stage, len(root.stages.starts)) - 1]
@@ -96,12 +103,12 @@ def test_splits_tighten_later_stages(make_root: Any, norm: Norm) -> None:
     for seed in range(10):
         root = make_root(seed, SIZES[seed % len(SIZES)], norm, radius=0.5)
         found = stage_bounds(root.stages, root.ball, *root.ends)
-        before = found.tighten(2, *root.ends)
+        before = found.tighten(2, *root.ends, everything(root.ends[0]))
         arguments = arguments_of(root.stages, exact_values(root.net.graph, root.ball.centre))
         lower, upper = split_like(arguments, *before, np.random.default_rng(seed))
         first = root.stages.starts[1]
         lower[first:], upper[first:] = before[0][first:], before[1][first:]
-        after = found.tighten(2, lower, upper)
+        after = found.tighten(2, lower, upper, everything(lower))
         tighter += bool(np.any(after[0][first:] > lower[first:]) or np.any(after[1][first:] < upper[first:]))
     assert tighter >= 5
 
@@ -120,7 +127,7 @@ def test_the_same_lines_as_on_the_graph(make_setting: Any, name: str, norm: Norm
         part = slice(stages.starts[number - 1], stages.starts[number])
         lower, upper = ends[0].copy(), ends[1].copy()
         lower[part], upper[part] = -WIDE, WIDE
-        low, high = found.tighten(number, lower, upper)
+        low, high = found.tighten(number, lower, upper, everything(lower))
         eye = np.eye(graph.nodes[node].size)
         rows, slopes = np.vstack([eye, -eye]), relaxation.default_slopes()
         expected = relaxation.lower(node, rows, np.zeros(len(rows)), slopes).value
@@ -134,7 +141,7 @@ def test_a_fixed_argument_and_the_first_stage_are_left_alone(make_root: Any) -> 
     lower, upper = root.ends[0].copy() - 1.0, root.ends[1].copy() + 1.0
     lower[5:], upper[5:] = -WIDE, WIDE
     lower[7] = upper[8] = 0.0
-    low, high = stage_bounds(root.stages, root.ball, lower, upper).tighten(1, lower, upper)
+    low, high = stage_bounds(root.stages, root.ball, lower, upper).tighten(1, lower, upper, everything(lower))
     fixed, opened = [0, 1, 2, 3, 4, 7, 8], [5, 6, 9]
     np.testing.assert_array_equal(low[fixed], lower[fixed])
     np.testing.assert_array_equal(high[fixed], upper[fixed])
