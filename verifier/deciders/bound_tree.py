@@ -24,16 +24,12 @@ from verifier.deciders.frontier import Frontier, Node
 from verifier.deciders.local_search import LocalSearch
 from verifier.deciders.node_lp import NodeLp
 from verifier.deciders.polish import Polish
-from verifier.deciders.visit import priced
+from verifier.deciders.visit import HIGHEST, priced
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget, OutOfTimeError
 
 STEPS_OF_ALPHA = 255
 """α is kept in an open node as a whole number of these: it is only where its children begin."""
-
-
-HIGHEST = 1e3
-"""A margin, in logits, that charges do not reach."""
 
 
 @dataclass(frozen=True)

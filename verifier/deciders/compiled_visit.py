@@ -30,7 +30,7 @@ from verifier.bounds.lagrangian import Lagrangian
 from verifier.deciders.dense_lp import PIVOTS, DenseLp
 from verifier.deciders.dense_simplex import OPTIMAL, STOPPED, Integers, Program, solve
 from verifier.deciders.local_search import FIRST_STEP, STEPS
-from verifier.deciders.visit import COSTLY, VIOLATED, NumpyVisitor, Visited, VisitSettings
+from verifier.deciders.visit import COSTLY, HIGHEST, VIOLATED, NumpyVisitor, Visited, VisitSettings
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
@@ -39,9 +39,6 @@ CUTOFF = 1e-7
 
 ATTEMPTS = 4
 """Times that an LP which ended too low for what is charged is gone on with, to a higher value each time."""
-
-HIGHEST = 1e3
-"""A dual value, in logits, that charges do not reach: an LP without a solution ends there at last."""
 
 CLOSED, OPEN, FAILED = 0, 1, 2
 """How the kernel leaves a node."""

@@ -27,6 +27,9 @@ VIOLATED = 1e-9
 PRICE_ROUNDS = 20
 """Times that columns are added at one node: more than ever occurred."""
 
+HIGHEST = 1e3
+"""In logits, what charges for rounding do not reach: where an LP without a solution, or a margin that grows, ends."""
+
 COSTLY = 1e-3
 """Share of what a node's bound lacks: ReLUs whose relaxations cost less of it are left out of its CROWN pass."""
 
