@@ -30,7 +30,7 @@ PRICE_ROUNDS = 20
 HIGHEST = 1e3
 """In logits, what charges for rounding do not reach: where an LP without a solution, or a margin that grows, ends."""
 
-COSTLY = 1e-3
+COSTLY = 3e-3
 """Share of what a node's bound lacks: ReLUs whose relaxations cost less of it are left out of its CROWN pass."""
 
 PRICE_GAP = 0.5
