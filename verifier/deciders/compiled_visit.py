@@ -40,6 +40,11 @@ CUTOFF = 1e-7
 ATTEMPTS = 4
 """Times that an LP which ended too low for what is charged is gone on with, to a higher value each time."""
 
+RISE, FALL = 1.5, 0.98
+"""How the value at which LPs end follows what float32 evaluations are charged: up after each LP that closes its node
+only by going on, down after each that closes it at once, so that one in twenty has to. Following the largest charge of
+a tree made all of its LPs twice as long."""
+
 CLOSED, OPEN, FAILED = 0, 1, 2
 """How the kernel leaves a node."""
 
@@ -156,7 +161,7 @@ def visit_node(
     The radius is that of all evaluations that are charged, also where the node is closed for the real network alone.
     lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
     (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
-    `cutoff` (1,), which is raised where float32 evaluations are charged more than that.
+    `cutoff` (1,), which follows what float32 evaluations are charged.
     """
     nothing = -math.inf
     relus, kept, goals = lower.size, program.kept, program.goals
@@ -167,8 +172,9 @@ def visit_node(
     size = program.constants.size
     duals, moved, off = np.zeros(size), np.zeros(program.used.size), np.zeros(count)
     shares, row = np.empty(relus), np.empty(net.centre.size)
-    for _ in range(ATTEMPTS):
-        state, _, _ = solve(program, low, high, basic, key, PIVOTS * size, cutoff[0], duals, moved, off)
+    level = cutoff[0]
+    for attempt in range(ATTEMPTS):
+        state, _, _ = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
         if state == STOPPED:
             return FAILED, 0.0, nothing, -1
         for k in range(count):
@@ -178,10 +184,12 @@ def visit_node(
         fallen = fall(net, row, radius)
         value = constant - fallen
         if value > 0.0:
+            if state != OPTIMAL:
+                cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], CUTOFF)
             return CLOSED, math.inf, nothing, -1
         if state == OPTIMAL or not value > -HIGHEST:
             break
-        cutoff[0] = min(2.0 * (cutoff[0] - value), HIGHEST)
+        level = min(2.0 * (level - value), HIGHEST)
     within = excluded(net, row, constant, radius)
     if within >= radius > 0.0:
         return CLOSED, math.inf, nothing, -1
