@@ -18,7 +18,6 @@ import numpy.typing as npt
 from verifier.campaign import errand_claims, leases, records
 from verifier.campaign.contents import Contents, read_contents
 from verifier.campaign.database import Database
-from verifier.campaign.digests import digest
 from verifier.campaign.errands import Errand, Finding, Found, Kind
 from verifier.campaign.leases import Claim, Limits
 from verifier.campaign.merging import CLOSED, CONTRADICTION, ERROR, PENDING, Ends
@@ -26,7 +25,7 @@ from verifier.campaign.outcome import Outcome, Report, Step
 from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
 from verifier.campaign.records import Counts, Result
-from verifier.campaign.tasks import Target, Task, Wanted
+from verifier.campaign.tasks import Target, Task, Wanted, instance_id
 from verifier.campaign.witness_columns import columns
 from verifier.verdict import Bracket, Evidence, Initial, Status
 
@@ -190,11 +189,6 @@ class Store:
                 (instance,),
             )
             return [(row["attempt"], Step(row["seconds"], row["lower"], row["upper"])) for row in rows]
-
-
-def instance_id(task: str, target: Target) -> str:
-    """The identity of a task's question about one target."""
-    return digest(task, "any" if target is None else str(target))
 
 
 def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome | Finding) -> str:

@@ -58,7 +58,12 @@ class Task:
 
     def instance(self, target: Target) -> str:
         """The identity of the question about one target."""
-        return digest(self.id, "any" if target is None else str(target))
+        return instance_id(self.id, target)
+
+
+def instance_id(task: str, target: Target) -> str:
+    """The identity of a task's question about one target."""
+    return digest(task, "any" if target is None else str(target))
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,12 +28,14 @@ def _places(one: Sparse) -> tuple[bytes, bytes]:
 def add(connection: sqlite3.Connection, transforms: Transforms) -> str:
     """Enter transformations, unless they are there; their identity."""
     key, packed = maps_sha256(transforms), io.BytesIO()
+    if connection.execute("SELECT 1 FROM transforms WHERE sha256 = ?", (key,)).fetchone() is not None:
+        return key
     arrays: dict[str, Any] = {"size": np.array(transforms.maps[0].in_size)}
     for place, each in enumerate(transforms.maps):
         arrays |= {f"data{place}": each.data, f"indices{place}": each.indices, f"indptr{place}": each.indptr}
     np.savez_compressed(packed, **arrays)
     row = (key, str(transforms.path), json.dumps(transforms.names), packed.getvalue())
-    connection.execute("INSERT OR IGNORE INTO transforms VALUES (?, ?, ?, ?)", row)
+    connection.execute("INSERT INTO transforms VALUES (?, ?, ?, ?)", row)
     return key
 
 

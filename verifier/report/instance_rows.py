@@ -118,7 +118,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         else "",
         "evidence": one.evidence,
         "float32": _least_text(one.float32, places) if one.float32 is not None else "",
-        "views": "; ".join(one.views),
+        "views": list(one.views),
         "evidence_text": EVIDENCE_WORDS.get(one.evidence, ""),
         "initial": _found_text(one.initial, places) if one.attack else "",
         "initial_attack": one.attack,

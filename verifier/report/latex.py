@@ -49,7 +49,7 @@ def _latex_table1(study: Study) -> Tabular:
 def _latex_table2(study: Study) -> Tabular:
     head = ("Undefended", "Defended", "Norm", "Both closed", "Undef.", "Def.", "Factor", "Worse", "By")
     rows = [
-        [latex(row["undefended"]), latex(row["defended"]), NORMS[row["norm"]], str(row["closed_on_both"]),
+        [_model(row, "undefended"), latex(row["defended"]), NORMS[row["norm"]], str(row["closed_on_both"]),
          _up(row["undefended_mean"]), _up(row["defended_mean"]), f"{row['factor']:.2f}",
          str(row["worse"]), _percent(row["worse_by_mean"])]
         for row in table2(study)
@@ -67,8 +67,9 @@ def _latex_attacks(study: Study) -> Tabular:
     return "lllrr rrr", head, rows
 
 
-def _model(row: Row) -> str:
-    return latex(" under ".join(filter(None, (row["model"], row.get("transforms")))))
+def _model(row: Row, key: str = "model") -> str:
+    """A model's name, with the transformations of the questions to it."""
+    return latex(" under ".join(filter(None, (row[key], row.get("transforms")))))
 
 
 def _mean_cells(row: Row, prefix: str) -> list[str]:

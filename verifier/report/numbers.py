@@ -88,10 +88,15 @@ def _finite(value: Any) -> Any:
 
 
 def _named(study: Study, group: Group) -> Json:
-    named: Json = {"model": study.names[group.model], "norm": group.norm, "method": group.method}
+    return {"model": study.names[group.model], **_kind(study, group)}
+
+
+def _kind(study: Study, group: Group) -> Json:
+    """What a group shares with those of other models; transformations only where any question has some."""
+    kind: Json = {"norm": group.norm, "method": group.method}
     if study.views:
-        named["transforms"] = study.views.get(group.transforms, "")
-    return named
+        kind["transforms"] = study.views.get(group.transforms, "")
+    return kind
 
 
 MEANS = ("counted", "initial", "lower", "upper", "improvement")
@@ -121,8 +126,7 @@ def table2(study: Study) -> list[Json]:
         {
             "undefended": study.names[one.first.model],
             "defended": study.names[one.second.model],
-            "norm": one.first.norm,
-            "method": one.first.method,
+            **_kind(study, one.first),
             "closed_on_both": len(one.pairs),
             "undefended_mean": one.mean_first,
             "defended_mean": one.mean_second,

@@ -18,6 +18,7 @@ from verifier.campaign import store as stores
 from verifier.campaign.leases import Claim, Limits
 from verifier.campaign.outcome import Outcome, Report
 from verifier.campaign.owner import Owner
+from verifier.campaign.tasks import instance_id
 from verifier.cli import main
 from verifier.verdict import Bracket, Evidence, Initial, Status
 
@@ -27,7 +28,7 @@ OPERATIONS = 40
 
 def ends_of(outcomes: Sequence[Outcome]) -> tuple[tuple[str, float, float], ...]:
     return tuple(
-        (stores.instance_id(one.task, one.target), one.bracket.lower, one.bracket.upper)
+        (instance_id(one.task, one.target), one.bracket.lower, one.bracket.upper)
         for one in outcomes
         if one.bracket is not None
     )

@@ -23,6 +23,8 @@ from verifier.campaign.store import Store
 from verifier.campaign.views import maps_sha256
 from verifier.cli import main
 from verifier.exit_codes import Exit
+from verifier.report.numbers import table2
+from verifier.report.study import Study
 from verifier.transformed import predictions
 from verifier.verdict import Bracket, Budget
 
@@ -154,6 +156,17 @@ def test_the_report_tells_the_questions_apart(ran: tuple[Path, list[Result], lis
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert f"under {TOLD}" in page
     assert str(ran[0].parent) not in (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
+
+
+def test_defences_are_compared_on_the_same_questions(ran: tuple[Path, list[Result], list[Found]]) -> None:
+    with Store(ran[0], readonly=True) as store:
+        contents = store.contents()
+    defended = [replace(one, model_sha256="0" * 64, model=Path("defended.onnx")) for one in contents.results]
+    study = Study(replace(contents, results=(*contents.results, *defended)), "both")
+    assert [(row["transforms"], row["closed_on_both"], row["factor"]) for row in table2(study)] == [
+        (TOLD, 3, 1.0),
+        ("", 3, 1.0),
+    ]
 
 
 def test_a_plan_names_its_file_relative_to_itself(views: Path) -> None:

@@ -16,7 +16,7 @@
   };
   const target = (row) => (row.target === null ? "any" : String(row.target));
   const words = (row) =>
-    [row.model, row.norm, row.views, row.source, `input ${row.index}`, `class ${row.label}`, `${row.label}→${target(row)}`,
+    [row.model, row.norm, ...row.views, row.source, `input ${row.index}`, `class ${row.label}`, `${row.label}→${target(row)}`,
       `target ${target(row)}`, row.status, row.evidence, row.id, row.reason].join(" ").toLowerCase();
 
   // ------------------------------------------------------------------ the table
@@ -26,7 +26,7 @@
     tr.dataset.id = row.id;
     const name = make("td");
     name.append(make("span", "", `key s${row.color % 6}`), row.model);
-    if (row.views) { const under = make("small", ` under ${row.views.split("; ").length} views`); under.title = row.views; name.append(under); }
+    if (row.views.length) { const under = make("small", ` under ${row.views.length} views`); under.title = row.views.join("; "); name.append(under); }
     const status = make("td");
     status.append(make("span", row.status, `status ${row.status.replace(" ", "-")}`));
     tr.append(name, make("td", row.norm), make("td", String(row.index), "n"), make("td", String(row.label), "n"),
@@ -177,7 +177,7 @@
     }
     pair.append(facts([
       ["status", row.reason ? `${row.status}: ${row.reason}` : row.status], ["lower end", row.lower_text], ["upper end", row.upper_text], ["gap", row.gap_text],
-      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["float32 lower end", row.float32], ["adversarial under", row.views], ["certificate", link],
+      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["float32 lower end", row.float32], ["adversarial under", row.views.join("; ")], ["certificate", link],
       ["check it", certificate ? make("code", `verifier certify ${certificate.file} ${certificate.model}`) : ""],
       ["first found", row.initial ? `${row.initial} by ${row.initial_attack}` : ""],
       ["margins", row.margins ? `${row.margins[0]} exact, ${row.margins[1]} in ONNX Runtime` : ""],
