@@ -206,16 +206,25 @@ def visit_node(
         return CLOSED, math.inf, nothing, -1
     if stage and not tighten_stages(net, radius, stage + 1, lower, upper, shares <= COSTLY * value):
         return CLOSED, math.inf, nothing, -1
+    place = _split_at(program.kept, lower, upper, shares, off, by_dual, state == OPTIMAL)
+    return OPEN, within, margin, place
+
+
+@compiled
+def _split_at(
+    kept: Integers, lower: Array, upper: Array, shares: Array, off: Array, by_dual: bool, optimal: bool
+) -> int:
+    """The ReLU to split at, −1 when none is open: by the bound's loss, or by how far the optimum is off its graph."""
     best, place = 0.0, -1
-    for k in range(count):
+    for k in range(kept.size):
         j = kept[k]
-        if lower[j] < 0.0 < upper[j] and (state != OPTIMAL or off[k] > VIOLATED):
-            score = -shares[j] if by_dual or state != OPTIMAL else off[k]
+        if lower[j] < 0.0 < upper[j] and (not optimal or off[k] > VIOLATED):
+            score = -shares[j] if by_dual or not optimal else off[k]
             if score > best:
                 best, place = score, j
     if place < 0:
-        for j in range(relus):
+        for j in range(lower.size):
             reach = min(-lower[j], upper[j])
             if reach > best:
                 best, place = reach, j
-    return OPEN, within, margin, place
+    return place
