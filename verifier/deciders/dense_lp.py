@@ -37,11 +37,13 @@ def program(layout: Layout) -> Program:
     hidden[: kept + goals] = -layout.hidden.toarray()
     hidden[:kept] += np.eye(kept)
     blank = np.zeros(0)
+    moves = np.ascontiguousarray(inputs[np.ix_(rows, used)])
     made = Program(
         relus=kept,
         goals=goals,
         l1=int(l1),
-        moves=np.ascontiguousarray(inputs[np.ix_(rows, used)]),
+        moves=moves,
+        entries=np.ascontiguousarray(moves.T),
         rows=np.array(rows, dtype=np.int64),
         hidden=hidden,
         transposed=np.ascontiguousarray(hidden.T),

@@ -54,14 +54,16 @@ THRESHOLD = 0.05
 
 
 class Program(NamedTuple):
-    """The LP's coefficients: `moves` (f, n) with the `rows` that they stand in, `hidden` (rows, relus) with its
-    transpose, the `constants` (rows,), the `room` (2n,) of moves up and down. `l1`: 1 for an L1 ball, whose row is the
-    last. `kept`, `used`, `base`: which ReLUs and input entries these are, and where the moves start."""
+    """The LP's coefficients: `moves` (f, n) with its transpose `entries` and the `rows` that they stand in, `hidden`
+    (rows, relus) with its transpose, the `constants` (rows,), the `room` (2n,) of moves up and down. `l1`: 1 for an L1
+    ball, whose row is the last. `kept`, `used`, `base`: which ReLUs and input entries these are, and where the moves
+    start."""
 
     relus: int
     goals: int
     l1: int
     moves: Array
+    entries: Array
     rows: Integers
     hidden: Array
     transposed: Array
@@ -257,13 +259,13 @@ def _place(program: Program, low: Array, high: Array, state: State) -> None:
 @compiled
 def _raw(program: Program, c: int, scale: float, out: Array) -> None:
     """out += scale · (the column of variable c, triangles aside)."""
-    relus, goals, moves, rows = program.relus, program.goals, program.moves, program.rows
-    n = moves.shape[1]
+    relus, goals, rows = program.relus, program.goals, program.rows
+    n = program.moves.shape[1]
     place = c - 2 * n
     if place < 0:
-        entry, sign = (c, scale) if c < n else (c - n, -scale)
+        entry, sign = (program.entries[c], scale) if c < n else (program.entries[c - n], -scale)
         for r in range(rows.size):
-            out[rows[r]] += sign * moves[r, entry]
+            out[rows[r]] += sign * entry[r]
         if program.l1:
             out[relus + goals] += scale
     elif place < relus:
@@ -371,16 +373,17 @@ def _factor(program: Program, state: State, matrix: Array) -> bool:
 @compiled
 def _columns(program: Program, state: State, matrix: Array) -> None:
     """The columns of the basis as rows of `matrix`."""
-    relus, goals, moves, rows, hidden = program.relus, program.goals, program.moves, program.rows, program.transposed
-    basic, paired, key, reach, n = state.basic, state.paired, state.key, state.reach, moves.shape[1]
+    relus, goals, entries, rows = program.relus, program.goals, program.entries, program.rows
+    hidden = program.transposed
+    basic, paired, key, reach, n = state.basic, state.paired, state.key, state.reach, program.moves.shape[1]
     matrix[:] = 0.0
     for k in range(basic.size):
         place = basic[k] - 2 * n
         out = matrix[k]
         if place < 0:
-            entry, sign = (place + 2 * n, 1.0) if place < -n else (place + n, -1.0)
+            entry, sign = (entries[place + 2 * n], 1.0) if place < -n else (entries[place + n], -1.0)
             for r in range(rows.size):
-                out[rows[r]] = sign * moves[r, entry]
+                out[rows[r]] = sign * entry[r]
             if program.l1:
                 out[relus + goals] = 1.0
         elif place < 3 * relus:
@@ -517,20 +520,22 @@ def _settle(relus: int, base: int, j: int, reach: Array, cost: Array, key: Integ
 
 
 @compiled
-def _of_key(relus: int, base: int, j: int, state: State) -> tuple[float, int, int]:
+def _of_key(
+    relus: int, base: int, j: int, where: Integers, key: Integers, reach: Array, x: Array, hi: Array
+) -> tuple[float, int, int]:
     """(value of a triangle's key, rows of the first and the second other member that have one, −1 for none)."""
-    where, reach, own = state.where, state.reach, state.key[j]
+    own = key[j]
     left, first, second = 1.0, -1, -1
     for kind in range(3):
         c = base + kind * relus + j
         if kind != own and where[c] >= 0:
-            left -= state.x[where[c]] / reach[kind, j]
+            left -= x[where[c]] / reach[kind, j]
             if first < 0:
                 first = where[c]
             else:
                 second = where[c]
         elif where[c] == UPPER:
-            left -= state.hi[c] / reach[kind, j]
+            left -= hi[c] / reach[kind, j]
     return left * reach[own, j], first, second
 
 
@@ -557,7 +562,7 @@ def _leaving(program: Program, state: State) -> tuple[int, int]:
             continue
         if where[base + j] < 0 and where[base + relus + j] < 0 and where[base + 2 * relus + j] < 0:
             continue
-        value, first, second = _of_key(relus, base, j, state)
+        value, first, second = _of_key(relus, base, j, where, key, reach, x, hi)
         if value >= -INFEASIBLE:
             continue
         own = reach[key[j], j]
@@ -579,9 +584,9 @@ def _leaving(program: Program, state: State) -> tuple[int, int]:
 def _swap(program: Program, state: State, j: int, row: int) -> None:
     """The key takes the row of another member of its triangle, which becomes the key."""
     relus, base = program.relus, program.room.size
-    basic, reach, where, inverse = state.basic, state.reach, state.where, state.inverse
-    old, taken = state.key[j], basic[row]
-    value, first, second = _of_key(relus, base, j, state)
+    basic, reach, where, inverse, key = state.basic, state.reach, state.where, state.inverse, state.key
+    old, taken = key[j], basic[row]
+    value, first, second = _of_key(relus, base, j, where, key, reach, state.x, state.hi)
     kind = (taken - base) // relus
     third = second if row == first else first
     mine = inverse[row]
@@ -596,7 +601,7 @@ def _swap(program: Program, state: State, j: int, row: int) -> None:
         total += mine[k] * mine[k]
     state.weights[row] = total
     own = base + old * relus + j
-    basic[row], state.key[j], state.x[row] = own, kind, value
+    basic[row], key[j], state.x[row] = own, kind, value
     where[own], where[taken] = row, KEY
 
 
@@ -748,9 +753,12 @@ def _walk(
 @compiled
 def _flip(program: Program, state: State, gained: int) -> None:
     """Carry out the passed breakpoints: variables go to their other bounds, triangles to other corners."""
-    relus, base = program.relus, program.room.size
-    lo, hi, where, change, passed = state.lo, state.hi, state.where, state.change, state.passed
+    relus, base, rows, entries = program.relus, program.room.size, program.rows, program.entries
+    lo, hi, where, change, passed, column = state.lo, state.hi, state.where, state.change, state.passed, state.column
     change[:] = 0.0
+    of_rows, length = column[: rows.size], 0.0
+    of_rows[:] = 0.0
+    n = entries.shape[0]
     k = 0
     while k < gained:
         c = passed[k]
@@ -761,11 +769,22 @@ def _flip(program: Program, state: State, gained: int) -> None:
             _raw(program, before, -state.reach[(before - base) // relus, j], change)
             where[before], where[c] = LOWER, KEY
             k += 2
+            continue
+        far = where[c] == LOWER
+        by = hi[c] - lo[c] if far else lo[c] - hi[c]
+        if place < 0:
+            entry, sign = (entries[c], by) if c < n else (entries[c - n], -by)
+            for r in range(of_rows.size):
+                of_rows[r] += sign * entry[r]
+            length += by
         else:
-            far = where[c] == LOWER
-            _raw(program, c, hi[c] - lo[c] if far else lo[c] - hi[c], change)
-            where[c] = UPPER if far else LOWER
-            k += 1
+            _raw(program, c, by, change)
+        where[c] = UPPER if far else LOWER
+        k += 1
+    for r in range(of_rows.size):
+        change[rows[r]] += of_rows[r]
+    if program.l1:
+        change[relus + program.goals] += length
 
 
 @compiled
@@ -827,31 +846,26 @@ def _enter(program: Program, state: State, row: int, chosen: int, below: bool, s
 @compiled
 def _solution(program: Program, state: State, point: Array, off: Array) -> None:
     """The moves of the input, and how far the ReLUs are off their graphs."""
-    n, relus, base = program.moves.shape[1], program.relus, program.room.size
-    where = state.where
-    for i in range(n):
-        point[i] = _value(state, i)
-        if program.l1:
-            point[i] -= _value(state, n + i)
+    n, relus, base, room = program.moves.shape[1], program.relus, program.room.size, program.room
+    where, key, reach, x, lo, hi = state.where, state.key, state.reach, state.x, state.lo, state.hi
+    for c in range(2 * n if program.l1 else n):
+        place = where[c]
+        value = x[place] if place >= 0 else room[c] if place == UPPER else 0.0
+        if c < n:
+            point[c] = value
+        else:
+            point[c - n] -= value
     for j in range(relus):
         off[j] = 0.0
         if state.paired[j]:
-            values = np.zeros(3)
-            for kind in range(3):
+            of_key, _, _ = _of_key(relus, base, j, where, key, reach, x, hi)
+            nearest = np.inf
+            for kind in range(ACTIVE, INACTIVE + 1):
                 c = base + kind * relus + j
-                if where[c] == KEY:
-                    values[kind], _, _ = _of_key(relus, base, j, state)
-                else:
-                    values[kind] = _value(state, c)
-            off[j] = max(0.0, min(values[ACTIVE], values[INACTIVE]))
-
-
-@compiled
-def _value(state: State, c: int) -> float:
-    place = state.where[c]
-    if place >= 0:
-        return float(state.x[place])
-    return float(state.hi[c] if place == UPPER else state.lo[c])
+                place = where[c]
+                value = x[place] if place >= 0 else of_key if place == KEY else hi[c] if place == UPPER else lo[c]
+                nearest = min(nearest, value)
+            off[j] = max(0.0, nearest)
 
 
 @compiled

@@ -18,18 +18,19 @@ from encoders.graph import Array
 
 @dataclass(slots=True)
 class Node:
-    """An open node: nothing of it lies within `key` of the input. Bounds that differ from the root's are kept as they
-    are: `places` with `lower`, `upper` in float32, rounded outwards; `stage` is that of the last split (0: none);
-    `start`: where the work on it begins (a basis, multipliers)."""
+    """An open node: nothing of it lies within `key` of the input. `lower`, `upper` are its bounds (relu_count,), or in
+    the queue those that differ from the root's, at `places`, in float32, rounded outwards; `stage` is that of the last
+    split (0: none); `start`: where the work on it begins (a basis, multipliers)."""
 
     key: float
-    places: npt.NDArray[Any]
     lower: npt.NDArray[Any]
     upper: npt.NDArray[Any]
     stage: int
     start: Any
     refused: bool = False
     """True once a point from this node was refused: its own points are not offered again."""
+    places: npt.NDArray[Any] | None = None
+    """None: all of them, in float64."""
 
 
 REFUSALS = 64
@@ -53,8 +54,7 @@ class Frontier:
         self._stuck: list[Node] = []
         self._shipped = math.inf
         if not np.any(lower > upper):
-            nothing = np.zeros(0)
-            self.put([Node(floor, np.zeros(0, dtype=np.int32), nothing, nothing, 0, None)])
+            self.put([Node(floor, *self.root, 0, None)])
 
     @property
     def lower_end(self) -> float:
@@ -80,13 +80,14 @@ class Frontier:
 
     def put(self, nodes: Iterable[Node]) -> None:
         """Nodes to be worked on, or worked on again."""
+        packed = [self._packed(node) for node in nodes]
         with self._lock:
-            for node in nodes:
+            for node in packed:
                 heapq.heappush(self._heap, (node.key, next(self._order), node))
 
     def put_stuck(self, node: Node) -> None:
         """A node that nothing can be done about."""
-        self._stuck.append(node)
+        self._stuck.append(self._packed(node))
 
     def note(self, shipped: float) -> None:
         """A node has closed over the reals; evaluations do not reach the goal within `shipped`."""
@@ -115,15 +116,24 @@ class Frontier:
 
     def child(self, parent: Node, key: float, lower: Array, upper: Array, stage: int, start: Any) -> Node:
         """A node with these bounds (relu_count,) below another one."""
-        places = np.flatnonzero((lower != self.root[0]) | (upper != self.root[1])).astype(np.int32)
-        with np.errstate(over="ignore"):
-            low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
-        low = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
-        high = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
-        return Node(key, places, low, high, stage, start, parent.refused and self._refusals > REFUSALS)
+        return Node(key, lower, upper, stage, start, parent.refused and self._refusals > REFUSALS)
+
+    def _packed(self, node: Node) -> Node:
+        """The node as it is kept in the queue."""
+        if node.places is None:
+            lower, upper = node.lower, node.upper
+            places = np.flatnonzero((lower != self.root[0]) | (upper != self.root[1])).astype(np.int32)
+            with np.errstate(over="ignore"):
+                low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
+            node.lower = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
+            node.upper = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
+            node.places = places
+        return node
 
     def unpacked(self, node: Node) -> tuple[Array, Array]:
-        """The node's bounds (relu_count,), lower and upper."""
+        """The node's bounds (relu_count,), lower and upper; not to be written to."""
+        if node.places is None:
+            return node.lower, node.upper
         lower, upper = self.root[0].copy(), self.root[1].copy()
         lower[node.places] = np.maximum(lower[node.places], node.lower)
         upper[node.places] = np.minimum(upper[node.places], node.upper)

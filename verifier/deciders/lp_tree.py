@@ -9,7 +9,7 @@ a slice at a time, so that the least open radius rises.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -237,7 +237,7 @@ class LpTree(Frontier):
         """Two children by the phases of the ReLU that the visit chose; the one that its point is in comes last."""
         key, place = max(node.key, found.key), found.place
         if place < 0:
-            self.put_stuck(Node(key, node.places, node.lower, node.upper, node.stage, None))
+            self.put_stuck(replace(node, key=key, start=None))
             return []
         stage = int(self._stage_of[place])
         low, high = found.lower.copy(), found.upper.copy()
