@@ -21,7 +21,7 @@ from numba import njit
 
 from encoders.graph import Array, Graph, outputs
 from encoders.to_stages import Stages
-from verifier.bounds import compiled
+from verifier.bounds import compiled, compiled_stages
 from verifier.bounds.jit import REORDERED
 from verifier.deciders import compiled_visit
 from verifier.deciders.branch_and_bound import BranchAndBound, Tree, hidden_bounds
@@ -85,7 +85,7 @@ def kernel() -> Any:
     """`visit_node` that trusts; compiled at its first call."""
     names = {
         "evaluate": rebuilt(compiled.evaluate, NoCharge(), {}),
-        "tighten_stages": rebuilt(compiled.tighten_stages, NoCharge(), {}),
+        "tighten_stages": rebuilt(compiled_stages.tighten_stages, NoCharge(), {}),
         "EXCLUDED": EXCLUDED,
     }
     return rebuilt(compiled_visit.visit_node, Trusting(), names)

@@ -12,7 +12,7 @@ from benchmarks import unsafe
 from benchmarks.instances import Result
 from benchmarks.safety_cost import AGAIN, FLOAT32, SAFE, UNSAFE, VARIANTS, cost, summary
 from verifier import models
-from verifier.bounds import compiled
+from verifier.bounds import compiled_support
 from verifier.questions import ask, attacker
 from verifier.search_state import Problem
 from verifier.verdict import Budget
@@ -42,7 +42,7 @@ def test_all_variants_find_the_same(problem: Problem) -> None:
 
 def test_a_kernel_without_charges_is_refused() -> None:
     with pytest.raises(ValueError, match="fall has none"):
-        unsafe.rebuilt(compiled.fall, unsafe.NoCharge(), {})
+        unsafe.rebuilt(compiled_support.fall, unsafe.NoCharge(), {})
 
 
 def test_ratios_are_those_of_cpu_time_and_of_nodes(result: Made) -> None:

@@ -14,22 +14,16 @@ import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
-from verifier.bounds.compiled import (
-    Network,
-    descend,
-    evaluate,
-    excluded,
-    fall,
-    forward,
-    network,
-    tighten_by_costs,
-    tighten_stages,
-)
+from verifier.bounds.compiled import descend, evaluate, forward, tighten_by_costs
+from verifier.bounds.compiled_network import Network, network
+from verifier.bounds.compiled_stages import tighten_stages
+from verifier.bounds.compiled_support import excluded, fall
 from verifier.bounds.jit import compiled
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.deciders.dense_lp import PIVOTS, DenseLp
-from verifier.deciders.dense_simplex import OPTIMAL, STOPPED, Integers, Program, solve
+from verifier.deciders.dense_simplex import OPTIMAL, STOPPED, solve
 from verifier.deciders.local_search import FIRST_STEP, STEPS
+from verifier.deciders.simplex_program import Integers, Program
 from verifier.deciders.visit import COSTLY, HIGHEST, VIOLATED, NumpyVisitor, Visited, VisitSettings
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget

@@ -14,9 +14,9 @@ from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.lagrangian import Dual
 from verifier.deciders import dense_simplex
-from verifier.deciders.dense_simplex import INFEASIBLE, Program
 from verifier.deciders.lp_layout import Layout
 from verifier.deciders.node_lp import NodeLp, Solved
+from verifier.deciders.simplex_program import INFEASIBLE, Program
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
 

@@ -20,11 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+BOUNDS = FOLDER.parent / "bounds"
 SOURCES = (
-    FOLDER / "dense_simplex.py",
+    *(FOLDER / f"{name}.py" for name in ("simplex_program", "simplex_basis", "simplex_steps", "dense_simplex")),
+    *(BOUNDS / f"{name}.py" for name in ("compiled_support", "compiled_stages", "compiled", "heap", "jit")),
     FOLDER / "compiled_visit.py",
-    FOLDER.parent / "bounds" / "compiled.py",
-    FOLDER.parent / "bounds" / "jit.py",
 )
 """The files that kernels are compiled from. numba looks at a kernel's own file only: `compile_now` clears its cache."""
 

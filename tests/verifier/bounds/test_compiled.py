@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
 
 from encoders.graph import Array
-from verifier.bounds import compiled
+from verifier.bounds import compiled, compiled_network, compiled_stages, compiled_support
 from verifier.bounds.lagrangian import tightened
 from verifier.bounds.stage_bounds import StageBounds
 from verifier.deciders.local_search import FIRST_STEP, STEPS, LocalSearch
@@ -47,7 +47,7 @@ def close(found: Any, wanted: Any) -> bool:
 
 
 def test_evaluations_agree(root: Any) -> None:
-    rng, net = np.random.default_rng(1), compiled.network(root.stages, root.lagrangian)
+    rng, net = np.random.default_rng(1), compiled_network.network(root.stages, root.lagrangian)
     for _ in range(20):
         lower, upper = split(root, rng)
         weights, nu = rng.random(len(root.goal.offset)), rng.normal(size=lower.size)
@@ -63,15 +63,15 @@ def test_evaluations_agree(root: Any) -> None:
         ):
             assert close(found, reference)
         radius = root.ball.radius
-        assert close(compiled.fall(net, row, radius), wanted.support.exactly(row, radius))
+        assert close(compiled_support.fall(net, row, radius), wanted.support.exactly(row, radius))
         for amount in (-1.0, 0.0, 0.1, 1.0, 100.0):
-            found = compiled.excluded(net, row, amount, radius)
+            found = compiled_support.excluded(net, row, amount, radius)
             assert close(found, wanted.support.radius(row, amount, radius))
             assert amount < 0 or wanted.support.exactly(row, found) <= amount
 
 
 def test_tightenings_agree(root: Any) -> None:
-    rng, net = np.random.default_rng(2), compiled.network(root.stages, root.lagrangian)
+    rng, net = np.random.default_rng(2), compiled_network.network(root.stages, root.lagrangian)
     stages = StageBounds(root.stages, root.lagrangian, root.ball.radius)
     crossed = 0
     for first in range(1, len(root.stages.hidden) + 2):
@@ -80,7 +80,7 @@ def test_tightenings_agree(root: Any) -> None:
             chosen = rng.random(lower.size) < rng.choice([0.5, 1.0])
             wanted = stages.tighten(first, lower, upper, chosen)
             low, high = lower.copy(), upper.copy()
-            inside = compiled.tighten_stages(net, root.ball.radius, first, low, high, chosen)
+            inside = compiled_stages.tighten_stages(net, root.ball.radius, first, low, high, chosen)
             assert np.array_equal(low[~chosen], lower[~chosen])
             assert inside == bool(np.all(wanted[0] <= wanted[1]))
             if inside:
@@ -110,7 +110,7 @@ def test_reduced_costs_agree(root: Any) -> None:
 
 
 def test_values_agree(root: Any) -> None:
-    net = compiled.network(root.stages, root.lagrangian)
+    net = compiled_network.network(root.stages, root.lagrangian)
     for x in root.points(4):
         arguments = np.empty(root.stages.relu_count)
         margin = compiled.forward(net, x, arguments)
@@ -120,7 +120,7 @@ def test_values_agree(root: Any) -> None:
 
 
 def test_descents_agree(root: Any) -> None:
-    net, local = compiled.network(root.stages, root.lagrangian), LocalSearch(root.stages, root.ball, root.goal)
+    net, local = compiled_network.network(root.stages, root.lagrangian), LocalSearch(root.stages, root.ball, root.goal)
     ends = np.array([root.ball.lo, root.ball.hi])
     reached = 0
     for x in root.points(5):
