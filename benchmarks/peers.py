@@ -200,7 +200,8 @@ def run(
     """Run what the record lacks; returns the instances. An instance is recorded when all have had their turn."""
     python = interpreter(arguments.marabou_env) if "marabou" in methods else None
     options = Options(arguments.precision, arguments.timeout, python)
-    wanted = sample(chosen.instances, arguments.per_norm, arguments.seed)[: arguments.limit]
+    drawn = sample(chosen.instances, arguments.per_norm, arguments.seed)
+    wanted = [instance for instance in drawn if instance.norm in arguments.norm][: arguments.limit]
     lacking = {instance for name in methods for instance in pending(wanted, name, record)}
     todo = [instance for instance in wanted if instance in lacking]
     compile_kernels()
@@ -221,6 +222,7 @@ def main() -> int:
     """Run all peers on the sample and print the ratios and the contradictions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(METHODS))
+    parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
     parser.add_argument("--per-norm", type=int, default=10, help="instances of each norm (default: %(default)d)")
     parser.add_argument("--limit", type=int, help="run only the first so many instances")
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")

@@ -6,6 +6,7 @@ do not close gets finer ones, then is split.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,11 @@ from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
 STEPS = (10, 13, 16, 20, 26, 36, 48)
-"""Exponents q of the multiples 2⁻q to which multipliers are rounded, tried in turn."""
+"""Exponents q of the multiples 2⁻q to which multipliers are rounded: tried in turn, from the first that may do."""
+
+LOST = 0.08
+"""What rounding takes from a leaf's bound, as a share of 2⁻q · Σ max(−l, u): of 10,893 leaves of table 1, 90 % of those
+that a step closed lay above 0.08 to 0.14, 90 % of those that it did not close below 0.05 to 0.09."""
 
 BATCH = 64
 """Leaves that are evaluated exactly at a time: numpy's overhead is spread over them."""
@@ -113,7 +118,10 @@ class ProofTree:
         size = size or 1.0
         own = nu[self.places]
         given = np.where(self.active, np.maximum(mu[self.places] - own, 0.0), own)
-        return Waiting(node, found, weights / size, given / size)
+        width = np.maximum(-node.lower[self.places], node.upper[self.places]).sum()
+        enough = (level for level, q in enumerate(STEPS) if math.ldexp(found.bound / size, q) >= LOST * width)
+        level = next(enough, len(STEPS) - 1 if found.bound > 0 else 0)
+        return Waiting(node, found, weights / size, given / size, level)
 
     def _evaluated(self, waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
         """(those that may close at the next step, those that do not close at any); leaves that close are noted."""

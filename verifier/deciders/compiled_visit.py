@@ -107,7 +107,7 @@ class CompiledVisitor:
         )
         proposed = weights, mu, nu
         if state == CLOSED:
-            return Visited(True, shipped=radius, multipliers=proposed)
+            return Visited(True, shipped=radius, bound=margin, multipliers=proposed)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
@@ -152,7 +152,8 @@ def visit_node(
 ) -> tuple[int, float, float, int]:
     """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
 
-    The radius is that of all evaluations that are charged, also where the node is closed for the real network alone.
+    The radius is that of all evaluations that are charged, also where the node is closed for the real network alone;
+    where multipliers close it, the margin is their bound.
     lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
     (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
     `cutoff` (1,), which follows what float32 evaluations are charged.
@@ -180,7 +181,7 @@ def visit_node(
         if value > 0.0:
             if state != OPTIMAL:
                 cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], CUTOFF)
-            return CLOSED, math.inf, nothing, -1
+            return CLOSED, math.inf, value, -1
         if state == OPTIMAL or not value > -HIGHEST:
             break
         level = min(2.0 * (level - value), HIGHEST)
@@ -188,7 +189,7 @@ def visit_node(
     if within >= radius > 0.0:
         return CLOSED, math.inf, nothing, -1
     if real - fallen > 0.0:
-        return CLOSED, within, nothing, -1
+        return CLOSED, within, real - fallen, -1
     margin = nothing
     if state == OPTIMAL:
         point[:] = program.base

@@ -23,7 +23,8 @@ from verifier.deciders.simplex_program import (
 )
 
 SMALL_PIVOT = 1e-7
-"""A smaller pivot is not taken: the inverse is formed anew first, then the run stops."""
+"""A smaller pivot is not taken, as a share of the column's largest entry where that is below 1 (a triangle's slack next
+to an end near 0): the inverse is formed anew first, then the run stops."""
 
 
 @compiled
@@ -282,15 +283,17 @@ def enter(program: Program, state: State, row: int, chosen: int, below: bool, st
     entering, column, change, weights = state.entering, state.column, state.change, state.weights
     size = basic.size
     fill_column(program, state, chosen, column)
+    largest = 0.0
     for i in range(size):
         total, turned, source = 0.0, 0.0, inverse[i]
         for k in range(size):
             total += source[k] * column[k]
             turned += source[k] * change[k]
         entering[i] = total
+        largest = max(largest, abs(total))
         x[i] -= turned
     pivot, gone = entering[row], basic[row]
-    if abs(pivot) < SMALL_PIVOT:
+    if abs(pivot) < SMALL_PIVOT * min(1.0, largest):
         return False
     move = (x[row] - (state.lo[gone] if below else state.hi[gone])) / pivot
     for i in range(size):

@@ -58,7 +58,8 @@ class Visited:
 
     lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
     with the goal's smallest row at it and `up`, whether the ReLU to split at is active there. basis: where its
-    children's LPs start. multipliers: (λ, μ, ν) that the LP proposed, where it did.
+    children's LPs start. multipliers: (λ, μ, ν) that the LP proposed, where it did; bound: theirs of the goal's rows,
+    where it closes the node and is known.
     """
 
     closed: bool
@@ -71,6 +72,7 @@ class Visited:
     up: bool = False
     basis: Any = None
     multipliers: tuple[Array, Array, Array] | None = None
+    bound: float = -math.inf
     shipped: float = math.inf
 
 
@@ -142,9 +144,10 @@ class NumpyVisitor:
         value = dual.value(radius)
         key = dual.radius(radius)
         if value > 0 or key >= radius > 0:
-            return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu))
-        if dual.real_value(radius) > 0:
-            return Visited(True, shipped=key, multipliers=(solved.weights, dual.mu, dual.nu))
+            return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu), bound=value)
+        real = dual.real_value(radius)
+        if real > 0:
+            return Visited(True, shipped=key, multipliers=(solved.weights, dual.mu, dual.nu), bound=real)
         point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
         if solved.optimum is not None:
             point, off = solved.point, solved.violation

@@ -8,6 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import verifier
+from verifier import models
 from verifier.proof import checker
 from verifier.proof_tree import NotCertifiedError
 from verifier.query import distance_exact
@@ -20,6 +22,22 @@ def test_a_radius_just_below_the_truth_is_certified(cases):
         found = case.certified(radius)
         assert found.result.lower == radius
         assert found.result.distance is None
+
+
+def test_leaves_are_evaluated_exactly_about_once(monkeypatch):
+    """The step at which a leaf's multipliers suffice is foreseen from its bound: 70 leaves, 78 evaluations without."""
+    model, rows = verifier.load(models.path("digits")), []
+    closed = checker.Proof.closed
+    monkeypatch.setattr(
+        checker.Proof, "closed", lambda proof, tree: rows.append(len(tree.leaves)) or closed(proof, tree)
+    )
+    leaves = 0
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as archive:
+        for x in archive["x"][:4]:
+            lower = verifier.minimal(model, x, norm="l1", precision=1e-4).lower
+            leaves += verifier.certificate(model, x, lower, norm="l1").leaves
+    evaluated = sum(rows) - leaves  # the final check evaluates each once
+    assert 40 < leaves <= evaluated <= 1.05 * leaves
 
 
 def test_a_radius_just_beyond_the_truth_is_not(finite_cases):
