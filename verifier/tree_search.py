@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from encoders.graph import Array
@@ -20,6 +20,7 @@ from encoders.to_stages import to_stages
 from verifier.bounds.linear import Effort
 from verifier.deciders.branch_and_bound import BranchAndBound, Tree
 from verifier.linear_lower import BoundsByRadius
+from verifier.probe import Probe
 from verifier.query import Query
 from verifier.search_state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
 from verifier.verdict import LINEAR_BOUNDS, Budget, OutOfTimeError, Search, Semantics
@@ -61,6 +62,7 @@ class Track:
     seconds: float = 0.0
     refused: bool = False
     """True once a point that reaches the goal gave no nearer witness."""
+    probe: Probe = field(default_factory=Probe)
 
     @contextmanager
     def clocked(self) -> Iterator[None]:
@@ -96,7 +98,7 @@ class TreeSearch:
             self._budget.check()
             track = next(entry for entry in self._of(state) if entry.target.target == state.witness.target)
             with track.clocked():
-                tree = self._rooted(track, state.upper)
+                tree = track.tree = self._rooted(track, state.upper)
                 self._take(track, tree, state.witness.point.astype(float))
             self._raise(track, track.lower, track.shipped)
             yield state
@@ -113,7 +115,7 @@ class TreeSearch:
                     track = self._next(working.values())
                     if track is None:
                         break
-                    tree = self._prepared(track)
+                    tree = self._probing(track) or self._prepared(track)
                     if tree is None:
                         yield track.state
                         continue
@@ -134,8 +136,9 @@ class TreeSearch:
         """Take over what trees that were interrupted have proved; say why states stay open."""
         for state in self._states:
             for track in self._of(state):
-                if track.tree is not None:
-                    self._raise(track, track.tree.lower_end, track.tree.shipped_end)
+                for tree in (track.tree, track.probe.tree):
+                    if tree is not None:
+                        self._raise(track, tree.lower_end, tree.shipped_end)
             if not state.reason and not self._done(state):
                 state.reason = self._obstacle(state)
 
@@ -195,14 +198,32 @@ class TreeSearch:
                     track.tree = None
                     self._raise(track, radius, radius)
                     return None
-                tree = self._rooted(track, radius)
+                tree = track.tree = self._rooted(track, radius)
             tree.cut(radius)
         return tree
 
+    def _probing(self, track: Track) -> Tree | None:
+        """The tree of the track's probe, when it is its turn."""
+        probe, radius = track.probe, self._radius(track.state)
+        if self._within is not None or track.tree is None or not self._fits(track.tree, radius):
+            return None
+        if probe.tree is not None and probe.tree.radius >= radius:
+            probe.tree = None
+        with track.clocked():
+            while probe.due(track.tree, track.nodes, track.lower, radius):
+                if probe.tree is not None:
+                    return probe.tree
+                aim = probe.aim(track.lower, radius)
+                if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
+                    self._raise(track, aim, aim)
+                else:
+                    probe.plant(self._rooted(track, aim))
+        return None
+
     def _rooted(self, track: Track, radius: float) -> Tree:
-        """A new root for the track on the ball of this radius."""
+        """A root for the track on the ball of this radius."""
         problem = track.state.problem
-        tree = self._decider.tree(
+        return self._decider.tree(
             Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
             self.bounds.near(radius, self._decider.restart),
@@ -210,8 +231,6 @@ class TreeSearch:
             slack=TREE_SLACK * problem.precision,
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
         )
-        track.tree = tree
-        return tree
 
     def _finish(self, track: Track, done: _Slice) -> None:
         track.nodes += done.nodes
@@ -221,6 +240,8 @@ class TreeSearch:
                 done.tree.refuse()
                 track.refused = True
         self._raise(track, done.tree.lower_end, done.tree.shipped_end)
+        if done.tree is track.probe.tree:
+            track.probe.grown(done.nodes)
 
     def _take(self, track: Track, tree: Tree, point: Array) -> bool:
         """Polish a point in the tree's LP and offer it; True when that has brought the upper end down."""

@@ -37,6 +37,12 @@ OPTIMAL, EXCLUDED, STOPPED = 0, 1, 2
 REFRESH = 64
 """Pivots after which the inverse is formed anew."""
 
+STALLED = 20
+"""Steps in a row without gain after which a and p get costs of their own; as many once these are gone end the run."""
+
+PERTURBED = 1e-6
+"""These costs times what a and p can be, at most, in logits: they break ties, and are taken away at the end."""
+
 
 @compiled
 def crash(program: Program, low: Array, high: Array, basic: Integers, key: Integers) -> None:
@@ -68,9 +74,10 @@ def solve(
 ) -> tuple[int, float, int]:
     """Solve at a node's bounds low, high (relus,) from a basis (basic (rows,), key (relus,)), replaced by the last one.
 
-    Ends after `limit` pivots or when the dual value exceeds `cutoff`. y (rows,) receives the multipliers; where the
-    optimum was reached, point (n,) the moves and off (relus,) the distances min(a, p) from the ReLUs' graphs.
-    Returns (how it ended, dual value, pivots).
+    Ends after `limit` pivots or when the dual value exceeds `cutoff`. Where ties keep that from rising, a and p get
+    small costs of their own until the optimum with them is reached (phase 1), and lose them again (phase 2). y (rows,)
+    receives the multipliers; where the optimum was reached, point (n,) the moves and off (relus,) the distances
+    min(a, p) from the ReLUs' graphs. Returns (how it ended, dual value, pivots).
     """
     state = begin(program, low, high, basic, key, y)
     matrix = np.empty_like(state.inverse)
@@ -81,7 +88,7 @@ def solve(
         if not factor(program, state, matrix):
             return STOPPED, -np.inf, 0
     refresh(program, state)
-    end, pivots, age = STOPPED, 0, 0
+    end, pivots, age, idle, phase = STOPPED, 0, 0, 0, 0
     free = state.where[2 * program.moves.shape[1] + 3 * program.relus + program.goals]
     while pivots < limit:
         if state.x[free] > cutoff:
@@ -93,9 +100,19 @@ def solve(
             refresh(program, state)
             age = 0
         row, triangle = leaving(program, state)
-        if row < 0:
+        if row < 0 and phase == 1:
+            phase, idle = 2, 0
+            state.extra[:] = 0.0
+            refresh(program, state)
+            continue
+        if row < 0 or (idle > STALLED and phase == 2):
             end = OPTIMAL
             break
+        if idle > STALLED and phase == 0:
+            phase = 1
+            _perturb(program, state)
+            refresh(program, state)
+            continue
         if triangle >= 0:
             swap(program, state, triangle, row)
         amount, below = aim(program, state, row)
@@ -108,6 +125,7 @@ def solve(
             break
         if chosen < 0:
             break
+        idle = idle + 1 if step <= 0.0 else 0
         flip(program, state, gained)
         if enter(program, state, row, chosen, below, step):
             age += 1
@@ -119,6 +137,17 @@ def solve(
     if end == OPTIMAL:
         _solution(program, state, point, off)
     return end, state.x[free], pivots
+
+
+@compiled
+def _perturb(program: Program, state: State) -> None:
+    """Give a and p of each ReLU costs that differ: the golden ratio's multiples spread evenly."""
+    relus, hi = program.relus, state.hi
+    for kind in range(ACTIVE, INACTIVE + 1):
+        for j in range(relus):
+            share = (0.6180339887498949 * (2 * j + kind)) % 1.0
+            most = hi[program.room.size + kind * relus + j]
+            state.extra[kind, j] = PERTURBED * (0.5 + 0.5 * share) / most if most > 0.0 else 0.0
 
 
 @compiled

@@ -170,7 +170,20 @@ def refresh(program: Program, state: State) -> None:
     base = 2 * n
     top = base + 3 * relus
     y[:] = inverse[where[top + goals]]
+    extra = state.extra
+    for k in range(size):
+        place = state.basic[k] - base
+        if 0 <= place < 3 * relus:
+            kind, j = place // relus, place % relus
+            own = key[j] if paired[j] else SLACK
+            value = extra[kind, j] - extra[own, j] * reach[own, j] / reach[kind, j]
+            if value != 0.0:
+                for i in range(size):
+                    y[i] += value * inverse[k, i]
     fill_prices(program, y, move_cost, cost)
+    for kind in range(ACTIVE, INACTIVE + 1):
+        for j in range(relus):
+            cost[kind, j] += extra[kind, j]
     rest = program.constants.copy()
     moved, spent = np.zeros(n), 0.0
     for c in range(base if l1 else n):

@@ -54,7 +54,8 @@ class Program(NamedTuple):
 
 class State(NamedTuple):
     """A run: bounds and places of all variables; for the triangles (3, relus) `reach` = 1/coefficient, `cost` = reduced
-    costs before the triangle's own multiplier, `rate` = how fast they fall; the rows' inverse and what goes with it."""
+    costs before the triangle's own multiplier, `rate` = how fast they fall, `extra` = costs of a and p themselves; the
+    rows' inverse and what goes with it."""
 
     lo: Array
     hi: Array
@@ -72,6 +73,7 @@ class State(NamedTuple):
     direction: Array
     move_rate: Array
     rate: Array
+    extra: Array
     ratios: Array
     candidates: Integers
     passed: Integers
@@ -116,6 +118,7 @@ def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integ
         np.zeros((3, relus)),
         np.empty(rows),
         np.zeros(base),
+        np.zeros((3, relus)),
         np.zeros((3, relus)),
         np.empty(count),
         np.empty(count, dtype=np.int64),

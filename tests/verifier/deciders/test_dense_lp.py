@@ -12,11 +12,16 @@ import pytest
 
 pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
 
+import verifier
 from encoders.graph import Array
+from encoders.to_stages import to_stages
+from verifier import models
+from verifier.bounds.linear import linear_bounds
 from verifier.deciders import dense_simplex
+from verifier.deciders.branch_and_bound import hidden_bounds
 from verifier.deciders.dense_lp import DenseLp
 from verifier.deciders.node_lp import NodeLp
-from verifier.query import Norm
+from verifier.query import Ball, Norm, Targeted, disjuncts
 from verifier.verdict import Budget
 
 SAME = 1e-6
@@ -75,6 +80,33 @@ def test_optima_agree_on_the_way_down_and_after_jumps(root: Any) -> None:
             assert length <= root.ball.radius * (1.0 + SAME)
             lower, upper = child(lower, upper, rng)
     assert feasible >= 20
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_ties_do_not_stall_it(seed: int) -> None:
+    """Steps of slope 4096: hundreds of pivots in a row gain nothing, unless a and p have costs of their own."""
+    model, rng = verifier.load(models.path("mnist_n_masked")), np.random.default_rng(seed)
+    x = np.clip(rng.normal(0.1, 0.3, 784), 0.0, 1.0)
+    ball = Ball(Norm.LINF, x, 0.05, np.zeros(784), np.ones(784))
+    goal = disjuncts(Targeted((model.predict(x.astype(np.float32)) + 3) % 10), 10)[0][1]
+    root = hidden_bounds(to_stages(model.graph), linear_bounds(model.graph, ball, Budget()))
+    given = to_stages(model.graph), ball, goal, *root
+    dense, highs = DenseLp(*given), NodeLp(*given, [], 1e-9)
+    feasible = 0
+    for depth in range(20):
+        lower, upper = (end.copy() for end in root)
+        for _ in range(depth // 2):
+            end = lower if rng.random() < 0.5 else upper
+            end[rng.choice(np.flatnonzero((lower < 0) & (upper > 0)))] = 0.0
+        found = dense.solve(lower, upper, Budget(), dense.first_basis())
+        wanted = highs.solve(lower, upper, Budget())
+        if wanted.usable:  # HiGHS gives up on one of these
+            assert (found.optimum is None) == (wanted.optimum is None)
+        if wanted.optimum is not None:
+            feasible += 1
+            assert found.optimum == pytest.approx(wanted.optimum, rel=SAME, abs=SAME)
+    assert feasible >= 15
+    assert dense.pivots <= 500 * dense.solved
 
 
 def test_a_smaller_ball(root: Any) -> None:

@@ -1,0 +1,123 @@
+"""Probes: trees on smaller balls beside one that does not close. What they prove and find is true, and pays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import verifier
+from encoders.exact import exact_outputs
+from verifier import api, models, probe
+from verifier.deciders.branch_and_bound import BranchAndBound
+from verifier.deciders.lp_tree import TreeSettings
+from verifier.probe import Probe
+from verifier.query import Norm, Targeted, disjuncts, distance_exact
+from verifier.verdict import Status
+
+TRUTH = 1e-6
+"""What enumerated distances may be off by: their solver's tolerance."""
+
+
+class Planted:
+    """Stands for a tree at a radius."""
+
+    def __init__(self, radius: float, *, stuck: bool = False) -> None:
+        self.radius, self.open_nodes, self.stuck = radius, 1, stuck
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Trees of few nodes a slice, and probes from the first on; the radii at which they were planted."""
+    radii: list[float] = []
+    plant = Probe.plant
+
+    def planted(own: Probe, tree: Any) -> None:
+        radii.append(tree.radius)
+        plant(own, tree)
+
+    monkeypatch.setattr(probe, "START_LP", 4)
+    monkeypatch.setattr(probe, "START_BOUND", 4)
+    monkeypatch.setattr(probe, "SHARE", 0.5)
+    monkeypatch.setattr(Probe, "plant", planted)
+    monkeypatch.setattr(api, "_decider", lambda *_: BranchAndBound(settings=TreeSettings(slice=2)))
+    return radii
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_brackets_close_around_the_truth_with_probes_all_along(
+    make_root: Callable[..., Any], save_net: Callable[[Any], verifier.Model], eager: list[float], norm: Norm
+) -> None:
+    for seed, sizes in ((7, (3, 6, 6, 3)), (8, (4, 6, 5, 3)), (15, (3, 12, 4))):
+        root = make_root(seed, sizes, norm)
+        x, model = root.ball.centre, save_net(root.net)
+        for target in set(range(sizes[-1])) - {model.predict(x)}:
+            truth = root.net.nearest(norm, x, disjuncts(Targeted(target), sizes[-1])[0][1])
+            found = verifier.minimal(model, x, target=target, norm=norm.value, precision=1e-5)
+            assert found.lower <= truth + TRUTH
+            assert found.upper >= truth - TRUTH
+            assert math.isinf(truth) or found.status is Status.MINIMAL
+    assert eager
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_on_the_shipped_net_they_change_no_answer(
+    monkeypatch: pytest.MonkeyPatch, eager: list[float], norm: Norm
+) -> None:
+    model = verifier.load(models.path("digits"))
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as archive:
+        images = archive["x"][:6]
+    found = [verifier.minimal(model, x, norm=norm.value) for x in images]
+    assert len(eager) > 3
+    monkeypatch.setattr(probe, "START_LP", math.inf)
+    for x, one in zip(images, found, strict=True):
+        plain = verifier.minimal(model, x, norm=norm.value)
+        assert max(one.lower, plain.lower) <= min(one.upper, plain.upper)
+        assert one.status is plain.status
+        assert one.witness is not None
+        assert distance_exact(norm, one.witness.point, x) <= one.upper
+        logits = exact_outputs(model.graph, one.witness.point)
+        assert max(logits) == logits[one.witness.target]
+
+
+def test_a_probe_aims_between_what_is_proved_and_what_was_given_up() -> None:
+    own = Probe(allowance=10)
+    assert own.aim(0.2, 1.0) == pytest.approx(0.6)
+    own.plant(Planted(0.6))
+    own.grown(9)
+    assert own.tree is not None
+    own.grown(1)
+    assert (own.tree, own.failed, own.nodes) == (None, 0.6, 10)
+    assert own.aim(0.2, 1.0) == pytest.approx(0.4)
+    own.plant(Planted(0.4))
+    assert own.tree is not None
+    own.tree.open_nodes = 0
+    own.grown(3)
+    assert (own.tree, own.failed) == (None, 0.6)
+    assert own.aim(0.4, 1.0) == pytest.approx(0.5)
+
+
+def test_where_both_meet_probes_get_more_nodes() -> None:
+    own = Probe(allowance=10, failed=0.44)
+    assert own.aim(0.4, 1.0) == pytest.approx(0.7)
+    assert own.allowance == 20
+    own.plant(Planted(0.7, stuck=True))
+    own.grown(1)
+    assert (own.tree, own.failed) == (None, 0.7)
+
+
+def test_turns(make_root: Callable[..., Any]) -> None:
+    """None before the start, none where the lower end is high or no witness known, and no more than their share."""
+    root = make_root(7, (3, 6, 6, 3), Norm.LINF)
+    main = BranchAndBound(engine="lp").tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+    own, start = Probe(), probe.START_LP
+    assert not own.due(main, start - 1, 0.1, 1.0)
+    assert own.due(main, start, 0.1, 1.0)
+    assert not own.due(main, start, probe.HIGH, 1.0)
+    assert not own.due(main, start, 0.1, math.inf)
+    own.nodes = start
+    assert not own.due(main, 3 * start, 0.1, 1.0)
+    assert own.due(main, 7 * start, 0.1, 1.0)

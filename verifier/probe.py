@@ -1,0 +1,73 @@
+"""A tree on a smaller ball beside one that does not close: it raises the lower end that an open bracket ends with.
+
+A tree's least open radius says little while many nodes are open: their relaxations are those of the whole ball. On a
+smaller ball they are tighter, and the same work may exclude all of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from verifier.deciders.branch_and_bound import Tree
+from verifier.deciders.lp_tree import LpTree
+
+START_LP, START_BOUND = 20_000, 1_000
+"""Nodes that a target's tree has before a probe is sent: some seconds. What closes by then pays nothing."""
+
+SHARE = 0.2
+"""The probes' share of the nodes after that."""
+
+FIRST = 0.25
+"""The nodes of a probe at first, as a share of those before it."""
+
+NARROW = 0.05
+"""Of the radius: when success and failure are that near to each other, probes are given twice as many nodes."""
+
+HIGH = 0.9
+"""The share of the radius from which a lower end is left to the tree itself."""
+
+
+@dataclass(eq=False)
+class Probe:
+    """The probes of one target, one at a time, by bisection between what is proved and where the last one was given up.
+
+    nodes: of all of them; allowance: what one may spend; failed: the least radius that was given up with it.
+    """
+
+    tree: Tree | None = None
+    nodes: int = 0
+    allowance: float = 0.0
+    failed: float = math.inf
+    _spent: int = field(default=0, init=False)
+
+    def due(self, main: Tree, nodes: int, lower: float, radius: float) -> bool:
+        """Is it a probe's turn, where the target has had so many nodes and is excluded within `lower` of `radius`?"""
+        start = START_LP if isinstance(main, LpTree) else START_BOUND
+        if not math.isfinite(radius) or lower >= HIGH * radius or self.nodes > SHARE * (nodes - start):
+            return False
+        self.allowance = self.allowance or FIRST * start
+        return nodes >= start
+
+    def aim(self, lower: float, radius: float) -> float:
+        """Where the next tree decides."""
+        high = min(self.failed, radius)
+        if high - lower <= NARROW * radius:
+            self.failed, high = math.inf, radius
+            self.allowance *= 2.0
+        return 0.5 * (lower + high)
+
+    def plant(self, tree: Tree) -> None:
+        """The next tree."""
+        self.tree, self._spent = tree, 0
+
+    def grown(self, nodes: int) -> None:
+        """The tree has had so many nodes more: is it finished, or given up?"""
+        tree = self.tree
+        assert tree is not None
+        self.nodes += nodes
+        self._spent += nodes
+        if not tree.open_nodes:
+            self.tree = None
+        elif tree.stuck or self._spent >= self.allowance:
+            self.tree, self.failed = None, tree.radius
