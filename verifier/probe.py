@@ -1,7 +1,7 @@
 """A tree on a smaller ball beside one that does not close: it raises the lower end that an open bracket ends with.
 
 A tree's least open radius says little while many nodes are open: their relaxations are those of the whole ball. On a
-smaller ball they are tighter, and the same work may exclude all of it.
+smaller ball they are tighter, and the same work may exclude all of it, or find a point far nearer than the incumbent.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ FIRST = 0.25
 
 NARROW = 0.05
 """Of the radius: when success and failure are that near to each other, probes are given twice as many nodes."""
+
+ROOT = 64
+"""Nodes that bounding a root counts as."""
 
 HIGH = 0.9
 """The share of the radius from which a lower end is left to the tree itself."""
@@ -60,6 +63,7 @@ class Probe:
     def plant(self, tree: Tree) -> None:
         """The next tree."""
         self.tree, self._spent = tree, 0
+        self.nodes += ROOT
 
     def grown(self, nodes: int) -> None:
         """The tree has had so many nodes more: is it finished, or given up?"""

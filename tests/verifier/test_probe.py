@@ -42,6 +42,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(probe, "START_LP", 4)
     monkeypatch.setattr(probe, "START_BOUND", 4)
     monkeypatch.setattr(probe, "SHARE", 0.5)
+    monkeypatch.setattr(probe, "ROOT", 1)
     monkeypatch.setattr(Probe, "plant", planted)
     monkeypatch.setattr(api, "_decider", lambda *_: BranchAndBound(settings=TreeSettings(slice=2)))
     return radii
@@ -90,7 +91,7 @@ def test_a_probe_aims_between_what_is_proved_and_what_was_given_up() -> None:
     own.grown(9)
     assert own.tree is not None
     own.grown(1)
-    assert (own.tree, own.failed, own.nodes) == (None, 0.6, 10)
+    assert (own.tree, own.failed, own.nodes) == (None, 0.6, probe.ROOT + 10)
     assert own.aim(0.2, 1.0) == pytest.approx(0.4)
     own.plant(Planted(0.4))
     assert own.tree is not None
