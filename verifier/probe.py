@@ -19,7 +19,7 @@ SHARE = 0.2
 """The probes' share of the nodes after that."""
 
 FIRST = 0.25
-"""The nodes of a probe at first, as a share of those before it."""
+"""The nodes of a probe at first, as a share of those before any."""
 
 NARROW = 0.05
 """Of the radius: when success and failure are that near to each other, probes are given twice as many nodes."""
@@ -31,33 +31,36 @@ HIGH = 0.9
 """The share of the radius from which a lower end is left to the tree itself."""
 
 
+def start(tree: Tree) -> int:
+    """The nodes of such a tree after which probes are sent."""
+    return START_LP if isinstance(tree, LpTree) else START_BOUND
+
+
 @dataclass(eq=False)
 class Probe:
     """The probes of one target, one at a time, by bisection between what is proved and where the last one was given up.
 
-    nodes: of all of them; allowance: what one may spend; failed: the least radius that was given up with it.
+    nodes: of all of them; patience: what one may spend, as a multiple of the first; failed: the least radius at which
+    one was given up with that.
     """
 
     tree: Tree | None = None
     nodes: int = 0
-    allowance: float = 0.0
+    patience: float = 1.0
     failed: float = math.inf
     _spent: int = field(default=0, init=False)
 
     def due(self, main: Tree, nodes: int, lower: float, radius: float) -> bool:
         """Is it a probe's turn, where the target has had so many nodes and is excluded within `lower` of `radius`?"""
-        start = START_LP if isinstance(main, LpTree) else START_BOUND
-        if not math.isfinite(radius) or lower >= HIGH * radius or self.nodes > SHARE * (nodes - start):
-            return False
-        self.allowance = self.allowance or FIRST * start
-        return nodes >= start
+        spare = nodes - start(main)
+        return spare >= 0 and self.nodes <= SHARE * spare and math.isfinite(radius) and lower < HIGH * radius
 
     def aim(self, lower: float, radius: float) -> float:
         """Where the next tree decides."""
         high = min(self.failed, radius)
         if high - lower <= NARROW * radius:
             self.failed, high = math.inf, radius
-            self.allowance *= 2.0
+            self.patience *= 2.0
         return 0.5 * (lower + high)
 
     def plant(self, tree: Tree) -> None:
@@ -73,5 +76,5 @@ class Probe:
         self._spent += nodes
         if not tree.open_nodes:
             self.tree = None
-        elif tree.stuck or self._spent >= self.allowance:
+        elif tree.stuck or self._spent >= self.patience * FIRST * start(tree):
             self.tree, self.failed = None, tree.radius

@@ -85,13 +85,13 @@ def test_on_the_shipped_net_they_change_no_answer(
 
 
 def test_a_probe_aims_between_what_is_proved_and_what_was_given_up() -> None:
-    own = Probe(allowance=10)
+    own, allowed = Probe(), int(probe.FIRST * probe.START_BOUND)
     assert own.aim(0.2, 1.0) == pytest.approx(0.6)
     own.plant(Planted(0.6))
-    own.grown(9)
+    own.grown(allowed - 1)
     assert own.tree is not None
     own.grown(1)
-    assert (own.tree, own.failed, own.nodes) == (None, 0.6, probe.ROOT + 10)
+    assert (own.tree, own.failed, own.nodes) == (None, 0.6, probe.ROOT + allowed)
     assert own.aim(0.2, 1.0) == pytest.approx(0.4)
     own.plant(Planted(0.4))
     assert own.tree is not None
@@ -102,9 +102,9 @@ def test_a_probe_aims_between_what_is_proved_and_what_was_given_up() -> None:
 
 
 def test_where_both_meet_probes_get_more_nodes() -> None:
-    own = Probe(allowance=10, failed=0.44)
+    own = Probe(failed=0.44)
     assert own.aim(0.4, 1.0) == pytest.approx(0.7)
-    assert own.allowance == 20
+    assert own.patience == 2.0
     own.plant(Planted(0.7, stuck=True))
     own.grown(1)
     assert (own.tree, own.failed) == (None, 0.7)
