@@ -21,7 +21,7 @@ from verifier.bounds.compiled_support import excluded, fall
 from verifier.bounds.jit import compiled
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.deciders.dense_lp import PIVOTS, DenseLp
-from verifier.deciders.dense_simplex import OPTIMAL, STOPPED, solve
+from verifier.deciders.dense_simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
 from verifier.deciders.local_search import FIRST_STEP, STEPS
 from verifier.deciders.simplex_program import Integers, Program
 from verifier.deciders.visit import COSTLY, HIGHEST, VIOLATED, NumpyVisitor, Visited, VisitSettings
@@ -179,10 +179,10 @@ def visit_node(
         fallen = fall(net, row, radius)
         value = constant - fallen
         if value > 0.0:
-            if state != OPTIMAL:
+            if state == EXCLUDED:
                 cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], CUTOFF)
             return CLOSED, math.inf, value, -1
-        if state == OPTIMAL or not value > -HIGHEST:
+        if state != EXCLUDED or not value > -HIGHEST:
             break
         level = min(2.0 * (level - value), HIGHEST)
     within = excluded(net, row, constant, radius)
@@ -202,7 +202,7 @@ def visit_node(
     if stage and not tighten_stages(net, radius, stage + 1, lower, upper, shares <= COSTLY * value):
         return CLOSED, math.inf, nothing, -1
     place = _split_at(program.kept, lower, upper, shares, off, by_dual, state == OPTIMAL)
-    return OPEN, within, margin, place
+    return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
 
 
 @compiled

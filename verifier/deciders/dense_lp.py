@@ -125,7 +125,7 @@ class DenseLp:
         )
         self.solved += 1
         self.pivots += pivots
-        if state == dense_simplex.STOPPED:
+        if state in (dense_simplex.STOPPED, dense_simplex.TIED):
             self._basis = self.first_basis()
             moves = [(entry, sign) for entry in range(made.base.size) for sign in (1, -1)]
             other = NodeLp(*self._given, moves, INFEASIBLE)

@@ -31,8 +31,9 @@ from verifier.deciders.simplex_program import (
 )
 from verifier.deciders.simplex_steps import aim, breakpoints, enter, flip, leaving, swap, walk
 
-OPTIMAL, EXCLUDED, STOPPED = 0, 1, 2
-"""How a run ends: at the LP's optimum; above the cutoff; with neither (pivots used up, or numbers too bad)."""
+OPTIMAL, EXCLUDED, STOPPED, TIED = 0, 1, 2, 3
+"""How a run ends: at the LP's optimum; above the cutoff; with neither (pivots used up, or numbers too bad); where ties
+let nothing more be gained: the multipliers may do, but the values are no point of the LP."""
 
 REFRESH = 64
 """Pivots after which the inverse is formed anew."""
@@ -105,8 +106,11 @@ def solve(
             state.extra[:] = 0.0
             refresh(program, state)
             continue
-        if row < 0 or (idle > STALLED and phase == 2):
+        if row < 0:
             end = OPTIMAL
+            break
+        if idle > STALLED and phase == 2:
+            end = TIED
             break
         if idle > STALLED and phase == 0:
             phase = 1
