@@ -1,8 +1,9 @@
 """Certificates for the instances of `benchmarks.table1` that close: how many, how large, how long to check.
 
 `python -m benchmarks.certificates --limit 20` solves each instance, then builds and checks its certificate, each
-step in its own --timeout. The record is written after every instance; the same command goes on where it stopped, and
-tries again what is not certified. Exit code 0: every closed instance is certified; 3: not all.
+step in its own --timeout; what is not certified then is tried once more, with --again times as long. The record is
+written after every instance; the same command goes on where it stopped. Exit code 0: every closed instance is
+certified; 3: not all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -53,6 +54,8 @@ class Row(Instance):
     build_seconds: float = 0.0
     check_seconds: float = 0.0
     reason: str = ""
+    allowed: float | None = None
+    """Seconds for each step, where that is not the record's timeout."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -63,8 +66,8 @@ class Row(Instance):
         return self.size > 0
 
 
-def certify(instance: Instance, image: Image, call: Call) -> Row:
-    """Solve an instance; where it closes, certify it."""
+def certify(instance: Instance, image: Image, call: Call, allowed: float | None = None) -> Row:
+    """Solve an instance; where it closes, certify it. `allowed`: what the row says of the time."""
     model, watch = loaded(instance.model), Stopwatch()
     found = verifier.minimal(
         model, image, target=instance.target, norm=instance.norm, timeout=call.timeout, precision=call.precision,
@@ -77,6 +80,7 @@ def certify(instance: Instance, image: Image, call: Call) -> Row:
         "lower": found.lower,
         "nodes": nodes,
         "solve_seconds": watch.read()["seconds"],
+        "allowed": allowed,
     }
     if found.status is Status.BRACKETED:
         return Row(**facts, reason=found.reason)
@@ -131,6 +135,13 @@ def summary(rows: list[Row]) -> str:
     return table(HEADER, lines)
 
 
+def lacking(row: Row | None, allowed: float | None) -> bool:
+    """Is the instance to be run: for the first time, or with the longer time that is allowed?"""
+    if row is None or allowed is None:
+        return row is None
+    return not row.certified and (row.allowed or 0.0) < allowed
+
+
 def main() -> int:
     """Run the set and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,6 +150,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="run so many instances, drawn by seed")
     parser.add_argument("--jobs", type=int, default=1, help="instances at a time (default: %(default)d)")
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
+    parser.add_argument("--again", type=float, default=4.0, help="longer limit, times --timeout (default: %(default)g)")
     add_options(parser, timeout=120.0, out=RESULTS / "certificates.json")
     arguments = parser.parse_args()
     call = Call("tree", None, arguments.precision, arguments.timeout)
@@ -147,12 +159,14 @@ def main() -> int:
         record: Record[Row] = Record.of(arguments, SETTING, Row, note=TIMING)
         chosen = table_set(arguments.data, arguments.seed)
         wanted = selected(arguments, chosen.instances)
-        known = {row.key for row in record.rows if row.certified}
-        todo = [one for one in wanted if key_of(one, "certificate") not in known]
-        tasks = [(instance, chosen.images[instance.index], call) for instance in todo]
+        longer = replace(call, timeout=arguments.again * arguments.timeout)
         try:
-            for row in in_processes(arguments.jobs, certify, tasks, warm_up, (todo, chosen.spare, call)):
-                record.add(row)
+            for one, allowed in ((call, None), (longer, longer.timeout)):
+                known = {row.key: row for row in record.rows}
+                todo = [each for each in wanted if lacking(known.get(key_of(each, "certificate")), allowed)]
+                tasks = [(instance, chosen.images[instance.index], one, allowed) for instance in todo]
+                for row in in_processes(arguments.jobs, certify, tasks, warm_up, (todo, chosen.spare, call)):
+                    record.add(row)
         except KeyboardInterrupt:
             print("interrupted: the same command goes on from here", file=sys.stderr)
     except InputError as error:

@@ -52,6 +52,11 @@ class Instance:
     norm: str
     radius: float | None = None
 
+    @property
+    def instance(self) -> Instance:
+        """The question alone, without what a row of a record adds."""
+        return Instance(**{field.name: getattr(self, field.name) for field in fields(Instance)})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Instance):
@@ -73,10 +78,6 @@ class Result(Instance):
     nodes: int | None = None
     open_nodes: int | None = None
     threads: int = 1
-
-    @property
-    def instance(self) -> Instance:
-        return Instance(**{field.name: getattr(self, field.name) for field in fields(Instance)})
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -43,6 +43,9 @@ UNPOLISHED = 0.01
 """The share of the upper end by which it has to where the LP sees nothing in the point's region: only rounding makes
 such points, each next to the last one."""
 
+INWARDS = tuple(2.0**-power for power in range(12, 0, -1))
+"""Shares of the way from a polished point that rounding refuses back to the point that it was made from."""
+
 
 @dataclass(eq=False)
 class Track:
@@ -60,8 +63,8 @@ class Track:
     nodes: int = 0
     open_nodes: int = 0
     seconds: float = 0.0
-    refused: bool = False
-    """True once a point that reaches the goal gave no nearer witness."""
+    barren: set[bytes] = field(default_factory=set)
+    """Activation patterns of points that reach the goal and gave no witness nearer enough: not tried again."""
     probe: Probe = field(default_factory=Probe)
 
     @contextmanager
@@ -236,9 +239,11 @@ class TreeSearch:
         track.nodes += done.nodes
         track.seconds += done.seconds
         with track.clocked():
-            if done.found is not None and not self._take(track, done.tree, done.found):
-                done.tree.refuse()
-                track.refused = True
+            if done.found is not None:
+                region = (self._stages.values(done.found)[0][0] > 0).tobytes()
+                if region in track.barren or not self._take(track, done.tree, done.found):
+                    track.barren.add(region)
+                    done.tree.refuse()
         self._raise(track, done.tree.lower_end, done.tree.shipped_end)
         if done.tree is track.probe.tree:
             track.probe.grown(done.nodes)
@@ -252,6 +257,13 @@ class TreeSearch:
                 if other is not state:
                     other.look(candidate)
             if state.offer(candidate, polish=False):
+                break
+            # Rounding refuses what lies next to a tie: as far towards the point, which is deeper, as need be.
+            for share in INWARDS if candidate is nearer and math.isfinite(radius) else ():
+                state.look(nearer + share * (point - nearer))
+                if state.upper < before:
+                    break
+            if state.upper < before:
                 break
         wanted = PROGRESS * state.problem.precision
         if math.isinf(radius):
@@ -278,7 +290,7 @@ class TreeSearch:
         """Why a state stays open although there is time."""
         if self._endless(state):
             return f"no adversarial point within {state.lower:g}, and the box is unbounded"
-        if any(track.refused for track in self._of(state)):
+        if any(track.barren for track in self._of(state)):
             kind = state.problem.judge.dtype.name
             return (
                 f"the points that are left do not survive rounding to {kind}: its grid is too coarse for this precision"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.certificates import Row, summary
+from benchmarks.certificates import Row, lacking, summary
 
 
 def row(**changes) -> Row:
@@ -24,3 +24,13 @@ def test_instances_without_certificate_count_as_closed_only():
     rows = [row(), row(index=1, leaves=0, size=0, reason="no time"), row(index=2, status="bracketed", size=0)]
     (line,) = [text for text in summary(rows).splitlines() if "mnist_n" in text]
     assert [cell.strip() for cell in line.strip("|").split("|")][2:4] == ["2/3", "1"]
+
+
+def test_what_is_not_certified_is_run_once_more_with_longer_limits():
+    missing = row(size=0, reason="no time")
+    assert lacking(None, None)
+    assert not lacking(missing, None)
+    assert lacking(missing, 400.0)
+    assert not lacking(row(size=0, allowed=400.0), 400.0)
+    assert lacking(row(size=0, allowed=400.0), 800.0)
+    assert not lacking(row(), 400.0)

@@ -101,6 +101,14 @@ def test_a_fine_precision_costs_little(digits: verifier.Model, images: np.ndarra
     assert fine.search.nodes <= 2 * coarse.search.nodes + 16
 
 
+@pytest.mark.parametrize(("place", "target"), [(5, 1), (7, 0)])
+def test_the_upper_end_does_not_creep(digits: verifier.Model, images: np.ndarray, place: int, target: int) -> None:
+    """Where rounding refuses a region's nearest point, its other points would come one precision nearer at a time."""
+    seen = list(verifier.brackets(digits, images[place], target=target, norm="l1", precision=1e-6))
+    assert seen[-1].status is Status.MINIMAL
+    assert len({bracket.upper for bracket in seen}) <= 10
+
+
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 def test_a_precision_below_the_grid_of_inputs_ends_honestly(
     digits: verifier.Model, images: np.ndarray, norm: str
