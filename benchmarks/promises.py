@@ -249,8 +249,8 @@ def main() -> int:
             for rows in in_processes(1, run, tasks, begin, (todo, chosen.spare, single)):
                 for row in rows:
                     record.add(row)
-                    print(f"{row.part:9} {row.model:19} {row.norm:4} {row.label} -> {row.target:2}  {row.way:10} "
-                          f"{row.cpu_seconds:8.2f} CPU s {row.seconds:8.2f} s {row.nodes:8} nodes", flush=True)  # fmt: skip
+                    question = f"{row.model:19} {row.norm:4} {row.label} -> {row.target:2}"
+                    print(f"{row.part:9} {question}  {row.way:16} {row.cpu_seconds:8.2f} CPU s {row.seconds:8.2f} s")
     except InputError as error:
         print(f"promises: error: {error}", file=sys.stderr)
         return 2
