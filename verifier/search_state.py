@@ -20,6 +20,9 @@ POLISH_SHARE = 0.125
 GRID_STEPS = 4.0
 """Steps of the input grid that securing a witness may always add: a finer precision does not make the grid finer."""
 
+INWARDS = tuple(2.0**-power for power in range(12, 0, -1))
+"""Shares of the way from a point next to a tie, which rounding refuses, to one that lies deeper in the goal."""
+
 FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
 """Radii tried by doubling where the box is unbounded and no witness is known."""
 
@@ -125,12 +128,18 @@ class SearchState:
         self.witness = found
         return True
 
-    def look(self, point: Array) -> None:
-        """Take a point that was found for another goal, when it is a witness for this one and nearer than the last."""
+    def look(self, point: Array) -> bool:
+        """Take a point as it is, when it is a witness and nearer than the last. True if it was."""
         if self.length(point) < self.upper:
             found = self.problem.judge.witness(point)
             if found is not None and found.distance < self.upper:
                 self.witness = found
+                return True
+        return False
+
+    def look_between(self, near: Array, deep: Array) -> bool:
+        """Take a witness as close to `near` as it is found on the way to `deep`. True if there was one."""
+        return any(self.look(near + share * (deep - near)) for share in INWARDS)
 
     def attack(self, *, polish: bool = True) -> None:
         """Run the attack and take its best points as the first upper end."""

@@ -43,9 +43,6 @@ UNPOLISHED = 0.01
 """The share of the upper end by which it has to where the LP sees nothing in the point's region: only rounding makes
 such points, each next to the last one."""
 
-INWARDS = tuple(2.0**-power for power in range(12, 0, -1))
-"""Shares of the way from a polished point that rounding refuses back to the point that it was made from."""
-
 
 @dataclass(eq=False)
 class Track:
@@ -252,23 +249,20 @@ class TreeSearch:
         """Polish a point in the tree's LP and offer it; True when that has brought the upper end down."""
         state, before = track.state, track.state.upper
         nearer, radius = tree.polish(point, self._budget)
-        for candidate in (nearer, point):
-            for other in self._states:
-                if other is not state:
-                    other.look(candidate)
-            if state.offer(candidate, polish=False):
-                break
-            # Rounding refuses what lies next to a tie: as far towards the point, which is deeper, as need be.
-            for share in INWARDS if candidate is nearer and math.isfinite(radius) else ():
-                state.look(nearer + share * (point - nearer))
-                if state.upper < before:
-                    break
-            if state.upper < before:
-                break
+        self._show(state, nearer)
+        if not (state.offer(nearer, polish=False) or (math.isfinite(radius) and state.look_between(nearer, point))):
+            self._show(state, point)
+            state.offer(point, polish=False)
         wanted = PROGRESS * state.problem.precision
         if math.isinf(radius):
             wanted = max(wanted, UNPOLISHED * before)
         return state.upper < before and state.upper <= before - wanted
+
+    def _show(self, state: SearchState, point: Array) -> None:
+        """Let the other states look at a point that was found for this one."""
+        for other in self._states:
+            if other is not state:
+                other.look(point)
 
     def _raise(self, track: Track, lower: float, shipped: float) -> None:
         """Note what a track has proved and cost; its tree is not being explored."""

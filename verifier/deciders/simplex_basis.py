@@ -61,21 +61,25 @@ def factor(program: Program, state: State, matrix: Array) -> bool:
     """The inverse of the basis by Gauss–Jordan elimination in place; False when it is singular.
 
     It works on the transpose, whose rows are columns of the LP: slacks first, then ReLUs from the last backwards, each
-    in its own equation where that can be, moves last. So most multipliers are 0, and are skipped.
+    in its own equation where that can be, moves last. So most multipliers are 0, and are skipped, and so is what lies
+    before a row's `first` entry: a ReLU's column has none before its own equation.
     """
     basic, where, inverse, relus, base = state.basic, state.where, state.inverse, program.relus, program.room.size
     size = basic.size
     needed, done = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.bool_)
     order, pivot_of = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
+    first = np.zeros(size, dtype=np.int64)
     count = 0
     for c in range(base + 3 * relus, where.size):
         if where[c] >= 0:
             order[count] = where[c]
+            first[where[c]] = relus
             count += 1
     for j in range(relus - 1, -1, -1):
         for kind in range(3):
             if where[base + kind * relus + j] >= 0:
                 order[count] = where[base + kind * relus + j]
+                first[order[count]] = j
                 needed[j] += 1
                 count += 1
     for k in range(size):
@@ -87,8 +91,9 @@ def factor(program: Program, state: State, matrix: Array) -> bool:
         k = int(order[turn])
         mine, place = matrix[k], basic[k] - base
         own = place % relus if 0 <= place < 3 * relus else -1
+        start = first[k]
         most = 0.0
-        for i in range(size):
+        for i in range(start, size):
             if not done[i]:
                 most = max(most, abs(mine[i]))
         if most < SINGULAR:
@@ -100,7 +105,7 @@ def factor(program: Program, state: State, matrix: Array) -> bool:
         if own >= 0 and not done[own] and abs(mine[own]) >= THRESHOLD * most:
             chosen = own
         else:
-            for i in range(size):
+            for i in range(start, size):
                 value = abs(mine[i])
                 if not done[i] and value >= THRESHOLD * most:
                     value += 2.0 * most if needed[i] == 0 else 0.0
@@ -110,15 +115,16 @@ def factor(program: Program, state: State, matrix: Array) -> bool:
         pivot_of[k] = chosen
         scale = 1.0 / mine[chosen]
         mine[chosen] = 1.0
-        for i in range(size):
+        for i in range(start, size):
             mine[i] *= scale
         for q in range(size):
             factor = matrix[q, chosen]
             if q != k and factor != 0.0:
                 other = matrix[q]
                 other[chosen] = 0.0
-                for i in range(size):
+                for i in range(start, size):
                     other[i] -= factor * mine[i]
+                first[q] = min(first[q], start)
     for q in range(size):
         target, column = inverse[q], pivot_of[q]
         for k in range(size):
