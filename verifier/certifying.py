@@ -26,7 +26,7 @@ from verifier.proof_tree import NotCertifiedError, ProofTree
 from verifier.questions import Question
 from verifier.verdict import Budget, OutOfTimeError
 
-RECHECK = 1.5
+RECHECK = 1.2
 """The final check takes about as long as the exact evaluations did; it is not begun when less than this is left."""
 
 

@@ -69,12 +69,15 @@ class ImageLayout:
 def image_layout(shape: Sequence[int]) -> ImageLayout | None:
     """The picture that an input of the model's `shape` (with or without a batch axis of 1) is, or None.
 
-    Pictures are 1 x H x W, H x W x 1, 3 x H x W, H x W x 3, H x W, and flat inputs of k² entries with k ≥ 8.
+    Pictures are 1 x H x W, H x W x 1, 3 x H x W, H x W x 3, H x W, and flat inputs of k² entries with k ≥ 8 (one axis,
+    or one beside axes of 1).
 
     >>> str(image_layout((1, 784)))
     '28 x 28 pixels, grey'
     """
-    match without_batch(shape):
+    axes = without_batch(shape)
+    long = tuple(axis for axis in axes if axis != 1)
+    match long if len(long) == 1 else axes:
         case (channels, height, width) if channels in (GREY, RGB):
             found = ImageLayout(height, width, channels, channels_first=True)
         case (height, width, channels) if channels in (GREY, RGB):

@@ -19,7 +19,7 @@ from encoders.to_stages import Stages
 from verifier.deciders.lp_tree import LpTree, TreeSettings
 from verifier.deciders.visit import Visited
 from verifier.proof.certificate import SplitTree
-from verifier.proof.checker import Proof, Tree
+from verifier.proof.checker import MOST_BYTES, Proof, Tree
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
@@ -86,9 +86,11 @@ class ProofTree:
     seconds: float = field(default=0.0, init=False)
     """Spent on exact evaluation."""
     nodes: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
+    """Numbers of the closed leaves: at least as many bytes."""
 
     def grow(self, budget: Budget) -> SplitTree:
-        """The finished tree. Raises OutOfTimeError, or NotCertifiedError where a leaf does not close."""
+        """The finished tree. Raises OutOfTimeError, or NotCertifiedError: a leaf does not close, there are too many."""
         lps = LpTree(self.stages, self.ball, self.goal, self.lower, self.upper, settings=SETTINGS)
         visitor = lps.visitor
         root = Node(self.lower, self.upper)
@@ -135,13 +137,16 @@ class ProofTree:
             closed[fits] = self.proof.closed(Tree(self.target, rows, off, on))
         again, failed = [], []
         for entry, row, good in zip(waiting, numbers, closed.tolist(), strict=True):
-            if good:
+            if good and row is not None:
                 entry.node.numbers = row
+                self.size += row.size
                 entry.node.lower = entry.node.upper = entry.node.basis = None
             elif entry.level + 1 < len(STEPS) and row is not None:
                 again.append(Waiting(entry.node, entry.found, entry.weights, entry.given, entry.level + 1))
             else:
                 failed.append(entry)
+        if self.size > MOST_BYTES:
+            raise NotCertifiedError(f"a proof of this size is not read: more than {MOST_BYTES >> 20} MiB unpacked")
         self.seconds += time.perf_counter() - start
         return again, failed
 

@@ -18,10 +18,13 @@ from verifier.layout import image_layout
         ((784,), "28 x 28 pixels, grey"),
         ((1, 49), None),
         ((1, 13), None),
-        ((1, 1, 100), None),
+        ((1, 1, 100), "10 x 10 pixels, grey"),
+        ((1, 784, 1), "28 x 28 pixels, grey"),
+        ((1, 1, 13), None),
         ((1, 4, 8, 8), None),
         ((1, 3, 100), None),
-        ((1, 1, 1, 784), None),
+        ((1, 1, 1, 784), "28 x 28 pixels, grey"),
+        ((1, 1, 28, 1), None),
     ],
 )
 def test_layout_is_told_by_the_shape(shape: tuple[int, ...], text: str | None) -> None:

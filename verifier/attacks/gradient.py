@@ -25,6 +25,7 @@ from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices
 from verifier.attacks.search import Search, Surrogate
 from verifier.attacks.session import StepBuilder, StepModel
 from verifier.attacks.sweep import SweepSettings, sweep
+from verifier.attacks.wander import wander
 from verifier.verdict import Budget
 
 KNAPSACK_HALVINGS = 12  # the knapsack's threshold to within max|g| / 4096; what lies between is taken in part
@@ -63,9 +64,11 @@ def gradient_attack_l2(
 
 
 def descend(search: Search, settings: GradientSettings) -> None:
-    """Offer to `search` what gradient steps within balls of its metric find."""
+    """Offer to `search` what gradient steps within balls of its metric find; where they may sample, `wander` too."""
     rows = ROWS[search.metric]
     sweep(search, settings, lambda cases, radius, restart: rows(search, settings, cases, radius, restart))
+    if settings.samples:
+        wander(search)
 
 
 def starts(search: Search, cases: Indices, radius: Array, restart: Indices) -> Float32:

@@ -29,8 +29,8 @@ import numpy.typing as npt
 
 MAGIC = b"RELUCERT"
 SCHEMA = 1
-MOST_BYTES = 1 << 26
-"""Of the unpacked certificate; a model may have four times as many. What is larger is refused, not unpacked."""
+MOST_BYTES = 1 << 27
+"""Of the unpacked certificate; a model may have twice as many. What is larger is refused, not unpacked."""
 MOST_ENTRIES = 1 << 22
 """Of all tensors of the network together, and of what is evaluated at a time."""
 FINEST = 60
@@ -1035,9 +1035,9 @@ class Numbers:
 
     def __init__(self, data: bytes) -> None:
         raw = np.frombuffer(data, dtype=np.uint8)
-        ends = np.flatnonzero(raw < 128)
+        ends = np.flatnonzero(raw < 128).astype(np.int32)
         need(not raw.size or (ends.size and ends[-1] == raw.size - 1), "the certificate is cut off")
-        starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)[: ends.size]
+        starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int32)[: ends.size]
         lengths = ends - starts + 1
         need(lengths.max(initial=0) <= 9, "the certificate holds a number that is too long")
         values = np.zeros(ends.size, dtype=np.int64)
@@ -1138,7 +1138,7 @@ def checked(certificate: bytes, model: bytes) -> Result:
 def _checked(claim: Certificate, model: bytes) -> Result:
     found = hashlib.sha256(model).hexdigest()
     need(claim.model == found, "the certificate is for another model")
-    need(len(model) <= 4 * MOST_BYTES, "the model is too large")
+    need(len(model) <= 2 * MOST_BYTES, "the model is too large")
     net, query = read_network(model), claim.query
     need(query.centre.size == net.size(net.input), "the input does not have the model's size")
     need(claim.dtype == net.dtype, "the input does not have the model's type")

@@ -13,7 +13,8 @@ import pytest
 
 from encoders.distance import Norm
 from encoders.errors import InputError
-from encoders.graph import outputs
+from encoders.graph import GraphBuilder, outputs
+from encoders.linear_maps import Dense, readonly
 from verifier.attacks.apgd import ApgdSettings
 from verifier.attacks.apgd_loss import LossName
 from verifier.attacks.autoattack import AutoAttackSettings
@@ -276,6 +277,22 @@ def test_many_cases_over_several_batches(digits_like: Any) -> None:
     cases = digits_like.cases * 10
     found = ATTACKS["pgd"](digits_like.surrogate, cases, Norm.LINF, 0.0, 1.0)
     assert found.found == len(cases)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["pgd", "cw"])
+def test_a_goal_that_the_margin_leads_away_from_is_found(name: str, norm: Norm) -> None:
+    """With t = mean(x): z = (1, 5t − 3, 8t − 16 relu(t − 0.6)). Up to 0.6 class 2 rises faster than class 1, which wins
+    from 12.6/13 on."""
+    n = 64
+    builder = GraphBuilder(n)
+    mean = Dense(readonly(np.full((2, n), 1.0 / n)))
+    hidden = builder.relu(builder.affine([(mean, 0)], np.array([0.0, -0.6])))
+    head = Dense(readonly(np.array([[0.0, 0.0], [5.0, 0.0], [8.0, -16.0]])))
+    graph = builder.graph(builder.affine([(head, hidden)], np.array([1.0, -3.0, 0.0])))
+    found = ATTACKS[name](graph, [Case(np.full(n, 0.2), 2, 1)], norm, 0.0, 1.0, device="cpu", threads=1)
+    nearest = 12.6 / 13 - 0.2
+    assert found.distances[0] == pytest.approx(nearest if norm is Norm.LINF else n * nearest, rel=1e-3)
 
 
 def test_no_case_is_no_work(digits_like: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import verifier
-from verifier import models
+from verifier import models, proof_tree
 from verifier.proof import checker
 from verifier.proof_tree import NotCertifiedError
 from verifier.query import distance_exact
@@ -38,6 +38,16 @@ def test_leaves_are_evaluated_exactly_about_once(monkeypatch):
             leaves += verifier.certificate(model, x, lower, norm="l1").leaves
     evaluated = sum(rows) - leaves  # the final check evaluates each once
     assert 40 < leaves <= evaluated <= 1.05 * leaves
+
+
+def test_a_proof_that_the_checker_would_not_unpack_is_given_up_early(monkeypatch):
+    monkeypatch.setattr(proof_tree, "MOST_BYTES", 2000)
+    model, images = (
+        verifier.load(models.path("digits")),
+        np.load(models.path("digits").with_name("digits_inputs.npz"))["x"],
+    )
+    with pytest.raises(NotCertifiedError, match="this size"):
+        verifier.certificate(model, images[0], 0.2, None, target=3)
 
 
 def test_a_radius_just_beyond_the_truth_is_not(finite_cases):
