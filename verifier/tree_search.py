@@ -36,6 +36,9 @@ TREE_SLACK = 0.0625
 QUICK = Effort(goal_iterations=0)
 """What a target's linear bound may cost before its tree is begun: one pass, which prunes most hopeless targets."""
 
+FAR = 0.5
+"""Points are drawn nearer while less than this share of the upper end is excluded: later they hardly could be."""
+
 PROGRESS = 0.5
 """The share of the precision by which a point has to lower the upper end, or else its node is split without it."""
 
@@ -246,13 +249,15 @@ class TreeSearch:
             track.probe.grown(done.nodes)
 
     def _take(self, track: Track, tree: Tree, point: Array) -> bool:
-        """Polish a point in the tree's LP and offer it; True when that has brought the upper end down."""
+        """Draw a point nearer, polish it in the tree's LP, offer it; True when that has brought the upper end down."""
         state, before = track.state, track.state.upper
-        nearer, radius = tree.polish(point, self._budget)
+        drawn = tree.local.draw(point, state.length(point)) if track.lower < FAR * before else point
+        nearer, radius = tree.polish(drawn, self._budget)
         self._show(state, nearer)
-        if not (state.offer(nearer, polish=False) or (math.isfinite(radius) and state.look_between(nearer, point))):
+        if not (state.offer(nearer, polish=False) or (math.isfinite(radius) and state.look_between(nearer, drawn))):
             self._show(state, point)
-            state.offer(point, polish=False)
+            if not state.offer(drawn, polish=False):
+                state.offer(point, polish=False)
         wanted = PROGRESS * state.problem.precision
         if math.isinf(radius):
             wanted = max(wanted, UNPOLISHED * before)

@@ -15,6 +15,15 @@ STEPS = 12
 FIRST_STEP = 0.5
 """The first L∞ step as a share of the radius; steps shrink to nothing linearly."""
 
+DRAWN, LEAST_DRAWN = 0.5, 2.0**-8
+"""The share of its distance by which a point is drawn nearer at first, and the smallest one that is tried."""
+
+TRIES = 40
+"""Moves that are tried for one point: it would never arrive at an input that reaches the goal itself."""
+
+ASCENT = 0.25
+"""The steps that bring a drawn point back to the goal, as a share of what it was drawn."""
+
 
 class LocalSearch:
     """Projected gradient (L∞; Madry et al. 2018) or Frank–Wolfe (L1) ascent of the goal's smallest row."""
@@ -43,6 +52,36 @@ class LocalSearch:
                 break
             x = self._moved(x, gradient, radius, 1.0 - step / steps, step)
         return best, best_margin
+
+    def draw(self, x: Array, radius: float) -> Array:
+        """A point that reaches the goal as x does at the distance `radius`, drawn towards the input while that can be.
+
+        It is moved a share of the way to the input, and small steps of ascent within the smaller ball follow; where
+        they do not reach the goal, half the share is tried.
+        """
+        centre, share = self._ball.centre, DRAWN
+        for _ in range(TRIES):
+            if share < LEAST_DRAWN:
+                break
+            nearer = (1.0 - share) * radius
+            found = self._back(centre + (1.0 - share) * (x - centre), nearer, ASCENT * share)
+            if found is None:
+                share *= 0.5
+            else:
+                x, radius = found, nearer
+        return x
+
+    def _back(self, x: Array, radius: float, step: float) -> Array | None:
+        """A point of the ball that reaches the goal, after steps of that share of the radius; None for none."""
+        for _ in range(STEPS):
+            margin, gradient = self._ascent(x)
+            if margin >= 0:
+                return x
+            if self._ball.norm is Norm.L1:
+                x = x + step * (self._support.farthest(-gradient, radius) - x)
+            else:
+                x = np.clip(x + step * radius * np.sign(gradient), *self._ball.with_radius(radius).interval)
+        return x if self.margin(x) >= 0 else None
 
     def _moved(self, x: Array, gradient: Array, radius: float, left: float, step: int) -> Array:
         if self._ball.norm is Norm.L1:

@@ -94,3 +94,34 @@ def test_a_box_without_ends(make_root: Callable[..., Any], norm: Norm, low: floa
         assert_within(ball, x, ball.radius)
         climbed += margin > float(far.margin(outputs(root.net.graph, ball.centre))[0])
     assert climbed >= 3
+
+
+@settings(max_examples=100, deadline=None)
+@question
+def test_a_drawn_point_still_reaches_the_goal(
+    make_root: Callable[..., Any], seed: int, sizes: tuple[int, ...], norm: Norm, rows: int
+) -> None:
+    root = make_root(seed, sizes, norm, rows)
+    found, centre = search(root), root.ball.centre
+    for x in root.points(seed, 8):
+        length = float(distance_exact(norm, x, centre))
+        if found.margin(x) >= 0 and length > 0:
+            drawn = found.draw(x, length)
+            assert found.margin(drawn) >= 0
+            assert_within(root.ball, drawn, length)
+            if found.margin(centre) >= 0:
+                assert distance_exact(norm, drawn, centre) <= 0.02 * length
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_far_points_are_drawn_as_near_as_the_nearest_of_many(make_root: Callable[..., Any], norm: Norm) -> None:
+    excess = []
+    for seed in range(60):
+        root = make_root(seed, SIZES[0], norm, seed % 4)
+        found, centre = search(root), root.ball.centre
+        lengths = {float(distance_exact(norm, x, centre)): x for x in root.points(seed, 200) if found.margin(x) >= 0}
+        if found.margin(centre) < 0 and lengths:
+            drawn = found.draw(lengths[max(lengths)], max(lengths))
+            excess.append(float(distance_exact(norm, drawn, centre)) / min(lengths))
+    assert len(excess) >= 6
+    assert np.median(excess) <= 1.0
