@@ -14,6 +14,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -94,29 +95,23 @@ def _minimal(instance: Instance, image: Image, timeout: float, **options: Any) -
     )
 
 
-PRECISIONS = (1e-3, 1e-6)
-THREADS = (1, 2)
 TOGETHER, APART = "together", "one by one"
 
 
-def by_precision(instance: Instance, image: Image, timeout: float) -> list[Row]:
-    """A bracket at either precision."""
+def by_option(
+    instance: Instance, image: Image, timeout: float, *, option: str, part: str, values: Sequence[float]
+) -> list[Row]:
+    """A bracket with either value of an option of `verifier.minimal`."""
     rows = []
-    for precision in PRECISIONS:
+    for value in values:
         watch = Stopwatch()
-        found = _minimal(instance, image, timeout, precision=precision)
-        rows.append(_row(instance, "precision", f"{precision:g}", [found], watch))
+        found = _minimal(instance, image, timeout, **{option: value})
+        rows.append(_row(instance, part, f"{value:g}", [found], watch))
     return rows
 
 
-def by_threads(instance: Instance, image: Image, timeout: float) -> list[Row]:
-    """A bracket by either number of threads."""
-    rows = []
-    for threads in THREADS:
-        watch = Stopwatch()
-        found = _minimal(instance, image, timeout, threads=threads)
-        rows.append(_row(instance, "threads", f"{threads}", [found], watch))
-    return rows
+by_precision = partial(by_option, part="precision", option="precision", values=(1e-3, 1e-6))
+by_threads = partial(by_option, part="threads", option="threads", values=(1, 2))
 
 
 def by_targets(instance: Instance, image: Image, timeout: float) -> list[Row]:

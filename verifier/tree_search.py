@@ -251,7 +251,9 @@ class TreeSearch:
     def _take(self, track: Track, tree: Tree, point: Array) -> bool:
         """Draw a point nearer, polish it in the tree's LP, offer it; True when that has brought the upper end down."""
         state, before = track.state, track.state.upper
-        drawn = tree.local.draw(point, state.length(point)) if track.lower < FAR * before else point
+        drawn = point
+        if track.lower < FAR * before:
+            drawn = tree.local.draw(point, state.length(point), self._budget)
         nearer, radius = tree.polish(drawn, self._budget)
         self._show(state, nearer)
         if not (state.offer(nearer, polish=False) or (math.isfinite(radius) and state.look_between(nearer, drawn))):

@@ -8,6 +8,7 @@ from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.support import support
 from verifier.query import Ball, Halfspaces, Norm
+from verifier.verdict import Budget
 
 STEPS = 12
 """Gradient steps of one descent; more found no more in measurements."""
@@ -53,27 +54,29 @@ class LocalSearch:
             x = self._moved(x, gradient, radius, 1.0 - step / steps, step)
         return best, best_margin
 
-    def draw(self, x: Array, radius: float) -> Array:
+    def draw(self, x: Array, radius: float, budget: Budget) -> Array:
         """A point that reaches the goal as x does at the distance `radius`, drawn towards the input while that can be.
 
         It is moved a share of the way to the input, and small steps of ascent within the smaller ball follow; where
-        they do not reach the goal, half the share is tried.
+        they do not reach the goal, half the share is tried. When the budget ends, the point so far is the answer.
         """
         centre, share = self._ball.centre, DRAWN
         for _ in range(TRIES):
-            if share < LEAST_DRAWN:
+            if share < LEAST_DRAWN or budget.remaining <= 0:
                 break
             nearer = (1.0 - share) * radius
-            found = self._back(centre + (1.0 - share) * (x - centre), nearer, ASCENT * share)
+            found = self._back(centre + (1.0 - share) * (x - centre), nearer, ASCENT * share, budget)
             if found is None:
                 share *= 0.5
             else:
                 x, radius = found, nearer
         return x
 
-    def _back(self, x: Array, radius: float, step: float) -> Array | None:
+    def _back(self, x: Array, radius: float, step: float, budget: Budget) -> Array | None:
         """A point of the ball that reaches the goal, after steps of that share of the radius; None for none."""
         for _ in range(STEPS):
+            if budget.remaining <= 0:
+                return None
             margin, gradient = self._ascent(x)
             if margin >= 0:
                 return x

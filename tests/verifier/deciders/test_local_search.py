@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from encoders.graph import Array, evaluate, outputs
 from verifier.deciders.local_search import LocalSearch
 from verifier.query import Ball, Halfspaces, Norm, distance_exact
+from verifier.verdict import Budget
 
 SIZES = ((3, 5, 3), (4, 4, 4, 3), (2, 4, 3, 3, 2))
 
@@ -106,9 +107,10 @@ def test_a_drawn_point_still_reaches_the_goal(
     for x in root.points(seed, 8):
         length = float(distance_exact(norm, x, centre))
         if found.margin(x) >= 0 and length > 0:
-            drawn = found.draw(x, length)
+            drawn = found.draw(x, length, Budget())
             assert found.margin(drawn) >= 0
             assert_within(root.ball, drawn, length)
+            np.testing.assert_array_equal(found.draw(x, length, Budget(0.0)), x)
             if found.margin(centre) >= 0:
                 assert distance_exact(norm, drawn, centre) <= 0.02 * length
 
@@ -121,7 +123,7 @@ def test_far_points_are_drawn_as_near_as_the_nearest_of_many(make_root: Callable
         found, centre = search(root), root.ball.centre
         lengths = {float(distance_exact(norm, x, centre)): x for x in root.points(seed, 200) if found.margin(x) >= 0}
         if found.margin(centre) < 0 and lengths:
-            drawn = found.draw(lengths[max(lengths)], max(lengths))
+            drawn = found.draw(lengths[max(lengths)], max(lengths), Budget())
             excess.append(float(distance_exact(norm, drawn, centre)) / min(lengths))
     assert len(excess) >= 6
     assert np.median(excess) <= 1.0
