@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
@@ -23,9 +24,10 @@ import numpy as np
 
 import verifier
 from benchmarks.instances import (
-    CLOSED,
+    Call,
     Image,
     Instance,
+    Result,
     Stopwatch,
     add_options,
     compile_kernels,
@@ -33,6 +35,9 @@ from benchmarks.instances import (
     key_of,
     loaded,
     one_core,
+    result_of,
+    solve,
+    warm_up,
 )
 from benchmarks.record import RESULTS, Record, table
 from benchmarks.table1 import NORMS, UNDECIDED, sample, table_set
@@ -42,7 +47,7 @@ from verifier.bounds.linear import linear_bounds
 from verifier.deciders.branch_and_bound import hidden_bounds
 from verifier.deciders.lp_tree import LpTree
 from verifier.query import Ball, Norm, Targeted, disjuncts
-from verifier.verdict import Bracket, Budget
+from verifier.verdict import Budget
 
 SETTING = ("timeout", "seed", "per_norm", "nodes")
 NOTE = (
@@ -75,43 +80,35 @@ class Row(Instance):
         return (*key_of(self, self.way), self.part)
 
 
-def _row(instance: Instance, part: str, way: str, found: Sequence[Bracket], watch: Stopwatch) -> Row:
+def _row(instance: Instance, part: str, way: str, found: Sequence[Result], watch: Stopwatch) -> Row:
     return Row(
         **asdict(instance),
         part=part,
         way=way,
-        closed=all(bracket.status in CLOSED for bracket in found),
-        lower=math.fsum(bracket.lower for bracket in found),
-        upper=math.fsum(bracket.upper for bracket in found),
-        nodes=sum(bracket.search.nodes for bracket in found if bracket.search is not None),
+        closed=all(result.closed for result in found),
+        lower=math.fsum(result.lower for result in found),
+        upper=math.fsum(result.upper for result in found),
+        nodes=sum(result.nodes or 0 for result in found),
         **watch.read(),
     )
 
 
-def _minimal(instance: Instance, image: Image, timeout: float, **options: Any) -> Bracket:
-    model = loaded(instance.model)
-    return verifier.minimal(
-        model, image, target=instance.target, norm=instance.norm, timeout=timeout, device="cpu", **options
-    )
-
-
+CALL = Call("tree")
 TOGETHER, APART = "together", "one by one"
 
 
-def by_option(
-    instance: Instance, image: Image, timeout: float, *, option: str, part: str, values: Sequence[float]
-) -> list[Row]:
-    """A bracket with either value of an option of `verifier.minimal`."""
+def by_call(instance: Instance, image: Image, timeout: float, *, part: str, calls: Mapping[str, Call]) -> list[Row]:
+    """A bracket by each of the calls."""
     rows = []
-    for value in values:
+    for way, call in calls.items():
         watch = Stopwatch()
-        found = _minimal(instance, image, timeout, **{option: value})
-        rows.append(_row(instance, part, f"{value:g}", [found], watch))
+        found = solve(instance, image, replace(call, timeout=timeout))
+        rows.append(_row(instance, part, way, [found], watch))
     return rows
 
 
-by_precision = partial(by_option, part="precision", option="precision", values=(1e-3, 1e-6))
-by_threads = partial(by_option, part="threads", option="threads", values=(1, 2))
+by_precision = partial(by_call, part="precision", calls={f"{p:g}": replace(CALL, precision=p) for p in (1e-3, 1e-6)})
+by_threads = partial(by_call, part="threads", calls={f"{n}": replace(CALL, threads=n) for n in (1, 2)})
 
 
 def by_targets(instance: Instance, image: Image, timeout: float) -> list[Row]:
@@ -119,11 +116,12 @@ def by_targets(instance: Instance, image: Image, timeout: float) -> list[Row]:
     model = loaded(instance.model)
     others = [replace(instance, target=target) for target in range(model.classes) if target != instance.label]
     watch = Stopwatch()
-    apart = [_minimal(other, image, timeout) for other in others]
+    apart = [solve(other, image, replace(CALL, timeout=timeout)) for other in others]
     rows = [_row(instance, "targets", APART, apart, watch)]
     watch = Stopwatch()
     every = verifier.minimal_all_targets(model, image, norm=instance.norm, timeout=timeout * len(others), device="cpu")
-    return [*rows, _row(instance, "targets", TOGETHER, every.results, watch)]
+    found = [result_of(instance, TOGETHER, bracket, watch) for bracket in every.results]
+    return [*rows, _row(instance, "targets", TOGETHER, found, watch)]
 
 
 def grown(instance: Instance, image: Image, nodes: int) -> list[Row]:
@@ -147,16 +145,14 @@ def grown(instance: Instance, image: Image, nodes: int) -> list[Row]:
 def _resident() -> int:
     """Bytes of memory that this process holds."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def begin(instances: Sequence[Instance], spare: Image, single: bool) -> None:
     """In the process that measures: one core where that is enough, and an untimed call for each model and norm."""
     if single:
         one_core()
-    for model, norm in {(instance.model, instance.norm) for instance in instances}:
-        label = loaded(model).predict(spare)
-        _minimal(Instance(model, -1, label, (label + 1) % loaded(model).classes, norm), spare, 10.0)
+    warm_up(instances, spare, CALL)
 
 
 @dataclass(frozen=True)

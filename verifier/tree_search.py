@@ -240,7 +240,7 @@ class TreeSearch:
         track.seconds += done.seconds
         with track.clocked():
             if done.found is not None:
-                region = (self._stages.values(done.found)[0][0] > 0).tobytes()
+                region = done.tree.local.pattern(done.found).tobytes()
                 if region in track.barren or not self._take(track, done.tree, done.found):
                     track.barren.add(region)
                     done.tree.refuse()
@@ -255,21 +255,20 @@ class TreeSearch:
         if track.lower < FAR * before:
             drawn = tree.local.draw(point, state.length(point), self._budget)
         nearer, radius = tree.polish(drawn, self._budget)
-        self._show(state, nearer)
-        if not (state.offer(nearer, polish=False) or (math.isfinite(radius) and state.look_between(nearer, drawn))):
-            self._show(state, point)
-            if not state.offer(drawn, polish=False):
-                state.offer(point, polish=False)
+        for candidate, last in ((nearer, None), (drawn, nearer), (point, drawn)):
+            if candidate is last:
+                continue
+            for other in self._states:
+                if other is not state:
+                    other.look(candidate)
+            if state.offer(candidate, polish=False):
+                break
+            if last is None and math.isfinite(radius) and state.look_between(nearer, drawn):
+                break
         wanted = PROGRESS * state.problem.precision
         if math.isinf(radius):
             wanted = max(wanted, UNPOLISHED * before)
         return state.upper < before and state.upper <= before - wanted
-
-    def _show(self, state: SearchState, point: Array) -> None:
-        """Let the other states look at a point that was found for this one."""
-        for other in self._states:
-            if other is not state:
-                other.look(point)
 
     def _raise(self, track: Track, lower: float, shipped: float) -> None:
         """Note what a track has proved and cost; its tree is not being explored."""

@@ -96,13 +96,21 @@ class Search:
         problem = self.problem
         for cases in self.chunks(np.arange(len(problem.cases))):
             logits = self.surrogate.logits(problem.starts[cases])
-            own, sign = problem.own[cases], problem.sign[cases]
-            rival = np.eye(problem.classes, dtype=np.float32)[np.where(own > 0, -np.inf, logits).argmax(axis=1)]
             self.gaps[cases] = problem.gap(cases, logits)
             if gradients:
-                self.slopes[cases] = self.surrogate.vjp(problem.starts[cases], sign * (rival - own))
+                own, sign = problem.own[cases], problem.sign[cases]
+                self.slopes[cases] = self.surrogate.vjp(
+                    problem.starts[cases], sign * (self.rivals(cases, logits) - own)
+                )
             self.evaluations += len(cases)
             self.offer(cases, problem.starts[cases], np.asarray(self.gaps[cases] <= 0.0))
+
+    def rivals(self, cases: Indices, logits: Float32) -> Float32:
+        """Which class comes nearest to each row's own one, as rows of the identity: (rows, K)."""
+        problem = self.problem
+        best = np.where(problem.own[cases] > 0, -np.inf, logits).argmax(axis=1)
+        found: Float32 = np.eye(problem.classes, dtype=np.float32)[best]
+        return found
 
     @cached_property
     def open(self) -> Indices:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.graph import Array
-from verifier.attacks.problem import LENGTH, Indices, Metric
+from verifier.attacks.problem import LENGTH, Float32, Indices, Metric
 from verifier.attacks.search import Search
 from verifier.attacks.sweep import FARTHEST
 
@@ -61,7 +61,7 @@ def _walk(search: Search, cases: Indices, step: Array, alone: npt.NDArray[np.boo
         if not len(cases):
             return
         own, sign = problem.own[cases], problem.sign[cases]
-        rival = np.eye(problem.classes, dtype=np.float32)[np.where(own > 0, -np.inf, logits).argmax(axis=1)]
-        slopes = surrogate.vjp(points, (sign * (np.where(alone, 0.0, rival) - own)).astype(np.float32))
+        rivals: Float32 = np.where(alone, np.float32(0.0), search.rivals(cases, logits))
+        slopes = surrogate.vjp(points, sign * (rivals - own))
         points = problem.clipped(points - step * np.sign(slopes))
         search.evaluations += len(cases)

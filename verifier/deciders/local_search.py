@@ -51,7 +51,8 @@ class LocalSearch:
                 best, best_margin = x, margin
             if margin >= 0:
                 break
-            x = self._moved(x, gradient, radius, 1.0 - step / steps, step)
+            share = 2.0 / (step + 3.0) if self._ball.norm is Norm.L1 else FIRST_STEP * (1.0 - step / steps)
+            x = self._moved(x, gradient, radius, share)
         return best, best_margin
 
     def draw(self, x: Array, radius: float, budget: Budget) -> Array:
@@ -80,18 +81,15 @@ class LocalSearch:
             margin, gradient = self._ascent(x)
             if margin >= 0:
                 return x
-            if self._ball.norm is Norm.L1:
-                x = x + step * (self._support.farthest(-gradient, radius) - x)
-            else:
-                x = np.clip(x + step * radius * np.sign(gradient), *self._ball.with_radius(radius).interval)
+            x = self._moved(x, gradient, radius, step)
         return x if self.margin(x) >= 0 else None
 
-    def _moved(self, x: Array, gradient: Array, radius: float, left: float, step: int) -> Array:
+    def _moved(self, x: Array, gradient: Array, radius: float, share: float) -> Array:
+        """One step of that share of the radius (L∞), or of the way to the ball's best corner (L1)."""
         if self._ball.norm is Norm.L1:
-            corner = self._support.farthest(-gradient, radius)
-            return np.asarray(x + 2.0 / (step + 3.0) * (corner - x))
+            return np.asarray(x + share * (self._support.farthest(-gradient, radius) - x))
         low, high = self._ball.with_radius(radius).interval
-        return np.clip(x + FIRST_STEP * radius * left * np.sign(gradient), low, high)
+        return np.clip(x + share * radius * np.sign(gradient), low, high)
 
     def _ascent(self, x: Array) -> tuple[float, Array]:
         """The smallest row at x and its gradient."""

@@ -64,28 +64,15 @@ def factor(program: Program, state: State, matrix: Array) -> bool:
     in its own equation where that can be, moves last. So most multipliers are 0, and are skipped, and so is what lies
     before a row's `first` entry: a ReLU's column has none before its own equation.
     """
-    basic, where, inverse, relus, base = state.basic, state.where, state.inverse, program.relus, program.room.size
+    basic, inverse, relus, base = state.basic, state.inverse, program.relus, program.room.size
     size = basic.size
-    needed, done = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.bool_)
-    order, pivot_of = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
-    first = np.zeros(size, dtype=np.int64)
-    count = 0
-    for c in range(base + 3 * relus, where.size):
-        if where[c] >= 0:
-            order[count] = where[c]
-            first[where[c]] = relus
-            count += 1
-    for j in range(relus - 1, -1, -1):
-        for kind in range(3):
-            if where[base + kind * relus + j] >= 0:
-                order[count] = where[base + kind * relus + j]
-                first[order[count]] = j
-                needed[j] += 1
-                count += 1
-    for k in range(size):
-        if basic[k] < base:
-            order[count] = k
-            count += 1
+    done, pivot_of = np.zeros(size, dtype=np.bool_), np.empty(size, dtype=np.int64)
+    order, first, needed = (
+        np.empty(size, dtype=np.int64),
+        np.zeros(size, dtype=np.int64),
+        np.zeros(size, dtype=np.int64),
+    )
+    _order(program, state, order, first, needed)
     _columns(program, state, matrix)
     for turn in range(size):
         k = int(order[turn])
@@ -130,6 +117,29 @@ def factor(program: Program, state: State, matrix: Array) -> bool:
         for k in range(size):
             target[pivot_of[k]] = matrix[k, column]
     return True
+
+
+@compiled
+def _order(program: Program, state: State, order: Integers, first: Integers, needed: Integers) -> None:
+    """The order of `factor`, each column's first entry, how many columns have each ReLU's equation as their own."""
+    basic, where, relus, base = state.basic, state.where, program.relus, program.room.size
+    count = 0
+    for c in range(base + 3 * relus, where.size):
+        if where[c] >= 0:
+            order[count] = where[c]
+            first[where[c]] = relus
+            count += 1
+    for j in range(relus - 1, -1, -1):
+        for kind in range(3):
+            if where[base + kind * relus + j] >= 0:
+                order[count] = where[base + kind * relus + j]
+                first[order[count]] = j
+                needed[j] += 1
+                count += 1
+    for k in range(basic.size):
+        if basic[k] < base:
+            order[count] = k
+            count += 1
 
 
 @compiled

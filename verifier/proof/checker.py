@@ -1037,7 +1037,8 @@ class Numbers:
         raw = np.frombuffer(data, dtype=np.uint8)
         ends = np.flatnonzero(raw < 128).astype(np.int32)
         need(not raw.size or (ends.size and ends[-1] == raw.size - 1), "the certificate is cut off")
-        starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int32)[: ends.size]
+        starts = np.zeros_like(ends)
+        starts[1:] = ends[:-1] + 1
         lengths = ends - starts + 1
         need(lengths.max(initial=0) <= 9, "the certificate holds a number that is too long")
         values = np.zeros(ends.size, dtype=np.int64)
