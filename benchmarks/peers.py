@@ -45,7 +45,7 @@ from benchmarks.marabou import Marabou, MarabouMissingError, default_environment
 from benchmarks.peer_case import Case, Found, case_of
 from benchmarks.ratios import contradictions, ratio
 from benchmarks.record import RESULTS, Record, table
-from benchmarks.table1 import MODELS, NORMS, TableSet, sample, table_set
+from benchmarks.table1 import NORMS, PAIRS, TableSet, add_pair, sample, table_set
 from encoders.errors import InputError
 from verifier.api import solvers
 from verifier.verdict import Status
@@ -145,8 +145,9 @@ def begin(instances: Sequence[Instance], spare: Image, methods: Sequence[str], o
     one_core()
     warm_up(instances, spare, Call(OURS, None, options.precision, options.timeout))
     if "gurobi" in methods:
-        label = loaded(MODELS[0]).predict(spare)
-        first = Instance(MODELS[0], -1, label, (label + 1) % 10, NORMS[0])
+        model = instances[0].model
+        label = loaded(model).predict(spare)
+        first = Instance(model, -1, label, (label + 1) % 10, NORMS[0])
         _gurobi(first, spare, replace(options, timeout=1.0))
 
 
@@ -221,6 +222,7 @@ def run(
 def main() -> int:
     """Run all peers on the sample and print the ratios and the contradictions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_pair(parser)
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(METHODS))
     parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
     parser.add_argument("--per-norm", type=int, default=10, help="instances of each norm (default: %(default)d)")
@@ -236,7 +238,7 @@ def main() -> int:
     methods = [name for name in METHODS if name == OURS or reasons.get(name) == ""]
     try:
         record: Record[Result] = Record.of(arguments, SETTING, Result, note=NOTE, packages=("gurobipy",))
-        wanted = run(arguments, record, table_set(arguments.data, arguments.seed), methods)
+        wanted = run(arguments, record, table_set(arguments.data, arguments.seed, PAIRS[arguments.pair]), methods)
     except InputError as error:
         print(f"peers: error: {error}", file=sys.stderr)
         return 2

@@ -2,9 +2,10 @@
 
 `python -m benchmarks.table1 --engine` runs this project's own method on all 360 instances, two at a time, `--method
 NAME` another one. The images are MNIST test images, one of each class, drawn by seed among those that both nets
-classify correctly. What one thread leaves open is asked once more, alone, with as many threads as jobs. The record is
-written after every instance; the same command goes on where it stopped, and --norm, --model and --limit run a part of
-it. Exit code 0: all closed; 3: not all.
+classify correctly. `--pair plain` takes nets of the same shape by a plainer recipe instead: the work that a net makes
+depends on its training no less than on its size. What one thread leaves open is asked once more, alone, with as many
+threads as jobs. The record is written after every instance; the same command goes on where it stopped, and --norm,
+--model and --limit run a part of it. Exit code 0: all closed; 3: not all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -42,7 +43,14 @@ from encoders.errors import InputError
 from verifier.api import METHODS
 from verifier.deciders.milp import solver_class
 
-MODELS = ("mnist_n", "mnist_n_adversarial")
+Pair = tuple[str, str]
+"""The nets that stand for the paper's N and N̄."""
+
+PAIRS: Mapping[str, Pair] = {
+    "main": ("mnist_n", "mnist_n_adversarial"),
+    "plain": ("mnist_n_plain", "mnist_n_plain_adversarial"),
+}
+MODELS = PAIRS["main"]
 NORMS = ("linf", "l1")
 CLASSES = 10
 ENGINE = "tree"
@@ -70,17 +78,17 @@ def one_per_class(labels: npt.NDArray[np.int64], right: npt.NDArray[np.bool_], s
     return [int(rng.choice(np.flatnonzero(right & (labels == label)))) for label in range(CLASSES)]
 
 
-def table_set(data: Path | None, seed: int) -> TableSet:
+def table_set(data: Path | None, seed: int, pair: Pair = MODELS) -> TableSet:
     """The 360 instances, in the order of models, norms, classes and targets."""
     mnist = load_mnist(data)
     images, labels = mnist.test_images, mnist.test_labels
     right = np.ones(len(labels), dtype=bool)
-    for model in MODELS:
+    for model in pair:
         right &= loaded(model).replay.logits(images).argmax(axis=1) == labels
     chosen = one_per_class(labels, right, seed)
     instances = tuple(
         Instance(model, index, label, target, norm)
-        for model in MODELS
+        for model in pair
         for norm in NORMS
         for label, index in enumerate(chosen)
         for target in range(CLASSES)
@@ -94,9 +102,10 @@ def sample(instances: Sequence[Instance], per_norm: int, seed: int) -> list[Inst
     """`per_norm` instances of each norm, the nets in equal parts, drawn by seed; norms and nets alternate."""
     rng = np.random.default_rng(seed)
     parts = []
-    for norm, (place, model) in product(NORMS, enumerate(MODELS)):
+    models = list(dict.fromkeys(one.model for one in instances))
+    for norm, (place, model) in product(NORMS, enumerate(models)):
         fit = [one for one in instances if (one.norm, one.model) == (norm, model)]
-        count = per_norm // len(MODELS) + (place < per_norm % len(MODELS))
+        count = per_norm // len(models) + (place < per_norm % len(models))
         parts.append([fit[index] for index in rng.choice(len(fit), count, replace=False).tolist()])
     longest = max(len(part) for part in parts)
     return [part[place] for place in range(longest) for part in parts if place < len(part)]
@@ -146,10 +155,10 @@ HEADER = (
 )  # fmt: skip
 
 
-def summary(rows: Sequence[Result]) -> str:
+def summary(rows: Sequence[Result], pair: Pair = MODELS) -> str:
     """A line for each net and norm. Means of seconds are over all instances, of distances over the closed ones."""
     lines = []
-    for model, norm in product(MODELS, NORMS):
+    for model, norm in product(pair, NORMS):
         part = [row for row in rows if (row.model, row.norm) == (model, norm)]
         if not part:
             continue
@@ -177,10 +186,12 @@ PAPER_HEADER = (
 )  # fmt: skip
 
 
-def beside_the_paper(rows: Sequence[Result]) -> str:
+def beside_the_paper(rows: Sequence[Result], pair: Pair = MODELS) -> str:
     """Table 1 as published, and ours; distances are means over what each closed, so they speak of other instances."""
     lines = []
-    for (model, norm), printed in published.TABLE1.items():
+    standing = dict(zip(MODELS, pair, strict=True))
+    for (net, norm), printed in published.TABLE1.items():
+        model = standing[net]
         part = [row for row in rows if (row.model, row.norm) == (model, norm)]
         closed = [row for row in part if row.closed and np.isfinite(row.upper) and np.isfinite(row.initial)]
         if not closed:
@@ -207,6 +218,11 @@ def _mean(values: Sequence[float], form: str) -> str:
     return format(statistics.fmean(values), form) if values else "-"
 
 
+def add_pair(parser: argparse.ArgumentParser) -> None:
+    """The option that says which nets stand for N and N̄."""
+    parser.add_argument("--pair", choices=tuple(PAIRS), default="main", help="of nets (default: %(default)s)")
+
+
 def main() -> int:
     """Run the set and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -214,7 +230,8 @@ def main() -> int:
     method.add_argument("--engine", dest="method", action="store_const", const=ENGINE, help="the project's own method")
     method.add_argument("--method", choices=tuple(METHODS), help="any other method of the project")
     parser.add_argument("--solver", help="of the method milp")
-    parser.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS))
+    add_pair(parser)
+    parser.add_argument("--model", nargs="+", choices=sum(PAIRS.values(), ()), help="one of the pair (default: both)")
     parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
     parser.add_argument("--limit", type=int, help="run so many instances, drawn by seed")
     parser.add_argument("--jobs", type=int, default=2, help="instances at a time (default: %(default)d)")
@@ -222,14 +239,19 @@ def main() -> int:
     add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args()
     call = Call(arguments.method, arguments.solver, arguments.precision, arguments.timeout)
+    pair = PAIRS[arguments.pair]
+    arguments.model = arguments.model or list(pair)
+    if not set(arguments.model) <= set(pair):
+        parser.error(f"--model: --pair {arguments.pair} has {' and '.join(pair)}")
     name = "engine" if arguments.method == ENGINE else call.name
-    arguments.out = arguments.out or RESULTS / f"table1_{name}.json"
+    suffix = "" if pair == MODELS else f"_{arguments.pair}"
+    arguments.out = arguments.out or RESULTS / f"table1_{name}{suffix}.json"
     try:
         if arguments.solver is not None:
             solver_class(arguments.solver)
         compile_kernels()  # before the record's clock starts: it happens once for each installation
         record: Record[Result] = Record.of(arguments, SETTING, Result, note=TIMING)
-        chosen = table_set(arguments.data, arguments.seed)
+        chosen = table_set(arguments.data, arguments.seed, pair)
         wanted = selected(arguments, chosen.instances)
         run(call, arguments.jobs, record, chosen, wanted)
     except InputError as error:
@@ -238,7 +260,7 @@ def main() -> int:
     rows = [row for row in record.rows if row.instance in wanted]
     closed = sum(row.closed for row in rows)
     if rows:
-        print(f"{summary(rows)}\n\n{beside_the_paper(rows)}\n")
+        print(f"{summary(rows, pair)}\n\n{beside_the_paper(rows, pair)}\n")
     wall = f"{record.wall_seconds:.0f} s wall for {len(record.rows)} instances, {arguments.jobs} at a time"
     print(f"{closed} of {len(wanted)} closed; {wall}: {record.path}")
     return 0 if closed == len(wanted) else UNDECIDED
