@@ -23,7 +23,7 @@ from encoders.graph import Array, Graph, outputs
 from encoders.to_stages import Stages
 from verifier.bounds import compiled, compiled_stages
 from verifier.bounds.jit import REORDERED
-from verifier.deciders import compiled_visit
+from verifier.deciders import dive_kernel, visit_kernel
 from verifier.deciders.branch_and_bound import BranchAndBound, Tree, hidden_bounds
 from verifier.deciders.compiled_visit import CompiledVisitor
 from verifier.deciders.dense_lp import DenseLp
@@ -37,6 +37,12 @@ CHARGED = ("size", "real_size")
 
 TRUST = "if state == EXCLUDED: return CLOSED, 0.0, nothing, -1"
 """What is put behind the LP of a node."""
+
+
+class Unchanged(ast.NodeTransformer):
+    """Leaves a kernel as it is, for one that only calls others."""
+
+    dropped = 1
 
 
 class NoCharge(ast.NodeTransformer):
@@ -65,7 +71,7 @@ class Trusting(ast.NodeTransformer):
         return [node, *ast.parse(TRUST).body]
 
 
-def rebuilt(kernel: Any, change: NoCharge | Trusting, names: dict[str, Any]) -> Any:
+def rebuilt(kernel: Any, change: NoCharge | Trusting | Unchanged, names: dict[str, Any]) -> Any:
     """A kernel of the product, changed; `names` replace what it calls. Raises ValueError when nothing changes."""
     function = kernel.py_func
     tree = ast.parse(inspect.getsource(function))
@@ -88,7 +94,13 @@ def kernel() -> Any:
         "tighten_stages": rebuilt(compiled_stages.tighten_stages, NoCharge(), {}),
         "EXCLUDED": EXCLUDED,
     }
-    return rebuilt(compiled_visit.visit_node, Trusting(), names)
+    return rebuilt(visit_kernel.visit_node, Trusting(), names)
+
+
+@cache
+def walk() -> Any:
+    """`dive` by that kernel."""
+    return rebuilt(dive_kernel.dive, Unchanged(), {"visit_node": kernel()})
 
 
 class UnsafeVisitor(CompiledVisitor):
@@ -96,6 +108,9 @@ class UnsafeVisitor(CompiledVisitor):
 
     def _kernel(self, *arguments: Any) -> Any:
         return kernel()(*arguments)
+
+    def _walk(self, *arguments: Any) -> Any:
+        return walk()(*arguments)
 
 
 class UnsafeTree(LpTree):

@@ -1,11 +1,9 @@
-"""A node's visit as one kernel: CROWN, the dense simplex, the safe evaluation, reduced costs, the choice of the split.
-
-It runs without the interpreter's lock, so that threads visit nodes side by side.
-"""
+"""Visits by compiled kernels, one at a time or a walk of many, for networks small enough for a dense inverse."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,33 +12,20 @@ import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
-from verifier.bounds.compiled import descend, evaluate, forward, tighten_by_costs
-from verifier.bounds.compiled_network import Network, network
-from verifier.bounds.compiled_stages import tighten_stages
-from verifier.bounds.compiled_support import excluded, fall
-from verifier.bounds.jit import compiled
+from verifier.bounds.compiled import descend
+from verifier.bounds.compiled_network import network
 from verifier.bounds.lagrangian import Lagrangian
-from verifier.deciders.dense_lp import PIVOTS, DenseLp
-from verifier.deciders.dense_simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
+from verifier.deciders.dense_lp import DenseLp
+from verifier.deciders.dive_kernel import FOUND, HANDED, Stack, dive, stack_of
+from verifier.deciders.frontier import Node
 from verifier.deciders.local_search import FIRST_STEP, STEPS
-from verifier.deciders.simplex_program import Integers, Program
-from verifier.deciders.visit import COSTLY, HIGHEST, VIOLATED, NumpyVisitor, Visited, VisitSettings
+from verifier.deciders.visit import Dived, NumpyVisitor, Visited, VisitSettings
+from verifier.deciders.visit_kernel import CLOSED, CUTOFF, FAILED, visit_node
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
-CUTOFF = 1e-7
-"""The dual value at which the kernel's LP ends at first: enough to stay above 0 when float64 rounding is charged."""
-
-ATTEMPTS = 4
-"""Times that an LP which ended too low for what is charged is gone on with, to a higher value each time."""
-
-RISE, FALL = 1.5, 0.98
-"""How the value at which LPs end follows what float32 evaluations are charged: up after each LP that closes its node
-only by going on, down after each that closes it at once, so that one in twenty has to. Following the largest charge of
-a tree made all of its LPs twice as long."""
-
-CLOSED, OPEN, FAILED = 0, 1, 2
-"""How the kernel leaves a node."""
+AT_ONCE = 0.05
+"""Seconds that one call of a kernel may take, about: a budget that ends, or Ctrl-C, is seen only between calls."""
 
 
 def compiled_visitor(
@@ -65,11 +50,15 @@ class CompiledVisitor:
     ) -> None:
         self.lp, self._settings, self._other = lp, settings, other
         self._network = network(stages, lagrangian)
+        self._stage_of = np.repeat(np.arange(1, len(stages.hidden) + 1), [stage.size for stage in stages.hidden])
         self._radius = lagrangian.ball.radius
         self._first = lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
         self._cutoff = np.array([CUTOFF])
         self._fallback: NumpyVisitor | None = None
+        self._stack: Stack | None = None
+        self._pivots = 1
+        """Those that fit into AT_ONCE, as the last walk took them."""
 
     def set_radius(self, radius: float) -> None:
         self._radius = radius
@@ -98,6 +87,7 @@ class CompiledVisitor:
             settings.reduced_costs,
             settings.branching == "dual",
             self._cutoff,
+            np.zeros(1, dtype=np.int64),
             self._ends,
             point,
             arguments,
@@ -121,105 +111,58 @@ class CompiledVisitor:
             False, radius, low, high, place, point if known else None, margin, up, last, multipliers=proposed
         )
 
+    def dive(
+        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+    ) -> Dived:
+        budget.check()
+        basic, key = self._first if node.start is None else node.start
+        stack = self._stack
+        if stack is None or len(stack.ends) < most + 2:
+            stack = self._stack = stack_of(most + 2, lower.size, basic.size, key.size)
+        stack.lower[0], stack.upper[0], stack.basic[0], stack.key[0] = lower, upper, basic, key
+        stack.ends[0], stack.stages[0], stack.refused[0] = node.key, node.stage, node.refused
+        point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
+        settings, start = self._settings, time.perf_counter()
+        state, depth, visits, shipped = self._walk(
+            self._network,
+            self.lp.program,
+            self._radius,
+            self._ends,
+            self._cutoff,
+            spent,
+            self._stage_of,
+            stack,
+            most,
+            self._pivots,
+            number,
+            settings.descend_every,
+            settings.child_bounds,
+            settings.reduced_costs,
+            settings.branching == "dual",
+            inherit,
+            point,
+        )
+        self._pivots = max(1, int(AT_ONCE * spent[0] / (time.perf_counter() - start)))
+        rest = [
+            Node(
+                float(stack.ends[row]),
+                stack.lower[row].copy(),
+                stack.upper[row].copy(),
+                int(stack.stages[row]),
+                (stack.basic[row].astype(np.int16), stack.key[row].astype(np.int8)),
+                bool(stack.refused[row]),
+            )
+            for row in range(depth)
+        ]
+        return Dived(visits, rest, shipped, point if state == FOUND else None, state == HANDED)
+
     def _kernel(self, *arguments: Any) -> Any:
         return visit_node(*arguments)
+
+    def _walk(self, *arguments: Any) -> Any:
+        return dive(*arguments)
 
     def descend(self, point: Array) -> tuple[Array, float]:
         best = np.empty_like(point)
         margin = descend(self._network, self._ends, point.copy(), self._radius, STEPS, FIRST_STEP, best)
         return best, margin
-
-
-@compiled
-def visit_node(
-    net: Network,
-    program: Program,
-    radius: float,
-    lower: Array,
-    upper: Array,
-    stage: int,
-    basic: Integers,
-    key: Integers,
-    reduced_costs: bool,
-    by_dual: bool,
-    cutoff: Array,
-    ends: Array,
-    point: Array,
-    arguments: Array,
-    weights: Array,
-    mu: Array,
-    nu: Array,
-) -> tuple[int, float, float, int]:
-    """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
-
-    The radius is that of all evaluations that are charged, also where the node is closed for the real network alone;
-    where multipliers close it, the margin is their bound.
-    lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
-    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
-    `cutoff` (1,), which follows what float32 evaluations are charged.
-    """
-    nothing = -math.inf
-    relus, kept, goals = lower.size, program.kept, program.goals
-    count = kept.size
-    low, high = np.empty(count), np.empty(count)
-    for k in range(count):
-        low[k], high[k] = lower[kept[k]], upper[kept[k]]
-    size = program.constants.size
-    duals, moved, off = np.zeros(size), np.zeros(program.used.size), np.zeros(count)
-    shares, row = np.empty(relus), np.empty(net.centre.size)
-    level = cutoff[0]
-    for attempt in range(ATTEMPTS):
-        state, _, _ = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
-        if state == STOPPED:
-            return FAILED, 0.0, nothing, -1
-        for k in range(count):
-            nu[kept[k]] = duals[k]
-        weights[:] = np.maximum(duals[count : count + goals], 0.0)
-        constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
-        fallen = fall(net, row, radius)
-        value = constant - fallen
-        if value > 0.0:
-            if state == EXCLUDED:
-                cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], CUTOFF)
-            return CLOSED, math.inf, value, -1
-        if state != EXCLUDED or not value > -HIGHEST:
-            break
-        level = min(2.0 * (level - value), HIGHEST)
-    within = excluded(net, row, constant, radius)
-    if within >= radius > 0.0:
-        return CLOSED, math.inf, nothing, -1
-    if real - fallen > 0.0:
-        return CLOSED, within, real - fallen, -1
-    margin = nothing
-    if state == OPTIMAL:
-        point[:] = program.base
-        for k in range(program.used.size):
-            i = program.used[k]
-            point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
-        margin = forward(net, point, arguments)
-    if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
-        return CLOSED, math.inf, nothing, -1
-    if stage and not tighten_stages(net, radius, stage + 1, lower, upper, shares <= COSTLY * value):
-        return CLOSED, math.inf, nothing, -1
-    place = _split_at(program.kept, lower, upper, shares, off, by_dual, state == OPTIMAL)
-    return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
-
-
-@compiled
-def _split_at(
-    kept: Integers, lower: Array, upper: Array, shares: Array, off: Array, by_dual: bool, optimal: bool
-) -> int:
-    """The ReLU to split at, −1 when none is open: by the bound's loss, or by how far the optimum is off its graph."""
-    best, place = 0.0, -1
-    for k in range(kept.size):
-        j = kept[k]
-        if lower[j] < 0.0 < upper[j] and (not optimal or off[k] > VIOLATED):
-            score = -shares[j] if by_dual or not optimal else off[k]
-            if score > best:
-                best, place = score, j
-    if place < 0:
-        for j in range(lower.size):
-            reach = min(-lower[j], upper[j])
-            if reach > best:
-                best, place = reach, j
-    return place

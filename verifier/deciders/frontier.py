@@ -110,13 +110,18 @@ class Frontier:
         if self._source is not None:
             self._source.refused = True
 
+    @property
+    def inherited(self) -> bool:
+        """Are children of refused nodes refused too?"""
+        return self._refusals > REFUSALS
+
     def beyond(self, node: Node) -> bool:
         """Does the node hold nothing within the radius? At radius 0 there is no smaller one to say so."""
         return node.key >= self.radius > 0.0
 
     def child(self, parent: Node, key: float, lower: Array, upper: Array, stage: int, start: Any) -> Node:
         """A node with these bounds (relu_count,) below another one."""
-        return Node(key, lower, upper, stage, start, parent.refused and self._refusals > REFUSALS)
+        return Node(key, lower, upper, stage, start, parent.refused and self.inherited)
 
     def _packed(self, node: Node) -> Node:
         """The node as it is kept in the queue."""

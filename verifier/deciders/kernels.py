@@ -24,7 +24,7 @@ BOUNDS = FOLDER.parent / "bounds"
 SOURCES = (
     *(FOLDER / f"{name}.py" for name in ("simplex_program", "simplex_basis", "simplex_steps", "dense_simplex")),
     *(BOUNDS / f"{name}.py" for name in ("compiled_support", "compiled_stages", "compiled", "heap", "jit")),
-    FOLDER / "compiled_visit.py",
+    *(FOLDER / f"{name}.py" for name in ("visit_kernel", "dive_kernel")),
 )
 """The files that kernels are compiled from. numba looks at a kernel's own file only: `compile_now` clears its cache."""
 

@@ -8,6 +8,8 @@ a slice at a time, so that the least open radius rises.
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -21,9 +23,12 @@ from verifier.deciders.frontier import Frontier, Node
 from verifier.deciders.local_search import LocalSearch
 from verifier.deciders.node_lp import NodeLp
 from verifier.deciders.polish import Polish
-from verifier.deciders.visit import NumpyVisitor, Visited, Visitor, VisitSettings
+from verifier.deciders.visit import Dived, NumpyVisitor, Visited, Visitor, VisitSettings
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget, OutOfTimeError
+
+TOGETHER = 0.25
+"""Seconds for which threads explore one tree before they wait for each other."""
 
 KERNEL_ROWS = 400
 """Rows of the LP up to which the kernel's dense inverse pays: each pivot costs their square."""
@@ -35,8 +40,6 @@ class TreeSettings(VisitSettings):
 
     slice: int = 64
     """Nodes explored below one open node before the most promising one is looked for again."""
-    descend_every: int = 10
-    """Gradient descents from every so-many-th node's relaxed point; 0 for none."""
     flips: int = 6
     """Tight ReLUs whose phase is tried the other way in polishing; 0 for none."""
     seed_columns: int = 150
@@ -138,7 +141,8 @@ class LpTree(Frontier):
                 visitor.set_radius(radius)
 
     def explore(self, budget: Budget, threads: int = 1) -> Array | None:
-        """One slice for each thread; a point (n,) that reaches the goal within the radius, as floats see it, ends one.
+        """One slice, or some for each thread; a point (n,) that reaches the goal within the radius, as floats see it,
+        ends them.
 
         When the budget ends, every node that is not closed is open again.
         """
@@ -148,7 +152,8 @@ class LpTree(Frontier):
         else:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(threads)
-            tasks = [self._pool.submit(self._slice, visitor, budget, alone=False) for visitor in visitors]
+            end, over = time.monotonic() + TOGETHER, threading.Event()
+            tasks = [self._pool.submit(self._slices, visitor, budget, end, over) for visitor in visitors]
             done = [task.result() for task in tasks]
         self.nodes += sum(slice_.nodes for slice_ in done)
         found = next((slice_ for slice_ in done if slice_.point is not None), None)
@@ -158,22 +163,35 @@ class LpTree(Frontier):
         self._source = found.source
         return found.point
 
+    def _slices(self, visitor: Visitor, budget: Budget, end: float, over: threading.Event) -> Slice:
+        """Slices until the `end` of time.monotonic(), or `over`: a thread has found a point, or no node to work on."""
+        visits = 0
+        while True:
+            done = self._slice(visitor, budget, alone=False)
+            visits += done.nodes
+            if done.point is not None or not done.nodes:
+                over.set()
+            if over.is_set() or time.monotonic() >= end:
+                return replace(done, nodes=visits)
+
     def _slice(self, visitor: Visitor, budget: Budget, *, alone: bool) -> Slice:
         """Visit nodes below one open node; with other threads beside it, below the next one when that is closed."""
         stack: list[Node] = []
         visits = 0
         try:
             while visits < self.settings.slice and (stack or self._took(stack)):
-                node = stack[-1]
-                if self.beyond(node):
+                if self.beyond(stack[-1]):
                     stack.pop()
                 else:
-                    children, point = self._visit(visitor, node, self.nodes + visits, budget)
-                    visits += 1
+                    number, point = self.nodes + visits, None
+                    dived = self._dive(visitor, stack, number, self.settings.slice - visits, budget)
+                    if dived is not None:
+                        visits, point = visits + dived.visits, dived.point
+                    if dived is None or dived.handed:
+                        point = self._visit(visitor, stack, self.nodes + visits, budget)
+                        visits += 1
                     if point is not None:
-                        return Slice(visits, point, node)
-                    stack.pop()
-                    stack += children
+                        return Slice(visits, point, stack[-1])
                 if alone and not stack:
                     break
         except OutOfTimeError:
@@ -210,17 +228,29 @@ class LpTree(Frontier):
         finally:
             self.visitor.lp.set_radius(self.radius)
 
-    def _visit(self, visitor: Visitor, node: Node, number: int, budget: Budget) -> tuple[list[Node], Array | None]:
-        lower, upper = self.unpacked(node)
-        found = visitor.visit(lower, upper, node.stage, node.start, budget)
-        if found.closed:
-            self.note(max(node.key, found.shipped))
-            return [], None
-        if found.point is not None and not node.refused:
+    def _dive(self, visitor: Visitor, stack: list[Node], number: int, most: int, budget: Budget) -> Dived | None:
+        """Let the visitor walk below the stack's last node; the stack is what is left then."""
+        dived = visitor.dive(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
+        if dived is not None:
+            stack.pop()
+            stack += dived.rest
+            self.note(dived.shipped)
+        return dived
+
+    def _visit(self, visitor: Visitor, stack: list[Node], number: int, budget: Budget) -> Array | None:
+        """Visit the stack's last node: its children take its place, unless a point of it reaches the goal."""
+        node = stack[-1]
+        found = visitor.visit(*self.unpacked(node), node.stage, node.start, budget)
+        if not found.closed and found.point is not None and not node.refused:
             point = self._candidate(visitor, found.point, found.margin, number)
             if point is not None:
-                return [], point
-        return self._split(node, found), None
+                return point
+        stack.pop()
+        if found.closed:
+            self.note(max(node.key, found.shipped))
+        else:
+            stack += self._split(node, found)
+        return None
 
     def _candidate(self, visitor: Visitor, start: Array, margin: float, number: int) -> Array | None:
         """The node's relaxed point, or what a descent from it reaches, when that reaches the goal."""

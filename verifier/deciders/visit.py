@@ -16,6 +16,7 @@ from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
 from verifier.bounds.stage_bounds import StageBounds
+from verifier.deciders.frontier import Node
 from verifier.deciders.local_search import LocalSearch
 from verifier.deciders.node_lp import NodeLp, Solved
 from verifier.query import Norm
@@ -47,6 +48,8 @@ class VisitSettings:
     """Tighten bounds of ReLU arguments by what the node's dual leaves."""
     branching: str = "dual"
     """`dual`: what the ReLU's relaxation costs the bound; `violation`: how far the relaxed point is off its graph."""
+    descend_every: int = 10
+    """Gradient descents from every so-many-th node's relaxed point; 0 for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,21 @@ class Visited:
     shipped: float = math.inf
 
 
+@dataclass(frozen=True, eq=False)
+class Dived:
+    """A walk below a node: `visits` nodes, and the `rest` of them that are open, the next one to be visited last.
+
+    shipped: as that of `Visited`, of all nodes that closed. point: one that reaches the goal, of the last of the rest.
+    handed: the last of the rest is to be visited by itself.
+    """
+
+    visits: int
+    rest: list[Node]
+    shipped: float = math.inf
+    point: Array | None = None
+    handed: bool = False
+
+
 class Relaxation(Protocol):
     """The triangle relaxation, moved from node to node."""
 
@@ -93,6 +111,13 @@ class Visitor(Protocol):
     def lp(self) -> Relaxation: ...
     def set_radius(self, radius: float) -> None: ...
     def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited: ...
+    def dive(
+        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+    ) -> Dived | None:
+        """Visit at most `most` nodes, depth-first, from this one with its bounds (relu_count,); None: one by one only.
+
+        number: how many were visited before. inherit: children of a refused node are refused too."""
+
     def descend(self, point: Array) -> tuple[Array, float]:
         """`LocalSearch.descend` at the visitor's radius."""
 
@@ -176,6 +201,12 @@ class NumpyVisitor:
             self.lp.basis(),
             multipliers=(solved.weights, dual.mu, dual.nu),
         )
+
+    def dive(
+        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+    ) -> Dived | None:
+        del node, lower, upper, number, most, inherit, budget
+        return None
 
     def descend(self, point: Array) -> tuple[Array, float]:
         return self._local.descend(point, self._radius)

@@ -1,0 +1,127 @@
+"""A walk down a search tree as one kernel: visits, splits and the stack of what is still open below one node.
+
+Between two visits nothing is left to the interpreter, whose lock threads would have to wait for.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.graph import Array
+from verifier.bounds.compiled import descend
+from verifier.bounds.compiled_network import Network
+from verifier.bounds.jit import compiled
+from verifier.deciders.local_search import FIRST_STEP, STEPS
+from verifier.deciders.simplex_program import Integers, Program
+from verifier.deciders.visit_kernel import CLOSED, FAILED, visit_node
+
+WALKED, FOUND, HANDED = 0, 1, 2
+"""How a walk ends: nothing is left, or nothing more was asked for; at a point that reaches the goal; before a node that
+the kernel cannot close or split."""
+
+
+class Stack(NamedTuple):
+    """Open nodes, one a row, the next one to be visited last: bounds (rows, relus), the radius that each excludes
+    (rows,), the stage of its last split (rows,), the basis that its LP starts from (rows, …), whether points of it were
+    refused (rows,)."""
+
+    lower: Array
+    upper: Array
+    ends: Array
+    stages: Integers
+    basic: Integers
+    key: Integers
+    refused: npt.NDArray[np.bool_]
+
+
+def stack_of(rows: int, relus: int, basic: int, key: int) -> Stack:
+    """An empty stack with room for so many nodes."""
+    return Stack(
+        np.empty((rows, relus)),
+        np.empty((rows, relus)),
+        np.empty(rows),
+        np.empty(rows, dtype=np.int64),
+        np.empty((rows, basic), dtype=np.int64),
+        np.empty((rows, key), dtype=np.int64),
+        np.empty(rows, dtype=np.bool_),
+    )
+
+
+@compiled
+def dive(
+    net: Network,
+    program: Program,
+    radius: float,
+    ends: Array,
+    cutoff: Array,
+    spent: Integers,
+    stage_of: Integers,
+    stack: Stack,
+    most: int,
+    pivots: int,
+    number: int,
+    descend_every: int,
+    child_bounds: bool,
+    reduced_costs: bool,
+    by_dual: bool,
+    inherit: bool,
+    point: Array,
+) -> tuple[int, int, int, float]:
+    """(how the walk ends, rows of the stack in use, visits, radius within which no evaluation of a closed node is bad).
+
+    At most `most` nodes below the stack's first row are visited, depth-first, until their LPs have `spent` (1,) so many
+    `pivots`, which measure the time; the first node has the running `number`. At every `descend_every`-th a descent
+    begins (0: none). inherit: children of a refused node are refused too. `point` (n,) is filled in; the node of a
+    point that was found stays on the stack, as it was.
+    """
+    relus = stage_of.size
+    low, high, arguments = np.empty(relus), np.empty(relus), np.empty(relus)
+    basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
+    weights, mu, nu = np.empty(program.goals), np.empty(relus), np.empty(relus)
+    moved, best = np.empty_like(point), np.empty_like(point)
+    depth, visits, shipped = 1, 0, math.inf
+    while depth > 0 and visits < most and spent[0] < pivots:
+        top = depth - 1
+        if stack.ends[top] >= radius > 0.0:
+            depth = top
+            continue
+        low[:], high[:] = stack.lower[top], stack.upper[top]
+        basic[:], key[:] = stack.basic[top], stack.key[top]
+        weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
+        stage = stack.stages[top] if child_bounds else 0
+        state, within, margin, place = visit_node(
+            net, program, radius, low, high, stage, basic, key, reduced_costs, by_dual, cutoff, spent, ends,
+            point, arguments, weights, mu, nu,
+        )  # fmt: skip
+        if state == FAILED or (state != CLOSED and place < 0):
+            return HANDED, depth, visits, shipped
+        visits += 1
+        within = max(stack.ends[top], within)
+        if state == CLOSED:
+            shipped = min(shipped, within)
+            depth = top
+            continue
+        known, refused = margin > -math.inf, stack.refused[top]
+        if known and not refused:
+            if margin >= 0.0:
+                return FOUND, depth, visits, shipped
+            if descend_every and (number + visits - 1) % descend_every == 0:
+                moved[:] = point
+                if descend(net, ends, moved, radius, STEPS, FIRST_STEP, best) >= 0.0:
+                    point[:] = best
+                    return FOUND, depth, visits, shipped
+        # The child that the point lies in is visited first.
+        active = top + 1 if known and arguments[place] > 0.0 else top
+        for row in range(top, top + 2):
+            stack.lower[row], stack.upper[row] = low, high
+            stack.basic[row], stack.key[row] = basic, key
+            stack.ends[row], stack.stages[row] = within, stage_of[place]
+            stack.refused[row] = refused and inherit
+        stack.lower[active, place] = 0.0
+        stack.upper[2 * top + 1 - active, place] = 0.0
+        depth = top + 2
+    return WALKED, depth, visits, shipped

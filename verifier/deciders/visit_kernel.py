@@ -1,0 +1,132 @@
+"""A node's visit as one kernel: CROWN, the dense simplex, the safe evaluation, reduced costs, the choice of the split.
+
+It runs without the interpreter's lock, so that threads visit nodes side by side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from encoders.graph import Array
+from verifier.bounds.compiled import evaluate, forward, tighten_by_costs
+from verifier.bounds.compiled_network import Network
+from verifier.bounds.compiled_stages import tighten_stages
+from verifier.bounds.compiled_support import excluded, fall
+from verifier.bounds.jit import compiled
+from verifier.deciders.dense_lp import PIVOTS
+from verifier.deciders.dense_simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
+from verifier.deciders.simplex_program import Integers, Program
+from verifier.deciders.visit import COSTLY, HIGHEST, VIOLATED
+
+CUTOFF = 1e-7
+"""The dual value at which the kernel's LP ends at first: enough to stay above 0 when float64 rounding is charged."""
+
+ATTEMPTS = 4
+"""Times that an LP which ended too low for what is charged is gone on with, to a higher value each time."""
+
+RISE, FALL = 1.5, 0.98
+"""How the value at which LPs end follows what float32 evaluations are charged: up after each LP that closes its node
+only by going on, down after each that closes it at once, so that one in twenty has to. Following the largest charge of
+a tree made all of its LPs twice as long."""
+
+CLOSED, OPEN, FAILED = 0, 1, 2
+"""How the kernel leaves a node."""
+
+
+@compiled
+def visit_node(
+    net: Network,
+    program: Program,
+    radius: float,
+    lower: Array,
+    upper: Array,
+    stage: int,
+    basic: Integers,
+    key: Integers,
+    reduced_costs: bool,
+    by_dual: bool,
+    cutoff: Array,
+    spent: Integers,
+    ends: Array,
+    point: Array,
+    arguments: Array,
+    weights: Array,
+    mu: Array,
+    nu: Array,
+) -> tuple[int, float, float, int]:
+    """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
+
+    The radius is that of all evaluations that are charged, also where the node is closed for the real network alone;
+    where multipliers close it, the margin is their bound.
+    lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
+    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
+    `cutoff` (1,), which follows what float32 evaluations are charged; their pivots are added to `spent` (1,).
+    """
+    nothing = -math.inf
+    relus, kept, goals = lower.size, program.kept, program.goals
+    count = kept.size
+    low, high = np.empty(count), np.empty(count)
+    for k in range(count):
+        low[k], high[k] = lower[kept[k]], upper[kept[k]]
+    size = program.constants.size
+    duals, moved, off = np.zeros(size), np.zeros(program.used.size), np.zeros(count)
+    shares, row = np.empty(relus), np.empty(net.centre.size)
+    level = cutoff[0]
+    for attempt in range(ATTEMPTS):
+        state, _, pivots = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
+        spent[0] += pivots
+        if state == STOPPED:
+            return FAILED, 0.0, nothing, -1
+        for k in range(count):
+            nu[kept[k]] = duals[k]
+        weights[:] = np.maximum(duals[count : count + goals], 0.0)
+        constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+        fallen = fall(net, row, radius)
+        value = constant - fallen
+        if value > 0.0:
+            if state == EXCLUDED:
+                cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], CUTOFF)
+            return CLOSED, math.inf, value, -1
+        if state != EXCLUDED or not value > -HIGHEST:
+            break
+        level = min(2.0 * (level - value), HIGHEST)
+    within = excluded(net, row, constant, radius)
+    if within >= radius > 0.0:
+        return CLOSED, math.inf, nothing, -1
+    if real - fallen > 0.0:
+        return CLOSED, within, real - fallen, -1
+    margin = nothing
+    if state == OPTIMAL:
+        point[:] = program.base
+        for k in range(program.used.size):
+            i = program.used[k]
+            point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
+        margin = forward(net, point, arguments)
+    if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+        return CLOSED, math.inf, nothing, -1
+    if stage and not tighten_stages(net, radius, stage + 1, lower, upper, shares <= COSTLY * value):
+        return CLOSED, math.inf, nothing, -1
+    place = _split_at(program.kept, lower, upper, shares, off, by_dual, state == OPTIMAL)
+    return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
+
+
+@compiled
+def _split_at(
+    kept: Integers, lower: Array, upper: Array, shares: Array, off: Array, by_dual: bool, optimal: bool
+) -> int:
+    """The ReLU to split at, −1 when none is open: by the bound's loss, or by how far the optimum is off its graph."""
+    best, place = 0.0, -1
+    for k in range(kept.size):
+        j = kept[k]
+        if lower[j] < 0.0 < upper[j] and (not optimal or off[k] > VIOLATED):
+            score = -shares[j] if by_dual or not optimal else off[k]
+            if score > best:
+                best, place = score, j
+    if place < 0:
+        for j in range(lower.size):
+            reach = min(-lower[j], upper[j])
+            if reach > best:
+                best, place = reach, j
+    return place
