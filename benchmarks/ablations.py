@@ -82,6 +82,7 @@ VARIANTS: Mapping[str, Variant] = {
     "no bounds per child": Variant(lp_tree(child_bounds=False)),
     "no reduced costs": Variant(lp_tree(reduced_costs=False)),
     "no restart": Variant(replace(LP, restart=0.0)),
+    "no probes": Variant(replace(LP, probes=False)),
     "no flips in polishing": Variant(lp_tree(flips=0)),
     "no descents": Variant(lp_tree(descend_every=0)),
     "a descent at every node": Variant(lp_tree(descend_every=1)),

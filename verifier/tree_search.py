@@ -208,7 +208,9 @@ class TreeSearch:
     def _probing(self, track: Track) -> Tree | None:
         """The tree of the track's probe, when it is its turn."""
         probe, radius = track.probe, self._radius(track.state)
-        if self._within is not None or track.tree is None or not self._fits(track.tree, radius):
+        if not self._decider.probes or self._within is not None:
+            return None
+        if track.tree is None or not self._fits(track.tree, radius):
             return None
         if probe.tree is not None and probe.tree.radius >= radius:
             probe.tree = None
