@@ -44,8 +44,8 @@ from benchmarks.instances import (
 from benchmarks.marabou import Marabou, MarabouMissingError, default_environment, interpreter
 from benchmarks.peer_case import Case, Found, case_of
 from benchmarks.ratios import contradictions, ratio
-from benchmarks.record import RESULTS, Record, table
-from benchmarks.table1 import NORMS, PAIRS, TableSet, add_pair, sample, table_set
+from benchmarks.record import Record, table
+from benchmarks.table1 import NORMS, PAIRS, TableSet, add_pair, record_path, sample, table_set
 from encoders.errors import InputError
 from verifier.api import solvers
 from verifier.verdict import Status
@@ -229,8 +229,9 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="run only the first so many instances")
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
     parser.add_argument("--marabou-env", type=Path, default=default_environment(), help="default: %(default)s")
-    add_options(parser, timeout=60.0, out=RESULTS / "peers.json")
+    add_options(parser, timeout=60.0, out=None)
     arguments = parser.parse_args()
+    arguments.out = arguments.out or record_path("peers", arguments.pair)
     reasons = {name: missing(name, arguments.marabou_env) for name in arguments.methods}
     for name, reason in reasons.items():
         if reason:

@@ -39,8 +39,8 @@ from benchmarks.instances import (
     solve,
     warm_up,
 )
-from benchmarks.record import RESULTS, Record, table
-from benchmarks.table1 import NORMS, UNDECIDED, sample, table_set
+from benchmarks.record import Record, table
+from benchmarks.table1 import NORMS, PAIRS, UNDECIDED, add_pair, record_path, sample, table_set
 from encoders.errors import InputError
 from encoders.to_stages import to_stages
 from verifier.bounds.linear import linear_bounds
@@ -179,7 +179,7 @@ MOST_BYTES = 4_000
 def chosen_for(part: str, arguments: argparse.Namespace, instances: Sequence[Instance]) -> list[Instance]:
     """The instances of a part: --per-norm of each norm, or as many inputs, or one."""
     if part == MEMORY:
-        return [next(one for one in instances if one.model == "mnist_n" and one.norm == "linf")]
+        return [next(one for one in instances if one.norm == "linf")]
     if part != "targets":
         return sample(instances, arguments.per_norm, arguments.seed)
     inputs = list(dict.fromkeys(replace(one, target=EVERY) for one in instances))
@@ -222,12 +222,14 @@ def main() -> int:
     parser.add_argument("--part", nargs="+", choices=(*PARTS, MEMORY), default=[*PARTS, MEMORY], help="default: all")
     parser.add_argument("--per-norm", type=int, default=6, help="instances, or inputs, a norm (default: %(default)d)")
     parser.add_argument("--nodes", type=int, default=1_000_000, help="open nodes (default: %(default)d)")
-    add_options(parser, timeout=120.0, out=RESULTS / "promises.json")
+    add_pair(parser)
+    add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args()
+    arguments.out = arguments.out or record_path("promises", arguments.pair)
     try:
         compile_kernels()
         record: Record[Row] = Record.of(arguments, SETTING, Row, note=NOTE)
-        chosen = table_set(arguments.data, arguments.seed)
+        chosen = table_set(arguments.data, arguments.seed, PAIRS[arguments.pair])
         for name in arguments.part:
             part = PARTS.get(name)
             known = {(row.instance, row.part) for row in record.rows}

@@ -46,11 +46,12 @@ from verifier.deciders.milp import solver_class
 Pair = tuple[str, str]
 """The nets that stand for the paper's N and N̄."""
 
+MAIN = "main"
 PAIRS: Mapping[str, Pair] = {
-    "main": ("mnist_n", "mnist_n_adversarial"),
+    MAIN: ("mnist_n", "mnist_n_adversarial"),
     "plain": ("mnist_n_plain", "mnist_n_plain_adversarial"),
 }
-MODELS = PAIRS["main"]
+MODELS = PAIRS[MAIN]
 NORMS = ("linf", "l1")
 CLASSES = 10
 ENGINE = "tree"
@@ -220,7 +221,12 @@ def _mean(values: Sequence[float], form: str) -> str:
 
 def add_pair(parser: argparse.ArgumentParser) -> None:
     """The option that says which nets stand for N and N̄."""
-    parser.add_argument("--pair", choices=tuple(PAIRS), default="main", help="of nets (default: %(default)s)")
+    parser.add_argument("--pair", choices=tuple(PAIRS), default=MAIN, help="of nets (default: %(default)s)")
+
+
+def record_path(name: str, pair: str) -> Path:
+    """Where a benchmark of this name keeps what it measured on a pair of nets, unless it is told."""
+    return RESULTS / (f"{name}.json" if pair == MAIN else f"{name}_{pair}.json")
 
 
 def main() -> int:
@@ -244,8 +250,7 @@ def main() -> int:
     if not set(arguments.model) <= set(pair):
         parser.error(f"--model: --pair {arguments.pair} has {' and '.join(pair)}")
     name = "engine" if arguments.method == ENGINE else call.name
-    suffix = "" if pair == MODELS else f"_{arguments.pair}"
-    arguments.out = arguments.out or RESULTS / f"table1_{name}{suffix}.json"
+    arguments.out = arguments.out or record_path(f"table1_{name}", arguments.pair)
     try:
         if arguments.solver is not None:
             solver_class(arguments.solver)
