@@ -232,9 +232,8 @@ class LpTree(Frontier):
         """Let the visitor walk below the stack's last node; the stack is what is left then."""
         dived = visitor.dive(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
         if dived is not None:
-            stack.pop()
-            stack += dived.rest
             self.note(dived.shipped)
+            stack[-1:] = dived.rest
         return dived
 
     def _visit(self, visitor: Visitor, stack: list[Node], number: int, budget: Budget) -> Array | None:
@@ -245,11 +244,9 @@ class LpTree(Frontier):
             point = self._candidate(visitor, found.point, found.margin, number)
             if point is not None:
                 return point
-        stack.pop()
         if found.closed:
             self.note(max(node.key, found.shipped))
-        else:
-            stack += self._split(node, found)
+        stack[-1:] = [] if found.closed else self._split(node, found)
         return None
 
     def _candidate(self, visitor: Visitor, start: Array, margin: float, number: int) -> Array | None:
