@@ -24,6 +24,9 @@ from verifier.verdict import Budget, Witness
 NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 """Relative steps away from the input: a minimum lies on a tie, where rounding to float32 may fall to either side."""
 
+DEEPER = (0.125, 0.5, 1.0)
+"""Shares of the way from a point to the deepest one near it at which a witness is looked for."""
+
 POLISH_ROUNDS = 4
 """Region LPs in a row, each from the last one's witness: the distance falls until the region stays the same."""
 
@@ -107,7 +110,8 @@ class Judge:
     def secured(self, point: npt.ArrayLike, slack: float, budget: Budget) -> Witness | None:
         """The nearest witness found near `point`, at most about `slack` farther from the input than it is.
 
-        Tries the point, small steps away from the input, then the deepest point of its activation region.
+        Tries the point, small steps away from the input, then steps to the deepest point of its activation region: the
+        goal's smallest row is concave there, so that each step lies as much deeper as it is long.
         """
         x = np.asarray(point, dtype=np.float64)
         step = x - self.ball.centre
@@ -118,14 +122,15 @@ class Judge:
             if (found := self.witness(self.ball.centre + (1.0 + nudge) * step)) is not None:
                 return found
         for target, goal in self._plausible(x):
-            for share in (0.125, 0.5, 1.0):
-                if budget.remaining <= 0:
-                    return None
-                region = region_of(self.lowered, x, goal)
-                if region is None:
-                    break
-                inner = deepest(region, self.ball.with_radius(length + share * slack), budget)
-                if inner is not None and (found := self.witness(inner)) is not None and found.target == target:
+            region = region_of(self.lowered, x, goal) if budget.remaining > 0 else None
+            if region is None:
+                return None
+            inner = deepest(region, self.ball.with_radius(length + slack), budget)
+            if inner is None:
+                continue
+            for share in DEEPER:
+                found = self.witness(x + share * (inner - x))
+                if found is not None and found.target == target:
                     return found
         return None
 

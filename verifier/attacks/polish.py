@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -108,7 +109,9 @@ def _solve(rows: Array, limits: Array, ball: Ball, depth: Array | None, budget: 
         beyond = sp.hstack([eye, eye, -np.ones((size, 1))], format="csr")
         matrix, limit = sp.vstack([matrix, beyond], format="csr"), np.concatenate([limit, np.zeros(size)])
     bounds = [(0.0, end if math.isfinite(end) else None) for end in (*up.tolist(), *down.tolist())]
-    options = {"time_limit": max(0.01, budget.remaining)} if math.isfinite(budget.remaining) else {}
+    options: dict[str, Any] = {"presolve": False}  # it takes as long as the simplex, and removes nothing here
+    if math.isfinite(budget.remaining):
+        options["time_limit"] = max(0.01, budget.remaining)
     result = linprog(cost, A_ub=matrix, b_ub=limit, bounds=[*bounds, last], method="highs", options=options)
     if result.status != 0:
         return None
