@@ -39,12 +39,6 @@ TRUST = "if state == EXCLUDED: return CLOSED, 0.0, nothing, -1"
 """What is put behind the LP of a node."""
 
 
-class Unchanged(ast.NodeTransformer):
-    """Leaves a kernel as it is, for one that only calls others."""
-
-    dropped = 1
-
-
 class NoCharge(ast.NodeTransformer):
     """Leaves out the statements that add to the charge; `dropped` counts them."""
 
@@ -71,18 +65,22 @@ class Trusting(ast.NodeTransformer):
         return [node, *ast.parse(TRUST).body]
 
 
-def rebuilt(kernel: Any, change: NoCharge | Trusting | Unchanged, names: dict[str, Any]) -> Any:
-    """A kernel of the product, changed; `names` replace what it calls. Raises ValueError when nothing changes."""
+def rebuilt(kernel: Any, change: NoCharge | Trusting | None, names: dict[str, Any]) -> Any:
+    """A kernel of the product, changed; `names` replace what it calls. Raises ValueError when nothing changes.
+
+    change: None for a kernel that only calls what is changed.
+    """
     function = kernel.py_func
     tree = ast.parse(inspect.getsource(function))
     definition = tree.body[0]
     assert isinstance(definition, ast.FunctionDef)
     definition.decorator_list = []
-    changed = ast.fix_missing_locations(change.visit(tree))
-    if not change.dropped:
-        raise ValueError(f"{function.__name__} has none of the statements that are to be changed")
+    if change is not None:
+        tree = ast.fix_missing_locations(change.visit(tree))
+        if not change.dropped:
+            raise ValueError(f"{function.__name__} has none of the statements that are to be changed")
     space = {**function.__globals__, **names}
-    exec(compile(changed, f"<unsafe {function.__name__}>", "exec"), space)
+    exec(compile(tree, f"<unsafe {function.__name__}>", "exec"), space)
     return njit(nogil=True, fastmath=REORDERED, error_model="numpy")(space[function.__name__])
 
 
@@ -100,7 +98,7 @@ def kernel() -> Any:
 @cache
 def walk() -> Any:
     """`dive` by that kernel."""
-    return rebuilt(dive_kernel.dive, Unchanged(), {"visit_node": kernel()})
+    return rebuilt(dive_kernel.dive, None, {"visit_node": kernel()})
 
 
 class UnsafeVisitor(CompiledVisitor):

@@ -99,7 +99,6 @@ class BoundTree(Frontier):
         self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
         self._bound = BatchedBound(stages, ball, goal, lower, upper)
         self.local = LocalSearch(stages, ball, goal)
-        self._stage_of = np.repeat(np.arange(1, len(stages.hidden) + 1), [stage.size for stage in stages.hidden])
         self._lp: NodeLp | None = None
         self._lp_lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -266,7 +265,7 @@ class BoundTree(Frontier):
         place = int(np.argmax(cost))
         if not cost[place] > 0:
             place = int(np.argmax(np.where(opened, np.minimum(-lower, upper), 0.0)))
-        stage = int(self._stage_of[place])
+        stage = int(self._stages.stage_of[place])
         low, high = lower.copy(), upper.copy()
         low[place], high[place] = 0.0, 0.0
         self.put([self.child(node, key, lower, high, stage, start), self.child(node, key, low, upper, stage, start)])

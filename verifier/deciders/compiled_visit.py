@@ -50,7 +50,7 @@ class CompiledVisitor:
     ) -> None:
         self.lp, self._settings, self._other = lp, settings, other
         self._network = network(stages, lagrangian)
-        self._stage_of = np.repeat(np.arange(1, len(stages.hidden) + 1), [stage.size for stage in stages.hidden])
+        self._stage_of = stages.stage_of
         self._radius = lagrangian.ball.radius
         self._first = lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])

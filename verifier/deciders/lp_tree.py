@@ -85,7 +85,6 @@ class LpTree(Frontier):
         self._stages, self._goal, self._tolerance = stages, goal, tolerance
         self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
         self.local = LocalSearch(stages, ball, goal)
-        self._stage_of = np.repeat(np.arange(1, len(stages.hidden) + 1), [stage.size for stage in stages.hidden])
         self._visitors: list[Visitor] = []
         self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
@@ -266,7 +265,7 @@ class LpTree(Frontier):
         if place < 0:
             self.put_stuck(replace(node, key=key, start=None))
             return []
-        stage = int(self._stage_of[place])
+        stage = int(self._stages.stage_of[place])
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
         down = self.child(node, key, found.lower, high, stage, found.basis)
