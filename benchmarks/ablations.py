@@ -80,6 +80,7 @@ VARIANTS: Mapping[str, Variant] = {
     BASELINE: Variant(LP),
     "branching by violation": Variant(lp_tree(branching="violation")),
     "no bounds per child": Variant(lp_tree(child_bounds=False)),
+    "no half-space": Variant(lp_tree(half_space=False)),
     "no reduced costs": Variant(lp_tree(reduced_costs=False)),
     "no restart": Variant(replace(LP, restart=0.0)),
     "no probes": Variant(replace(LP, probes=False)),

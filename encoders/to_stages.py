@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
 from encoders.graph import Affine, Array, Graph, Relu, forward
@@ -96,11 +95,6 @@ class Stages:
     @property
     def relu_count(self) -> int:
         return self.starts[-1]
-
-    @cached_property
-    def stage_of(self) -> npt.NDArray[np.int64]:
-        """The stage of each ReLU (relu_count,), from 1."""
-        return np.repeat(np.arange(1, len(self.hidden) + 1), [stage.size for stage in self.hidden])
 
     def values(self, x: Array) -> tuple[Array, Array]:
         """(arguments of all ReLUs (batch, relu_count), outputs (batch, K)) in float64 for x (batch, n)."""

@@ -103,7 +103,7 @@ class ProofTree:
                     stack += self._split(entry.node, entry.found)
                 continue
             node = stack.pop()
-            found = visitor.visit(node.lower, node.upper, 0, node.basis, budget)
+            found = visitor.visit(node.lower, node.upper, node.basis, budget)
             self.nodes += 1
             if (found.closed or found.place < 0) and found.multipliers is not None:
                 waiting.append(self._scaled(node, found))

@@ -44,7 +44,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(probe, "SHARE", 0.5)
     monkeypatch.setattr(probe, "ROOT", 1)
     monkeypatch.setattr(Probe, "plant", planted)
-    monkeypatch.setattr(api, "_decider", lambda *_: BranchAndBound(settings=TreeSettings(slice=2)))
+    monkeypatch.setattr(api, "_decider", lambda *_: BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False)))
     return radii
 
 
@@ -74,7 +74,7 @@ def test_on_the_shipped_net_they_change_no_answer(
     found = [verifier.minimal(model, x, norm=norm.value) for x in images]
     planted = len(eager)
     assert planted > 3
-    without = BranchAndBound(settings=TreeSettings(slice=2), probes=False)
+    without = BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False), probes=False)
     monkeypatch.setattr(api, "_decider", lambda *_: without)
     for x, one in zip(images, found, strict=True):
         plain = verifier.minimal(model, x, norm=norm.value)

@@ -6,22 +6,20 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.graph import Array
+from verifier.bounds.compiled_cut import Cut, least
 from verifier.bounds.compiled_network import Network
-from verifier.bounds.compiled_support import fall
 from verifier.bounds.jit import compiled
 from verifier.bounds.relaxation import LINE_SLACK
 from verifier.proof.rounding import UNDERFLOW, UNIT
 
 
 @compiled
-def tighten_stages(
-    net: Network, radius: float, first: int, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_]
-) -> bool:
-    """`StageBounds.tighten` in place from stage `first` on; False when an argument's bounds cross."""
+def tighten_stages(net: Network, cut: Cut, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_]) -> bool:
+    """`StageBounds.tighten` in place; False when an argument's bounds cross."""
     relus = lower.size
     starts, hidden, inputs, biases, charge = net.starts, net.hidden, net.inputs, net.constant, net.charge
     slope, intercept, alpha = np.empty(relus), np.empty(relus), np.empty(relus)
-    for number in range(max(2, first), starts.size):
+    for number in range(1, starts.size):
         start, end = starts[number - 1], starts[number]
         chosen = np.empty(end - start, dtype=np.int64)
         count = 0
@@ -66,8 +64,9 @@ def tighten_stages(
                 rows[count + k] -= inputs[chosen[k]]
         for k in range(count):
             j = chosen[k]
-            lower[j] = max(lower[j], _end(net, rows[k], radius, constants[k], sizes[k]))
-            upper[j] = min(upper[j], -_end(net, rows[count + k], radius, constants[count + k], sizes[count + k]))
+            lower[j] = max(lower[j], _end(net, cut, rows[k], constants[k], sizes[k], lower[j]))
+            other = count + k
+            upper[j] = min(upper[j], -_end(net, cut, rows[other], constants[other], sizes[other], -upper[j]))
             if lower[j] > upper[j]:
                 return False
     return True
@@ -96,13 +95,13 @@ def _add_product(left: Array, low: int, high: int, right: Array, width: int, out
 
 
 @compiled
-def _end(net: Network, row: Array, radius: float, constant: float, size: float) -> float:
-    """A safe lower bound of row·x + constant over the ball."""
+def _end(net: Network, cut: Cut, row: Array, constant: float, size: float, known: float) -> float:
+    """A safe lower bound of row·x + constant over the cut ball; tight only where it is above the `known` one."""
     centre = net.centre
     for i in range(row.size):
         constant += row[i] * centre[i]
-    constant -= fall(net, row, radius)
-    constant -= net.rate * size + net.slack
+    charge = net.rate * size + net.slack
+    constant += least(net, cut, row, known - constant + charge) - charge
     end: float = constant - 2.0 * abs(constant) * UNIT
     return end
 

@@ -28,7 +28,8 @@ def fall(net: Network, row: Array, radius: float) -> float:
     down, up, total = net.down, net.up, 0.0
     for i in range(row.size):
         value = row[i]
-        total += value * min(down[i], radius) if value > 0.0 else -value * min(up[i], radius)
+        room = down[i] if value > 0.0 else up[i]
+        total += abs(value) * (room if room < radius else radius)
     return total
 
 
@@ -96,11 +97,9 @@ def excluded(net: Network, row: Array, amount: float, most: float) -> float:
         slope, used = 0.0, 0.0
         for i in range(row.size):
             value = row[i]
-            room = down[i] if value > 0.0 else up[i]
-            if room > radius:
-                slope += abs(value)
-            else:
-                used += abs(value) * room
+            size, room = abs(value), down[i] if value > 0.0 else up[i]
+            slope += size if room > radius else 0.0
+            used += 0.0 if room > radius else size * room
         if slope <= 0.0 or (amount - used) >= most * slope:
             radius = most
             break

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
+from verifier.bounds.half_space import HalfSpace, least
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.bounds.relaxation import LINE_SLACK
 from verifier.proof.rounding import UNDERFLOW, down
@@ -32,21 +33,23 @@ class StageBounds:
         starts = stages.starts
         self._slices = [slice(a, b) for a, b in pairwise(starts)]
 
-    def tighten(self, stage: int, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-        """lower, upper (relu_count,) with the `wanted` open arguments of stages ≥ `stage` bounded anew, by stages."""
+    def tighten(
+        self, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_], cut: HalfSpace | None = None
+    ) -> tuple[Array, Array]:
+        """lower, upper (relu_count,) with the `wanted` open arguments bounded anew, stage by stage, within the cut."""
         lower, upper = lower.copy(), upper.copy()
-        for number in range(max(2, stage), len(self._stages.hidden) + 1):
+        for number in range(1, len(self._stages.hidden) + 1):
             part = self._slices[number - 1]
             chosen = np.flatnonzero(wanted[part] & (lower[part] < 0) & (upper[part] > 0))
             if chosen.size == 0:
                 continue
-            ends = self._ends(number, chosen, lower, upper)
+            ends = self._ends(number, chosen, lower, upper, cut)
             places = part.start + chosen
             lower[places] = np.maximum(lower[places], ends[: chosen.size])
             upper[places] = np.minimum(upper[places], -ends[chosen.size :])
         return lower, upper
 
-    def _ends(self, number: int, chosen: npt.NDArray[Any], lower: Array, upper: Array) -> Array:
+    def _ends(self, number: int, chosen: npt.NDArray[Any], lower: Array, upper: Array, cut: HalfSpace | None) -> Array:
         """Lower bounds of (z, −z) for the chosen entries of a stage."""
         stages = self._stages
         stage = stages.stages[number - 1]
@@ -69,7 +72,11 @@ class StageBounds:
                 rows[earlier] = rows[earlier] + sent if earlier in rows else sent
         at_input = rows.get(0)
         if at_input is not None:
-            constant = constant + at_input @ self._centre - self._support.largest(at_input, self._radius)
+            if cut is None:
+                fallen = -self._support.largest(at_input, self._radius)
+            else:
+                fallen = least(self._support, at_input, self._radius, cut)
+            constant = constant + at_input @ self._centre + fallen
         return down(constant, self._rate * size + self._slack)
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from encoders.graph import Array
+from verifier.proof.rounding import UNDERFLOW
 from verifier.query import Ball, Norm
 
 TANGENTS = 30
@@ -29,12 +30,16 @@ class Room:
     def __init__(self, ball: Ball) -> None:
         self.centre = ball.centre
         self.lo, self.hi = ball.lo, ball.hi
-        self.down = np.nextafter(np.maximum(ball.centre - ball.lo, 0.0), np.inf)
-        self.up = np.nextafter(np.maximum(ball.hi - ball.centre, 0.0), np.inf)
+        self.down, self.up = _widened(ball.centre - ball.lo), _widened(ball.hi - ball.centre)
 
     def at(self, rows: Array) -> Array:
         """The room on the side to which each entry pulls: x falls where the coefficient is positive."""
         return np.where(rows > 0, self.down, self.up)
+
+
+def _widened(room: Array) -> Array:
+    """The next float above what subtraction has rounded; 0 is exact, and products with 5e-324 take 20 times as long."""
+    return np.where(room > 0, np.nextafter(room, np.inf), 0.0)
 
 
 class Support(Protocol):
@@ -46,6 +51,12 @@ class Support(Protocol):
 
     def largest(self, rows: Array, radius: float) -> Array:
         """S(radius) for each row (R, n), up to rounding, or slightly more: (R,)."""
+
+    def steps(self, rows: Array, radius: float) -> Array:
+        """The steps from the centre at which each row (R, n) falls by S(radius), up to rounding: (R, n)."""
+
+    def dual_norm(self, rows: Array) -> Array:
+        """The most that each row (R, n) can fall over a ball of radius 1 without a box: (R,)."""
 
     def exactly(self, row: Array, radius: float) -> float:
         """S(radius) for one row (n,), up to rounding."""
@@ -70,6 +81,14 @@ class LinfSupport:
         down, up = np.minimum(self.room.down, radius), np.minimum(self.room.up, radius)
         result: Array = np.maximum(rows, 0.0) @ down - np.minimum(rows, 0.0) @ up
         return result
+
+    def steps(self, rows: Array, radius: float) -> Array:
+        room = self.room
+        return np.where(rows > 0, -np.minimum(room.down, radius), np.where(rows < 0, np.minimum(room.up, radius), 0.0))
+
+    def dual_norm(self, rows: Array) -> Array:
+        norm: Array = np.abs(rows).sum(axis=1)
+        return norm
 
     def exactly(self, row: Array, radius: float) -> float:
         return float(self.largest(row[np.newaxis], radius)[0])
@@ -121,6 +140,20 @@ class L1Support:
             lost = np.where(excess > 0, excess * room, 0.0)
         result: Array = lost.sum(axis=1) + threshold * radius
         return result
+
+    def steps(self, rows: Array, radius: float) -> Array:
+        steep, room = np.abs(rows), np.minimum(self.room.at(rows), radius)
+        threshold = knapsack_threshold(steep, room, radius)[:, np.newaxis]
+        used = np.where(steep > threshold, room, 0.0)
+        at_last = np.where(steep == threshold, room, 0.0)
+        spare, wanted = np.maximum(radius - used.sum(axis=1), 0.0), at_last.sum(axis=1)
+        share = np.minimum(1.0, spare / np.maximum(wanted, UNDERFLOW))
+        steps: Array = -np.sign(rows) * (used + share[:, np.newaxis] * at_last)
+        return steps
+
+    def dual_norm(self, rows: Array) -> Array:
+        norm: Array = np.abs(rows).max(axis=1, initial=0.0)
+        return norm
 
     def exactly(self, row: Array, radius: float) -> float:
         room = np.minimum(self.room.at(row), radius)

@@ -265,10 +265,9 @@ class BoundTree(Frontier):
         place = int(np.argmax(cost))
         if not cost[place] > 0:
             place = int(np.argmax(np.where(opened, np.minimum(-lower, upper), 0.0)))
-        stage = int(self._stages.stage_of[place])
         low, high = lower.copy(), upper.copy()
         low[place], high[place] = 0.0, 0.0
-        self.put([self.child(node, key, lower, high, stage, start), self.child(node, key, low, upper, stage, start)])
+        self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])
         return None
 
     def _by_lp(self, node: Node, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
@@ -281,7 +280,7 @@ class BoundTree(Frontier):
                 return None
         if solved.optimum is not None and not node.refused and self.local.margin(solved.point) >= -self._tolerance:
             return solved.point
-        self.put_stuck(self.child(node, key, lower, upper, node.stage, node.start))
+        self.put_stuck(self.child(node, key, lower, upper, node.start))
         return None
 
     def _packed_start(self, best: Start, place: int) -> _Multipliers:

@@ -50,7 +50,6 @@ class CompiledVisitor:
     ) -> None:
         self.lp, self._settings, self._other = lp, settings, other
         self._network = network(stages, lagrangian)
-        self._stage_of = stages.stage_of
         self._radius = lagrangian.ball.radius
         self._first = lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
@@ -66,7 +65,7 @@ class CompiledVisitor:
         if self._fallback is not None:
             self._fallback.set_radius(radius)
 
-    def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited:
+    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited:
         budget.check()
         given = self._first if basis is None else basis
         basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
@@ -81,9 +80,10 @@ class CompiledVisitor:
             self._radius,
             low,
             high,
-            stage if settings.child_bounds else 0,
             basic,
             key,
+            settings.child_bounds,
+            settings.half_space,
             settings.reduced_costs,
             settings.branching == "dual",
             self._cutoff,
@@ -102,7 +102,7 @@ class CompiledVisitor:
             if self._fallback is None:
                 self._fallback = self._other()
                 self._fallback.set_radius(self._radius)
-            found = self._fallback.visit(lower, upper, stage, None, budget)
+            found = self._fallback.visit(lower, upper, None, budget)
             return replace(found, basis=None)
         known = margin > -math.inf
         up = known and place >= 0 and bool(arguments[place] > 0)
@@ -120,7 +120,7 @@ class CompiledVisitor:
         if stack is None or len(stack.ends) < most + 2:
             stack = self._stack = stack_of(most + 2, lower.size, basic.size, key.size)
         stack.lower[0], stack.upper[0], stack.basic[0], stack.key[0] = lower, upper, basic, key
-        stack.ends[0], stack.stages[0], stack.refused[0] = node.key, node.stage, node.refused
+        stack.ends[0], stack.refused[0] = node.key, node.refused
         point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
         settings, start = self._settings, time.perf_counter()
         state, depth, visits, shipped = self._walk(
@@ -130,13 +130,13 @@ class CompiledVisitor:
             self._ends,
             self._cutoff,
             spent,
-            self._stage_of,
             stack,
             most,
             self._pivots,
             number,
             settings.descend_every,
             settings.child_bounds,
+            settings.half_space,
             settings.reduced_costs,
             settings.branching == "dual",
             inherit,
@@ -148,7 +148,6 @@ class CompiledVisitor:
                 float(stack.ends[row]),
                 stack.lower[row].copy(),
                 stack.upper[row].copy(),
-                int(stack.stages[row]),
                 (stack.basic[row].astype(np.int16), stack.key[row].astype(np.int8)),
                 bool(stack.refused[row]),
             )

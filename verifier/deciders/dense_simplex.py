@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from encoders.graph import Array
-from verifier.bounds.jit import compiled
+from verifier.bounds.jit import Integers, compiled
 from verifier.deciders.simplex_basis import factor, place, refresh
 from verifier.deciders.simplex_program import (
     ACTIVE,
@@ -23,7 +23,6 @@ from verifier.deciders.simplex_program import (
     KEY,
     SLACK,
     UPPER,
-    Integers,
     Program,
     State,
     begin,

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from encoders.graph import Array
 from verifier.bounds.compiled import descend
 from verifier.bounds.compiled_network import Network
-from verifier.bounds.jit import compiled
+from verifier.bounds.jit import Integers, compiled
 from verifier.deciders.local_search import FIRST_STEP, STEPS
-from verifier.deciders.simplex_program import Integers, Program
+from verifier.deciders.simplex_program import Program
 from verifier.deciders.visit_kernel import CLOSED, FAILED, visit_node
 
 WALKED, FOUND, HANDED = 0, 1, 2
@@ -26,13 +26,11 @@ the kernel cannot close or split."""
 
 class Stack(NamedTuple):
     """Open nodes, one a row, the next one to be visited last: bounds (rows, relus), the radius that each excludes
-    (rows,), the stage of its last split (rows,), the basis that its LP starts from (rows, …), whether points of it were
-    refused (rows,)."""
+    (rows,), the basis that its LP starts from (rows, …), whether points of it were refused (rows,)."""
 
     lower: Array
     upper: Array
     ends: Array
-    stages: Integers
     basic: Integers
     key: Integers
     refused: npt.NDArray[np.bool_]
@@ -44,7 +42,6 @@ def stack_of(rows: int, relus: int, basic: int, key: int) -> Stack:
         np.empty((rows, relus)),
         np.empty((rows, relus)),
         np.empty(rows),
-        np.empty(rows, dtype=np.int64),
         np.empty((rows, basic), dtype=np.int64),
         np.empty((rows, key), dtype=np.int64),
         np.empty(rows, dtype=np.bool_),
@@ -59,13 +56,13 @@ def dive(
     ends: Array,
     cutoff: Array,
     spent: Integers,
-    stage_of: Integers,
     stack: Stack,
     most: int,
     pivots: int,
     number: int,
     descend_every: int,
     child_bounds: bool,
+    half_space: bool,
     reduced_costs: bool,
     by_dual: bool,
     inherit: bool,
@@ -78,7 +75,7 @@ def dive(
     begins (0: none). inherit: children of a refused node are refused too. `point` (n,) is filled in; the node of a
     point that was found stays on the stack, as it was.
     """
-    relus = stage_of.size
+    relus = stack.lower.shape[1]
     low, high, arguments = np.empty(relus), np.empty(relus), np.empty(relus)
     basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
     weights, mu, nu = np.empty(program.goals), np.empty(relus), np.empty(relus)
@@ -92,12 +89,12 @@ def dive(
         low[:], high[:] = stack.lower[top], stack.upper[top]
         basic[:], key[:] = stack.basic[top], stack.key[top]
         weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
-        stage = stack.stages[top] if child_bounds else 0
         state, within, margin, place = visit_node(
-            net, program, radius, low, high, stage, basic, key, reduced_costs, by_dual, cutoff, spent, ends,
-            point, arguments, weights, mu, nu,
+            net, program, radius, low, high, basic, key, child_bounds, half_space, reduced_costs, by_dual, cutoff,
+            spent, ends, point, arguments, weights, mu, nu,
         )  # fmt: skip
-        if state == FAILED or (state != CLOSED and place < 0):
+        opened = np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
+        if state == FAILED or (state != CLOSED and place < 0 and not opened):
             return HANDED, depth, visits, shipped
         visits += 1
         within = max(stack.ends[top], within)
@@ -114,12 +111,17 @@ def dive(
                 if descend(net, ends, moved, radius, STEPS, FIRST_STEP, best) >= 0.0:
                     point[:] = best
                     return FOUND, depth, visits, shipped
+        if place < 0:
+            # Nothing is open any more, but the LP knew less: its bounds are visited again.
+            stack.lower[top], stack.upper[top], stack.ends[top] = low, high, within
+            stack.basic[top], stack.key[top], stack.refused[top] = basic, key, refused and inherit
+            continue
         # The child that the point lies in is visited first.
         active = top + 1 if known and arguments[place] > 0.0 else top
         for row in range(top, top + 2):
             stack.lower[row], stack.upper[row] = low, high
             stack.basic[row], stack.key[row] = basic, key
-            stack.ends[row], stack.stages[row] = within, stage_of[place]
+            stack.ends[row] = within
             stack.refused[row] = refused and inherit
         stack.lower[active, place] = 0.0
         stack.upper[2 * top + 1 - active, place] = 0.0

@@ -19,13 +19,12 @@ from encoders.graph import Array
 @dataclass(slots=True)
 class Node:
     """An open node: nothing of it lies within `key` of the input. `lower`, `upper` are its bounds (relu_count,), or in
-    the queue those that differ from the root's, at `places`, in float32, rounded outwards; `stage` is that of the last
-    split (0: none); `start`: where the work on it begins (a basis, multipliers)."""
+    the queue those that differ from the root's, at `places`, in float32, rounded outwards; `start`: where
+    the work on it begins (a basis, multipliers)."""
 
     key: float
     lower: npt.NDArray[Any]
     upper: npt.NDArray[Any]
-    stage: int
     start: Any
     refused: bool = False
     """True once a point from this node was refused: its own points are not offered again."""
@@ -54,7 +53,7 @@ class Frontier:
         self._stuck: list[Node] = []
         self._shipped = math.inf
         if not np.any(lower > upper):
-            self.put([Node(floor, *self.root, 0, None)])
+            self.put([Node(floor, *self.root, None)])
 
     @property
     def lower_end(self) -> float:
@@ -119,9 +118,9 @@ class Frontier:
         """Does the node hold nothing within the radius? At radius 0 there is no smaller one to say so."""
         return node.key >= self.radius > 0.0
 
-    def child(self, parent: Node, key: float, lower: Array, upper: Array, stage: int, start: Any) -> Node:
+    def child(self, parent: Node, key: float, lower: Array, upper: Array, start: Any) -> Node:
         """A node with these bounds (relu_count,) below another one."""
-        return Node(key, lower, upper, stage, start, parent.refused and self.inherited)
+        return Node(key, lower, upper, start, parent.refused and self.inherited)
 
     def _packed(self, node: Node) -> Node:
         """The node as it is kept in the queue."""

@@ -23,7 +23,8 @@ FOLDER = Path(__file__).parent
 BOUNDS = FOLDER.parent / "bounds"
 SOURCES = (
     *(FOLDER / f"{name}.py" for name in ("simplex_program", "simplex_basis", "simplex_steps", "dense_simplex")),
-    *(BOUNDS / f"{name}.py" for name in ("compiled_support", "compiled_stages", "compiled", "heap", "jit")),
+    *(BOUNDS / f"{name}.py" for name in ("compiled_support", "compiled_cut", "compiled_stages", "compiled")),
+    *(BOUNDS / f"{name}.py" for name in ("heap", "jit")),
     *(FOLDER / f"{name}.py" for name in ("visit_kernel", "dive_kernel")),
 )
 """The files that kernels are compiled from. numba looks at a kernel's own file only: `compile_now` clears its cache."""

@@ -238,7 +238,7 @@ class LpTree(Frontier):
     def _visit(self, visitor: Visitor, stack: list[Node], number: int, budget: Budget) -> Array | None:
         """Visit the stack's last node: its children take its place, unless a point of it reaches the goal."""
         node = stack[-1]
-        found = visitor.visit(*self.unpacked(node), node.stage, node.start, budget)
+        found = visitor.visit(*self.unpacked(node), node.start, budget)
         if not found.closed and found.point is not None and not node.refused:
             point = self._candidate(visitor, found.point, found.margin, number)
             if point is not None:
@@ -260,14 +260,19 @@ class LpTree(Frontier):
         return None
 
     def _split(self, node: Node, found: Visited) -> list[Node]:
-        """Two children by the phases of the ReLU that the visit chose; the one that its point is in comes last."""
+        """Two children by the phases of the ReLU that the visit chose; the one that its point is in comes last.
+
+        Where bounds have fixed all that was open when the LP was solved, the one child is the node with these bounds.
+        """
         key, place = max(node.key, found.key), found.place
         if place < 0:
+            lower, upper = self.unpacked(node)
+            if np.any((lower < 0) & (upper > 0)):
+                return [self.child(node, key, found.lower, found.upper, found.basis)]
             self.put_stuck(replace(node, key=key, start=None))
             return []
-        stage = int(self._stages.stage_of[place])
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
-        down = self.child(node, key, found.lower, high, stage, found.basis)
-        up = self.child(node, key, low, found.upper, stage, found.basis)
+        down = self.child(node, key, found.lower, high, found.basis)
+        up = self.child(node, key, low, found.upper, found.basis)
         return [down, up] if found.up else [up, down]

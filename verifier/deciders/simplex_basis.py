@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from encoders.graph import Array
-from verifier.bounds.jit import compiled
+from verifier.bounds.jit import Integers, compiled
 from verifier.deciders.simplex_program import (
     ACTIVE,
     INACTIVE,
@@ -16,7 +16,6 @@ from verifier.deciders.simplex_program import (
     LOWER,
     SLACK,
     UPPER,
-    Integers,
     Program,
     State,
     add_raw,

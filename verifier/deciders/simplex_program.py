@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.graph import Array
-from verifier.bounds.jit import compiled
-
-Integers = npt.NDArray[np.int64]
+from verifier.bounds.jit import Integers, compiled
 
 LOWER, UPPER, KEY = -1, -2, -3
 """Where a variable that has no row of the inverse stands: at a bound, or eliminated."""

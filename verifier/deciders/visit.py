@@ -14,6 +14,7 @@ import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
+from verifier.bounds.half_space import HalfSpace
 from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
 from verifier.bounds.stage_bounds import StageBounds
 from verifier.deciders.frontier import Node
@@ -31,7 +32,7 @@ PRICE_ROUNDS = 20
 HIGHEST = 1e3
 """In logits, what charges for rounding do not reach: where an LP without a solution, or a margin that grows, ends."""
 
-COSTLY = 3e-3
+COSTLY = 1e-2
 """Share of what a node's bound lacks: ReLUs whose relaxations cost less of it are left out of its CROWN pass."""
 
 PRICE_GAP = 0.5
@@ -43,7 +44,9 @@ class VisitSettings:
     """What is done at a node; the defaults are what PERFORMANCE.md's ablations chose."""
 
     child_bounds: bool = True
-    """CROWN of the stages after each split, for the ReLUs whose relaxations cost the bound most."""
+    """CROWN for the children, of the ReLUs whose relaxations cost the bound most; then the same multipliers again."""
+    half_space: bool = True
+    """CROWN within the half-space that the node's multipliers leave to points that reach the goal."""
     reduced_costs: bool = True
     """Tighten bounds of ReLU arguments by what the node's dual leaves."""
     branching: str = "dual"
@@ -110,7 +113,7 @@ class Visitor(Protocol):
     @property
     def lp(self) -> Relaxation: ...
     def set_radius(self, radius: float) -> None: ...
-    def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited: ...
+    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited: ...
     def dive(
         self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> Dived | None:
@@ -160,7 +163,7 @@ class NumpyVisitor:
         self._radius = radius
         self.lp.set_radius(radius)
 
-    def visit(self, lower: Array, upper: Array, stage: int, basis: Any, budget: Budget) -> Visited:
+    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited:
         settings, radius = self._settings, self._radius
         solved, dual = priced(self.lp, self._lagrangian, radius, lower, upper, budget, basis)
         if dual is None:
@@ -181,10 +184,19 @@ class NumpyVisitor:
             lower, upper = tightened(dual, value, lower, upper)
             if np.any(lower > upper):
                 return Visited(True)
-        if stage and settings.child_bounds:
-            lower, upper = self._bounds.tighten(stage + 1, lower, upper, dual.shares <= COSTLY * value)
+        if settings.child_bounds:
+            cut = HalfSpace(dual.row, -dual.constant) if settings.half_space else None
+            lower, upper = self._bounds.tighten(lower, upper, dual.shares <= COSTLY * value, cut)
             if np.any(lower > upper):
                 return Visited(True)
+            dual = self._lagrangian.evaluate(solved.weights, dual.nu, lower, upper)
+            value, key = dual.value(radius), max(key, dual.radius(radius))
+            if value > 0 or key >= radius > 0:
+                return Visited(True)
+            if settings.reduced_costs:
+                lower, upper = tightened(dual, value, lower, upper)
+                if np.any(lower > upper):
+                    return Visited(True)
         score = -dual.shares if settings.branching == "dual" else np.minimum(off, np.minimum(-lower, upper))
         score = np.where((off > VIOLATED) & (lower < 0) & (upper > 0), score, 0.0)
         place = int(np.argmax(score)) if score.size and score.max() > 0 else self._widest(lower, upper)

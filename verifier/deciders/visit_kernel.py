@@ -11,13 +11,14 @@ import numpy as np
 
 from encoders.graph import Array
 from verifier.bounds.compiled import evaluate, forward, tighten_by_costs
+from verifier.bounds.compiled_cut import cut_of
 from verifier.bounds.compiled_network import Network
 from verifier.bounds.compiled_stages import tighten_stages
 from verifier.bounds.compiled_support import excluded, fall
-from verifier.bounds.jit import compiled
+from verifier.bounds.jit import Integers, compiled
 from verifier.deciders.dense_lp import PIVOTS
 from verifier.deciders.dense_simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
-from verifier.deciders.simplex_program import Integers, Program
+from verifier.deciders.simplex_program import Program
 from verifier.deciders.visit import COSTLY, HIGHEST, VIOLATED
 
 CUTOFF = 1e-7
@@ -42,9 +43,10 @@ def visit_node(
     radius: float,
     lower: Array,
     upper: Array,
-    stage: int,
     basic: Integers,
     key: Integers,
+    child_bounds: bool,
+    half_space: bool,
     reduced_costs: bool,
     by_dual: bool,
     cutoff: Array,
@@ -106,8 +108,16 @@ def visit_node(
         margin = forward(net, point, arguments)
     if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
         return CLOSED, math.inf, nothing, -1
-    if stage and not tighten_stages(net, radius, stage + 1, lower, upper, shares <= COSTLY * value):
-        return CLOSED, math.inf, nothing, -1
+    if child_bounds:
+        amount = -constant if half_space else math.inf
+        if not tighten_stages(net, cut_of(net, row, amount, radius), lower, upper, shares <= COSTLY * value):
+            return CLOSED, math.inf, nothing, -1
+        constant, _ = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+        value, within = constant - fall(net, row, radius), max(within, excluded(net, row, constant, radius))
+        if value > 0.0 or within >= radius > 0.0:
+            return CLOSED, math.inf, nothing, -1
+        if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+            return CLOSED, math.inf, nothing, -1
     place = _split_at(program.kept, lower, upper, shares, off, by_dual, state == OPTIMAL)
     return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
 

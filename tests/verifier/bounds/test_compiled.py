@@ -12,9 +12,11 @@ import pytest
 pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
 
 from encoders.graph import Array
-from verifier.bounds import compiled, compiled_network, compiled_stages, compiled_support
+from verifier.bounds import compiled, compiled_cut, compiled_network, compiled_stages, compiled_support
+from verifier.bounds.half_space import HalfSpace
 from verifier.bounds.lagrangian import tightened
 from verifier.bounds.stage_bounds import StageBounds
+from verifier.bounds.support import support
 from verifier.deciders.local_search import FIRST_STEP, STEPS, LocalSearch
 from verifier.query import Norm
 
@@ -74,24 +76,28 @@ def test_tightenings_agree(root: Any) -> None:
     rng, net = np.random.default_rng(2), compiled_network.network(root.stages, root.lagrangian)
     stages = StageBounds(root.stages, root.lagrangian, root.ball.radius)
     crossed = 0
-    for first in range(1, len(root.stages.hidden) + 2):
-        for _ in range(10):
-            lower, upper = split(root, rng)
-            chosen = rng.random(lower.size) < rng.choice([0.5, 1.0])
-            wanted = stages.tighten(first, lower, upper, chosen)
-            low, high = lower.copy(), upper.copy()
-            inside = compiled_stages.tighten_stages(net, root.ball.radius, first, low, high, chosen)
-            assert np.array_equal(low[~chosen], lower[~chosen])
-            assert inside == bool(np.all(wanted[0] <= wanted[1]))
-            if inside:
-                assert np.all(low >= lower)
-                assert np.all(high <= upper)
-                # In L1 the reference looks at the steepest entries only: the kernel's bounds may be tighter.
-                slack = SAME * (1.0 + np.abs(wanted))
-                assert np.all(low >= wanted[0] - slack[0])
-                assert np.all(high <= wanted[1] + slack[1])
-            crossed += not inside
-    assert crossed < 10 * (len(root.stages.hidden) + 1)
+    radius, centre = root.ball.radius, root.ball.centre
+    for _ in range(30):
+        lower, upper = split(root, rng)
+        chosen = rng.random(lower.size) < rng.choice([0.5, 1.0])
+        row = rng.normal(size=centre.size)
+        # A half-space that leaves out nothing: multipliers for one that does are compared in test_half_space.
+        cut = HalfSpace(row, float(rng.choice([np.inf, support(root.ball).exactly(-row, radius)])))
+        wanted = stages.tighten(lower, upper, chosen, cut)
+        low, high = lower.copy(), upper.copy()
+        made = compiled_cut.cut_of(net, cut.row, cut.amount, radius)
+        inside = compiled_stages.tighten_stages(net, made, low, high, chosen)
+        assert np.array_equal(low[~chosen], lower[~chosen])
+        assert inside == bool(np.all(wanted[0] <= wanted[1]))
+        if inside:
+            assert np.all(low >= lower)
+            assert np.all(high <= upper)
+            # In L1 the reference looks at the steepest entries only: the kernel's bounds may be tighter.
+            slack = SAME * (1.0 + np.abs(wanted))
+            assert np.all(low >= wanted[0] - slack[0])
+            assert np.all(high <= wanted[1] + slack[1])
+        crossed += not inside
+    assert crossed < 30
 
 
 def test_reduced_costs_agree(root: Any) -> None:

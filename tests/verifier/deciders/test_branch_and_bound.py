@@ -29,8 +29,9 @@ TRUTH = 1e-7
 GAP = 1e-5
 """Margins and distances nearer to the border than this are not asked about: LPs cannot tell the truth there."""
 
-POINT = 1e-9
-"""What a returned point may miss the ball or the goal by: rounding of sums of size 1 to 100."""
+POINT = 2e-9
+"""What a returned point may miss the ball or the goal by: rounding of sums of size 1 to 100, and what LPs let values be
+outside their bounds."""
 
 QUESTIONS = [
     (0, (5, 6, 3), 0),
@@ -52,6 +53,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
     "lp": {
         "slice": (1, 1000),
         "child_bounds": (False,),
+        "half_space": (False,),
         "reduced_costs": (False,),
         "descend_every": (0, 1),
         "flips": (0,),
