@@ -326,7 +326,9 @@ class _L1Minimiser:
         points = np.tile(self._centre, (len(across), 1))
         np.put_along_axis(points, columns, np.take_along_axis(points, columns, axis=1) + moved, axis=1)
         fall = np.einsum("ij,ij->i", np.take_along_axis(across, columns, axis=1), moved)
-        return np.ascontiguousarray(points.T), (across @ self._centre + fall).astype(np.float32)
+        # Not a product of BLAS: some of its kernels raise the flag of an invalid operation where there is none.
+        begin = np.einsum("ij,j->i", across, self._centre)
+        return np.ascontiguousarray(points.T), (begin + fall).astype(np.float32)
 
 
 def _steepest(steep: Floats, kept: int) -> npt.NDArray[Any]:
