@@ -93,6 +93,7 @@ VARIANTS: Mapping[str, Variant] = {
     "all L1 columns from the start": Variant(lp_tree(kernels=False, seed_columns=-1), against=HIGHS),
     "50 L1 columns to start with": Variant(lp_tree(kernels=False, seed_columns=50), against=HIGHS),
     BATCHES: Variant(BOUND),
+    "bound tree, no half-space": Variant(bound_tree(half_space=False), against=BATCHES),
     "bound tree, no reduced costs": Variant(bound_tree(reduced_costs=False), against=BATCHES),
     "bound tree, 5 steps a node": Variant(bound_tree(steps=5), against=BATCHES),
     "bound tree, 20 steps a node": Variant(bound_tree(steps=20), against=BATCHES),

@@ -55,9 +55,10 @@ def tighten_stages(net: Network, cut: Cut, lower: Array, upper: Array, wanted: n
                     size += abs(value) * charge[j]
                 constants[k], sizes[k] = constant, size
             if source > 1:
-                _add_product(messages, low, high, hidden, low, messages)
+                columns = net.spans[low:high]
+                _add_product(messages, low, high, hidden, columns[:, 0].min(), columns[:, 1].max(), messages)
         rows = np.zeros((2 * count, inputs.shape[1]))
-        _add_product(messages, 0, start, inputs, inputs.shape[1], rows)
+        _add_product(messages, 0, start, inputs, 0, inputs.shape[1], rows)
         for k in range(count):
             if net.reads[chosen[k]]:
                 rows[k] += inputs[chosen[k]]
@@ -73,8 +74,8 @@ def tighten_stages(net: Network, cut: Cut, lower: Array, upper: Array, wanted: n
 
 
 @compiled
-def _add_product(left: Array, low: int, high: int, right: Array, width: int, out: Array) -> None:
-    """out[:, :width] += left[:, low:high] · right[low:high], zeros skipped; BLAS would start threads of its own."""
+def _add_product(left: Array, low: int, high: int, right: Array, begin: int, end: int, out: Array) -> None:
+    """out[:, begin:end] += left[:, low:high] · right[low:high, begin:end]; BLAS would start threads of its own."""
     places = np.empty(high - low, dtype=np.int64)
     for i in range(left.shape[0]):
         source, target, count = left[i], out[i], 0
@@ -86,11 +87,11 @@ def _add_product(left: Array, low: int, high: int, right: Array, width: int, out
             p, q, r, s = places[first], places[first + 1], places[first + 2], places[first + 3]
             a, b, c, d = source[p], source[q], source[r], source[s]
             row_p, row_q, row_r, row_s = right[p], right[q], right[r], right[s]
-            for j in range(width):
+            for j in range(begin, end):
                 target[j] += a * row_p[j] + b * row_q[j] + c * row_r[j] + d * row_s[j]
         for k in range(count - count % 4, count):
             a, row_p = source[places[k]], right[places[k]]
-            for j in range(width):
+            for j in range(begin, end):
                 target[j] += a * row_p[j]
 
 

@@ -20,8 +20,10 @@ from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.batched import BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
+from verifier.deciders import kernels
 from verifier.deciders.frontier import Frontier, Node
 from verifier.deciders.local_search import LocalSearch
+from verifier.deciders.narrowing import Narrowing, NumpyNarrowing
 from verifier.deciders.node_lp import NodeLp
 from verifier.deciders.polish import Polish
 from verifier.deciders.visit import HIGHEST, priced
@@ -30,6 +32,9 @@ from verifier.verdict import Budget, OutOfTimeError
 
 STEPS_OF_ALPHA = 255
 """α is kept in an open node as a whole number of these: it is only where its children begin."""
+
+DENSE = 1 << 23
+"""Entries of a network's dense matrices (64 MB) up to which the kernel narrows its nodes."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class BoundSettings:
     """Steps at the root, whose multipliers all others begin with."""
     reduced_costs: bool = True
     """Tighten bounds of ReLU arguments by what a node's dual leaves."""
+    half_space: bool = True
+    """… and by CROWN within the half-space that it leaves to points that reach the goal."""
     descend_every: int = 4
     """A gradient descent from the best point of every so-many-th batch; 0 for none."""
     flips: int = 6
@@ -101,6 +108,7 @@ class BoundTree(Frontier):
         self.local = LocalSearch(stages, ball, goal)
         self._lp: NodeLp | None = None
         self._lp_lock = threading.Lock()
+        self._narrows: Narrowing | None = None
         self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
         self._batches = 0
@@ -254,14 +262,22 @@ class BoundTree(Frontier):
         self, node: Node, key: float, dual: Dual, lower: Array, upper: Array, start: _Multipliers, budget: Budget
     ) -> Array | None:
         """Put the two children of an open node on the frontier; where nothing is left to split, an LP decides."""
-        if self.settings.reduced_costs:
+        budget.check()
+        settings, shares = self.settings, dual.shares
+        if settings.reduced_costs:
             lower, upper = tightened(dual, dual.value(self.radius), lower, upper)
             if np.any(lower > upper):
                 return None
+        if settings.half_space:
+            weights = start.weights.astype(np.float64)
+            narrowed = self._narrowing().narrow(dual, weights, self.radius, lower, upper)
+            if narrowed is None:
+                return None
+            key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
         opened = (lower < 0) & (upper > 0)
         if not opened.any():
             return self._by_lp(node, key, lower, upper, budget)
-        cost = np.where(opened, -dual.shares, 0.0)
+        cost = np.where(opened, -shares, 0.0)
         place = int(np.argmax(cost))
         if not cost[place] > 0:
             place = int(np.argmax(np.where(opened, np.minimum(-lower, upper), 0.0)))
@@ -269,6 +285,18 @@ class BoundTree(Frontier):
         low[place], high[place] = 0.0, 0.0
         self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])
         return None
+
+    def _narrowing(self) -> Narrowing:
+        """By the kernel where it can be called at once and the network is small enough for dense matrices."""
+        if self._narrows is None:
+            stages = self._stages
+            if stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE and kernels.at_once():
+                from verifier.deciders.compiled_visit import CompiledNarrowing  # noqa: PLC0415 (imports numba)
+
+                self._narrows = CompiledNarrowing(stages, self._lagrangian)
+            else:
+                self._narrows = NumpyNarrowing(stages, self._lagrangian)
+        return self._narrows
 
     def _by_lp(self, node: Node, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
         """Close a linear region by its LP, or return its point; where neither does, nothing more can be done."""

@@ -14,13 +14,14 @@ from encoders.graph import Array
 from encoders.to_stages import Stages
 from verifier.bounds.compiled import descend
 from verifier.bounds.compiled_network import network
-from verifier.bounds.lagrangian import Lagrangian
+from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.deciders.dense_lp import DenseLp
 from verifier.deciders.dive_kernel import FOUND, HANDED, Stack, dive, stack_of
 from verifier.deciders.frontier import Node
 from verifier.deciders.local_search import FIRST_STEP, STEPS
+from verifier.deciders.narrowing import Narrowed
 from verifier.deciders.visit import Dived, NumpyVisitor, Visited, VisitSettings
-from verifier.deciders.visit_kernel import CLOSED, CUTOFF, FAILED, visit_node
+from verifier.deciders.visit_kernel import CLOSED, CUTOFF, FAILED, narrow, visit_node
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget
 
@@ -40,6 +41,30 @@ def compiled_visitor(
 ) -> CompiledVisitor:
     """The visitor of a tree over the root's bounds lower, upper (relu_count,)."""
     return CompiledVisitor(stages, lagrangian, DenseLp(stages, ball, goal, lower, upper), settings, other)
+
+
+class CompiledNarrowing:
+    """`NumpyNarrowing` by the kernel."""
+
+    def __init__(self, stages: Stages, lagrangian: Lagrangian, *, half_space: bool = True) -> None:
+        self._network, self._half_space = network(stages, lagrangian), half_space
+
+    def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
+        low, high, shares, amount = lower.copy(), upper.copy(), dual.shares.copy(), -dual.constant
+        key = narrow(
+            self._network,
+            radius,
+            np.array(weights, dtype=np.float64),
+            dual.nu.copy(),
+            dual.mu.copy(),
+            dual.row.copy(),
+            shares,
+            amount if self._half_space else math.inf,
+            dual.value(radius),
+            low,
+            high,
+        )
+        return None if key >= radius > 0.0 or key == math.inf else Narrowed(key, low, high, shares)
 
 
 class CompiledVisitor:

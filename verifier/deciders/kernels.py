@@ -43,6 +43,14 @@ def ready() -> bool:
     return available() and _mark().exists()
 
 
+def at_once() -> bool:
+    """`ready`; where they are not, compiling begins in the background."""
+    if ready():
+        return True
+    start()
+    return False
+
+
 def start() -> None:
     """Compile in the background, unless that is under way."""
     if not available() or ready():

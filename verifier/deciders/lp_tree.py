@@ -108,10 +108,7 @@ class LpTree(Frontier):
         wanted = self.settings.kernels
         if wanted is False or rows > KERNEL_ROWS or not self._stages.relu_count:
             return False
-        if wanted is None and not kernels.ready():
-            kernels.start()
-            return False
-        return kernels.available()
+        return kernels.at_once() if wanted is None else kernels.available()
 
     def _by_kernel(self) -> Visitor:
         from verifier.deciders.compiled_visit import compiled_visitor  # noqa: PLC0415 (imports numba: half a second)

@@ -14,11 +14,10 @@ import numpy as np
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
-from verifier.bounds.half_space import HalfSpace
 from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
-from verifier.bounds.stage_bounds import StageBounds
 from verifier.deciders.frontier import Node
 from verifier.deciders.local_search import LocalSearch
+from verifier.deciders.narrowing import NumpyNarrowing
 from verifier.deciders.node_lp import NodeLp, Solved
 from verifier.query import Norm
 from verifier.verdict import Budget
@@ -31,9 +30,6 @@ PRICE_ROUNDS = 20
 
 HIGHEST = 1e3
 """In logits, what charges for rounding do not reach: where an LP without a solution, or a margin that grows, ends."""
-
-COSTLY = 1e-2
-"""Share of what a node's bound lacks: ReLUs whose relaxations cost less of it are left out of its CROWN pass."""
 
 PRICE_GAP = 0.5
 """Columns are added when their absence costs this share of the bound: cheaper to branch on a slightly weaker dual."""
@@ -156,7 +152,7 @@ class NumpyVisitor:
         self, stages: Stages, lagrangian: Lagrangian, local: LocalSearch, lp: NodeLp, settings: VisitSettings
     ) -> None:
         self.lp, self._lagrangian, self._local, self._settings = lp, lagrangian, local, settings
-        self._bounds = StageBounds(stages, lagrangian, lagrangian.ball.radius)
+        self._narrowing = NumpyNarrowing(stages, lagrangian, half_space=settings.half_space)
         self._radius = lagrangian.ball.radius
 
     def set_radius(self, radius: float) -> None:
@@ -184,20 +180,13 @@ class NumpyVisitor:
             lower, upper = tightened(dual, value, lower, upper)
             if np.any(lower > upper):
                 return Visited(True)
+        shares = dual.shares
         if settings.child_bounds:
-            cut = HalfSpace(dual.row, -dual.constant) if settings.half_space else None
-            lower, upper = self._bounds.tighten(lower, upper, dual.shares <= COSTLY * value, cut)
-            if np.any(lower > upper):
+            narrowed = self._narrowing.narrow(dual, solved.weights, radius, lower, upper)
+            if narrowed is None:
                 return Visited(True)
-            dual = self._lagrangian.evaluate(solved.weights, dual.nu, lower, upper)
-            value, key = dual.value(radius), max(key, dual.radius(radius))
-            if value > 0 or key >= radius > 0:
-                return Visited(True)
-            if settings.reduced_costs:
-                lower, upper = tightened(dual, value, lower, upper)
-                if np.any(lower > upper):
-                    return Visited(True)
-        score = -dual.shares if settings.branching == "dual" else np.minimum(off, np.minimum(-lower, upper))
+            key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
+        score = -shares if settings.branching == "dual" else np.minimum(off, np.minimum(-lower, upper))
         score = np.where((off > VIOLATED) & (lower < 0) & (upper > 0), score, 0.0)
         place = int(np.argmax(score)) if score.size and score.max() > 0 else self._widest(lower, upper)
         up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])

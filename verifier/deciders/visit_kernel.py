@@ -18,8 +18,9 @@ from verifier.bounds.compiled_support import excluded, fall
 from verifier.bounds.jit import Integers, compiled
 from verifier.deciders.dense_lp import PIVOTS
 from verifier.deciders.dense_simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
+from verifier.deciders.narrowing import COSTLY
 from verifier.deciders.simplex_program import Program
-from verifier.deciders.visit import COSTLY, HIGHEST, VIOLATED
+from verifier.deciders.visit import HIGHEST, VIOLATED
 
 CUTOFF = 1e-7
 """The dual value at which the kernel's LP ends at first: enough to stay above 0 when float64 rounding is charged."""
@@ -110,16 +111,40 @@ def visit_node(
         return CLOSED, math.inf, nothing, -1
     if child_bounds:
         amount = -constant if half_space else math.inf
-        if not tighten_stages(net, cut_of(net, row, amount, radius), lower, upper, shares <= COSTLY * value):
+        reached = narrow(net, radius, weights, nu, mu, row, shares, amount, value, lower, upper)
+        if reached >= radius > 0.0 or reached == math.inf:
             return CLOSED, math.inf, nothing, -1
-        constant, _ = evaluate(net, weights, nu, lower, upper, mu, row, shares)
-        value, within = constant - fall(net, row, radius), max(within, excluded(net, row, constant, radius))
-        if value > 0.0 or within >= radius > 0.0:
-            return CLOSED, math.inf, nothing, -1
-        if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
-            return CLOSED, math.inf, nothing, -1
+        within = max(within, reached)
     place = _split_at(program.kept, lower, upper, shares, off, by_dual, state == OPTIMAL)
     return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
+
+
+@compiled
+def narrow(
+    net: Network,
+    radius: float,
+    weights: Array,
+    nu: Array,
+    mu: Array,
+    row: Array,
+    shares: Array,
+    amount: float,
+    value: float,
+    lower: Array,
+    upper: Array,
+) -> float:
+    """Tighten a node's bounds by what its multipliers say, which proved `value` < 0: the radius excluded then.
+
+    CROWN within the half-space row·δ ≤ amount, for the ReLUs that cost the bound most; the same multipliers again, with
+    their reduced costs. Infinite: nothing of the node is left. All arrays are replaced by the last evaluation's.
+    """
+    if not tighten_stages(net, cut_of(net, row, amount, radius), lower, upper, shares <= COSTLY * value):
+        return math.inf
+    constant, _ = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+    value = constant - fall(net, row, radius)
+    if value > 0.0 or not tighten_by_costs(mu, nu, shares, value, lower, upper):
+        return math.inf
+    return excluded(net, row, constant, radius)
 
 
 @compiled

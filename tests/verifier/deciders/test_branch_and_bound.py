@@ -66,6 +66,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "steps": (0, 40),
         "first_steps": (0,),
         "reduced_costs": (False,),
+        "half_space": (False,),
         "descend_every": (0, 1),
         "flips": (0,),
         "polish_seconds": (0.0,),
