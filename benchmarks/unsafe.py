@@ -90,8 +90,8 @@ def kernel() -> Any:
     names = {
         "evaluate": rebuilt(compiled.evaluate, NoCharge(), {}),
         "tighten_stages": rebuilt(compiled_stages.tighten_stages, NoCharge(), {}),
-        "EXCLUDED": EXCLUDED,
     }
+    names |= {"narrow": rebuilt(visit_kernel.narrow, None, names), "EXCLUDED": EXCLUDED}
     return rebuilt(visit_kernel.visit_node, Trusting(), names)
 
 
