@@ -94,7 +94,8 @@ def brackets(
     """
     budget, decider = _budget(timeout), _decider(method, solver, threads)
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms)
-    run = attacker(question, "cw", device, seed, threads=threads, nearest=True)
+    brief = isinstance(decider, BranchAndBound)
+    run = attacker(question, "cw", device, seed, threads=threads, nearest=True, brief=brief)
     problem = _problem(
         question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
     )
@@ -224,9 +225,10 @@ def minimal_all_targets(
         model, x, norm=norm, target=None, label=label, box=box, margin=margin, transforms=transforms, each=True
     )
     question = question.only(targets)
-    run = attacker(question, "cw", device, seed, threads=threads)
+    brief = isinstance(decider, BranchAndBound)
+    run = attacker(question, "cw", device, seed, threads=threads, brief=brief)
     if known:
-        run = going_on(question, known, lambda rest: attacker(rest, "cw", device, seed, threads=threads))
+        run = going_on(question, known, lambda rest: attacker(rest, "cw", device, seed, threads=threads, brief=brief))
     problem = _problem(
         question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
     )

