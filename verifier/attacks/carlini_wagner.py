@@ -185,5 +185,5 @@ DEFAULTS: Mapping[Metric, CarliniWagnerSettings] = {
 BRIEF: Mapping[Metric, CarliniWagnerSettings] = {
     metric: replace(settings, steps=200) for metric, settings in DEFAULTS.items()
 }
-"""For searches by trees, which polish what is found: half the time; on 15 instances of table 1 a norm, points 0.3 % (L∞)
-and 0.02 % (L1) farther out."""
+"""For searches by trees, which polish what is found: half the time; on 15 instances of table 1 a norm, points lie 0.3 %
+(L∞) and 0.02 % (L1) farther out."""
