@@ -181,7 +181,7 @@ def summary(rows: Sequence[Result], names: Sequence[str], limit: float) -> str:
 
 def run_settings(arguments: argparse.Namespace) -> list[str]:
     """Run the part `settings` and print its table; returns the contradictions."""
-    names = list(VARIANTS)
+    names = arguments.variants or list(VARIANTS)
     options = Options(arguments.precision, arguments.timeout)
     record: Record[Result] = Record.of(arguments, SETTING, Result, note=NOTE)
     chosen = table_set(arguments.data, arguments.seed)
@@ -212,6 +212,7 @@ def main() -> int:
     parser.add_argument("--part", choices=tuple(PARTS), help="default: both")
     parser.add_argument("--per-norm", type=int, default=6, help="settings: instances a norm (default: %(default)d)")
     parser.add_argument("--precision", type=float, default=1e-3, help="settings: default %(default)g")
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), help="settings: only these (default: all)")
     parser.add_argument("--limit", type=int, help="run only the first so many instances")
     add_options(parser, timeout=None, out=None)
     sizes.add_options(parser)
