@@ -24,8 +24,8 @@ REPORT = 0.1
 """Seconds between two brackets of one state while its trees grow."""
 
 PATIENCE, PATIENCE_SHARE = 0.5, 0.1
-"""Seconds, or the part of the time left, after which a lower end that trees have not raised is raised by linear bounds:
-quick instances do not pay for it."""
+"""Seconds a target, or the part of the time left, after which a lower end that trees have not raised is raised by
+linear bounds: quick instances do not pay for it."""
 
 BLAS_THREADS = 1
 """Matrices are small: BLAS's own threads mostly wait for each other (2 s became 27 s beside other work)."""
@@ -103,7 +103,7 @@ def _start(states: Sequence[SearchState], points: Sequence[Array | None]) -> Non
 def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget) -> Iterator[Bracket]:
     """The brackets while the trees grow, now and then."""
     start = time.monotonic()
-    patience = min(PATIENCE, PATIENCE_SHARE * budget.remaining)
+    patience = min(PATIENCE * len(states), PATIENCE_SHARE * budget.remaining)
     widest = max((state.upper for state in states if math.isfinite(state.upper)), default=math.inf)
     reported = dict.fromkeys(map(id, states), start)
     patient = set(reported)
