@@ -197,8 +197,10 @@ def attacker(
             quick = find(attacks.attack_named(QUICK), places, limit, seed)
             points = _known(places, quick)
             places = np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
-        for part in [[place] for place in places] if alone else [places]:
-            points |= _known(part, find(attack, part, limit, seed))
+        parts = [[place] for place in places] if alone else [places]
+        for done, part in enumerate(parts):
+            turn = _Either(Budget(limit.remaining / (len(parts) - done)), limit)
+            points |= _known(part, find(attack, part, turn, seed))
         return [
             point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
             for k in range(len(question.goals))

@@ -8,6 +8,7 @@ import numpy as np
 
 from encoders.graph import Array
 from verifier.bounds.compiled_network import Network
+from verifier.bounds.compiled_support import insert
 from verifier.bounds.half_space import SETTLED, SUMMED, WEIGHTS
 from verifier.bounds.jit import Integers, compiled
 from verifier.proof.rounding import UNIT
@@ -146,7 +147,7 @@ def _spent(
     for i in range(own.size):
         size = abs(own[i] + weight * other[i])
         if size > rest:
-            count = _insert(steep, places, count, size, i)
+            count = insert(steep, places, count, size, i)
     total, slope, left = 0.0, 0.0, radius
     for k in range(count):
         i = places[k]
@@ -193,7 +194,7 @@ def _leading(net: Network, row: Array, radius: float, guess: float) -> tuple[Int
         for i in range(row.size):
             size = abs(row[i])
             if size > rest and (net.down[i] if row[i] > 0.0 else net.up[i]) > 0.0:
-                count = _insert(steep, places, count, size, i)
+                count = insert(steep, places, count, size, i)
                 if count == HELD:
                     rest = max(guess, steep[HELD - 1])
         price, left = 0.0, radius
@@ -205,14 +206,3 @@ def _leading(net: Network, row: Array, radius: float, guess: float) -> tuple[Int
         if count == HELD or rest <= 0.0:
             return places[:count], rest, rest
         guess = 0.5 * guess if 1e3 * guess > price else 0.0
-
-
-@compiled
-def _insert(steep: Array, places: Integers, count: int, size: float, place: int) -> int:
-    """Insert an entry into a list in falling order, which loses its last one where it is full; its length."""
-    at = min(count, steep.size - 1)
-    while at > 0 and steep[at - 1] < size:
-        steep[at], places[at] = steep[at - 1], places[at - 1]
-        at -= 1
-    steep[at], places[at] = size, place
-    return min(count + 1, steep.size)

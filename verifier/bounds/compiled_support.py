@@ -7,7 +7,7 @@ import numpy as np
 from encoders.graph import Array
 from verifier.bounds.compiled_network import Network
 from verifier.bounds.heap import pop, push
-from verifier.bounds.jit import compiled
+from verifier.bounds.jit import Integers, compiled
 from verifier.bounds.lagrangian import RADIUS_SLACK
 from verifier.bounds.support import SETTLED, TANGENTS
 from verifier.proof.rounding import UNIT
@@ -37,29 +37,33 @@ def fall(net: Network, row: Array, radius: float) -> float:
 def _fill_from_top(net: Network, row: Array, radius: float) -> float:
     """S(radius) in L1 where the `TOP` steepest entries use up the ball, else −1."""
     down, up = net.down, net.up
-    steep, rooms, count = np.empty(TOP), np.empty(TOP), 0
+    steep, places, count = np.empty(TOP), np.empty(TOP, dtype=np.int64), 0
     for i in range(row.size):
-        value = row[i]
-        size = abs(value)
+        size = abs(row[i])
         if size == 0.0 or (count == TOP and size <= steep[TOP - 1]):
             continue
-        room = min(down[i] if value > 0.0 else up[i], radius)
-        if room <= 0.0:
-            continue
-        place = min(count, TOP - 1)
-        while place > 0 and steep[place - 1] < size:
-            steep[place], rooms[place] = steep[place - 1], rooms[place - 1]
-            place -= 1
-        steep[place], rooms[place] = size, room
-        count = min(count + 1, TOP)
+        if (down[i] if row[i] > 0.0 else up[i]) > 0.0:
+            count = insert(steep, places, count, size, i)
     total, left = 0.0, radius
     for k in range(count):
-        used = min(rooms[k], left)
+        i = places[k]
+        used = min(down[i] if row[i] > 0.0 else up[i], left)
         total += steep[k] * used
         left -= used
     if left > 0.0 and count == TOP:
         return -1.0
     return total * (1.0 + FILL_SLACK * (row.size + 16))
+
+
+@compiled
+def insert(steep: Array, places: Integers, count: int, size: float, place: int) -> int:
+    """Insert an entry into a list in falling order, which loses its last one where it is full; its length."""
+    at = min(count, steep.size - 1)
+    while at > 0 and steep[at - 1] < size:
+        steep[at], places[at] = steep[at - 1], places[at - 1]
+        at -= 1
+    steep[at], places[at] = size, place
+    return min(count + 1, steep.size)
 
 
 @compiled

@@ -33,9 +33,7 @@ class StageBounds:
         starts = stages.starts
         self._slices = [slice(a, b) for a, b in pairwise(starts)]
 
-    def tighten(
-        self, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_], cut: HalfSpace | None = None
-    ) -> tuple[Array, Array]:
+    def tighten(self, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_], cut: HalfSpace) -> tuple[Array, Array]:
         """lower, upper (relu_count,) with the `wanted` open arguments bounded anew, stage by stage, within the cut."""
         lower, upper = lower.copy(), upper.copy()
         for number in range(1, len(self._stages.hidden) + 1):
@@ -49,7 +47,7 @@ class StageBounds:
             upper[places] = np.minimum(upper[places], -ends[chosen.size :])
         return lower, upper
 
-    def _ends(self, number: int, chosen: npt.NDArray[Any], lower: Array, upper: Array, cut: HalfSpace | None) -> Array:
+    def _ends(self, number: int, chosen: npt.NDArray[Any], lower: Array, upper: Array, cut: HalfSpace) -> Array:
         """Lower bounds of (z, −z) for the chosen entries of a stage."""
         stages = self._stages
         stage = stages.stages[number - 1]
@@ -72,11 +70,7 @@ class StageBounds:
                 rows[earlier] = rows[earlier] + sent if earlier in rows else sent
         at_input = rows.get(0)
         if at_input is not None:
-            if cut is None:
-                fallen = -self._support.largest(at_input, self._radius)
-            else:
-                fallen = least(self._support, at_input, self._radius, cut)
-            constant = constant + at_input @ self._centre + fallen
+            constant = constant + at_input @ self._centre + least(self._support, at_input, self._radius, cut)
         return down(constant, self._rate * size + self._slack)
 
 

@@ -93,8 +93,8 @@ def dive(
             net, program, radius, low, high, basic, key, child_bounds, half_space, reduced_costs, by_dual, cutoff,
             spent, ends, point, arguments, weights, mu, nu,
         )  # fmt: skip
-        opened = np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
-        if state == FAILED or (state != CLOSED and place < 0 and not opened):
+        stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
+        if state == FAILED or stuck:
             return HANDED, depth, visits, shipped
         visits += 1
         within = max(stack.ends[top], within)
@@ -111,19 +111,16 @@ def dive(
                 if descend(net, ends, moved, radius, STEPS, FIRST_STEP, best) >= 0.0:
                     point[:] = best
                     return FOUND, depth, visits, shipped
-        if place < 0:
-            # Nothing is open any more, but the LP knew less: its bounds are visited again.
-            stack.lower[top], stack.upper[top], stack.ends[top] = low, high, within
-            stack.basic[top], stack.key[top], stack.refused[top] = basic, key, refused and inherit
-            continue
-        # The child that the point lies in is visited first.
-        active = top + 1 if known and arguments[place] > 0.0 else top
-        for row in range(top, top + 2):
+        # Where nothing is open any more, but the LP knew less, the node is visited again with its new bounds.
+        depth = top + 2 if place >= 0 else top + 1
+        for row in range(top, depth):
             stack.lower[row], stack.upper[row] = low, high
             stack.basic[row], stack.key[row] = basic, key
             stack.ends[row] = within
             stack.refused[row] = refused and inherit
-        stack.lower[active, place] = 0.0
-        stack.upper[2 * top + 1 - active, place] = 0.0
-        depth = top + 2
+        if place >= 0:
+            # The child that the point lies in is visited first.
+            active = top + 1 if known and arguments[place] > 0.0 else top
+            stack.lower[active, place] = 0.0
+            stack.upper[2 * top + 1 - active, place] = 0.0
     return WALKED, depth, visits, shipped

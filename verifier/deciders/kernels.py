@@ -29,6 +29,13 @@ SOURCES = (
 )
 """The files that kernels are compiled from. numba looks at a kernel's own file only: `compile_now` clears its cache."""
 
+CONSTANTS = (
+    *(FOLDER / f"{name}.py" for name in ("dense_lp", "local_search", "narrowing", "visit")),
+    *(BOUNDS / f"{name}.py" for name in ("half_space", "lagrangian", "relaxation", "support")),
+    BOUNDS.parent / "proof" / "rounding.py",
+)
+"""The files whose constants they hold."""
+
 PATIENCE = 300.0
 """Seconds after which a compilation that left no mark is taken for dead and started again."""
 
@@ -102,7 +109,7 @@ def _mark() -> Path:
     except PackageNotFoundError:
         numba = ""
     facts = [numba, version("numpy"), sys.version, platform.processor(), platform.machine(), str(FOLDER)]
-    facts += [f"{path.stat().st_mtime_ns} {path.stat().st_size}" for path in SOURCES]
+    facts += [f"{path.stat().st_mtime_ns} {path.stat().st_size}" for path in (*SOURCES, *CONSTANTS)]
     name = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
     return Path(_own_cache()) / f"verifier-kernels-{name}.ready"
 

@@ -44,7 +44,7 @@ class VisitSettings:
     half_space: bool = True
     """CROWN within the half-space that the node's multipliers leave to points that reach the goal."""
     reduced_costs: bool = True
-    """Tighten bounds of ReLU arguments by what the node's dual leaves."""
+    """Tighten bounds of ReLU arguments by what the node's dual leaves; what `child_bounds` does ends with it anyway."""
     branching: str = "dual"
     """`dual`: what the ReLU's relaxation costs the bound; `violation`: how far the relaxed point is off its graph."""
     descend_every: int = 10

@@ -44,6 +44,11 @@ def stage_bounds(stages: Stages, region: Ball, lower: Array, upper: Array) -> St
     return StageBounds(stages, Lagrangian(stages, region, nothing, lower, upper), region.radius)
 
 
+def nowhere(region: Ball) -> HalfSpace:
+    """A half-space that leaves out nothing."""
+    return HalfSpace(np.zeros(region.centre.size), math.inf)
+
+
 def arguments_of(stages: Stages, values: list[Rational]) -> list[Any]:
     return [entry for node in stages.nodes[:-1] for entry in values[node].fractions()]
 
@@ -68,11 +73,12 @@ def test_every_exact_argument_is_inside(setting: Any) -> None:
     stages = to_stages(setting.graph)
     wide = hidden_bounds(stages, interval_bounds(setting.graph, region))
     found = stage_bounds(stages, region, *wide)
-    root = found.tighten(*wide, everything(wide[0]))
+    root = found.tighten(*wide, everything(wide[0]), nowhere(region))
     for point in setting.points[:8]:
         arguments = arguments_of(stages, exact_values(setting.graph, point))
         assert_inside(arguments, *root)
-        assert_inside(arguments, *found.tighten(*split_like(arguments, *wide, setting.rng), everything(wide[0])))
+        split = split_like(arguments, *wide, setting.rng)
+        assert_inside(arguments, *found.tighten(*split, everything(wide[0]), nowhere(region)))
 
 
 @settings(max_examples=40, deadline=None)
@@ -85,7 +91,7 @@ def test_below_splits_each_point_on_their_side_is_inside(
     known = [arguments_of(root.stages, exact_values(root.net.graph, x)) for x in root.points(seed)]
     for arguments in known[:4]:
         lower, upper = split_like(arguments, *root.ends, rng)
-        low, high = found.tighten(lower, upper, everything(lower))
+        low, high = found.tighten(lower, upper, everything(lower), nowhere(root.ball))
         assert np.all(low >= lower)
         assert np.all(high <= upper)
         for other in known:
@@ -100,7 +106,7 @@ def test_within_a_half_space_each_of_its_points_is_inside(make_root: Any, norm: 
     for seed in range(12):
         root, rng = make_root(seed, SIZES[seed % len(SIZES)], norm, radius=0.5), np.random.default_rng(seed)
         found, points = stage_bounds(root.stages, root.ball, *root.ends), list(root.points(seed))
-        plain = found.tighten(*root.ends, everything(root.ends[0]))
+        plain = found.tighten(*root.ends, everything(root.ends[0]), nowhere(root.ball))
         known = [arguments_of(root.stages, exact_values(root.net.graph, x)) for x in points]
         for through in points[:4]:
             row = rng.normal(size=through.size)
@@ -123,12 +129,12 @@ def test_splits_tighten_later_stages(make_root: Any, norm: Norm) -> None:
     for seed in range(10):
         root = make_root(seed, SIZES[seed % len(SIZES)], norm, radius=0.5)
         found = stage_bounds(root.stages, root.ball, *root.ends)
-        before = found.tighten(*root.ends, everything(root.ends[0]))
+        before = found.tighten(*root.ends, everything(root.ends[0]), nowhere(root.ball))
         arguments = arguments_of(root.stages, exact_values(root.net.graph, root.ball.centre))
         lower, upper = split_like(arguments, *before, np.random.default_rng(seed))
         first = root.stages.starts[1]
         lower[first:], upper[first:] = before[0][first:], before[1][first:]
-        after = found.tighten(lower, upper, everything(lower))
+        after = found.tighten(lower, upper, everything(lower), nowhere(root.ball))
         tighter += bool(np.any(after[0][first:] > lower[first:]) or np.any(after[1][first:] < upper[first:]))
     assert tighter >= 5
 
@@ -147,7 +153,7 @@ def test_the_same_lines_as_on_the_graph(make_setting: Any, name: str, norm: Norm
         part = slice(stages.starts[number - 1], stages.starts[number])
         lower, upper = ends[0].copy(), ends[1].copy()
         lower[part], upper[part] = -WIDE, WIDE
-        low, high = found.tighten(lower, upper, everything(lower))
+        low, high = found.tighten(lower, upper, everything(lower), nowhere(region))
         eye = np.eye(graph.nodes[node].size)
         rows, slopes = np.vstack([eye, -eye]), relaxation.default_slopes()
         expected = relaxation.lower(node, rows, np.zeros(len(rows)), slopes).value
@@ -161,7 +167,8 @@ def test_a_fixed_argument_is_left_alone(make_root: Any) -> None:
     lower, upper = root.ends[0].copy() - 1.0, root.ends[1].copy() + 1.0
     lower[5:], upper[5:] = -WIDE, WIDE
     lower[7] = upper[8] = 0.0
-    low, high = stage_bounds(root.stages, root.ball, lower, upper).tighten(lower, upper, everything(lower))
+    found = stage_bounds(root.stages, root.ball, lower, upper)
+    low, high = found.tighten(lower, upper, everything(lower), nowhere(root.ball))
     fixed, opened = [7, 8], [5, 6, 9]
     np.testing.assert_array_equal(low[fixed], lower[fixed])
     np.testing.assert_array_equal(high[fixed], upper[fixed])
