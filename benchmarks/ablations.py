@@ -39,6 +39,7 @@ from benchmarks.table1 import sample, table_set
 from encoders.errors import InputError
 from encoders.graph import Array
 from verifier.deciders.branch_and_bound import BranchAndBound
+from verifier.deciders.visit import LOSS, VIOLATION
 from verifier.following import follow
 from verifier.questions import ask, attacker
 from verifier.search_state import Problem
@@ -78,7 +79,8 @@ HIGHS = "nodes by numpy and HiGHS"
 BATCHES = "bound tree"
 VARIANTS: Mapping[str, Variant] = {
     BASELINE: Variant(LP),
-    "branching by violation": Variant(lp_tree(branching="violation")),
+    "branching by the loss alone": Variant(lp_tree(branching=LOSS)),
+    "branching by violation": Variant(lp_tree(branching=VIOLATION)),
     "no bounds per child": Variant(lp_tree(child_bounds=False)),
     "no half-space": Variant(lp_tree(half_space=False)),
     "no reduced costs": Variant(lp_tree(reduced_costs=False)),

@@ -7,11 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import highspy
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
-from scipy.optimize import linprog
 
 from encoders.graph import Affine, Array, Graph, Relu, evaluate, forward
+from encoders.highs import simplex
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
 
@@ -82,38 +84,49 @@ def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
 
 
 def _solve(rows: Array, limits: Array, ball: Ball, depth: Array | None, budget: Budget) -> Array | None:
-    """x = x0 + p − m; minimise the norm of p + m, or, given `depth`, maximise s with rows·x + depth·s ≤ limits."""
-    size = ball.centre.size
-    up, down = ball.hi - ball.centre, ball.centre - ball.lo
-    limit = limits - rows @ ball.centre
-    # Columns: p (n), m (n), then one more: the L∞ radius or the depth.
-    blocks = [
-        sp.csr_array(np.hstack([rows, -rows])),
-        sp.csr_array((depth if depth is not None else np.zeros(len(rows)))[:, np.newaxis]),
-    ]
-    matrix = sp.hstack(blocks, format="csr")
-    cost = np.zeros(2 * size + 1)
-    last: tuple[float | None, float | None] = (0.0, None)
-    if depth is not None:
-        cost[-1], last = -1.0, (None, None)
-        if ball.norm is Norm.LINF:
-            up, down = np.minimum(up, ball.radius), np.minimum(down, ball.radius)
-        else:
-            total = sp.csr_array(np.append(np.ones(2 * size), 0.0)[np.newaxis])
-            matrix, limit = sp.vstack([matrix, total], format="csr"), np.append(limit, ball.radius)
+    """x = x0 + t; minimise the norm of t or, given `depth`, maximise s with rows·x + depth·s ≤ limits.
+
+    The last column is s, or the L∞ radius; the others are entries of t, in L1 its rises and falls apart.
+    """
+    entries, low, high = _moves(ball, ball.radius if depth is not None else math.inf)
+    count, rising = entries.size, np.where(high > 0, 1.0, -1.0)
+    last = depth if depth is not None else np.zeros(len(rows))
+    parts: list[Any] = [sp.csr_array(np.hstack([rows[:, entries], last[:, np.newaxis]]))]
+    ends = [limits - rows @ ball.centre]
+    cost = np.append(np.zeros(count), 1.0 if depth is None else -1.0)
+    if ball.norm is Norm.L1 and depth is None:
+        cost = np.append(rising, 0.0)
     elif ball.norm is Norm.L1:
-        cost[: 2 * size] = 1.0
-    else:
-        cost[-1] = 1.0
-        eye = sp.eye_array(size)
-        beyond = sp.hstack([eye, eye, -np.ones((size, 1))], format="csr")
-        matrix, limit = sp.vstack([matrix, beyond], format="csr"), np.concatenate([limit, np.zeros(size)])
-    bounds = [(0.0, end if math.isfinite(end) else None) for end in (*up.tolist(), *down.tolist())]
-    options: dict[str, Any] = {"presolve": False}  # it takes as long as the simplex, and removes nothing here
-    if math.isfinite(budget.remaining):
-        options["time_limit"] = max(0.01, budget.remaining)
-    result = linprog(cost, A_ub=matrix, b_ub=limit, bounds=[*bounds, last], method="highs", options=options)
-    if result.status != 0:
+        parts.append(sp.csr_array(np.append(rising, 0.0)[np.newaxis]))
+        ends.append(np.array([ball.radius]))
+    elif depth is None:
+        eye, radius = sp.eye_array(count), -np.ones((count, 1))
+        parts += [sp.hstack([eye, radius]), sp.hstack([-eye, radius])]
+        ends.append(np.zeros(2 * count))
+    matrix, most = sp.vstack(parts, format="csr"), np.concatenate(ends)
+    highs = simplex()
+    highs.setOptionValue("time_limit", max(0.01, budget.remaining))
+    columns = np.arange(count + 1, dtype=np.int32)
+    highs.addVars(count + 1, np.append(low, 0.0 if depth is None else -math.inf), np.append(high, math.inf))
+    highs.changeColsCost(count + 1, columns, cost)
+    starts, places = matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32)
+    added = highs.addRows(most.size, np.full(most.size, -math.inf), most, matrix.nnz, starts, places, matrix.data)
+    if added == highspy.HighsStatus.kError:
         return None
-    moved: Array = ball.centre + result.x[:size] - result.x[size : 2 * size]
-    return moved
+    highs.run()
+    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    moves = np.array(highs.getSolution().col_value)[:count]
+    point: Array = ball.centre + np.bincount(entries, moves, ball.centre.size)
+    return point
+
+
+def _moves(ball: Ball, most: float) -> tuple[npt.NDArray[np.intp], Array, Array]:
+    """(entries, low, high) of the moves that the box allows, none farther than `most`; in L1 on one side each."""
+    up, down = np.minimum(ball.hi - ball.centre, most), np.minimum(ball.centre - ball.lo, most)
+    if ball.norm is Norm.LINF:
+        entries = np.flatnonzero((up > 0) | (down > 0))
+        return entries, -down[entries], up[entries]
+    rises, falls = np.flatnonzero(up > 0), np.flatnonzero(down > 0)
+    low = np.concatenate([np.zeros(rises.size), -down[falls]])
+    return np.concatenate([rises, falls]), low, np.concatenate([up[rises], np.zeros(falls.size)])

@@ -26,7 +26,7 @@ from verifier.deciders.local_search import LocalSearch
 from verifier.deciders.narrowing import Narrowing, NumpyNarrowing
 from verifier.deciders.node_lp import NodeLp
 from verifier.deciders.polish import Polish
-from verifier.deciders.visit import HIGHEST, priced
+from verifier.deciders.visit import HIGHEST, LOSS, priced, split_at
 from verifier.query import Ball, Halfspaces
 from verifier.verdict import Budget, OutOfTimeError
 
@@ -277,10 +277,7 @@ class BoundTree(Frontier):
         opened = (lower < 0) & (upper > 0)
         if not opened.any():
             return self._by_lp(node, key, lower, upper, budget)
-        cost = np.where(opened, -shares, 0.0)
-        place = int(np.argmax(cost))
-        if not cost[place] > 0:
-            place = int(np.argmax(np.where(opened, np.minimum(-lower, upper), 0.0)))
+        place = split_at(LOSS, shares, np.full(lower.size, np.inf), lower, upper)
         low, high = lower.copy(), upper.copy()
         low[place], high[place] = 0.0, 0.0
         self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])

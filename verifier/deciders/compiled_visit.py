@@ -110,7 +110,7 @@ class CompiledVisitor:
             settings.child_bounds,
             settings.half_space,
             settings.reduced_costs,
-            settings.branching == "dual",
+            settings.branching,
             self._cutoff,
             np.zeros(1, dtype=np.int64),
             self._ends,
@@ -163,7 +163,7 @@ class CompiledVisitor:
             settings.child_bounds,
             settings.half_space,
             settings.reduced_costs,
-            settings.branching == "dual",
+            settings.branching,
             inherit,
             point,
         )

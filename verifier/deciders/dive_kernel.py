@@ -64,7 +64,7 @@ def dive(
     child_bounds: bool,
     half_space: bool,
     reduced_costs: bool,
-    by_dual: bool,
+    branching: int,
     inherit: bool,
     point: Array,
 ) -> tuple[int, int, int, float]:
@@ -90,7 +90,7 @@ def dive(
         basic[:], key[:] = stack.basic[top], stack.key[top]
         weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
         state, within, margin, place = visit_node(
-            net, program, radius, low, high, basic, key, child_bounds, half_space, reduced_costs, by_dual, cutoff,
+            net, program, radius, low, high, basic, key, child_bounds, half_space, reduced_costs, branching, cutoff,
             spent, ends, point, arguments, weights, mu, nu,
         )  # fmt: skip
         stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))

@@ -16,6 +16,7 @@ import highspy
 import numpy as np
 
 from encoders.graph import Array
+from encoders.highs import simplex
 from encoders.to_stages import Stages
 from verifier.bounds.lagrangian import Dual
 from verifier.deciders.lp_layout import TINY_END, Layout
@@ -70,7 +71,7 @@ class NodeLp:
         self._lower, self._upper = lower.copy(), upper.copy()
         self._root_lower, self._root_upper = lower, upper
         self._tri_lower, self._tri_upper = lower.copy(), upper.copy()
-        self._highs = _solver(tolerance)
+        self._highs = simplex(tolerance)
         self._refused = self._highs.passModel(self._layout.lp()) == highspy.HighsStatus.kError
         """True for coefficients that HiGHS does not take: nothing is solved then."""
         self.moves: list[tuple[int, int]] = []
@@ -204,19 +205,3 @@ class NodeLp:
                 return Solved(True, weights, nu, None, nothing, nothing)
         highs.clearSolver()
         return Solved(False, nothing, nothing, None, nothing, nothing)
-
-
-def _solver(tolerance: float) -> Any:
-    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-    for option, value in (
-        ("output_flag", False),
-        ("presolve", "off"),
-        ("threads", 1),
-        ("solver", "simplex"),
-        ("simplex_scale_strategy", 0),
-        ("dual_simplex_cost_perturbation_multiplier", 0.0),
-        ("primal_feasibility_tolerance", tolerance),
-        ("dual_feasibility_tolerance", tolerance),
-    ):
-        highs.setOptionValue(option, value)
-    return highs

@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 import highspy
 import numpy as np
@@ -20,6 +19,7 @@ import z3
 
 from encoders.exact import exact_outputs
 from encoders.graph import Array, outputs
+from encoders.highs import simplex
 from encoders.node_bounds import NodeBounds
 from encoders.to_rows import Column, Ends, Row, Rows, to_rows
 from encoders.to_z3 import to_z3
@@ -193,16 +193,7 @@ class _RelaxedLp:
         self._system = system
         self.phases: dict[int, bool] = {}
         self._goal_rows = _goal_rows(system)
-        self._highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        for option, value in (
-            ("output_flag", False),
-            ("presolve", "off"),
-            ("threads", 1),
-            ("solver", "simplex"),
-            ("simplex_scale_strategy", 0),
-            ("dual_simplex_cost_perturbation_multiplier", 0.0),
-        ):
-            self._highs.setOptionValue(option, value)
+        self._highs = simplex()
         self._highs.passModel(self._model())
 
     def _model(self) -> highspy.HighsLp:

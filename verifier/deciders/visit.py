@@ -25,6 +25,12 @@ from verifier.verdict import Budget
 VIOLATED = 1e-9
 """A relaxed point that is off a ReLU's graph by less counts as on it: nothing is gained by splitting there."""
 
+NEAR = 0.1
+"""Share of its argument's interval: relaxed points that lie nearer to a ReLU's graph count as this near."""
+
+DUAL, LOSS, VIOLATION = 0, 1, 2
+"""How the ReLU to split at is chosen (`split_at`): DUAL; by the loss alone; by how far the relaxed point is off."""
+
 PRICE_ROUNDS = 20
 """Times that columns are added at one node: more than ever occurred."""
 
@@ -45,8 +51,8 @@ class VisitSettings:
     """CROWN within the half-space that the node's multipliers leave to points that reach the goal."""
     reduced_costs: bool = True
     """Tighten bounds of ReLU arguments by what the node's dual leaves; what `child_bounds` does ends with it anyway."""
-    branching: str = "dual"
-    """`dual`: what the ReLU's relaxation costs the bound; `violation`: how far the relaxed point is off its graph."""
+    branching: int = DUAL
+    """DUAL, LOSS or VIOLATION."""
     descend_every: int = 10
     """Gradient descents from every so-many-th node's relaxed point; 0 for none."""
 
@@ -163,8 +169,7 @@ class NumpyVisitor:
         settings, radius = self._settings, self._radius
         solved, dual = priced(self.lp, self._lagrangian, radius, lower, upper, budget, basis)
         if dual is None:
-            place, up = self._widest(lower, upper), False
-            return Visited(False, 0.0, lower, upper, place, up=up)
+            return Visited(False, 0.0, lower, upper, widest(lower, upper))
         value = dual.value(radius)
         key = dual.radius(radius)
         if value > 0 or key >= radius > 0:
@@ -186,9 +191,7 @@ class NumpyVisitor:
             if narrowed is None:
                 return Visited(True)
             key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
-        score = -shares if settings.branching == "dual" else np.minimum(off, np.minimum(-lower, upper))
-        score = np.where((off > VIOLATED) & (lower < 0) & (upper > 0), score, 0.0)
-        place = int(np.argmax(score)) if score.size and score.max() > 0 else self._widest(lower, upper)
+        place = split_at(settings.branching, shares, off, lower, upper)
         up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
         return Visited(
             False,
@@ -212,8 +215,25 @@ class NumpyVisitor:
     def descend(self, point: Array) -> tuple[Array, float]:
         return self._local.descend(point, self._radius)
 
-    @staticmethod
-    def _widest(lower: Array, upper: Array) -> int:
-        """The open ReLU whose argument reaches farthest to both sides; −1 when none is open."""
-        reach = np.minimum(-lower, upper)
-        return int(np.argmax(reach)) if reach.size and reach.max() > 0 else -1
+
+def split_at(branching: int, shares: Array, off: Array, lower: Array, upper: Array) -> int:
+    """The ReLU to split at: that with the highest score, or the `widest`; −1 for none.
+
+    DUAL: loss · √(u − l) / max(o / (u − l), NEAR), found by trial, for bounds l < 0 < u, a relaxed point that is `off`
+    the ReLU's graph by o (infinite where there is no such point), and what its relaxation costs the bound, −share.
+    """
+    if branching == VIOLATION:
+        score = np.minimum(off, np.minimum(-lower, upper))
+    elif branching == LOSS:
+        score = -shares
+    else:
+        width = np.maximum(upper - lower, VIOLATED)
+        score = -shares * np.sqrt(width) / np.clip(off / width, NEAR, 1.0)
+    score = np.where((off > VIOLATED) & (lower < 0) & (upper > 0), score, 0.0)
+    return int(np.argmax(score)) if np.any(score > 0) else widest(lower, upper)
+
+
+def widest(lower: Array, upper: Array) -> int:
+    """The open ReLU whose argument reaches farthest to both sides; −1 when none is open."""
+    reach = np.minimum(-lower, upper)
+    return int(np.argmax(reach)) if np.any(reach > 0) else -1

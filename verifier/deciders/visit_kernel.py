@@ -20,7 +20,7 @@ from verifier.deciders.dense_lp import PIVOTS
 from verifier.deciders.dense_simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
 from verifier.deciders.narrowing import COSTLY
 from verifier.deciders.simplex_program import Program
-from verifier.deciders.visit import HIGHEST, VIOLATED
+from verifier.deciders.visit import DUAL, HIGHEST, NEAR, VIOLATED, VIOLATION
 
 CUTOFF = 1e-7
 """The dual value at which the kernel's LP ends at first: enough to stay above 0 when float64 rounding is charged."""
@@ -49,7 +49,7 @@ def visit_node(
     child_bounds: bool,
     half_space: bool,
     reduced_costs: bool,
-    by_dual: bool,
+    branching: int,
     cutoff: Array,
     spent: Integers,
     ends: Array,
@@ -115,7 +115,7 @@ def visit_node(
         if reached >= radius > 0.0 or reached == math.inf:
             return CLOSED, math.inf, nothing, -1
         within = max(within, reached)
-    place = _split_at(program.kept, lower, upper, shares, off, by_dual, state == OPTIMAL)
+    place = split_at(branching, program.kept, shares, off, state == OPTIMAL, lower, upper)
     return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
 
 
@@ -148,15 +148,19 @@ def narrow(
 
 
 @compiled
-def _split_at(
-    kept: Integers, lower: Array, upper: Array, shares: Array, off: Array, by_dual: bool, optimal: bool
+def split_at(
+    branching: int, kept: Integers, shares: Array, off: Array, optimal: bool, lower: Array, upper: Array
 ) -> int:
-    """The ReLU to split at, −1 when none is open: by the bound's loss, or by how far the optimum is off its graph."""
+    """`visit.split_at`; `off` is of the LP's ReLUs, which are `kept`, and says something where that is `optimal`."""
     best, place = 0.0, -1
     for k in range(kept.size):
         j = kept[k]
         if lower[j] < 0.0 < upper[j] and (not optimal or off[k] > VIOLATED):
-            score = -shares[j] if by_dual or not optimal else off[k]
+            score, width = -shares[j], upper[j] - lower[j]
+            if branching == DUAL:
+                score *= math.sqrt(width) / (min(max(off[k] / width, NEAR), 1.0) if optimal else 1.0)
+            elif branching == VIOLATION:
+                score = min(off[k] if optimal else math.inf, -lower[j], upper[j])
             if score > best:
                 best, place = score, j
     if place < 0:

@@ -20,6 +20,8 @@ from verifier.deciders import branch_and_bound
 from verifier.deciders.bound_tree import BoundSettings
 from verifier.deciders.branch_and_bound import ENGINES, BranchAndBound, Tree
 from verifier.deciders.lp_tree import TreeSettings
+from verifier.deciders.node_lp import NodeLp, Solved
+from verifier.deciders.visit import LOSS, VIOLATION
 from verifier.query import Ball, Norm, distance_exact
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
 
@@ -57,7 +59,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "reduced_costs": (False,),
         "descend_every": (0, 1),
         "flips": (0,),
-        "branching": ("violation",),
+        "branching": (LOSS, VIOLATION),
         "seed_columns": (-1, 0, 1),
         "kernels": (False, True),
     },
@@ -198,6 +200,28 @@ def test_verdicts_are_those_of_the_largest_margin(
     assume(abs(margin) > GAP)
     for decider in TREES.values():
         assert isinstance(decided(root, decider), Violated if margin > 0 else Holds), margin
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_lps_without_multipliers_close_nothing(
+    root: Any, nearest: Callable[[Any], float], monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """Nodes whose LPs end with nothing are split, and what is left of them is decided below, or stays open."""
+    rng, solve, useless = np.random.default_rng(0), NodeLp.solve, 0
+
+    def unreliable(lp: NodeLp, lower: Array, upper: Array, budget: Budget, basis: Any = None) -> Solved:
+        nonlocal useless
+        if rng.random() >= share:
+            return solve(lp, lower, upper, budget, basis)
+        useless += 1
+        return Solved(False, np.zeros(0), np.zeros(0), None, np.zeros(0), np.zeros(0))
+
+    distance = nearest(root)
+    monkeypatch.setattr(NodeLp, "solve", unreliable)
+    for radius in around(distance, root):
+        verdict = decided(root.within(radius), TREES["numpy"])
+        assert not isinstance(verdict, Holds if radius > distance else Violated), (radius, distance, verdict)
+    assert useless > 0
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)

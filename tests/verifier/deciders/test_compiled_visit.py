@@ -11,6 +11,7 @@ import verifier
 from verifier import models
 from verifier.deciders import compiled_visit, kernels
 from verifier.deciders.compiled_visit import CompiledVisitor
+from verifier.deciders.visit import DUAL, LOSS, VIOLATED, VIOLATION, split_at
 from verifier.query import Norm
 
 LEAST_NODES = 150
@@ -47,3 +48,22 @@ def test_walks_are_single_visits(norm: Norm, monkeypatch: pytest.MonkeyPatch) ->
         assert brackets(norm) == walked
     monkeypatch.setattr(CompiledVisitor, "dive", one_by_one)
     assert brackets(norm) == walked
+
+
+@pytest.mark.parametrize("branching", [DUAL, LOSS, VIOLATION])
+def test_the_kernel_splits_where_numpy_does(branching: int) -> None:
+    from verifier.deciders import visit_kernel  # noqa: PLC0415 (numba)
+
+    rng, places = np.random.default_rng(branching), set()
+    for trial in range(200):
+        size = int(rng.integers(1, 12))
+        lower, upper = rng.normal(-0.5, 1.0, size), rng.normal(0.5, 1.0, size)
+        shares = np.where(rng.random(size) < 0.3, 0.0, -rng.exponential(size=size))
+        off = np.where(rng.random(size) < 0.3, VIOLATED, rng.exponential(0.1, size))
+        optimal = trial % 3 > 0
+        wanted = split_at(branching, shares, off if optimal else np.full(size, np.inf), lower, upper)
+        given = off if optimal else np.zeros(size)
+        found = visit_kernel.split_at(branching, np.arange(size), shares, given, optimal, lower, upper)
+        assert found == wanted
+        places.add(wanted)
+    assert {-1, 0, 5} <= places
