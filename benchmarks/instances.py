@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -216,7 +217,8 @@ def in_processes(
 ) -> Iterator[Outcome]:
     """function(*each) in `jobs` new processes of one thread each, begun in order, given back as they end.
 
-    `start` runs first in each process. Ctrl-C, and a caller that stops reading, end the processes at once.
+    `start` runs first in each process. Ctrl-C, a caller that stops reading, and the end of this process, end the others
+    at once.
     """
     os.environ.update(ONE_THREAD)
     context = multiprocessing.get_context("spawn")
@@ -233,8 +235,16 @@ def in_processes(
 
 def _begin(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children itself
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(*arguments)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def add_options(parser: argparse.ArgumentParser, *, timeout: float | None, out: Path | None) -> None:

@@ -79,6 +79,29 @@ def test_processes_end_with_the_reader() -> None:
     assert time.monotonic() - start < 50.0
 
 
+ORPHANS = """
+import os, time
+from benchmarks.instances import in_processes
+if __name__ == "__main__":
+    answers = in_processes(1, os.getpid, [()])
+    print(next(answers), flush=True)
+    next(in_processes(1, time.sleep, [(600.0,)]))
+"""
+
+
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    """Killed, not asked to end: a child that slept on would hold the pipe open."""
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS, encoding="utf-8")
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=os.environ | path)
+    assert parent.stdout is not None
+    assert parent.stdout.readline().strip().isdigit()
+    time.sleep(3.0)
+    parent.kill()
+    assert parent.communicate(timeout=100.0) == (b"", None)
+
+
 def _pairs(path: Path | None, targets: str = "random") -> argparse.Namespace:
     return argparse.Namespace(model="digits", seed=0, pairs=5, targets=targets, norm=["linf", "l1"], out=path)
 
