@@ -18,7 +18,7 @@ import numpy.typing as npt
 from encoders.exact import exact_outputs
 from encoders.graph import Array, Graph
 from verifier.attacks.polish import LinearRegion, deepest, nearest, region_of
-from verifier.query import ELSEWHERE, Ball, Halfspaces, distance_exact
+from verifier.query import ELSEWHERE, Ball, Halfspaces, Norm, distance_exact
 from verifier.verdict import Budget, Witness
 
 NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
@@ -26,6 +26,10 @@ NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 DEEPER = (0.125, 0.5, 1.0)
 """Shares of the way from a point to the deepest one near it at which a witness is looked for."""
+
+ROUNDED = 6
+"""Entries of a point that are rounded both ways, in all combinations, where rounding to nearest gives no witness: a
+corner of an L1 ball has few entries off the box's ends."""
 
 POLISH_ROUNDS = 4
 """Region LPs in a row, each from the last one's witness: the distance falls until the region stays the same."""
@@ -107,11 +111,35 @@ class Judge:
             x = np.where(x > self.ball.hi, np.nextafter(x, self.dtype.type(-np.inf)), x)
         return np.where(point == self.ball.centre, self.ball.centre, x).astype(self.dtype)
 
+    def _rounded_otherwise(self, point: Array) -> Witness | None:
+        """The witness that the point gives where some of its entries are rounded to the other side; None for none.
+
+        Of all combinations of the `ROUNDED` entries with the coarsest grid, the nearest that ONNX Runtime accepts.
+        """
+        near = self._rounded(point)
+        inside = (near > self.ball.lo) & (near < self.ball.hi) & (point != self.ball.centre)
+        missed = np.where(inside, point - near, 0.0)
+        places = np.argsort(-np.where(missed != 0, np.spacing(np.abs(near)), 0.0), kind="stable")[:ROUNDED]
+        places = places[missed[places] != 0]
+        beyond = np.nextafter(near[places], np.where(missed[places] > 0, np.inf, -np.inf).astype(self.dtype))
+        choices = (np.arange(1, 2**places.size)[:, np.newaxis] >> np.arange(places.size)) & 1
+        if choices.size == 0:
+            return None
+        points = np.repeat(near[np.newaxis], len(choices), axis=0)
+        points[:, places] = np.where(choices, beyond, near[places])
+        logits = np.asarray(self.runtime.logits(points), dtype=np.float64)
+        lengths = np.linalg.norm(points - self.ball.centre, 1 if self.ball.norm is Norm.L1 else np.inf, axis=1)
+        for place in np.argsort(lengths, kind="stable").tolist():
+            classes = self.reading(logits[place])
+            if any(self._reached(target, classes) for target, _ in self.disjuncts):
+                return self.witness(points[place])
+        return None
+
     def secured(self, point: npt.ArrayLike, slack: float, budget: Budget) -> Witness | None:
         """The nearest witness found near `point`, at most about `slack` farther from the input than it is.
 
-        Tries the point, small steps away from the input, then steps to the deepest point of its activation region: the
-        goal's smallest row is concave there, so that each step lies as much deeper as it is long.
+        Tries the point, small steps outwards, other roundings, then steps to the deepest point of its activation
+        region: the goal's smallest row is concave there, so that each step lies as much deeper as it is long.
         """
         x = np.asarray(point, dtype=np.float64)
         step = x - self.ball.centre
@@ -121,6 +149,8 @@ class Judge:
                 break
             if (found := self.witness(self.ball.centre + (1.0 + nudge) * step)) is not None:
                 return found
+        if (found := self._rounded_otherwise(x)) is not None:
+            return found
         for target, goal in self._plausible(x):
             region = region_of(self.lowered, x, goal) if budget.remaining > 0 else None
             if region is None:
@@ -129,7 +159,8 @@ class Judge:
             if inner is None:
                 continue
             for share in DEEPER:
-                found = self.witness(x + share * (inner - x))
+                deeper = x + share * (inner - x)
+                found = self.witness(deeper) or self._rounded_otherwise(deeper)
                 if found is not None and found.target == target:
                     return found
         return None

@@ -63,6 +63,28 @@ def test_a_point_on_a_tie_is_secured_within_the_slack(
     assert found.distance <= length + max(slack, length * judging.NUDGES[1]) + ROUNDING + LP_TOLERANCE
 
 
+def test_other_roundings_give_witnesses_within_one_float(model: verifier.Model) -> None:
+    """Points on ties that are no witnesses when each entry is rounded to nearest."""
+    refused = found = 0
+    for index, target in [(6, 8), (2, 9), (0, 3), (5, 7), (1, 4), (3, 0), (4, 6), (8, 1)]:
+        question = asked(model, index, target, Norm.LINF)
+        if target == model.predict(question.ball.centre):
+            continue
+        point = on_the_tie(model, question)
+        if question.judge.witness(point) is not None:
+            continue
+        refused += 1
+        other = question.judge._rounded_otherwise(point)
+        if other is not None:
+            found += 1
+            step = np.spacing(np.maximum(np.abs(point), np.abs(other.point)).astype(np.float32))
+            assert np.all(np.abs(other.point - point) <= step)
+            assert 1 <= np.count_nonzero(other.point != point.astype(np.float32)) <= judging.ROUNDED
+            assert question.judge.witness(other.point.astype(float)) is not None
+    assert refused >= 3
+    assert found >= 1
+
+
 def test_what_is_far_from_the_goal_is_not_secured(model: verifier.Model) -> None:
     question = asked(model, 6, 8, Norm.LINF)
     assert question.judge.secured(question.ball.centre, 1e-3, Budget()) is None
