@@ -18,7 +18,7 @@ import numpy.typing as npt
 from encoders.exact import exact_outputs
 from encoders.graph import Array, Graph
 from verifier.attacks.polish import LinearRegion, deepest, nearest, region_of
-from verifier.query import ELSEWHERE, Ball, Halfspaces, Norm, distance_exact
+from verifier.query import ELSEWHERE, Ball, Halfspaces, distance_exact
 from verifier.verdict import Budget, Witness
 
 NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
@@ -81,10 +81,10 @@ class Judge:
         if not np.all(np.isfinite(logits)):
             return None
         classes = self.reading(logits)
-        found = next(((target, goal) for target, goal in self.disjuncts if self._reached(target, classes)), None)
-        if found is None:
+        reached = self._reached(classes)
+        if reached is None:
             return None
-        target, goal = found
+        target, goal = reached
         runtime_margin = float(goal.margin(logits)[0])
         if runtime_margin < 0:
             return None
@@ -94,10 +94,13 @@ class Judge:
         distance = distance_exact(self.ball.norm, rounded.astype(np.float64), self.ball.centre)
         return Witness(rounded, rounded_up(distance), classes[0], rounded_down(exact), runtime_margin, target, classes)
 
-    def _reached(self, target: int, classes: tuple[int, ...]) -> bool:
-        if target == ELSEWHERE:
-            return self.label not in classes
-        return all(predicted == target for predicted in classes)
+    def _reached(self, classes: tuple[int, ...]) -> tuple[int, Halfspaces] | None:
+        """The first disjunct that these classes reach."""
+        for target, goal in self.disjuncts:
+            off_label = target == ELSEWHERE and self.label not in classes
+            if off_label or all(predicted == target for predicted in classes):
+                return target, goal
+        return None
 
     def exact_margin(self, point: npt.ArrayLike, goal: Halfspaces) -> float:
         """The goal's smallest row at `point` (n,) in exact arithmetic, rounded down."""
@@ -128,10 +131,8 @@ class Judge:
         points = np.repeat(near[np.newaxis], len(choices), axis=0)
         points[:, places] = np.where(choices, beyond, near[places])
         logits = np.asarray(self.runtime.logits(points), dtype=np.float64)
-        lengths = np.linalg.norm(points - self.ball.centre, 1 if self.ball.norm is Norm.L1 else np.inf, axis=1)
-        for place in np.argsort(lengths, kind="stable").tolist():
-            classes = self.reading(logits[place])
-            if any(self._reached(target, classes) for target, _ in self.disjuncts):
+        for place in np.argsort(self.ball.length(points), kind="stable").tolist():
+            if self._reached(self.reading(logits[place])) is not None:
                 return self.witness(points[place])
         return None
 
@@ -149,9 +150,10 @@ class Judge:
                 break
             if (found := self.witness(self.ball.centre + (1.0 + nudge) * step)) is not None:
                 return found
-        if (found := self._rounded_otherwise(x)) is not None:
+        plausible = list(self._plausible(x))
+        if plausible and budget.remaining > 0 and (found := self._rounded_otherwise(x)) is not None:
             return found
-        for target, goal in self._plausible(x):
+        for target, goal in plausible:
             region = region_of(self.lowered, x, goal) if budget.remaining > 0 else None
             if region is None:
                 return None

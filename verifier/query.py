@@ -75,6 +75,10 @@ class Ball:
         farthest = float(room.max()) if self.norm is Norm.LINF else math.fsum(room)
         return math.nextafter(math.nextafter(farthest, math.inf), math.inf) * (1 + 1e-12)
 
+    def length(self, points: Array) -> Array:
+        """‖x − centre‖ to within rounding: points (…, n) → (…)."""
+        return np.asarray(np.linalg.norm(points - self.centre, 1 if self.norm is Norm.L1 else np.inf, axis=-1))
+
 
 def distance_exact(norm: Norm, x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
     """‖x − centre‖ as an exact rational, for float vectors."""

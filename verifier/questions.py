@@ -270,4 +270,4 @@ class _Either(Budget):
 
 
 def _near(ball: Ball, point: Array, radius: float) -> bool:
-    return float(np.linalg.norm(point - ball.centre, 1 if ball.norm is Norm.L1 else np.inf)) <= radius * 1.5
+    return float(ball.length(point)) <= radius * 1.5

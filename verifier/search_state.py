@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from encoders.graph import Array, Graph
 from verifier.judge import Judge
 from verifier.proof.rounding import FLOAT32, REAL, Arithmetic
-from verifier.query import ELSEWHERE, Ball, Halfspaces, Norm
+from verifier.query import ELSEWHERE, Ball, Halfspaces
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Semantics, Status, Witness
 
 POLISH_SHARE = 0.125
@@ -164,7 +162,7 @@ class SearchState:
     def length(self, point: Array) -> float:
         """‖point − x0‖, to within rounding."""
         ball = self.problem.ball
-        return float(np.linalg.norm(point - ball.centre, 1 if ball.norm is Norm.L1 else np.inf))
+        return float(ball.length(point))
 
     @property
     def target(self) -> int | None:

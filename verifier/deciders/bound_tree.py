@@ -274,10 +274,9 @@ class BoundTree(Frontier):
             if narrowed is None:
                 return None
             key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
-        opened = (lower < 0) & (upper > 0)
-        if not opened.any():
-            return self._by_lp(node, key, lower, upper, budget)
         place = split_at(LOSS, shares, np.full(lower.size, np.inf), lower, upper)
+        if place < 0:
+            return self._by_lp(node, key, lower, upper, budget)
         low, high = lower.copy(), upper.copy()
         low[place], high[place] = 0.0, 0.0
         self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])

@@ -46,11 +46,11 @@ def compiled_visitor(
 class CompiledNarrowing:
     """`NumpyNarrowing` by the kernel."""
 
-    def __init__(self, stages: Stages, lagrangian: Lagrangian, *, half_space: bool = True) -> None:
-        self._network, self._half_space = network(stages, lagrangian), half_space
+    def __init__(self, stages: Stages, lagrangian: Lagrangian) -> None:
+        self._network = network(stages, lagrangian)
 
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
-        low, high, shares, amount = lower.copy(), upper.copy(), dual.shares.copy(), -dual.constant
+        low, high, shares = lower.copy(), upper.copy(), dual.shares.copy()
         key = narrow(
             self._network,
             radius,
@@ -59,7 +59,7 @@ class CompiledNarrowing:
             dual.mu.copy(),
             dual.row.copy(),
             shares,
-            amount if self._half_space else math.inf,
+            -dual.constant,
             dual.value(radius),
             low,
             high,
