@@ -2,9 +2,9 @@
 
 `python -m benchmarks.table1 --engine` runs this project's own method on all 360 instances, two at a time, `--method
 NAME` another one. The images are MNIST test images, one of each class, drawn by seed among those that both nets
-classify correctly. `--pair plain` takes nets of the same shape by a plainer recipe instead: the work that a net makes
-depends on its training no less than on its size. What one thread leaves open is asked once more, alone, with as many
-threads as jobs. The record is written after every instance; the same command goes on where it stopped, and --norm,
+classify correctly. `--pair decayed` takes nets of the same shape with more weight decay instead: the work that a net
+makes depends on its training no less than on its size. What one thread leaves open is asked once more, alone, with as
+many threads as jobs. The record is written after every instance; the same command goes on where it stopped, and --norm,
 --model and --limit run a part of it. Exit code 0: all closed; 3: not all.
 """
 
@@ -49,7 +49,7 @@ Pair = tuple[str, str]
 MAIN = "main"
 PAIRS: Mapping[str, Pair] = {
     MAIN: ("mnist_n", "mnist_n_adversarial"),
-    "plain": ("mnist_n_plain", "mnist_n_plain_adversarial"),
+    "decayed": ("mnist_n_decayed", "mnist_n_decayed_adversarial"),
 }
 MODELS = PAIRS[MAIN]
 NORMS = ("linf", "l1")

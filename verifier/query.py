@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -82,11 +83,18 @@ class Ball:
 
 def distance_exact(norm: Norm, x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
     """‖x − centre‖ as an exact rational, for float vectors."""
-    pairs = zip(np.asarray(x, dtype=np.float64).tolist(), np.asarray(centre, dtype=np.float64).tolist(), strict=True)
-    gaps = [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
-    if not gaps:
-        return Fraction(0)
-    return max(gaps) if norm is Norm.LINF else sum(gaps, Fraction(0))
+    ends, starts = np.asarray(x, dtype=np.float64), np.asarray(centre, dtype=np.float64)
+    if norm is Norm.L1:
+        return sum(_gaps(zip(ends.tolist(), starts.tolist(), strict=True)), Fraction(0))
+    # Rounding is monotone: the largest difference is among those that are largest when rounded.
+    with np.errstate(over="ignore"):
+        rounded = np.abs(ends - starts)
+    widest = rounded == rounded.max(initial=0.0)
+    return max(_gaps(set(zip(ends[widest].tolist(), starts[widest].tolist(), strict=True))), default=Fraction(0))
+
+
+def _gaps(pairs: Iterable[tuple[float, float]]) -> list[Fraction]:
+    return [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,30 +68,30 @@ def test_both_nets_are_right_about_every_image(whole: TableSet, mnist_folder: Pa
 
 
 def test_another_pair_of_nets_is_a_set_of_its_own(mnist_folder: Path) -> None:
-    plain = table_set(mnist_folder, 0, PAIRS["plain"])
-    assert Counter(one.model for one in plain.instances) == dict.fromkeys(PAIRS["plain"], 180)
-    for index, label in {(one.index, one.label) for one in plain.instances}:
-        assert [loaded(model).predict(plain.images[index]) for model in PAIRS["plain"]] == [label, label]
-    assert Counter(one.model for one in sample(plain.instances, 4, seed=0)) == dict.fromkeys(PAIRS["plain"], 4)
+    decayed = table_set(mnist_folder, 0, PAIRS["decayed"])
+    assert Counter(one.model for one in decayed.instances) == dict.fromkeys(PAIRS["decayed"], 180)
+    for index, label in {(one.index, one.label) for one in decayed.instances}:
+        assert [loaded(model).predict(decayed.images[index]) for model in PAIRS["decayed"]] == [label, label]
+    assert Counter(one.model for one in sample(decayed.instances, 4, seed=0)) == dict.fromkeys(PAIRS["decayed"], 4)
 
 
 def test_another_pair_stands_beside_the_same_published_figures(result: Made) -> None:
-    rows = [result(model="mnist_n_plain_adversarial", norm="l1", initial=1.0, upper=0.8, lower=0.8)]
+    rows = [result(model="mnist_n_decayed_adversarial", norm="l1", initial=1.0, upper=0.8, lower=0.8)]
     assert summary(rows) == summary([])
-    assert summary(rows, PAIRS["plain"]).splitlines()[2].startswith("| mnist_n_plain_adversarial | l1")
-    cells = [cell.strip() for cell in beside_the_paper(rows, PAIRS["plain"]).splitlines()[2].strip("|").split("|")]
-    assert cells[:4] == ["mnist_n_plain_adversarial", "l1", "64/90", "1/1"]
+    assert summary(rows, PAIRS["decayed"]).splitlines()[2].startswith("| mnist_n_decayed_adversarial | l1")
+    cells = [cell.strip() for cell in beside_the_paper(rows, PAIRS["decayed"]).splitlines()[2].strip("|").split("|")]
+    assert cells[:4] == ["mnist_n_decayed_adversarial", "l1", "64/90", "1/1"]
 
 
 def test_a_net_of_the_other_pair_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["table1", "--engine", "--pair", "plain", "--model", "mnist_n", "--out", str(tmp_path / "record.json")]
+    words = ["table1", "--engine", "--pair", "decayed", "--model", "mnist_n", "--out", str(tmp_path / "record.json")]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as refused:
         table1.main()
     assert refused.value.code == 2
-    assert "--pair plain has mnist_n_plain and mnist_n_plain_adversarial" in capsys.readouterr().err
+    assert "--pair decayed has mnist_n_decayed and mnist_n_decayed_adversarial" in capsys.readouterr().err
 
 
 def test_the_seed_decides(whole: TableSet, mnist_folder: Path) -> None:

@@ -4,8 +4,8 @@
 [0, 1], two test images per class, and y, their int64 labels. `mnist_n` and `mnist_n_adversarial` are 784-24-24-24-10 on
 MNIST (pixel / 255, row-major), trained naturally and against PGD: the nets N and N-bar of Carlini, Katz, Barrett and
 Dill (2018), trained anew. `mnist_n_distilled` (defensive distillation) and `mnist_n_masked` (gradients that vanish) are
-the same architecture under defences that mislead gradient attacks; `mnist_n_plain` and `mnist_n_plain_adversarial` are
-N and N-bar by a plainer recipe, a little less accurate and much easier to verify.
+the same architecture under defences that mislead gradient attacks; `mnist_n_decayed` and
+`mnist_n_decayed_adversarial` are N and N-bar with more weight decay: as robust, and much easier to verify.
 """
 
 from pathlib import Path
@@ -16,8 +16,8 @@ NAMES = (
     "mnist_n_adversarial",
     "mnist_n_distilled",
     "mnist_n_masked",
-    "mnist_n_plain",
-    "mnist_n_plain_adversarial",
+    "mnist_n_decayed",
+    "mnist_n_decayed_adversarial",
 )
 
 
