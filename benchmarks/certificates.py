@@ -28,8 +28,8 @@ from benchmarks.instances import (
     loaded,
     warm_up,
 )
-from benchmarks.record import RESULTS, Record, table
-from benchmarks.table1 import MODELS, NORMS, UNDECIDED, selected, table_set
+from benchmarks.record import Record, table
+from benchmarks.table1 import MODELS, NORMS, UNDECIDED, Pair, add_part, nets_of, record_path, selected, table_set
 from encoders.errors import InputError
 from verifier.proof_tree import NotCertifiedError
 from verifier.verdict import OutOfTimeError, Status
@@ -107,10 +107,10 @@ HEADER = (
 )  # fmt: skip
 
 
-def summary(rows: list[Row]) -> str:
+def summary(rows: list[Row], pair: Pair = MODELS) -> str:
     """A line for each net and norm; bytes a leaf and ratios of seconds are those of the sums."""
     lines = []
-    for model, norm in product(MODELS, NORMS):
+    for model, norm in product(pair, NORMS):
         part = [row for row in rows if (row.model, row.norm) == (model, norm)]
         made = [row for row in part if row.certified]
         if not made:
@@ -145,19 +145,19 @@ def lacking(row: Row | None, allowed: float | None) -> bool:
 def main() -> int:
     """Run the set and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
-    parser.add_argument("--limit", type=int, help="run so many instances, drawn by seed")
+    add_part(parser)
     parser.add_argument("--jobs", type=int, default=1, help="instances at a time (default: %(default)d)")
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
     parser.add_argument("--again", type=float, default=4.0, help="longer limit, times --timeout (default: %(default)g)")
-    add_options(parser, timeout=120.0, out=RESULTS / "certificates.json")
+    add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args()
+    pair = nets_of(parser, arguments)
+    arguments.out = arguments.out or record_path("certificates", arguments.pair)
     call = Call("tree", None, arguments.precision, arguments.timeout)
     try:
         compile_kernels()
         record: Record[Row] = Record.of(arguments, SETTING, Row, note=TIMING)
-        chosen = table_set(arguments.data, arguments.seed)
+        chosen = table_set(arguments.data, arguments.seed, pair)
         wanted = selected(arguments, chosen.instances)
         longer = replace(call, timeout=arguments.again * arguments.timeout)
         try:
@@ -174,7 +174,7 @@ def main() -> int:
         return 2
     rows = [row for row in record.rows if key_of(row, "certificate") in {key_of(one, "certificate") for one in wanted}]
     if rows:
-        print(summary(rows))
+        print(summary(rows, pair))
     missing = [row for row in rows if row.status != Status.BRACKETED.value and not row.certified]
     for row in missing:
         print(f"{row.model} {row.norm} {row.index} -> {row.target}: {row.reason}")

@@ -2,9 +2,9 @@
 
 `python -m benchmarks.table1 --engine` runs this project's own method on all 360 instances, two at a time, `--method
 NAME` another one. The images are MNIST test images, one of each class, drawn by seed among those that both nets
-classify correctly. `--pair decayed` takes nets of the same shape with more weight decay instead: the work that a net
-makes depends on its training no less than on its size. What one thread leaves open is asked once more, alone, with as
-many threads as jobs. The record is written after every instance; the same command goes on where it stopped, and --norm,
+classify correctly. `--pair accurate` takes nets of the same shape that were trained for accuracy instead: the work
+that a net makes depends on its training no less than on its size. What one thread leaves open is asked once more,
+alone, with as many threads as jobs. The record is written after every instance; the same command goes on where it stopped, and --norm,
 --model and --limit run a part of it. Exit code 0: all closed; 3: not all.
 """
 
@@ -46,10 +46,10 @@ from verifier.deciders.milp import solver_class
 Pair = tuple[str, str]
 """The nets that stand for the paper's N and N̄."""
 
-MAIN = "main"
+MAIN, ACCURATE = "main", "accurate"
 PAIRS: Mapping[str, Pair] = {
-    MAIN: ("mnist_n", "mnist_n_adversarial"),
-    "decayed": ("mnist_n_decayed", "mnist_n_decayed_adversarial"),
+    MAIN: ("mnist_n_decayed", "mnist_n_decayed_adversarial"),
+    ACCURATE: ("mnist_n", "mnist_n_adversarial"),
 }
 MODELS = PAIRS[MAIN]
 NORMS = ("linf", "l1")
@@ -190,7 +190,7 @@ PAPER_HEADER = (
 def beside_the_paper(rows: Sequence[Result], pair: Pair = MODELS) -> str:
     """Table 1 as published, and ours; distances are means over what each closed, so they speak of other instances."""
     lines = []
-    standing = dict(zip(MODELS, pair, strict=True))
+    standing = dict(zip(published.NETS, pair, strict=True))
     for (net, norm), printed in published.TABLE1.items():
         model = standing[net]
         part = [row for row in rows if (row.model, row.norm) == (model, norm)]
@@ -224,6 +224,23 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pair", choices=tuple(PAIRS), default=MAIN, help="of nets (default: %(default)s)")
 
 
+def add_part(parser: argparse.ArgumentParser) -> None:
+    """The options that say which pair, and which part of the set."""
+    add_pair(parser)
+    parser.add_argument("--model", nargs="+", choices=sum(PAIRS.values(), ()), help="one of the pair (default: both)")
+    parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
+    parser.add_argument("--limit", type=int, help="run so many instances, drawn by seed")
+
+
+def nets_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Pair:
+    """The pair that is asked for; `arguments.model` is a part of it, by default both nets."""
+    pair = PAIRS[arguments.pair]
+    arguments.model = arguments.model or list(pair)
+    if not set(arguments.model) <= set(pair):
+        parser.error(f"--model: --pair {arguments.pair} has {' and '.join(pair)}")
+    return pair
+
+
 def record_path(name: str, pair: str) -> Path:
     """Where a benchmark of this name keeps what it measured on a pair of nets, unless it is told."""
     return RESULTS / (f"{name}.json" if pair == MAIN else f"{name}_{pair}.json")
@@ -236,19 +253,13 @@ def main() -> int:
     method.add_argument("--engine", dest="method", action="store_const", const=ENGINE, help="the project's own method")
     method.add_argument("--method", choices=tuple(METHODS), help="any other method of the project")
     parser.add_argument("--solver", help="of the method milp")
-    add_pair(parser)
-    parser.add_argument("--model", nargs="+", choices=sum(PAIRS.values(), ()), help="one of the pair (default: both)")
-    parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
-    parser.add_argument("--limit", type=int, help="run so many instances, drawn by seed")
+    add_part(parser)
     parser.add_argument("--jobs", type=int, default=2, help="instances at a time (default: %(default)d)")
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
     add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args()
     call = Call(arguments.method, arguments.solver, arguments.precision, arguments.timeout)
-    pair = PAIRS[arguments.pair]
-    arguments.model = arguments.model or list(pair)
-    if not set(arguments.model) <= set(pair):
-        parser.error(f"--model: --pair {arguments.pair} has {' and '.join(pair)}")
+    pair = nets_of(parser, arguments)
     name = "engine" if arguments.method == ENGINE else call.name
     arguments.out = arguments.out or record_path(f"table1_{name}", arguments.pair)
     try:

@@ -17,6 +17,7 @@ from benchmarks.instances import Call, Image, Instance, Result, loaded
 from benchmarks.mnist import load_mnist
 from benchmarks.record import Record
 from benchmarks.table1 import (
+    ACCURATE,
     CLASSES,
     MODELS,
     NORMS,
@@ -68,30 +69,39 @@ def test_both_nets_are_right_about_every_image(whole: TableSet, mnist_folder: Pa
 
 
 def test_another_pair_of_nets_is_a_set_of_its_own(mnist_folder: Path) -> None:
-    decayed = table_set(mnist_folder, 0, PAIRS["decayed"])
-    assert Counter(one.model for one in decayed.instances) == dict.fromkeys(PAIRS["decayed"], 180)
-    for index, label in {(one.index, one.label) for one in decayed.instances}:
-        assert [loaded(model).predict(decayed.images[index]) for model in PAIRS["decayed"]] == [label, label]
-    assert Counter(one.model for one in sample(decayed.instances, 4, seed=0)) == dict.fromkeys(PAIRS["decayed"], 4)
+    other = table_set(mnist_folder, 0, PAIRS[ACCURATE])
+    assert Counter(one.model for one in other.instances) == dict.fromkeys(PAIRS[ACCURATE], 180)
+    for index, label in {(one.index, one.label) for one in other.instances}:
+        assert [loaded(model).predict(other.images[index]) for model in PAIRS[ACCURATE]] == [label, label]
+    assert Counter(one.model for one in sample(other.instances, 4, seed=0)) == dict.fromkeys(PAIRS[ACCURATE], 4)
 
 
 def test_another_pair_stands_beside_the_same_published_figures(result: Made) -> None:
-    rows = [result(model="mnist_n_decayed_adversarial", norm="l1", initial=1.0, upper=0.8, lower=0.8)]
+    rows = [result(model="mnist_n_adversarial", norm="l1", initial=1.0, upper=0.8, lower=0.8)]
     assert summary(rows) == summary([])
-    assert summary(rows, PAIRS["decayed"]).splitlines()[2].startswith("| mnist_n_decayed_adversarial | l1")
-    cells = [cell.strip() for cell in beside_the_paper(rows, PAIRS["decayed"]).splitlines()[2].strip("|").split("|")]
-    assert cells[:4] == ["mnist_n_decayed_adversarial", "l1", "64/90", "1/1"]
+    assert summary(rows, PAIRS[ACCURATE]).splitlines()[2].startswith("| mnist_n_adversarial | l1")
+    cells = [cell.strip() for cell in beside_the_paper(rows, PAIRS[ACCURATE]).splitlines()[2].strip("|").split("|")]
+    assert cells[:4] == ["mnist_n_adversarial", "l1", "64/90", "1/1"]
 
 
 def test_a_net_of_the_other_pair_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["table1", "--engine", "--pair", "decayed", "--model", "mnist_n", "--out", str(tmp_path / "record.json")]
+    words = [
+        "table1",
+        "--engine",
+        "--pair",
+        "accurate",
+        "--model",
+        "mnist_n_decayed",
+        "--out",
+        str(tmp_path / "record.json"),
+    ]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as refused:
         table1.main()
     assert refused.value.code == 2
-    assert "--pair decayed has mnist_n_decayed and mnist_n_decayed_adversarial" in capsys.readouterr().err
+    assert "--pair accurate has mnist_n and mnist_n_adversarial" in capsys.readouterr().err
 
 
 def test_the_seed_decides(whole: TableSet, mnist_folder: Path) -> None:
@@ -104,9 +114,9 @@ def test_warming_up_uses_no_image_of_the_set(whole: TableSet) -> None:
 
 
 def test_a_part_is_a_sample_of_the_whole(whole: TableSet) -> None:
-    arguments = SimpleNamespace(seed=0, model=["mnist_n"], norm=["l1"], limit=None)
+    arguments = SimpleNamespace(seed=0, model=[MODELS[0]], norm=["l1"], limit=None)
     part = selected(arguments, whole.instances)
-    assert set(part) == {one for one in whole.instances if (one.model, one.norm) == ("mnist_n", "l1")}
+    assert set(part) == {one for one in whole.instances if (one.model, one.norm) == (MODELS[0], "l1")}
     arguments.limit = 4
     assert selected(arguments, whole.instances) == part[:4]
 
@@ -135,7 +145,7 @@ def test_the_summary_counts_what_is_closed(result: Made) -> None:
     ]
     line = summary(rows).splitlines()[2]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells == ["mnist_n", "linf", "2/3", "41.33", "3.00", "120.00", "10", "0.5010", "1.2000"]
+    assert cells == [MODELS[0], "linf", "2/3", "41.33", "3.00", "120.00", "10", "0.5010", "1.2000"]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

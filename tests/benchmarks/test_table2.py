@@ -53,7 +53,7 @@ def test_means_factor_and_those_that_got_worse(result: Made) -> None:
 def test_the_published_figures_fit_together() -> None:
     line = published.TABLE2["linf"]
     assert line.factor == round(line.defended / line.undefended, 1)
-    assert set(published.TABLE1) == {(model, norm) for model in table1.MODELS for norm in table1.NORMS}
+    assert set(published.TABLE1) == {(net, norm) for net in published.NETS for norm in table1.NORMS}
     assert sum(entry.closed for entry in published.TABLE1.values()) == 38 + 6 + 81 + 64
 
 
@@ -64,7 +64,7 @@ def test_table_1_stands_beside_the_published_one(result: Made) -> None:
         result(index=3, initial=9.0, upper=8.0, status="bracketed"),
     ]
     lines = [cells(line) for line in table1.beside_the_paper(rows).splitlines()[2:]]
-    assert lines == [["mnist_n", "linf", "38/90", "2/3", "0.042", "0.8000", "0.038", "0.6000", "9.5%", "25.0%"]]
+    assert lines == [["mnist_n_decayed", "linf", "38/90", "2/3", "0.042", "0.8000", "0.038", "0.6000", "9.5%", "25.0%"]]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -63,10 +63,13 @@ def gradient_attack_l2(
     return search.finish()
 
 
-def descend(search: Search, settings: GradientSettings) -> None:
-    """Offer to `search` what gradient steps within balls of its metric find; where they may sample, `wander` too."""
+def descend(search: Search, settings: GradientSettings, cases: Indices | None = None) -> None:
+    """Offer to `search` what gradient steps within balls of its metric find for `cases`, by default all that are open;
+    where they may sample, `wander` too."""
     rows = ROWS[search.metric]
-    sweep(search, settings, lambda cases, radius, restart: rows(search, settings, cases, radius, restart))
+    sweep(
+        search, settings, lambda chosen, radius, restart: rows(search, settings, chosen, radius, restart), cases=cases
+    )
     if settings.samples:
         wander(search)
 

@@ -117,6 +117,12 @@ class Search:
         """The cases whose start is not adversarial and not the box's only point; none when no search can begin."""
         return np.flatnonzero(np.isfinite(self.gaps) & (self.gaps > 0.0) & (self.reach() > 0.0))
 
+    @property
+    def lost(self) -> Indices:
+        """The open cases without a point so far."""
+        found: Indices = self.open[np.isinf(self.distances[self.open])]
+        return found
+
     def first_order(self) -> Array:
         """Each case's distance to the goal if f were linear: f(x0) / ‖∇f(x0)‖ in the dual of `metric`; (cases,).
 
@@ -179,8 +185,7 @@ class Search:
 
         spread: (cases,). The share of a point is random too, so that near ones are among them.
         """
-        lost = self.open[np.isinf(self.distances[self.open])]
-        for rows in self.chunks(np.repeat(lost, count)):
+        for rows in self.chunks(np.repeat(self.lost, count)):
             share = self.random.random((len(rows), 1)) * spread[rows, None]
             low = np.maximum(self.problem.lo, self.problem.centres[rows] - share)
             high = np.minimum(self.problem.hi, self.problem.centres[rows] + share)

@@ -35,19 +35,26 @@ class SweepSettings:
     samples: int = 1000
 
 
-def sweep(search: Search, settings: SweepSettings, run: Run, estimate: Array | None = None, *, first: int = 0) -> None:
-    """Offer to `search` what `run` finds, round by round.
+def sweep(
+    search: Search,
+    settings: SweepSettings,
+    run: Run,
+    estimate: Array | None = None,
+    *,
+    first: int = 0,
+    cases: Indices | None = None,
+) -> None:
+    """Offer to `search` what `run` finds for `cases`, by default all that are open, round by round.
 
     estimate: (cases,) distances of about the size that is sought; by default the first-order one. first: 1 leaves out
     the first round, for a search that knows points already.
     """
-    reach = search.reach()
+    cases, reach = search.open if cases is None else cases, search.reach()
     estimate = search.first_order() if estimate is None else estimate
     failed = np.zeros_like(estimate)
     top = np.minimum(FARTHEST * estimate, reach)
     bottom = np.minimum(NEAREST * estimate, 0.5 * top)
     for turn in range(first, settings.rounds):
-        cases = search.open
         if search.over or not len(cases):
             return
         high = np.where(np.isfinite(search.distances), search.distances, np.minimum(reach, FARTHEST * top))

@@ -24,7 +24,7 @@ STEPS = 200
 
 def wander(search: Search) -> None:
     """Offer to `search` what the walks of its open cases without a point meet first."""
-    lost = search.open[np.isinf(search.distances[search.open])]
+    lost = search.lost
     far = _farthest(search)[lost]
     lost, far = lost[np.isfinite(far)], far[np.isfinite(far)]
     ways = len(SHARES)
