@@ -8,7 +8,8 @@ from benchmarks.certificates import Row, lacking, summary
 def row(**changes) -> Row:
     facts = {
         "model": "mnist_n_decayed", "index": 0, "label": 1, "target": 2, "norm": "l1", "status": "minimal",
-        "lower": 1.0, "nodes": 9, "leaves": 10, "size": 900, "solve_seconds": 2.0, "build_seconds": 3.0, "check_seconds": 0.5,
+        "lower": 1.0, "nodes": 9, "leaves": 10, "size": 900, "solve_seconds": 2.0, "build_seconds": 3.0,
+        "check_seconds": 0.5,
     }  # fmt: skip
     return Row(**{**facts, **changes})
 
