@@ -104,6 +104,8 @@ def ask(
 
     transforms: be adversarial under all of them. each: about every target on its own, where there is no `target`.
     """
+    if not isinstance(model, Model):
+        raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
     flat = model.vector(x)
     centre = flat.astype(np.float64)
     lo, hi = _box(box, centre)

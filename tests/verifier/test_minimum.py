@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import onnx
@@ -216,6 +219,12 @@ def test_bad_arguments_are_one_clear_line(
     with pytest.raises(InputError, match=message) as caught:
         verifier.minimal(digits, images[0], **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ask", [verifier.minimal, verifier.attack, partial(verifier.check, radius=0.1)])
+def test_a_path_for_a_model_is_refused_with_what_to_do(ask: Callable[..., Any], images: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"the model must be one that verifier\.load has read, not a str"):
+        ask("digits.onnx", images[0])
 
 
 def test_a_target_that_is_the_label_is_refused(digits: verifier.Model, images: np.ndarray) -> None:
