@@ -188,5 +188,5 @@ BRIEF: Mapping[Metric, CarliniWagnerSettings] = {
     metric: replace(settings, steps=200, refined=metric is not Metric.L1) for metric, settings in DEFAULTS.items()
 }
 """For searches by trees, which polish what is found: half the time; on 15 instances of table 1 a norm, points lie 0.3 %
-(L∞) and 0.02 % (L1) farther out. Leaving PGD out nearly halves it once more in L1 (0.01 to 0.14 %; in L∞ it would be
+(L∞) and 0.02 % (L1) farther out. Leaving PGD out nearly halves it once more in L1 (0.01 to 0.5 %; in L∞ it would be
 1 to 3 %)."""
