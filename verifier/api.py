@@ -306,7 +306,8 @@ def check(
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None
         return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached)
-    run = attacker(question, "cw", device, seed, threads=threads, radius=radius, nearest=True)
+    brief = isinstance(decider, BranchAndBound)
+    run = attacker(question, "cw", device, seed, threads=threads, radius=radius, nearest=True, brief=brief)
     problem = _problem(
         question, run, "cw", radius * RADIUS_SHARE, threads, _checked_semantics(semantics, model, method)
     )

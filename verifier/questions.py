@@ -178,8 +178,9 @@ def attacker(
     """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0.
 
     threads: 0 for every core. radius: points that are much farther away are left out. nearest: only the nearest target
-    matters, so that the named attack takes up the promising ones and a quick one is enough for the others. share: of a
-    finite time limit. brief: a tree follows, which on a small network finds more than a longer attack would.
+    matters, so that the named attack takes up the promising ones and a quick one is enough for the others, and for all
+    where it finds a point within the radius. share: of a finite time limit. brief: a tree follows, which on a small
+    network finds more than a longer attack would.
     """
     attack = attacks.attack_named(name)
     if brief and attack.search is carlini_wagner and question.graph.relu_count <= SMALL:
@@ -194,11 +195,13 @@ def attacker(
 
         points: dict[int, Array] = {}
         places: Sequence[int] = range(len(question.goals))
-        if nearest and len(places) > PROMISING:
+        if nearest and (len(places) > PROMISING or math.isfinite(radius)):
             quick = find(attacks.attack_named(QUICK), places, limit, seed)
             points = _known(places, quick)
-            places = np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
-        points |= _known(places, find(attack, places, limit, seed))
+            within = math.isfinite(radius) and quick.distances.min() <= radius
+            places = () if within else np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
+        if places:
+            points |= _known(places, find(attack, places, limit, seed))
         return [
             point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
             for k in range(len(question.goals))

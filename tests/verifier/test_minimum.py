@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import verifier
 from encoders.errors import InputError
 from encoders.exact import exact_outputs
-from verifier import models
+from verifier import models, questions
 from verifier.query import Norm, distance_exact
 from verifier.search_state import LAST_RADIUS
 from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated
@@ -25,6 +25,7 @@ from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated
 PAIRS = 20
 """The issue asks for at least 20 (input, target) pairs on which two methods agree."""
 
+FINDER = questions._finder
 EVIDENCE = {"tree": Evidence.PROVED, "milp": Evidence.SOLVER, "z3": Evidence.EXACT}
 
 
@@ -219,6 +220,22 @@ def test_bad_arguments_are_one_clear_line(
     with pytest.raises(InputError, match=message) as caught:
         verifier.minimal(digits, images[0], **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_check_ends_with_the_quick_attack_where_that_finds_a_point(
+    digits: verifier.Model, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def noted(*arguments: Any) -> questions.Finder:
+        find = FINDER(*arguments)
+        return lambda attack, *rest: (asked.append(attack.name), find(attack, *rest))[1]
+
+    monkeypatch.setattr(questions, "_finder", noted)
+    assert isinstance(verifier.check(digits, images[0], 0.5).verdict, Violated)
+    assert asked == ["pgd"]
+    assert isinstance(verifier.check(digits, images[0], 0.001).verdict, Holds)
+    assert asked == ["pgd", "pgd", "cw"]
 
 
 @pytest.mark.parametrize("ask", [verifier.minimal, verifier.attack, partial(verifier.check, radius=0.1)])
