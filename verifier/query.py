@@ -82,14 +82,14 @@ class Ball:
 
 
 def distance_exact(norm: Norm, x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
-    """‖x − centre‖ as an exact rational, for float vectors."""
+    """‖x − centre‖ as an exact rational. Raises ValueError for NaN, OverflowError for an infinity."""
     ends, starts = np.asarray(x, dtype=np.float64), np.asarray(centre, dtype=np.float64)
     if norm is Norm.L1:
         return sum(_gaps(zip(ends.tolist(), starts.tolist(), strict=True)), Fraction(0))
     # Rounding is monotone: the largest difference is among those that are largest when rounded.
     with np.errstate(over="ignore"):
         rounded = np.abs(ends - starts)
-    widest = rounded == rounded.max(initial=0.0)
+    widest = ~(rounded < rounded.max(initial=0.0))
     return max(_gaps(set(zip(ends[widest].tolist(), starts[widest].tolist(), strict=True))), default=Fraction(0))
 
 

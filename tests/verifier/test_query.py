@@ -30,3 +30,10 @@ def test_differences_beyond_the_largest_float_are_compared() -> None:
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
 def test_nothing_moved_is_no_distance(norm: Norm) -> None:
     assert distance_exact(norm, [], []) == distance_exact(norm, [0.5, 1.0], [0.5, 1.0]) == 0
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
+@pytest.mark.parametrize(("entry", "error"), [(float("nan"), ValueError), (float("inf"), OverflowError)])
+def test_what_is_no_number_has_no_distance(norm: Norm, entry: float, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        distance_exact(norm, [0.5, entry, 0.2], [0.5, 0.5, 0.9])
