@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
@@ -65,7 +66,7 @@ def test_an_attack_alone_has_nearly_all_the_time(model: verifier.Model, monkeypa
         limits.append(budget.remaining)
         return Candidates((None,) * len(cases), np.full(len(cases), np.inf), 0)
 
-    monkeypatch.setattr(registry, "attack_named", lambda _: recorded)
+    monkeypatch.setattr(registry, "attack_named", lambda _: Mock(side_effect=recorded, search=None))
     x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][6]
     verifier.attack(model, x, target=8, timeout=1000.0, device="cpu")
     verifier.check(model, x, 1e-4, target=8, timeout=1000.0, device="cpu")
