@@ -179,8 +179,8 @@ def attacker(
 
     threads: 0 for every core. radius: points that are much farther away are left out. nearest: only the nearest target
     matters, so that the named attack takes up the promising ones and a quick one is enough for the others, and for all
-    where it finds a point within the radius. share: of a finite time limit. brief: a tree follows, which on a small
-    network finds more than a longer attack would.
+    where it finds a point well within the radius. share: of a finite time limit. brief: a tree follows, which on a
+    small network finds more than a longer attack would.
     """
     attack = attacks.attack_named(name)
     if brief and attack.search is carlini_wagner and question.graph.relu_count <= SMALL:
@@ -195,11 +195,12 @@ def attacker(
 
         points: dict[int, Array] = {}
         places: Sequence[int] = range(len(question.goals))
-        if nearest and (len(places) > PROMISING or math.isfinite(radius)):
+        bounded = math.isfinite(radius)
+        if nearest and (bounded or len(places) > PROMISING):
             quick = find(attacks.attack_named(QUICK), places, limit, seed)
             points = _known(places, quick)
-            within = math.isfinite(radius) and quick.distances.min() <= radius
-            places = () if within else np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
+            found = bounded and quick.distances.min() <= WELL_WITHIN * radius
+            places = () if found else np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
         if places:
             points |= _known(places, find(attack, places, limit, seed))
         return [
@@ -247,6 +248,9 @@ SMALL = 150
 
 PROMISING = 3
 """Targets that are attacked with all effort when only the nearest one matters."""
+
+WELL_WITHIN = 0.999
+"""The share of a radius within which the quick attack's point is enough: rounding may take its witness farther out."""
 
 QUICK = "pgd"
 """The attack that tells which targets are promising."""

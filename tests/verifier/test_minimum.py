@@ -18,6 +18,8 @@ import verifier
 from encoders.errors import InputError
 from encoders.exact import exact_outputs
 from verifier import models, questions
+from verifier.attacks.problem import Candidates
+from verifier.attacks.registry import Attack
 from verifier.query import Norm, distance_exact
 from verifier.search_state import LAST_RADIUS
 from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated
@@ -226,16 +228,27 @@ def test_a_check_ends_with_the_quick_attack_where_that_finds_a_point(
     digits: verifier.Model, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
+    found: list[float] = []
 
     def noted(*arguments: Any) -> questions.Finder:
         find = FINDER(*arguments)
-        return lambda attack, *rest: (asked.append(attack.name), find(attack, *rest))[1]
+
+        def run(attack: Attack, *rest: Any) -> Candidates:
+            candidates = find(attack, *rest)
+            asked.append(attack.name)
+            found.append(float(candidates.distances.min()))
+            return candidates
+
+        return run
 
     monkeypatch.setattr(questions, "_finder", noted)
     assert isinstance(verifier.check(digits, images[0], 0.5).verdict, Violated)
     assert asked == ["pgd"]
     assert isinstance(verifier.check(digits, images[0], 0.001).verdict, Holds)
     assert asked == ["pgd", "pgd", "cw"]
+    # On the border, where rounding may take the quick attack's point out of the ball, the other one runs too.
+    assert isinstance(verifier.check(digits, images[0], found[0]).verdict, Violated)
+    assert asked == ["pgd", "pgd", "cw", "pgd", "cw"]
 
 
 @pytest.mark.parametrize("ask", [verifier.minimal, verifier.attack, partial(verifier.check, radius=0.1)])
