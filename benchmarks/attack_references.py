@@ -46,6 +46,7 @@ from verifier.attacks.jsma import JsmaSettings
 from verifier.attacks.problem import LENGTH, Case, Metric
 from verifier.attacks.registry import ATTACKS
 from verifier.attacks.search import Surrogate
+from verifier.verdict import Budget
 
 ALLOWED = 1.02
 """How many times the reference's median ours may be."""
@@ -166,7 +167,7 @@ def ours(pair: Pair, peer: Peer, images: Points, labels: Labels) -> Points:
         for image, label in zip(images.astype(np.float64), labels, strict=True)
     ]
     surrogate = Surrogate(peer.graph, "cpu", 1)
-    found = ATTACKS[pair.attack](surrogate, cases, pair.norm, 0.0, 1.0, settings=pair.settings)
+    found = ATTACKS[pair.attack](surrogate, cases, pair.norm, 0.0, 1.0, settings=pair.settings, budget=Budget())
     best = found.distances.reshape(len(shifts), len(images)).argmin(axis=0) * len(images) + np.arange(len(images))
     points = [found.points[place] for place in best.tolist()]
     return np.array([image if point is None else point for image, point in zip(images, points, strict=True)])

@@ -34,7 +34,7 @@ from verifier import models
 from verifier.attacks.problem import Case
 from verifier.attacks.registry import attack_named
 from verifier.attacks.search import Surrogate
-from verifier.verdict import Status
+from verifier.verdict import Budget, Status
 
 UNDEFENDED = "mnist_n"
 NETS = {
@@ -130,7 +130,9 @@ def nearest(name: str, image: Image, label: int, points: Float32) -> float:
 
 def carlini_wagner(name: str, image: Image, label: int, seed: int) -> float:
     """The distance of the attack that `verifier minimal` begins with."""
-    found = attack_named("cw")(surrogate(name), [Case(image.astype(np.float64), label)], Norm.LINF, 0.0, 1.0, seed=seed)
+    found = attack_named("cw")(
+        surrogate(name), [Case(image.astype(np.float64), label)], Norm.LINF, 0.0, 1.0, seed=seed, budget=Budget()
+    )
     point = found.points[0]
     return math.inf if point is None else nearest(name, image, label, point[np.newaxis])
 
@@ -138,7 +140,7 @@ def carlini_wagner(name: str, image: Image, label: int, seed: int) -> float:
 def transfer(name: str, images: Float32, labels: npt.NDArray[np.int64], seed: int) -> list[float]:
     """The distances, up to 0.5 as for the others, of what carries over from one substitute for all images."""
     cases = [Case(image.astype(np.float64), int(label)) for image, label in zip(images, labels, strict=True)]
-    found = attack_named("transfer")(surrogate(name), cases, Norm.LINF, 0.0, 1.0, seed=seed)
+    found = attack_named("transfer")(surrogate(name), cases, Norm.LINF, 0.0, 1.0, seed=seed, budget=Budget())
     lengths = [
         math.inf if point is None else nearest(name, image, int(label), point[np.newaxis])
         for image, label, point in zip(images, labels, found.points, strict=True)

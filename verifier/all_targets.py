@@ -43,24 +43,7 @@ def finals(brackets: Iterator[Bracket], progress: Callable[[Bracket], None] | No
 def in_turn(alone: Callable[[int, Budget], Iterator[Bracket]], count: int, budget: Budget) -> Iterator[Bracket]:
     """The brackets of one target after the other; each gets an equal share of the time that is left."""
     for place in range(count):
-        yield from alone(place, Share(budget, budget.remaining / (count - place)))
-
-
-class Share(Budget):
-    """A part of another budget: it ends after `seconds`, or when the whole does."""
-
-    def __init__(self, whole: Budget, seconds: float) -> None:
-        super().__init__(seconds)
-        self._whole = whole
-
-    @property
-    def remaining(self) -> float:
-        return min(max(0.0, self.seconds - self.spent), self._whole.remaining)
-
-    @property
-    def reason(self) -> str:
-        whole = self._whole
-        return whole.reason if whole.remaining <= 0 else f"the target's share of {self.seconds:.3g} s was used up"
+        yield from alone(place, budget.share(count - place))
 
 
 def overall(results: Sequence[Bracket], budget: Budget) -> AllTargets:

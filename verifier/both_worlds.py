@@ -31,7 +31,7 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
     if not provable(problem):
         yield from follow(problem, decider, budget)
         return
-    if hopeless(problem):
+    if hopeless(problem, budget):
         yield from _without(follow(problem, decider, budget))
         return
     for bracket in follow(replace(problem, arithmetic=FLOAT32), decider, budget):
@@ -45,7 +45,7 @@ def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iter
     if not provable(problem):
         yield from follow_each(problem, decider, budget)
         return
-    if hopeless(problem):
+    if hopeless(problem, budget):
         yield from _without(follow_each(problem, decider, budget))
         return
     last = []
@@ -93,17 +93,24 @@ NEAR = 1e-3
 """Of the precision: a float32 end that is shorter than this is none."""
 
 
-def hopeless(problem: Problem) -> bool:
+SHARE = 10.0
+"""Of the time that is left, the part that this question may take: a network whose bounds take longer has no tree."""
+
+ONE_PASS = Effort(neuron_iterations=0, goal_iterations=0)
+"""At so small a radius linear bounds lose nothing but what rounding is charged: better slopes change nothing."""
+
+
+def hopeless(problem: Problem, budget: Budget) -> bool:
     """May float32's rounding alone reach a goal next to the input? Then trees would look for a proof without end.
 
-    At so small a radius linear bounds lose nothing but what rounding is charged.
+    True as well where the time is too short to tell.
     """
     if problem.semantics is Semantics.FLOAT32:
         return False
-    graph, ball, quick = problem.graph, problem.ball.with_radius(NEAR * problem.precision), Effort(goal_iterations=0)
-    bounds = linear_bounds(graph, ball, Budget(), arithmetic=FLOAT32)
+    graph, ball, share = problem.graph, problem.ball.with_radius(NEAR * problem.precision), budget.share(SHARE)
+    bounds = linear_bounds(graph, ball, share, ONE_PASS, FLOAT32)
     goals = (goal for _, goal in problem.disjuncts)
-    return any(goal_upper(graph, ball, bounds, goal, Budget(), quick, FLOAT32) >= 0 for goal in goals)
+    return any(goal_upper(graph, ball, bounds, goal, share, ONE_PASS, FLOAT32) >= 0 for goal in goals)
 
 
 def resumed(problem: Problem, bracket: Bracket) -> Problem:

@@ -16,7 +16,7 @@ from verifier.campaign.run import run
 from verifier.campaign.selection import tasks_of
 from verifier.campaign.store import Store
 from verifier.certifying import UNDER_TRANSFORMS
-from verifier.deadline import CommandBudget, interruptible
+from verifier.deadline import CommandTime, interruptible
 from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_progress, campaign_table, counts_text
@@ -30,16 +30,15 @@ def campaign(
     asked = read_plan(plan, flags)
     if certificates is not None and asked.transforms is not None:
         raise InputError(f"--certificates does not go with transforms: {UNDER_TRANSFORMS}")
-    budget = CommandBudget(asked.total_budget, start, draws=False, proves=certificates is not None)
-    with interruptible(budget):
+    time = CommandTime(asked.total_budget, start, draws=False, proves=certificates is not None)
+    with interruptible(time.whole):
         wanted = tasks_of(asked)
         if not wanted:
             raise InputError(f"{plan or 'the command line'}: the plan asks for nothing: no input fits the selection")
         with Store(asked.store) as store:
-            with campaign_progress(budget) as show:
-                counts = run(asked, wanted, store, backend, budget, show)
-            budget.begin_proof()
-            missing = 0 if certificates is None else _certified(asked, store, certificates, backend, budget)
+            with campaign_progress(time.engine) as show:
+                counts = run(asked, wanted, store, backend, time.engine, show)
+            missing = 0 if certificates is None else _certified(asked, store, certificates, backend, time.proof)
             results, findings = store.results(asked.sha256), store.findings(asked.sha256)
     terminal.stdout().print(campaign_table(results))
     terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
@@ -52,7 +51,7 @@ def campaign(
         sys.stderr.write(
             f"verifier: {asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}\n"
         )
-    if budget.cancelled:
+    if time.whole.cancelled:
         sys.stderr.write("verifier: interrupted: the same command goes on from here\n")
     return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
 

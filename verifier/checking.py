@@ -55,7 +55,7 @@ def check_both(
 
     Raises InputError where it cannot, but the question is about float32 alone.
     """
-    if isinstance(decider, BranchAndBound) and provable(problem) and not hopeless(problem):
+    if isinstance(decider, BranchAndBound) and provable(problem) and not hopeless(problem, budget):
         state = SearchState(replace(problem, arithmetic=FLOAT32), budget)
         answer = checked(state, decider, radius, progress)
         if isinstance(answer.verdict, Holds):

@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier import api, inputs, transformed
-from verifier.all_targets import Share
 from verifier.certificate_file import CertificateFile
 from verifier.certifying import UNDER_TRANSFORMS
-from verifier.deadline import CommandBudget, draw_within, interruptible
+from verifier.deadline import CommandTime, draw_within, interruptible
 from verifier.exit_codes import Exit
 from verifier.layout import image_layout
 from verifier.model import Model
@@ -81,7 +80,7 @@ class Job:
     label: int
     predicted: int
     box: tuple[npt.NDArray[Any], npt.NDArray[Any]]
-    budget: CommandBudget
+    time: CommandTime
     folder: OutFolder | None
     certificate: CertificateFile | None = None
     transforms: TransformsRecord | None = None
@@ -95,7 +94,7 @@ class Job:
             "norm": asked.norm,
             "box": self.box,
             "margin": asked.margin,
-            "timeout": self.budget,
+            "timeout": self.time.engine,
             "device": asked.device,
             "seed": asked.seed,
             "transforms": None if self.transforms is None else self.transforms.given,
@@ -142,16 +141,14 @@ class Job:
         """Build, check and write the certificate that was asked for; None when none was."""
         if self.certificate is None:
             return None
-        self.budget.begin_proof()
-        return self._certified(self.certificate, radius, witness, self.question.target, self.budget)
+        return self._certified(self.certificate, radius, witness, self.question.target, self.time.proof)
 
     def certify_each(self, results: Sequence[Bracket]) -> dict[int | None, CertificateRecord]:
         """A certificate for each target's bracket, in a file of its own, where they were asked for."""
         records: dict[int | None, CertificateRecord] = {}
         if self.certificate is not None:
-            self.budget.begin_proof()
             for place, bracket in enumerate(results):
-                share = Share(self.budget, self.budget.remaining / (len(results) - place))
+                share = self.time.proof.share(len(results) - place)
                 file = self.certificate.of_target(bracket.target)
                 found = self._certified(file, bracket.lower, bracket.witness, bracket.target, share)
                 records[bracket.target] = found
@@ -164,7 +161,7 @@ class Job:
         shared = {name: value for name, value in self.options(decides=False).items() if name not in other}
         point = witness.point if witness is not None else None
         try:
-            with interruptible(self.budget):
+            with interruptible(self.time.whole):
                 shared["timeout"] = budget
                 made = api.certificate(self.model, self.x, radius, point, target=target, **shared)
         except (NotCertifiedError, OutOfTimeError) as error:
@@ -179,7 +176,7 @@ class Job:
         """Draw and write the picture; None without --out, or when the time limit does not leave the time."""
         if self.folder is None:
             return None
-        image = draw_within(draw, self.budget.picture_seconds)
+        image = draw_within(draw, self.time.picture_seconds)
         if image is None:
             terminal.message("no time was left for the picture")
             return None
@@ -220,7 +217,7 @@ def prepared(question: Question) -> Iterator[Job]:
     proves = question.certificate is not None
     if proves and question.transforms is not None:
         raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
-    budget = CommandBudget(timeout, question.start, draws=question.out is not None, proves=proves)
+    time = CommandTime(timeout, question.start, draws=question.out is not None, proves=proves)
     model = api.load(question.model)
     network = model.network
     given = inputs.read_input(question.input, network.input_shape, network.input_dtype, question.index)
@@ -235,13 +232,13 @@ def prepared(question: Question) -> Iterator[Job]:
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
         file = CertificateFile(question.certificate) if question.certificate is not None else None
-        yield Job(question, model, given.x, given.index, label, predicted, box, budget, folder, file, transforms)
+        yield Job(question, model, given.x, given.index, label, predicted, box, time, folder, file, transforms)
 
 
 @contextmanager
 def _solving(job: Job) -> Iterator[Callable[[Bracket], None]]:
     """The time in which the engine works: progress is shown, and the first Ctrl-C ends it with what is known."""
-    with interruptible(job.budget), terminal.progress(job.budget.seconds, job.budget.start) as show:
+    with interruptible(job.time.whole), terminal.progress(job.time.engine) as show:
         yield show
 
 

@@ -14,32 +14,35 @@ from verifier.verdict import Budget
 PICTURE_SECONDS = 1.0
 """Kept back for the picture: about twice what importing matplotlib and drawing takes."""
 PICTURE_SHARE = 0.2
-"""At most this share of the limit is kept back, and at most this share is overrun for a picture that is late."""
+"""At most this share of the limit is kept back."""
+LATE_PICTURE = 1.0
+"""Seconds for the picture after Ctrl-C, which is to end the command within 2."""
 PROOF_SHARE = 0.5
 """Of the limit, for building and checking a certificate: that takes about as long as finding the answer did."""
 
 
-class CommandBudget(Budget):
-    """A budget that ends early enough for the picture to be drawn, and a certificate to be made, within the limit."""
+LAST_SECONDS = 0.1
+"""Kept back for writing the result: what JSON, tables and the end of the process take, with some room."""
+LAST_SHARE = 0.03
+"""At most this share of the limit is kept back for that."""
+
+
+class CommandTime:
+    """A command's limit, divided: `engine` ends early enough for a certificate, `proof` for a picture, `picture` for
+    writing the result before the `whole` ends. All end with Ctrl-C, which cancels the whole."""
 
     def __init__(self, seconds: float, start: float, *, draws: bool, proves: bool = False) -> None:
-        super().__init__(seconds, start)
-        self._kept = PROOF_SHARE * seconds if proves and math.isfinite(seconds) else 0.0
-        self.reserve = min(PICTURE_SECONDS, PICTURE_SHARE * seconds) if draws and math.isfinite(seconds) else 0.0
-
-    @property
-    def remaining(self) -> float:
-        """Seconds left for the engine, never negative."""
-        return 0.0 if self.cancelled else max(0.0, self.seconds - self.reserve - self._kept - self.spent)
-
-    def begin_proof(self) -> None:
-        """From now on what was kept for the certificate may be used."""
-        self._kept = 0.0
+        """start: the time.monotonic() reading at which the command began."""
+        limited = math.isfinite(seconds)
+        self.whole = Budget(seconds, start)
+        self.picture = self.whole.reserve(min(LAST_SECONDS, LAST_SHARE * seconds) if limited else 0.0)
+        self.proof = self.picture.reserve(min(PICTURE_SECONDS, PICTURE_SHARE * seconds) if draws and limited else 0.0)
+        self.engine = self.proof.reserve(PROOF_SHARE * seconds if proves and limited else 0.0)
 
     @property
     def picture_seconds(self) -> float:
-        """Seconds that drawing may take: what is left of the limit, and a small overrun; inf without a limit."""
-        return self.seconds + self.reserve / 2 - self.spent
+        """Seconds that drawing may take: what is left of the limit, a moment after Ctrl-C; inf without a limit."""
+        return LATE_PICTURE if self.whole.cancelled else self.picture.remaining
 
 
 def draw_within(draw: Callable[[], bytes], seconds: float) -> bytes | None:

@@ -191,8 +191,7 @@ def attacker(
     find = _finder(question, device, threads)
 
     def run(budget: Budget) -> Sequence[Array | None]:
-        limit = _Either(Budget(share * budget.remaining), budget) if math.isfinite(budget.seconds) else budget
-
+        limit = budget.share(1.0 / share)
         points: dict[int, Array] = {}
         places: Sequence[int] = range(len(question.goals))
         bounded = math.isfinite(radius)
@@ -259,18 +258,6 @@ QUICK = "pgd"
 def _known(places: Sequence[int], found: Candidates) -> dict[int, Array]:
     pairs = zip(places, found.points, strict=True)
     return {place: point.astype(np.float64) for place, point in pairs if point is not None}
-
-
-class _Either(Budget):
-    """A budget that ends with the first of two."""
-
-    def __init__(self, one: Budget, other: Budget) -> None:
-        super().__init__(min(one.seconds, one.spent + other.remaining))
-        self._other = other
-
-    @property
-    def remaining(self) -> float:
-        return min(max(0.0, self.seconds - self.spent), self._other.remaining)
 
 
 def _near(ball: Ball, point: Array, radius: float) -> bool:

@@ -137,7 +137,7 @@ class CopiesAttack:
         ball = self._ball
         found = []
         for done, (place, start) in enumerate(zip(places, starts or [None] * len(places), strict=True)):
-            share, case = _Share(budget, len(places) - done), Case(ball.centre, MISSED, REACHED, start)
+            share, case = budget.share(len(places) - done), Case(ball.centre, MISSED, REACHED, start)
             surrogate = self._surrogates[place]
             found.append(by(surrogate, [case], ball.norm, ball.lo, ball.hi, budget=share, seed=seed))
         return Candidates(
@@ -145,15 +145,3 @@ class CopiesAttack:
             np.concatenate([one.distances for one in found]),
             sum(one.evaluations for one in found),
         )
-
-
-class _Share(Budget):
-    """One of `parts` equal parts of what is left of a budget; it is cancelled with it."""
-
-    def __init__(self, whole: Budget, parts: int) -> None:
-        super().__init__(whole.remaining / parts)
-        self._whole = whole
-
-    @property
-    def remaining(self) -> float:
-        return min(max(0.0, self.seconds - self.spent), self._whole.remaining)

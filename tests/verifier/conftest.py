@@ -89,6 +89,24 @@ class Root:
         return inside and distance_exact(ball.norm, x, ball.centre) <= ball.radius + slack
 
 
+@dataclass
+class Clock:
+    """A time.monotonic() that moves when it is told to."""
+
+    now: float = 1000.0
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that budgets read in this test."""
+    made = Clock()
+    monkeypatch.setattr("time.monotonic", lambda: made.now)
+    return made
+
+
 RootMaker = Callable[..., Root]
 
 

@@ -3,30 +3,48 @@
 import math
 import signal
 import threading
-import time
+from typing import Any
 
 import pytest
 
-from verifier.deadline import CommandBudget, draw_within, interruptible
+from verifier.deadline import (
+    LAST_SHARE,
+    LATE_PICTURE,
+    PICTURE_SECONDS,
+    PICTURE_SHARE,
+    CommandTime,
+    draw_within,
+    interruptible,
+)
 from verifier.verdict import Budget
 
 
-def test_the_engine_ends_early_only_for_a_picture() -> None:
-    now = time.monotonic()
-    assert CommandBudget(10, now, draws=False).reserve == 0
-    assert CommandBudget(math.inf, now, draws=True).reserve == 0
-    budget = CommandBudget(10, now, draws=True)
-    assert 0 < budget.reserve <= 1
-    assert budget.remaining < 10 - budget.reserve + 1e-9
-    assert "10 s" in budget.reason
-    assert CommandBudget(1, now, draws=True).reserve <= 0.2
+def test_the_engine_ends_early_only_for_what_comes_after_it(clock: Any) -> None:
+    plain = CommandTime(10, clock.now, draws=False)
+    assert 9.8 < plain.engine.remaining < 10 == plain.whole.remaining
+    drawn = CommandTime(10, clock.now, draws=True)
+    assert drawn.engine.remaining == plain.engine.remaining - PICTURE_SECONDS
+    assert CommandTime(1, clock.now, draws=True).engine.remaining >= 1 - PICTURE_SHARE - LAST_SHARE
+    proved = CommandTime(10, clock.now, draws=True, proves=True)
+    assert proved.engine.remaining == proved.proof.remaining - 5 < proved.picture.remaining - 5
+    endless = CommandTime(math.inf, clock.now, draws=True, proves=True)
+    assert math.isinf(endless.engine.remaining)
+    assert math.isinf(endless.picture_seconds)
 
 
-def test_a_budget_starts_with_the_process() -> None:
-    budget = CommandBudget(10, time.monotonic() - 9.5, draws=True)
-    assert budget.remaining == 0
-    assert 0 < budget.picture_seconds < 1.5
-    assert CommandBudget(math.inf, time.monotonic(), draws=True).picture_seconds == math.inf
+def test_a_command_s_time_starts_with_the_process(clock: Any) -> None:
+    time = CommandTime(10, clock.now - 9.5, draws=True)
+    assert time.engine.ended
+    assert time.engine.reason == "the time limit of 10 s was reached"
+    assert 0 < time.picture_seconds < 0.5
+
+
+def test_ctrl_c_ends_every_part_of_a_command_s_time(clock: Any) -> None:
+    time = CommandTime(math.inf, clock.now, draws=True, proves=True)
+    time.whole.cancel()
+    assert time.engine.ended
+    assert time.proof.ended
+    assert time.picture_seconds == LATE_PICTURE
 
 
 def test_a_picture_that_comes_too_late_is_left_out() -> None:
@@ -68,11 +86,3 @@ def test_in_another_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert entered
-
-
-def test_time_for_a_certificate_is_kept_until_it_is_begun():
-    budget = CommandBudget(1000.0, time.monotonic(), draws=False, proves=True)
-    assert 490.0 < budget.remaining <= 500.0
-    budget.begin_proof()
-    assert 990.0 < budget.remaining <= 1000.0
-    assert math.isinf(CommandBudget(math.inf, time.monotonic(), draws=False, proves=True).remaining)

@@ -50,8 +50,8 @@ class Attack:
         lo: npt.ArrayLike,
         hi: npt.ArrayLike,
         *,
+        budget: Budget,
         margin: float = 0.0,
-        budget: Budget | None = None,
         device: str = "auto",
         threads: int = 0,
         seed: int = 0,
@@ -63,7 +63,6 @@ class Attack:
         returned. Pass a `Surrogate` to compile the network once for many calls; `device` and `threads` are then its
         own. Raises InputError for a device that cannot be used here.
         """
-        budget = budget or Budget()
         surrogate = model if isinstance(model, Surrogate) else Surrogate(model, device, threads)
         graph = surrogate.graph
         low, high = (frozen(np.broadcast_to(end, (graph.input_size,))) for end in (lo, hi))

@@ -157,7 +157,7 @@ class BoundTree(Frontier):
         """As `LpTree.polish`; (x, the tree's radius) when the LPs take too long."""
         settings = self.settings
         lp = self._relaxation()
-        part = Budget(min(settings.polish_seconds, budget.remaining))
+        part = budget.first_of(Budget(settings.polish_seconds))
         work = Polish(
             self._stages, self._lagrangian, self.local, lp, *self.root, self._tolerance, self._slack, settings.flips
         )

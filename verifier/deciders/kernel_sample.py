@@ -11,6 +11,9 @@ from verifier.deciders.lp_tree import LpTree, TreeSettings
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
 
+LONGEST = 3600.0
+"""Seconds after which compiling is given up: it takes one or two minutes on a slow machine."""
+
 
 def visit_sample() -> None:
     """Decide small queries in both norms by the compiled visitor, and polish a point of each."""
@@ -25,7 +28,7 @@ def visit_sample() -> None:
         ball = Ball(norm, np.array([0.4, 0.5]), 0.5, np.zeros(2), np.ones(2))
         ends = np.full(stages.relu_count, 50.0)
         tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
-        tree.polish(ball.centre, Budget())
+        tree.polish(ball.centre, Budget(LONGEST))
         tree.visitor.descend(ball.centre)
         for _ in range(3):
-            tree.explore(Budget())
+            tree.explore(Budget(LONGEST))

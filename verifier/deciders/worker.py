@@ -7,6 +7,7 @@ its input closes. The parent kills the child's whole process group when the budg
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import queue
@@ -25,8 +26,8 @@ from verifier.verdict import Budget, Evidence, OutOfTimeError, Unknown, Verdict
 POLL = 0.02
 """Seconds between two looks at the budget while the child works: Ctrl-C is noticed that fast."""
 
-GRACE = 0.15
-"""Seconds that a solver may overrun its own limit before it is killed: enough to send its answer."""
+GRACE, GRACE_SHARE = 0.15, 0.25
+"""Seconds, and at most which share of its time, by which a solver is to end before it is killed: to send its answer."""
 
 
 RECURSION_LIMIT = 20_000
@@ -80,8 +81,10 @@ class Worker:
         """The method's result. Raises OutOfTimeError when the budget ends first (the child is then gone)."""
         budget.check()
         assert self._process.stdin is not None
+        left = budget.remaining
+        seconds = left - min(GRACE, GRACE_SHARE * left) if math.isfinite(left) else left
         try:
-            pickle.dump((decider, method, arguments, budget.remaining), self._process.stdin)
+            pickle.dump((decider, method, arguments, seconds), self._process.stdin)
             self._process.stdin.flush()
         except OSError as error:
             raise WorkerError(f"the solver process is gone: {error}") from error
@@ -99,7 +102,7 @@ class Worker:
                 if answer is None:
                     raise WorkerError("the solver process ended without an answer")
                 return answer
-            if budget.cancelled or budget.spent > budget.seconds + GRACE:
+            if budget.ended:
                 self.close()
                 raise OutOfTimeError(budget.reason)
 

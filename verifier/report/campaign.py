@@ -55,7 +55,7 @@ def campaign_progress(budget: Budget) -> Iterator[Callable[[Counts], None]]:
         yield lambda _: None
         return
     console = Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
-    limited = math.isfinite(budget.seconds)
+    limited = math.isfinite(budget.limit)
     left = TextColumn("{task.fields[left]}") if limited else TimeRemainingColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)
     with Progress(*columns, console=console, transient=True) as progress:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from verifier.report.json_result import VERDICTS, CheckResult, Run
 from verifier.report.rounding import directed, places_for
-from verifier.verdict import Bracket, Evidence, Search, Status, Witness
+from verifier.verdict import Bracket, Budget, Evidence, Search, Status, Witness
 
 NORM_NAMES = {"linf": "L-inf", "l1": "L1"}
 EVIDENCE_TEXT = {
@@ -205,8 +204,8 @@ def _count(number: int) -> str:
 class _Progress:
     """Two lines that rich asks for again four times a second, so that the clock runs between brackets."""
 
-    def __init__(self, limit: float, start: float) -> None:
-        self.limit, self.start = limit, start
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
         self.text = "looking for a first example"
         self.nodes = ""
 
@@ -221,18 +220,15 @@ class _Progress:
             self.nodes = f"{_count(search.open_nodes)} nodes open, {_count(round(search.rate))} a second  "
 
     def __rich__(self) -> Text:
-        spent = time.monotonic() - self.start
-        left = f", {max(0.0, self.limit - spent):.0f} s left" if math.isfinite(self.limit) else ""
-        return Text(f"{self.text}\n{self.nodes}({spent:.1f} s{left})  Ctrl-C ends it", no_wrap=True)
+        budget = self.budget
+        left = f", {budget.remaining:.0f} s left" if math.isfinite(budget.limit) else ""
+        return Text(f"{self.text}\n{self.nodes}({budget.spent:.1f} s{left})  Ctrl-C ends it", no_wrap=True)
 
 
 @contextmanager
-def progress(limit: float, start: float) -> Iterator[Callable[[Bracket], None]]:
-    """Show the bracket closing on stderr, only if that is a terminal; yields the function to call with each bracket.
-
-    limit: the seconds of the budget; start: its time.monotonic() reading.
-    """
-    line = _Progress(limit, start)
+def progress(budget: Budget) -> Iterator[Callable[[Bracket], None]]:
+    """Show the bracket closing on stderr, only if that is a terminal; yields the function to call with each bracket."""
+    line = _Progress(budget)
     if not sys.stderr.isatty():
         yield line.show
         return

@@ -61,7 +61,7 @@ DISTANCES = {
 
 
 def _attack(setting: Any, name: str, norm: Norm, **options: Any) -> Candidates:
-    quick = {"settings": QUICK.get(name), **options}
+    quick = {"settings": QUICK.get(name), "budget": Budget(), **options}
     return ATTACKS[name](setting.surrogate, setting.cases, norm, setting.lo, setting.hi, **quick)
 
 
@@ -109,8 +109,7 @@ def test_the_same_seed_gives_the_same_points(digits_like: Any, name: str, norm: 
     first = _attack(digits_like, name, norm, seed=3)
     fresh = ATTACKS[name](
         digits_like.graph, digits_like.cases, norm, digits_like.lo, digits_like.hi, seed=3, device="cpu", threads=1,
-        settings=QUICK.get(name),
-    )  # fmt: skip
+        settings=QUICK.get(name), budget=Budget())  # fmt: skip
     for a, b in zip(first.points, fresh.points, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -124,7 +123,7 @@ def test_a_search_that_begins_elsewhere_measures_from_the_input(digits_like: Any
         Case(case.x0, case.label, case.target, None if point is None else point.astype(np.float64))
         for case, point in zip(digits_like.cases, known.points, strict=True)
     ]
-    found = ATTACKS[name](digits_like.surrogate, cases, norm, digits_like.lo, digits_like.hi)
+    found = ATTACKS[name](digits_like.surrogate, cases, norm, digits_like.lo, digits_like.hi, budget=Budget())
     for case, point, distance, before in zip(cases, found.points, found.distances, known.distances, strict=True):
         if case.start is not None:
             assert point is not None
@@ -225,7 +224,9 @@ def test_linear_networks_without_a_box_in_closed_form(linear: Any, name: str, no
     dual = np.abs(slope).sum() if norm is Norm.LINF else np.abs(slope).max()
     truth = slope @ x0 / dual
     case = Case(x0, 0, 1)
-    found = ATTACKS[name](linear(weight, np.zeros(2)), [case], norm, -np.inf, np.inf, device="cpu", threads=1)
+    found = ATTACKS[name](
+        linear(weight, np.zeros(2)), [case], norm, -np.inf, np.inf, device="cpu", threads=1, budget=Budget()
+    )
     assert truth * (1 - 1e-6) <= found.distances[0] <= truth * IN_OWN_NORM[name]
 
 
@@ -234,7 +235,9 @@ def test_l2_in_closed_form(linear: Any, name: str) -> None:
     weight = LINEAR_WEIGHTS[0]
     slope = weight[0] - weight[1]
     x0 = 0.3 * np.sign(slope)
-    found = ATTACKS[name](linear(weight, np.zeros(2)), [Case(x0, 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu")
+    found = ATTACKS[name](
+        linear(weight, np.zeros(2)), [Case(x0, 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu", budget=Budget()
+    )
     assert found.points[0] is not None
     length = np.linalg.norm(found.points[0] - x0)
     truth = slope @ x0 / np.linalg.norm(slope)
@@ -245,7 +248,7 @@ def test_l2_in_closed_form(linear: Any, name: str) -> None:
 def test_an_input_that_is_adversarial_already_is_its_own_answer(linear: Any, name: str) -> None:
     graph = linear(np.eye(2), np.zeros(2))
     tie = Case(np.array([0.5, 0.5]), 0, 1)
-    found = ATTACKS[name](graph, [tie], Norm.LINF, 0.0, 1.0, device="cpu", threads=1)
+    found = ATTACKS[name](graph, [tie], Norm.LINF, 0.0, 1.0, device="cpu", threads=1, budget=Budget())
     assert found.distances[0] == 0.0
     np.testing.assert_array_equal(found.points[0], tie.x0)
 
@@ -257,7 +260,7 @@ def test_nothing_is_found_where_there_is_nothing(linear: Any, name: str, norm: N
     for weight in (np.eye(2), np.zeros((2, 2))):
         graph = linear(weight, np.array([2.0, 0.0]))
         found = ATTACKS[name](graph, [Case(np.array([0.5, 0.5]), 0, 1)], norm, 0.0, 1.0, device="cpu", threads=1,
-                              settings=QUICK.get(name))  # fmt: skip
+                              settings=QUICK.get(name), budget=Budget())  # fmt: skip
         assert found.points == (None,)
         assert np.isinf(found.distances[0])
 
@@ -268,14 +271,14 @@ def test_pixels_that_the_box_fixes_stay(digits_like: Any, name: str, norm: Norm)
     case = digits_like.cases[0]
     lo, hi = np.zeros(64), np.ones(64)
     lo[:20] = hi[:20] = case.x0[:20]
-    found = ATTACKS[name](digits_like.surrogate, [case], norm, lo, hi, settings=QUICK.get(name))
+    found = ATTACKS[name](digits_like.surrogate, [case], norm, lo, hi, settings=QUICK.get(name), budget=Budget())
     if found.points[0] is not None:
         np.testing.assert_array_equal(found.points[0][:20], case.x0[:20])
 
 
 def test_many_cases_over_several_batches(digits_like: Any) -> None:
     cases = digits_like.cases * 10
-    found = ATTACKS["pgd"](digits_like.surrogate, cases, Norm.LINF, 0.0, 1.0)
+    found = ATTACKS["pgd"](digits_like.surrogate, cases, Norm.LINF, 0.0, 1.0, budget=Budget())
     assert found.found == len(cases)
 
 
@@ -290,20 +293,22 @@ def test_a_goal_that_the_margin_leads_away_from_is_found(name: str, norm: Norm) 
     hidden = builder.relu(builder.affine([(mean, 0)], np.array([0.0, -0.6])))
     head = Dense(readonly(np.array([[0.0, 0.0], [5.0, 0.0], [8.0, -16.0]])))
     graph = builder.graph(builder.affine([(head, hidden)], np.array([1.0, -3.0, 0.0])))
-    found = ATTACKS[name](graph, [Case(np.full(n, 0.2), 2, 1)], norm, 0.0, 1.0, device="cpu", threads=1)
+    found = ATTACKS[name](
+        graph, [Case(np.full(n, 0.2), 2, 1)], norm, 0.0, 1.0, device="cpu", threads=1, budget=Budget()
+    )
     nearest = 12.6 / 13 - 0.2
     assert found.distances[0] == pytest.approx(nearest if norm is Norm.LINF else n * nearest, rel=1e-3)
 
 
 def test_no_case_is_no_work(digits_like: Any) -> None:
-    found = ATTACKS["cw"](digits_like.surrogate, [], Norm.LINF, 0.0, 1.0)
+    found = ATTACKS["cw"](digits_like.surrogate, [], Norm.LINF, 0.0, 1.0, budget=Budget())
     assert found.points == ()
     assert found.evaluations == 0
 
 
 def test_a_box_without_float32_points_yields_none(digits_like: Any) -> None:
     inside = np.full(64, 0.1)  # 0.1 is no float32 number
-    found = ATTACKS["pgd"](digits_like.surrogate, digits_like.cases[:1], Norm.LINF, inside, inside)
+    found = ATTACKS["pgd"](digits_like.surrogate, digits_like.cases[:1], Norm.LINF, inside, inside, budget=Budget())
     assert found.points == (None,)
 
 
@@ -344,10 +349,11 @@ from encoders.graph import GraphBuilder
 from encoders.linear_maps import Dense, readonly
 from verifier.attacks.problem import Case
 from verifier.attacks.registry import ATTACKS
+from verifier.verdict import Budget
 builder = GraphBuilder(2)
 graph = builder.graph(builder.affine([(Dense(readonly(np.eye(2))), 0)]))
 for name, attack in ATTACKS.items():
-    found = attack(graph, [Case(np.array([0.75, 0.25]), 0, 1)], Norm.LINF, 0.0, 1.0, device="auto")
+    found = attack(graph, [Case(np.array([0.75, 0.25]), 0, 1)], Norm.LINF, 0.0, 1.0, device="auto", budget=Budget())
     assert found.distances[0] < 0.3 or name == "jsma", name  # none of its pairs helps here
 """
 
@@ -360,7 +366,7 @@ def test_an_attack_prints_nothing() -> None:
 
 def test_a_surrogate_compiles_each_step_once(digits_like: Any) -> None:
     surrogate = Surrogate(digits_like.graph, "cpu", 1)
-    ATTACKS["pgd"](surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0)
+    ATTACKS["pgd"](surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0, budget=Budget())
     loops = dict(surrogate._loops)
-    ATTACKS["pgd"](surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0)
+    ATTACKS["pgd"](surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0, budget=Budget())
     assert surrogate._loops == loops

@@ -18,6 +18,7 @@ from verifier.attacks.problem import Case
 from verifier.attacks.registry import ATTACKS
 from verifier.attacks.session import StepBuilder, session
 from verifier.attacks.square import SquareSettings, image_shape
+from verifier.verdict import Budget
 
 STEP = 1e-6
 
@@ -59,7 +60,9 @@ def test_losses_and_their_gradients(setting: Any, kind: LossName, targeted: bool
 
 def test_two_classes_have_no_third_logit(linear: Any) -> None:
     graph = linear(np.array([[1.0, -2.0], [0.0, 1.0]]), np.array([4.0, 0.0]))
-    found = ATTACKS["apgd-dlr"](graph, [Case(np.full(2, 0.5), 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu")
+    found = ATTACKS["apgd-dlr"](
+        graph, [Case(np.full(2, 0.5), 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu", budget=Budget()
+    )
     assert found.distances[0] == pytest.approx(3.0 / 4.0, rel=0.02)
 
 
@@ -78,7 +81,7 @@ def test_square_asks_for_no_gradient(digits_like: Any, monkeypatch: pytest.Monke
     calls = []
     original = digits_like.surrogate.vjp
     monkeypatch.setattr(digits_like.surrogate, "vjp", lambda *given: calls.append(1) or original(*given))
-    found = ATTACKS["square"](digits_like.surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0)
+    found = ATTACKS["square"](digits_like.surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0, budget=Budget())
     assert found.found == len(digits_like.cases)
     assert len(calls) == 1
 
@@ -89,6 +92,9 @@ def test_the_ensemble_is_as_near_as_its_members(digits_like: Any, norm: Norm) ->
     member = ApgdSettings(steps=30, restarts=1)
     quick = AutoAttackSettings(apgd=(member,), square=SquareSettings(steps=20, rounds=2))
     arguments = (digits_like.surrogate, digits_like.cases, norm, 0.0, 1.0)
-    together = ATTACKS["autoattack"](*arguments, settings=quick)
-    for alone in (ATTACKS["fab"](*arguments), ATTACKS["apgd-ce"](*arguments, settings=member)):
+    together = ATTACKS["autoattack"](*arguments, settings=quick, budget=Budget())
+    for alone in (
+        ATTACKS["fab"](*arguments, budget=Budget()),
+        ATTACKS["apgd-ce"](*arguments, settings=member, budget=Budget()),
+    ):
         assert (together.distances <= 1.02 * alone.distances).all()

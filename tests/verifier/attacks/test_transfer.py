@@ -17,6 +17,7 @@ from verifier.attacks.problem import Case
 from verifier.attacks.registry import ATTACKS
 from verifier.attacks.substitute import Substitute, TrainingSettings
 from verifier.attacks.transfer import TransferSettings
+from verifier.verdict import Budget
 
 
 def test_a_substitute_agrees_as_often_as_scikit_learns() -> None:
@@ -49,7 +50,7 @@ def test_no_gradient_of_the_victim_is_asked_for(digits_like: Any, monkeypatch: p
 
     for name in ("vjp", "loop"):
         monkeypatch.setattr(digits_like.surrogate, name, refuse)
-    found = ATTACKS["transfer"](digits_like.surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0)
+    found = ATTACKS["transfer"](digits_like.surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0, budget=Budget())
     assert found.found == len(digits_like.cases)
 
 
@@ -71,7 +72,11 @@ def test_masked_gradients_mislead_pgd_and_not_the_transfer(norm: Norm) -> None:
     truth = 0.1 if norm is Norm.LINF else 0.4
     threshold = slope @ x0 + truth * (np.abs(slope).sum() if norm is Norm.LINF else np.abs(slope).max())
     arguments = (staircase(slope, float(threshold)), [Case(x0, 0, 1)], norm, 0.0, 1.0)
-    blind = ATTACKS["pgd"](*arguments, device="cpu", threads=1, settings=replace(PGD_SETTINGS, restarts=1, samples=0))
+    blind = ATTACKS["pgd"](
+        *arguments, device="cpu", threads=1, settings=replace(PGD_SETTINGS, restarts=1, samples=0), budget=Budget()
+    )
     assert blind.points == (None,)
-    found = ATTACKS["transfer"](*arguments, device="cpu", threads=1, settings=TransferSettings(rounds=2))
+    found = ATTACKS["transfer"](
+        *arguments, device="cpu", threads=1, settings=TransferSettings(rounds=2), budget=Budget()
+    )
     assert truth * (1 - 1e-3) <= found.distances[0] <= 2.0 * truth

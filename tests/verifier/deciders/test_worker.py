@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -67,18 +68,36 @@ def test_a_refused_option_stays_an_input_error() -> None:
         worker.call(Milp("no such solver"), "decide", asked, bounds, budget=Budget())
 
 
+DERIVED: dict[str, Callable[[Budget], Budget]] = {
+    "itself": lambda whole: whole,
+    "share": lambda whole: whole.share(3),
+    "reserve": lambda whole: whole.reserve(1.0),
+    "first_of": lambda whole: whole.first_of(Budget()),
+}
+
+
+@pytest.mark.parametrize("derived", DERIVED.values(), ids=DERIVED)
 @pytest.mark.parametrize("decider", [Smt(), Milp()])
-def test_cancelling_ends_a_call_that_does_not_return(decider: Smt | Milp) -> None:
+def test_cancelling_ends_a_call_that_does_not_return(decider: Smt | Milp, derived: Callable[[Budget], Budget]) -> None:
     asked, bounds = query(*HARD)
     budget = Budget()
     with Worker() as worker:
         timer = threading.Timer(1.0, budget.cancel)
         timer.start()
-        verdict = Guarded(decider, worker).decide(asked, bounds, budget)
+        verdict = Guarded(decider, worker).decide(asked, bounds, derived(budget))
         timer.cancel()
         assert verdict == Unknown("interrupted")
         with pytest.raises(WorkerError):
             worker.call(decider, "decide", asked, bounds, budget=Budget())
+
+
+def test_a_share_that_is_used_up_ends_a_call_though_the_whole_goes_on() -> None:
+    asked, bounds = query(*HARD)
+    whole = Budget(3600.0)
+    with Worker() as worker:
+        verdict = Guarded(Milp(), worker).decide(asked, bounds, whole.share(3600.0))
+    assert isinstance(verdict, Unknown)
+    assert not whole.ended
 
 
 @pytest.mark.parametrize("decider", [Smt(), Milp()])

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from verifier.report import captions, terminal
 from verifier.report.json_result import Run
-from verifier.verdict import Bracket, Evidence, Initial, Search, Status, Witness
+from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Status, Witness
 
 RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, 5, 0.0, 1e-3, None, "milp", "highs")
 WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1234567, 5, 1e-9, 2e-9, 5)
@@ -62,7 +62,7 @@ def test_targets_are_drawn_nearest_first() -> None:
 
 def test_messages_and_progress_are_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.message("hello")
-    with terminal.progress(10.0, 0.0) as show:
+    with terminal.progress(Budget(10.0)) as show:
         show(BRACKET)
     assert capsys.readouterr() == ("", "")
 
@@ -87,7 +87,7 @@ def test_progress_on_a_terminal_shows_the_bracket(monkeypatch: pytest.MonkeyPatc
     stream = FakeTerminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with terminal.progress(10.0, 0.0) as show:
+    with terminal.progress(Budget(10.0)) as show:
         show(replace(BRACKET, search=Search("LP tree", 7600, 12, 3.8)))
     assert all(word in stream.getvalue() for word in ("0.122456", "12 nodes open", "2 000 a second"))
     terminal.message("hello")
