@@ -8,8 +8,8 @@ depend on the input; any other is refused by name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from encoders.errors import InputError
-from encoders.graph import Graph
+from encoders.graph import Affine, Graph, Term, frozen
+from encoders.linear_maps import select
 from encoders.onnx_file import (
     check_model,
     default_opset,
@@ -26,15 +27,19 @@ from encoders.onnx_file import (
     inputs,
     load_model,
     only_input,
-    only_output,
     outputs,
+    score_output,
 )
-from encoders.onnx_ops import activations, arithmetic, movement, products, reductions, windows
-from encoders.onnx_ops.call import Call, Constant, Tensor, Variable, describe
+from encoders.onnx_ops import activations, arithmetic, classical, movement, products, reductions, windows
+from encoders.onnx_ops.call import ML_DOMAIN, Call, Constant, Tensor, Variable, describe
 from encoders.onnx_ops.draft import Draft
+from encoders.onnx_ops.endings import Ending, ending
 from encoders.onnx_ops.folding import NOT_FOLDED, evaluate_node, one_line
+from encoders.onnx_ops.refusals import why_not
 
 Rule = Callable[[Draft, Call], list[Tensor]]
+ClassicalRule = Callable[[Draft, Call], list[Tensor | None]]
+"""None for an output that holds no numbers."""
 
 RULES: Mapping[str, Rule] = {
     "Abs": activations.absolute,
@@ -54,6 +59,7 @@ RULES: Mapping[str, Rule] = {
     "Gemm": products.gemm,
     "GlobalAveragePool": reductions.global_average_pool,
     "GlobalMaxPool": reductions.global_max_pool,
+    "HardSigmoid": activations.hard_sigmoid,
     "Identity": movement.unchanged,
     "LeakyRelu": activations.leaky_relu,
     "LogSoftmax": activations.softmax,
@@ -72,6 +78,7 @@ RULES: Mapping[str, Rule] = {
     "Relu": activations.relu,
     "Reshape": movement.movement,
     "Shape": movement.shape_of,
+    "Sigmoid": activations.sigmoid,
     "Size": movement.shape_of,
     "Slice": movement.movement,
     "Softmax": activations.softmax,
@@ -86,14 +93,25 @@ RULES: Mapping[str, Rule] = {
 }
 """Op type → translation of a node that depends on the input. (Any op with constant inputs only is evaluated.)"""
 
+CLASSICAL_RULES: Mapping[str, ClassicalRule] = {
+    "LinearClassifier": classical.linear_classifier,
+    "LinearRegressor": classical.linear_regressor,
+    "Normalizer": classical.normalizer,
+    "Scaler": classical.scaler,
+}
+"""The same for the domain ai.onnx.ml, of whose ops none is evaluated."""
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
     """A network as read: Max, Abs, LeakyRelu and Clip nodes may remain in `graph`.
 
     `input_shape` has the batch axis as 1. `graph.output` is the tensor `logits_name` of the file: what stands before a
-    Softmax that was dropped. `tensors` maps tensor names of the file to the graph nodes that give them, flattened
-    row-major. `sha256` is that of the file's bytes, followed by its external data files' in order of name.
+    Softmax or Sigmoid that was dropped between it and the output `output_name`. `binary`: the file gives one number z,
+    and graph.output is (0, z). `transformed`: the file's tensor `logits_name` holds
+    probabilities, made of graph.output within one operator of ai.onnx.ml. `tensors` maps tensor names of the file to
+    the graph nodes that give them, flattened row-major. `sha256` is that of the file's bytes, followed by its external
+    data files' in order of name.
     """
 
     graph: Graph
@@ -105,6 +123,9 @@ class Network:
     op_counts: Mapping[str, int]
     tensors: Mapping[str, int]
     sha256: str
+    output_name: str = ""
+    binary: bool = False
+    transformed: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,50 +141,86 @@ class Survey:
     opset: int
 
 
-def read_network(path: str | Path) -> Network:
-    """Read an ONNX file. Raises InputError, one line, for whatever is wrong with the file or cannot be translated."""
+def read_network(path: str | Path, output: str | None = None) -> Network:
+    """Read an ONNX file. Raises InputError, one line, for whatever is wrong with the file or cannot be translated.
+
+    output: which of several outputs holds the scores of the classes.
+    """
     model, sha256 = load_model(Path(path))
     try:
-        return network_from_model(model, sha256)
+        return network_from_model(model, sha256, output)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def network_from_model(model: onnx.ModelProto, sha256: str = "") -> Network:
+def network_from_model(model: onnx.ModelProto, sha256: str = "", output: str | None = None) -> Network:
     """Translate a model. Raises InputError, one line, for whatever is wrong with it or cannot be translated."""
     opset = default_opset(model)
     model = in_order(model)
     check_model(model)
     name, shape, dtype = only_input(model)
-    output = _output_to_read(model)
-    reader = _Reader(model, opset, name, Variable(0, shape, dtype), output)
+    chosen = score_output(model, output)
+    reader = _Reader(model, opset, name, Variable(0, shape, dtype), ending(model, chosen))
     for proto in reader.needed:
         reader.translate(proto)
-    result = reader.value(output)
-    if not isinstance(result, Variable):
-        raise InputError(f"output '{output}' does not depend on input '{name}'; there is nothing to verify")
-    if result.rank > 1 and len(shape) > 1 and result.shape[0] == shape[0] > 1:
+    scores = reader.value(reader.ending.read)
+    if not isinstance(scores, Variable):
+        raise InputError(f"output '{chosen}' does not depend on input '{name}'; there is nothing to verify")
+    if scores.rank > 1 and len(shape) > 1 and scores.shape[0] == shape[0] > 1:
         raise InputError(f"the model works on a batch of {shape[0]}; export it with batch 1 or a dynamic batch axis")
-    graph, tensors = reader.finish(result)
     draft = reader.draft
+    if reader.ending.complement and scores.size != 1:
+        raise InputError(f"output '{chosen}' joins probabilities p and 1 - p of {scores.size} scores; one is expected")
+    others = [port.name for port in outputs(model) if port.name != chosen]
+    if others:
+        draft.note(f"output '{chosen}' is read; not read: " + ", ".join(f"'{name}'" for name in others))
+    graph, tensors = reader.finish(scores)
     counts = Counter(str(proto.op_type) for proto in model.graph.node)
-    return Network(graph, name, shape, dtype, draft.logits_name, tuple(draft.notes), counts, tensors, sha256)
+    return Network(
+        graph=graph,
+        input_name=name,
+        input_shape=shape,
+        input_dtype=dtype,
+        logits_name=draft.logits_name,
+        notes=tuple(draft.notes),
+        op_counts=counts,
+        tensors=tensors,
+        sha256=sha256,
+        output_name=chosen,
+        transformed=draft.transformed is not None,
+    )
 
 
-def survey(path: str | Path) -> Survey:
+def as_classifier(network: Network) -> Network:
+    """The network with a score for each class: where it gives one number z, its graph becomes that of (0, z).
+
+    Class 0 is where z < 0, class 1 where z ≥ 0, as binary classifiers are trained and used, with a sigmoid or without.
+    """
+    graph = network.graph
+    if graph.output_size != 1:
+        return network
+    zero_and_score = Term(select(np.array([-1, 0]), 1), graph.output)
+    nodes = (*graph.nodes, Affine((zero_and_score,), frozen(np.zeros(2))))
+    note = "one score z: class 0 where z < 0, class 1 where z >= 0; that is a sigmoid's probability of 0.5"
+    return replace(network, graph=Graph(nodes, len(nodes) - 1), notes=(*network.notes, note), binary=True)
+
+
+def survey(path: str | Path, output: str | None = None) -> Survey:
     """List a file's input, output and ops, and what in it cannot be read. Raises InputError if it is no ONNX model."""
     model, _ = load_model(Path(path))
     unsupported: dict[str, str] = {}
     opset = max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     try:
         model = in_order(model)
-        for check in (default_opset, check_model, only_input, only_output):
+        for check in (default_opset, check_model, only_input):
             check(model)
+        chosen = score_output(model, output)
     except InputError as error:
         unsupported["model"] = str(error)
-    if not unsupported:
-        unsupported.update(_failures(model))
     given, gives = inputs(model), outputs(model)
+    if not unsupported:
+        unsupported.update(_failures(model, chosen))
+        gives = [port for port in gives if port.name == chosen]
     return Survey(
         input_name=given[0].name if given else "",
         input_shape=(given[0].shape or ()) if given else (),
@@ -175,10 +232,10 @@ def survey(path: str | Path) -> Survey:
     )
 
 
-def _failures(model: onnx.ModelProto) -> dict[str, str]:
+def _failures(model: onnx.ModelProto, output: str) -> dict[str, str]:
     """Every node that cannot be translated; nodes behind one are judged by their op type alone."""
     name, shape, dtype = only_input(model)
-    reader = _Reader(model, default_opset(model), name, Variable(0, shape, dtype), _output_to_read(model))
+    reader = _Reader(model, default_opset(model), name, Variable(0, shape, dtype), ending(model, output))
     failures: dict[str, str] = {}
     for proto in reader.needed:
         try:
@@ -190,7 +247,7 @@ def _failures(model: onnx.ModelProto) -> dict[str, str]:
             failures[describe(proto)] = str(error).removeprefix(f"{describe(proto)}: ")
     if not failures:
         try:
-            network_from_model(model)
+            network_from_model(model, output=output)
         except InputError as error:
             failures["model"] = str(error)
     return failures
@@ -198,26 +255,22 @@ def _failures(model: onnx.ModelProto) -> dict[str, str]:
 
 def check_supported(proto: onnx.NodeProto) -> None:
     """Raise InputError when no rule exists for a node of this op type that depends on the input."""
-    if proto.domain not in ("", "ai.onnx"):
-        raise InputError(
-            f"{describe(proto)}: ops of the domain '{proto.domain}' are not supported; only ONNX's own are"
-        )
-    if proto.op_type in NOT_FOLDED:
-        raise InputError(f"{describe(proto)}: {NOT_FOLDED[proto.op_type]}")
-    if proto.op_type not in RULES:
-        raise InputError(f"{describe(proto)}: this op is not supported; supported are {', '.join(sorted(RULES))}")
+    reason = why_not(proto.domain, proto.op_type, sorted(RULES), sorted(CLASSICAL_RULES))
+    if reason is not None:
+        raise InputError(f"{describe(proto)}: {reason}")
 
 
 class _Reader:
     """Walks the nodes that the output needs and keeps the value of every tensor that has one."""
 
-    def __init__(self, model: onnx.ModelProto, opset: int, input_name: str, first: Variable, output: str) -> None:
+    def __init__(self, model: onnx.ModelProto, opset: int, input_name: str, first: Variable, end: Ending) -> None:
         self.opset = opset
+        self.ending = end
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.values: dict[str, Tensor] = {input_name: first}
-        self.needed = _needed(model.graph, output)
-        uses = Counter([output, *(name for proto in self.needed for name in proto.input)])
-        self.draft = Draft(first.size, output, uses)
+        self.needed = _needed(model.graph, end.read)
+        uses = Counter([end.read, *(name for proto in self.needed for name in proto.input)])
+        self.draft = Draft(first.size, end, uses)
         self.draft.names[0].append(input_name)
 
     def knows(self, name: str) -> bool:
@@ -238,15 +291,18 @@ class _Reader:
         if not constant or proto.op_type in NOT_FOLDED or proto.domain not in ("", "ai.onnx"):
             check_supported(proto)
         try:
-            if constant:
-                results: list[Tensor] = [*evaluate_node(call, [_constant(value) for value in call.inputs])]
+            results: Sequence[Tensor | None]
+            if proto.domain == ML_DOMAIN:
+                results = CLASSICAL_RULES[call.op](self.draft, call)
+            elif constant:
+                results = evaluate_node(call, [_constant(value) for value in call.inputs])
             else:
                 results = RULES[call.op](self.draft, call)
         except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
             # Shapes and attributes of a damaged file fit each other in no way that could be listed beforehand.
             raise call.error(f"does not fit its inputs: {one_line(error)}") from error
         for name, result in zip(proto.output, results, strict=False):
-            if not name:
+            if not name or result is None:
                 continue
             if 0 in result.shape and isinstance(result, Variable):
                 raise call.error(f"gives the empty tensor '{name}' of shape {list(result.shape)}")
@@ -269,11 +325,13 @@ class _Reader:
             if index in needed:
                 needed.update(self.draft.builder.node(index).sources)
         place = {old: new for new, old in enumerate(sorted(needed))}
-        dropped = self.draft.output_name if self.draft.logits_name != self.draft.output_name else None
+        dropped = self.ending.behind(self.draft.logits_name)
+        if self.draft.transformed is not None:
+            dropped |= {self.draft.transformed}
         tensors = {
             name: place[value.node]
             for name, value in self.values.items()
-            if isinstance(value, Variable) and value.node in place and name != dropped
+            if isinstance(value, Variable) and value.node in place and name not in dropped
         }
         return self.draft.builder.graph(result.node), tensors
 
@@ -281,16 +339,6 @@ class _Reader:
 def _constant(value: Tensor | None) -> Constant | None:
     assert not isinstance(value, Variable)
     return value
-
-
-def _output_to_read(model: onnx.ModelProto) -> str:
-    """The one output, or the Softmax behind which only Identity nodes stand, as skl2onnx writes them."""
-    output = only_output(model)
-    givers = {name: proto for proto in model.graph.node for name in proto.output}
-    name = output
-    while name in givers and givers[name].op_type == "Identity":
-        name = givers[name].input[0]
-    return name if name in givers and givers[name].op_type in ("Softmax", "LogSoftmax") else output
 
 
 def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:

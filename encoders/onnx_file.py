@@ -180,13 +180,39 @@ def only_input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...], np.dtype[A
     return port.name, shape, port.dtype
 
 
-def only_output(model: onnx.ModelProto) -> str:
-    """The one output's name; raises InputError when there are several."""
+def score_output(model: onnx.ModelProto, wanted: str | None = None) -> str:
+    """The name of the output that holds the classes' scores: `wanted`, or the only one that can.
+
+    Labels and strings cannot; a zipmap (a list of dictionaries) stands for the tensor that it is made of. Raises
+    InputError with a list of the outputs where the choice is not clear.
+    """
     ports = outputs(model)
-    if len(ports) != 1:
-        names = ", ".join(f"'{port.name}'" for port in ports)
+    zipped = {name for proto in model.graph.node if proto.op_type == "ZipMap" for name in proto.output}
+    scores = [port.name for port in ports if port.name in zipped or port.dtype in FLOATS]
+    listed = ", ".join(_described(port, zipped) for port in ports)
+    if wanted is not None:
+        if wanted not in scores:
+            known = any(port.name == wanted for port in ports)
+            wrong = "holds no scores" if known else "is not an output of the model"
+            raise InputError(f"'{wanted}' {wrong}; its outputs are {listed}")
+        return wanted
+    if len(ports) == 1:
+        return ports[0].name  # what it holds shows when it is read
+    if len(scores) == 1:
+        return scores[0]
+    if not scores:
         raise InputError(
-            f"the model must have one output, but has {len(ports)} ({names}): "
-            "keep the one of the classes' scores, for instance with onnx.utils.extract_model"
+            f"no output of the model holds scores of the classes: it gives {listed}. Export it with the scores as an "
+            "output, without the ArgMax behind them"
         )
-    return ports[0].name
+    raise InputError(
+        f"the model has {len(scores)} outputs that may be the scores of the classes; choose one with "
+        f"--output NAME (in Python output=NAME): {listed}"
+    )
+
+
+def _described(port: Port, zipped: set[str]) -> str:
+    if port.name in zipped:
+        return f"'{port.name}' (zipmap)"
+    shape = "x".join("?" if size is None else str(size) for size in port.shape or ())
+    return f"'{port.name}' ({' '.join(part for part in (str(port.dtype or 'no tensor'), shape) if part)})"

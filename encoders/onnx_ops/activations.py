@@ -99,8 +99,7 @@ def _extreme(draft: Draft, call: Call, sign: float) -> Variable:
 def softmax(draft: Draft, call: Call) -> list[Tensor]:
     """Softmax and LogSoftmax are increasing in each logit, so at the network's end they are dropped with a note."""
     x = call.variable(0)
-    if call.proto.output[0] != draft.output_name:
-        raise call.error("stands inside the network; only as the last node can it be left out")
+    _check_last(draft, call)
     # Until opset 12 all axes from `axis` on are one; since 13 it is a single axis.
     axis = call.axis(call.attr_int("axis", 1 if call.opset < 13 else -1), x.rank)
     outside = x.shape[:axis] if call.opset < 13 else (*x.shape[:axis], *x.shape[axis + 1 :])
@@ -109,6 +108,28 @@ def softmax(draft: Draft, call: Call) -> list[Tensor]:
             f"works along axis {axis} of shape {list(x.shape)}, so leaving it out changes the order of the outputs; "
             "it must cover all classes"
         )
-    draft.logits_name = call.name(0)
-    draft.note(f"final {call.op} dropped: the order of the logits is the same")
+    draft.dropped(call.name(0), call.op)
     return [x]
+
+
+def sigmoid(draft: Draft, call: Call) -> list[Tensor]:
+    """Sigmoid is increasing in each entry, so at the network's end it is dropped with a note."""
+    x = call.variable(0)
+    _check_last(draft, call)
+    draft.dropped(call.name(0), call.op)
+    return [x]
+
+
+def _check_last(draft: Draft, call: Call) -> None:
+    if not draft.ending.passes(call.proto):
+        raise call.error(
+            "stands inside the network, which is then not piecewise linear; only as the last node can it be left out"
+        )
+
+
+def hard_sigmoid(draft: Draft, call: Call) -> list[Tensor]:
+    """min(max(α·x + β, 0), 1)."""
+    x = call.variable(0)
+    slope, offset = call.attr_float("alpha", 0.2), call.attr_float("beta", 0.5)
+    line = draft.shifted(draft.scaled(x, slope), np.full(1, offset))
+    return [Variable(draft.builder.add(Clip(line.node, line.size, 0.0, 1.0)), x.shape, x.dtype)]

@@ -14,6 +14,7 @@ import onnx
 from encoders.errors import InputError
 
 FLOATS: tuple[np.dtype[Any], ...] = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+ML_DOMAIN = "ai.onnx.ml"
 MAX_ENTRIES = 2**26
 """No tensor may have more entries: 64 Mi float64 are 512 MiB. A damaged file must not exhaust the memory."""
 

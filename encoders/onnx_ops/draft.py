@@ -11,6 +11,7 @@ import numpy.typing as npt
 from encoders.graph import Affine, GraphBuilder, frozen
 from encoders.linear_maps import LinearMap, Scale, Select, identity, select
 from encoders.onnx_ops.call import Array, Variable, entries
+from encoders.onnx_ops.endings import Ending
 
 Index = npt.NDArray[np.intp]
 
@@ -19,20 +20,28 @@ class Draft:
     """A GraphBuilder with shapes: node values are flat, tensors are Variables.
 
     `uses[name]` counts the nodes that read a tensor (a graph output counts once); `names[i]` are the tensors that node
-    i stands for.
+    i stands for. `ending` says which tensors stand behind the scores. `transformed` names a tensor of the file that
+    holds probabilities where the graph has the scores they were made from.
     """
 
-    def __init__(self, input_size: int, output_name: str, uses: Mapping[str, int]) -> None:
+    def __init__(self, input_size: int, ending: Ending, uses: Mapping[str, int]) -> None:
         self.builder = GraphBuilder(input_size)
         self.uses = Counter(uses)
         self.names: defaultdict[int, list[str]] = defaultdict(list)
-        self.output_name = output_name
-        self.logits_name = output_name
+        self.ending = ending
+        self.logits_name = ending.read
+        self.transformed: str | None = None
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+    def dropped(self, scores: str, what: str) -> None:
+        """Note that what follows the tensor `scores` at the network's end is left out; the first such step counts."""
+        if self.logits_name == self.ending.read:
+            self.logits_name = scores
+        self.note(f"final {what} dropped: the order of the logits is the same")
 
     def linear(self, linear: LinearMap, x: Variable, shape: Iterable[int], bias: Array | None = None) -> Variable:
         """linear · x + bias, seen with `shape`; bias broadcasts to that shape."""

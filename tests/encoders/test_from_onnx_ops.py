@@ -170,6 +170,10 @@ CASES = [
     # activations
     c("Relu", (7, 13, 14), (1, 4)),
     c("Abs", (7, 13), (1, 4)),
+    *(
+        c("HardSigmoid", ANY, (1, 4), **attributes)
+        for attributes in ({}, {"alpha": 0.7, "beta": -0.1}, {"alpha": -2.0})
+    ),
     c("LeakyRelu", (7, 16), (1, 4)),
     c("LeakyRelu", (16,), (1, 4), alpha=1.5),
     c("LeakyRelu", (16,), (1, 4), alpha=-0.5),
@@ -239,8 +243,11 @@ CASES = [
     *(c(op, (18,), (2, 1, 4), X, i(1), keepdims=0) for op in ("ReduceSum", "ReduceMean")),
 ]
 
-ELSEWHERE = {"Shape": "test_shape_chain", "Size": "test_shape_chain", "Softmax": "softmax", "LogSoftmax": "softmax"}
-"""Ops that no single node can show, and the test that covers them (in test_from_onnx.py)."""
+ELSEWHERE = {
+    **dict.fromkeys(("Shape", "Size"), "test_from_onnx.py, test_shape_chain"),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Sigmoid"), "test_endings.py"),
+}
+"""Ops that no single node can show, and the tests that cover them."""
 
 
 def test_every_rule_has_a_case() -> None:

@@ -36,7 +36,11 @@ def refused(model: onnx.ModelProto) -> str:
 
 
 NODES: list[tuple[str, list[int | str], dict[str, np.ndarray], dict[str, Any], str]] = [
-    ("Sigmoid(x)", [1, 2], {}, {}, "Sigmoid node 'node': this op is not supported; supported are Abs, Add,"),
+    ("Det(x)", [1, 2, 2], {}, {}, "Det node 'node': this op is not supported; supported are Abs, Add,"),
+    ("Tanh(x)", [1, 2], {}, {}, "Tanh node 'node': is not piecewise linear; train with ReLU"),
+    ("HardSwish(x)", [1, 2], {}, {}, "a parabola between -3 and 3; train with ReLU or HardSigmoid"),
+    ("HardSigmoid(x)", [1, 2], {}, {"alpha": float("inf")}, "attribute 'alpha' is inf"),
+    ("ArgMax(x)", [1, 2], {}, {}, "jumps, so that no nearest adversarial input need exist; export the scores"),
     ("Mul(x,x)", [1, 2], {}, {}, "multiplies two variables, 'x' and 'x'"),
     ("MatMul(x,x)", [1, 2, 2], {}, {}, "multiplies two variables"),
     ("Gemm(x,x)", [2, 2], {}, {}, "multiplies two variables"),
@@ -165,14 +169,17 @@ def _mask(model: onnx.ModelProto) -> None:
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 2]))
 
 
-def _inner_softmax(model: onnx.ModelProto) -> None:
-    del model.graph.node[:]
-    model.graph.node.extend([node("Softmax", ["x"], ["s"], name="soft"), node("Relu", ["s"], ["y"])])
+def _inner(op: str) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        del model.graph.node[:]
+        model.graph.node.extend([node(op, ["x"], ["s"], name="inner"), node("Relu", ["s"], ["y"])])
+
+    return change
 
 
 MODELS: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (_two_inputs, "must have one input, but has 2 ('x', 'z')"),
-    (_two_outputs, "must have one output, but has 2 ('y', 'x'): keep the one of the classes' scores"),
+    (_two_outputs, "has 2 outputs that may be the scores of the classes; choose one with --output NAME"),
     (_integer_input, "input 'x' is int64; float16, float32 or float64 is expected"),
     (_opset(6), "opset 6; 7 to"),
     (_opset(999), "opset 999; 7 to"),
@@ -182,7 +189,8 @@ MODELS: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (_unknown_tensor, "the ONNX checker refuses the model"),
     (_control_flow, "If node 'if': control flow is not supported"),
     (_mask, "gives the indices of the maxima"),
-    (_inner_softmax, "Softmax node 'soft': stands inside the network"),
+    (_inner("Softmax"), "Softmax node 'inner': stands inside the network"),
+    (_inner("Sigmoid"), "Sigmoid node 'inner': stands inside the network"),
 ]
 
 
@@ -217,7 +225,7 @@ def file_refused(path: Path) -> str:
 
 def test_names_in_messages_stay_on_the_line(onnx_model: Any) -> None:
     message = refused(onnx_model([node("Erf", ["x"], ["y"], name="one\ntwo\x1b[2J")], [1, 2]))
-    assert message.startswith("Erf node 'one?two?[2J': this op is not supported")
+    assert message.startswith("Erf node 'one?two?[2J': is not piecewise linear")
 
 
 def test_files_that_are_no_models(tmp_path: Path) -> None:
