@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         solvers,
     )
     from verifier.model import Model
+    from verifier.report.answers import to_pandas
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,13 +45,15 @@ __all__ = [
     "minimal",
     "minimal_all_targets",
     "solvers",
+    "to_pandas",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """The API on first use: `import verifier` alone, as the command line and the solver processes do, stays cheap."""
     if name in __all__:
-        value = getattr(importlib.import_module("verifier.api"), name)
+        module = "verifier.report.answers" if name == "to_pandas" else "verifier.api"
+        value = getattr(importlib.import_module(module), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'verifier' has no attribute '{name}'")

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from verifier.answer import Answer, Subject
 from verifier.verdict import LINEAR_BOUNDS, Bracket, Budget, Evidence, Search, Status
 
 
-@dataclass(frozen=True, eq=False)
-class AllTargets:
+@dataclass(frozen=True, eq=False, repr=False)
+class AllTargets(Answer):
     """One bracket for each target other than the label, and the bracket of the nearest of them all.
 
     A bracket's `seconds` are those of its own target; what all targets share counts for the whole only.
@@ -18,6 +19,11 @@ class AllTargets:
 
     results: tuple[Bracket, ...]
     overall: Bracket
+
+    def asked(self, about: Subject) -> AllTargets:
+        """The same answer, with what was asked."""
+        results = tuple(replace(bracket, about=replace(about, target=bracket.target)) for bracket in self.results)
+        return AllTargets(results, replace(self.overall, about=about))
 
     def certified(self, targets: Collection[int | None]) -> AllTargets:
         """The same with certificates for these targets; what is said of all rests on the least of all."""

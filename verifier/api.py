@@ -13,6 +13,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.from_transforms import Transforms
 from verifier.all_targets import AllTargets, finals, in_turn, overall
+from verifier.arguments import real, whole, word
 from verifier.both_worlds import follow_each_both
 from verifier.certifying import Certified, certified
 from verifier.checking import Check, check_both
@@ -103,12 +104,14 @@ def brackets(
 
 
 def _brackets(question: Question, problem: Problem, decider: Decider, method: str, budget: Budget) -> Iterator[Bracket]:
+    about = question.subject("minimal")
     found = question.already()
     if found is not None:
-        yield _already(found, question, problem.precision, budget)
+        yield replace(_already(found, question, problem.precision, budget), about=about)
         return
     for bracket in MINIMISERS[method](problem, decider, budget):
-        yield _with_float32(bracket, problem, budget) if bracket.final else bracket
+        last = bracket.final
+        yield replace(_with_float32(bracket, problem, budget), about=about) if last else bracket
 
 
 def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
@@ -144,7 +147,7 @@ def _problem(
 
 
 def _checked_semantics(semantics: str, model: Model, method: str) -> Semantics:
-    if semantics not in tuple(Semantics):
+    if word(semantics, "the semantics") not in tuple(Semantics):
         raise InputError(f"unknown semantics '{semantics}': choose one of {', '.join(Semantics)}")
     if semantics == Semantics.FLOAT32 and model.dtype != np.float32:
         raise InputError(f"semantics float32 is about models that compute in float32; this one does in {model.dtype}")
@@ -232,12 +235,12 @@ def minimal_all_targets(
     problem = _problem(
         question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
     )
-    found = question.already()
+    about, found = question.subject("minimal"), question.already()
     if found is not None:
         last = _already(found, question, precision, budget)
-        return AllTargets((last,), last)  # the input itself is misclassified: no target has to be sought
+        return AllTargets((last,), last).asked(about)  # the input itself is misclassified: no target has to be sought
     if isinstance(decider, BranchAndBound):
-        return overall(finals(follow_each_both(problem, decider, budget), progress), budget)
+        return overall(finals(follow_each_both(problem, decider, budget), progress), budget).asked(about)
     points = run(budget)
 
     def alone(place: int, share: Budget) -> Iterator[Bracket]:
@@ -245,7 +248,7 @@ def minimal_all_targets(
         for bracket in MINIMISERS[method](one, decider, share):
             yield _with_float32(bracket, one, share) if bracket.final else bracket
 
-    return overall(finals(in_turn(alone, len(points), budget), progress), budget)
+    return overall(finals(in_turn(alone, len(points), budget), progress), budget).asked(about)
 
 
 def certificate(
@@ -268,6 +271,7 @@ def certificate(
     NotCertifiedError where no proof is found, OutOfTimeError.
     """
     budget = _budget(timeout)
+    radius = real(radius, "the radius")
     if not radius >= 0:
         raise InputError(f"the radius must be a number ≥ 0, not {radius:g}")
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin)
@@ -299,19 +303,20 @@ def check(
     `progress` is called with brackets on the way by the method tree. transforms: as for `brackets`.
     """
     budget, decider = _budget(timeout), _decider(method, solver, threads)
+    radius = real(radius, "the radius")
     if not (math.isfinite(radius) and radius > 0):
         raise InputError(f"the radius must be a finite number > 0, not {radius:g}")
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms)
-    found = question.already()
+    about, found = question.subject("check", radius), question.already()
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None
-        return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached)
+        return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached, about=about)
     brief = isinstance(decider, BranchAndBound)
     run = attacker(question, "cw", device, seed, threads=threads, radius=radius, nearest=True, brief=brief)
     problem = _problem(
         question, run, "cw", radius * RADIUS_SHARE, threads, _checked_semantics(semantics, model, method)
     )
-    return check_both(problem, decider, radius, budget, progress)
+    return replace(check_both(problem, decider, radius, budget, progress), about=about)
 
 
 RADIUS_SHARE = 1e-3
@@ -337,31 +342,34 @@ def attack(
     budget = _budget(timeout)
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms)
     run = attacker(question, attack, device, seed, share=ATTACK_ALONE)
-    found = question.already()
+    about, found = question.subject("attack"), question.already()
     if found is not None:
-        return _already(found, question, 1e-3, budget)
+        return replace(_already(found, question, 1e-3, budget), about=about)
     state = SearchState(_problem(question, run, attack, 1e-3), budget)
     state.attack()
-    return replace(state.bracket(final=True), reason="an attack proves no lower end")
+    return replace(state.bracket(final=True), reason="an attack proves no lower end", about=about)
 
 
 def _budget(timeout: float | Budget) -> Budget:
     if isinstance(timeout, Budget):
         return timeout
+    timeout = real(timeout, "the timeout")
     if math.isnan(timeout) or timeout <= 0:
         raise InputError(f"the timeout must be a number of seconds > 0, not {timeout:g}")
     return Budget(timeout)
 
 
 def _checked_precision(precision: float) -> float:
+    precision = real(precision, "the precision")
     if not (math.isfinite(precision) and precision > 0):
         raise InputError(f"the precision must be a finite number > 0, not {precision:g}")
     return precision
 
 
 def _decider(method: str, solver: str | None, threads: int) -> Decider:
-    if method not in METHODS:
+    if word(method, "the method") not in METHODS:
         raise InputError(f"unknown method '{method}': choose one of {', '.join(METHODS)}")
+    threads = whole(threads, "the number of threads")
     if threads < 1:
         raise InputError(f"the number of threads must be a whole number ≥ 1, not {threads}")
     if solver is not None:

@@ -48,6 +48,9 @@ class Certified:
     """Building and checking."""
     check_seconds: float
 
+    def __repr__(self) -> str:
+        return f"<Certified: {len(self.content):,} bytes, {self.leaves:,} leaves, {self.seconds:.2f} s>"
+
 
 def certified(question: Question, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget) -> Certified:
     """A checked certificate that nothing within `radius` is adversarial (0: no such claim) and that the witness is.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from verifier.answer import Answer, Subject
 from verifier.both_worlds import hopeless, provable, resumed
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.worker import Decider, Guarded, Worker
@@ -30,8 +31,8 @@ from verifier.verdict import (
 Progress = Callable[[Bracket], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Check:
+@dataclass(frozen=True, eq=False, repr=False)
+class Check(Answer):
     """Is the input robust within a radius? `witness` lies within it when the verdict is Violated.
 
     `search` is None for methods without a tree, and where the attack alone answered.
@@ -46,6 +47,8 @@ class Check:
     search: Search | None = None
     float32: bool | None = None
     """True where no float32 evaluation of the network, in any order of summation, is adversarial either; else None."""
+    about: Subject | None = None
+    """What was asked."""
 
 
 def check_both(

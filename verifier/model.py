@@ -38,9 +38,18 @@ class Model:
     def dtype(self) -> np.dtype[np.floating]:
         return self.network.input_dtype
 
+    def __repr__(self) -> str:
+        network = self.network
+        size, shape = self.graph.input_size, "x".join(str(n) for n in network.input_shape)
+        relus = f"{self.graph.relu_count:,} ReLUs"
+        return f"<Model {self.path.name}: {size} inputs ({shape} {self.dtype}), {self.classes} classes, {relus}>"
+
     def vector(self, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """One input as a flat vector in the model's dtype; raises InputError when it does not fit or is not finite."""
-        array = np.asarray(x)
+        try:
+            array = np.asarray(x)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the input is no array of numbers: {error}") from None
         if array.dtype.kind not in "fiu":
             raise InputError(f"the input has dtype {array.dtype}; numbers are expected")
         if array.size != self.graph.input_size:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.from_transforms import Transforms
 from encoders.graph import Array, Graph
+from verifier.answer import Subject
+from verifier.arguments import real, whole, word
 from verifier.attacks import registry as attacks
 from verifier.attacks.carlini_wagner import BRIEF, carlini_wagner
 from verifier.attacks.problem import Candidates, Case, Metric
@@ -39,6 +41,8 @@ class Question:
     model: Model
     ball: Ball
     label: int
+    predicted: int
+    """The class of the input, as ONNX Runtime runs the file."""
     target: int | None
     goals: tuple[tuple[int, Halfspaces], ...]
     judge: Judge
@@ -56,14 +60,34 @@ class Question:
         """The input in the model's dtype."""
         return self.ball.centre.astype(self.model.dtype)
 
+    def subject(self, command: str, radius: float | None = None) -> Subject:
+        """What an answer says that it is about."""
+        model, network = self.model, self.model.network
+        return Subject(
+            command=command,
+            model=model.path.name,
+            model_sha256=network.sha256,
+            input=self.point,
+            shape=network.input_shape,
+            box=(self.ball.lo, self.ball.hi),
+            norm=self.ball.norm.value,
+            label=self.label,
+            predicted=self.predicted,
+            target=self.target,
+            margin=self.margin,
+            radius=radius,
+        )
+
     def only(self, targets: Sequence[int] | None) -> Question:
         """The same about some of the targets; None: all. Raises InputError for one that is none, or for no target."""
         if targets is None:
             return self
+        if not isinstance(targets, Sequence | np.ndarray):
+            raise InputError(f"the targets must be a list of classes, not {targets!r}")
         for target in targets:
             if _class(target, "target", self.model) == self.label:
                 raise InputError(f"the target {target} is the label itself: choose another class")
-        if not targets:
+        if len(targets) == 0:
             raise InputError("no target is asked for")
         goals = tuple(entry for entry in self.goals if entry[0] in targets)
         return replace(self, goals=goals, judge=replace(self.judge, disjuncts=goals))
@@ -109,8 +133,9 @@ def ask(
     flat = model.vector(x)
     centre = flat.astype(np.float64)
     lo, hi = _box(box, centre)
-    if norm not in tuple(Norm):
+    if word(norm, "the norm") not in tuple(Norm):
         raise InputError(f"unknown norm '{norm}': choose one of {', '.join(Norm)}")
+    margin = real(margin, "the margin")
     if not (math.isfinite(margin) and margin >= 0):
         raise InputError(f"the margin must be a finite number ≥ 0, not {margin:g}")
     own = model.predict(flat)
@@ -119,24 +144,26 @@ def ask(
         raise InputError(f"the target {target} is the label itself: choose another class")
     ball = Ball(Norm(norm), centre, math.inf, lo, hi)
     if transforms is not None:
-        return _transformed(Copies(model, transforms, label, target is None and not each), ball, target, margin)
+        copies = Copies(model, transforms, label, target is None and not each)
+        return _transformed(copies, own, ball, target, margin)
     goal = Untargeted(label, margin) if target is None else Targeted(target, margin)
     goals = disjuncts(goal, model.classes)
     judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
-    return Question(model, ball, label, target, goals, judge, margin)
+    return Question(model, ball, label, own, target, goals, judge, margin)
 
 
-def _transformed(copies: Copies, ball: Ball, target: int | None, margin: float) -> Question:
+def _transformed(copies: Copies, predicted: int, ball: Ball, target: int | None, margin: float) -> Question:
     model, label = copies.model, copies.label
     if copies.transforms.maps[0].in_size != ball.centre.size:
         raise InputError(f"{copies.transforms.path}: made for an input of another size than {ball.centre.size}")
     others = [other for other in range(model.classes) if other != label]
     goals = copies.goals(others if target is None else [target], margin)
     judge = Judge(copies.graph, copies.lowered, copies, model.dtype, ball, goals, copies.classes, label)
-    return Question(model, ball, label, target, goals, judge, margin, copies)
+    return Question(model, ball, label, predicted, target, goals, judge, margin, copies)
 
 
 def _class(number: int, what: str, model: Model) -> int:
+    number = whole(number, f"the {what}")
     if not 0 <= number < model.classes:
         raise InputError(f"the {what} {number} is not a class: the model has classes 0 to {model.classes - 1}")
     return number
@@ -144,10 +171,9 @@ def _class(number: int, what: str, model: Model) -> int:
 
 def _box(box: Box, centre: Array) -> tuple[Array, Array]:
     try:
-        ends = [np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), centre.shape) for end in box]
-    except ValueError as error:
+        lo, hi = (np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), centre.shape) for end in box)
+    except (TypeError, ValueError) as error:
         raise InputError(f"the box must be two numbers or two arrays of {centre.size} numbers: {error}") from None
-    lo, hi = ends
     if np.any(np.isnan(lo)) or np.any(np.isnan(hi)):
         raise InputError("the box holds NaN")
     if np.any(lo > hi):
@@ -182,7 +208,8 @@ def attacker(
     where it finds a point well within the radius. share: of a finite time limit. brief: a tree follows, which on a
     small network finds more than a longer attack would.
     """
-    attack = attacks.attack_named(name)
+    attack = attacks.attack_named(word(name, "the attack"))
+    seed = whole(seed, "the seed")
     if brief and attack.search is carlini_wagner and question.graph.relu_count <= SMALL:
         attack = replace(attack, settings=BRIEF[Metric(question.ball.norm.value)])
     if seed < 0:

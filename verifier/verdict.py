@@ -10,6 +10,8 @@ from enum import IntEnum, StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from verifier.answer import Answer, Subject
+
 
 class Evidence(IntEnum):
     """What a lower end rests on, weakest first."""
@@ -70,6 +72,11 @@ class Witness:
     target: int
     classes: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        return (
+            f"<Witness at distance {self.distance:.6g}: class {self.predicted}, exact margin {self.exact_margin:.3g}>"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Violated:
@@ -125,8 +132,8 @@ LINEAR_BOUNDS = "linear bounds"
 """The engine of a search whose root needed no tree."""
 
 
-@dataclass(frozen=True, eq=False)
-class Bracket:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bracket(Answer):
     """lower ≤ d* ≤ upper for the distance d* to the nearest adversarial point.
 
     lower: no adversarial point of the box is closer (for what `evidence` is worth). upper: the distance of `witness`,
@@ -148,6 +155,8 @@ class Bracket:
     float32: float | None = None
     """Where it was asked for: no float32 evaluation of the network, in any order of summation, reaches the goal within
     this of the input; proved. `upper` is that of both worlds, since ONNX Runtime confirmed the witness."""
+    about: Subject | None = None
+    """What was asked; None inside a search."""
 
     @property
     def gap(self) -> float:

@@ -173,8 +173,12 @@ def all_targets_json(
 
 def check_json(run: Run, result: CheckResult, witness_path: Path | None, picture: Path | None) -> Json:
     """The object of `verifier check --json`."""
+    return {"schema": SCHEMA, **check_fields(run, result, witness_path), **_tail(run, picture)}
+
+
+def check_fields(run: Run, result: CheckResult, witness_path: Path | None) -> Json:
+    """One check as an object: the keys of `verifier check --json` without those of the run as a whole."""
     return {
-        "schema": SCHEMA,
         "verdict": VERDICTS[type(result.verdict)],
         "reason": result.reason,
         "radius": number(run.radius if run.radius is not None else math.nan),
@@ -188,7 +192,6 @@ def check_json(run: Run, result: CheckResult, witness_path: Path | None, picture
         "solver": run.solver,
         "search": search_json(result.search),
         "seconds": number(result.seconds),
-        **_tail(run, picture),
     }
 
 

@@ -1,0 +1,42 @@
+"""Arguments of the Python API: numbers that are numbers, or one InputError that names the argument."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, SupportsFloat, SupportsIndex
+
+import numpy as np
+
+from encoders.errors import InputError
+
+
+def real(value: SupportsFloat | Any, name: str) -> float:
+    """The argument as a float: an int, a float, a Fraction or a numpy number."""
+    if isinstance(value, SupportsFloat) and not isinstance(value, bool | np.bool_):
+        try:
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    raise InputError(f"{name} must be a number, not {_told(value)}")
+
+
+def whole(value: SupportsIndex | Any, name: str) -> int:
+    """The argument as an int: an int or a numpy integer."""
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool | np.bool_):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise InputError(f"{name} must be a whole number, not {_told(value)}")
+
+
+def word(value: Any, name: str) -> str:
+    """The argument as a string."""
+    if not isinstance(value, str):
+        raise InputError(f"{name} must be a string, not {_told(value)}")
+    return value
+
+
+def _told(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"

@@ -1,0 +1,236 @@
+"""The API's answers: one line, a dictionary, JSON, a table of many (pandas), HTML with the picture for a notebook."""
+
+from __future__ import annotations
+
+import base64
+import html as markup
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import singledispatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encoders.errors import InputError
+from verifier.all_targets import AllTargets
+from verifier.answer import Answer, Subject
+from verifier.checking import Check
+from verifier.layout import image_layout
+from verifier.report import captions, pictures
+from verifier.report.json_result import (
+    SCHEMA,
+    VERDICTS,
+    Json,
+    Run,
+    bracket_json,
+    check_fields,
+    dumps,
+)
+from verifier.report.rounding import directed, places_for
+from verifier.verdict import Bracket, Status, Witness
+
+if TYPE_CHECKING:
+    import pandas
+
+SIGNS = {"linf": "L∞", "l1": "L1"}
+
+
+@singledispatch
+def words(answer: Any) -> str:
+    """The answer in one line."""
+    raise TypeError(f"no answer: {type(answer).__name__}")
+
+
+@words.register
+def _(bracket: Bracket) -> str:
+    about = bracket.about
+    norm = f"{SIGNS[about.norm]} " if about is not None else ""
+    if bracket.status is Status.ALREADY_ADVERSARIAL:
+        said = "distance 0"
+    elif bracket.status is Status.UNREACHABLE:
+        said = "no point of the box"
+    else:
+        lower, upper = _ends(bracket)
+        said = f"{norm}distance in [{lower}, {upper}]"
+    to = f", target {bracket.target}" if bracket.target is not None else ""
+    return f"<Bracket {bracket.status.value}: {said}{to}, {bracket.evidence.label}, {bracket.seconds:.2f} s>"
+
+
+@words.register
+def _(check: Check) -> str:
+    verdict = VERDICTS[type(check.verdict)]
+    about = check.about
+    within = f" within {SIGNS[about.norm]} {about.radius:g}" if about is not None else ""
+    more = ""
+    if check.witness is not None:
+        more = f", {check.witness!r}"
+    elif check.evidence is not None:
+        more = f", {check.evidence.label}"
+    elif check.reason:
+        more = f", {check.reason}"
+    return f"<Check {verdict}{within}{more}, {check.seconds:.2f} s>"
+
+
+@words.register
+def _(answer: AllTargets) -> str:
+    closed = sum(bracket.status is not Status.BRACKETED for bracket in answer.results)
+    return f"<AllTargets {closed} of {len(answer.results)} closed, nearest {words(answer.overall)}>"
+
+
+@singledispatch
+def to_dict(answer: Any) -> Json:
+    """The answer with the keys of the command's JSON, and its witness's point."""
+    raise TypeError(f"no answer: {type(answer).__name__}")
+
+
+@to_dict.register
+def _(bracket: Bracket) -> Json:
+    found = bracket_json(_run(bracket.about), bracket, None)
+    return {"schema": SCHEMA, **_with_point(found, bracket.witness, bracket.about), **_asked(bracket.about)}
+
+
+@to_dict.register
+def _(check: Check) -> Json:
+    found = check_fields(_run(check.about), check, None)
+    return {"schema": SCHEMA, **_with_point(found, check.witness, check.about), **_asked(check.about)}
+
+
+@to_dict.register
+def _(answer: AllTargets) -> Json:
+    return {**to_dict(answer.overall), "results": [to_dict(bracket) for bracket in answer.results]}
+
+
+def to_json(answer: Answer) -> str:
+    """`to_dict` as JSON with a final newline."""
+    return dumps(to_dict(answer))
+
+
+def to_pandas(answers: Answer | Iterable[Answer]) -> pandas.DataFrame:
+    """Answers as a table, one row a bracket or check, AllTargets as a row a target; points are left out.
+
+    Raises InputError where pandas is not installed, or something is no answer.
+    """
+    try:
+        import pandas as pd  # noqa: PLC0415 (optional)
+    except ImportError:
+        raise InputError("pandas is not installed: pip install pandas") from None
+    rows = []
+    for answer in [answers] if isinstance(answers, Answer) else answers:
+        if not isinstance(answer, Answer):
+            raise InputError(f"to_pandas takes answers of the API, not a {type(answer).__name__}")
+        parts: Sequence[Answer] = answer.results if isinstance(answer, AllTargets) else [answer]
+        rows += [_row(to_dict(part)) for part in parts]
+    return pd.DataFrame(rows)
+
+
+def _row(found: Mapping[str, Any]) -> Json:
+    """One level of keys: `witness.distance` becomes witness_distance."""
+    row: Json = {}
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            row |= {f"{key}_{inner}": of for inner, of in value.items() if not isinstance(of, list | Mapping)}
+        elif not isinstance(value, list):
+            row[key] = value
+    return row
+
+
+@singledispatch
+def html(answer: Any) -> str:
+    """The answer as HTML that stands alone: its numbers, and its picture inline."""
+    raise TypeError(f"no answer: {type(answer).__name__}")
+
+
+@html.register
+def _(bracket: Bracket) -> str:
+    about = bracket.about
+    if about is None or bracket.witness is None:
+        return _page(words(bracket), None)
+    run, point = _run(about), bracket.witness.point
+    title, note = captions.bracket_words(run, bracket)
+    panels = captions.panel_words(run, about.predicted, bracket.witness)
+    return _page(words(bracket), pictures.triptych(_scene(about, point), point, title, note, panels))
+
+
+@html.register
+def _(check: Check) -> str:
+    about = check.about
+    if about is None or check.witness is None:
+        return _page(words(check), None)
+    run, point = _run(about), check.witness.point
+    title, note = captions.check_words(run, check.witness)
+    panels = captions.panel_words(run, about.predicted, check.witness)
+    return _page(words(check), pictures.triptych(_scene(about, point), point, title, note, panels))
+
+
+@html.register
+def _(answer: AllTargets) -> str:
+    about, cells = answer.overall.about, captions.grid_cells(answer.results)
+    points = [cell.point for cell in cells if cell.point is not None]
+    if about is None or not points:
+        return _page(words(answer), None)
+    title, note = captions.grid_words(_run(about), answer.overall)
+    return _page(words(answer), pictures.grid(_scene(about, *points), cells, title, note))
+
+
+def _page(line: str, picture: bytes | None) -> str:
+    said = f"<code>{markup.escape(line)}</code>"
+    if picture is None:
+        return said
+    content = base64.b64encode(picture).decode()
+    return f'<figure><img src="data:image/png;base64,{content}" style="max-width: 100%" alt=""><br>{said}</figure>'
+
+
+def _scene(about: Subject, *points: Any) -> pictures.Scene:
+    span = pictures.span_of(*about.box, about.input, *points)
+    return pictures.Scene(about.input, image_layout(about.shape), span)
+
+
+def _ends(bracket: Bracket) -> tuple[str, str]:
+    places = places_for(bracket.precision)
+    upper = directed(bracket.upper, up=True, places=places) if math.isfinite(bracket.upper) else "inf"
+    return directed(bracket.lower, up=False, places=places), upper
+
+
+def _run(about: Subject | None) -> Run:
+    """What was asked in the words of reports."""
+    if about is None:
+        return Run("minimal", Path(), "", Path(), 0, "", 0, None, 0.0)
+    return Run(
+        command=about.command,
+        model=Path(about.model),
+        model_sha256=about.model_sha256,
+        input=Path(),
+        index=0,
+        norm=about.norm,
+        label=about.label,
+        target=about.target,
+        margin=about.margin,
+        radius=about.radius,
+    )
+
+
+def _asked(about: Subject | None) -> Json:
+    if about is None:
+        return {}
+    return {
+        "command": about.command,
+        "margin": about.margin,
+        "model": about.model,
+        "model_sha256": about.model_sha256,
+    }
+
+
+def _with_point(found: Json, witness: Witness | None, about: Subject | None) -> Json:
+    """The object without what a run alone knows, the witness with its point in the shape of the input."""
+    kept = {key: value for key, value in found.items() if key not in ("method", "solver")}
+    if about is None:
+        kept = {key: value for key, value in kept.items() if key not in ("norm", "label")}
+    if witness is not None:
+        shape = about.shape if about is not None else witness.point.shape
+        point = np.asarray(witness.point).reshape(shape).tolist()
+        inside = {key: value for key, value in found["witness"].items() if key != "path"}
+        kept["witness"] = {**inside, "point": point}
+        if isinstance(kept.get("float32"), dict):
+            kept["float32"] = {key: value for key, value in kept["float32"].items() if key != "witness"}
+    return kept
