@@ -1,4 +1,4 @@
-"""The one exception that a user's input may cause, carried from any layer to the command line."""
+"""The exceptions that any layer may raise and that the uppermost ones turn into answers."""
 
 
 class InputError(Exception):
@@ -11,3 +11,10 @@ class InputError(Exception):
     def __init__(self, message: str) -> None:
         # Names out of a damaged file may hold line ends or a terminal's escape codes.
         super().__init__("".join(sign if sign.isprintable() else "?" for sign in message))
+
+
+class SolverError(Exception):
+    """A solver did not run, or ended in an error: nothing that it left is an answer.
+
+    The message names the solver and what it said. A search ends with it as its reason.
+    """

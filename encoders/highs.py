@@ -1,10 +1,40 @@
-"""HiGHS's simplex for LPs that are small, dense, and solved by the thousand."""
+"""HiGHS: one way to run it, and its simplex for LPs that are small, dense, and solved by the thousand."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import highspy
+
+from encoders.errors import SolverError
+
+GAVE_UP = frozenset(
+    {
+        highspy.HighsModelStatus.kPresolveError,
+        highspy.HighsModelStatus.kSolveError,
+        highspy.HighsModelStatus.kPostsolveError,
+    }
+)
+"""Errors of a run that began: numbers that HiGHS could not cope with. The next model may well be solved."""
+
+
+def run(highs: Any) -> Any:
+    """Solve, and how that ended: a HighsModelStatus. Raises SolverError where it did not even begin.
+
+    HiGHS keeps a scheduler for each thread of the caller's, with as many threads as the first run there asked for, and
+    refuses any other number: after a question with two threads, or a caller's own use of highspy, every later run
+    would fail. The scheduler is then begun anew. A refused run leaves the last run's status and solution where they
+    were: they are not to be taken for its own.
+    """
+    returned = highs.run()
+    if returned == highspy.HighsStatus.kError and highs.getModelStatus() not in GAVE_UP:
+        highspy.Highs.resetGlobalScheduler(True)
+        returned = highs.run()
+    status = highs.getModelStatus()
+    failed = returned == highspy.HighsStatus.kError and status not in GAVE_UP
+    if failed or status == highspy.HighsModelStatus.kNotset:
+        raise SolverError(f"HiGHS {highs.version()} did not run ({highs.modelStatusToString(status)})")
+    return status
 
 
 def simplex(tolerance: float = 1e-7) -> Any:

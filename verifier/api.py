@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from encoders.errors import InputError
+from encoders.errors import InputError, SolverError
 from encoders.from_transforms import Transforms
 from verifier.all_targets import AllTargets, finals, in_turn, overall
 from verifier.arguments import real, whole, word
@@ -121,7 +121,11 @@ def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket
         return bracket
     goals = [goal for _, goal in problem.disjuncts]
     nodes = bracket.search.nodes if bracket.search is not None else 0
-    return replace(bracket, float32=float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget))
+    try:
+        lower = float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget)
+    except SolverError as error:
+        return replace(bracket, float32=0.0, reason=bracket.reason or str(error))
+    return replace(bracket, float32=lower)
 
 
 def _problem(

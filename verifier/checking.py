@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from encoders.errors import SolverError
 from verifier.answer import Answer, Subject
 from verifier.both_worlds import hopeless, provable, resumed
 from verifier.deciders.branch_and_bound import BranchAndBound
@@ -74,7 +75,7 @@ def checked(state: SearchState, decider: Decider, radius: float, progress: Progr
     """The answer at one radius; `progress` is called with brackets on the way."""
     try:
         verdict = _verdict(state, decider, radius, progress)
-    except OutOfTimeError as error:
+    except (OutOfTimeError, SolverError) as error:
         verdict = Unknown(str(error))
     witness = state.witness if isinstance(verdict, Violated) else None
     return Check(

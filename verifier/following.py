@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from threadpoolctl import threadpool_limits
 
+from encoders.errors import SolverError
 from encoders.graph import Array
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.worker import Decider
@@ -74,7 +75,7 @@ def _follow(problem: Problem, states: Sequence[SearchState], decider: Decider) -
     search = TreeSearch(states, decider)
     try:
         yield from _searched(problem, search, states, budget)
-    except OutOfTimeError as error:
+    except (OutOfTimeError, SolverError) as error:
         for state in states:
             state.reason = str(error)
     search.update()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 
+from encoders.errors import SolverError
 from verifier.both_worlds import follow_both
 from verifier.deciders.milp import Milp, Nearest
 from verifier.deciders.worker import Decider, Guarded, Worker, WorkerError
@@ -53,7 +54,7 @@ def _search(
         yield from _raised(state)
         if not state.closed:
             yield from close(state, decider)
-    except OutOfTimeError as error:
+    except (OutOfTimeError, SolverError) as error:
         state.reason = str(error)
     yield state.bracket(final=True)
 

@@ -12,6 +12,7 @@ import pytest
 import verifier
 from encoders.lower import lower
 from encoders.node_bounds import NodeBounds
+from encoders.pulp_highs import PulpHighs
 from encoders.solver_losses import MENDED, NEGLIGIBLE
 from encoders.to_milp import to_milp
 from verifier import models
@@ -37,7 +38,7 @@ def solved(net: Any) -> int:
     """PuLP's status of the goal z0 ≥ z1 over [0, 1]^n after HiGHS."""
     region = Ball(Norm.LINF, np.full(net.lo.size, 0.5), 0.5, net.lo, net.hi)
     problem = to_milp(net.graph, interval_bounds(net.graph, region), [[1.0, -1.0]], [0.0]).problem
-    problem.solve(pulp.HiGHS(msg=False))
+    problem.solve(PulpHighs(msg=False))
     return int(problem.status)
 
 

@@ -14,6 +14,7 @@ from encoders.distance import Norm, with_distance
 from encoders.graph import GraphBuilder, outputs
 from encoders.linear_maps import Dense, readonly
 from encoders.node_bounds import NodeBounds, unstable_count
+from encoders.pulp_highs import PulpHighs
 from encoders.to_milp import MilpModel, to_milp
 from verifier.bounds.interval import interval_bounds
 from verifier.bounds.linear import linear_bounds
@@ -26,7 +27,7 @@ AGREEMENT = 1e-5
 
 def solved(model: MilpModel, solver: str = "HiGHS") -> float | None:
     """The optimum, or None where there is none."""
-    model.problem.solve(pulp.getSolver(solver, msg=False))
+    model.problem.solve(PulpHighs(msg=False) if solver == "HiGHS" else pulp.getSolver(solver, msg=False))
     if model.problem.status == pulp.LpStatusInfeasible:
         return None
     assert model.problem.status == pulp.LpStatusOptimal

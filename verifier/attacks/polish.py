@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from encoders.graph import Affine, Array, Graph, Relu, evaluate, forward
-from encoders.highs import simplex
+from encoders.highs import run, simplex
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
 
@@ -113,8 +113,7 @@ def _solve(rows: Array, limits: Array, ball: Ball, depth: Array | None, budget: 
     added = highs.addRows(most.size, np.full(most.size, -math.inf), most, matrix.nnz, starts, places, matrix.data)
     if added == highspy.HighsStatus.kError:
         return None
-    highs.run()
-    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+    if run(highs) != highspy.HighsModelStatus.kOptimal:
         return None
     moves = np.array(highs.getSolution().col_value)[:count]
     point: Array = ball.centre + np.bincount(entries, moves, ball.centre.size)

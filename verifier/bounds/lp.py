@@ -13,6 +13,7 @@ import numpy as np
 import pulp
 
 from encoders.graph import Graph
+from encoders.highs import run
 from encoders.node_bounds import NodeBounds
 from encoders.solver_losses import NEGLIGIBLE
 from encoders.to_milp import MilpModel, to_milp
@@ -24,7 +25,10 @@ LP_SLACK = 1e-6
 
 
 def lp_bounds(graph: Graph, bounds: NodeBounds, goal: Halfspaces, budget: Budget) -> NodeBounds | None:
-    """`bounds` tightened layer by layer as far as the budget goes; None when the relaxation has no solution at all."""
+    """`bounds` tightened layer by layer as far as the budget goes; None when the relaxation has no solution at all.
+
+    Raises SolverError.
+    """
     lower, upper = [np.array(a) for a in bounds.lower], [np.array(a) for a in bounds.upper]
     touched = False
     for index in sorted({graph.nodes[relu].sources[0] for relu in graph.relus()}):
@@ -78,8 +82,7 @@ class _Extremes:
             self._highs.changeColCost(column, cost)
         # HiGHS counts its time limit over all runs of one object.
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(budget.remaining, 0.01))
-        self._highs.run()
-        status = self._highs.getModelStatus()
+        status = run(self._highs)
         if status == highspy.HighsModelStatus.kInfeasible:
             return None
         if status != highspy.HighsModelStatus.kOptimal:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pulp
 
-from encoders.errors import InputError
+from encoders.errors import InputError, SolverError
 from encoders.graph import Array
 from encoders.node_bounds import NodeBounds
+from encoders.pulp_highs import PulpHighs
 from encoders.solver_losses import LARGEST, NEGLIGIBLE, SMALLEST
 from encoders.to_milp import MilpModel, to_milp
 from verifier.bounds.lp import lp_bounds
@@ -91,7 +92,7 @@ class Milp:
         return Evidence.SOLVER
 
     def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
-        """Violated, Holds (evidence solver) or Unknown with the solver's reason."""
+        """Violated, Holds (evidence solver) or Unknown with the solver's reason. Raises SolverError."""
         if bounds.empty:
             return Holds(bounds_evidence(bounds))
         try:
@@ -109,7 +110,10 @@ class Milp:
         return Violated(linear.point(model.point())) if _has_point(model) else Unknown(reason)
 
     def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> Nearest:
-        """Minimise the distance itself over the query's region, with the distance as ReLUs of the same model."""
+        """Minimise the distance itself over the query's region, with the distance as ReLUs of the same model.
+
+        Raises SolverError.
+        """
         linear = self._tightened(distance_query(query, bounds, budget), budget)
         if linear is None:
             return Nearest(math.inf, None, infeasible=True)
@@ -143,12 +147,11 @@ class Milp:
         name = solver_class(self.solver)
         if name == "HiGHS" and target is not None:
             options["objective_target"] = target
-        solver = pulp.getSolver(name, **options)
+        solver = PulpHighs(**options) if name == "HiGHS" else pulp.getSolver(name, **options)
         try:
             model.problem.solve(solver)
         except pulp.PulpSolverError as error:
-            model.problem.status = pulp.LpStatusNotSolved
-            return f"{self.solver} failed: {error}"
+            raise SolverError(f"the solver '{self.solver}' failed: {error}") from error
         return f"{self.solver} stopped without an answer ({pulp.LpStatus[model.problem.status]})"
 
 

@@ -16,7 +16,7 @@ import highspy
 import numpy as np
 
 from encoders.graph import Array
-from encoders.highs import simplex
+from encoders.highs import run, simplex
 from encoders.to_stages import Stages
 from verifier.bounds.lagrangian import Dual
 from verifier.deciders.lp_layout import TINY_END, Layout
@@ -184,8 +184,7 @@ class NodeLp:
             budget.check()
             # HiGHS counts its time limit over all runs of one object.
             highs.setOptionValue("time_limit", highs.getRunTime() + max(min(SLICE, budget.remaining), 1e-3))
-            highs.run()
-            status = highs.getModelStatus()
+            status = run(highs)
             if status != highspy.HighsModelStatus.kTimeLimit:
                 return status
 

@@ -39,7 +39,7 @@ def float32_lower(
     """A radius ≤ `lower` within which no float32 evaluation reaches any of the goals; 0 where none is proved.
 
     `graph` is lowered. nodes: what the search over the real network took. Infinite where `lower` is and the whole box
-    is excluded.
+    is excluded. Raises SolverError.
     """
     stages = to_stages(graph, FLOAT32.unit, FLOAT32.floor)
     top = ball.reach if math.isinf(lower) else lower

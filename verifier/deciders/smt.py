@@ -19,7 +19,7 @@ import z3
 
 from encoders.exact import exact_outputs
 from encoders.graph import Array, outputs
-from encoders.highs import simplex
+from encoders.highs import run, simplex
 from encoders.node_bounds import NodeBounds
 from encoders.to_rows import Column, Ends, Row, Rows, to_rows
 from encoders.to_z3 import to_z3
@@ -219,10 +219,9 @@ class _RelaxedLp:
 
     def solve(self, phases: dict[int, bool]) -> _Solved:
         self._set(phases)
-        self._highs.run()
+        status = run(self._highs)
         solution = self._highs.getSolution()
         columns, duals = np.array(solution.col_value), np.array(solution.row_dual)
-        status = self._highs.getModelStatus()
         if status == highspy.HighsModelStatus.kOptimal:
             violation = self._highs.getInfo().objective_function_value
             return _Solved(columns, duals, duals if violation > FEASIBLE else None)

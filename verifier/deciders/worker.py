@@ -18,7 +18,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from encoders.errors import InputError
+from encoders.errors import InputError, SolverError
 from encoders.node_bounds import NodeBounds
 from verifier.query import Query
 from verifier.verdict import Budget, Evidence, OutOfTimeError, Unknown, Verdict
@@ -78,7 +78,10 @@ class Worker:
         self._answers.put(None)
 
     def call(self, decider: object, method: str, *arguments: Any, budget: Budget) -> Any:
-        """The method's result. Raises OutOfTimeError when the budget ends first (the child is then gone)."""
+        """The method's result.
+
+        Raises SolverError, or OutOfTimeError when the budget ends first: the child is then gone.
+        """
         budget.check()
         assert self._process.stdin is not None
         left = budget.remaining
@@ -91,6 +94,8 @@ class Worker:
         kind, value = self._wait(budget)
         if kind == "input":
             raise InputError(value)
+        if kind == "solver":
+            raise SolverError(value)
         if kind == "error":
             raise WorkerError(value)
         return value
@@ -133,7 +138,7 @@ class Guarded:
         return self.decider.evidence
 
     def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
-        """The decider's verdict; Unknown when the time is up or the child failed."""
+        """The decider's verdict; Unknown when the time is up or the child failed. Raises SolverError."""
         try:
             verdict: Verdict = self.worker.call(self.decider, "decide", query, bounds, budget=budget)
         except (OutOfTimeError, WorkerError) as error:
@@ -151,6 +156,8 @@ def serve(tasks: BinaryIO, answers: BinaryIO) -> None:
             answer = "result", getattr(decider, method)(*arguments, Budget(seconds))
         except InputError as error:
             answer = "input", str(error)
+        except SolverError as error:
+            answer = "solver", str(error)
         except Exception as error:  # noqa: BLE001 - whatever a solver raises is reported to the parent, never swallowed
             answer = "error", f"{type(error).__name__}: {error}"
         pickle.dump(answer, answers)
