@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from encoders.errors import InputError
 from verifier.exit_codes import Exit
@@ -47,15 +47,17 @@ class CertificateFile:
         self.path.unlink(missing_ok=True)
 
 
-def check(
-    certificate: Path, model: Path, input_: Path | None, *, norm: str | None, label: int | None, target: int | None
-) -> Exit:
-    """Answer `verifier certify`. Raises InputError where a file cannot be read."""
+def check(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:
+    """Answer `verifier certify`; `given`: what is demanded, in the words of the command line (`checker.OPTIONS`).
+
+    Raises InputError where a file or an option cannot be read.
+    """
     try:
-        contents = certificate.read_bytes(), model.read_bytes()
-        x = None if input_ is None else np.load(input_, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        found = checker.files_judged(certificate, model, checker.read_demands(given))
+    except OSError as error:
+        named = "" if error.filename is None else f"{error.filename}: "
+        raise InputError(f"{named}{error.strerror or error}") from None
+    except ValueError as error:
         raise InputError(str(error)) from None
-    valid, text = checker.judged(*contents, x, {"norm": norm, "label": label, "target": target})
-    print(text)
-    return Exit.GOOD if valid else Exit.VIOLATED
+    print(found.to_json() if json else found)
+    return Exit.GOOD if found.valid else Exit.VIOLATED

@@ -6,10 +6,10 @@ handed to the independent checker before anyone is told that they exist.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,8 @@ def _certified(
     if radius <= 0 and witness is None:
         raise NotCertifiedError("there is neither a lower end above 0 nor an adversarial example")
     content = model.path.read_bytes()
-    net = _network(content, question)
+    folder = model.path.parent
+    net = _network(content, folder, question)
     query = checker.Query(
         ball.norm.value, question.label, question.target, question.margin, ball.centre, ball.lo, ball.hi
     )
@@ -105,20 +106,20 @@ def _certified(
     if budget.remaining < RECHECK * spent:
         raise OutOfTimeError("no time is left to check the certificate")
     begun = time.perf_counter()
-    result = checker.checked(packed, content)
+    result = checker.checked(packed, content, folder)
     now = time.perf_counter()
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
 
 
-def _network(content: bytes, question: Question) -> Network:
+def _network(content: bytes, folder: Path, question: Question) -> Network:
     """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
     network = question.model.network
     try:
-        net = checker.read_network(content)
+        net = checker.read_network(content, folder)
     except Exception as error:  # noqa: BLE001, as in the checker itself
         raise NotCertifiedError(f"the checker does not read this model: {error}") from None
-    if hashlib.sha256(content).hexdigest() != network.sha256:
-        raise NotCertifiedError("the model's weights lie in other files; the checker reads one file")
+    if net.digest != network.sha256:
+        raise NotCertifiedError("the model's files have changed since they were read")
     if net.output != network.logits_name or net.size(net.input) != question.ball.centre.size:
         raise NotCertifiedError("the checker reads another output or input than the engine")
     return net

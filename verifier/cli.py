@@ -150,15 +150,28 @@ def attack(
 def certify(
     certificate: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate.")],
     model: options.Model,
-    input_: Annotated[Path | None, typer.Option("--input", metavar="X.npy", help="Refuse another input.")] = None,
+    input_: Annotated[str | None, typer.Option("--input", metavar="X.npy", help="Refuse another input.")] = None,
+    box: Annotated[str | None, typer.Option(metavar="LO HI", help="Refuse another box (or an .npz: lo, hi).")] = None,
     norm: Annotated[str | None, typer.Option(metavar="linf|l1", help="Refuse another norm.")] = None,
     label: Annotated[int | None, typer.Option(metavar="L", help="Refuse another label.")] = None,
-    target: Annotated[int | None, typer.Option(metavar="T", help="Refuse another target.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="T|any", help="Refuse another target; any: every class but the label.")
+    ] = None,
+    margin: Annotated[str | None, typer.Option(metavar="K", help="Refuse another margin.")] = None,
+    radius: Annotated[
+        str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius (0.01, 8/255).")
+    ] = None,
+    json: options.Json = False,
 ) -> None:
-    """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not."""
+    """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not.
+
+    What is proved is printed whole; the options demand parts of it.
+    """
     from verifier import certificate_file  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(certificate_file.check(certificate, model, input_, norm=norm, label=label, target=target))
+    given = {"input": input_, "box": box, "norm": norm, "label": label}
+    given |= {"target": target, "margin": margin, "radius": radius}
+    raise typer.Exit(certificate_file.check(certificate, model, given, json))
 
 
 @app.command()

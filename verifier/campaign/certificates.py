@@ -156,7 +156,7 @@ def _stands(job: Job, model: Model, content: bytes) -> bool:
     ball = asked.ball
     query = checker.Query(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
     try:
-        found = checker.checked(job.path.read_bytes(), content)
+        found = checker.checked(job.path.read_bytes(), content, task.model.parent)
     except (OSError, checker.InvalidError):
         return False
     shown = found.distance is not None or job.witness is None

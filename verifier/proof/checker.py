@@ -1,25 +1,30 @@
 """Checks a certificate, alone: `python checker.py FILE MODEL` needs Python, numpy and nothing of this project.
 
 VALID means: no x of the box with ‖x − centre‖ < radius is adversarial for the network in MODEL, over the real numbers,
-and the witness (if there is one) is. It shares no code with the engine, reads the ONNX file itself, calls no solver,
-knows no tolerance, and computes with integers only: where it uses float64, every number in it is an integer that
-float64 holds exactly. docs/certificate-format.md says what the file holds and why this proves it.
+and the witness (if there is one) is; the whole claim is printed, and which parts of it nobody demanded. It shares no
+code with the engine, reads the ONNX file itself, calls no solver, knows no tolerance, and computes with integers only:
+where it uses float64, every number in it is an integer that float64 holds exactly. What it does not know, or what two
+readers of the file could take for different things, it refuses. docs/certificate-format.md says what the file holds and
+why this proves it.
 
-Exit codes: 0 valid, 1 invalid, 2 wrong usage.
+Exit codes: 0 valid, 1 invalid or not what is demanded, 2 wrong usage.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import itertools
+import io
 import json
 import math
+import os
+import stat
 import struct
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,9 +35,25 @@ import numpy.typing as npt
 MAGIC = b"RELUCERT"
 SCHEMA = 1
 MOST_BYTES = 1 << 27
-"""Of the unpacked certificate; a model may have twice as many. What is larger is refused, not unpacked."""
+"""Of the unpacked certificate; a model, and its external data together, may have twice as many. More is not read."""
+FREE_BYTES = 1 << 22
+"""A certificate may always unpack to so much, and beyond that to MOST_RATIO times its size: memory is linear in it."""
+MOST_RATIO = 100
+"""Certificates of the shipped nets unpack to 2 to 5 times their size; zeros, to 1000 times."""
+MOST_HEADER = 1 << 20
+"""Bytes of a certificate's header: JSON takes up to 100 times its size in memory."""
+MOST_FIELDS = 1 << 20
+"""Of the model file's protobuf messages together: each takes about 200 bytes and a microsecond."""
 MOST_ENTRIES = 1 << 22
-"""Of all tensors of the network together, and of what is evaluated at a time."""
+"""Of all tensors of the network together."""
+MOST_TOGETHER = 1 << 20
+"""Of what is evaluated at a time."""
+MOST_DIGITS = 1 << 25
+"""Of all weights of the network together, and of one factor of a product: 8 bytes each."""
+MOST_WORK = 1 << 35
+"""Entries that are evaluated, all rows together: some 10⁷ a second, so about an hour."""
+MOST_AXES = 32
+"""Of a tensor; numpy has no more."""
 FINEST = 60
 """The largest exponent q of a step 2⁻q of multipliers and bounds."""
 EXACT_BITS = 53
@@ -41,13 +62,18 @@ WORD_BITS = 62
 """Sums of integers below 2⁶² are exact in int64."""
 LONGEST = 1000
 """Bits of the common denominator of a matrix: more of them are refused, as time without end."""
+LONGEST_NUMBER = 1 << 15
+"""Bits of any integer: a network of 20 layers comes to some 5,000."""
+MOST_BITS = 1 << 33
+"""Of the integers of an array together: 1 GiB."""
 SLOPE_BITS = 24
 """Bits of the slopes u/(u − l) in the bounds of neurons."""
 ROWS = 128
 """Leaves, or ends of neurons, that are evaluated at a time."""
+CHUNK = 1 << 20
+"""Bytes of numbers that are decoded at a time."""
 
 Array = npt.NDArray[Any]
-Attribute = Any
 
 
 class InvalidError(Exception):
@@ -63,14 +89,21 @@ def need(condition: object, reason: str) -> None:
 # ---------------------------------------------------------------------------------------------------------- integers
 
 
+def longest(integers: Array) -> int:
+    """Bits of the longest of the integers."""
+    return max(int(integers.max(initial=0)).bit_length(), int(integers.min(initial=0)).bit_length())
+
+
 def split(integers: Array, bits: int) -> tuple[list[Array], Array]:
     """(digits of the absolute values in float64, the lowest first, each in [0, 2^bits); where they are < 0)."""
     rest: Any = abs(integers)
-    most = int(rest.max(initial=0)).bit_length()
+    most = longest(rest)
+    count = max(1, -(-most // bits))
+    need(most <= LONGEST_NUMBER and count * integers.size <= MOST_DIGITS, "the numbers of a product are too long")
     if most <= WORD_BITS:
         rest = rest.astype(np.int64)
     mask = (1 << bits) - 1
-    digits = [((rest >> bits * place) & mask).astype(np.float64) for place in range(max(1, -(-most // bits)))]
+    digits = [((rest >> bits * place) & mask).astype(np.float64) for place in range(count)]
     return digits, np.asarray(integers < 0, dtype=bool)
 
 
@@ -90,14 +123,38 @@ class Weights:
         need(np.all(np.isfinite(stack)) and stack.size, "a weight of the model is not finite, or a matrix is empty")
         self.shape = stack.shape
         self.bits = (EXACT_BITS - max(stack.shape[1:]).bit_length()) // 2
-        integers, self.den = exact(stack.reshape(-1).tolist())
-        need(self.den < 1 << LONGEST, "the weights of one layer differ too much in size")
-        digits, negative = split(integers.reshape(stack.shape), self.bits)
-        self.digits = [np.where(negative, -digit, digit) for digit in digits]
+        mantissa, exponent = np.frexp(stack)
+        size = np.ldexp(np.abs(mantissa), EXACT_BITS).astype(np.int64)
+        # size · 2^(exponent − 53), made odd: so the denominator is the least one.
+        spare = np.where(size == 0, 0, np.frexp((size & -size).astype(np.float64))[1] - 1)
+        size >>= spare
+        place = exponent.astype(np.int64) + spare - EXACT_BITS
+        power = max(0, -int(np.min(place, where=size > 0, initial=0)))
+        need(power < LONGEST, "the weights of one layer differ too much in size")
+        self.den = 1 << power
+        place += power
+        most = int(np.max(place + np.frexp(size.astype(np.float64))[1], where=size > 0, initial=1))
+        count = max(1, -(-most // self.bits))
+        need(count * size.size <= MOST_DIGITS, "the weights of one layer are too many, or differ too much in size")
+        digits = (self._digit(size, place - at * self.bits) for at in range(count))
+        self.digits = [np.where(stack < 0, -digit, digit) for digit in digits]
+
+    def _digit(self, size: Array, place: Array) -> Array:
+        """The bits 0 to `bits` of size · 2^place, in float64."""
+        mask = (1 << self.bits) - 1
+        up = np.clip(place, 0, self.bits)
+        raised = (size & (mask >> up)) << up
+        lowered = (size >> np.clip(-place, 0, WORD_BITS)) & mask
+        digit: Array = np.where(place >= 0, raised, lowered).astype(np.float64)
+        return digit
 
     def product(self, rows: Array, *, back: bool) -> Array:
         """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose; over den times theirs."""
         batch, groups, left, inner = rows.shape
+        digits = max(1, -(-longest(rows) // self.bits))
+        most = max(1, MOST_DIGITS // (digits * rows[0].size))
+        if batch > most:
+            return np.concatenate([self.product(rows[at : at + most], back=back) for at in range(0, batch, most)])
         # One product for each group, whatever the batch.
         given, negative = split(rows.swapaxes(0, 1).reshape(groups, batch * left, inner), self.bits)
         parts: list[Any] = [0] * (len(given) + len(self.digits) - 1)
@@ -113,7 +170,150 @@ class Weights:
         return result
 
 
+def varints(data: memoryview | bytes, most: int, what: str) -> Array:
+    """The numbers (uint64) of at most `most` bytes each: seven bits a byte, the lowest first, the last byte < 128."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    need(not raw.size or raw[-1] < 128, f"{what} is cut off")
+    values = np.zeros(int(np.count_nonzero(raw < 128)), dtype=np.uint64)
+    at = made = 0
+    while at < raw.size:
+        part = raw[at : at + CHUNK]
+        ends = np.flatnonzero(part < 128)
+        need(ends.size, f"{what} holds a number that is too long")
+        starts = np.append(0, ends[:-1] + 1)
+        lengths = ends - starts + 1
+        need(lengths.max() <= most, f"{what} holds a number that is too long")
+        need(np.all((part[ends] > 0) | (lengths == 1)), f"{what} holds a number that is written too long")
+        need(most < 10 or np.all(part[ends[lengths == 10]] <= 1), f"{what} holds a number that is too large")
+        found = values[made : made + ends.size]
+        for place in range(int(lengths.max())):
+            has = lengths > place
+            found[has] |= (part[starts[has] + place] & 127).astype(np.uint64) << np.uint64(7 * place)
+        at, made = at + int(ends[-1]) + 1, made + ends.size
+    return values
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+
+
+def file_bytes(path: Path, most: int) -> bytes:
+    """The bytes of a regular file; OSError where it is none (a pipe may not end), or has more than `most` bytes."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path}: this is no regular file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"{path}: larger than {most} bytes, which is not read")
+    return content
+
+
+class Files:
+    """The external data of a model: files inside its `folder`; each is read once, so what is hashed is what is used."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._contents: dict[Path, bytes] = {}
+
+    def part(self, name: str, place: Mapping[str, str], size: int) -> memoryview:
+        """The `size` bytes of tensor `name` at the `place` (ONNX's keys location, offset and length)."""
+        need(self._folder is not None, f"tensor '{name}' lies in another file, and no folder is known")
+        need("location" in place and place.keys() <= EXTERNAL, f"tensor '{name}' lies at a place that is not read here")
+        for key in ("offset", "length"):
+            need(place.get(key, "0").isascii() and place.get(key, "0").isdecimal(), f"tensor '{name}': {key}")
+            need(len(place.get(key, "0")) <= MOST_DECIMALS, f"tensor '{name}': {key}")
+        need(int(place.get("length", size)) == size, f"tensor '{name}' has another length than its shape")
+        content = self._content(name, place["location"])
+        start = int(place.get("offset", 0))
+        need(start + size <= len(content), f"tensor '{name}' is cut off in '{place['location']}'")
+        return memoryview(content)[start : start + size]
+
+    def _content(self, name: str, location: str) -> bytes:
+        assert self._folder is not None
+        folder = self._folder.resolve()
+        # ONNX Runtime takes a location that begins with a star for an address in memory.
+        plain = location and location.isprintable() and location[0] not in "*/\\" and "\\" not in location
+        need(plain and ".." not in location.split("/"), f"tensor '{name}' lies outside the model's folder")
+        path = (folder / location).resolve()
+        need(path.is_relative_to(folder), f"tensor '{name}' lies outside the model's folder")
+        if path not in self._contents:
+            left = 2 * MOST_BYTES - sum(map(len, self._contents.values()))
+            try:
+                self._contents[path] = file_bytes(path, left)
+            except OSError as error:
+                raise InvalidError(f"tensor '{name}': {error.strerror or error}: '{location}'") from None
+        return self._contents[path]
+
+    def digest(self, content: bytes) -> str:
+        """sha256 of the model's bytes, followed by those of its external files in order of path."""
+        found = hashlib.sha256(content)
+        for path in sorted(self._contents):
+            found.update(self._contents[path])
+        return found.hexdigest()
+
+
+EXTERNAL = {"location", "offset", "length"}
+MOST_DECIMALS = 18
+"""Of an offset or a length: int64 holds it."""
+
+
 # ---------------------------------------------------------------------------------------------------------- ONNX file
+
+Schema = Mapping[int, tuple[str, str]]
+"""Field number → (name, kind) of one protobuf message."""
+WIRE: dict[str, tuple[int, ...]] = {
+    "int": (0,),
+    "float": (5,),
+    "text": (2,),
+    "part": (2,),
+    "ints": (0, 2),
+    "floats": (5, 2),
+    "doubles": (1, 2),
+    "texts": (2,),
+    "parts": (2,),
+}
+"""Kind → the wire types that protobuf writes it in; those of two are repeated numbers, one by one or packed."""
+
+
+def schema(text: str) -> Schema:
+    """The fields of a message: "number name kind, …"."""
+    found = (entry.split() for entry in text.split(","))
+    return {int(number): (name, kind) for number, name, kind in found}
+
+
+MODEL = schema(
+    "1 ir_version int, 2 producer_name text, 3 producer_version text, 4 domain text, 5 model_version int, "
+    "6 doc_string text, 7 graph part, 8 opset_import parts, 14 metadata_props parts, 20 training_info parts, "
+    "25 functions parts, 26 configuration parts"
+)
+OPSET = schema("1 domain text, 2 version int")
+GRAPH = schema(
+    "1 node parts, 2 name text, 5 initializer parts, 10 doc_string text, 11 input parts, 12 output parts, "
+    "13 value_info parts, 14 quantization_annotation parts, 15 sparse_initializer parts, 16 metadata_props parts"
+)
+NODE = schema(
+    "1 input texts, 2 output texts, 3 name text, 4 op_type text, 5 attribute parts, 6 doc_string text, 7 domain text, "
+    "8 overload text, 9 metadata_props parts, 10 device_configurations parts"
+)
+ATTRIBUTE = schema(
+    "1 name text, 2 f float, 3 i int, 4 s text, 5 t part, 6 g part, 7 floats floats, 8 ints ints, 9 strings texts, "
+    "10 tensors parts, 11 graphs parts, 13 doc_string text, 14 tp part, 15 type_protos parts, 20 type int, "
+    "21 ref_attr_name text, 22 sparse_tensor part, 23 sparse_tensors parts"
+)
+TENSOR = schema(
+    "1 dims ints, 2 data_type int, 3 segment part, 4 float_data floats, 5 int32_data ints, 6 string_data texts, "
+    "7 int64_data ints, 8 name text, 9 raw_data text, 10 double_data doubles, 11 uint64_data ints, 12 doc_string text, "
+    "13 external_data parts, 14 data_location int, 16 metadata_props parts"
+)
+ENTRY = schema("1 key text, 2 value text")
+VALUE = schema("1 name text, 2 type part, 3 doc_string text, 4 metadata_props parts")
+TYPE = schema(
+    "1 tensor_type part, 4 sequence_type part, 5 map_type part, 6 denotation text, 7 opaque_type part, "
+    "8 sparse_tensor_type part, 9 optional_type part"
+)
+TENSOR_TYPE = schema("1 elem_type int, 2 shape part")
+SHAPE = schema("1 dim parts")
+DIMENSION = schema("1 dim_value int, 2 dim_param text, 3 denotation text")
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -124,95 +324,143 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
         at += 1
         value |= (byte & 127) << (7 * place)
         if byte < 128:
-            return value & (2**64 - 1), at
-    raise InvalidError("the model file holds a malformed number")
-
-
-class Message:
-    """One protobuf message: its fields by number, each a list of integers or of byte views."""
-
-    def __init__(self, data: memoryview) -> None:
-        self.fields: dict[int, list[Any]] = {}
-        at = 0
-        while at < len(data):
-            tag, at = varint(data, at)
-            kind = tag & 7
-            value: Any
-            if kind == 0:
-                value, at = varint(data, at)
-            else:
-                need(kind in (1, 2, 5), "the model file holds an unknown kind of field")
-                size = {1: 8, 5: 4}.get(kind)
-                if size is None:
-                    size, at = varint(data, at)
-                need(size <= len(data) - at, "the model file is cut off")
-                value, at = data[at : at + size], at + size
-            self.fields.setdefault(tag >> 3, []).append(value)
-
-    def one(self, number: int, default: Any = None) -> Any:
-        values = self.fields.get(number, [default])
-        need(len(values) == 1, "the model file gives a single field twice")
-        return values[0]
-
-    def text(self, number: int) -> str:
-        return bytes(self.one(number, b"")).decode()
-
-    def messages(self, number: int) -> list[Message]:
-        return [Message(value) for value in self.fields.get(number, [])]
-
-    def child(self, number: int) -> Message:
-        return Message(self.one(number, memoryview(b"")))
-
-    def integers(self, number: int) -> list[int]:
-        """A repeated int64, packed or not."""
-        found: list[int] = []
-        for value in self.fields.get(number, []):
-            if isinstance(value, int):
-                found.append(value)
-                continue
-            at = 0
-            while at < len(value):
-                entry, at = varint(value, at)
-                found.append(entry)
-        return [value - 2**64 if value >= 2**63 else value for value in found]
-
-    def joined(self, number: int) -> bytes:
-        return b"".join(bytes(value) for value in self.fields.get(number, []))
-
-
-TENSOR_TYPES: dict[int, tuple[str, int]] = {1: ("<f4", 4), 7: ("<i8", 7), 10: ("<f2", 0), 11: ("<f8", 10)}
-"""ONNX's element types: numpy's name, and the field that holds the entries when `raw_data` does not."""
-
-
-def tensor(message: Message) -> Array:
-    """A TensorProto with its data inside the file."""
-    kind = message.one(2)
-    need(kind in TENSOR_TYPES, f"tensor '{message.text(8)}' is of a type that is not read here")
-    need(not message.fields.get(13) and not message.one(14, 0), f"tensor '{message.text(8)}' lies in another file")
-    name, place = TENSOR_TYPES[kind]
-    if message.fields.get(9):
-        values = np.frombuffer(bytes(message.one(9)), dtype=name)
-    elif name == "<i8":
-        values = np.array(message.integers(place), dtype=name)
-    else:
-        values = np.frombuffer(message.joined(place) if place else b"", dtype=name)
-    shape = tuple(message.integers(1))
-    need(all(n >= 0 for n in shape) and math.prod(shape) == values.size, f"tensor '{message.text(8)}' is cut off")
-    return values.reshape(shape)
-
-
-ATTRIBUTES: dict[int, Callable[[Message], Attribute]] = {
-    1: lambda message: struct.unpack("<f", bytes(message.one(2, b"\0\0\0\0")))[0],
-    2: lambda message: signed(message.one(3, 0)),
-    3: lambda message: message.text(4),
-    4: lambda message: tensor(message.child(5)),
-    6: lambda message: np.frombuffer(message.joined(7), dtype="<f4").tolist(),
-    7: lambda message: message.integers(8),
-}
+            need(byte or not place, "the model file holds a number that is written too long")
+            need(value < 1 << 64, "the model file holds a number that is too large")
+            return value, at
+    raise InvalidError("the model file holds a number that is too long")
 
 
 def signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
+
+
+@dataclass
+class Reading:
+    """What is read of one model file: how many fields are left of MOST_FIELDS, and the external files."""
+
+    files: Files
+    left: int = MOST_FIELDS
+
+
+class Message:
+    """One protobuf message: its fields by name, each a list of integers or of byte views.
+
+    Every field is one that the schema knows, of a wire type that belongs to it, and stands once unless it is repeated:
+    other readers skip, join or overwrite what is not so.
+    """
+
+    def __init__(self, data: memoryview, known: Schema, reading: Reading) -> None:
+        self.reading = reading
+        self.fields: dict[str, list[Any]] = {}
+        at = 0
+        while at < len(data):
+            reading.left -= 1
+            need(reading.left >= 0, "the model file has too many fields")
+            tag, at = varint(data, at)
+            need(tag >> 3 in known, f"the model file has a field {tag >> 3} that is not known here")
+            name, kind = known[tag >> 3]
+            wire = tag & 7
+            need(wire in WIRE[kind], f"the model file gives '{name}' in a form that does not belong to it")
+            value: Any
+            if wire == 0:
+                value, at = varint(data, at)
+            else:
+                size = {1: 8, 5: 4}.get(wire)
+                if size is None:
+                    size, at = varint(data, at)
+                need(size <= len(data) - at, "the model file is cut off")
+                value, at = data[at : at + size], at + size
+            need(name not in self.fields or kind[-1] == "s", f"the model file gives a single '{name}' twice")
+            self.fields.setdefault(name, []).append(value)
+
+    def has(self, name: str) -> bool:
+        return name in self.fields
+
+    def integer(self, name: str, default: int) -> int:
+        (value,) = self.fields.get(name, [default])
+        return signed(value)
+
+    def text(self, name: str) -> str:
+        (value,) = self.fields.get(name, [b""])
+        return bytes(value).decode()
+
+    def texts(self, name: str) -> list[str]:
+        return [bytes(value).decode() for value in self.fields.get(name, [])]
+
+    def raw(self, name: str) -> memoryview:
+        (value,) = self.fields.get(name, [memoryview(b"")])
+        found: memoryview = value
+        return found
+
+    def parts(self, name: str, known: Schema) -> list[Message]:
+        return [Message(value, known, self.reading) for value in self.fields.get(name, [])]
+
+    def part(self, name: str, known: Schema) -> Message:
+        return Message(self.raw(name), known, self.reading)
+
+    def integers(self, name: str) -> Array:
+        """A repeated int64, packed or not."""
+        found = [np.zeros(0, dtype=np.uint64)]
+        for value in self.fields.get(name, []):
+            packed = not isinstance(value, int)
+            found.append(varints(value, 10, "the model file") if packed else np.array([value], dtype=np.uint64))
+        return np.concatenate(found).view(np.int64)
+
+    def floats(self, name: str, dtype: str) -> Array:
+        """Repeated floats or doubles, packed or not."""
+        return np.concatenate([np.zeros(0, dtype=dtype), *(np.frombuffer(v, dtype) for v in self.fields.get(name, []))])
+
+
+TENSOR_TYPES: dict[int, tuple[str, str]] = {
+    1: ("<f4", "float_data"),
+    7: ("<i8", "int64_data"),
+    10: ("<f2", "raw_data"),
+    11: ("<f8", "double_data"),
+}
+"""ONNX's element types: numpy's name, and the field that holds the entries when `raw_data` does not."""
+DATA = ("float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data")
+
+
+def tensor(message: Message) -> Array:
+    """A TensorProto; its entries stand in one place, of the kind that belongs to its type."""
+    name, kind = message.text("name"), message.integer("data_type", 0)
+    need(kind in TENSOR_TYPES, f"tensor '{name}' is of a type that is not read here")
+    dtype, own = TENSOR_TYPES[kind]
+    need(not message.has("segment"), f"tensor '{name}' is a segment of another")
+    dims = message.integers("dims").tolist()
+    need(len(dims) <= MOST_AXES and min(dims, default=0) >= 0, f"tensor '{name}' has a malformed shape")
+    count = math.prod(dims)
+    given = [place for place in DATA if message.has(place)]
+    location = message.integer("data_location", 0)
+    need(location in (0, 1) and message.has("external_data") == bool(location), f"tensor '{name}': where it lies")
+    if location:
+        need(not given, f"tensor '{name}' lies in two places")
+        entries = [(entry.text("key"), entry.text("value")) for entry in message.parts("external_data", ENTRY)]
+        need(len({key for key, _ in entries}) == len(entries), f"tensor '{name}' gives its place twice")
+        view = message.reading.files.part(name, dict(entries), count * int(dtype[-1]))
+        values = np.frombuffer(view, dtype)
+    else:
+        empty = not given and not count
+        need(empty or given in (["raw_data"], [own]), f"tensor '{name}' has entries of another type")
+        if given == ["raw_data"]:
+            values = np.frombuffer(message.raw("raw_data"), dtype)
+        else:
+            values = message.integers(own) if kind == 7 else message.floats(own, dtype)
+    need(count == values.size, f"tensor '{name}' has another number of entries than its shape")
+    return values.reshape(dims)
+
+
+FLOAT, INT, TEXT, VALUES, FLOATS, INTS = 1, 2, 3, 4, 6, 7
+"""ONNX's attribute types that are read."""
+ATTRIBUTES: dict[int, tuple[str, Callable[[Message], Any]]] = {
+    FLOAT: ("f", lambda message: struct.unpack("<f", message.raw("f"))[0]),
+    INT: ("i", lambda message: message.integer("i", 0)),
+    TEXT: ("s", lambda message: message.text("s")),
+    VALUES: ("t", lambda message: tensor(message.part("t", TENSOR))),
+    FLOATS: ("floats", lambda message: message.floats("floats", "<f4").tolist()),
+    INTS: ("ints", lambda message: message.integers("ints").tolist()),
+}
+"""Attribute type → the one field that may hold its value, and how that is read."""
 
 
 class Node:
@@ -220,18 +468,43 @@ class Node:
 
     def __init__(self, message: Message, opset: int) -> None:
         self.opset = opset
-        self.op = message.text(4)
-        self.inputs = [bytes(name).decode() for name in message.fields.get(1, [])]
-        self.outputs = [bytes(name).decode() for name in message.fields.get(2, [])]
-        need(message.text(7) in ("", "ai.onnx"), f"operator {self.op} is not ONNX's own")
-        self._attributes: dict[str, Attribute] = {}
-        for entry in message.messages(5):
-            kind = entry.one(20)
-            need(kind in ATTRIBUTES, f"operator {self.op} has an attribute of an unknown type")
-            self._attributes[entry.text(1)] = ATTRIBUTES[kind](entry)
+        self.op = message.text("op_type")
+        self.inputs = message.texts("input")
+        self.outputs = message.texts("output")
+        need(message.text("domain") in ("", "ai.onnx"), f"operator {self.op} is not ONNX's own")
+        need(not message.text("overload"), f"operator {self.op} is overloaded")
+        self._attributes: dict[str, tuple[int, Any]] = {}
+        for entry in message.parts("attribute", ATTRIBUTE):
+            name, kind = entry.text("name"), entry.integer("type", 0)
+            need(kind in ATTRIBUTES, f"operator {self.op} has an attribute of a type that is not read here: '{name}'")
+            place, read = ATTRIBUTES[kind]
+            given = entry.fields.keys() - {"name", "doc_string", "type"}
+            # A list without entries is written as nothing at all.
+            fits = given == {place} or (not given and kind in (FLOATS, INTS))
+            need(fits, f"operator {self.op}: the value of '{name}' is not of the type that it names")
+            need(name not in self._attributes, f"operator {self.op} gives '{name}' twice")
+            self._attributes[name] = kind, read(entry)
 
-    def take(self, name: str, default: Attribute) -> Attribute:
-        return self._attributes.pop(name, default)
+    def _take(self, name: str, default: Any, kind: int) -> Any:
+        found, value = self._attributes.pop(name, (kind, default))
+        need(found == kind, f"operator {self.op}: '{name}' has a type that does not belong to it")
+        return value
+
+    def integer(self, name: str, default: int) -> int:
+        return int(self._take(name, default, INT))
+
+    def real(self, name: str, default: float) -> float:
+        return float(self._take(name, default, FLOAT))
+
+    def word(self, name: str, default: str) -> str:
+        return str(self._take(name, default, TEXT))
+
+    def integers(self, name: str, default: Sequence[int]) -> list[int]:
+        return [*self._take(name, default, INTS)]
+
+    def values(self, name: str) -> Array | None:
+        found: Array | None = self._take(name, None, VALUES)
+        return found
 
     def done(self) -> None:
         need(not self._attributes, f"operator {self.op} has attributes that are not read here: {[*self._attributes]}")
@@ -268,7 +541,10 @@ class Network:
     input: str = ""
     output: str = ""
     dtype: str = "<f4"
+    digest: str = ""
     entries: int = 0
+    digits: int = 0
+    bits: int = 0
 
     def size(self, name: str) -> int:
         return math.prod(self.shapes[name])
@@ -288,27 +564,28 @@ class Network:
 
     def multiply(self, source: str, out: str, stack: Array, shape: Sequence[int]) -> str:
         weights = Weights(stack)
+        self.digits += len(weights.digits) * stack.size
+        need(self.digits <= MOST_DIGITS, "the model has too many weights")
         return self.add("product", [source], out, shape, weights=weights, left=self.size(source) // stack[..., 0].size)
 
     def scale(self, source: str, out: str, factor: Array | None, divisor: Array | None, offset: Array | None) -> str:
-        """factor · x / divisor + offset, entry by entry: exact fractions over one denominator."""
-        shape = self.shapes[source]
+        """factor · x + offset, or x / divisor, entry by entry: exact fractions over one denominator."""
+        shape, slopes = self.shapes[source], factor if divisor is None else divisor
+        for given in (slopes, offset):
+            fits = given is None or np.broadcast_shapes(given.shape, shape) == shape
+            need(fits, f"tensor '{out}' is broadcast: not read here")
+        ratios, shift = fractions(slopes), fractions(offset)
+        need(divisor is None or (factor is None and all(ratios)), f"tensor '{out}' divides by zero")
+        ratios = [1 / value for value in ratios] if divisor is not None else ratios
+        den = common(value.denominator for value in (*ratios, *shift))
+        self.bits += den.bit_length() * self.size(source)
+        need(self.bits <= MOST_BITS, "the model has fractions that are too long")
 
-        def spread(values: Array | None, otherwise: int) -> list[Fraction]:
-            if values is None:
-                return [Fraction(otherwise)] * self.size(source)
-            need(np.broadcast_shapes(values.shape, shape) == shape, f"tensor '{out}' is broadcast: not read here")
-            return [Fraction(float(value)) for value in np.broadcast_to(values, shape).reshape(-1)]
+        def spread(like: Array | None, values: list[Fraction]) -> Array | None:
+            return None if like is None else np.broadcast_to(whole(values, den).reshape(like.shape), shape).reshape(-1)
 
-        above, below = spread(factor, 1), spread(divisor, 1)
-        need(all(below), f"tensor '{out}' divides by zero")
-        ratios = [a / b for a, b in zip(above, below, strict=True)]
-        shift = spread(offset, 0)
-        den = math.lcm(*(value.denominator for value in itertools.chain(ratios, shift)))
-        if factor is None and divisor is None:
-            numbers, den = exact(float(value) for value in shift)
-            return self.add("scale", [source], out, shape, offset=numbers, den=den)
-        return self.add("scale", [source], out, shape, factor=whole(ratios, den), offset=whole(shift, den), den=den)
+        scaled = spread(slopes, ratios)
+        return self.add("scale", [source], out, shape, factor=scaled, offset=spread(offset, shift), den=den)
 
     def relu(self, source: str, out: str) -> str:
         self.layers.append((out, self.size(source)))
@@ -354,6 +631,20 @@ Relu = Callable[[int, Array, int], tuple[Array, int, Term]]
 """(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j)."""
 
 
+def fractions(values: Array | None) -> list[Fraction]:
+    return [] if values is None else [Fraction(value) for value in values.astype(np.float64).reshape(-1).tolist()]
+
+
+def common(denominators: Iterable[int]) -> int:
+    """Their least common multiple; refused where that is too long."""
+    found = 1
+    for each in denominators:
+        if found % each:
+            found = math.lcm(found, each)
+            need(found.bit_length() <= LONGEST_NUMBER, "the numbers of the model are too long")
+    return found
+
+
 def whole(values: Sequence[Fraction], den: int) -> Array:
     integers = np.empty(len(values), dtype=object)
     integers[:] = [value.numerator * (den // value.denominator) for value in values]
@@ -362,8 +653,17 @@ def whole(values: Sequence[Fraction], den: int) -> Array:
 
 def total(values: Sequence[Value]) -> Value:
     """The sum of integers over denominators."""
-    common = math.lcm(*(den for _, den in values))
-    return sum((value * (common // den) for value, den in values[1:]), values[0][0] * (common // values[0][1])), common
+    if len(values) == 1:
+        return values[0]
+    den = common(below for _, below in values)
+    return sum((value * (den // below) for value, below in values[1:]), values[0][0] * (den // values[0][1])), den
+
+
+def bounded(value: Array, den: int) -> Value:
+    """The same; refused where the numbers are too long."""
+    bits = max(longest(value), den.bit_length())
+    need(bits <= LONGEST_NUMBER and bits * value.size <= MOST_BITS, "the numbers of the model are too long")
+    return value, den
 
 
 def gathered(step: Step, value: Array, den: int) -> Value:
@@ -383,15 +683,18 @@ def scattered(step: Step, size: int, value: Array, den: int) -> Value:
 def multiplied(step: Step, value: Array, den: int, *, back: bool = False) -> Value:
     groups, k, n = step.weights.shape
     rows = value.reshape(len(value), groups, step.left, n if back else k)
-    return step.weights.product(rows, back=back).reshape(len(value), -1), den * step.weights.den
+    return bounded(step.weights.product(rows, back=back).reshape(len(value), -1), den * step.weights.den)
 
 
 def scaled(step: Step, value: Array, den: int) -> Value:
-    return (value, den) if step.factor is None else (value * step.factor, den * step.den)
+    if step.factor is not None:
+        value, den = bounded(value * step.factor, den * step.den)
+    return value, den
 
 
 def shifted(step: Step, value: Array, den: int) -> Value:
-    return total([scaled(step, value, den), (step.offset, step.den)])
+    own = [] if step.offset is None else [(step.offset, step.den)]
+    return total([scaled(step, value, den), *own])
 
 
 FORWARD: dict[str, Callable[..., Value]] = {
@@ -430,11 +733,13 @@ def weight(net: Network, node: Node, place: int) -> Array:
 
 
 def gemm(net: Network, node: Node, x: str, out: str) -> None:
-    alpha, trans = node.take("alpha", 1.0), node.take("transB", 0)
-    need(node.take("beta", 1.0) == 1.0 and not node.take("transA", 0), "Gemm with beta or transA is not read here")
+    alpha, trans = node.real("alpha", 1.0), node.integer("transB", 0)
+    plain = node.real("beta", 1.0) == 1.0 and not node.integer("transA", 0)
+    need(plain, "Gemm with beta or transA is not read here")
     matrix, shape = weight(net, node, 1), net.shapes[x]
+    need(matrix.ndim == 2, "Gemm is read with one matrix")
     matrix = matrix.T if trans else matrix
-    need(matrix.ndim == 2 and len(shape) == 2 and shape[1] == matrix.shape[0], "Gemm does not fit its input")
+    need(len(shape) == 2 and shape[1] == matrix.shape[0], "Gemm does not fit its input")
     product = net.multiply(x, f"{out}#p", matrix[np.newaxis], (shape[0], matrix.shape[1]))
     net.scale(product, out, None if alpha == 1.0 else np.array(alpha), None, number(net, node, 2))
 
@@ -453,7 +758,6 @@ def matmul(net: Network, node: Node, x: str, out: str) -> None:
 
 def add(net: Network, node: Node, x: str, out: str) -> None:
     sign = -1.0 if node.op == "Sub" else 1.0
-    need(len(node.inputs) == 2, f"{node.op} of two tensors is read")
     if all(name in net.shapes for name in node.inputs):
         one, other = node.inputs
         need(net.shapes[one] == net.shapes[other], f"{node.op} with broadcasting is not read here")
@@ -476,9 +780,10 @@ def times(net: Network, node: Node, x: str, out: str) -> None:
 
 def normalise(net: Network, node: Node, x: str, out: str) -> None:
     """γ/√(σ² + ε)·(x − μ) + β; the factor in float64, rounded once: so the network is defined."""
-    epsilon, training = node.take("epsilon", float(np.float32(1e-5))), node.take("training_mode", 0)
-    need(not training and node.take("spatial", 1) == 1 and len(node.outputs) == 1, "BatchNormalization in training")
-    node.take("momentum", 0.9)
+    epsilon, training = node.real("epsilon", float(np.float32(1e-5))), node.integer("training_mode", 0)
+    need(not training and len(node.outputs) == 1, "BatchNormalization in training is not read here")
+    need(node.opset > 8 or node.integer("spatial", 1) == 1, "BatchNormalization entry by entry is not read here")
+    node.real("momentum", 0.9)
     shape = net.shapes[x]
     gamma, beta, mean, variance = (weight(net, node, place) for place in range(1, 5))
     need(len(shape) > 1 and {v.shape for v in (gamma, beta, mean, variance)} == {shape[1:2]}, "BatchNormalization")
@@ -493,11 +798,12 @@ def windows(net: Network, node: Node, x: str, kernel: Sequence[int]) -> tuple[Ar
     """(index (places, taps) into one channel, −1 in the padding; the places' shape) of a sliding kernel."""
     spatial = net.shapes[x][2:]
     d = len(spatial)
-    strides, dilations = node.take("strides", [1] * d), node.take("dilations", [1] * d)
-    pads = node.take("pads", [0] * 2 * d)
-    need(
-        node.take("auto_pad", "NOTSET") in ("NOTSET", "VALID") and not node.take("ceil_mode", 0), "auto_pad, ceil_mode"
-    )
+    strides, dilations = node.integers("strides", [1] * d), node.integers("dilations", [1] * d)
+    pads, padded = node.integers("pads", [0] * 2 * d), node.word("auto_pad", "NOTSET")
+    need(not node.integer("ceil_mode", 0), f"{node.op} with ceil_mode is not read here")
+    need(padded in ("NOTSET", "VALID"), f"{node.op} with auto_pad {padded} is not read here")
+    # ONNX Runtime leaves the pads aside then.
+    need(padded == "NOTSET" or not any(pads), f"{node.op} with auto_pad and pads is not read here")
     need(d and len(kernel) == len(strides) == len(dilations) == d and len(pads) == 2 * d, f"{node.op} does not fit")
     need(min(*kernel, *strides, *dilations) > 0 and min(pads) >= 0, f"{node.op} has a window without sense")
     index, valid, places = np.zeros((), dtype=np.int64), np.ones((), dtype=bool), []
@@ -521,11 +827,11 @@ def per_channel(index: Array, channels: int, step: int) -> Array:
 
 
 def conv(net: Network, node: Node, x: str, out: str) -> None:
-    kernels, shape, groups = weight(net, node, 1), net.shapes[x], node.take("group", 1)
+    kernels, shape, groups = weight(net, node, 1), net.shapes[x], node.integer("group", 1)
     need(len(shape) > 2 and kernels.ndim == len(shape) and shape[0] == 1, "Conv of a batch of one is read")
     m, c = kernels.shape[:2]
     need(groups > 0 and shape[1] == groups * c and m % groups == 0, "Conv does not fit its channels")
-    need(tuple(node.take("kernel_shape", kernels.shape[2:])) == kernels.shape[2:], "Conv's kernel_shape")
+    need(tuple(node.integers("kernel_shape", kernels.shape[2:])) == kernels.shape[2:], "Conv's kernel_shape")
     index, places = windows(net, node, x, kernels.shape[2:])
     count, taps = index.shape
     every = per_channel(index, shape[1], math.prod(shape[2:])).reshape(groups, c, count, taps).transpose(0, 2, 1, 3)
@@ -541,8 +847,13 @@ def conv(net: Network, node: Node, x: str, out: str) -> None:
 
 
 def average(net: Network, node: Node, x: str, out: str) -> None:
-    shape, padded = net.shapes[x], node.take("count_include_pad", 0)
-    kernel = shape[2:] if node.op == "GlobalAveragePool" else node.take("kernel_shape", ())
+    shape, everywhere = net.shapes[x], node.op == "GlobalAveragePool"
+    if everywhere:
+        node.done()
+    kernel, padded = (
+        shape[2:] if everywhere else node.integers("kernel_shape", ()),
+        node.integer("count_include_pad", 0),
+    )
     index, places = windows(net, node, x, kernel)
     count, taps = index.shape
     channels = math.prod(shape[:2])
@@ -556,8 +867,8 @@ def average(net: Network, node: Node, x: str, out: str) -> None:
 def max_pool(net: Network, node: Node, x: str, out: str) -> None:
     """A tournament: while two are left, max(a, b) = relu(a − b) + b."""
     shape = net.shapes[x]
-    need(len(node.outputs) == 1 and not node.take("storage_order", 0), "MaxPool with indices is not read here")
-    index, places = windows(net, node, x, node.take("kernel_shape", ()))
+    need(len(node.outputs) == 1 and not node.integer("storage_order", 0), "MaxPool with indices is not read here")
+    index, places = windows(net, node, x, node.integers("kernel_shape", ()))
     taps = index.shape[1]
     need(taps <= MOST_PLAYERS and np.all(index >= 0), "MaxPool with padding or of a large window is not read here")
     every = per_channel(index, math.prod(shape[:2]), math.prod(shape[2:])).reshape(*shape[:2], *places, taps)
@@ -587,8 +898,9 @@ def tournament(net: Network, players: list[str], out: str) -> None:
 
 
 def leaky(net: Network, node: Node, x: str, out: str) -> None:
-    """s·x + relu(x) − s·relu(x)."""
-    slope = np.array(node.take("alpha", float(np.float32(0.01))))
+    """s·x + relu(x) − s·relu(x); PRelu has a slope s for each entry, broadcast to x."""
+    of_file = node.op == "PRelu"
+    slope = weight(net, node, 1) if of_file else np.array(node.real("alpha", float(np.float32(0.01))))
     relu = net.relu(x, f"{out}#r")
     parts = [net.scale(x, f"{out}#s", slope, None, None), relu, net.scale(relu, f"{out}#n", -slope, None, None)]
     net.add("sum", parts, out, net.shapes[x])
@@ -596,10 +908,13 @@ def leaky(net: Network, node: Node, x: str, out: str) -> None:
 
 def clip(net: Network, node: Node, x: str, out: str) -> None:
     """l + relu(x − l) − relu(x − u)."""
-    given = [node.take("min", None), node.take("max", None)]
-    ends = [number(net, node, place) if node.opset > 10 else given[place - 1] for place in (1, 2)]
-    need(all(end is not None and np.size(end) == 1 for end in ends), "Clip is read with two ends")
+    if node.opset > 10:
+        ends = [number(net, node, place) for place in (1, 2)]
+    else:
+        ends = [np.array(node.real(name, math.nan)) for name in ("min", "max")]
+    need(all(end is not None and end.size == 1 for end in ends), "Clip is read with two ends")
     low, high = (np.array(end, dtype=np.float64).reshape(()) for end in ends)
+    need(not np.isnan([low, high]).any(), "Clip is read with two ends")
     need(low <= high, "Clip's ends are the wrong way round")
     above = net.relu(net.scale(x, f"{out}#u", None, None, -high), f"{out}#a")
     below = net.relu(net.scale(x, f"{out}#l", None, None, -low), f"{out}#b")
@@ -612,100 +927,169 @@ def moved(net: Network, node: Node, x: str, out: str) -> None:
     shape = net.shapes[x]
     index = np.arange(math.prod(shape)).reshape(shape)
     if node.op == "Flatten":
-        axis = node.take("axis", 1)
-        axis += len(shape) if axis < 0 else 0
-        need(0 <= axis <= len(shape), "Flatten's axis")
+        axis = behind(node, node.integer("axis", 1), len(shape))
         index = index.reshape(math.prod(shape[:axis]), -1)
     elif node.op == "Transpose":
-        index = index.transpose(node.take("perm", [*range(len(shape))[::-1]]))
+        order = node.integers("perm", [*range(len(shape))[::-1]])
+        need(sorted(order) == [*range(len(shape))], "Transpose's perm is no permutation of the axes")
+        index = index.transpose(order)
     elif node.op == "Reshape":
         given = net.constants.get(node.inputs[1])
-        need(given is not None and given.dtype == np.int64 and not node.take("allowzero", 0), "Reshape by no constant")
-        wanted = [] if given is None else given.reshape(-1).tolist()
-        index = index.reshape([shape[place] if n == 0 else n for place, n in enumerate(wanted)])
+        need(not node.integer("allowzero", 0), "Reshape with allowzero is not read here")
+        index = index.reshape(wanted_shape(given, shape))
     net.move(x, out, index)
 
 
+def behind(node: Node, axis: int, rank: int) -> int:
+    """The axis counted from the front; negative ones count from the back since opset 11."""
+    need(-rank <= axis <= rank and (axis >= 0 or node.opset > 10), f"{node.op} has no such axis: {axis}")
+    return axis + rank if axis < 0 else axis
+
+
+def wanted_shape(given: Array | None, shape: tuple[int, ...]) -> list[int]:
+    """Reshape's shape: 0 is the size at the same place, −1 (at most once) whatever is left."""
+    if given is None or given.dtype != np.int64 or given.ndim != 1:
+        raise InvalidError("Reshape is read with a constant list of sizes")
+    wanted: list[int] = given.tolist()
+    need(len(wanted) <= MOST_AXES and min(wanted, default=0) >= -1 and wanted.count(-1) <= 1, "Reshape's sizes")
+    need(all(n != 0 or place < len(shape) for place, n in enumerate(wanted)), "Reshape copies a size that is not there")
+    return [shape[place] if n == 0 else n for place, n in enumerate(wanted)]
+
+
 Rule = Callable[[Network, Node, str, str], Any]
-OPERATORS: dict[str, Rule] = {
-    "Add": add,
-    "AveragePool": average,
-    "BatchNormalization": normalise,
-    "Clip": clip,
-    "Conv": conv,
-    "Div": times,
-    "Flatten": moved,
-    "Gemm": gemm,
-    "GlobalAveragePool": average,
-    "Identity": moved,
-    "LeakyRelu": leaky,
-    "MatMul": matmul,
-    "Max": maximum,
-    "MaxPool": max_pool,
-    "Mul": times,
-    "Neg": lambda net, _, x, out: net.scale(x, out, np.array(-1.0), None, None),
-    "Relu": lambda net, _, x, out: net.relu(x, out),
-    "Reshape": moved,
-    "Sub": add,
-    "Transpose": moved,
+OPERATORS: dict[str, tuple[Rule, int, int]] = {
+    "Add": (add, 2, 2),
+    "AveragePool": (average, 1, 1),
+    "BatchNormalization": (normalise, 5, 5),
+    "Clip": (clip, 1, 3),
+    "Conv": (conv, 2, 3),
+    "Div": (times, 2, 2),
+    "Flatten": (moved, 1, 1),
+    "Gemm": (gemm, 2, 3),
+    "GlobalAveragePool": (average, 1, 1),
+    "Identity": (moved, 1, 1),
+    "LeakyRelu": (leaky, 1, 1),
+    "MatMul": (matmul, 2, 2),
+    "Max": (maximum, 1, MOST_PLAYERS),
+    "MaxPool": (max_pool, 1, 1),
+    "Mul": (times, 2, 2),
+    "Neg": (lambda net, _, x, out: net.scale(x, out, np.array(-1.0), None, None), 1, 1),
+    "PRelu": (leaky, 2, 2),
+    "Relu": (lambda net, _, x, out: net.relu(x, out), 1, 1),
+    "Reshape": (moved, 2, 2),
+    "Sub": (add, 2, 2),
+    "Transpose": (moved, 1, 1),
 }
-"""What is read of nodes that depend on the input; everything else is refused by name."""
+"""What is read of nodes that depend on the input, with the least and the most inputs; all else is refused by name."""
 SYMMETRIC = ("Add", "MatMul", "Max", "Mul", "Sub")
 """Operators whose variable may be another input than the first."""
 
 
-def read_network(content: bytes) -> Network:
-    """The network in an ONNX file."""
-    model = Message(memoryview(content))
-    graph = model.child(7)
-    versions = [entry.one(2, 0) for entry in model.messages(8) if entry.text(1) in ("", "ai.onnx")]
-    need(len(versions) == 1 and 7 <= versions[0] <= 30, "the model names no opset that is read here")
-    need(not graph.fields.get(15), "sparse weights are not read here")
+OLDEST_OPSET, NEWEST_OPSET = 7, 28
+"""Between these each operator of the table means what is read here; a later version may mean something else."""
+OLDEST_IR, NEWEST_IR = 3, 14
+
+
+def read_network(content: bytes, folder: Path | None = None) -> Network:
+    """The network in an ONNX file; external data are looked for in `folder`."""
+    need(len(content) <= 2 * MOST_BYTES, "the model is too large")
+    reading = Reading(Files(folder))
+    model = Message(memoryview(content), MODEL, reading)
+    need(OLDEST_IR <= model.integer("ir_version", 0) <= NEWEST_IR, "the model's version of ONNX is not read here")
+    for name in ("functions", "training_info"):
+        need(not model.has(name), f"a model with {name} is not read here")
+    graph = model.part("graph", GRAPH)
+    for name in ("sparse_initializer", "quantization_annotation"):
+        need(not graph.has(name), f"a model with {name} is not read here")
+    opsets = [entry for entry in model.parts("opset_import", OPSET) if entry.text("domain") in ("", "ai.onnx")]
+    need(len(opsets) == 1, "the model names no opset, or several")
+    opset = opsets[0].integer("version", 0)
+    need(OLDEST_OPSET <= opset <= NEWEST_OPSET, f"opset {opset} is not read here")
     net = Network()
-    for message in graph.messages(5):
-        need(message.text(8) not in net.constants, f"tensor '{message.text(8)}' is given twice")
-        net.constants[message.text(8)] = tensor(message)
-    inputs = [entry for entry in graph.messages(11) if entry.text(1) not in net.constants]
-    outputs = graph.messages(12)
-    need(len(inputs) == len(outputs) == 1, "a model with one input and one output is read")
-    kind = inputs[0].child(2).child(1)
-    need(kind.one(1) in TENSOR_TYPES and kind.one(1) != 7, "the model's input is no float tensor")
-    net.dtype = TENSOR_TYPES[kind.one(1)][0]
-    sizes = [signed(entry.one(1, 0)) for entry in kind.child(2).messages(1)]
-    shape = tuple(1 if place == 0 and n <= 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
-    need(shape and all(n > 0 for n in shape) and math.prod(shape) <= MOST_ENTRIES, "the input's shape is not fixed")
-    net.input = inputs[0].text(1)
-    need(net.input, "the model's input has no name")
-    net.shapes[net.input] = shape
-    nodes = [Node(message, versions[0]) for message in graph.messages(1)]
-    last = scores(nodes, outputs[0].text(1))
+    for message in graph.parts("initializer", TENSOR):
+        name = message.text("name")
+        need(name and name not in net.constants, f"tensor '{name}' has no name, or is given twice")
+        net.constants[name] = tensor(message)
+    first = the_input(net, graph)
+    outputs = [entry.text("name") for entry in graph.parts("output", VALUE)]
+    need(len(outputs) == 1, "a model with one output is read")
+    nodes = [Node(message, opset) for message in graph.parts("node", NODE)]
+    check_names(nodes, {first, *net.constants})
+    net.digest = reading.files.digest(content)
+    last, dropped = scores(nodes, outputs[0])
     for node in needed(nodes, last):
         translate(net, node)
     need(last in net.shapes, "the model's output does not depend on its input")
-    need(net.shapes[last][-1] == net.size(last), "the model's output is not one vector of scores")
+    need(net.shapes[last] and net.shapes[last][-1] == net.size(last) > 1, "the output is not one vector of scores")
+    if dropped is not None:
+        check_softmax(dropped, net.shapes[last])
     net.output = last
     return net
 
 
-def scores(nodes: Sequence[Node], output: str) -> str:
-    """The scores: the output, or what stands before a Softmax at the very end."""
+def the_input(net: Network, graph: Message) -> str:
+    """The name of the one input that is no weight. (Weights that are inputs too have the values of the file.)"""
+    inputs = graph.parts("input", VALUE)
+    names = [entry.text("name") for entry in inputs]
+    need(len({*names}) == len(names), "the model gives an input twice")
+    free = [entry for entry in inputs if entry.text("name") not in net.constants]
+    need(len(free) == 1, "a model with one input is read")
+    kind = free[0].part("type", TYPE)
+    need(kind.has("tensor_type") and kind.fields.keys() <= {"tensor_type", "denotation"}, "the input is no tensor")
+    told = kind.part("tensor_type", TENSOR_TYPE)
+    element = told.integer("elem_type", 0)
+    need(element in TENSOR_TYPES and element != 7, "the model's input is no float tensor")
+    net.dtype = TENSOR_TYPES[element][0]
+    dims = told.part("shape", SHAPE).parts("dim", DIMENSION)
+    need(not any(entry.has("dim_value") and entry.has("dim_param") for entry in dims), "the input has a size twice")
+    sizes = [entry.integer("dim_value", 0) for entry in dims]
+    shape = tuple(1 if place == 0 and n <= 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
+    fixed = 0 < len(shape) <= MOST_AXES and all(n > 0 for n in shape)
+    need(fixed and math.prod(shape) <= MOST_ENTRIES, "the input's shape is not fixed, or too large")
+    net.input = free[0].text("name")
+    need(net.input, "the model's input has no name")
+    net.shapes[net.input] = shape
+    return net.input
+
+
+def check_names(nodes: Sequence[Node], known: set[str]) -> None:
+    """Refuse unless each tensor is given once, and before it is read."""
+    for node in nodes:
+        for name in node.inputs:
+            need(not name or name in known, f"operator {node.op} reads '{name}', which nothing gives before it")
+        for name in filter(None, node.outputs):
+            need(name not in known, f"tensor '{name}' is given twice")
+            known.add(name)
+
+
+def scores(nodes: Sequence[Node], output: str) -> tuple[str, Node | None]:
+    """The scores: the output, or what stands before a Softmax at the very end; and that Softmax."""
     givers = {node.outputs[0]: node for node in nodes if node.outputs}
     name = output
-    for _ in nodes:
-        if name not in givers or givers[name].op != "Identity":
-            break
+    while name in givers and givers[name].op == "Identity" and len(givers[name].inputs) == 1:
         name = givers[name].inputs[0]
     if name not in givers or givers[name].op not in ("Softmax", "LogSoftmax"):
-        return output
-    need(givers[name].take("axis", -1) in (-1, 1), "Softmax along another axis is not read here")
-    return givers[name].inputs[0]
+        return output, None
+    need(len(givers[name].inputs) == len(givers[name].outputs) == 1, "Softmax of one tensor is read")
+    return givers[name].inputs[0], givers[name]
+
+
+def check_softmax(node: Node, shape: tuple[int, ...]) -> None:
+    """Refuse unless it works on all scores at once: only then it keeps their order.
+
+    Since opset 13 it works along one axis; before, on all axes from that one on together.
+    """
+    axis = behind(node, node.integer("axis", -1 if node.opset > 12 else 1), len(shape))
+    node.done()
+    covered = axis == len(shape) - 1 if node.opset > 12 else axis < len(shape) and math.prod(shape[:axis]) == 1
+    need(covered, f"{node.op} along an axis that does not hold all scores does not keep their order")
 
 
 def needed(nodes: Sequence[Node], output: str) -> list[Node]:
     """The nodes on which the output depends, in the order of the file."""
     wanted, found = {output}, []
     for node in reversed(nodes):
-        if wanted.intersection(node.outputs):
+        if wanted.intersection(filter(None, node.outputs)):
             found.append(node)
             wanted.update(node.inputs)
     return found[::-1]
@@ -714,19 +1098,23 @@ def needed(nodes: Sequence[Node], output: str) -> list[Node]:
 def translate(net: Network, node: Node) -> None:
     """Add one operator's steps; constants are kept as they are."""
     variables = [name for name in node.inputs if name in net.shapes]
+    need(node.outputs and not any(node.outputs[1:]), f"operator {node.op} has another number of outputs than one")
     out = node.outputs[0]
     if variables:
         need(node.op in OPERATORS, f"operator {node.op} is not read here")
+        rule, least, most = OPERATORS[node.op]
+        need(least <= len(node.inputs) <= most, f"operator {node.op} with {len(node.inputs)} inputs is not read here")
         need(node.op in SYMMETRIC or variables == [node.inputs[0]], f"operator {node.op} has a variable as parameter")
-        need(not any(node.outputs[1:]), f"operator {node.op} has several outputs")
-        OPERATORS[node.op](net, node, variables[0], out)
-        node.done()
-        return
-    need(out not in net.constants and out not in net.shapes, f"tensor '{out}' is given twice")
-    known = net.constants.get(node.inputs[0]) if node.op == "Identity" else None
-    value: Any = node.take("value", None) if node.op == "Constant" else known
-    need(isinstance(value, np.ndarray), f"operator {node.op} on constants is not read here")
-    net.constants[out] = value
+        rule(net, node, variables[0], out)
+    else:
+        need(node.op in ("Constant", "Identity"), f"operator {node.op} on constants is not read here")
+        constant = node.op == "Constant"
+        need(len(node.inputs) == (0 if constant else 1), f"operator {node.op} with other inputs is not read here")
+        value = node.values("value") if constant else net.constants.get(node.inputs[0])
+        if value is None or not out:
+            raise InvalidError(f"operator {node.op} gives nothing that is read here")
+        net.constants[out] = value
+    node.done()
 
 
 # -------------------------------------------------------------------------------------------------------- certificate
@@ -851,7 +1239,13 @@ class Proof:
         self.net, self.query, self.fine = net, query, fine
         self.region = Region(query, radius)
         self.layers: list[Layer] = []
-        self.rows = max(1, min(ROWS, MOST_ENTRIES // max(net.size(name) for name in net.shapes)))
+        self.rows = max(1, min(ROWS, MOST_TOGETHER // max(net.size(name) for name in net.shapes)))
+        self.work = 0
+
+    def spend(self, rows: int) -> None:
+        """Count so many evaluations of the network; refuse where they become too many."""
+        self.work += rows * self.net.entries
+        need(self.work <= MOST_WORK, "the certificate asks for too many evaluations of this model")
 
     def value(self, start: str, rows: Array, den: int, relu: Relu) -> Term:
         """A lower bound of rows · (value of `start`) over the region, (B,)."""
@@ -864,6 +1258,7 @@ class Proof:
     def ends(self, layer: int, entries: Array, signs: Array) -> Term:
         """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before."""
         start = self.net.arguments[layer]
+        self.spend(len(entries))
         above: list[Array] = []
         common = 1
         for first in range(0, len(entries), self.rows):
@@ -884,18 +1279,22 @@ class Proof:
         """Take the bounds of the next layer; refuse them when they do not follow."""
         place = len(self.layers)
         name, size = self.net.layers[place]
+        layer = replace(layer, low=layer.low.astype(object), high=layer.high.astype(object))
         sound = np.where(layer.active, layer.low >= 0, (layer.low < 0) & (layer.high > 0))
         need(np.all(sound), f"layer '{name}': the sign of a bound is wrong")
         tops = np.zeros(size, dtype=object)
         tops[layer.kept] = -layer.high
         down = np.setdiff1d(np.arange(size), layer.kept[layer.active])
         entries, signs = np.concatenate([layer.kept, down]), np.repeat([1, -1], [layer.kept.size, down.size])
-        value, den = self.ends(place, entries, signs)
-        wrong = (value << layer.step) < np.concatenate([layer.low, tops[down]]) * den
-        if wrong.any():
-            entry = int(np.argmax(wrong))
-            which = "lower" if signs[entry] > 0 else "upper"
-            raise InvalidError(f"layer '{name}': the {which} bound of neuron {entries[entry]} does not follow")
+        claimed = np.concatenate([layer.low, tops[down]])
+        for first in range(0, len(entries), self.rows):
+            part = slice(first, first + self.rows)
+            value, den = self.ends(place, entries[part], signs[part])
+            wrong = (value << layer.step) < claimed[part] * den
+            if wrong.any():
+                entry = first + int(np.argmax(wrong))
+                which = "lower" if signs[entry] > 0 else "upper"
+                raise InvalidError(f"layer '{name}': the {which} bound of neuron {entries[entry]} does not follow")
         self.layers.append(layer)
 
     def leaf_values(self, tree: Tree, chosen: Array) -> Array:
@@ -927,6 +1326,7 @@ class Proof:
         classes = self.net.size(self.net.output)
         active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self.layers)])
         sound = np.all(leaves[:, 1:classes] >= 0, axis=1) & np.all(leaves[:, classes:][:, active] >= 0, axis=1)
+        self.spend(len(leaves))
         for q in np.unique(leaves[:, 0]):
             group = np.flatnonzero(leaves[:, 0] == q)
             for first in range(0, group.size, self.rows):
@@ -954,8 +1354,9 @@ class Certificate:
 def unpacked(content: bytes) -> bytes:
     need(content[: len(MAGIC)] == MAGIC, "this is no certificate")
     machine = zlib.decompressobj()
+    most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * len(content)))
     try:
-        data = machine.decompress(content[len(MAGIC) :], MOST_BYTES)
+        data = machine.decompress(content[len(MAGIC) :], most)
     except zlib.error as error:
         raise InvalidError(f"the certificate is damaged: {error}") from None
     need(machine.eof and not machine.unused_data, "the certificate is cut off, too large, or has something behind it")
@@ -994,7 +1395,7 @@ def parse(content: bytes) -> Certificate:
     data = unpacked(content)
     need(len(data) >= 4, "the certificate is cut off")
     length = int.from_bytes(data[:4], "little")
-    need(length <= len(data) - 4, "the certificate is cut off")
+    need(length <= min(len(data) - 4, MOST_HEADER), "the certificate is cut off, or its header is too long")
     header = json.loads(data[4 : 4 + length], parse_constant=refuse_constant, object_pairs_hook=only_once)
     need(isinstance(header, dict) and sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
     need(header["schema"] == SCHEMA, f"the certificate has another schema than {SCHEMA}")
@@ -1005,7 +1406,7 @@ def parse(content: bytes) -> Certificate:
         size = count * int(dtype[-1])
         need(size <= len(data) - at, "the certificate is cut off")
         at += size
-        values = np.frombuffer(data[at - size : at], dtype=dtype).astype(np.float64)
+        values = np.frombuffer(data, dtype, count, at - size).astype(np.float64)
         need(not np.any(np.isnan(values)), "the certificate holds a NaN")
         return values
 
@@ -1020,7 +1421,7 @@ def parse(content: bytes) -> Certificate:
     need(math.isfinite(margin), "the margin is not finite")
     query = Query(norm, label, asked, margin, centre, np.broadcast_to(lo, n), np.broadcast_to(hi, n))
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
-    numbers = Numbers(data[at:])
+    numbers = Numbers(memoryview(data)[at:])
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
     layers = [numbers.layer(size, step) for _, size in names]
     opened = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
@@ -1033,19 +1434,14 @@ def parse(content: bytes) -> Certificate:
 class Numbers:
     """The integers at the certificate's end, one after the other."""
 
-    def __init__(self, data: bytes) -> None:
-        raw = np.frombuffer(data, dtype=np.uint8)
-        ends = np.flatnonzero(raw < 128).astype(np.int32)
-        need(not raw.size or (ends.size and ends[-1] == raw.size - 1), "the certificate is cut off")
-        starts = np.zeros_like(ends)
-        starts[1:] = ends[:-1] + 1
-        lengths = ends - starts + 1
-        need(lengths.max(initial=0) <= 9, "the certificate holds a number that is too long")
-        values = np.zeros(ends.size, dtype=np.int64)
-        for place in range(int(lengths.max(initial=0))):
-            has = lengths > place
-            values[has] |= (raw[starts[has] + place] & 127).astype(np.int64) << (7 * place)
-        self._values = (values >> 1) ^ -(values & 1)
+    def __init__(self, data: memoryview) -> None:
+        values = varints(data, 9, "the certificate")
+        # Zigzag: 0, −1, 1, −2, …
+        odd = (values & 1).astype(bool)
+        values >>= np.uint64(1)
+        self._values = values.view(np.int64)
+        np.negative(self._values, out=self._values, where=odd)
+        np.subtract(self._values, 1, out=self._values, where=odd)
         self._at = 0
 
     @property
@@ -1062,7 +1458,7 @@ class Numbers:
         need(np.all((state >= 0) & (state <= 2)), "a neuron's state is malformed")
         kept = np.flatnonzero(state)
         active = state[kept] == 1
-        low, high = self.take(kept.size).astype(object), np.zeros(kept.size, dtype=object)
+        low, high = self.take(kept.size), np.zeros(kept.size, dtype=np.int64)
         high[~active] = self.take(int(np.count_nonzero(~active)))
         return Layer(kept, active, low, high, step)
 
@@ -1070,30 +1466,38 @@ class Numbers:
         """Splits in preorder, 0 for a leaf and 1 + j for a split of the kept ReLU j, ≤ 0 first; then the leaves."""
         columns = opened.size
         tokens = self.take(int(self.take(1)[0]))
-        open_paths: list[Any] = [None]
-        found: list[Any] = []
-        for token in tokens.tolist():
-            need(open_paths, f"target {target}: the tree has a node too many")
-            path = open_paths.pop()
-            if token == 0:
-                found.append(path)
-                continue
-            need(0 < token <= columns and opened[token - 1], f"target {target}: a split of a neuron that is not open")
-            step, depth = path, 0
-            while step is not None:
-                need(step[1] != token - 1, f"target {target}: neuron {token - 1} is split twice on one path")
-                step, depth = step[0], depth + 1
-            open_paths += [(path, token - 1, True), (path, token - 1, False)]
-        need(not open_paths, f"target {target}: a leaf is missing")
-        off, on = (np.zeros((len(found), columns), dtype=bool) for _ in range(2))
-        for leaf, end in enumerate(found):
-            step = end
-            while step is not None:
-                (on if step[2] else off)[leaf, step[1]] = True
-                step = step[0]
+        need(np.all((tokens >= 0) & (tokens <= columns)), f"target {target}: a split of a neuron that is not there")
+        count = int(np.count_nonzero(tokens == 0))
+        # The leaves' numbers stand behind the tree: so what is made here is no larger than what is there.
+        need(count * (1 + rows + columns) <= self.left, f"target {target}: the certificate is cut off")
+        off, on = signs(target, tokens.tolist(), count, opened)
         # Column by column: entries of one kind lie side by side.
-        leaves = self.take(len(found) * (1 + rows + columns)).reshape(1 + rows + columns, len(found)).T
+        leaves = self.take(count * (1 + rows + columns)).reshape(1 + rows + columns, count).T
         return Tree(target, leaves, off, on)
+
+
+def signs(target: int, tokens: Sequence[int], count: int, opened: Array) -> tuple[Array, Array]:
+    """(off, on) of the `count` leaves of a tree in preorder, each (count, neurons): which are ≤ 0, and ≥ 0, there."""
+    off, on = (np.zeros((count, opened.size), dtype=bool) for _ in range(2))
+    side = np.zeros(opened.size, dtype=np.int8)
+    path: list[int] = []
+    leaf, done = 0, False
+    for token in tokens:
+        need(not done, f"target {target}: the tree has a node too many")
+        if token:
+            need(opened[token - 1], f"target {target}: a split of a neuron that is not open")
+            need(not side[token - 1], f"target {target}: neuron {token - 1} is split twice on one path")
+            side[token - 1] = -1
+            path.append(token - 1)
+            continue
+        off[leaf], on[leaf], leaf = side < 0, side > 0, leaf + 1
+        while path and side[path[-1]] > 0:
+            side[path.pop()] = 0
+        done = not path
+        if path:
+            side[path[-1]] = 1
+    need(done, f"target {target}: a leaf is missing")
+    return off, on
 
 
 # -------------------------------------------------------------------------------------------------------------- check
@@ -1102,12 +1506,13 @@ class Numbers:
 @dataclass(frozen=True)
 class Result:
     """What a valid certificate proves: no adversarial point is closer than `lower` (inf: none is in the box), and
-    there is one at `distance` (None: none is given)."""
+    there is one at `distance` (None: none is given). `model` is the file's sha256, `dtype` that of its input."""
 
     lower: float
     distance: Fraction | None
     query: Query
-    digest: str
+    model: str
+    dtype: str
 
     def __str__(self) -> str:
         if self.distance is not None:
@@ -1118,6 +1523,70 @@ class Result:
             given = "none given"
         return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; {given}"
 
+    @property
+    def digest(self) -> str:
+        """sha256 over the question: model, norm, label, target, margin, input and box."""
+        return self.query.digest(self.model)
+
+    @property
+    def input_digest(self) -> str:
+        """sha256 of the input's bytes, little-endian, in the model's type."""
+        return hashlib.sha256(self.query.centre.astype(self.dtype).tobytes()).hexdigest()
+
+    def claim(self) -> dict[str, str]:
+        """The whole claim in words, part by part."""
+        query, size = self.query, self.query.centre.size
+        lower = "the whole box" if math.isinf(self.lower) else repr(self.lower)
+        return {
+            "model": f"sha256 {self.model}",
+            "input": f"sha256 {self.input_digest}, {size} numbers of {NAMES[self.dtype]}",
+            "box": box_text(query.lo, query.hi),
+            "norm": query.norm,
+            "label": "none" if query.label is None else str(query.label),
+            "target": f"any class but {query.label}" if query.target is None else str(query.target),
+            "margin": repr(query.margin),
+            "radius": lower if self.lower > 0 else "none: only the adversarial example is shown",
+            "query": f"sha256 {self.digest}",
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole claim as data; null for what is infinite or not claimed."""
+        query, whole_box = self.query, math.isinf(self.lower)
+        ends = {name: [finite(np.min(end)), finite(np.max(end))] for name, end in (("lo", query.lo), ("hi", query.hi))}
+        return {
+            "model": self.model,
+            "input": {"sha256": self.input_digest, "size": query.centre.size, "dtype": NAMES[self.dtype]},
+            "box": {**ends, "free": int(np.count_nonzero(query.hi > query.lo))},
+            "norm": query.norm,
+            "label": query.label,
+            "target": query.target,
+            "margin": query.margin,
+            "radius": None if whole_box else self.lower,
+            "whole_box": whole_box,
+            "distance": None if self.distance is None else decimal(self.distance, up=True),
+            "query": self.digest,
+        }
+
+
+NAMES = {"<f2": "float16", "<f4": "float32", "<f8": "float64"}
+
+
+def finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def box_text(lo: Array, hi: Array) -> str:
+    """The box in words: one interval, or the range of each end; and how many entries may change at all."""
+
+    def span(end: Array) -> str:
+        least, most = float(np.min(end)), float(np.max(end))
+        return repr(least) if least == most else f"{least!r} … {most!r}"
+
+    free = int(np.count_nonzero(hi > lo))
+    if free == lo.size:
+        return f"[{span(lo)}, {span(hi)}]"
+    return f"[{span(lo)}, {span(hi)}], in which only {free} of {lo.size} entries can change"
+
 
 def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
     exactly = value * 10**places
@@ -1125,22 +1594,23 @@ def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
     return f"{units // 10**places}.{units % 10**places:0{places}d}"
 
 
-def checked(certificate: bytes, model: bytes) -> Result:
-    """What a certificate proves about a model; raises InvalidError with the first reason why it proves nothing."""
+def checked(certificate: bytes, model: bytes, folder: Path | None = None) -> Result:
+    """What a certificate proves about a model, whose external data lie in `folder`.
+
+    Raises InvalidError with the first reason why it proves nothing.
+    """
     try:
         with np.errstate(all="ignore"):
-            return _checked(parse(certificate), model)
+            return _checked(parse(certificate), model, folder)
     except InvalidError:
         raise
     except Exception as error:  # noqa: BLE001, whatever else a damaged file causes is a reason to refuse it
         raise InvalidError(f"malformed: {type(error).__name__}: {error}"[:300]) from None
 
 
-def _checked(claim: Certificate, model: bytes) -> Result:
-    found = hashlib.sha256(model).hexdigest()
-    need(claim.model == found, "the certificate is for another model")
-    need(len(model) <= 2 * MOST_BYTES, "the model is too large")
-    net, query = read_network(model), claim.query
+def _checked(claim: Certificate, model: bytes, folder: Path | None) -> Result:
+    net, query = read_network(model, folder), claim.query
+    need(claim.model == net.digest, "the certificate is for another model")
     need(query.centre.size == net.size(net.input), "the input does not have the model's size")
     need(claim.dtype == net.dtype, "the input does not have the model's type")
     targets = query.targets(net.size(net.output))
@@ -1152,7 +1622,7 @@ def _checked(claim: Certificate, model: bytes) -> Result:
         proved(net, claim, targets)
     else:
         need(not claim.layers and not claim.trees, "the certificate has a proof of nothing")
-    return Result(claim.radius, distance, query, query.digest(found))
+    return Result(claim.radius, distance, query, net.digest, net.dtype)
 
 
 def witnessed(net: Network, query: Query, point: Array, targets: Sequence[int]) -> Fraction:
@@ -1182,38 +1652,196 @@ def proved(net: Network, claim: Certificate, targets: Sequence[int]) -> None:
         need(closed.all(), f"target {tree.target}: leaf {int(np.argmin(closed))} does not close")
 
 
+# ------------------------------------------------------------------------------------------------------------ demands
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What the certificate has to be about; None: not demanded. The target "any" is any class but the label."""
+
+    input: Array | None = None
+    box: tuple[Array, Array] | None = None
+    norm: str | None = None
+    label: int | None = None
+    target: int | str | None = None
+    margin: float | None = None
+    radius: float | None = None
+
+    def missing(self) -> list[str]:
+        return [name for name in DEMANDS if getattr(self, name) is None]
+
+    def unmet(self, result: Result) -> str:
+        """The first demand that the certificate does not meet, empty if it meets all."""
+        query, claim = result.query, result.claim()
+        about = {
+            "input": self.input is None or same(np.ravel(self.input).astype(result.dtype), query.centre),
+            "box": self.box is None or all(map(same, self.box, (query.lo, query.hi))),
+            "norm": self.norm in (None, query.norm),
+            "label": self.label in (None, query.label),
+            "target": self.target in (None, "any" if query.target is None else query.target),
+            "margin": self.margin in (None, query.margin),
+        }
+        for name, good in about.items():
+            if not good:
+                return f"the certificate is for another {name}: {claim[name]}"
+        if self.radius is not None and not result.lower >= self.radius:
+            return f"the certificate proves less than the radius {self.radius!r}: {claim['radius']}"
+        return ""
+
+
+DEMANDS = ("input", "box", "norm", "label", "target", "margin", "radius")
+
+
+def same(given: Array, own: Array) -> bool:
+    """Are the numbers the same, where one number may stand for all?"""
+    values = np.ravel(given)
+    return values.size in (1, own.size) and bool(np.all(values == own))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a certificate proves if it is valid and meets the demands, else why not; `missing`: what nobody demanded."""
+
+    result: Result | None
+    reason: str
+    missing: Sequence[str]
+
+    @property
+    def valid(self) -> bool:
+        return self.result is not None
+
+    def __str__(self) -> str:
+        if self.result is None:
+            return f"INVALID: {self.reason}"
+        lines = [f"VALID: {self.result}", *(f"{name:<8}{text}" for name, text in self.result.claim().items())]
+        if self.missing:
+            lines.append(f"not demanded: {', '.join(self.missing)} (to demand one, give the option of its name)")
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """One JSON object: `valid`, `reason`, `claim`, `not_demanded`."""
+        claim = None if self.result is None else self.result.to_json()
+        told = {"valid": self.valid, "reason": self.reason or None, "claim": claim, "not_demanded": [*self.missing]}
+        return json.dumps(told, allow_nan=False)
+
+
+def judged(certificate: bytes, model: bytes, demands: Demands | None = None, folder: Path | None = None) -> Judgement:
+    """The judgement on a certificate that has to be about a model and what is demanded."""
+    demands = demands or Demands()
+    try:
+        result = checked(certificate, model, folder)
+        reason = demands.unmet(result)
+        need(not reason, reason)
+    except InvalidError as error:
+        return Judgement(None, printable(str(error)), demands.missing())
+    return Judgement(result, "", demands.missing())
+
+
+def printable(text: str) -> str:
+    """Names of a file may hold characters that a terminal obeys."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def files_judged(certificate: Path, model: Path, demands: Demands) -> Judgement:
+    """The same of files. Raises OSError where one cannot be read."""
+    content = file_bytes(certificate, MOST_BYTES), file_bytes(model, 2 * MOST_BYTES)
+    return judged(*content, demands, model.parent)
+
+
+def read_demands(given: Mapping[str, Any]) -> Demands:
+    """The demands in the words of the command line. Raises OSError or ValueError, one line."""
+    found: dict[str, Any] = {name: given[name] for name in ("norm", "label")}
+    if found["norm"] not in (None, "l1", "linf"):
+        raise ValueError(f"--norm: unknown norm '{found['norm']}': choose linf or l1")
+    for name in ("margin", "radius"):
+        text = given[name]
+        found[name] = None if text is None else read_number(f"--{name}", text)
+    target = given["target"]
+    if target not in (None, "any") and not (target.isascii() and target.isdecimal()):
+        raise ValueError(f"--target: a class or the word any is expected, not '{target}'")
+    found["target"] = target if target in (None, "any") else int(target)
+    if given["input"] is not None:
+        (found["input"],) = read_arrays("--input", given["input"], None)
+    if given["box"] is not None:
+        found["box"] = read_box(given["box"])
+    return Demands(**found)
+
+
+def read_number(option: str, text: str) -> float:
+    """A number ≥ 0, or a quotient of two, such as 8/255."""
+    above, _, below = text.partition("/")
+    try:
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not value >= 0:
+        raise ValueError(f"{option}: a number that is not negative is expected, not '{text}'")
+    return value
+
+
+def read_box(text: str) -> tuple[Array, Array]:
+    """ "LO,HI", or an .npz with arrays lo and hi."""
+    if text.endswith(".npz"):
+        lo, hi = read_arrays("--box", text, ("lo", "hi"))
+        return lo, hi
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(f"--box: two numbers or an .npz with lo and hi are expected, not '{text}'") from None
+    return np.array(low), np.array(high)
+
+
+def read_arrays(option: str, path: str | Path, names: Sequence[str] | None) -> list[Array]:
+    """The array of an .npy, or those of these names in an .npz."""
+    try:
+        loaded = np.load(io.BytesIO(file_bytes(Path(path), 2 * MOST_BYTES)), allow_pickle=False)
+        found = [loaded] if names is None else [loaded[name] for name in names]
+    except (ValueError, KeyError, IndexError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{option}: {path}: {error}") from None
+    if not all(isinstance(array, np.ndarray) and array.dtype.kind in "buif" for array in found):
+        raise ValueError(f"{option}: {path}: numbers are expected")
+    return found
+
+
+OPTIONS = {
+    "input": ("X.npy", "refuse a certificate about another input (rounded to the model's type)"),
+    "box": ("LO HI", "refuse one about another box: two numbers, or an .npz with arrays lo and hi"),
+    "norm": ("linf|l1", "refuse one about another norm"),
+    "label": ("L", "refuse one about another label"),
+    "target": ("T|any", "refuse one about another target; any: every class but the label"),
+    "margin": ("K", "refuse one about another margin"),
+    "radius": ("R", "refuse one that proves less than this radius, such as 0.01 or 8/255"),
+}
+"""What can be demanded on the command line."""
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """`--box LO HI` as `--box=LO,HI`: -inf looks like an option otherwise."""
+    found, rest = [], [*arguments]
+    while rest:
+        word = rest.pop(0)
+        if word == "--box" and rest:
+            word = f"--box={rest.pop(0)}"
+            if "," not in word and not word.endswith(".npz") and rest:
+                word += f",{rest.pop(0)}"
+        found.append(word)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="checker.py", description="Check a certificate against an ONNX model.")
     parser.add_argument("certificate", metavar="FILE", type=Path)
     parser.add_argument("model", metavar="MODEL", type=Path)
-    parser.add_argument("--input", metavar="X.npy", type=Path, help="refuse a certificate about another input")
-    parser.add_argument("--norm", choices=("linf", "l1"), help="refuse one about another norm")
-    parser.add_argument("--label", type=int, help="refuse one about another label")
-    parser.add_argument("--target", type=int, help="refuse one about another target")
-    asked = parser.parse_args(arguments)
+    for name, (shown, text) in OPTIONS.items():
+        parser.add_argument(f"--{name}", metavar=shown, help=text, type=int if name == "label" else str)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    asked = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     try:
-        certificate, model = asked.certificate.read_bytes(), asked.model.read_bytes()
-        x = None if asked.input is None else np.load(asked.input, allow_pickle=False)
+        found = files_judged(asked.certificate, asked.model, read_demands(vars(asked)))
     except (OSError, ValueError) as error:
-        parser.error(str(error))
-    wanted = {name: getattr(asked, name) for name in ("norm", "label", "target")}
-    valid, text = judged(certificate, model, x, wanted)
-    print(text)
-    return 0 if valid else 1
-
-
-def judged(certificate: bytes, model: bytes, x: Array | None, wanted: Mapping[str, Any]) -> tuple[bool, str]:
-    """(valid, what is to be said) of a certificate that has to be about the input x and what is `wanted`, if given."""
-    try:
-        result = checked(certificate, model)
-        query = result.query
-        need(x is None or np.array_equal(np.ravel(x), query.centre), "the certificate is for another input")
-        for name, value in wanted.items():
-            need(value is None or value == getattr(query, name), f"the certificate is for another {name}")
-    except InvalidError as error:
-        return False, f"INVALID: {error}"
-    goal = f"target {query.target}" if query.target is not None else f"any class but {query.label}"
-    return True, f"VALID: {result}\nquery {result.digest}: {query.norm}, {goal}, margin {query.margin:g}"
+        parser.error(printable(str(error)))
+    print(found.to_json() if asked.json else found)
+    return 0 if found.valid else 1
 
 
 if __name__ == "__main__":

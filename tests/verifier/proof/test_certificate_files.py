@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from verifier import cli, models
+from verifier.certifying import certified
 from verifier.exit_codes import Exit
 from verifier.proof import checker
+from verifier.query import Norm
+from verifier.verdict import Budget
 
 DIGITS, INPUTS = str(models.path("digits")), str(Path(models.path("digits")).with_name("digits_inputs.npz"))
 ALLOWED = {"numpy", *sys.stdlib_module_names}
@@ -41,35 +47,135 @@ def test_the_checker_imports_the_standard_library_and_numpy_only():
 
 def test_the_checker_runs_alone_and_says_the_same_as_the_command(written, tmp_path, capsys):
     alone = shutil.copy(checker.__file__, tmp_path / "checker.py")
-    arguments = [sys.executable, "-I", str(alone), str(written), DIGITS, "--norm", "linf"]
+    given = ["--norm", "linf", "--box", "0", "1"]
+    arguments = [sys.executable, "-I", str(alone), str(written), DIGITS, *given]
     process = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout.startswith("VALID: no adversarial example closer than 0.0550")
-    assert cli.main(["certify", str(written), DIGITS, "--norm", "linf"]) == Exit.GOOD
+    assert cli.main(["certify", str(written), DIGITS, *given]) == Exit.GOOD
     assert capsys.readouterr().out == process.stdout
+
+
+OWN = {
+    "--input": ["x.npy"],
+    "--box": ["0", "1"],
+    "--norm": ["linf"],
+    "--label": ["1"],
+    "--target": ["any"],
+    "--margin": ["0"],
+    "--radius": ["0.05"],
+}
+"""What the certificate is about, demand by demand."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    x = np.load(INPUTS)["x"][3]
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "x64.npy", x.astype(np.float64))
+    np.save(tmp_path / "zeros.npy", np.zeros((1, 64), dtype=np.float32))
+    np.save(tmp_path / "short.npy", x[:5])
+    np.savez(tmp_path / "box.npz", lo=np.zeros(64), hi=np.ones(64))
+    np.savez(tmp_path / "point.npz", lo=x, hi=x)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--norm", "l1"], "another norm"),
-        (["--label", "7"], "another label"),
-        (["--target", "7"], "another target"),
-        (["--input", "other"], "another input"),
+        (["--norm", "l1"], "for another norm: linf"),
+        (["--label", "7"], "for another label: 1"),
+        (["--target", "7"], "for another target: any class but 1"),
+        (["--input", "zeros.npy"], "for another input: sha256"),
+        (["--input", "short.npy"], "for another input: sha256"),
+        (["--box", "0", "0.5"], "for another box: [0.0, 1.0]"),
+        (["--box", "-inf", "inf"], "for another box: [0.0, 1.0]"),
+        (["--box", "point.npz"], "for another box: [0.0, 1.0]"),
+        (["--margin", "0.5"], "for another margin: 0.0"),
+        (["--radius", "0.06"], "proves less than the radius 0.06: 0.05"),
+        (["--radius", "15/255"], "proves less than the radius"),
+        (["--radius", "inf"], "proves less than the radius inf"),
     ],
 )
-def test_another_question_is_refused(written, tmp_path, options, reason, capsys):
-    np.save(tmp_path / "other.npy", np.zeros((1, 64), dtype=np.float32))
-    given = [str(tmp_path / "other.npy") if text == "other" else text for text in options]
-    assert checker.main([str(written), DIGITS, *given]) == 1
-    assert cli.main(["certify", str(written), DIGITS, *given]) == Exit.VIOLATED
+def test_another_question_is_refused(written, folder, options, reason, capsys):
+    assert checker.main([str(written), DIGITS, *options]) == 1
+    assert cli.main(["certify", str(written), DIGITS, *options]) == Exit.VIOLATED
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"INVALID: the certificate is for {reason}"] * 2
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert lines[0].startswith("INVALID: the certificate ")
+    assert reason in lines[0]
+    assert cli.main(["certify", str(written), DIGITS, *options, "--json"]) == Exit.VIOLATED
+    said = json.loads(capsys.readouterr().out)
+    assert (said["valid"], said["claim"], f"INVALID: {said['reason']}") == (False, None, lines[0])
 
 
-def test_its_own_question_is_accepted(written, tmp_path):
-    np.save(tmp_path / "x.npy", np.load(INPUTS)["x"][3])
-    assert checker.main([str(written), DIGITS, "--input", str(tmp_path / "x.npy"), "--label", "1"]) == 0
+@pytest.mark.parametrize("left_out", ["", *OWN])
+def test_its_own_question_is_accepted_and_what_was_not_demanded_is_told(written, folder, left_out, capsys):
+    options = [word for name, words in OWN.items() if name != left_out for word in (name, *words)]
+    assert checker.main([str(written), DIGITS, *options]) == 0
+    assert cli.main(["certify", str(written), DIGITS, *options]) == Exit.GOOD
+    alone, command = capsys.readouterr().out.split("VALID: ")[1:]
+    assert alone == command
+    told = [line for line in alone.splitlines() if line.startswith("not demanded: ")]
+    assert told == ([f"not demanded: {left_out[2:]} (to demand one, give the option of its name)"] if left_out else [])
+    assert cli.main(["certify", str(written), DIGITS, *options, "--json"]) == Exit.GOOD
+    assert json.loads(capsys.readouterr().out)["not_demanded"] == [name[2:] for name in OWN if name == left_out]
+
+
+@pytest.mark.parametrize("options", [["--box", "box.npz"], ["--input", "x64.npy"], ["--radius", "14/255"]])
+def test_other_ways_to_say_the_same_are_accepted(written, folder, options):
+    assert checker.main([str(written), DIGITS, *options]) == 0
+    assert cli.main(["certify", str(written), DIGITS, *options]) == Exit.GOOD
+
+
+def test_the_whole_claim_is_printed(written, capsys):
+    assert checker.main([str(written), DIGITS]) == 0
+    found = checker.checked(written.read_bytes(), Path(DIGITS).read_bytes())
+    x = np.load(INPUTS)["x"][3].astype("<f4")
+    model, own = (hashlib.sha256(content).hexdigest() for content in (Path(DIGITS).read_bytes(), x.tobytes()))
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"model   sha256 {model}",
+        f"input   sha256 {own}, 64 numbers of float32",
+        "box     [0.0, 1.0]",
+        "norm    linf",
+        "label   1",
+        "target  any class but 1",
+        "margin  0.0",
+        f"radius  {found.lower!r}",
+        f"query   sha256 {found.digest}",
+        "not demanded: input, box, norm, label, target, margin, radius (to demand one, give the option of its name)",
+    ]
+    assert checker.main([str(written), DIGITS, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["claim"] == {
+        "model": model,
+        "input": {"sha256": own, "size": 64, "dtype": "float32"},
+        "box": {"lo": [0.0, 0.0], "hi": [1.0, 1.0], "free": 64},
+        "norm": "linf",
+        "label": 1,
+        "target": None,
+        "margin": 0.0,
+        "radius": found.lower,
+        "whole_box": False,
+        "distance": said["claim"]["distance"],
+        "query": found.digest,
+    }
+    assert float(said["claim"]["distance"]) >= found.lower
+
+
+def test_a_box_in_which_little_can_change_is_told(make_case, capsys):
+    """A claim over one point holds for every radius: it must not look like a minimum."""
+    case = make_case(2, (2, 3, 2), Norm.LINF, True)
+    ball = case.question.ball
+    narrow = replace(ball, lo=ball.centre, hi=ball.centre)
+    question = replace(case.question, ball=narrow)
+    made = certified(question, 5.0, None, Budget())
+    assert "in which only 0 of 2 entries can change" in str(checker.judged(made.content, case.content))
+    assert made.result.to_json()["box"]["free"] == 0
+    demanded = checker.Demands(box=(np.zeros(1), np.ones(1)))
+    assert "another box" in checker.judged(made.content, case.content, demanded).reason
 
 
 def test_another_model_is_refused(written, capsys):
@@ -78,11 +184,38 @@ def test_another_model_is_refused(written, capsys):
 
 
 def test_wrong_usage_is_code_2(written):
-    for arguments in ([], [str(written)], [str(written), "nowhere.onnx"], [str(written), DIGITS, "--norm", "l2"]):
+    for arguments in ([], [str(written)]):
         with pytest.raises(SystemExit) as stop:
             checker.main(arguments)
         assert stop.value.code == 2
-    assert cli.main(["certify", str(written), "nowhere.onnx"]) == Exit.BAD_INPUT
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nowhere.onnx"], "nowhere.onnx"),
+        (["pipe"], "no regular file"),
+        ([DIGITS, "--norm", "l2"], "l2"),
+        ([DIGITS, "--label", "x"], "--label"),
+        ([DIGITS, "--target", "-1"], "-1"),
+        ([DIGITS, "--box=0,x"], "0,x"),
+        ([DIGITS, "--box", "x.npz"], "x.npz"),
+        ([DIGITS, "--margin", "-1"], "-1"),
+        ([DIGITS, "--radius", "1/0"], "1/0"),
+        ([DIGITS, "--radius", "nan"], "nan"),
+        ([DIGITS, "--input", "pipe"], "no regular file"),
+        ([DIGITS, "--input", "cut.npy"], "cut.npy"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line(written, folder, words, says, capfd):
+    os.mkfifo("pipe")
+    Path("cut.npy").write_bytes(Path("x.npy").read_bytes()[:150])
+    with pytest.raises(SystemExit) as stop:
+        checker.main([str(written), *words])
+    assert stop.value.code == 2
+    assert says in capfd.readouterr().err
+    assert cli.main(["certify", str(written), *words]) == Exit.BAD_INPUT
+    assert says in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["tree", "milp", "z3"])

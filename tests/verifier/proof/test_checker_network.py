@@ -86,11 +86,13 @@ def residual(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
         ("Sub", ["d", "r"], "e", {}),
         ("LeakyRelu", ["e"], "i", {"alpha": 0.1}),
         ("LeakyRelu", ["i"], "p", {}),
-        ("Add", ["p", "d"], "l", {}),
+        ("PRelu", ["p", "slopes"], "q", {}),
+        ("Add", ["q", "d"], "l", {}),
         ("Clip", ["l", "low", "high"], "k", {}),
         ("Transpose", ["k"], "last", {"perm": [0, 2, 3, 1]}),
     ]
     weights = {"mean": f(rng, 2, 1, 1), "std": np.abs(f(rng, 2, 1, 1)) + 1, "w": f(rng, 2, 2, 3, 3)}
+    weights["slopes"] = f(rng, 2, 1, 1)
     return nodes, {**weights, "low": np.float32(-0.5), "high": np.float32(0.75)}, 72
 
 

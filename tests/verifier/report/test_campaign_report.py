@@ -92,10 +92,8 @@ def test_certificates_are_valid_files_and_the_page_links_to_them(
     assert len(named) == 3
     assert named == [row["certificate"]["file"] for row in rows if "certificate" in row]
     for name in named:
-        valid, text = checker.judged(
-            (reported.folder / name).read_bytes(), reported.plan.models[0].read_bytes(), None, {}
-        )
-        assert valid, text
+        found = checker.judged((reported.folder / name).read_bytes(), reported.plan.models[0].read_bytes())
+        assert found.valid, found
 
 
 def test_lower_ends_are_rounded_down_and_upper_ends_up(rows: list[dict[str, Any]]) -> None:
