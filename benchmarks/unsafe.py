@@ -28,6 +28,7 @@ from verifier.deciders.branch_and_bound import BranchAndBound, Tree, hidden_boun
 from verifier.deciders.compiled_visit import CompiledVisitor
 from verifier.deciders.dense_lp import DenseLp
 from verifier.deciders.dense_simplex import EXCLUDED
+from verifier.deciders.goal_rows import deciding_rows, only
 from verifier.deciders.lp_tree import LpTree
 from verifier.deciders.visit import Visitor
 from verifier.query import Query
@@ -125,8 +126,9 @@ class UnsafeSearch(BranchAndBound):
 
     def tree(self, query: Query, stages: Stages, bounds: Any, **options: Any) -> Tree:
         lower, upper = hidden_bounds(stages, bounds)
-        settings = self.settings
-        return UnsafeTree(stages, query.region.finite, query.goal, lower, upper, settings=settings, **options)
+        settings, ball = self.settings, query.region.finite
+        goal = only(query.goal, deciding_rows(stages, ball, query.goal, lower, upper))
+        return UnsafeTree(stages, ball, goal, lower, upper, settings=settings, **options)
 
 
 def in_floats(graph: Graph, x: Array) -> list[Fraction]:

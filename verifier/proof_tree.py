@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from encoders.graph import Array
 from encoders.to_stages import Stages
+from verifier.deciders.goal_rows import deciding_rows, only
 from verifier.deciders.lp_tree import LpTree, TreeSettings
 from verifier.deciders.visit import Visited
 from verifier.proof.certificate import SplitTree
@@ -86,12 +87,16 @@ class ProofTree:
     seconds: float = field(default=0.0, init=False)
     """Spent on exact evaluation."""
     nodes: int = field(default=0, init=False)
+    rows: npt.NDArray[np.intp] = field(init=False)
+    """The goal's rows that have multipliers: those of the others are 0."""
     size: int = field(default=0, init=False)
     """Numbers of the closed leaves: at least as many bytes."""
 
     def grow(self, budget: Budget) -> SplitTree:
         """The finished tree. Raises OutOfTimeError, or NotCertifiedError: a leaf does not close, there are too many."""
-        lps = LpTree(self.stages, self.ball, self.goal, self.lower, self.upper, settings=SETTINGS)
+        self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
+        goal = only(self.goal, self.rows)
+        lps = LpTree(self.stages, self.ball, goal, self.lower, self.upper, settings=SETTINGS)
         visitor = lps.visitor
         root = Node(self.lower, self.upper)
         stack, waiting = [root], list[Waiting]()
@@ -113,7 +118,9 @@ class ProofTree:
 
     def _scaled(self, node: Node, found: Visited) -> Waiting:
         assert found.multipliers is not None
-        weights, mu, nu = found.multipliers
+        of_rows, mu, nu = found.multipliers
+        weights = np.zeros(len(self.goal.offset))
+        weights[self.rows] = of_rows
         size = float(weights.sum())
         if size <= SMALL * float(np.abs(nu).max(initial=0.0)):
             size = float(np.abs(nu).max())

@@ -11,6 +11,7 @@ from encoders.graph import Array
 from encoders.node_bounds import NodeBounds
 from encoders.to_stages import Stages, to_stages
 from verifier.deciders.bound_tree import BoundSettings, BoundTree
+from verifier.deciders.goal_rows import deciding_rows, only
 from verifier.deciders.lp_tree import LpTree, TreeSettings
 from verifier.query import Query
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
@@ -59,11 +60,13 @@ class BranchAndBound:
         Raises ValueError when the region is unbounded or the bounds are not proved.
         """
         lower, upper = hidden_bounds(stages, bounds)
+        ball = query.region.finite
+        goal = only(query.goal, deciding_rows(stages, ball, query.goal, lower, upper))
         kind, settings = ENGINES[self._engine(lower, upper)]
         tree: Tree = kind(
             stages,
-            query.region.finite,
-            query.goal,
+            ball,
+            goal,
             lower,
             upper,
             floor=floor,
