@@ -1,7 +1,7 @@
 """An ONNX model → the graph of the function that it computes over the real numbers.
 
 The weights are exactly those of the file; nothing is rounded but BatchNormalization's factor γ/√(σ² + ε). Nodes that
-depend on constants only are evaluated as ONNX Runtime would, in the dtype of the file. `RULES` names every op that may
+depend on constants only are evaluated by ONNX Runtime, in the dtype of the file. `RULES` names every op that may
 depend on the input; any other is refused by name.
 """
 
@@ -34,7 +34,9 @@ from encoders.onnx_ops import activations, arithmetic, classical, movement, prod
 from encoders.onnx_ops.call import ML_DOMAIN, Call, Constant, Tensor, Variable, describe
 from encoders.onnx_ops.draft import Draft
 from encoders.onnx_ops.endings import Ending, ending
-from encoders.onnx_ops.folding import NOT_FOLDED, evaluate_node, one_line
+from encoders.onnx_ops.exactness import is_exact
+from encoders.onnx_ops.foldable import NOT_FOLDED
+from encoders.onnx_ops.folding import evaluate_node, one_line
 from encoders.onnx_ops.refusals import why_not
 
 Rule = Callable[[Draft, Call], list[Tensor]]
@@ -110,8 +112,9 @@ class Network:
     Softmax or Sigmoid that was dropped between it and the output `output_name`. `binary`: the file gives one number z,
     and graph.output is (0, z). `transformed`: the file's tensor `logits_name` holds
     probabilities, made of graph.output within one operator of ai.onnx.ml. `tensors` maps tensor names of the file to
-    the graph nodes that give them, flattened row-major. `sha256` is that of the file's bytes, followed by its external
-    data files' in order of name.
+    the graph nodes that give them, flattened row-major. `inexact` names the constants, used beside a variable, that the
+    file computes with rounding: their values are this ONNX Runtime's, and another order of summation may give others.
+    `sha256` is that of the file's bytes, followed by its external data files' in order of name.
     """
 
     graph: Graph
@@ -126,6 +129,7 @@ class Network:
     output_name: str = ""
     binary: bool = False
     transformed: bool = False
+    inexact: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,7 @@ def network_from_model(model: onnx.ModelProto, sha256: str = "", output: str | N
         sha256=sha256,
         output_name=chosen,
         transformed=draft.transformed is not None,
+        inexact=tuple(reader.inexact),
     )
 
 
@@ -272,6 +277,8 @@ class _Reader:
         uses = Counter([end.read, *(name for proto in self.needed for name in proto.input)])
         self.draft = Draft(first.size, end, uses)
         self.draft.names[0].append(input_name)
+        self.rounded: set[str] = set()  # constants that rounding may have made
+        self.inexact: dict[str, None] = {}  # those among them that a variable meets, in order
 
     def knows(self, name: str) -> bool:
         return name in self.values or name in self.initializers
@@ -287,17 +294,11 @@ class _Reader:
     def translate(self, proto: onnx.NodeProto) -> None:
         """Give the node's outputs their values; raises InputError that names the node."""
         call = self._call(proto)
-        constant = not any(isinstance(value, Variable) for value in call.inputs)
+        constant = proto.domain != ML_DOMAIN and not any(isinstance(value, Variable) for value in call.inputs)
         if not constant or proto.op_type in NOT_FOLDED or proto.domain not in ("", "ai.onnx"):
             check_supported(proto)
         try:
-            results: Sequence[Tensor | None]
-            if proto.domain == ML_DOMAIN:
-                results = CLASSICAL_RULES[call.op](self.draft, call)
-            elif constant:
-                results = evaluate_node(call, [_constant(value) for value in call.inputs])
-            else:
-                results = RULES[call.op](self.draft, call)
+            results: Sequence[Tensor | None] = self._folded(call) if constant else self._translated(call)
         except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
             # Shapes and attributes of a damaged file fit each other in no way that could be listed beforehand.
             raise call.error(f"does not fit its inputs: {one_line(error)}") from error
@@ -309,6 +310,21 @@ class _Reader:
             self.values[name] = result
             if isinstance(result, Variable):
                 self.draft.names[result.node].append(name)
+
+    def _folded(self, call: Call) -> list[Tensor]:
+        values = [_constant(value) for value in call.inputs]
+        results = evaluate_node(call, values)
+        if self.rounded.intersection(call.proto.input) or not is_exact(call, values, results):
+            self.rounded.update(name for name in call.proto.output if name)
+        return [*results]
+
+    def _translated(self, call: Call) -> Sequence[Tensor | None]:
+        for name in dict.fromkeys(call.proto.input):
+            if name not in self.rounded:
+                continue
+            self.inexact[name] = None
+            self.draft.note(f"constant '{name}' is computed with rounding, as this ONNX Runtime does it")
+        return (CLASSICAL_RULES if call.proto.domain == ML_DOMAIN else RULES)[call.op](self.draft, call)
 
     def _call(self, proto: onnx.NodeProto) -> Call:
         try:

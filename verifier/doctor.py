@@ -7,8 +7,9 @@ import platform
 import sys
 from typing import Any
 
+from encoders.runtime import runtime
 from verifier import api
-from verifier.attacks.device import cuda_missing, runtime
+from verifier.attacks.device import cuda_missing
 from verifier.attacks.session import cores
 from verifier.deciders import kernels
 from verifier.report import json_result, terminal

@@ -10,21 +10,19 @@ from onnx import helper
 from encoders.linear_maps import LinearMap, select
 from encoders.onnx_ops.call import FLOATS, Call, Constant, Tensor, Variable, entries
 from encoders.onnx_ops.draft import Draft, Index
-from encoders.onnx_ops.folding import evaluate_node
+from encoders.onnx_ops.folding import positions, sizes
 
 
 def movement(draft: Draft, call: Call) -> list[Tensor]:
     """Apply the node to the entry numbers of its first input: that gives the Select, and the shape, of each output."""
     x = call.variable(0)
     others = [None if value is None else call.constant(i) for i, value in enumerate(call.inputs[1:], start=1)]
-    indices = evaluate_node(call, [x.index(), *others])
-    return [draft.moved(x, index) for index in indices]
+    return [draft.moved(x, index) for index in positions(call, x, others)]
 
 
 def shape_of(_: Draft, call: Call) -> list[Tensor]:
     """Shape and Size of a variable are constants: its shape is known, with batch 1."""
-    placeholder = np.broadcast_to(np.float32(0), call.variable(0).shape)
-    return [*evaluate_node(call, [placeholder])]
+    return [sizes(call, call.variable(0).shape)]
 
 
 def unchanged(_: Draft, call: Call) -> list[Tensor]:

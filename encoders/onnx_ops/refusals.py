@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from encoders.onnx_ops.call import ML_DOMAIN
-from encoders.onnx_ops.folding import NOT_FOLDED
+from encoders.onnx_ops.foldable import NOT_FOLDED
 
 SMOOTH = (
     *("Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Gelu", "Log", "Mish", "Pow", "Reciprocal", "Selu", "Sin", "Sinh"),

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import importlib
-import io
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from types import ModuleType
-from typing import IO
 
 import numpy as np
 
 from encoders.errors import InputError
 from encoders.onnx_builder import BATCH, OnnxBuilder
-
-FATAL = 4  # ONNX Runtime's log level that prints nothing short of an abort; its errors reach us as exceptions
+from encoders.runtime import FATAL, captured_stderr, runtime
 
 
 class Device(StrEnum):
@@ -49,15 +41,6 @@ def resolve(device: str) -> Device:
     if asked is Device.CUDA:
         raise InputError(f"device cuda cannot be used: {missing}; use --device cpu or auto")
     return Device.CPU
-
-
-@cache
-def runtime() -> ModuleType:
-    """onnxruntime, imported without the warnings that its search for devices may print."""
-    with captured_stderr():
-        module = importlib.import_module("onnxruntime")
-        module.set_default_logger_severity(FATAL)
-    return module
 
 
 @cache
@@ -108,21 +91,3 @@ def _libraries_missing(onnxruntime: ModuleType) -> str | None:
     cause = next((line for line in reason.splitlines() if "cannot open" in line or ".so" in line), reason)
     detail = " ".join(cause.split())[-200:]
     return f"its CUDA or cuDNN libraries do not load ({detail or 'no reason given'})"
-
-
-@contextlib.contextmanager
-def captured_stderr() -> Iterator[IO[bytes]]:
-    """Point file descriptor 2 at a temporary file, native code included, and discard what Python prints."""
-    with tempfile.TemporaryFile() as sink, contextlib.redirect_stdout(io.StringIO()):
-        sys.stderr.flush()
-        try:
-            saved = os.dup(2)
-        except OSError:  # no stderr at all, as under pythonw
-            yield sink
-            return
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield sink
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

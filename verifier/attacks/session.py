@@ -16,8 +16,9 @@ from encoders.errors import InputError
 from encoders.graph import Graph
 from encoders.onnx_builder import OnnxBuilder
 from encoders.onnx_ops.folding import one_line
+from encoders.runtime import FATAL, runtime
 from encoders.to_onnx import forward_onnx, vjp_onnx
-from verifier.attacks.device import FATAL, Device, runtime
+from verifier.attacks.device import Device
 
 Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from encoders.errors import InputError
 from encoders.graph import GraphBuilder
 from encoders.onnx_builder import BATCH
+from encoders.runtime import captured_stderr, runtime
 from verifier.attacks import device as device_module
-from verifier.attacks.device import Device, captured_stderr, cuda_missing, resolve
+from verifier.attacks.device import Device, cuda_missing, resolve
 from verifier.attacks.session import Replay, StepBuilder, StepLoop, cores
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
@@ -62,7 +63,7 @@ def test_a_package_without_the_provider_is_named(monkeypatch: pytest.MonkeyPatch
 
 @without_cuda
 def test_libraries_that_do_not_load_are_named_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    reason = device_module._libraries_missing(device_module.runtime())
+    reason = device_module._libraries_missing(runtime())
     assert reason is not None
     assert "\n" not in reason
     assert capfd.readouterr() == ("", "")
