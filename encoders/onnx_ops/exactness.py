@@ -43,7 +43,8 @@ def is_exact(call: Call, inputs: Sequence[Constant | None], results: Sequence[Co
     if call.op in COUNTING and all(value.dtype.kind in "biu" for value in (*given, *results)):
         return True
     check = CHECKED.get(call.op)
-    return check is not None and len(results) == 1 and bool(check(call, given, results[0]))
+    with np.errstate(all="ignore"):  # an overflow is a value that is not exact
+        return check is not None and len(results) == 1 and bool(check(call, given, results[0]))
 
 
 def _wide(values: Sequence[Constant]) -> bool:
@@ -55,9 +56,8 @@ def _sum_of_two(call: Call, given: Inputs, result: Constant) -> bool:
     if len(given) != 2 or not _wide([*given, result]):
         return False
     a, b = given[0], -given[1] if call.op == "Sub" else given[1]
-    with np.errstate(all="ignore"):
-        part = result - a
-        error = (a - (result - part)) + (b - part)
+    part = result - a
+    error = (a - (result - part)) + (b - part)
     return bool(np.all(error == 0))
 
 
