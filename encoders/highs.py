@@ -1,12 +1,14 @@
-"""HiGHS: one way to run it, and its simplex for LPs that are small, dense, and solved by the thousand."""
+"""HiGHS: one way to make and to run it, and its simplex for LPs that are small, dense, and solved by the thousand."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import highspy
 
 from encoders.errors import SolverError
+from encoders.quiet import native_output_dropped
 
 GAVE_UP = frozenset(
     {
@@ -16,6 +18,25 @@ GAVE_UP = frozenset(
     }
 )
 """Errors of a run that began: numbers that HiGHS could not cope with. The next model may well be solved."""
+
+
+BANNER = (b"Running HiGHS", b"Includes third-party software")
+"""How the lines begin that HiGHS writes to standard output as a process makes its first one, whatever its options."""
+
+
+def quiet() -> Any:
+    """A HiGHS that prints nothing."""
+    _announced()
+    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)
+    return highs
+
+
+@cache
+def _announced() -> None:
+    """Let HiGHS say once, where nobody reads it, what it says in every process."""
+    with native_output_dropped(BANNER):
+        highspy.Highs()  # type: ignore[no-untyped-call]
 
 
 def run(highs: Any) -> Any:
@@ -42,9 +63,8 @@ def simplex(tolerance: float = 1e-7) -> Any:
 
     tolerance: of the feasibility of points and multipliers.
     """
-    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs = quiet()
     for option, value in (
-        ("output_flag", False),
         ("presolve", "off"),
         ("threads", 1),
         ("solver", "simplex"),

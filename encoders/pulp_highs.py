@@ -8,7 +8,7 @@ import highspy
 import pulp
 
 from encoders.errors import SolverError
-from encoders.highs import GAVE_UP, run
+from encoders.highs import GAVE_UP, quiet, run
 
 Status = highspy.HighsModelStatus
 
@@ -18,6 +18,10 @@ UNREADABLE = frozenset({Status.kUnboundedOrInfeasible, Status.kUnknown, Status.k
 
 class PulpHighs(pulp.HiGHS):  # type: ignore[misc]
     """PuLP's interface to HiGHS. `solve` raises SolverError where HiGHS did not run or ended in an error."""
+
+    def createAndConfigureSolver(self, lp: Any) -> None:  # noqa: N802, PuLP's name
+        quiet()  # else PuLP's own would be the first, which is not silent
+        super().createAndConfigureSolver(lp)
 
     def callSolver(self, lp: Any) -> None:  # noqa: N802, PuLP's name
         self._ended = run(lp.solverModel)

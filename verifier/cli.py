@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from encoders.errors import InputError
-from verifier import __version__, options
+from verifier import __version__, options, streams
 from verifier.exit_codes import Exit
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ PROCESS_START = time.monotonic() - time.process_time()
 """When the process began, to within what it waited for so far: until this import it did little but compute."""
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 """UsageError: of click, or of the copy of click that newer versions of typer carry."""
-DEBUG = "VERIFIER_DEBUG"
-"""The environment variable that asks for tracebacks and warnings."""
 
 app = typer.Typer(
     add_completion=False,
@@ -292,10 +290,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Whatever the user can cause ends in one line on stderr and code 2, a defect in one line and code 70.
     """
-    debug = bool(os.environ.get(DEBUG))
+    debug = streams.debugging()
     if not (debug or sys.warnoptions):
         warnings.simplefilter("ignore")
     start = PROCESS_START if arguments is None else time.monotonic()
+    if arguments is None:
+        streams.keep_stdout_for_answers()
     try:
         given = options.join_box(sys.argv[1:] if arguments is None else arguments)
         return int(app(given, prog_name="verifier", obj=start, standalone_mode=False) or 0)
@@ -313,7 +313,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001, the last line of defence: one line for the user, a traceback on request
         if debug:
             traceback.print_exc()
-        _complain(f"internal error: {type(error).__name__}: {error}; please report it (set {DEBUG}=1 for a traceback)")
+        how = f"set {streams.DEBUG}=1 for a traceback"
+        _complain(f"internal error: {type(error).__name__}: {error}; please report it ({how})")
         return Exit.DEFECT
 
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 import verifier
-from verifier import cli, models
+from verifier import cli, models, streams
 from verifier.cli import main
 from verifier.exit_codes import Exit
 from verifier.options import join_box
@@ -124,7 +124,7 @@ def test_a_defect_is_one_line_and_a_traceback_on_request(
     assert out == ""
     assert err.startswith("verifier: internal error: RuntimeError: two lines; please report it")
     assert err.count("\n") == 1
-    monkeypatch.setenv(cli.DEBUG, "1")
+    monkeypatch.setenv(streams.DEBUG, "1")
     assert main(["inspect", DIGITS]) == Exit.DEFECT
     assert "Traceback" in capsys.readouterr().err
 

@@ -15,6 +15,7 @@ import pulp
 from encoders.graph import Graph
 from encoders.highs import run
 from encoders.node_bounds import NodeBounds
+from encoders.pulp_highs import PulpHighs
 from encoders.solver_losses import NEGLIGIBLE
 from encoders.to_milp import MilpModel, to_milp
 from verifier.query import Halfspaces
@@ -57,7 +58,7 @@ class _Extremes:
 
     def __init__(self, model: MilpModel) -> None:
         self._values = model.values
-        builder = pulp.HiGHS(msg=False, threads=1)
+        builder = PulpHighs(msg=False, threads=1)
         builder.createAndConfigureSolver(model.problem)
         builder.buildSolverModel(model.problem)
         self._highs = model.problem.solverModel

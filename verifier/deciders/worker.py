@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Protocol
 from encoders.errors import InputError, SolverError
 from encoders.node_bounds import NodeBounds
 from verifier.query import Query
+from verifier.streams import debugging, native_output_elsewhere
 from verifier.verdict import Budget, Evidence, OutOfTimeError, Unknown, Verdict
 
 POLL = 0.02
@@ -57,7 +58,7 @@ class Worker:
             [sys.executable, "-m", "verifier.deciders.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=None if debugging() else subprocess.DEVNULL,
             env=environment,
             start_new_session=True,
         )
@@ -175,11 +176,11 @@ def _read(tasks: BinaryIO, waiting: queue.SimpleQueue[Any]) -> None:
 
 
 def main() -> None:
-    """Serve on the real standard streams; whatever solvers print goes nowhere."""
+    """Serve on the real standard streams; whatever solvers print goes nowhere, or to stderr to debug."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.setrecursionlimit(RECURSION_LIMIT)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    native_output_elsewhere()
     serve(sys.stdin.buffer, answers)
 
 
