@@ -112,9 +112,10 @@ class Network:
     Softmax or Sigmoid that was dropped between it and the output `output_name`. `binary`: the file gives one number z,
     and graph.output is (0, z). `transformed`: the file's tensor `logits_name` holds
     probabilities, made of graph.output within one operator of ai.onnx.ml. `tensors` maps tensor names of the file to
-    the graph nodes that give them, flattened row-major. `inexact` names the constants, used beside a variable, that the
-    file computes with rounding: their values are this ONNX Runtime's, and another order of summation may give others.
-    `sha256` is that of the file's bytes, followed by its external data files' in order of name.
+    the graph nodes that give them, flattened row-major. `dtypes` are those of all tensors that depend on the input, its
+    own first. `inexact` names the constants, used beside a variable, that the file computes with rounding: their values
+    are this ONNX Runtime's, and another order of summation may give others. `sha256` is that of the file's bytes,
+    followed by its external data files' in order of name.
     """
 
     graph: Graph
@@ -125,6 +126,7 @@ class Network:
     notes: tuple[str, ...]
     op_counts: Mapping[str, int]
     tensors: Mapping[str, int]
+    dtypes: tuple[np.dtype[Any], ...]
     sha256: str
     output_name: str = ""
     binary: bool = False
@@ -189,6 +191,7 @@ def network_from_model(model: onnx.ModelProto, sha256: str = "", output: str | N
         notes=tuple(draft.notes),
         op_counts=counts,
         tensors=tensors,
+        dtypes=tuple(reader.dtypes),
         sha256=sha256,
         output_name=chosen,
         transformed=draft.transformed is not None,
@@ -277,6 +280,7 @@ class _Reader:
         uses = Counter([end.read, *(name for proto in self.needed for name in proto.input)])
         self.draft = Draft(first.size, end, uses)
         self.draft.names[0].append(input_name)
+        self.dtypes = {first.dtype: None}
         self.rounded: set[str] = set()  # constants that rounding may have made
         self.inexact: dict[str, None] = {}  # those among them that a variable meets, in order
 
@@ -310,6 +314,7 @@ class _Reader:
             self.values[name] = result
             if isinstance(result, Variable):
                 self.draft.names[result.node].append(name)
+                self.dtypes[result.dtype] = None
 
     def _folded(self, call: Call) -> list[Tensor]:
         values = [_constant(value) for value in call.inputs]

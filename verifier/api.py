@@ -94,7 +94,9 @@ def brackets(
     InputError.
     """
     budget, decider = _budget(timeout), _decider(method, solver, threads)
-    question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms)
+    question = ask(
+        model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms, budget=budget
+    )
     brief = isinstance(decider, BranchAndBound)
     run = attacker(question, "cw", device, seed, threads=threads, nearest=True, brief=brief)
     problem = _problem(
@@ -229,7 +231,16 @@ def minimal_all_targets(
     """
     budget, decider = _budget(timeout), _decider(method, solver, threads)
     question = ask(
-        model, x, norm=norm, target=None, label=label, box=box, margin=margin, transforms=transforms, each=True
+        model,
+        x,
+        norm=norm,
+        target=None,
+        label=label,
+        box=box,
+        margin=margin,
+        transforms=transforms,
+        each=True,
+        budget=budget,
     )
     question = question.only(targets)
     brief = isinstance(decider, BranchAndBound)
@@ -278,7 +289,7 @@ def certificate(
     radius = real(radius, "the radius")
     if not radius >= 0:
         raise InputError(f"the radius must be a number ≥ 0, not {radius:g}")
-    question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin)
+    question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, budget=budget)
     return certified(question, radius, witness, budget)
 
 
@@ -310,7 +321,9 @@ def check(
     radius = real(radius, "the radius")
     if not (math.isfinite(radius) and radius > 0):
         raise InputError(f"the radius must be a finite number > 0, not {radius:g}")
-    question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms)
+    question = ask(
+        model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms, budget=budget
+    )
     about, found = question.subject("check", radius), question.already()
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None
@@ -344,7 +357,9 @@ def attack(
 ) -> Bracket:
     """The upper end alone: the nearest adversarial point that an attack finds, judged and polished. Lower end 0."""
     budget = _budget(timeout)
-    question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms)
+    question = ask(
+        model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms, budget=budget
+    )
     run = attacker(question, attack, device, seed, share=ATTACK_ALONE)
     about, found = question.subject("attack"), question.already()
     if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,25 @@ from encoders.errors import InputError
 from encoders.from_onnx import Network, read_network, survey
 from encoders.lower import lower
 from encoders.onnx_file import load_model
+from verifier.agreement import Agreement, Comparison
 from verifier.exit_codes import Exit
 from verifier.report import json_result, terminal
+from verifier.verdict import Budget
 
 
 def facts(path: Path) -> dict[str, Any]:
     """The facts, as the JSON object has them. Raises InputError when the file is no ONNX model at all."""
     found = survey(path)
     unsupported = dict(found.unsupported)
+    model, sha256 = load_model(path)
     network: Network | None = None
+    agreement: Agreement | None = None
     if not unsupported:
         try:
             network = read_network(path)
+            agreement = Comparison.of_file(path, model, network).of_model(model, Budget())
         except InputError as error:
-            unsupported["model"] = str(error).removeprefix(f"{path}: ")
-    model, sha256 = load_model(path)
+            network, unsupported["model"] = None, str(error).removeprefix(f"{path}: ")
     parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
     return {
         "schema": json_result.SCHEMA,
@@ -44,6 +49,7 @@ def facts(path: Path) -> dict[str, Any]:
         "parameters": parameters,
         "relus": lower(network.graph).relu_count if network else None,
         "notes": list(network.notes) if network else [],
+        "agreement": None if agreement is None else asdict(agreement),
         "unsupported": unsupported,
         "readable": network is not None,
     }
@@ -75,9 +81,16 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if found["readable"]:
         rows += [("classes", str(found["classes"])), ("ReLUs after lowering", f"{found['relus']:,}")]
+    if found["agreement"]:
+        rows.append(("agrees with ONNX Runtime", _agreement(found["agreement"])))
     rows += [("note", note) for note in found["notes"]]
     rows += [("cannot be read", f"{node}: {reason}") for node, reason in found["unsupported"].items()]
     return rows
+
+
+def _agreement(told: dict[str, Any]) -> str:
+    where = f"at {told['points']} points, in {told['tensors']} tensors, at {', '.join(told['levels'])}"
+    return f"{where}; of {told['bound']:.2g} that rounding explains, {told['difference']:.2g} at most"
 
 
 def _shape(shape: list[int | None]) -> str:

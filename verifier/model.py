@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from encoders.from_onnx import Network, read_network
+from encoders.from_onnx import Network, network_from_model
 from encoders.graph import Graph
 from encoders.lower import lower
-from verifier.attacks.session import Replay
+from encoders.onnx_file import load_model
+from verifier.agreement import Agreement, Comparison, same_function
+from verifier.attacks.replay import Replay
+from verifier.verdict import Budget, OutOfTimeError
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An ONNX classifier: `network` as read, `graph` lowered to ReLUs, `replay` the file itself in ONNX Runtime."""
+    """An ONNX classifier: `network` as read, `graph` lowered to ReLUs, `replay` the file itself in ONNX Runtime.
+
+    `agreement` says where these were found to be the same function; `comparison` finds it for the points of a question.
+    """
 
     path: Path
     network: Network
     graph: Graph
-
-    @cached_property
-    def replay(self) -> Replay:
-        network = self.network
-        return Replay(self.path, network.input_name, network.logits_name, network.input_shape, network.input_dtype)
+    replay: Replay
+    comparison: Comparison
+    agreement: Agreement
 
     @property
     def classes(self) -> int:
@@ -73,10 +78,22 @@ class Model:
         return int(np.argmax(self.logits(x)))
 
 
-def load(path: str | Path) -> Model:
-    """Read an ONNX file. Raises InputError, one line, when it cannot be verified."""
-    network = read_network(path)
-    model = Model(Path(path), network, lower(network.graph))
-    if model.classes < 2:
-        raise InputError(f"{path}: the model has {model.classes} output; a classifier needs at least two")
-    return model
+def load(path: str | Path, timeout: float | Budget = math.inf) -> Model:
+    """Read an ONNX file and compare what was read with ONNX Runtime, as far as the time allows.
+
+    Raises InputError, one line, when the file cannot be verified.
+    """
+    budget = timeout if isinstance(timeout, Budget) else Budget(timeout)
+    proto, sha256 = load_model(Path(path))
+    try:
+        network = network_from_model(proto, sha256)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if network.graph.output_size < 2:
+        raise InputError(f"{path}: the model has {network.graph.output_size} output; a classifier needs at least two")
+    lowered = lower(network.graph)
+    with suppress(OutOfTimeError):
+        same_function(network.graph, lowered, f"{path}: its form with ReLUs alone", budget)
+    replay = Replay(path, proto, network)
+    comparison = Comparison(Path(path), proto, network, replay)
+    return Model(Path(path), network, lowered, replay, comparison, comparison.of_model(proto, budget))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.from_transforms import Transforms
 from encoders.graph import Array, Graph
+from verifier.agreement import same_copies, same_function
 from verifier.answer import Subject
 from verifier.arguments import real, whole, word
 from verifier.attacks import registry as attacks
@@ -23,7 +25,7 @@ from verifier.model import Model
 from verifier.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
 from verifier.search_state import Attack
 from verifier.transformed import Copies, CopiesAttack
-from verifier.verdict import Budget, Witness
+from verifier.verdict import Budget, OutOfTimeError, Witness
 
 ATTACK_SHARE = 0.3
 """Part of a finite time limit that the attack may use: the rest belongs to the proof."""
@@ -123,10 +125,12 @@ def ask(
     margin: float,
     transforms: Transforms | None = None,
     each: bool = False,
+    budget: Budget | None = None,
 ) -> Question:
     """Check everything that a question needs; raises InputError, one line, for what cannot be.
 
-    transforms: be adversarial under all of them. each: about every target on its own, where there is no `target`.
+    The graph is compared with ONNX Runtime at the input and in the box, as far as the budget allows. transforms: be
+    adversarial under all of them. each: about every target on its own, where there is no `target`.
     """
     if not isinstance(model, Model):
         raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
@@ -138,6 +142,7 @@ def ask(
     margin = real(margin, "the margin")
     if not (math.isfinite(margin) and margin >= 0):
         raise InputError(f"the margin must be a finite number ≥ 0, not {margin:g}")
+    model.comparison.at_question(flat, lo, hi, budget)
     own = model.predict(flat)
     label = own if label is None else _class(label, "label", model)
     if target is not None and _class(target, "target", model) == label:
@@ -145,17 +150,22 @@ def ask(
     ball = Ball(Norm(norm), centre, math.inf, lo, hi)
     if transforms is not None:
         copies = Copies(model, transforms, label, target is None and not each)
-        return _transformed(copies, own, ball, target, margin)
+        return _transformed(copies, own, ball, target, margin, budget)
     goal = Untargeted(label, margin) if target is None else Targeted(target, margin)
     goals = disjuncts(goal, model.classes)
     judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
     return Question(model, ball, label, own, target, goals, judge, margin)
 
 
-def _transformed(copies: Copies, predicted: int, ball: Ball, target: int | None, margin: float) -> Question:
+def _transformed(
+    copies: Copies, predicted: int, ball: Ball, target: int | None, margin: float, budget: Budget | None
+) -> Question:
     model, label = copies.model, copies.label
     if copies.transforms.maps[0].in_size != ball.centre.size:
         raise InputError(f"{copies.transforms.path}: made for an input of another size than {ball.centre.size}")
+    with suppress(OutOfTimeError):
+        same_copies(model.network.graph, copies.transforms.maps, copies.graph, budget)
+        same_function(copies.graph, copies.lowered, "the form with ReLUs alone of the network's copies", budget)
     others = [other for other in range(model.classes) if other != label]
     goals = copies.goals(others if target is None else [target], margin)
     judge = Judge(copies.graph, copies.lowered, copies, model.dtype, ball, goals, copies.classes, label)

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from encoders.errors import InputError
 from encoders.graph import Array, Graph, outputs
 from encoders.to_onnx import to_onnx
 from verifier.attacks.device import Device, resolve
 from verifier.attacks.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.session import StepBuilder, StepLoop, StepModel, session
+from verifier.proof.pointwise import FORMATS, Spread, spreads
 from verifier.verdict import Budget
 
 ROWS = {Device.CPU: 256, Device.CUDA: 16384}  # rows of a batch: what stays in a core's cache, what fills a GPU
 CUTS, ROUNDS = 16, 3  # the final line search: 16³ parts of the segment
+CONFIRMED = 2  # random points at which a compiled network is compared with its graph
 FAR = np.float32(3.0e38)  # the distance of a best point that does not exist yet
 
 
@@ -42,7 +45,22 @@ class Surrogate:
 
     @cached_property
     def _session(self) -> Any:
-        return session(to_onnx(self.graph), self.device, self.threads)
+        made = session(to_onnx(self.graph), self.device, self.threads)
+        if self.device is Device.CPU:  # on a GPU convolutions may be sums of another kind
+            self._confirm(made)
+        return made
+
+    def _confirm(self, made: Any) -> None:
+        """Raise InputError unless the session agrees with the graph at random points, but for float32's rounding."""
+        points = np.random.default_rng(0).random((CONFIRMED, self.graph.input_size), dtype=np.float32)
+        unused = np.zeros((CONFIRMED, self.graph.output_size), dtype=np.float32)
+        first = points.astype(np.float64)
+        real = spreads(self.graph, Spread(first, np.zeros_like(first)), [FORMATS["float32"]])[self.graph.output]
+        given = made.run(["logits"], {"x": points, "v": unused})[0].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            wrong = ~(np.abs(given - real.value) <= real.error) & np.isfinite(real.error)
+        if wrong.any():
+            raise InputError("the model made for attacks is not the network that was read; please report this")
 
     def logits(self, points: Float32) -> Float32:
         """points (batch, n) → logits (batch, K), in float32."""

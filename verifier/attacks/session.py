@@ -1,26 +1,23 @@
-"""ONNX Runtime, as the attacks use it: quiet sessions, a step loop that stays on the device, and the model's replay."""
+"""ONNX Runtime, as the attacks use it: quiet sessions, and a step loop that stays on the device."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from encoders.errors import InputError
 from encoders.graph import Graph
 from encoders.onnx_builder import OnnxBuilder
-from encoders.onnx_ops.folding import one_line
 from encoders.runtime import FATAL, runtime
 from encoders.to_onnx import forward_onnx, vjp_onnx
 from verifier.attacks.device import Device
 
-Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
 
 # TF32 would round every product to 10 bits; exhaustive search would time each convolution shape anew.
@@ -33,10 +30,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def session(model: onnx.ModelProto, device: Device = Device.CPU, threads: int = 0) -> Any:
+class Level(StrEnum):
+    """How far ONNX Runtime rewrites a model before it runs it; `ALL` is what it does by default."""
+
+    DISABLE_ALL = "DISABLE_ALL"
+    BASIC = "BASIC"
+    EXTENDED = "EXTENDED"
+    ALL = "ALL"
+
+
+def session(model: onnx.ModelProto, device: Device = Device.CPU, threads: int = 0, level: Level = Level.ALL) -> Any:
     """An InferenceSession that prints nothing; threads=0 takes all cores that this process may use."""
     onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = {
+        Level.DISABLE_ALL: levels.ORT_DISABLE_ALL,
+        Level.BASIC: levels.ORT_ENABLE_BASIC,
+        Level.EXTENDED: levels.ORT_ENABLE_EXTENDED,
+        Level.ALL: levels.ORT_ENABLE_ALL,
+    }[level]
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
@@ -133,60 +146,3 @@ class StepLoop:
     def _upload(self, values: npt.ArrayLike) -> Any:
         array = np.array(values, dtype=np.float32, order="C")
         return runtime().OrtValue.ortvalue_from_numpy(array, self._device.value, 0)
-
-
-class Replay:
-    """The user's own model file in ONNX Runtime on the CPU, with its logits tensor as the only output.
-
-    input_shape is the shape of one input, the batch axis (if any) included as 1. What is deployed is a run of one
-    input: `logits` of a single row is exactly that. Several rows run as one batch where the file's first axis is
-    dynamic, which may differ from single runs in the last bits.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        input_name: str,
-        logits_name: str,
-        input_shape: Sequence[int],
-        input_dtype: npt.DTypeLike = np.float32,
-        threads: int = 1,
-    ) -> None:
-        model = onnx.load(str(path))
-        entry = next((item for item in model.graph.input if item.name == input_name), None)
-        if entry is None:
-            raise InputError(f"{path}: the model has no input named {input_name!r}")
-        del model.graph.output[:]
-        model.graph.output.append(onnx.ValueInfoProto(name=logits_name))
-        self._path, self._name, self._logits = path, input_name, logits_name
-        self._shape, self._dtype = tuple(input_shape), np.dtype(input_dtype)
-        first = entry.type.tensor_type.shape.dim[:1]
-        self._batched = len(self._shape) > 1 and self._shape[0] == 1 and bool(first) and first[0].dim_value == 0
-        try:
-            self._session = session(model, Device.CPU, threads)
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise InputError(f"{path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
-
-    def logits(self, points: npt.ArrayLike) -> Floats:
-        """The logits that ONNX Runtime computes: points (batch, n) → (batch, K), in the model's own dtype."""
-        rows = np.atleast_2d(np.asarray(points, dtype=self._dtype))
-        if not self._batched or len(rows) == 1:
-            return np.concatenate([self._one(row) for row in rows])
-        try:
-            result = self._run(rows.reshape(len(rows), *self._shape[1:]))
-        except Exception:  # noqa: BLE001 - a fixed shape inside the file, though its first axis is dynamic
-            result = np.empty(0)
-        if result.ndim == 0 or len(result) != len(rows):
-            self._batched = False
-            return self.logits(rows)
-        return result.reshape(len(rows), -1)
-
-    def _one(self, row: Floats) -> Floats:
-        try:
-            return self._run(row.reshape(self._shape)).reshape(1, -1)
-        except Exception as error:  # as when it is loaded
-            raise InputError(f"{self._path}: ONNX Runtime cannot run the model: {one_line(error)}") from error
-
-    def _run(self, value: Floats) -> Floats:
-        result: Floats = self._session.run([self._logits], {self._name: value})[0]
-        return result

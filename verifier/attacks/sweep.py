@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from encoders.graph import Array
 from verifier.attacks.problem import Float32, Indices
+from verifier.attacks.replay import Floats
 from verifier.attacks.search import Search
-from verifier.attacks.session import Floats
 
 NEAREST, FARTHEST = 0.5, 64.0  # the first sweep's radii, as multiples of the first-order estimate
 

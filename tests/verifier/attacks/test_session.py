@@ -1,15 +1,11 @@
-"""Devices, the step loop and the replay of the user's own file."""
+"""Devices and the step loop."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from encoders.errors import InputError
 from encoders.graph import GraphBuilder
@@ -17,9 +13,8 @@ from encoders.onnx_builder import BATCH
 from encoders.runtime import captured_stderr, runtime
 from verifier.attacks import device as device_module
 from verifier.attacks.device import Device, cuda_missing, resolve
-from verifier.attacks.session import Replay, StepBuilder, StepLoop, cores
+from verifier.attacks.session import StepBuilder, StepLoop, cores
 
-WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
 without_cuda = pytest.mark.skipif(cuda_missing() is None, reason="CUDA works here")
 with_cuda = pytest.mark.skipif(cuda_missing() is not None, reason="no CUDA here")
 
@@ -100,55 +95,3 @@ def test_a_state_without_a_next_value_is_refused() -> None:
     b.state("x", BATCH, 2)
     with pytest.raises(ValueError, match="need a next value"):
         b.step({})
-
-
-def _file(path: Path, first: Any, *, reshape: bool = False, inner: bool = True) -> Path:
-    """y = softmax(W · x), the logits an inner tensor; `reshape` fixes the batch inside the file."""
-    nodes = [
-        helper.make_node("MatMul", ["flat" if reshape else "x", "w"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"]),
-    ]
-    initializers = [numpy_helper.from_array(np.ascontiguousarray(WEIGHT.T), "w")]
-    if reshape:
-        nodes.insert(0, helper.make_node("Reshape", ["x", "shape"], ["flat"]))
-        initializers.append(numpy_helper.from_array(np.array([1, 4]), "shape"))
-    output = "probabilities" if inner else "logits"
-    graph = helper.make_graph(
-        nodes if inner else nodes[:-1],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [first, 4])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [first, 3])],
-        initializers,
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
-    return path
-
-
-@pytest.mark.parametrize("first", [1, "batch"])
-@pytest.mark.parametrize("reshape", [False, True])
-@pytest.mark.parametrize("inner", [False, True])
-def test_replay_returns_the_logits_row_by_row_or_batched(
-    tmp_path: Path, first: Any, reshape: bool, inner: bool
-) -> None:
-    replay = Replay(_file(tmp_path / "m.onnx", first, reshape=reshape, inner=inner), "x", "logits", (1, 4))
-    points = np.random.default_rng(0).random((5, 4)).astype(np.float32)
-    for rows in (points, points[:1], points):
-        got = replay.logits(rows)
-        assert got.shape == (len(rows), 3)
-        assert got.dtype == np.float32
-        np.testing.assert_allclose(got, rows @ WEIGHT.T, rtol=1e-6)
-    np.testing.assert_allclose(replay.logits(points[0]), [WEIGHT @ points[0]], rtol=1e-6)
-
-
-def test_replay_prints_nothing_when_a_batch_does_not_fit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    replay = Replay(_file(tmp_path / "m.onnx", "batch", reshape=True), "x", "logits", (1, 4))
-    assert replay.logits(np.ones((3, 4))).shape == (3, 3)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_replay_names_what_is_not_there(tmp_path: Path) -> None:
-    path = _file(tmp_path / "m.onnx", 1)
-    with pytest.raises(InputError, match="no input named 'pixels'"):
-        Replay(path, "pixels", "logits", (1, 4))
-    with pytest.raises(InputError, match="cannot load the model"):
-        Replay(path, "x", "no such tensor", (1, 4))
