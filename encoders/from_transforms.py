@@ -16,9 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tomllib
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +24,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from encoders.array_files import npz_arrays
 from encoders.errors import InputError
 from encoders.image_maps import Grid, Motion, motion_map
 from encoders.linear_maps import Sparse, sparse
+from encoders.toml_file import read_toml
 
 KEYS = ("identity", "rotate", "scale", "translate", "matrix", "name")
 LARGEST_SCALE = 1000.0
@@ -51,13 +50,7 @@ def read_transforms(path: Path, size: int, grid: Grid | None) -> Transforms:
 
     Raises InputError, one line, for a file that cannot be read or asks for what is not there.
     """
-    try:
-        content = path.read_bytes()
-        plan = tomllib.loads(content.decode())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no TOML file: {error}") from None
+    plan, content = read_toml(path)
     entries = plan.pop("transform", None)
     if plan:
         raise InputError(f"{path}: unknown key '{next(iter(plan))}'; transformations are tables [[transform]]")
@@ -126,11 +119,9 @@ def _matrix(entry: _Entry, size: int) -> Sparse:
         raise entry.wrong(f"matrix is the name of an .npz file, not {given!r}")
     path = entry.path.parent / given
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            matrix = archive["matrix"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile, zlib.error) as error:
-        line = str(error).partition("\n")[0] or type(error).__name__
-        raise entry.wrong(f"{path} is no .npz file with an array 'matrix': {line}") from None
+        matrix = npz_arrays(path, ("matrix",))["matrix"]
+    except InputError as error:
+        raise entry.wrong(f"matrix is an .npz file with an array 'matrix': {error}") from None
     if matrix.dtype.kind not in "buif" or matrix.shape != (size, size):
         shape = "x".join(str(axis) for axis in matrix.shape)
         raise entry.wrong(f"{path}: a matrix of {size}x{size} numbers is needed, not {shape} of {matrix.dtype}")

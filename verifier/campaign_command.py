@@ -13,7 +13,7 @@ from verifier.campaign.certificates import certify
 from verifier.campaign.errands import FAILED
 from verifier.campaign.plan import Plan, read_plan
 from verifier.campaign.run import run
-from verifier.campaign.selection import tasks_of
+from verifier.campaign.selection import Remarks, tasks_of
 from verifier.campaign.store import Store
 from verifier.certifying import UNDER_TRANSFORMS
 from verifier.deadline import CommandTime, interruptible
@@ -32,7 +32,9 @@ def campaign(
         raise InputError(f"--certificates does not go with transforms: {UNDER_TRANSFORMS}")
     time = CommandTime(asked.total_budget, start, draws=False, proves=certificates is not None)
     with interruptible(time.whole):
-        wanted = tasks_of(asked)
+        remarks: Remarks = {}
+        wanted = tasks_of(asked, remarks)
+        _tell(remarks)
         if not wanted:
             raise InputError(f"{plan or 'the command line'}: the plan asks for nothing: no input fits the selection")
         with Store(asked.store) as store:
@@ -54,6 +56,13 @@ def campaign(
     if time.whole.cancelled:
         sys.stderr.write("verifier: interrupted: the same command goes on from here\n")
     return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
+
+
+def _tell(remarks: Remarks) -> None:
+    """What is to be known of the inputs, each remark once."""
+    for remark, places in list(remarks.items())[:SHOWN]:
+        others = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        sys.stderr.write(f"verifier: {next(iter(places))}{others}: {remark}\n")
 
 
 def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget: Budget) -> int:

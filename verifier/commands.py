@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from verifier import api, inputs, transformed
+from verifier import api, transformed
+from verifier.box import inside, read_box
 from verifier.certificate_file import CertificateFile
 from verifier.certifying import UNDER_TRANSFORMS
 from verifier.deadline import CommandTime, draw_within, interruptible
 from verifier.exit_codes import Exit
+from verifier.inputs import read_input
 from verifier.layout import image_layout
 from verifier.model import Model
 from verifier.proof_tree import NotCertifiedError
@@ -51,6 +53,7 @@ class Question:
     input: Path
     start: float
     index: int | None = None
+    header: str = "auto"
     target: int | None = None
     margin: float = 0.0
     norm: str = "linf"
@@ -84,6 +87,7 @@ class Job:
     folder: OutFolder | None
     certificate: CertificateFile | None = None
     transforms: TransformsRecord | None = None
+    notes: tuple[str, ...] = ()
     files: list[Path] = field(default_factory=list)
 
     def options(self, *, decides: bool = True) -> dict[str, Any]:
@@ -120,6 +124,7 @@ class Job:
             method=method,
             solver=(asked.solver or DEFAULT_SOLVERS.get(method)) if method else None,
             transforms=self.transforms,
+            notes=self.notes,
             **more,
         )
 
@@ -220,19 +225,25 @@ def prepared(question: Question) -> Iterator[Job]:
     time = CommandTime(timeout, question.start, draws=question.out is not None, proves=proves)
     model = api.load(question.model)
     network = model.network
-    given = inputs.read_input(question.input, network.input_shape, network.input_dtype, question.index)
-    box = inputs.read_box(question.box, given.x.size)
-    inputs.check_inside(given.x, *box, str(question.input))
-    predicted = model.predict(given.x)
+    given = read_input(question.input, network.input_shape, network.input_dtype, question.index, question.header)
+    box = read_box(question.box, given.x.size)
+    try:
+        x, moved = inside(given.x, *box)
+    except InputError as error:
+        raise InputError(f"{question.input}: {error}") from None
+    notes = (*given.notes, *([moved] if moved else ()))
+    for note in notes:
+        sys.stderr.write(f"verifier: {question.input}: {note}\n")
+    predicted = model.predict(x)
     transforms = None
     if question.transforms is not None:
         read = api.load_transforms(model, question.transforms)
-        transforms = TransformsRecord(read, transformed.predictions(model, read, given.x))
+        transforms = TransformsRecord(read, transformed.predictions(model, read, x))
     label = next(label for label in (question.label, given.label, predicted) if label is not None)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
         file = CertificateFile(question.certificate) if question.certificate is not None else None
-        yield Job(question, model, given.x, given.index, label, predicted, box, time, folder, file, transforms)
+        yield Job(question, model, x, given.index, label, predicted, box, time, folder, file, transforms, notes)
 
 
 @contextmanager

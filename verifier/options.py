@@ -17,6 +17,9 @@ Input = Annotated[
     ),
 ]
 Index = Annotated[int | None, typer.Option(metavar="I", help="Which input of a file with several, from 0.")]
+Header = Annotated[
+    str, typer.Option(metavar="auto|yes|no", help="Is the first line of a .csv a header? auto: if it looks like one.")
+]
 Norm = Annotated[str, typer.Option(metavar="linf|l1", help="How distances are measured.")]
 Box = Annotated[
     str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from verifier.attacks import registry as attacks
 from verifier.attacks.carlini_wagner import BRIEF, carlini_wagner
 from verifier.attacks.problem import Candidates, Case, Metric
 from verifier.attacks.search import Surrogate
+from verifier.box import inside
 from verifier.judge import Judge
 from verifier.model import Model
 from verifier.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
@@ -32,6 +34,9 @@ ATTACK_SHARE = 0.3
 
 ATTACK_ALONE = 0.9
 """The same where nothing is to be proved: the rest secures and polishes the witness."""
+
+CALLER = 3
+"""Frames from a warning of `ask` to who called the API."""
 
 Box = tuple[npt.ArrayLike, npt.ArrayLike]
 
@@ -135,8 +140,14 @@ def ask(
     if not isinstance(model, Model):
         raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
     flat = model.vector(x)
+    lo, hi = _box(box, flat.size)
+    try:
+        flat, moved = inside(flat, lo, hi)
+    except InputError as error:
+        raise InputError(f"the input: {error}") from None
+    if moved:
+        warnings.warn(f"the input: {moved}", stacklevel=CALLER)
     centre = flat.astype(np.float64)
-    lo, hi = _box(box, centre)
     if word(norm, "the norm") not in tuple(Norm):
         raise InputError(f"unknown norm '{norm}': choose one of {', '.join(Norm)}")
     margin = real(margin, "the margin")
@@ -179,23 +190,16 @@ def _class(number: int, what: str, model: Model) -> int:
     return number
 
 
-def _box(box: Box, centre: Array) -> tuple[Array, Array]:
+def _box(box: Box, size: int) -> tuple[Array, Array]:
     try:
-        lo, hi = (np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), centre.shape) for end in box)
+        lo, hi = (np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), (size,)) for end in box)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the box must be two numbers or two arrays of {centre.size} numbers: {error}") from None
+        raise InputError(f"the box must be two numbers or two arrays of {size} numbers: {error}") from None
     if np.any(np.isnan(lo)) or np.any(np.isnan(hi)):
         raise InputError("the box holds NaN")
     if np.any(lo > hi):
         place = int(np.argmax(lo > hi))
         raise InputError(f"the box is empty at entry {place}: lo {lo[place]:g} > hi {hi[place]:g}")
-    outside = (centre < lo) | (centre > hi)
-    if np.any(outside):
-        place = int(np.argmax(outside))
-        raise InputError(
-            f"the input lies outside the box at entry {place}: {centre[place]:g} is not within "
-            f"[{lo[place]:g}, {hi[place]:g}]; scale the input or give --box"
-        )
     return lo, hi
 
 

@@ -67,7 +67,10 @@ class Attack:
         graph = surrogate.graph
         low, high = (frozen(np.broadcast_to(end, (graph.input_size,))) for end in (lo, hi))
         problem = AttackProblem(tuple(cases), graph.output_size, norm, low, high, margin, seed)
-        return self.search(surrogate, problem, budget, settings or self.settings)
+        # Weights and boxes near the ends of float32's range overflow on the way: such a point is NaN or infinite, which
+        # is nearer than nothing, so that no search keeps it.
+        with np.errstate(all="ignore"):
+            return self.search(surrogate, problem, budget, settings or self.settings)
 
 
 ATTACKS: Mapping[str, Attack] = {

@@ -144,11 +144,11 @@ class Search:
     def first_order(self) -> Array:
         """Each case's distance to the goal if f were linear: f(x0) / ‖∇f(x0)‖ in the dual of `metric`; (cases,).
 
-        Where the gradient vanishes, and as its upper end, the distance to the farthest corner of the box.
+        Where the gradient vanishes or overflows, and as its upper end, the distance to the farthest corner of the box.
         """
         dual = LENGTH[DUAL[self.metric]](self.slopes.astype(np.float64))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            estimate = np.where(dual > 0, self.gaps / dual, np.inf)
+        told = np.isfinite(dual) & (dual > 0)
+        estimate = np.divide(self.gaps, dual, out=np.full_like(dual, np.inf), where=told)
         capped = np.minimum(estimate, self.reach())
         return np.where(np.isfinite(capped), capped, 1.0)
 

@@ -14,6 +14,8 @@ from verifier.attacks.replay import Floats
 from verifier.attacks.search import Search
 
 NEAREST, FARTHEST = 0.5, 64.0  # the first sweep's radii, as multiples of the first-order estimate
+LEAST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
+"""No shorter step moves a float32 point, no longer one stays among the float32 numbers."""
 
 Run = Callable[[Indices, Array, Indices], tuple[Float32, Floats]]
 """An attack within radii. Row j is case cases[j], radius[j] (rows, 1), restart[j] (rows, 1), and restart 0 begins at
@@ -59,7 +61,7 @@ def sweep(
             return
         high = np.where(np.isfinite(search.distances), search.distances, np.minimum(reach, FARTHEST * top))
         if turn == 0:
-            radii = np.geomspace(bottom[cases], top[cases], settings.radii, axis=1)
+            radii = geometric(bottom[cases], top[cases], settings.radii)
         else:
             parts = np.arange(1, settings.radii + 1) / (settings.radii + 1)
             radii = failed[cases, None] + (high - failed)[cases, None] * parts
@@ -70,6 +72,16 @@ def sweep(
         if turn == 0 and settings.samples:
             search.sample(settings.samples, np.minimum(reach, FARTHEST * top))
         failed = np.minimum(failed, np.where(np.isfinite(search.distances), search.distances, failed))
+
+
+def geometric(bottom: Array, top: Array, count: int) -> Array:
+    """`count` radii from bottom to top, each by the same factor larger than the one before: (rows, count).
+
+    Weights near the ends of float32's range make estimates of 0 and infinity, which have no logarithm.
+    """
+    low, high = np.clip(bottom, LEAST, LARGEST), np.clip(top, LEAST, LARGEST)
+    radii: Array = np.geomspace(low, np.maximum(low, high), count, axis=1)
+    return radii
 
 
 def _attack_radii(

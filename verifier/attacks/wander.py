@@ -40,7 +40,8 @@ def _farthest(search: Search) -> Array:
     problem = search.problem
     room = LENGTH[Metric.LINF](np.maximum(problem.hi - problem.centres, problem.centres - problem.lo))
     slope = LENGTH[Metric.L1](search.slopes.astype(np.float64))
-    linear = np.divide(search.gaps, slope, out=np.full(len(slope), np.inf), where=slope > 0)
+    told = np.isfinite(slope) & (slope > 0)
+    linear = np.divide(search.gaps, slope, out=np.full(len(slope), np.inf), where=told)
     farthest: Array = np.minimum(room, FARTHEST * linear)
     return farthest
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from encoders.array_files import npz_arrays
 from encoders.errors import InputError
 from verifier.campaign.idx import NAMES, idx_files, read_idx
-from verifier.input_files import BYTE, read_image
-from verifier.inputs import npz_arrays
+from verifier.image_files import BYTE, read_image
 from verifier.model import Model
 
 Array = npt.NDArray[Any]
@@ -24,17 +24,23 @@ DIGITS, DIGITS_LARGEST = "digits", np.float32(16)
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Inputs by index. `labels` is None where the source has none; `read` gives input `index` for a model."""
+    """Inputs by index. `labels` is None where the source has none; `read` gives input `index` for a model, and remarks
+    on how it was read."""
 
     name: str
     count: int
     labels: npt.NDArray[np.int64] | None
-    read: Callable[[int, Model], Array]
+    read: Callable[[int, Model], tuple[Array, Sequence[str]]]
 
     def point(self, index: int, model: Model) -> npt.NDArray[np.floating]:
         """Input `index` as a flat vector in the model's dtype. Raises InputError that names it."""
+        return self.told(index, model)[0]
+
+    def told(self, index: int, model: Model) -> tuple[npt.NDArray[np.floating], Sequence[str]]:
+        """The same, and the remarks."""
         try:
-            return model.vector(self.read(index, model))
+            values, remarks = self.read(index, model)
+            return model.vector(values), remarks
         except InputError as error:
             raise InputError(f"{self.name}, input {index}: {error}") from None
 
@@ -62,7 +68,7 @@ def _of_array(name: str, values: Array, labels: Array | None) -> Data:
         if labels.shape != values.shape[:1] or labels.dtype.kind not in "buif" or np.any(labels != np.floor(labels)):
             raise InputError(f"{name}: the labels are no whole numbers, one for each of {len(values)} inputs")
         labels = labels.astype(np.int64)
-    return Data(name, len(values), labels, lambda index, _: values[index])
+    return Data(name, len(values), labels, lambda index, _: (values[index], ()))
 
 
 def _npz(path: Path) -> Data:
@@ -101,8 +107,8 @@ def _folder(path: Path) -> Data:
     files = flat or [file for _, file in by_class]
     labels = None if flat else np.array([label for label, _ in by_class], dtype=np.int64)
 
-    def read(index: int, model: Model) -> Array:
-        return read_image(files[index], model.network.input_shape)[0]
+    def read(index: int, model: Model) -> tuple[Array, Sequence[str]]:
+        return read_image(files[index], model.network.input_shape)
 
     return Data(str(path), len(files), labels, read)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from encoders.array_files import LARGEST_ARRAY
 from encoders.errors import InputError
+from encoders.regular_file import regular_size, size_text
 
 UNSIGNED_BYTE = 0x08
 """The only element type that MNIST's files use; the format knows five more."""
@@ -30,12 +32,14 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     The header is two zero bytes, the element type (8: unsigned byte), the number d of dimensions, and d big-endian
     uint32 sizes; the data follow in row-major order. Raises InputError for a file that is damaged or of another type.
     """
+    regular_size(path)
     try:
-        raw = path.read_bytes()
-        if path.suffix == ".gz":
-            raw = gzip.decompress(raw)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            raw = stream.read(LARGEST_ARRAY + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is no readable idx file: {error}") from None
+    if len(raw) > LARGEST_ARRAY:
+        raise InputError(f"{path} holds more than the {size_text(LARGEST_ARRAY)} that are read")
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] != UNSIGNED_BYTE or raw[3] == 0:
         raise InputError(f"{path} is no idx file of unsigned bytes: it begins with {raw[:4].hex() or 'nothing'}")
     start = 4 + 4 * raw[3]

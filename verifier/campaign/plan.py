@@ -6,13 +6,13 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
+from encoders.toml_file import read_toml
 from verifier import models as shipped
 from verifier.api import METHODS
 from verifier.attacks.registry import ATTACKS
@@ -94,13 +94,7 @@ def read_plan(path: Path | None, flags: Mapping[str, Any] | None = None) -> Plan
     given = dict(flags or {})
     if path is None:
         return _plan(given, given, FLAGS, Path())
-    try:
-        with path.open("rb") as stream:
-            told = tomllib.load(stream)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no valid TOML: {error}") from None
+    told, _ = read_toml(path)
     select = told.pop("select", {})
     if not isinstance(select, dict):
         raise InputError(f"{path}: select: a table is expected, [select] with keys {', '.join(SELECT)}")

@@ -9,34 +9,51 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier import api
+from verifier.box import inside, read_box
 from verifier.campaign.data import Data, open_data
 from verifier.campaign.plan import Plan, Selection
 from verifier.campaign.tasks import Target, Task, Wanted
 from verifier.deciders.milp import solver_class
-from verifier.inputs import check_inside, read_box
 from verifier.model import Model
 
+Remarks = dict[str, dict[str, None]]
+"""By remark the inputs that it is about, in order: how they were read, what was moved into the box."""
 
-def tasks_of(plan: Plan) -> list[Wanted]:
-    """Every model × selected input × norm, with the targets that are wanted. Raises InputError."""
+
+def tasks_of(plan: Plan, remarks: Remarks | None = None) -> list[Wanted]:
+    """Every model × selected input × norm, with the targets that are wanted; fills `remarks`. Raises InputError."""
+    remarks = {} if remarks is None else remarks
     if plan.solver is not None:
         solver_class(plan.solver)
     models = [api.load(path) for path in plan.models]
     data = open_data(plan.data, plan.split)
     chosen = select(data, models, plan.select)
-    return [wanted for model in models for norm in plan.norms for wanted in _of_model(plan, model, norm, data, chosen)]
+    return [
+        wanted
+        for model in models
+        for norm in plan.norms
+        for wanted in _of_model(plan, model, norm, data, chosen, remarks)
+    ]
 
 
-def _of_model(plan: Plan, model: Model, norm: str, data: Data, chosen: Sequence[int]) -> Iterator[Wanted]:
+def _of_model(
+    plan: Plan, model: Model, norm: str, data: Data, chosen: Sequence[int], remarks: Remarks
+) -> Iterator[Wanted]:
     transforms = None if plan.transforms is None else api.load_transforms(model, plan.transforms)
     for index in chosen:
-        point = data.point(index, model)
-        lo, hi = read_box(plan.box, point.size)
-        check_inside(point, lo, hi, f"{data.name}, input {index}")
+        place = f"{data.name}, input {index}"
+        given, told = data.told(index, model)
+        lo, hi = read_box(plan.box, given.size)
+        try:
+            point, moved = inside(given, lo, hi)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
+        for remark in (*told, *([moved] if moved else ())):
+            remarks.setdefault(remark, {})[place] = None
         logits = model.logits(point)
         label = int(data.labels[index]) if data.labels is not None else int(np.argmax(logits))
         if not 0 <= label < model.classes:
-            raise InputError(f"{data.name}, input {index}: label {label}; {model.path} has {model.classes} classes")
+            raise InputError(f"{place}: label {label}; {model.path} has {model.classes} classes")
         task = Task(
             model=model.path.absolute(),
             model_sha256=model.network.sha256,

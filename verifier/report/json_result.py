@@ -103,6 +103,8 @@ class Run:
     certificate: CertificateRecord | None = None
     transforms: TransformsRecord | None = None
     every_target: bool = False
+    notes: tuple[str, ...] = ()
+    """How the input was read, where that is not plain from its file; what was moved into the box."""
 
 
 def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
@@ -231,6 +233,7 @@ def _tail(run: Run, picture: Path | None) -> Json:
         "margin": number(run.margin),
         "input": str(run.input),
         "index": run.index,
+        "input_notes": list(run.notes),
         "picture": str(picture) if picture is not None else None,
         "certificate": _certificate_json(run.certificate),
         "transforms": run.transforms.json() if run.transforms is not None else None,

@@ -179,7 +179,7 @@ def test_a_plan_names_its_file_relative_to_itself(views: Path) -> None:
     ("words", "message"),
     [
         (["--certificates", "c"], "--certificates does not go with transforms: certificates are about the network"),
-        (["--transforms", "none.toml"], "none.toml: No such file or directory"),
+        (["--transforms", "none.toml"], "none.toml: no such file"),
     ],
 )
 def test_what_cannot_be(
