@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         streams.keep_stdout_for_answers()
     try:
         given = options.join_box(sys.argv[1:] if arguments is None else arguments)
-        return int(app(given, prog_name="verifier", obj=start, standalone_mode=False) or 0)
+        return _run(given, start)
     except (InputError, USAGE_ERROR) as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         _complain(f"error: {message}")
@@ -319,6 +319,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         how = f"set {streams.DEBUG}=1 for a traceback"
         _complain(f"internal error: {type(error).__name__}: {error}; please report it ({how})")
         return Exit.DEFECT
+
+
+def _run(given: Sequence[str], start: float) -> int:
+    code = int(app(given, prog_name="verifier", obj=start, standalone_mode=False) or 0)
+    if sys.stdout is not None:
+        sys.stdout.flush()  # that the reader has gone away is noticed here, or not before the interpreter's end
+    return code
 
 
 def _complain(text: str) -> None:
