@@ -146,9 +146,8 @@ def _as_many(_: Call, inputs: Inputs) -> tuple[int, ...]:
 
 
 GROWTH: Mapping[str, Callable[[Call, Inputs], tuple[int, ...]]] = {
-    "Compress": _as_many,
+    **dict.fromkeys(("Compress", "Reshape", "Slice", "Split", "Squeeze", "Unique"), _as_many),
     "NonZero": lambda _, inputs: (len(_shape(inputs, 0)), math.prod(_shape(inputs, 0))),
     "Range": _range,
-    "Unique": _as_many,
 }
-"""For ops whose result's shape follows from values: a bound on it."""
+"""For ops whose result's shape may follow from values only: a bound on each result."""
