@@ -7,6 +7,7 @@ on arrays of integers. Nothing is rounded. (BatchNormalization's factor γ/√(�
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -38,30 +39,39 @@ def rational(values: npt.ArrayLike) -> Rational:
     if not np.all(np.isfinite(array)):
         raise ValueError("only finite numbers have an exact rational value")
     mantissa, exponent = np.frexp(array.reshape(-1))
-    # 53 bits hold every float64 mantissa, so the product is an integer.
-    integers = [int(m) for m in np.ldexp(mantissa, 53).astype(np.int64)]
-    zeros = [(n & -n).bit_length() - 1 if n else 0 for n in integers]
-    powers = [int(e) - 53 + z for e, z in zip(exponent, zeros, strict=True)]
-    lift = max([0, *(-p for n, p in zip(integers, powers, strict=True) if n)])
-    scaled = [(n >> z) << (p + lift) if n else 0 for n, z, p in zip(integers, zeros, powers, strict=True)]
-    return Rational(_objects(scaled).reshape(array.shape), 1 << lift)
+    # 53 bits hold every float64 mantissa, so the product is an integer; 2^53 is left of what has no bits below.
+    integers = np.ldexp(mantissa, 53).astype(np.int64)
+    zeros = np.frexp((integers & -integers).astype(np.float64))[1].astype(np.int64) - 1
+    powers = exponent.astype(np.int64) - 53 + zeros
+    filled = integers != 0
+    lift = max(0, int(-powers[filled].min())) if filled.any() else 0
+    odd, shifts = np.where(filled, integers >> np.maximum(zeros, 0), 0), np.where(filled, powers + lift, 0)
+    scaled: Integers = np.left_shift(odd.astype(object), shifts.astype(object))
+    return Rational(scaled.reshape(array.shape), 1 << lift)
 
 
-def exact_values(graph: Graph, x: npt.ArrayLike) -> list[Rational]:
+Look = Callable[[], None]
+"""Called between two steps of a long evaluation; what it raises ends it."""
+
+
+def exact_values(graph: Graph, x: npt.ArrayLike, look: Look = lambda: None) -> list[Rational]:
     """Every node's exact value at the point x, shape (input_size,)."""
+
+    def looked(rule: Any) -> Any:
+        def at(index: int, node: Any, values: list[Rational]) -> Rational:
+            look()
+            found: Rational = rule(index, node, values)
+            return found
+
+        return at
+
     first = rational(np.asarray(x, dtype=np.float64).reshape(1, -1))
-    return forward(graph, EXACT, first)
+    return forward(graph, {kind: looked(rule) for kind, rule in EXACT.items()}, first)
 
 
-def exact_outputs(graph: Graph, x: npt.ArrayLike) -> list[Fraction]:
+def exact_outputs(graph: Graph, x: npt.ArrayLike, look: Look = lambda: None) -> list[Fraction]:
     """The output node's exact value at the point x, shape (input_size,)."""
-    return exact_values(graph, x)[graph.output].fractions()
-
-
-def _objects(values: list[int]) -> Integers:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    return exact_values(graph, x, look)[graph.output].fractions()
 
 
 MAPS_KEPT = 1 << 20

@@ -7,7 +7,7 @@ A single matrix of the file is taken over as it is and is exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -119,11 +119,14 @@ class _Form:
     magnitude: Array
 
 
-def to_stages(graph: Graph, unit: float = 2.0**-53, floor: float = 0.0) -> Stages:
+def to_stages(
+    graph: Graph, unit: float = 2.0**-53, floor: float = 0.0, look: Callable[[], None] = lambda: None
+) -> Stages:
     """The stages of a lowered graph (Input, Affine, Relu nodes only).
 
     unit: the relative error of a rounded operation, where bounds are to hold for evaluations that round too; floor is
-    then added to the size of each node's sums, to cover underflow.
+    then added to the size of each node's sums, to cover underflow. look: called between two nodes; what it raises ends
+    the work.
     """
     numbers: dict[int, int] = {}
     found: list[tuple[int, _Form]] = []
@@ -131,11 +134,13 @@ def to_stages(graph: Graph, unit: float = 2.0**-53, floor: float = 0.0) -> Stage
 
     def affine(_: int, node: Affine, forms: list[_Form]) -> _Form:
         nonlocal operations, underflows
+        look()
         operations += len(node.terms) + max(term.map.fan_in + term.map.fan_out for term in node.terms)
         blocks: dict[int, tuple[Any, Any]] = {}
         constant, magnitude = np.array(node.bias), np.abs(node.bias) + floor
         for term in node.terms:
             form = forms[term.source]
+            look()
             underflows = underflows or _underflows(term.map, form)
             for source, pair in _mapped(term.map, form).items():
                 known = blocks.get(source)

@@ -107,7 +107,7 @@ def brackets(
 
 def _brackets(question: Question, problem: Problem, decider: Decider, method: str, budget: Budget) -> Iterator[Bracket]:
     about = question.subject("minimal")
-    found = question.already()
+    found = question.already(budget)
     if found is not None:
         yield replace(_already(found, question, problem.precision, budget), about=about)
         return
@@ -250,7 +250,7 @@ def minimal_all_targets(
     problem = _problem(
         question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
     )
-    about, found = question.subject("minimal"), question.already()
+    about, found = question.subject("minimal"), question.already(budget)
     if found is not None:
         last = _already(found, question, precision, budget)
         return AllTargets((last,), last).asked(about)  # the input itself is misclassified: no target has to be sought
@@ -324,7 +324,7 @@ def check(
     question = ask(
         model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms, budget=budget
     )
-    about, found = question.subject("check", radius), question.already()
+    about, found = question.subject("check", radius), question.already(budget)
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None
         return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached, about=about)
@@ -361,7 +361,7 @@ def attack(
         model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms, budget=budget
     )
     run = attacker(question, attack, device, seed, share=ATTACK_ALONE)
-    about, found = question.subject("attack"), question.already()
+    about, found = question.subject("attack"), question.already(budget)
     if found is not None:
         return replace(_already(found, question, 1e-3, budget), about=about)
     state = SearchState(_problem(question, run, attack, 1e-3), budget)

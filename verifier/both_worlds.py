@@ -109,6 +109,8 @@ def hopeless(problem: Problem, budget: Budget) -> bool:
         return False
     graph, ball, share = problem.graph, problem.ball.with_radius(NEAR * problem.precision), budget.share(SHARE)
     bounds = linear_bounds(graph, ball, share, ONE_PASS, FLOAT32)
+    if share.ended:
+        return True
     goals = (goal for _, goal in problem.disjuncts)
     return any(goal_upper(graph, ball, bounds, goal, share, ONE_PASS, FLOAT32) >= 0 for goal in goals)
 

@@ -84,7 +84,7 @@ def _certified(
     spent = 0.0
     if radius > 0:
         proof = Proof(net, query, radius if math.isfinite(radius) else None, FINE)
-        stages = to_stages(model.graph)
+        stages = to_stages(model.graph, look=budget.check)
         if stages.underflows:
             raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
         if [size for _, size in net.layers] != [stage.size for stage in stages.hidden]:

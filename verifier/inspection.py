@@ -17,6 +17,9 @@ from verifier.exit_codes import Exit
 from verifier.report import json_result, terminal
 from verifier.verdict import Budget
 
+PATIENCE = 60.0
+"""Seconds for the comparison with ONNX Runtime, which takes one or two: it says where it was not complete."""
+
 
 def facts(path: Path) -> dict[str, Any]:
     """The facts, as the JSON object has them. Raises InputError when the file is no ONNX model at all."""
@@ -28,7 +31,7 @@ def facts(path: Path) -> dict[str, Any]:
     if not unsupported:
         try:
             network = read_network(path)
-            agreement = Comparison.of_file(path, model, network).of_model(model, Budget())
+            agreement = Comparison.of_file(path, model, network).of_model(model, Budget(PATIENCE))
         except InputError as error:
             network, unsupported["model"] = None, str(error).removeprefix(f"{path}: ")
     parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)

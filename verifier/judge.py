@@ -19,7 +19,7 @@ from encoders.exact import exact_outputs
 from encoders.graph import Array, Graph
 from verifier.attacks.polish import LinearRegion, deepest, nearest, region_of
 from verifier.query import ELSEWHERE, Ball, Halfspaces, distance_exact
-from verifier.verdict import Budget, Witness
+from verifier.verdict import Budget, OutOfTimeError, Witness
 
 NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 """Relative steps away from the input: a minimum lies on a tie, where rounding to float32 may fall to either side."""
@@ -33,6 +33,9 @@ corner of an L1 ball has few entries off the box's ends."""
 
 POLISH_ROUNDS = 4
 """Region LPs in a row, each from the last one's witness: the distance falls until the region stays the same."""
+
+JUDGED = 0.2
+"""Seconds for judging a point that is at hand when the time is up: most take a few milliseconds."""
 
 FLOAT_DOUBT = 1e-2
 """ONNX Runtime margins below −FLOAT_DOUBT·(1 + largest |logit|) are not worth an exact evaluation: rounding errors of
@@ -74,8 +77,8 @@ class Judge:
         """The step of the model's input dtype at the input's largest coordinate: what rounding does to a distance."""
         return float(np.spacing(np.abs(self.ball.centre).max().astype(self.dtype)))
 
-    def witness(self, point: npt.ArrayLike) -> Witness | None:
-        """The witness that `point` (n,) gives after rounding into the box, or None."""
+    def witness(self, point: npt.ArrayLike, budget: Budget) -> Witness | None:
+        """The witness that `point` (n,) gives after rounding into the box, or None. Raises OutOfTimeError."""
         rounded = self._rounded(np.asarray(point, dtype=np.float64))
         logits = np.asarray(self.runtime.logits(rounded[np.newaxis])[0], dtype=np.float64)
         if not np.all(np.isfinite(logits)):
@@ -88,7 +91,7 @@ class Judge:
         runtime_margin = float(goal.margin(logits)[0])
         if runtime_margin < 0:
             return None
-        exact = goal.margin_exact(exact_outputs(self.graph, rounded.astype(np.float64)))
+        exact = goal.margin_exact(exact_outputs(self.graph, rounded.astype(np.float64), budget.check))
         if exact < 0:
             return None
         distance = distance_exact(self.ball.norm, rounded.astype(np.float64), self.ball.centre)
@@ -102,9 +105,10 @@ class Judge:
                 return target, goal
         return None
 
-    def exact_margin(self, point: npt.ArrayLike, goal: Halfspaces) -> float:
-        """The goal's smallest row at `point` (n,) in exact arithmetic, rounded down."""
-        return rounded_down(goal.margin_exact(exact_outputs(self.graph, np.asarray(point, dtype=np.float64))))
+    def exact_margin(self, point: npt.ArrayLike, goal: Halfspaces, budget: Budget) -> float:
+        """The goal's smallest row at `point` (n,) in exact arithmetic, rounded down. Raises OutOfTimeError."""
+        exact = exact_outputs(self.graph, np.asarray(point, dtype=np.float64), budget.check)
+        return rounded_down(goal.margin_exact(exact))
 
     def _rounded(self, point: Array) -> npt.NDArray[np.floating]:
         """The point in the model's dtype, inside the box: an end of the box that falls between two floats rounds in."""
@@ -114,7 +118,7 @@ class Judge:
             x = np.where(x > self.ball.hi, np.nextafter(x, self.dtype.type(-np.inf)), x)
         return np.where(point == self.ball.centre, self.ball.centre, x).astype(self.dtype)
 
-    def _rounded_otherwise(self, point: Array) -> Witness | None:
+    def _rounded_otherwise(self, point: Array, budget: Budget) -> Witness | None:
         """The witness that the point gives where some of its entries are rounded to the other side; None for none.
 
         Of all combinations of the `ROUNDED` entries with the coarsest grid, the nearest that ONNX Runtime accepts.
@@ -133,25 +137,32 @@ class Judge:
         logits = np.asarray(self.runtime.logits(points), dtype=np.float64)
         for place in np.argsort(self.ball.length(points), kind="stable").tolist():
             if self._reached(self.reading(logits[place])) is not None:
-                return self.witness(points[place])
+                return self.witness(points[place], budget)
         return None
 
     def secured(self, point: npt.ArrayLike, slack: float, budget: Budget) -> Witness | None:
         """The nearest witness found near `point`, at most about `slack` farther from the input than it is.
 
         Tries the point, small steps outwards, other roundings, then steps to the deepest point of its activation
-        region: the goal's smallest row is concave there, so that each step lies as much deeper as it is long.
+        region: the goal's smallest row is concave there, so that each step lies as much deeper as it is long. A budget
+        that has ended leaves a moment, so that what is at hand is not lost.
         """
+        try:
+            return self._secured(point, slack, budget if not budget.ended else Budget(JUDGED))
+        except OutOfTimeError:
+            return None
+
+    def _secured(self, point: npt.ArrayLike, slack: float, budget: Budget) -> Witness | None:
         x = np.asarray(point, dtype=np.float64)
         step = x - self.ball.centre
         length = _length(self.ball, x)
         for nudge in NUDGES:
             if nudge * length > max(slack, length * NUDGES[1]):
                 break
-            if (found := self.witness(self.ball.centre + (1.0 + nudge) * step)) is not None:
+            if (found := self.witness(self.ball.centre + (1.0 + nudge) * step, budget)) is not None:
                 return found
         plausible = list(self._plausible(x))
-        if plausible and budget.remaining > 0 and (found := self._rounded_otherwise(x)) is not None:
+        if plausible and budget.remaining > 0 and (found := self._rounded_otherwise(x, budget)) is not None:
             return found
         for target, goal in plausible:
             region = region_of(self.lowered, x, goal) if budget.remaining > 0 else None
@@ -162,7 +173,7 @@ class Judge:
                 continue
             for share in DEEPER:
                 deeper = x + share * (inner - x)
-                found = self.witness(deeper) or self._rounded_otherwise(deeper)
+                found = self.witness(deeper, budget) or self._rounded_otherwise(deeper, budget)
                 if found is not None and found.target == target:
                     return found
         return None

@@ -33,6 +33,7 @@ class BoundsByRadius:
     def at(self, radius: float) -> NodeBounds:
         """Bounds on the ball of this radius. Raises OutOfTimeError."""
         if radius not in self._known:
+            self._budget.check()
             problem = self._problem
             ball = problem.ball.with_radius(radius)
             bounds = linear_bounds(problem.graph, ball, self._budget, self._effort, problem.arithmetic)

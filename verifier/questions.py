@@ -99,12 +99,19 @@ class Question:
         goals = tuple(entry for entry in self.goals if entry[0] in targets)
         return replace(self, goals=goals, judge=replace(self.judge, disjuncts=goals))
 
-    def already(self) -> Witness | None:
+    def already(self, budget: Budget) -> Witness | None:
         """The input itself as a witness at distance 0, when it is misclassified or reaches the goal as it is.
 
-        Where only ONNX Runtime's rounding prefers another class, it is no witness for the real network.
+        Where only ONNX Runtime's rounding prefers another class, it is no witness for the real network. None as well
+        where the time does not suffice to tell: then nothing is claimed.
         """
-        found = self.judge.witness(self.ball.centre)
+        try:
+            return self._already(budget)
+        except OutOfTimeError:
+            return None
+
+    def _already(self, budget: Budget) -> Witness | None:
+        found = self.judge.witness(self.ball.centre, budget)
         if found is not None or self.copies is not None:
             return found
         logits = np.asarray(self.model.logits(self.point), dtype=np.float64)
@@ -113,7 +120,7 @@ class Question:
             return None
         goal = disjuncts(Targeted(predicted), self.model.classes)[0][1]
         margin = float(goal.margin(logits)[0])
-        exact = self.judge.exact_margin(self.point, goal)
+        exact = self.judge.exact_margin(self.point, goal, budget)
         if exact < 0:
             return None
         return Witness(self.point, 0.0, predicted, exact, margin, predicted)

@@ -127,9 +127,12 @@ class SearchState:
         return True
 
     def look(self, point: Array) -> bool:
-        """Take a point as it is, when it is a witness and nearer than the last. True if it was."""
+        """Take a point as it is, when it is a witness and nearer than the last. True if it was.
+
+        Raises OutOfTimeError.
+        """
         if self.length(point) < self.upper:
-            found = self.problem.judge.witness(point)
+            found = self.problem.judge.witness(point, self.budget)
             if found is not None and found.distance < self.upper:
                 self.witness = found
                 return True

@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from encoders.graph import Array
-from encoders.to_stages import to_stages
+from encoders.to_stages import Stages, to_stages
 from verifier.bounds.linear import Effort
 from verifier.deciders.branch_and_bound import BranchAndBound, Tree
 from verifier.linear_lower import BoundsByRadius
@@ -85,13 +86,18 @@ class TreeSearch:
         self._states, self._decider, self._within = states, decider, within
         self._budget, self._threads = first.budget, first.problem.threads
         self.bounds = BoundsByRadius(first.problem, first.budget)
-        arithmetic = first.problem.arithmetic
-        stages = to_stages(first.problem.graph, arithmetic.unit, arithmetic.floor)
-        self._stages = replace(stages, both=first.problem.semantics is Semantics.BOTH)
         self._tracks = {
             id(state): [Track(state, target, lower=target.lower, shipped=target.shipped) for target in state.targets]
             for state in states
         }
+
+    @cached_property
+    def _stages(self) -> Stages:
+        """The network as trees work on it. Raises OutOfTimeError."""
+        problem = self._states[0].problem
+        arithmetic = problem.arithmetic
+        stages = to_stages(problem.graph, arithmetic.unit, arithmetic.floor, self._budget.check)
+        return replace(stages, both=problem.semantics is Semantics.BOTH)
 
     def polish(self) -> Iterator[SearchState]:
         """Move each first witness to the nearest point around it, by its target's tree."""

@@ -71,16 +71,16 @@ def test_other_roundings_give_witnesses_within_one_float(model: verifier.Model) 
         if target == model.predict(question.ball.centre):
             continue
         point = on_the_tie(model, question)
-        if question.judge.witness(point) is not None:
+        if question.judge.witness(point, Budget()) is not None:
             continue
         refused += 1
-        other = question.judge._rounded_otherwise(point)
+        other = question.judge._rounded_otherwise(point, Budget())
         if other is not None:
             found += 1
             step = np.spacing(np.maximum(np.abs(point), np.abs(other.point)).astype(np.float32))
             assert np.all(np.abs(other.point - point) <= step)
             assert 1 <= np.count_nonzero(other.point != point.astype(np.float32)) <= judging.ROUNDED
-            assert question.judge.witness(other.point.astype(float)) is not None
+            assert question.judge.witness(other.point.astype(float), Budget()) is not None
     assert refused >= 3
     assert found >= 1
 
@@ -97,4 +97,4 @@ def test_polishing_only_brings_nearer(model: verifier.Model, norm: Norm) -> None
     assert found.witness is not None
     better = question.judge.polished(found.witness, 1e-4, Budget())
     assert better.distance <= found.witness.distance
-    assert question.judge.witness(better.point.astype(float)) is not None
+    assert question.judge.witness(better.point.astype(float), Budget()) is not None

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from encoders.graph import Array, Graph, outputs
+from encoders.graph import Affine, Array, Graph, outputs
 from encoders.to_onnx import to_onnx
 from verifier.attacks.device import Device, resolve
 from verifier.attacks.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
@@ -18,6 +18,8 @@ from verifier.attacks.session import StepBuilder, StepLoop, StepModel, session
 from verifier.proof.pointwise import FORMATS, Spread, spreads
 from verifier.verdict import Budget
 
+PRODUCTS = {Device.CPU: 1 << 31, Device.CUDA: 1 << 38}
+"""Products of a batch's forward pass: a second or less, after which the budget is looked at."""
 ROWS = {Device.CPU: 256, Device.CUDA: 16384}  # rows of a batch: what stays in a core's cache, what fills a GPU
 CUTS, ROUNDS = 16, 3  # the final line search: 16³ parts of the segment
 CONFIRMED = 2  # random points at which a compiled network is compared with its graph
@@ -42,6 +44,12 @@ class Surrogate:
         if name not in self._loops:
             self._loops[name] = StepLoop(build(StepBuilder(self.graph), *key), self.device, self.threads)
         return self._loops[name]
+
+    @cached_property
+    def products(self) -> int:
+        """Of a forward pass of one row; at least 1."""
+        affine = [node for node in self.graph.nodes if isinstance(node, Affine)]
+        return max(1, sum(term.map.fan_in * node.size for node in affine for term in node.terms))
 
     @cached_property
     def _session(self) -> Any:
@@ -159,7 +167,7 @@ class Search:
 
     def chunks(self, rows: Indices) -> Iterator[Indices]:
         """`rows` in pieces that suit the device; stops early when the budget is spent."""
-        size = ROWS[self.surrogate.device]
+        size = max(1, min(ROWS[self.surrogate.device], PRODUCTS[self.surrogate.device] // self.surrogate.products))
         for start in range(0, len(rows), size):
             if self.over:
                 return

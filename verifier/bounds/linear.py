@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.graph import Affine, Array, Graph, Relu
+from encoders.graph import Affine, Array, Graph, Node, Relu
 from encoders.node_bounds import NodeBounds
 from verifier.bounds.interval import Pair, affine_interval
 from verifier.bounds.relaxation import Relaxation
 from verifier.proof.rounding import REAL, Arithmetic, evaluation_errors, gamma, graph_gamma
 from verifier.query import Ball, Halfspaces
-from verifier.verdict import Budget
+from verifier.verdict import Budget, OutOfTimeError
 
-ROW_ENTRIES = 1 << 22
-"""Most entries of one coefficient matrix (32 MiB of float64): more rows than that are bounded in chunks."""
+ROW_ENTRIES, ROW_PRODUCTS = 1 << 20, 1 << 29
+"""Most entries of one coefficient matrix (8 MiB of float64, which caches hold), and most products that pushing it
+through one node takes (some 0.1 s, after which the budget is looked at): more rows than that are bounded in chunks."""
 
 FIRST_STEP = 0.3
 """Adam's first step for slopes in [0, 1]; larger ones overshoot, smaller ones need more iterations."""
@@ -81,21 +84,35 @@ def _tightened(
         open_entries = np.flatnonzero((lower < 0) & (upper > 0))
         if open_entries.size == 0 or (iterations == 0 and relaxation is not None) or budget.remaining <= 0:
             break
-        relaxation = relaxation or Relaxation(_prefix(graph, index), region, _node_bounds(pairs), arithmetic)
-        chunk = max(1, ROW_ENTRIES // (2 * max(node.size for node in graph.nodes[: index + 1])))
+        try:
+            relaxation = relaxation or Relaxation(
+                _prefix(graph, index), region, _node_bounds(pairs), budget, arithmetic
+            )
+        except OutOfTimeError:
+            break
+        chunk = _rows_at_a_time(graph.nodes[: index + 1]) // 2
         for start in range(0, open_entries.size, chunk):
-            if budget.remaining <= 0:
-                break
             part = open_entries[start : start + chunk]
             rows = np.zeros((2 * part.size, lower.size))
             rows[np.arange(part.size), part] = 1.0
             rows[part.size + np.arange(part.size), part] = -1.0
-            value = optimised_lower(relaxation, index, rows, np.zeros(len(rows)), iterations, budget)
+            try:
+                value = optimised_lower(relaxation, index, rows, np.zeros(len(rows)), iterations, budget)
+            except OutOfTimeError:
+                return lower, upper
             lower[part] = np.maximum(lower[part], value[: part.size])
             upper[part] = np.minimum(upper[part], -value[part.size :])
         if not relaxation.lines:
             break
     return lower, upper
+
+
+def _rows_at_a_time(nodes: Sequence[Node]) -> int:
+    """An even number: that of rows which one step of a backward pass through these nodes takes little time for."""
+    widest = max(node.size for node in nodes)
+    affine = [node for node in nodes if isinstance(node, Affine)]
+    products = max((term.map.fan_in * node.size for node in affine for term in node.terms), default=1)
+    return max(2, min(ROW_ENTRIES // widest, ROW_PRODUCTS // max(1, products)) // 2 * 2)
 
 
 class Adam:
@@ -121,20 +138,23 @@ class Adam:
 def optimised_lower(
     relaxation: Relaxation, node: int, rows: Array, offset: Array, iterations: int, budget: Budget
 ) -> Array:
-    """Lower bounds (R,) of rows · v + offset, v the value of `node`, with α optimised for each row on its own."""
+    """Lower bounds (R,) of rows · v + offset, v the value of `node`, with α optimised for each row on its own.
+
+    Where the budget ends early, what has been proved by then. Raises OutOfTimeError: nothing has.
+    """
     slopes = relaxation.default_slopes()
     if iterations == 0 or not relaxation.lines or not relaxation.region.bounded:
-        return relaxation.lower(node, rows, offset, slopes).value
+        return relaxation.lower(node, rows, offset, slopes, budget).value
     adam = Adam({index: np.repeat(slope, len(rows), axis=0) for index, slope in slopes.items()})
-    best = np.full(len(rows), -np.inf)
-    for _ in range(iterations):
-        backward = relaxation.lower(node, rows, offset, adam.slopes)
-        best = np.maximum(best, backward.value)
-        if budget.remaining <= 0:
-            break
-        gradient, _ = relaxation.slope_gradient(node, backward, adam.slopes)
-        adam.ascend(gradient)
-    return best
+    best = relaxation.lower(node, rows, offset, adam.slopes, budget)
+    value = best.value
+    with suppress(OutOfTimeError):
+        for _ in range(iterations - 1):
+            gradient, _ = relaxation.slope_gradient(node, best, adam.slopes, budget)
+            adam.ascend(gradient)
+            best = relaxation.lower(node, rows, offset, adam.slopes, budget)
+            value = np.maximum(value, best.value)
+    return value
 
 
 def goal_upper(
@@ -148,35 +168,48 @@ def goal_upper(
 ) -> float:
     """A proved upper bound of the goal's margin min_i (C z + d)_i over the region; below 0, no point reaches the goal.
 
-    For any weights λ in the simplex, max_x min_i r_i(x) ≤ max_x Σ λ_i r_i(x); α and λ are optimised together.
+    For any weights λ in the simplex, max_x min_i r_i(x) ≤ max_x Σ λ_i r_i(x); α and λ are optimised together. Where the
+    budget ends early, what has been proved by then; infinite where that is nothing.
     """
     effort = effort or Effort()
     if bounds.empty:
         return -np.inf
-    relaxation = Relaxation(graph, region, bounds, arithmetic)
+    best = np.inf
+    with suppress(OutOfTimeError):
+        relaxation = Relaxation(graph, region, bounds, budget, arithmetic)
+        for proved in _goal_uppers(relaxation, goal, bounds, effort.goal_iterations, budget):
+            best = min(best, proved)
+            if best < 0:
+                break
+    return best
+
+
+def _goal_uppers(
+    relaxation: Relaxation, goal: Halfspaces, bounds: NodeBounds, iterations: int, budget: Budget
+) -> Iterator[float]:
+    """Proved upper bounds of the goal's margin: by its best row alone, then by weighted rows. Raises OutOfTimeError."""
+    graph, region = relaxation.graph, relaxation.region
     single = -optimised_lower(relaxation, graph.output, -goal.matrix, -goal.offset, 0, budget)
     best = float(single.min())
+    yield best
     if not region.bounded or not np.all(np.isfinite(single)):
         # Slopes and weights are moved by where the bound is least: an unbounded one has no such point.
-        return best
+        return
     adam = Adam(relaxation.default_slopes())
     # Weights begin at the row that closes best alone; the exponentiated gradient mixes the others in.
     logits = -(single - best) / (np.ptp(single) + ADAM_EPSILON) * WEIGHT_STEP
-    for _ in range(effort.goal_iterations):
-        if best < 0 or budget.remaining <= 0:
-            break
+    for _ in range(iterations):
         weights = np.exp(logits - logits.max())
         weights /= weights.sum()
         row = -(weights @ goal.matrix)[np.newaxis]
         # The float product λᵀC is the given multiplier of the logits; its own rounding needs no charge, but then the
         # bound is one of *that* row: see _weight_error.
-        backward = relaxation.lower(graph.output, row, np.array([-(weights @ goal.offset)]), adam.slopes)
-        best = min(best, -float(backward.value[0]) + _weight_error(goal, weights, bounds, graph))
-        gradient, values = relaxation.slope_gradient(graph.output, backward, adam.slopes)
+        backward = relaxation.lower(graph.output, row, np.array([-(weights @ goal.offset)]), adam.slopes, budget)
+        yield -float(backward.value[0]) + _weight_error(goal, weights, bounds, graph)
+        gradient, values = relaxation.slope_gradient(graph.output, backward, adam.slopes, budget)
         adam.ascend(gradient)
         margins = goal.matrix @ values[0] + goal.offset
         logits = logits - WEIGHT_STEP * (margins - margins.min()) / (np.ptp(margins) + ADAM_EPSILON)
-    return best
 
 
 def _weight_error(goal: Halfspaces, weights: Array, bounds: NodeBounds, graph: Graph) -> float:

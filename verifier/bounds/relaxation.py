@@ -18,6 +18,7 @@ from encoders.node_bounds import NodeBounds
 from verifier.bounds import region as regions
 from verifier.proof.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, evaluation_errors, graph_gamma, underflow
 from verifier.query import Ball
+from verifier.verdict import Budget
 
 Slopes = Mapping[int, Array]
 """Lower slopes α by ReLU node: (1, size) for all rows alike, or (rows, size)."""
@@ -74,9 +75,14 @@ class Backward:
 
 
 class Relaxation:
-    """A lowered graph over a region, each ReLU between its lines; bounds of linear forms of any node."""
+    """A lowered graph over a region, each ReLU between its lines; bounds of linear forms of any node.
 
-    def __init__(self, graph: Graph, region: Ball, bounds: NodeBounds, arithmetic: Arithmetic = REAL) -> None:
+    To make one raises OutOfTimeError.
+    """
+
+    def __init__(
+        self, graph: Graph, region: Ball, bounds: NodeBounds, budget: Budget, arithmetic: Arithmetic = REAL
+    ) -> None:
         self.graph = graph
         self.region = region
         self.lines = {
@@ -91,6 +97,7 @@ class Relaxation:
         self._sizes: dict[int, Array] = {}
         for index, node in enumerate(graph.nodes):
             if isinstance(node, Affine):
+                budget.check()
                 size = self._term_size(node, bounds, region if errors[index] else None) + arithmetic.floor
                 self._sizes[index] = size * (1.0 + errors[index] / self._gamma)
 
@@ -112,20 +119,25 @@ class Relaxation:
     def default_slopes(self) -> dict[int, Array]:
         return {index: lines.alpha[np.newaxis] for index, lines in self.lines.items()}
 
-    def lower(self, node: int, rows: Array, offset: Array, slopes: Slopes) -> Backward:
-        """Lower bounds of rows · v + offset over the region, v the value of `node`: rows (R, size), offset (R,)."""
+    def lower(self, node: int, rows: Array, offset: Array, slopes: Slopes, budget: Budget) -> Backward:
+        """Lower bounds of rows · v + offset over the region, v the value of `node`: rows (R, size), offset (R,).
+
+        Raises OutOfTimeError.
+        """
         count = len(rows)
         constant, size, error = offset.astype(np.float64), np.abs(offset), np.zeros(count)
         messages: dict[int, Array] = {}
 
         def affine(index: int, part: Affine, message: Array) -> list[tuple[int, Array]]:
             nonlocal constant, size, error
+            budget.check()
             constant = constant + message @ part.bias
             error = error + np.abs(message) @ self._sizes[index]
             return [(term.source, term.map.adjoint(message)) for term in part.terms]
 
         def relu(index: int, part: Relu, message: Array) -> list[tuple[int, Array]]:
             nonlocal constant, size, error
+            budget.check()
             messages[index] = message
             lines = self.lines[index]
             against = np.minimum(message, 0.0)
@@ -144,8 +156,12 @@ class Relaxation:
             value = down(total, self._gamma * (error + size + np.abs(closed)) + self._slack)
         return Backward(value, at_input, messages)
 
-    def slope_gradient(self, node: int, backward: Backward, slopes: Slopes) -> tuple[dict[int, Array], Array]:
+    def slope_gradient(
+        self, node: int, backward: Backward, slopes: Slopes, budget: Budget
+    ) -> tuple[dict[int, Array], Array]:
         """The gradient of the bounds by their slopes, and the relaxed value of `node` at the minimisers (R, size).
+
+        Raises OutOfTimeError.
 
         No autodiff: with x* the minimiser of the linear bound, pushed forward through the lines that the bound chose,
         ∂bound/∂α_j = max(ν_j, 0) · a_j(x*) (the envelope theorem).
@@ -153,6 +169,7 @@ class Relaxation:
         messages, gradient = backward.messages, {}
 
         def affine(_: int, part: Affine, values: list[Array]) -> Array:
+            budget.check()
             total = np.broadcast_to(part.bias, (len(values[0]), part.size))
             for term in part.terms:
                 total = term.map.apply(values[term.source]) + total

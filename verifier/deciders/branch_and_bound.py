@@ -87,8 +87,9 @@ class BranchAndBound:
             return Unknown("the region is unbounded, and a tree searches a bounded one")
         if bounds.empty and bounds.proved:
             return Holds(Evidence.PROVED)
-        tree = self.tree(query, to_stages(query.graph), bounds, floor=0.0, slack=0.0, tolerance=1e-7)
         try:
+            stages = to_stages(query.graph, look=budget.check)
+            tree = self.tree(query, stages, bounds, floor=0.0, slack=0.0, tolerance=1e-7)
             while tree.open_nodes and not tree.stuck:
                 found = tree.explore(budget)
                 if found is not None:

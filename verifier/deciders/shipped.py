@@ -41,13 +41,13 @@ def float32_lower(
     `graph` is lowered. nodes: what the search over the real network took. Infinite where `lower` is and the whole box
     is excluded. Raises SolverError.
     """
-    stages = to_stages(graph, FLOAT32.unit, FLOAT32.floor)
     top = ball.reach if math.isinf(lower) else lower
     if not (math.isfinite(top) and top > 0.0):
         return 0.0
     tried = [(top, lower)] if math.isinf(lower) else []
     tried += [(radius := top * (1.0 - share), radius) for share in SHARES]
     try:
+        stages = to_stages(graph, FLOAT32.unit, FLOAT32.floor, budget.check)
         for radius, answer in tried:
             if _excluded(graph, stages, ball.with_radius(radius), goals, nodes + NODES, budget):
                 return answer

@@ -180,10 +180,10 @@ def test_crown_is_that_of_the_graph(make_setting: Any, name: str, norm: Norm) ->
     stages = to_stages(graph)
     ends = hidden_bounds(stages, bounds)
     goal = Halfspaces(rng.normal(size=(3, graph.output_size)), rng.normal(size=3))
-    found, relaxation = Lagrangian(stages, region, goal, *ends), Relaxation(graph, region, bounds)
+    found, relaxation = Lagrangian(stages, region, goal, *ends), Relaxation(graph, region, bounds, Budget())
     for weights in (*np.eye(3), rng.random(3)):
         row, offset = -(weights @ goal.matrix)[np.newaxis], -(weights @ goal.offset)[np.newaxis]
-        expected = float(relaxation.lower(graph.output, row, offset, relaxation.default_slopes()).value[0])
+        expected = float(relaxation.lower(graph.output, row, offset, relaxation.default_slopes(), Budget()).value[0])
         assert found.crown(weights, *ends).value(region.radius) == pytest.approx(expected, rel=1e-10, abs=1e-10)
 
 

@@ -43,7 +43,7 @@ def test_never_wider_than_intervals(setting: Any) -> None:
 def test_optimised_slopes_are_never_looser(setting: Any) -> None:
     """On the same intermediate bounds, for both signs of every output."""
     graph = setting.graph
-    relaxation = Relaxation(graph, setting.region, interval_bounds(graph, setting.region))
+    relaxation = Relaxation(graph, setting.region, interval_bounds(graph, setting.region), Budget())
     eye = np.eye(graph.output_size)
     rows, offset = np.vstack([eye, -eye]), np.zeros(2 * graph.output_size)
     plain = optimised_lower(relaxation, graph.output, rows, offset, 0, Budget())
@@ -59,10 +59,10 @@ def test_optimised_slopes_are_never_looser(setting: Any) -> None:
 
 def test_any_slopes_are_sound(setting: Any) -> None:
     graph, rng = setting.graph, setting.rng
-    relaxation = Relaxation(graph, setting.region, interval_bounds(graph, setting.region))
+    relaxation = Relaxation(graph, setting.region, interval_bounds(graph, setting.region), Budget())
     rows, offset = rng.normal(size=(5, graph.output_size)), rng.normal(size=5)
     slopes = {index: rng.random((5, graph.nodes[index].size)) for index in graph.relus()}
-    values = relaxation.lower(graph.output, rows, offset, slopes).value.tolist()
+    values = relaxation.lower(graph.output, rows, offset, slopes, Budget()).value.tolist()
     for point in setting.points:
         logits = exact_outputs(graph, point)
         for row, constant, value in zip(rows.tolist(), offset.tolist(), values, strict=True):

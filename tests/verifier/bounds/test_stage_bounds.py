@@ -148,7 +148,7 @@ def test_the_same_lines_as_on_the_graph(make_setting: Any, name: str, norm: Norm
     bounds: NodeBounds = linear_bounds(graph, region, Budget(), NO_WORK)
     stages = to_stages(graph)
     ends = hidden_bounds(stages, bounds)
-    found, relaxation, compared = stage_bounds(stages, region, *ends), Relaxation(graph, region, bounds), 0
+    found, relaxation, compared = stage_bounds(stages, region, *ends), Relaxation(graph, region, bounds, Budget()), 0
     for number, node in enumerate(stages.nodes[1:-1], start=2):
         part = slice(stages.starts[number - 1], stages.starts[number])
         lower, upper = ends[0].copy(), ends[1].copy()
