@@ -105,7 +105,7 @@ def saved(name: str, folder: Path, seed: int = SEED) -> Path:
 def test_no_replay_crosses(name: str, norm: str, tmp_path: Path) -> None:
     model = verifier.load(saved(name, tmp_path))
     x = np.random.default_rng(1).random((1, SIDE, SIDE)).astype(np.float32)
-    bracket = verifier.minimal(model, x, norm=norm, precision=PRECISION, timeout=20)
+    bracket = verifier.minimal(model, x, norm=norm, precision=PRECISION)
     assert bracket.float32 is not None
     assert bracket.witness is not None
     assert 0.99 * bracket.upper - 2.0 * PRECISION < bracket.float32 <= bracket.lower

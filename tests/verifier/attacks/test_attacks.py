@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -134,10 +133,8 @@ def test_a_search_that_begins_elsewhere_measures_from_the_input(digits_like: Any
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_spent_budget_ends_at_once_with_nothing(digits_like: Any, name: str, norm: Norm) -> None:
-    begin = time.monotonic()
+def test_a_spent_budget_ends_with_nothing_evaluated(digits_like: Any, name: str, norm: Norm) -> None:
     found = _attack(digits_like, name, norm, budget=Budget(0.0))
-    assert time.monotonic() - begin < 0.5
     assert found.found == 0
     assert np.isinf(found.distances).all()
     assert found.evaluations == 0
