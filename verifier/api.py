@@ -318,7 +318,7 @@ def check(
     `progress` is called with brackets on the way by the method tree. transforms: as for `brackets`.
     """
     budget, decider = _budget(timeout), _decider(method, solver, threads)
-    radius = real(radius, "the radius")
+    radius = real(radius, "the radius", math.inf)
     if not (math.isfinite(radius) and radius > 0):
         raise InputError(f"the radius must be a finite number > 0, not {radius:g}")
     question = ask(
@@ -379,7 +379,7 @@ def _budget(timeout: float | Budget) -> Budget:
 
 
 def _checked_precision(precision: float) -> float:
-    precision = real(precision, "the precision")
+    precision = real(precision, "the precision", -math.inf)
     if not (math.isfinite(precision) and precision > 0):
         raise InputError(f"the precision must be a finite number > 0, not {precision:g}")
     return precision

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import operator
+from numbers import Rational
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 
 from encoders.errors import InputError
+from verifier.quantities import directed
 
 
-def real(value: SupportsFloat | Any, name: str) -> float:
-    """The argument as a float: an int, a float, a Fraction or a numpy number."""
+def real(value: SupportsFloat | Any, name: str, direction: float = 0.0) -> float:
+    """The argument as a float: an int, a float, a Fraction or a numpy number.
+
+    direction: ∞ or −∞ for the float on that side of an exact number that is none; 0 for the nearest.
+    """
     if isinstance(value, SupportsFloat) and not isinstance(value, bool | np.bool_):
         try:
-            return float(value)
+            return directed(value, direction) if direction and isinstance(value, Rational) else float(value)
         except (TypeError, ValueError, OverflowError):
             pass
     raise InputError(f"{name} must be a number, not {_told(value)}")

@@ -64,7 +64,7 @@ def minimal(
     header: options.Header = "auto",
     target: options.Target = None,
     all_targets: Annotated[bool, typer.Option("--all-targets", help="Every target.")] = False,
-    precision: Annotated[float, typer.Option(metavar="P", help="Width at which a bracket is closed.")] = 1e-3,
+    precision: options.Precision = options.PRECISION,
     margin: options.Margin = 0.0,
     norm: options.Norm = "linf",
     box: options.Box = "0,1",
@@ -87,7 +87,7 @@ def minimal(
     from verifier import commands  # noqa: PLC0415, see the module's docstring
 
     question = _question(context, locals())
-    raise typer.Exit(commands.minimal(question, precision=precision, all_targets=all_targets))
+    raise typer.Exit(commands.minimal(question, precision=precision.value, all_targets=all_targets))
 
 
 @app.command()
@@ -95,7 +95,7 @@ def check(
     context: typer.Context,
     model: options.Model,
     input_: options.Input,
-    radius: Annotated[float, typer.Option(metavar="R", help="The distance within which to look.")],
+    radius: options.Radius,
     index: options.Index = None,
     header: options.Header = "auto",
     target: options.Target = None,

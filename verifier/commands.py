@@ -24,6 +24,7 @@ from verifier.inputs import read_input
 from verifier.layout import image_layout
 from verifier.model import Model
 from verifier.proof_tree import NotCertifiedError
+from verifier.quantities import Quantity
 from verifier.report import captions, json_result, pictures, terminal
 from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
 from verifier.report.out_folder import OutFolder
@@ -350,23 +351,23 @@ def _every_target(job: Job, precision: float) -> Exit:
     return Exit.UNDECIDED if undecided or any(b.status is Status.BRACKETED for b in answer.results) else Exit.GOOD
 
 
-def check(question: Question, *, radius: float) -> Exit:
+def check(question: Question, *, radius: Quantity) -> Exit:
     """Answer `verifier check`."""
     with prepared(question) as job:
         with _solving(job) as show:
             answer = api.check(
                 job.model,
                 job.x,
-                radius,
+                radius.value,
                 target=question.target,
                 semantics=question.semantics,
                 progress=show,
                 **job.options(),
             )
-        record = _certified_check(job, answer.verdict, radius, answer.witness)
+        record = _certified_check(job, answer.verdict, radius.value, answer.witness)
         if made(record) and isinstance(answer.verdict, Holds):
             answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
-        run = job.run("check", radius=radius, certificate=record)
+        run = job.run("check", radius=radius.value, radius_text=radius.text, certificate=record)
         path = job.write_witness(answer.witness)
         picture = None
         if answer.witness is not None:

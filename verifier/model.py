@@ -15,6 +15,7 @@ from encoders.from_onnx import Network, network_from_model
 from encoders.graph import Graph
 from encoders.lower import lower
 from encoders.onnx_file import load_model
+from verifier import models as shipped
 from verifier.agreement import Agreement, Comparison, same_function
 from verifier.attacks.replay import Replay
 from verifier.verdict import Budget, OutOfTimeError
@@ -81,10 +82,13 @@ class Model:
 def load(path: str | Path, timeout: float | Budget = math.inf) -> Model:
     """Read an ONNX file and compare what was read with ONNX Runtime, as far as the time allows.
 
+    `path` may be the name of a shipped net, such as digits, where there is no file of that name.
+
     Raises InputError, one line, when the file cannot be verified.
     """
     budget = timeout if isinstance(timeout, Budget) else Budget(timeout)
-    proto, sha256 = load_model(Path(path))
+    path = shipped.model_file(path)
+    proto, sha256 = load_model(path)
     try:
         network = network_from_model(proto, sha256)
     except InputError as error:
@@ -95,5 +99,5 @@ def load(path: str | Path, timeout: float | Budget = math.inf) -> Model:
     with suppress(OutOfTimeError):
         same_function(network.graph, lowered, f"{path}: its form with ReLUs alone", budget)
     replay = Replay(path, proto, network)
-    comparison = Comparison(Path(path), proto, network, replay)
-    return Model(Path(path), network, lowered, replay, comparison, comparison.of_model(proto, budget))
+    comparison = Comparison(path, proto, network, replay)
+    return Model(path, network, lowered, replay, comparison, comparison.of_model(proto, budget))

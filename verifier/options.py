@@ -8,12 +8,24 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file: a feed-forward ReLU classifier.")]
+from verifier import models
+from verifier.quantities import Quantity, at_least, at_most, seconds
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        parser=models.model_file,
+        help="An ONNX file, a feed-forward ReLU classifier, or the name of a shipped net, such as digits.",
+    ),
+]
 Input = Annotated[
     Path,
     typer.Argument(
         metavar="INPUT",
-        help="The input to perturb: .npy, .npz (array x, optional labels y), .csv, or .png/.jpg (scaled by 1/255).",
+        parser=models.input_file,
+        help="The input to perturb: .npy, .npz (array x, optional labels y), .csv, or .png/.jpg (scaled by 1/255); "
+        "digits: inputs of the shipped net of that name.",
     ),
 ]
 Index = Annotated[int | None, typer.Option(metavar="I", help="Which input of a file with several, from 0.")]
@@ -41,12 +53,34 @@ Target = Annotated[
     int | None,
     typer.Option(metavar="T", help="The class to reach; by default any but the label.", show_default=False),
 ]
+Radius = Annotated[
+    Quantity,
+    typer.Option(
+        metavar="R",
+        parser=lambda given: at_least(given, "--radius"),
+        help="The distance within which to look, such as 0.03 or 8/255 (rounded up to a float64).",
+    ),
+]
+Precision = Annotated[
+    Quantity,
+    typer.Option(
+        metavar="P",
+        parser=lambda given: at_most(given, "--precision"),
+        help="Width at which a bracket is closed, such as 1e-3 or 1/1000 (rounded down to a float64).",
+        show_default="0.001",
+    ),
+]
+PRECISION = Quantity("0.001", 1e-3)
 Margin = Annotated[
     float, typer.Option(metavar="K", help="How far the target's logit must be above every other (0: ties count).")
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="S", help="Seconds for the whole command; what is known then is printed, exit code 3."),
+    typer.Option(
+        metavar="S",
+        parser=lambda given: seconds(given, "--timeout"),
+        help="For the whole command: seconds, or 90s, 5m, 1h; what is known then is printed, exit code 3.",
+    ),
 ]
 Method = Annotated[
     str,
@@ -112,7 +146,9 @@ Targets = Annotated[
     str | None, typer.Option(metavar="all|next|least-likely|random|untargeted|T,T…", help="Which targets of an input.")
 ]
 PlanMargin = Annotated[float | None, typer.Option("--margin", metavar="K", help="By how much the target has to win.")]
-PlanPrecision = Annotated[float | None, typer.Option("--precision", metavar="P", help="Width of a closed bracket.")]
+PlanPrecision = Annotated[
+    str | None, typer.Option("--precision", metavar="P", help="Width of a closed bracket: 1e-3 or 1/1000.")
+]
 PlanBox = Annotated[
     str | None, typer.Option("--box", metavar="LO HI", help="The range of inputs, or an .npz (lo, hi).")
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,12 +15,13 @@ from encoders.toml_file import read_toml
 from verifier import models as shipped
 from verifier.api import METHODS
 from verifier.attacks.registry import ATTACKS
+from verifier.quantities import at_most
+from verifier.quantities import seconds as duration
 from verifier.query import Norm
 
 TARGETS = ("all", "next", "least-likely", "random", "untargeted")
 """What `targets` may be, besides a list of classes."""
 SPLITS = ("test", "train")
-SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 FLAGS = "the command line"
 """What errors name instead of a file where there is none."""
 
@@ -193,21 +193,30 @@ def seconds(value: Any, _: Path = Path()) -> float:
     >>> seconds("1h30m")
     5400.0
     """
-    if isinstance(value, str):
-        parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", value)
-        if parts and "".join(number + unit for number, unit in parts) == value:
-            value = math.fsum(float(number) * SECONDS[unit] for number, unit in parts)
-        elif re.fullmatch(r"\d+(\.\d+)?", value):
-            value = float(value)
     try:
+        if isinstance(value, str):
+            return duration(value)
         return float(_number(zero=False)(value, Path()))
-    except _WrongError:
+    except (InputError, _WrongError):
         raise _WrongError('a duration > 0 is expected: seconds, or "45s", "90m", "1h30m"') from None
+
+
+def _precision(value: Any, _: Path) -> float:
+    if isinstance(value, str):
+        try:
+            value = at_most(value, "precision").value
+        except InputError:
+            raise _WrongError('a number > 0 is expected, such as 1e-3 or "1/1000"') from None
+    return float(_number(zero=False)(value, Path()))
 
 
 def _model(value: Any, folder: Path) -> Path:
     path = folder / _text(value, folder)
-    return shipped.path(str(value)) if not path.exists() and value in shipped.NAMES else path
+    if not path.is_file() and value in shipped.NAMES:
+        return shipped.path(str(value))
+    if shipped.is_mere_name(str(value)) and not path.exists():
+        raise _WrongError(f"no such file, and no shipped net; there are {', '.join(shipped.NAMES)}")
+    return path
 
 
 def _data(value: Any, folder: Path) -> str:
@@ -243,7 +252,7 @@ KEYS: Mapping[str, Reader] = {
     "targets": _targets,
     "method": _one_of(*METHODS),
     "solver": _text,
-    "precision": _number(zero=False),
+    "precision": _precision,
     "margin": _number(zero=True),
     "box": _box,
     "timeout": seconds,

@@ -10,6 +10,8 @@ the same architecture under defences that mislead gradient attacks; `mnist_n_dec
 
 from pathlib import Path
 
+from encoders.errors import InputError
+
 NAMES = (
     "digits",
     "mnist_n",
@@ -33,3 +35,40 @@ def path(name: str) -> Path:
     if name not in NAMES:
         raise ValueError(f"no shipped net {name!r}; there are {', '.join(NAMES)}")
     return Path(__file__).with_name(f"{name}.onnx")
+
+
+INPUTS = {"digits": "digits_inputs.npz"}
+"""Files of inputs by the name of the net that they belong to."""
+
+
+def model_file(given: str | Path) -> Path:
+    """The file that is meant where a model is expected: the file itself, or the shipped net of that name.
+
+    >>> model_file("digits").name, str(model_file("my/net.onnx"))
+    ('digits.onnx', 'my/net.onnx')
+
+    Raises InputError where a mere name is neither.
+    """
+    name, file = str(given), Path(given)
+    if file.is_file():
+        return file
+    if name in NAMES:
+        return path(name)
+    if is_mere_name(name) and not file.exists():
+        raise InputError(f"{name}: no such file, and no shipped net; there are {', '.join(NAMES)}")
+    return file
+
+
+def input_file(given: str | Path) -> Path:
+    """The same where an input is expected."""
+    name, file = str(given), Path(given)
+    if name in INPUTS and not file.is_file():
+        return Path(__file__).with_name(INPUTS[name])
+    if is_mere_name(name) and not file.exists():
+        raise InputError(f"{name}: no such file, and no shipped inputs; there are {', '.join(INPUTS)}")
+    return file
+
+
+def is_mere_name(text: str) -> bool:
+    """Without a folder and an ending it may have been meant for a name."""
+    return bool(text) and "/" not in text and "." not in text

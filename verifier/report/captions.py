@@ -31,7 +31,10 @@ def bracket_words(run: Run, bracket: Bracket) -> tuple[str, str]:
 def check_words(run: Run, witness: Witness) -> tuple[str, str]:
     """Title and note for the counterexample of a check."""
     distance = directed(witness.distance, up=True)
-    return f"Not robust within {run.radius:g}", f"an adversarial example at {NORM_SIGNS[run.norm]} distance {distance}"
+    return (
+        f"Not robust within {run.radius_told}",
+        f"an adversarial example at {NORM_SIGNS[run.norm]} distance {distance}",
+    )
 
 
 def panel_words(run: Run, predicted: int, witness: Witness) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from encoders.from_transforms import Transforms
+from verifier.quantities import Quantity
 from verifier.query import ELSEWHERE
 from verifier.report.versions import METHOD_PACKAGES, versions
 from verifier.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
@@ -105,6 +106,14 @@ class Run:
     every_target: bool = False
     notes: tuple[str, ...] = ()
     """How the input was read, where that is not plain from its file; what was moved into the box."""
+    radius_text: str = ""
+    """The radius as it was asked for, "" where it was a number."""
+
+    @property
+    def radius_told(self) -> str:
+        """The radius in words: as asked for, and the float64 that was used where these are not the same."""
+        assert self.radius is not None, "a check has a radius"
+        return Quantity(self.radius_text or f"{self.radius:g}", self.radius).told
 
 
 def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
@@ -184,6 +193,7 @@ def check_fields(run: Run, result: CheckResult, witness_path: Path | None) -> Js
         "verdict": VERDICTS[type(result.verdict)],
         "reason": result.reason,
         "radius": number(run.radius if run.radius is not None else math.nan),
+        "radius_asked": run.radius_text or None,
         "norm": run.norm,
         "label": run.label,
         "target": result.target,

@@ -114,7 +114,7 @@ def all_targets_table(results: Sequence[Bracket]) -> Table:
 def check_table(run: Run, result: CheckResult, files: Sequence[Path]) -> Table:
     """The result of `check`."""
     verdict = VERDICTS[type(result.verdict)]
-    radius = f"{run.radius:g}"
+    radius = run.radius_told
     meaning = {
         "holds": f"no adversarial example within {radius}",
         "violated": f"there is an adversarial example within {radius}",

@@ -1,0 +1,97 @@
+"""Numbers and durations as people write them: 8/255, 1e-3, 90s, 1h30m."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Rational
+
+from encoders.errors import InputError
+
+NUMBER = r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:e[+-]?\d{1,3})?"
+"""A decimal number. Its length is bounded because a quotient is computed exactly."""
+QUOTIENT = re.compile(rf"({NUMBER})/({NUMBER})", re.ASCII | re.IGNORECASE)
+PARTS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([hms])", re.ASCII)
+SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number as it was asked for, and the float64 that is used for it."""
+
+    text: str
+    value: float
+
+    @property
+    def told(self) -> str:
+        """Both, where they are not the same.
+
+        >>> at_least("8/255", "--radius").told, at_least("0.03", "--radius").told
+        ('8/255 (as 0.03137254901960785)', '0.03')
+        """
+        return f"{self.text} (as {self.value!r})" if "/" in self.text else f"{self.value:g}"
+
+
+def at_least(given: str | float | Quantity, name: str) -> Quantity:
+    """A quotient's smallest float64 that is not less; of a decimal number, as in Python, the nearest. InputError."""
+    return _quantity(given, name, math.inf)
+
+
+def at_most(given: str | float | Quantity, name: str) -> Quantity:
+    """The same with the largest float64 that is not more."""
+    return _quantity(given, name, -math.inf)
+
+
+def _quantity(given: str | float | Quantity, name: str, direction: float) -> Quantity:
+    if isinstance(given, Quantity):  # a default of the command line
+        return given
+    text = str(given).strip()
+    found = QUOTIENT.fullmatch(text)
+    if found is not None:
+        above, below = Fraction(found[1]), Fraction(found[2])
+        if not below:
+            raise InputError(f"{name}: {text} divides by 0")
+        return Quantity(text, directed(above / below, direction))
+    if "_" not in text and text.isascii():
+        try:
+            return Quantity(text, float(text))
+        except ValueError:
+            pass
+    raise InputError(f"{name}: {text[:40]!r} is no number: one such as 0.03, 1e-3 or 8/255 is expected")
+
+
+def directed(number: Rational, direction: float) -> float:
+    """The float64 nearest to a rational on its side of `direction`, ∞ or −∞.
+
+    >>> directed(Fraction(1, 3), math.inf), directed(Fraction(1, 3), -math.inf)
+    (0.33333333333333337, 0.3333333333333333)
+    """
+    try:
+        near = float(number)
+    except OverflowError:
+        near = math.inf if Fraction(number) > 0 else -math.inf
+    if math.isinf(near):
+        return near if near == direction else math.nextafter(near, direction)
+    beyond = Fraction(near) < number if direction > 0 else Fraction(near) > number
+    return math.nextafter(near, direction) if beyond else near
+
+
+def seconds(given: str | float, name: str = "the duration") -> float:
+    """A duration > 0 in seconds: a number, or a text such as "45s", "90m", "1h30m". Raises InputError.
+
+    >>> seconds("1h30m"), seconds("2m"), seconds("1.5")
+    (5400.0, 120.0, 1.5)
+    """
+    text = str(given).strip().lower()
+    parts = PARTS.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        value = math.fsum(float(number) * SECONDS[unit] for number, unit in parts)
+    elif re.fullmatch(NUMBER, text, re.ASCII):
+        value = float(text)
+    else:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{name}: a duration > 0 is expected, seconds or such as 45s, 90m, 1h30m, not {str(given)!r}")
+    return value
