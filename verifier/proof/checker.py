@@ -499,6 +499,11 @@ class Node:
     def word(self, name: str, default: str) -> str:
         return str(self._take(name, default, TEXT))
 
+    def seen(self, name: str) -> list[int]:
+        """A list of integers that stays to be asked for."""
+        kind, value = self._attributes.get(name, (INTS, []))
+        return [*value] if kind == INTS else []
+
     def integers(self, name: str, default: Sequence[int]) -> list[int]:
         return [*self._take(name, default, INTS)]
 
@@ -721,7 +726,7 @@ def number(net: Network, node: Node, place: int) -> Array | None:
         return None
     need(node.inputs[place] in net.constants, f"operator {node.op} needs a constant as input {place}")
     values = net.constants[node.inputs[place]]
-    need(values.dtype != np.int64, f"operator {node.op} needs float weights")
+    need(values.dtype.str == net.dtype, f"operator {node.op} needs weights of the input's type")
     return values.astype(np.float64)
 
 
@@ -799,11 +804,12 @@ def windows(net: Network, node: Node, x: str, kernel: Sequence[int]) -> tuple[Ar
     spatial = net.shapes[x][2:]
     d = len(spatial)
     strides, dilations = node.integers("strides", [1] * d), node.integers("dilations", [1] * d)
-    pads, padded = node.integers("pads", [0] * 2 * d), node.word("auto_pad", "NOTSET")
+    given, padded = node.integers("pads", ()), node.word("auto_pad", "NOTSET")
+    pads = given or [0] * 2 * d
     need(not node.integer("ceil_mode", 0), f"{node.op} with ceil_mode is not read here")
     need(padded in ("NOTSET", "VALID"), f"{node.op} with auto_pad {padded} is not read here")
-    # ONNX Runtime leaves the pads aside then.
-    need(padded == "NOTSET" or not any(pads), f"{node.op} with auto_pad and pads is not read here")
+    # ONNX Runtime leaves the pads aside then, or refuses them.
+    need(padded == "NOTSET" or not given, f"{node.op} with auto_pad and pads is not read here")
     need(d and len(kernel) == len(strides) == len(dilations) == d and len(pads) == 2 * d, f"{node.op} does not fit")
     need(min(*kernel, *strides, *dilations) > 0 and min(pads) >= 0, f"{node.op} has a window without sense")
     index, valid, places = np.zeros((), dtype=np.int64), np.ones((), dtype=bool), []
@@ -853,6 +859,10 @@ def average(net: Network, node: Node, x: str, out: str) -> None:
     kernel, padded = (
         shape[2:] if everywhere else node.integers("kernel_shape", ()),
         node.integer("count_include_pad", 0),
+    )
+    # ONNX Runtime wants each window to reach beyond the padding.
+    need(
+        all(n < kernel[at % len(kernel)] for at, n in enumerate(node.seen("pads"))), "AveragePool's padding is too wide"
     )
     index, places = windows(net, node, x, kernel)
     count, taps = index.shape
@@ -1011,43 +1021,79 @@ def read_network(content: bytes, folder: Path | None = None) -> Network:
         need(name and name not in net.constants, f"tensor '{name}' has no name, or is given twice")
         net.constants[name] = tensor(message)
     first = the_input(net, graph)
-    outputs = [entry.text("name") for entry in graph.parts("output", VALUE)]
+    outputs = [*map(told, graph.parts("output", VALUE))]
     need(len(outputs) == 1, "a model with one output is read")
+    output = outputs[0].name
     nodes = [Node(message, opset) for message in graph.parts("node", NODE)]
     check_names(nodes, {first, *net.constants})
     net.digest = reading.files.digest(content)
-    last, dropped = scores(nodes, outputs[0])
+    last, dropped = scores(nodes, output)
     for node in needed(nodes, last):
         translate(net, node)
     need(last in net.shapes, "the model's output does not depend on its input")
     need(net.shapes[last] and net.shapes[last][-1] == net.size(last) > 1, "the output is not one vector of scores")
     if dropped is not None:
         check_softmax(dropped, net.shapes[last])
+    for value in (*outputs, *map(told, graph.parts("value_info", VALUE))):
+        check_told(value, net.shapes[last] if value.name == output else net.shapes.get(value.name), net.dtype)
     net.output = last
     return net
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the file says of a tensor: its type (0: nothing) and its sizes (None: nothing), unknown ones as 0."""
+
+    name: str
+    element: int
+    sizes: list[int] | None
+
+
+def told(entry: Message) -> Told:
+    """A ValueInfoProto, which speaks of a tensor or of nothing."""
+    name, kind = entry.text("name"), entry.part("type", TYPE)
+    need(kind.fields.keys() <= {"tensor_type", "denotation"}, f"'{name}' is no tensor")
+    inner = kind.part("tensor_type", TENSOR_TYPE)
+    element = inner.integer("elem_type", 0)
+    need(element or not kind.has("tensor_type"), f"'{name}' is a tensor of no type")
+    dims = inner.part("shape", SHAPE).parts("dim", DIMENSION)
+    need(not any(dim.has("dim_value") and dim.has("dim_param") for dim in dims), f"'{name}' has a size twice")
+    # Some exporters write −1 for a size that is not fixed; 0 is the size of an empty tensor.
+    sizes = [dim.integer("dim_value", -1) for dim in dims]
+    need(0 not in sizes and len(sizes) <= MOST_AXES, f"'{name}' is empty")
+    return Told(name, element, [max(n, 0) for n in sizes] if inner.has("shape") else None)
+
+
+def check_told(value: Told, shape: tuple[int, ...] | None, dtype: str) -> None:
+    """Refuse what the file says of a tensor where it is not so."""
+    known = value.element in TENSOR_TYPES
+    need(value.element == 0 or known, f"'{value.name}' is of a type that is not read here")
+    if shape is None:
+        return
+    need(not value.element or TENSOR_TYPES[value.element][0] == dtype, f"'{value.name}' is of another type than told")
+    fits = value.sizes is None or len(value.sizes) == len(shape)
+    fits = fits and all(n in (0, m) for n, m in zip(value.sizes or shape, shape, strict=True))
+    need(fits, f"'{value.name}' is of another shape than told")
+
+
 def the_input(net: Network, graph: Message) -> str:
     """The name of the one input that is no weight. (Weights that are inputs too have the values of the file.)"""
-    inputs = graph.parts("input", VALUE)
-    names = [entry.text("name") for entry in inputs]
+    inputs = [*map(told, graph.parts("input", VALUE))]
+    names = [entry.name for entry in inputs]
     need(len({*names}) == len(names), "the model gives an input twice")
-    free = [entry for entry in inputs if entry.text("name") not in net.constants]
-    need(len(free) == 1, "a model with one input is read")
-    kind = free[0].part("type", TYPE)
-    need(kind.has("tensor_type") and kind.fields.keys() <= {"tensor_type", "denotation"}, "the input is no tensor")
-    told = kind.part("tensor_type", TENSOR_TYPE)
-    element = told.integer("elem_type", 0)
-    need(element in TENSOR_TYPES and element != 7, "the model's input is no float tensor")
-    net.dtype = TENSOR_TYPES[element][0]
-    dims = told.part("shape", SHAPE).parts("dim", DIMENSION)
-    need(not any(entry.has("dim_value") and entry.has("dim_param") for entry in dims), "the input has a size twice")
-    sizes = [entry.integer("dim_value", 0) for entry in dims]
-    shape = tuple(1 if place == 0 and n <= 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
-    fixed = 0 < len(shape) <= MOST_AXES and all(n > 0 for n in shape)
+    free = [entry for entry in inputs if entry.name not in net.constants]
+    need(len(free) == 1 and free[0].name, "a model with one input, which has a name, is read")
+    for entry in inputs:
+        if entry.name in net.constants:
+            check_told(entry, net.constants[entry.name].shape, net.constants[entry.name].dtype.str)
+    (own,) = free
+    need(own.element in TENSOR_TYPES and own.element != 7, "the model's input is no float tensor")
+    net.dtype = TENSOR_TYPES[own.element][0]
+    sizes = own.sizes or []
+    shape = tuple(1 if place == 0 and n == 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
+    fixed = shape and all(n > 0 for n in shape)
     need(fixed and math.prod(shape) <= MOST_ENTRIES, "the input's shape is not fixed, or too large")
-    net.input = free[0].text("name")
-    need(net.input, "the model's input has no name")
+    net.input = own.name
     net.shapes[net.input] = shape
     return net.input
 

@@ -85,3 +85,15 @@ def cases(make_case: Callable[..., Case]) -> list[Case]:
 def finite_cases(cases: list[Case]) -> list[Case]:
     """Those that have an adversarial point."""
     return [case for case in cases if math.isfinite(case.truth)]
+
+
+@pytest.fixture(scope="session")
+def valid(finite_cases: list[Case]) -> list[tuple[Case, bytes]]:
+    """(case, certificate) with witnesses and trees of several leaves."""
+    found = []
+    for case in finite_cases:
+        made = case.certified(0.98 * case.truth, case.point)
+        if made.leaves > 1:
+            found.append((case, made.content))
+    assert len(found) >= 4
+    return found

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.exact import exact_outputs
+from tests.verifier.proof.parts import Parts, taken_apart
 from verifier.proof import checker
-from verifier.proof.certificate import varints
 from verifier.query import Norm, Targeted, Untargeted, disjuncts, distance_exact
 
 RANDOM = 800
@@ -26,71 +24,6 @@ TOLERANCE = 1e-6
 """Enumeration solves LPs in floats."""
 FAR = 1e4
 """A corrupt box may be endless; minima of these nets lie nearer than that."""
-
-
-@dataclass
-class Parts:
-    """A certificate taken apart, so that any part can be changed and the whole be put together again."""
-
-    header: dict[str, Any]
-    floats: bytearray
-    numbers: np.ndarray
-
-    def content(self) -> bytes:
-        text = json.dumps(self.header).encode()
-        body = len(text).to_bytes(4, "little") + text + bytes(self.floats) + varints(self.numbers)
-        return checker.MAGIC + zlib.compress(body)
-
-    @property
-    def first_tree(self) -> int:
-        """Where the number of tokens of the first tree stands."""
-        place = 0
-        for _, size in self.header["layers"]:
-            state = self.numbers[place : place + size]
-            place += size + int((state > 0).sum()) + int((state == 2).sum())
-        return place
-
-    @property
-    def leaves(self) -> slice:
-        """The numbers of the first tree's leaves, column by column."""
-        place = self.first_tree
-        tokens = self.numbers[place + 1 : place + 1 + self.numbers[place]]
-        opened = sum(int((column > 0).sum()) for column in self.states())
-        start = place + 1 + tokens.size
-        return slice(start, start + int((tokens == 0).sum()) * (1 + self.header["trees"][0][1] + opened))
-
-    def states(self) -> list[np.ndarray]:
-        place, found = 0, []
-        for _, size in self.header["layers"]:
-            state = self.numbers[place : place + size]
-            found.append(state)
-            place += size + int((state > 0).sum()) + int((state == 2).sum())
-        return found
-
-
-def taken_apart(content: bytes) -> Parts:
-    data = checker.unpacked(content)
-    length = int.from_bytes(data[:4], "little")
-    header = json.loads(data[4 : 4 + length])
-    claim = checker.parse(content)
-    count = header["inputs"] * (2 if header["witness"] else 1)
-    size = count * int(header["dtype"][-1]) + 16 * header["box"]
-    start = 4 + length
-    assert claim.query.centre.size == header["inputs"]
-    numbers = checker.Numbers(data[start + size :])
-    return Parts(header, bytearray(data[start : start + size]), np.array(numbers.take(numbers.left)))
-
-
-@pytest.fixture(scope="module")
-def valid(finite_cases):
-    """(case, certificate) with witnesses and trees of several leaves."""
-    found = []
-    for case in finite_cases:
-        made = case.certified(0.98 * case.truth, case.point)
-        if made.leaves > 1:
-            found.append((case, made.content))
-    assert len(found) >= 4
-    return found
 
 
 def still_true(case, claim: checker.Result, witness: np.ndarray | None) -> bool:
@@ -369,33 +302,8 @@ def test_any_bytes_are_refused(content: bytes) -> None:
             checker.checked(data, content)
 
 
-@given(st.binary(max_size=200), st.integers(0, 10_000))
-def test_models_with_bytes_put_in_are_read_or_refused(valid, content: bytes, place: int) -> None:
-    case, whole = valid[0]
-    model = case.content[: place % len(case.content)] + content + case.content[place % len(case.content) :]
-    parts = taken_apart(whole)
-    parts.header["model"] = hashlib.sha256(model).hexdigest()
-    with suppress(checker.InvalidError):
-        checker.checked(parts.content(), model)
-
-
 def test_a_certificate_for_another_net_is_refused(valid):
     content = valid[0][1]
     other = next(case for case, _ in valid if case.content != valid[0][0].content)
     with pytest.raises(checker.InvalidError, match="another model"):
         checker.checked(content, other.content)
-
-
-def test_corrupt_models_are_refused(valid):
-    """The digest stands before everything else; behind it the reader must refuse what it cannot read, and not fall."""
-    rng = np.random.default_rng(0)
-    for place in range(400):
-        case, _ = valid[place % len(valid)]
-        data = bytearray(case.content)
-        for _ in range(1 + place % 3):
-            data[rng.integers(len(data))] = rng.integers(256)
-        content = bytes(data[: rng.integers(len(data))] if place % 4 == 0 else data)
-        parts = taken_apart(valid[place % len(valid)][1])
-        parts.header["model"] = hashlib.sha256(content).hexdigest()
-        with suppress(checker.InvalidError):
-            checker.checked(parts.content(), content)
