@@ -1,6 +1,11 @@
 """The exceptions that any layer may raise and that the uppermost ones turn into answers."""
 
 
+def printable(text: str) -> str:
+    """The text on one line: names out of a file may hold line ends or a terminal's escape codes."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
 class InputError(Exception):
     """What the user brought cannot be used.
 
@@ -9,8 +14,7 @@ class InputError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        # Names out of a damaged file may hold line ends or a terminal's escape codes.
-        super().__init__("".join(sign if sign.isprintable() else "?" for sign in message))
+        super().__init__(printable(message))
 
 
 class SolverError(Exception):

@@ -33,11 +33,12 @@ from encoders.onnx_file import (
 from encoders.onnx_ops import activations, arithmetic, classical, movement, products, reductions, windows
 from encoders.onnx_ops.call import ML_DOMAIN, Call, Constant, Tensor, Variable, describe
 from encoders.onnx_ops.draft import Draft
-from encoders.onnx_ops.endings import Ending, ending
+from encoders.onnx_ops.endings import ending
 from encoders.onnx_ops.exactness import is_exact
 from encoders.onnx_ops.foldable import NOT_FOLDED
 from encoders.onnx_ops.folding import evaluate_node, one_line
 from encoders.onnx_ops.refusals import why_not
+from encoders.onnx_ops.room import Room, TooLargeError
 
 Rule = Callable[[Draft, Call], list[Tensor]]
 ClassicalRule = Callable[[Draft, Call], list[Tensor | None]]
@@ -136,7 +137,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file holds, and what of it cannot be read (`unsupported`: node → reason); None is an unknown size."""
+    """What a file holds, and what of it cannot be read (`unsupported`: node → reason); None is an unknown size.
+
+    `network` is the file as read, where nothing of it is unsupported.
+    """
 
     input_name: str
     input_shape: tuple[int | None, ...]
@@ -145,6 +149,7 @@ class Survey:
     op_counts: Mapping[str, int]
     unsupported: Mapping[str, str]
     opset: int
+    network: Network | None
 
 
 def read_network(path: str | Path, output: str | None = None) -> Network:
@@ -161,14 +166,19 @@ def read_network(path: str | Path, output: str | None = None) -> Network:
 
 def network_from_model(model: onnx.ModelProto, sha256: str = "", output: str | None = None) -> Network:
     """Translate a model. Raises InputError, one line, for whatever is wrong with it or cannot be translated."""
-    opset = default_opset(model)
+    default_opset(model)
     model = in_order(model)
     check_model(model)
-    name, shape, dtype = only_input(model)
     chosen = score_output(model, output)
-    reader = _Reader(model, opset, name, Variable(0, shape, dtype), ending(model, chosen))
+    reader = _Reader(model, chosen)
     for proto in reader.needed:
         reader.translate(proto)
+    return _network(reader, model, sha256)
+
+
+def _network(reader: _Reader, model: onnx.ModelProto, sha256: str) -> Network:
+    """What the reader has made of the model, once it has translated all that is needed."""
+    (name, shape, dtype), chosen = reader.input, reader.chosen
     scores = reader.value(reader.ending.read)
     if not isinstance(scores, Variable):
         raise InputError(f"output '{chosen}' does not depend on input '{name}'; there is nothing to verify")
@@ -215,7 +225,8 @@ def as_classifier(network: Network) -> Network:
 
 def survey(path: str | Path, output: str | None = None) -> Survey:
     """List a file's input, output and ops, and what in it cannot be read. Raises InputError if it is no ONNX model."""
-    model, _ = load_model(Path(path))
+    model, sha256 = load_model(Path(path))
+    network: Network | None = None
     unsupported: dict[str, str] = {}
     opset = max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     try:
@@ -227,7 +238,8 @@ def survey(path: str | Path, output: str | None = None) -> Survey:
         unsupported["model"] = str(error)
     given, gives = inputs(model), outputs(model)
     if not unsupported:
-        unsupported.update(_failures(model, chosen))
+        network, failures = _read_or_fail(model, chosen, sha256)
+        unsupported.update(failures)
         gives = [port for port in gives if port.name == chosen]
     return Survey(
         input_name=given[0].name if given else "",
@@ -237,13 +249,13 @@ def survey(path: str | Path, output: str | None = None) -> Survey:
         op_counts=Counter(str(proto.op_type) for proto in model.graph.node),
         unsupported=unsupported,
         opset=opset,
+        network=network,
     )
 
 
-def _failures(model: onnx.ModelProto, output: str) -> dict[str, str]:
-    """Every node that cannot be translated; nodes behind one are judged by their op type alone."""
-    name, shape, dtype = only_input(model)
-    reader = _Reader(model, default_opset(model), name, Variable(0, shape, dtype), ending(model, output))
+def _read_or_fail(model: onnx.ModelProto, output: str, sha256: str) -> tuple[Network | None, dict[str, str]]:
+    """The network, or every node that cannot be translated; nodes behind one are judged by their op type alone."""
+    reader = _Reader(model, output)
     failures: dict[str, str] = {}
     for proto in reader.needed:
         try:
@@ -253,12 +265,12 @@ def _failures(model: onnx.ModelProto, output: str) -> dict[str, str]:
                 check_supported(proto)
         except InputError as error:
             failures[describe(proto)] = str(error).removeprefix(f"{describe(proto)}: ")
-    if not failures:
-        try:
-            network_from_model(model, output=output)
-        except InputError as error:
-            failures["model"] = str(error)
-    return failures
+    if failures:
+        return None, failures
+    try:
+        return _network(reader, model, sha256), {}
+    except InputError as error:
+        return None, {"model": str(error)}
 
 
 def check_supported(proto: onnx.NodeProto) -> None:
@@ -271,14 +283,18 @@ def check_supported(proto: onnx.NodeProto) -> None:
 class _Reader:
     """Walks the nodes that the output needs and keeps the value of every tensor that has one."""
 
-    def __init__(self, model: onnx.ModelProto, opset: int, input_name: str, first: Variable, end: Ending) -> None:
-        self.opset = opset
-        self.ending = end
+    def __init__(self, model: onnx.ModelProto, output: str) -> None:
+        self.opset = default_opset(model)
+        self.input = input_name, shape, dtype = only_input(model)
+        self.chosen = output
+        self.ending = end = ending(model, output)
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        first = Variable(0, shape, dtype)
         self.values: dict[str, Tensor] = {input_name: first}
         self.needed = _needed(model.graph, end.read)
         uses = Counter([end.read, *(name for proto in self.needed for name in proto.input)])
-        self.draft = Draft(first.size, end, uses)
+        self.room = Room(sum(tensor.ByteSize() for tensor in model.graph.initializer) // np.dtype(np.float32).itemsize)
+        self.draft = Draft(first.size, end, uses, self.room)
         self.draft.names[0].append(input_name)
         self.dtypes = {first.dtype: None}
         self.rounded: set[str] = set()  # constants that rounding may have made
@@ -303,6 +319,8 @@ class _Reader:
             check_supported(proto)
         try:
             results: Sequence[Tensor | None] = self._folded(call) if constant else self._translated(call)
+        except TooLargeError as error:
+            raise call.error(str(error)) from error
         except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
             # Shapes and attributes of a damaged file fit each other in no way that could be listed beforehand.
             raise call.error(f"does not fit its inputs: {one_line(error)}") from error
@@ -318,7 +336,7 @@ class _Reader:
 
     def _folded(self, call: Call) -> list[Tensor]:
         values = [_constant(value) for value in call.inputs]
-        results = evaluate_node(call, values)
+        results = evaluate_node(call, values, self.room)
         if self.rounded.intersection(call.proto.input) or not is_exact(call, values, results):
             self.rounded.update(name for name in call.proto.output if name)
         return [*results]

@@ -9,7 +9,7 @@ it are each one table; a kind that the table lacks raises at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -306,7 +306,7 @@ class GraphBuilder:
         return Graph(tuple(renumbered(self._nodes[old], place) for old in order), place[output])
 
 
-def renumbered(node: Node, place: Mapping[int, int]) -> Node:
+def renumbered(node: Node, place: Mapping[int, int] | Sequence[int]) -> Node:
     """The same node with each source s replaced by place[s]."""
     match node:
         case Input():

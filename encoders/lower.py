@@ -83,7 +83,7 @@ def apply_passes(graph: Graph, passes: Mapping[type, Pass]) -> Graph:
     builder = GraphBuilder(graph.input_size)
 
     def keep(_: int, node: Any, place: list[int]) -> int:
-        return builder.add(renumbered(node, dict(enumerate(place))))
+        return builder.add(renumbered(node, place))
 
     def rewrite(kind: type) -> Callable[[int, Any, list[int]], int]:
         return lambda _, node, place: passes[kind](builder, node, place)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,19 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import checker, defs, external_data_helper, helper
 
 from encoders.errors import InputError
-from encoders.onnx_ops.call import FLOATS, MAX_ENTRIES, describe
+from encoders.onnx_ops.call import FLOATS, describe
 from encoders.onnx_ops.folding import one_line
+from encoders.onnx_ops.room import MAX_ENTRIES
 
 OLDEST_OPSET = 7
 """Before opset 7 broadcasting, BatchNormalization and Dropout meant something else."""
+
+MAX_BYTES = 2**30
+"""A model's file, and its external data, may have so many bytes: 256 million float32. What is read takes some four
+times the memory."""
+
+BLOCK = 2**20
+"""Bytes that are hashed at a time."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +46,7 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, str]:
 
     Raises InputError for a file that is missing, is no ONNX, or whose external data are missing or lie elsewhere.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; name the .onnx file in it")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    content = _content(path)
     if not content:
         raise InputError(f"{path} is empty; an ONNX model was expected")
     try:
@@ -53,11 +58,31 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, str]:
     digest = hashlib.sha256(content)
     try:
         for file in _external_files(path, model):
-            digest.update(file.read_bytes())
-        external_data_helper.load_external_data_for_model(model, str(path.parent))
+            with file.open("rb") as stream:
+                while block := stream.read(BLOCK):
+                    digest.update(block)
+        for tensor in _tensors(model.graph):
+            if external_data_helper.uses_external_data(tensor):
+                external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
     except (OSError, ValueError, RuntimeError, checker.ValidationError) as error:
         raise InputError(f"{path}: its external data cannot be read: {one_line(error)}") from error
     return model, digest.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a directory; name the .onnx file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is no regular file; an ONNX model was expected")
+        if status.st_size > MAX_BYTES:
+            raise InputError(f"{path} has {status.st_size} bytes; models of up to {MAX_BYTES} can be read")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -69,20 +94,41 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def _external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
-    """The model's external data files in order of name; each must lie in the model's folder."""
+    """The model's external data files in order of name; each must lie in the model's folder, and hold its tensors."""
     folder = path.parent.resolve()
-    files = set()
+    sizes: dict[Path, int] = {}
+    taken = 0
     for tensor in _tensors(model.graph):
         if not external_data_helper.uses_external_data(tensor):
             continue
-        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        where = {entry.key: entry.value for entry in tensor.external_data}
+        location = where.get("location", "")
         file = (folder / location).resolve()
         if not location or not file.is_relative_to(folder):
             raise InputError(f"{path}: tensor '{tensor.name}' lies in '{location}', outside the model's folder")
         if not file.is_file():
             raise InputError(f"{path}: tensor '{tensor.name}' lies in '{location}', which is not in the model's folder")
-        files.add(file)
-    return sorted(files)
+        sizes[file] = size = file.stat().st_size
+        start = _number(where.get("offset", "0"))
+        length = _number(where.get("length", str(max(0, size - start))))
+        if start + length > size:
+            raise InputError(
+                f"{path}: tensor '{tensor.name}' lies at {start} to {start + length} of '{location}', "
+                f"which has {size} bytes"
+            )
+        taken += length
+        if max(taken, sum(sizes.values())) > MAX_BYTES:
+            raise InputError(
+                f"{path}: its external data have more than {MAX_BYTES} bytes, which is all that can be read"
+            )
+    return sorted(sizes)
+
+
+def _number(text: str) -> int:
+    """An offset or length; raises ValueError where it is none."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 20:
+        raise ValueError(f"'{text[:20]}' is no offset or length")
+    return int(text)
 
 
 def default_opset(model: onnx.ModelProto) -> int:
@@ -100,21 +146,24 @@ def default_opset(model: onnx.ModelProto) -> int:
 def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with each node behind those that it reads, as the standard asks and ONNX Runtime does not need."""
     nodes = list(model.graph.node)
-    produced = {name for node in nodes for name in node.output}
-    given: set[str] = set()
-    waiting, order = list(range(len(nodes))), []
-    while waiting:
-        later = []
-        for place in waiting:
-            # A name that no node gives is an input or a weight, or is left to the checker.
-            if all(name in given or name not in produced for name in nodes[place].input):
-                order.append(place)
-                given.update(nodes[place].output)
-            else:
-                later.append(place)
-        if len(later) == len(waiting):
-            raise InputError(f"{describe(nodes[later[0]])}: it reads, through other nodes, what it gives itself")
-        waiting = later
+    # A name that no node gives is an input or a weight, or is left to the checker.
+    giver = {name: place for place, node in enumerate(nodes) for name in node.output if name}
+    readers: list[list[int]] = [[] for _ in nodes]
+    waits = [0] * len(nodes)
+    for place, node in enumerate(nodes):
+        for source in {giver[name] for name in node.input if name in giver}:
+            readers[source].append(place)
+            waits[place] += 1
+    ready, order = [place for place, count in enumerate(waits) if count == 0], []
+    while ready:
+        order.append(place := heapq.heappop(ready))
+        for reader in readers[place]:
+            waits[reader] -= 1
+            if waits[reader] == 0:
+                heapq.heappush(ready, reader)
+    if len(order) < len(nodes):
+        left = next(place for place, count in enumerate(waits) if count)
+        raise InputError(f"{describe(nodes[left])}: it reads, through other nodes, what it gives itself")
     if order == sorted(order):
         return model
     ordered = onnx.ModelProto()
@@ -125,11 +174,36 @@ def in_order(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check_model(model: onnx.ModelProto) -> None:
-    """Raise InputError when onnx.checker refuses the model."""
+    """Raise InputError when onnx.checker refuses the model.
+
+    What it refuses although ONNX Runtime runs it is legal here: an output without a type or shape, and a weight that is
+    no input in a file of IR version 3.
+    """
+    untyped = [value for value in model.graph.output if not value.HasField("type")]
+    for value in untyped:
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    types = [value.type for value in (*model.graph.output, *model.graph.value_info) if value.HasField("type")]
+    shapeless = [
+        kind.tensor_type for kind in types if kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
+    ]
+    version = model.ir_version
     try:
+        for kind in shapeless:
+            kind.shape.SetInParent()
+        model.ir_version = max(version, WEIGHTS_APART) if version else 0
         checker.check_model(model)
     except (checker.ValidationError, EncodeError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"the ONNX checker refuses the model: {one_line(error)}") from error
+    finally:
+        model.ir_version = version
+        for kind in shapeless:
+            kind.ClearField("shape")
+        for value in untyped:
+            value.ClearField("type")
+
+
+WEIGHTS_APART = 4
+"""The IR version since which weights need not be inputs."""
 
 
 def inputs(model: onnx.ModelProto) -> list[Port]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from verifier.campaign.run import run
 from verifier.campaign.selection import Remarks, tasks_of
 from verifier.campaign.store import Store
 from verifier.certifying import UNDER_TRANSFORMS
+from verifier.complaint import complain
 from verifier.deadline import CommandTime, interruptible
 from verifier.exit_codes import Exit
 from verifier.report import terminal
@@ -45,16 +45,14 @@ def campaign(
     terminal.stdout().print(campaign_table(results))
     terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
     for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
-        sys.stderr.write(f"verifier: {failed.source} {failed.index}, target {failed.target}: {failed.reason}\n")
+        complain(f"{failed.source} {failed.index}, target {failed.target}: {failed.reason}")
     by_id = {result.id: result for result in results}
     for found in [found for found in findings if found.state == FAILED][:SHOWN]:
         asked_of = by_id[found.instance]
         what = f"{found.kind} {found.attack}".strip()
-        sys.stderr.write(
-            f"verifier: {asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}\n"
-        )
+        complain(f"{asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}")
     if time.whole.cancelled:
-        sys.stderr.write("verifier: interrupted: the same command goes on from here\n")
+        complain("interrupted: the same command goes on from here")
     return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
 
 
@@ -62,7 +60,7 @@ def _tell(remarks: Remarks) -> None:
     """What is to be known of the inputs, each remark once."""
     for remark, places in list(remarks.items())[:SHOWN]:
         others = f" and {len(places) - 1} more" if len(places) > 1 else ""
-        sys.stderr.write(f"verifier: {next(iter(places))}{others}: {remark}\n")
+        complain(f"{next(iter(places))}{others}: {remark}")
 
 
 def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget: Budget) -> int:
@@ -72,9 +70,7 @@ def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget
     failed = [done for done in made if done.error]
     for done in failed[:SHOWN]:
         task = done.job.task
-        sys.stderr.write(
-            f"verifier: no certificate: {task.source} {task.index}, target {done.job.target}: {done.error}\n"
-        )
+        complain(f"no certificate: {task.source} {task.index}, target {done.job.target}: {done.error}")
     closed = [result for result in store.results(asked.sha256) if result.closed]
     certified = sum(result.evidence == Evidence.CERTIFIED.label for result in closed)
     terminal.stdout().print(f"{certified} of {len(closed)} closed brackets certified: {folder}")

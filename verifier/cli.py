@@ -19,6 +19,7 @@ import typer
 
 from encoders.errors import InputError
 from verifier import __version__, options, streams
+from verifier.complaint import complain
 from verifier.exit_codes import Exit
 
 if TYPE_CHECKING:
@@ -304,10 +305,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(given, start)
     except (InputError, USAGE_ERROR) as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        _complain(f"error: {message}")
+        complain(f"error: {message}")
         return Exit.BAD_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
+        complain("interrupted")
         return Exit.INTERRUPTED
     except (BrokenPipeError, SystemExit):
         # typer turns a broken pipe into SystemExit(1), and 1 means "violated". Python flushes stdout again at exit.
@@ -317,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         how = f"set {streams.DEBUG}=1 for a traceback"
-        _complain(f"internal error: {type(error).__name__}: {error}; please report it ({how})")
+        complain(f"internal error: {type(error).__name__}: {error}; please report it ({how})")
         return Exit.DEFECT
 
 
@@ -326,7 +327,3 @@ def _run(given: Sequence[str], start: float) -> int:
     if sys.stdout is not None:
         sys.stdout.flush()  # that the reader has gone away is noticed here, or not before the interpreter's end
     return code
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"verifier: {' '.join(text.split())}\n")

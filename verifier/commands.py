@@ -18,6 +18,7 @@ from verifier import api, transformed
 from verifier.box import inside, read_box
 from verifier.certificate_file import CertificateFile
 from verifier.certifying import UNDER_TRANSFORMS
+from verifier.complaint import complain
 from verifier.deadline import CommandTime, draw_within, interruptible
 from verifier.exit_codes import Exit
 from verifier.inputs import read_input
@@ -172,7 +173,7 @@ class Job:
                 made = api.certificate(self.model, self.x, radius, point, target=target, **shared)
         except (NotCertifiedError, OutOfTimeError) as error:
             file.remove()
-            sys.stderr.write(f"verifier: no certificate was written{_about(target, self.question)}: {error}\n")
+            complain(f"no certificate was written{_about(target, self.question)}: {error}")
             return CertificateRecord(None, str(error))
         file.write(made.content)
         self._wrote(file.path)
@@ -234,7 +235,7 @@ def prepared(question: Question) -> Iterator[Job]:
         raise InputError(f"{question.input}: {error}") from None
     notes = (*given.notes, *([moved] if moved else ()))
     for note in notes:
-        sys.stderr.write(f"verifier: {question.input}: {note}\n")
+        complain(f"{question.input}: {note}")
     predicted = model.predict(x)
     transforms = None
     if question.transforms is not None:
@@ -387,6 +388,6 @@ def _certified_check(job: Job, verdict: Verdict, radius: float, witness: Witness
     """A certificate of the answer to `check`: the radius where it holds, the witness alone where it is violated."""
     if isinstance(verdict, Unknown) and job.certificate is not None:
         job.certificate.remove()
-        sys.stderr.write("verifier: no certificate was written: the question is undecided\n")
+        complain("no certificate was written: the question is undecided")
         return CertificateRecord(None, "the question is undecided")
     return job.certify(radius if isinstance(verdict, Holds) else 0.0, witness)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.from_onnx import Network, read_network, survey
+from encoders.from_onnx import survey
 from encoders.lower import lower
 from encoders.onnx_file import load_model
 from verifier.agreement import Agreement, Comparison
@@ -26,11 +26,10 @@ def facts(path: Path) -> dict[str, Any]:
     found = survey(path)
     unsupported = dict(found.unsupported)
     model, sha256 = load_model(path)
-    network: Network | None = None
+    network = found.network
     agreement: Agreement | None = None
-    if not unsupported:
+    if network is not None:
         try:
-            network = read_network(path)
             agreement = Comparison.of_file(path, model, network).of_model(model, Budget(PATIENCE))
         except InputError as error:
             network, unsupported["model"] = None, str(error).removeprefix(f"{path}: ")

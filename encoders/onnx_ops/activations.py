@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from encoders.graph import Clip, LeakyRelu, frozen
-from encoders.onnx_ops.call import FLOATS, Call, Tensor, Variable, entries
+from encoders.onnx_ops.call import FLOATS, Call, Tensor, Variable
 from encoders.onnx_ops.draft import Draft
+from encoders.onnx_ops.room import entries
 
 
 def relu(draft: Draft, call: Call) -> list[Tensor]:
@@ -81,7 +82,7 @@ def _extreme(draft: Draft, call: Call, sign: float) -> Variable:
         call.tensor(i) if isinstance(call.tensor(i), Variable) else call.weight(i) for i in range(len(call.inputs))
     ]
     shape = np.broadcast_shapes(*(value.shape for value in values))
-    entries(shape)
+    entries((len(values), *shape))
     like = next(value for value in values if isinstance(value, Variable))
     players = []
     for value in values:

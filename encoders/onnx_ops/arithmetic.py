@@ -9,6 +9,7 @@ import numpy as np
 from encoders.linear_maps import LinearMap
 from encoders.onnx_ops.call import Array, Call, Tensor, Variable
 from encoders.onnx_ops.draft import Draft, scale
+from encoders.onnx_ops.room import entries
 
 
 def add(draft: Draft, call: Call) -> list[Tensor]:
@@ -37,6 +38,7 @@ def _sum(draft: Draft, call: Call, signs: dict[int, float]) -> Variable:
         else:
             offsets.append(sign * call.weight(i))
     shape = np.broadcast_shapes(*(x.shape for x, _ in variables), *(offset.shape for offset in offsets))
+    entries((len(variables), *shape))
     spread = [(draft.broadcast(x, shape), sign) for x, sign in variables]
     total, sign = spread[0]
     if len(spread) > 1 or sign < 0:

@@ -15,9 +15,6 @@ from encoders.errors import InputError
 
 FLOATS: tuple[np.dtype[Any], ...] = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 ML_DOMAIN = "ai.onnx.ml"
-MAX_ENTRIES = 2**26
-"""No tensor may have more entries: 64 Mi float64 are 512 MiB. A damaged file must not exhaust the memory."""
-
 Constant = npt.NDArray[Any]
 Array = npt.NDArray[np.float64]
 
@@ -44,16 +41,6 @@ class Variable:
 
 
 Tensor = Variable | Constant
-
-
-def entries(shape: tuple[int, ...]) -> int:
-    """The number of entries of a tensor of that shape; raises ValueError above MAX_ENTRIES or for a negative size."""
-    if any(n < 0 for n in shape):
-        raise ValueError(f"shape {list(shape)} has a negative size")
-    total = math.prod(shape)
-    if total > MAX_ENTRIES:
-        raise ValueError(f"shape {list(shape)} has more than {MAX_ENTRIES} entries")
-    return total
 
 
 @dataclass(frozen=True, eq=False)

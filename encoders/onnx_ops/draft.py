@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from encoders.graph import Affine, GraphBuilder, frozen
+from encoders.graph import Affine, frozen
 from encoders.linear_maps import LinearMap, Scale, Select, identity, select
-from encoders.onnx_ops.call import Array, Variable, entries
+from encoders.onnx_ops.call import Array, Variable
 from encoders.onnx_ops.endings import Ending
+from encoders.onnx_ops.room import BoundedBuilder, Room, entries
 
 Index = npt.NDArray[np.intp]
 
@@ -24,8 +25,8 @@ class Draft:
     holds probabilities where the graph has the scores they were made from.
     """
 
-    def __init__(self, input_size: int, ending: Ending, uses: Mapping[str, int]) -> None:
-        self.builder = GraphBuilder(input_size)
+    def __init__(self, input_size: int, ending: Ending, uses: Mapping[str, int], room: Room) -> None:
+        self.builder = BoundedBuilder(input_size, room)
         self.uses = Counter(uses)
         self.names: defaultdict[int, list[str]] = defaultdict(list)
         self.ending = ending

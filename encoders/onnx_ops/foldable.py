@@ -13,9 +13,6 @@ Inputs = Sequence[Constant | None]
 Work = Callable[[Call, Inputs, int], int]
 """(node, inputs, entries of the result) → the elementary steps that computing it takes, within a small factor."""
 
-MAX_STEPS = 2**31
-"""No folded node may take more: some seconds of one core. Constants of real files take thousands."""
-
 STORE = "store its result in the file instead, as onnxsim or ONNX Runtime's offline optimisation do"
 
 
@@ -56,7 +53,7 @@ def _summation(_: Call, inputs: Inputs, __: int) -> int:
 
 
 MEMORY = 16
-"""What a step that may also take memory counts: at most 2**27 float32, half a gibibyte, are then in use."""
+"""What a step that may also take memory counts, so that half a gibibyte of float32 is in use at most."""
 
 _ENTRYWISE = (
     *("Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "BitwiseAnd", "BitwiseNot"),

@@ -6,6 +6,7 @@ evaluator agrees with it on every op of every opset. What moves nothing but the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from encoders.errors import InputError
-from encoders.onnx_ops.call import FLOATS, Call, Constant, Variable, entries
-from encoders.onnx_ops.foldable import FOLDABLE, GROWTH, MAX_STEPS, NOT_FOLDED, STORE, complaint
+from encoders.onnx_ops.call import FLOATS, Call, Constant, Variable
+from encoders.onnx_ops.foldable import FOLDABLE, GROWTH, NOT_FOLDED, STORE, complaint
+from encoders.onnx_ops.room import MAX_ENTRIES, Room, TooLargeError
 from encoders.runtime import FATAL, runtime
 
 IR_VERSION = 8
@@ -35,8 +37,11 @@ NUMERIC_TYPES = frozenset(
 """ONNX Runtime's names of the same."""
 
 
-def evaluate_node(call: Call, inputs: Sequence[Constant | None]) -> list[Constant]:
-    """The node's outputs for these inputs, in the node's opset; raises InputError where they cannot be had."""
+def evaluate_node(call: Call, inputs: Sequence[Constant | None], room: Room) -> list[Constant]:
+    """The node's outputs for these inputs, in the node's opset; raises InputError where they cannot be had.
+
+    They take room: what is too large for it is refused before it is computed.
+    """
     if call.op in OWN:
         return OWN[call.op](call, inputs)
     if call.op not in FOLDABLE:
@@ -49,8 +54,8 @@ def evaluate_node(call: Call, inputs: Sequence[Constant | None]) -> list[Constan
         raise call.error(f"cannot be evaluated: {fault}")
     given = {name: value for name, value in zip(call.proto.input, inputs, strict=True) if name and value is not None}
     try:
-        return _run(call, inputs, given)
-    except InputError:
+        return _run(call, inputs, given, room)
+    except (InputError, TooLargeError):
         raise
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise call.error(f"cannot be evaluated: {one_line(error)}") from error
@@ -62,7 +67,7 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 240 else text[:237] + "..."
 
 
-def _run(call: Call, inputs: Sequence[Constant | None], given: Mapping[str, Constant]) -> list[Constant]:
+def _run(call: Call, inputs: Sequence[Constant | None], given: Mapping[str, Constant], room: Room) -> list[Constant]:
     names = [name for name in call.proto.output if name]
     fed = {name: np.ascontiguousarray(value) for name, value in given.items() if value.size > FEW}
     graph = helper.make_graph(
@@ -79,7 +84,7 @@ def _run(call: Call, inputs: Sequence[Constant | None], given: Mapping[str, Cons
     for value in session.get_outputs():
         if value.type not in NUMERIC_TYPES:
             raise call.error(f"gives '{value.name}', a {value.type}; only tensors of numbers can be read")
-    _check_cost(call, inputs, [value.shape for value in session.get_outputs()])
+    _take_room(call, inputs, [value.shape for value in session.get_outputs()], room)
     results = dict(zip(names, session.run(names, fed), strict=True))
     return [results[name] if name else np.zeros(0) for name in call.proto.output]
 
@@ -96,18 +101,21 @@ def _session(model: onnx.ModelProto) -> Any:
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _check_cost(call: Call, inputs: Sequence[Constant | None], shapes: Sequence[Sequence[Any]]) -> None:
+def _take_room(call: Call, inputs: Sequence[Constant | None], shapes: Sequence[Sequence[Any]], room: Room) -> None:
     """Raise before anything is computed of a size that is unknown or too large."""
     total = 0
     for shape in shapes:
         if all(isinstance(size, int) for size in shape):
-            total += entries(tuple(shape))
+            total += math.prod(shape)
         elif call.op in GROWTH:
-            total += entries(GROWTH[call.op](call, inputs))
+            total += math.prod(GROWTH[call.op](call, inputs))
         else:
             raise call.error(f"the size of its result is not known before it is computed; {STORE}")
-    if FOLDABLE[call.op](call, inputs, total) > MAX_STEPS:
-        raise call.error(f"takes more than {MAX_STEPS} steps to compute; {STORE}")
+    # What a large file stores may be moved as it is.
+    if total > max(MAX_ENTRIES, sum(value.size for value in inputs if value is not None)):
+        raise TooLargeError(f"its result has more than {MAX_ENTRIES} entries")
+    room.store(total)
+    room.compute(FOLDABLE[call.op](call, inputs, total))
 
 
 def positions(call: Call, x: Variable, others: Sequence[Constant | None]) -> list[Constant]:
@@ -120,7 +128,7 @@ def positions(call: Call, x: Variable, others: Sequence[Constant | None]) -> lis
     first: InputError | None = None
     for kind in dict.fromkeys(kinds):
         try:
-            results = evaluate_node(call, [x.index().astype(kind), *others])
+            results = evaluate_node(call, [x.index().astype(kind), *others], Room())
         except InputError as error:
             first = first or error
         else:

@@ -8,9 +8,10 @@ import numpy as np
 from onnx import helper
 
 from encoders.linear_maps import LinearMap, select
-from encoders.onnx_ops.call import FLOATS, Call, Constant, Tensor, Variable, entries
+from encoders.onnx_ops.call import FLOATS, Call, Constant, Tensor, Variable
 from encoders.onnx_ops.draft import Draft, Index
 from encoders.onnx_ops.folding import positions, sizes
+from encoders.onnx_ops.room import entries
 
 
 def movement(draft: Draft, call: Call) -> list[Tensor]:
@@ -56,21 +57,31 @@ def concat(draft: Draft, call: Call) -> list[Tensor]:
     ]
     like = next(part for part in parts if isinstance(part, Variable))
     axis = call.axis(call.attr_int("axis", 1), like.rank)
-    blank = [np.full(part.shape, -1, dtype=np.intp) for part in parts]
+    lengths = [part.shape[axis] if len(part.shape) == like.rank else -1 for part in parts]
+    shape = (*like.shape[:axis], sum(lengths), *like.shape[axis + 1 :])
+    if any(
+        part.shape != (*shape[:axis], length, *shape[axis + 1 :]) for part, length in zip(parts, lengths, strict=True)
+    ):
+        raise ValueError(f"shapes {[list(part.shape) for part in parts[:8]]}")
+    entries((len({part.node for part in parts if isinstance(part, Variable)}), *shape))
+    bias = np.zeros(shape)
     selected: dict[int, Index] = {}
-    for i, part in enumerate(parts):
+    end = 0
+    for part, length in zip(parts, lengths, strict=True):
+        place = (*(slice(None) for _ in range(axis)), slice(end, end := end + length))
         if not isinstance(part, Variable):
+            bias[place] = part
             continue
-        index = np.concatenate([*blank[:i], part.index(), *blank[i + 1 :]], axis=axis)
-        node, origin = draft.origin(part, index)
-        # Two parts never fill one place, and -1 is less than any entry number.
-        selected[node] = np.maximum(selected[node], origin) if node in selected else origin
-    bias = np.concatenate([np.zeros(p.shape) if isinstance(p, Variable) else p for p in parts], axis=axis)
+        node, origin = draft.origin(part, part.index())
+        # Two parts never fill one place.
+        if node not in selected:
+            selected[node] = np.full(shape, -1, dtype=np.intp)
+        selected[node][place] = origin.reshape(part.shape)
     terms: list[tuple[LinearMap, Variable]] = []
     for node, index in selected.items():
         size = draft.builder.size(node)
         terms.append((select(index, size), Variable(node, (size,), like.dtype)))
-    return [draft.affine(terms, bias.shape, bias)]
+    return [draft.affine(terms, shape, bias)]
 
 
 PAD_MODES: Mapping[str, str] = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}

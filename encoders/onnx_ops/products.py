@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from encoders.linear_maps import Conv, Dense, LinearMap, identity, readonly
-from encoders.onnx_ops.call import Array, Call, Tensor, Variable, entries
+from encoders.onnx_ops.call import Array, Call, Tensor, Variable
 from encoders.onnx_ops.draft import Draft, scale
+from encoders.onnx_ops.room import entries
 
 
 def gemm(draft: Draft, call: Call) -> list[Tensor]:

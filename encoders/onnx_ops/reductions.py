@@ -100,5 +100,4 @@ def _mean(draft: Draft, x: Variable, axes: tuple[int, ...], shape: tuple[int, ..
 
 def _max(draft: Draft, x: Variable, axes: tuple[int, ...], shape: tuple[int, ...]) -> Variable:
     kept = [axis for axis in range(x.rank) if axis not in axes]
-    rows = x.index().transpose(*kept, *axes).reshape(math.prod(shape), -1)
-    return entrywise_max(draft, x, [column.reshape(shape) for column in rows.T])
+    return entrywise_max(draft, x, x.index().transpose(*axes, *kept).reshape(-1, *shape))

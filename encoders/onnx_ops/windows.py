@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -10,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.linear_maps import Conv, readonly
-from encoders.onnx_ops.call import Call, Tensor, Variable, entries
+from encoders.onnx_ops.call import Call, Tensor, Variable
 from encoders.onnx_ops.draft import Draft, Index
+from encoders.onnx_ops.room import MAX_WINDOW, entries
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ def window(call: Call, spatial: tuple[int, ...], kernel: tuple[int, ...]) -> Win
         out.append(_places(n, begin, end, reach, stride, ceil))
     if min((*out, 1)) < 1:
         raise call.error(f"its window does not fit the spatial shape {list(spatial)}")
+    if math.prod(kernel) > MAX_WINDOW:
+        raise call.error(f"has a window of more than {MAX_WINDOW} places")
     entries((*out, *kernel))
+    entries(tuple(n + begin + end for n, begin, end in zip(spatial, begins, ends, strict=True)))
     return Window(spatial, kernel, strides, dilations, tuple(begins), tuple(ends), tuple(out))
 
 
@@ -125,6 +128,7 @@ def average_pool(draft: Draft, call: Call) -> list[Tensor]:
     if np.any(counts == 0):
         raise call.error("has a window that lies in the padding only")
     channels = math.prod(x.shape[:2])
+    entries((channels, *view.kernel))
     ones = readonly(np.ones((channels, 1, *view.kernel)))
     linear = Conv(ones, view.spatial, view.strides, view.dilations, view.pads(), groups=channels)
     total = draft.linear(linear, x, (*x.shape[:2], *view.out))
@@ -139,38 +143,28 @@ def max_pool(draft: Draft, call: Call) -> list[Tensor]:
     view = window(call, x.shape[2:], call.attr_ints("kernel_shape", ()))
     inside = [_stand_ins(call, view.positions(axis), n) for axis, n in enumerate(view.spatial)]
     channels = np.arange(math.prod(x.shape[:2]), dtype=np.intp)
-    entries((channels.size, *view.out, *view.kernel))
-    return [
-        entrywise_max(
-            draft,
-            x,
-            [
-                _places_of(view, channels, [positions[t] for positions, t in zip(inside, tap, strict=True)]).reshape(
-                    *x.shape[:2], *view.out
-                )
-                for tap in itertools.product(*(range(k) for k in view.kernel))
-            ],
-        )
-    ]
+    entries((*view.kernel, channels.size, *view.out))
+    players = _places_of(view, channels, inside).reshape(-1, *x.shape[:2], *view.out)
+    distinct = {player.tobytes(): place for place, player in reversed([*enumerate(players)])}
+    return [entrywise_max(draft, x, players[sorted(distinct.values())])]
 
 
 FEW = 9
 """So many players (a 3×3 window) meet in one Max node; more meet in rounds over halves, which takes fewer nodes."""
 
 
-def entrywise_max(draft: Draft, x: Variable, indices: list[Index]) -> Variable:
-    """max_j x[indices[j]]; an index that occurs again is left out."""
-    distinct = list({index.tobytes(): index for index in indices}.values())
-    shape = distinct[0].shape
-    if len(distinct) > FEW:
-        current = draft.moved(x, np.stack(distinct))
+def entrywise_max(draft: Draft, x: Variable, indices: Index) -> Variable:
+    """max_j x[indices[j]]."""
+    shape = indices.shape[1:]
+    if len(indices) > FEW:
+        current = draft.moved(x, indices)
         while (count := current.shape[0]) > 1:
             half = (count + 1) // 2
             index = current.index()
             players = [draft.moved(current, index[:half]), draft.moved(current, index[count - half :])]
             current = Variable(draft.builder.max([player.node for player in players]), (half, *shape), x.dtype)
         return Variable(current.node, shape, x.dtype)
-    players = [draft.moved(x, index) for index in distinct]
+    players = [draft.moved(x, index) for index in indices]
     if len(players) == 1:
         return players[0]
     return Variable(draft.builder.max([player.node for player in players]), shape, x.dtype)
@@ -184,8 +178,12 @@ def _stand_ins(call: Call, positions: npt.NDArray[np.intp], n: int) -> npt.NDArr
     return np.where(valid, positions, first)
 
 
-def _places_of(view: Window, channels: Index, per_axis: list[npt.NDArray[np.intp]]) -> Index:
-    index = channels
-    for n, positions in zip(view.spatial, per_axis, strict=True):
-        index = index[..., np.newaxis] * n + positions
+def _places_of(view: Window, channels: Index, inside: list[npt.NDArray[np.intp]]) -> Index:
+    """(k₁, …, k_d, channels, out₁, …, out_d) → the entry of the input that stands there; inside[i] is (k_i, out_i)."""
+    d = len(inside)
+    index = channels.reshape(-1, *(1 for _ in inside))
+    for axis, (n, positions) in enumerate(zip(view.spatial, inside, strict=True)):
+        shape = [1] * (2 * d + 1)
+        shape[axis], shape[d + 1 + axis] = positions.shape
+        index = index * n + positions.reshape(shape)
     return index

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.summary import summary
+from verifier.report.screen import Screen
 from verifier.report.terminal import NORM_NAMES
 from verifier.verdict import Budget
 
@@ -54,7 +54,7 @@ def campaign_progress(budget: Budget) -> Iterator[Callable[[Counts], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    console = Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
+    console = Screen(sys.stderr)
     limited = math.isfinite(budget.limit)
     left = TextColumn("{task.fields[left]}") if limited else TimeRemainingColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), left)

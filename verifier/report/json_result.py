@@ -264,4 +264,5 @@ def number(value: float) -> float | None:
 
 def dumps(result: Json) -> str:
     """The object as text with a final newline. Raises ValueError on a float that JSON cannot say."""
-    return json.dumps(result, indent=2, allow_nan=False) + "\n"
+    # json escapes all that is no printable ASCII, but leaves the delete character.
+    return json.dumps(result, indent=2, allow_nan=False).replace("\x7f", "\\u007f") + "\n"

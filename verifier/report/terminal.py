@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from verifier.report.json_result import VERDICTS, CheckResult, Run
 from verifier.report.rounding import directed, places_for
+from verifier.report.screen import Screen
 from verifier.verdict import Bracket, Budget, Evidence, Search, Status, Witness
 
 NORM_NAMES = {"linf": "L-inf", "l1": "L1"}
@@ -35,16 +35,16 @@ PLAIN_WIDTH = 120
 """Columns when stdout is no terminal: wide enough that tables are not folded."""
 
 
-def stdout() -> Console:
+def stdout() -> Screen:
     """The console of results: colours only on a terminal."""
     terminal = sys.stdout.isatty()
-    return Console(file=sys.stdout, highlight=False, emoji=False, markup=False, width=None if terminal else PLAIN_WIDTH)
+    return Screen(sys.stdout, None if terminal else PLAIN_WIDTH)
 
 
 def message(text: str) -> None:
     """A remark on stderr, for a person: silent unless stderr is a terminal."""
     if sys.stderr.isatty():
-        Console(file=sys.stderr, highlight=False, emoji=False, markup=False).print(text, style="dim")
+        Screen(sys.stderr).print(text, style="dim")
 
 
 def pairs(title: str, rows: Sequence[tuple[str, str | Text]]) -> Table:
@@ -232,6 +232,6 @@ def progress(budget: Budget) -> Iterator[Callable[[Bracket], None]]:
     if not sys.stderr.isatty():
         yield line.show
         return
-    console = Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
+    console = Screen(sys.stderr)
     with Live(line, console=console, transient=True, refresh_per_second=4, redirect_stdout=False):
         yield line.show

@@ -1,0 +1,12 @@
+"""What goes wrong, as one line on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+from encoders.errors import printable
+
+
+def complain(text: str) -> None:
+    """Print one line on stderr, with the command's name before it and nothing in it that is not printable."""
+    sys.stderr.write(f"verifier: {printable(' '.join(text.split()))}\n")
