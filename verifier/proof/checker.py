@@ -70,7 +70,9 @@ SLOPE_BITS = 24
 """Bits of the slopes u/(u − l) in the bounds of neurons."""
 ROWS = 128
 """Leaves, or ends of neurons, that are evaluated at a time."""
-CHUNK = 1 << 20
+LEAVES = 1 << 10
+"""So many are evaluated before it is seen whether all of them close."""
+CHUNK = 1 << 17
 """Bytes of numbers that are decoded at a time."""
 
 Array = npt.NDArray[Any]
@@ -1694,8 +1696,10 @@ def proved(net: Network, claim: Certificate, targets: Sequence[int]) -> None:
     columns = sum(layer.kept.size for layer in claim.layers) + net.size(net.output)
     for tree in claim.trees:
         need(tree.leaves.shape[1] == columns and len(tree.leaves), f"target {tree.target}: leaves of a wrong width")
-        closed = proof.closed(tree)
-        need(closed.all(), f"target {tree.target}: leaf {int(np.argmin(closed))} does not close")
+        for first in range(0, len(tree.leaves), LEAVES):
+            part = slice(first, first + LEAVES)
+            closed = proof.closed(Tree(tree.target, tree.leaves[part], tree.off[part], tree.on[part]))
+            need(closed.all(), f"target {tree.target}: leaf {first + int(np.argmin(closed))} does not close")
 
 
 # ------------------------------------------------------------------------------------------------------------ demands
