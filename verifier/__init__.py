@@ -10,7 +10,11 @@
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
+
+PROCESS_START = time.monotonic() - time.process_time()
+"""When the process began, to within what it waited for so far: until this first import it did little but compute."""
 
 if TYPE_CHECKING:
     from verifier.api import (

@@ -16,7 +16,7 @@ from verifier.campaign.selection import Remarks, tasks_of
 from verifier.campaign.store import Store
 from verifier.certifying import UNDER_TRANSFORMS
 from verifier.complaint import complain
-from verifier.deadline import CommandTime, interruptible
+from verifier.deadline import CommandTime, Deadline
 from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_progress, campaign_table, counts_text
@@ -24,14 +24,24 @@ from verifier.verdict import Budget, Evidence
 
 
 def campaign(
-    plan: Path | None, flags: Mapping[str, Any], backend: Backend, start: float, certificates: Path | None = None
+    plan: Path | None,
+    flags: Mapping[str, Any],
+    backend: Backend,
+    certificates: Path | None = None,
+    *,
+    start: float,
+    ends_process: bool,
 ) -> Exit:
-    """Run a plan, or go on with it; with a folder for `certificates`, certify what is closed."""
+    """Run a plan, or go on with it; with a folder for `certificates`, certify what is closed.
+
+    start: the time.monotonic() reading at which the command began. ends_process: see `Deadline`.
+    """
     asked = read_plan(plan, flags)
     if certificates is not None and asked.transforms is not None:
         raise InputError(f"--certificates does not go with transforms: {UNDER_TRANSFORMS}")
-    time = CommandTime(asked.total_budget, start, draws=False, proves=certificates is not None)
-    with interruptible(time.whole):
+    with Deadline(asked.total_budget, start, ends_process=ends_process) as deadline:
+        time = CommandTime(deadline.whole, draws=False, proves=certificates is not None)
+        deadline.answer = lambda: _late(deadline)
         remarks: Remarks = {}
         wanted = tasks_of(asked, remarks)
         _tell(remarks)
@@ -42,18 +52,25 @@ def campaign(
                 counts = run(asked, wanted, store, backend, time.engine, show)
             missing = 0 if certificates is None else _certified(asked, store, certificates, backend, time.proof)
             results, findings = store.results(asked.sha256), store.findings(asked.sha256)
-    terminal.stdout().print(campaign_table(results))
-    terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
-    for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
-        complain(f"{failed.source} {failed.index}, target {failed.target}: {failed.reason}")
-    by_id = {result.id: result for result in results}
-    for found in [found for found in findings if found.state == FAILED][:SHOWN]:
-        asked_of = by_id[found.instance]
-        what = f"{found.kind} {found.attack}".strip()
-        complain(f"{asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}")
-    if time.whole.cancelled:
-        complain("interrupted: the same command goes on from here")
-    return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
+        deadline.begin_answer()
+        terminal.stdout().print(campaign_table(results))
+        terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
+        for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
+            complain(f"{failed.source} {failed.index}, target {failed.target}: {failed.reason}")
+        by_id = {result.id: result for result in results}
+        for found in [found for found in findings if found.state == FAILED][:SHOWN]:
+            asked_of = by_id[found.instance]
+            what = f"{found.kind} {found.attack}".strip()
+            complain(f"{asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}")
+        if time.whole.cancelled:
+            complain("interrupted: the same command goes on from here")
+        return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
+
+
+def _late(deadline: Deadline) -> Exit:
+    """The end of a campaign whose time is up while it waits for something: the store has all that is known."""
+    complain(f"{deadline.whole.reason}: the same command goes on from here")
+    return Exit.UNDECIDED
 
 
 def _tell(remarks: Remarks) -> None:

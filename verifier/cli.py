@@ -6,27 +6,28 @@ of the process.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from encoders.errors import InputError
-from verifier import __version__, options, streams
+from verifier import PROCESS_START, __version__, options, streams
 from verifier.complaint import complain
 from verifier.exit_codes import Exit
 
 if TYPE_CHECKING:
-    from verifier.commands import Question
+    from verifier.deadline import Deadline
+    from verifier.job import Question
 
-PROCESS_START = time.monotonic() - time.process_time()
-"""When the process began, to within what it waited for so far: until this import it did little but compute."""
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 """UsageError: of click, or of the copy of click that newer versions of typer carry."""
 
@@ -85,10 +86,12 @@ def minimal(
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    from verifier import commands  # noqa: PLC0415, see the module's docstring
+    with _deadline(context, timeout) as deadline:
+        from verifier import commands  # noqa: PLC0415, see the module's docstring
 
-    question = _question(context, locals())
-    raise typer.Exit(commands.minimal(question, precision=precision.value, all_targets=all_targets))
+        question = _question(locals())
+        code = commands.minimal(question, precision=precision.value, all_targets=all_targets)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -117,9 +120,11 @@ def check(
     json: options.Json = False,
 ) -> None:
     """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
-    from verifier import commands  # noqa: PLC0415, see the module's docstring
+    with _deadline(context, timeout) as deadline:
+        from verifier import commands  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(commands.check(_question(context, locals()), radius=radius))
+        code = commands.check(_question(locals()), radius=radius)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -143,9 +148,11 @@ def attack(
     json: options.Json = False,
 ) -> None:
     """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
-    from verifier import commands  # noqa: PLC0415, see the module's docstring
+    with _deadline(context, timeout) as deadline:
+        from verifier import commands  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(commands.attack(_question(context, locals()), name=attack_))
+        code = commands.attack(_question(locals()), name=attack_)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -219,7 +226,9 @@ def campaign(
     flags = {name: value for name, value in given.items() if name not in other}
     chosen = Backend(backend, scheduler, jobs)
     asked = options.plan_flags(flags)
-    raise typer.Exit(campaign_command.campaign(plan, asked, chosen, _start(context), certificates))
+    own = _own_process(context)
+    start = PROCESS_START if own else time.monotonic()
+    raise typer.Exit(campaign_command.campaign(plan, asked, chosen, certificates, start=start, ends_process=own))
 
 
 @app.command()
@@ -271,22 +280,42 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the picture.")] = Path("verifier-demo"),
 ) -> None:
     """A minimal adversarial example on a model that comes with the package."""
-    from verifier import demo as showcase  # noqa: PLC0415, see the module's docstring
+    with _deadline(context, None) as deadline:
+        from verifier import demo as showcase  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(showcase.run(out, _start(context)))
-
-
-def _start(context: typer.Context) -> float:
-    return context.obj if isinstance(context.obj, float) else time.monotonic()
+        code = showcase.run(out, deadline)
+    raise typer.Exit(code)
 
 
-def _question(context: typer.Context, given: dict[str, Any]) -> Question:
+@contextmanager
+def _deadline(context: typer.Context, seconds: float | None) -> Iterator[Deadline]:
+    """A command's time limit, from the start of the process on; raises InputError for one that is none."""
+    from verifier.deadline import Deadline  # noqa: PLC0415, see the module's docstring
+    from verifier.verdict import OutOfTimeError  # noqa: PLC0415
+
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"--timeout must be a positive number of seconds, not {seconds:g}")
+    limit = math.inf if seconds is None else seconds
+    own = _own_process(context)
+    with Deadline(limit, PROCESS_START if own else time.monotonic(), ends_process=own) as deadline:
+        try:
+            yield deadline
+        except OutOfTimeError:
+            raise typer.Exit(deadline.nothing()) from None
+
+
+def _own_process(context: typer.Context) -> bool:
+    """Does the process do nothing but this command?"""
+    return context.obj is True
+
+
+def _question(given: dict[str, Any]) -> Question:
     """The shared options among a command's parameters, as one object."""
-    from verifier.commands import Question  # noqa: PLC0415, see the module's docstring
+    from verifier.job import Question  # noqa: PLC0415, see the module's docstring
 
     named = {name.rstrip("_"): value for name, value in given.items()}
     fields = {name: named[name] for name in Question.__dataclass_fields__ if name in named}
-    return Question(**{**fields, "start": _start(context)})
+    return Question(**fields)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -297,12 +326,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = streams.debugging()
     if not (debug or sys.warnoptions):
         warnings.simplefilter("ignore")
-    start = PROCESS_START if arguments is None else time.monotonic()
-    if arguments is None:
+    own = arguments is None
+    if own:
         streams.keep_stdout_for_answers()
     try:
         given = options.join_box(sys.argv[1:] if arguments is None else arguments)
-        return _run(given, start)
+        return _run(given, own=own)
     except (InputError, USAGE_ERROR) as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         complain(f"error: {message}")
@@ -322,8 +351,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.DEFECT
 
 
-def _run(given: Sequence[str], start: float) -> int:
-    code = int(app(given, prog_name="verifier", obj=start, standalone_mode=False) or 0)
+def _run(given: Sequence[str], *, own: bool) -> int:
+    code = int(app(given, prog_name="verifier", obj=own, standalone_mode=False) or 0)
     if sys.stdout is not None:
         sys.stdout.flush()  # that the reader has gone away is noticed here, or not before the interpreter's end
     return code

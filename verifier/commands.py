@@ -2,257 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from encoders.errors import InputError
-from verifier import api, transformed
-from verifier.box import inside, read_box
-from verifier.certificate_file import CertificateFile
-from verifier.certifying import UNDER_TRANSFORMS
+from verifier import api, late
+from verifier.all_targets import AllTargets
+from verifier.checking import Check
 from verifier.complaint import complain
-from verifier.deadline import CommandTime, draw_within, interruptible
 from verifier.exit_codes import Exit
-from verifier.inputs import read_input
-from verifier.layout import image_layout
-from verifier.model import Model
-from verifier.proof_tree import NotCertifiedError
+from verifier.job import Job, Question, made, missing, prepared
 from verifier.quantities import Quantity
 from verifier.report import captions, json_result, pictures, terminal
-from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
-from verifier.report.out_folder import OutFolder
+from verifier.report.json_result import CertificateRecord, Run
 from verifier.verdict import (
     Bracket,
-    Budget,
     Evidence,
     Holds,
-    OutOfTimeError,
     Status,
     Unknown,
     Verdict,
     Violated,
     Witness,
 )
-
-METHOD_ALIASES = {"smt": "z3"}
-DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
-"""What a method uses when --solver is absent, for the record in the result; the tree has none."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """The shared options as given; `method` and `solver` stay as they are for a command that has none."""
-
-    model: Path
-    input: Path
-    start: float
-    index: int | None = None
-    header: str = "auto"
-    target: int | None = None
-    margin: float = 0.0
-    norm: str = "linf"
-    box: str = "0,1"
-    label: int | None = None
-    timeout: float | None = None
-    method: str = api.DEFAULT_METHOD
-    solver: str | None = None
-    threads: int = 1
-    semantics: str = "both"
-    device: str = "auto"
-    seed: int = 0
-    out: Path | None = None
-    certificate: Path | None = None
-    transforms: Path | None = None
-    json: bool = False
-
-
-@dataclass
-class Job:
-    """A question whose model and input have been read: ready for the engine, and for writing what it says."""
-
-    question: Question
-    model: Model
-    x: npt.NDArray[Any]
-    index: int
-    label: int
-    predicted: int
-    box: tuple[npt.NDArray[Any], npt.NDArray[Any]]
-    time: CommandTime
-    folder: OutFolder | None
-    certificate: CertificateFile | None = None
-    transforms: TransformsRecord | None = None
-    notes: tuple[str, ...] = ()
-    files: list[Path] = field(default_factory=list)
-
-    def options(self, *, decides: bool = True) -> dict[str, Any]:
-        """The keyword arguments that the functions of `verifier.api` share."""
-        asked = self.question
-        shared = {
-            "label": self.label,
-            "norm": asked.norm,
-            "box": self.box,
-            "margin": asked.margin,
-            "timeout": self.time.engine,
-            "device": asked.device,
-            "seed": asked.seed,
-            "transforms": None if self.transforms is None else self.transforms.given,
-        }
-        if not decides:
-            return shared
-        return {**shared, "method": _method(asked), "solver": asked.solver, "threads": asked.threads}
-
-    def run(self, command: str, **more: Any) -> Run:
-        """What was asked, for the result."""
-        asked = self.question
-        method = None if command == "attack" else _method(asked)
-        return Run(
-            command=command,
-            model=asked.model,
-            model_sha256=self.model.network.sha256,
-            input=asked.input,
-            index=self.index,
-            norm=asked.norm,
-            label=self.label,
-            target=asked.target,
-            margin=asked.margin,
-            method=method,
-            solver=(asked.solver or DEFAULT_SOLVERS.get(method)) if method else None,
-            transforms=self.transforms,
-            notes=self.notes,
-            **more,
-        )
-
-    def scene(self, *points: npt.NDArray[Any]) -> pictures.Scene:
-        """What the pictures show."""
-        flat = np.asarray(self.x).reshape(-1)
-        span = pictures.span_of(*self.box, flat, *points)
-        return pictures.Scene(flat, image_layout(self.model.network.input_shape), span)
-
-    def write_witness(self, witness: Witness | None, name: str = "witness.npy") -> Path | None:
-        """Write a witness in the model's shape and dtype; its path, None without --out or without a witness."""
-        if self.folder is None or witness is None:
-            return None
-        network = self.model.network
-        array = np.asarray(witness.point, dtype=network.input_dtype).reshape(network.input_shape)
-        return self._wrote(self.folder.write(name, lambda stream: np.save(stream, array, allow_pickle=False)))
-
-    def certify(self, radius: float, witness: Witness | None) -> CertificateRecord | None:
-        """Build, check and write the certificate that was asked for; None when none was."""
-        if self.certificate is None:
-            return None
-        return self._certified(self.certificate, radius, witness, self.question.target, self.time.proof)
-
-    def certify_each(self, results: Sequence[Bracket]) -> dict[int | None, CertificateRecord]:
-        """A certificate for each target's bracket, in a file of its own, where they were asked for."""
-        records: dict[int | None, CertificateRecord] = {}
-        if self.certificate is not None:
-            for place, bracket in enumerate(results):
-                share = self.time.proof.share(len(results) - place)
-                file = self.certificate.of_target(bracket.target)
-                found = self._certified(file, bracket.lower, bracket.witness, bracket.target, share)
-                records[bracket.target] = found
-        return records
-
-    def _certified(
-        self, file: CertificateFile, radius: float, witness: Witness | None, target: int | None, budget: Budget
-    ) -> CertificateRecord:
-        other = ("device", "seed", "transforms")
-        shared = {name: value for name, value in self.options(decides=False).items() if name not in other}
-        point = witness.point if witness is not None else None
-        try:
-            with interruptible(self.time.whole):
-                shared["timeout"] = budget
-                made = api.certificate(self.model, self.x, radius, point, target=target, **shared)
-        except (NotCertifiedError, OutOfTimeError) as error:
-            file.remove()
-            complain(f"no certificate was written{_about(target, self.question)}: {error}")
-            return CertificateRecord(None, str(error))
-        file.write(made.content)
-        self._wrote(file.path)
-        return CertificateRecord(file.path, "", len(made.content), made.leaves, made.result.digest)
-
-    def write_picture(self, draw: Callable[[], bytes]) -> Path | None:
-        """Draw and write the picture; None without --out, or when the time limit does not leave the time."""
-        if self.folder is None:
-            return None
-        image = draw_within(draw, self.time.picture_seconds)
-        if image is None:
-            terminal.message("no time was left for the picture")
-            return None
-        return self._wrote(self.folder.write("picture.png", lambda stream: stream.write(image)))
-
-    def finish(self, result: Json, tables: Callable[[Sequence[Path]], Sequence[Any]]) -> None:
-        """Write result.json and say the result: the JSON object or the tables, which are told the files written."""
-        text = json_result.dumps(result)
-        if self.folder is not None:
-            self._wrote(self.folder.write("result.json", lambda stream: stream.write(text.encode())))
-            self.folder.remove_stale()
-        if self.question.json:
-            sys.stdout.write(text)
-            return
-        for table in tables(self.files):
-            terminal.stdout().print(table)
-
-    def _wrote(self, path: Path) -> Path:
-        self.files.append(path)
-        return path
-
-
-def _about(target: int | None, question: Question) -> str:
-    """Which target is spoken of, where there are several."""
-    return "" if target == question.target else f" for target {target}"
-
-
-def _method(question: Question) -> str:
-    return METHOD_ALIASES.get(question.method, question.method)
-
-
-@contextmanager
-def prepared(question: Question) -> Iterator[Job]:
-    """Read the model and the input, and make sure that the results can be written, before any work."""
-    timeout = math.inf if question.timeout is None else question.timeout
-    if question.timeout is not None and not (math.isfinite(timeout) and timeout > 0):
-        raise InputError(f"--timeout must be a positive number of seconds, not {timeout:g}")
-    proves = question.certificate is not None
-    if proves and question.transforms is not None:
-        raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
-    time = CommandTime(timeout, question.start, draws=question.out is not None, proves=proves)
-    model = api.load(question.model)
-    network = model.network
-    given = read_input(question.input, network.input_shape, network.input_dtype, question.index, question.header)
-    box = read_box(question.box, given.x.size)
-    try:
-        x, moved = inside(given.x, *box)
-    except InputError as error:
-        raise InputError(f"{question.input}: {error}") from None
-    notes = (*given.notes, *([moved] if moved else ()))
-    for note in notes:
-        complain(f"{question.input}: {note}")
-    predicted = model.predict(x)
-    transforms = None
-    if question.transforms is not None:
-        read = api.load_transforms(model, question.transforms)
-        transforms = TransformsRecord(read, transformed.predictions(model, read, x))
-    label = next(label for label in (question.label, given.label, predicted) if label is not None)
-    with ExitStack() as stack:
-        folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
-        file = CertificateFile(question.certificate) if question.certificate is not None else None
-        yield Job(question, model, x, given.index, label, predicted, box, time, folder, file, transforms, notes)
-
-
-@contextmanager
-def _solving(job: Job) -> Iterator[Callable[[Bracket], None]]:
-    """The time in which the engine works: progress is shown, and the first Ctrl-C ends it with what is known."""
-    with interruptible(job.time.whole), terminal.progress(job.time.engine) as show:
-        yield show
 
 
 def minimal(question: Question, *, precision: float, all_targets: bool = False) -> Exit:
@@ -261,7 +32,12 @@ def minimal(question: Question, *, precision: float, all_targets: bool = False) 
         if all_targets:
             return _every_target(job, precision)
         last: Bracket | None = None
-        with _solving(job) as show:
+
+        def known() -> Bracket:
+            return late.bracket(last, question.target, precision, "cw", job.time.whole)
+
+        job.if_late(lambda: _answer_minimal(job, known(), precision))
+        with terminal.progress(job.time.engine) as show:
             for bracket in api.brackets(
                 job.model,
                 job.x,
@@ -270,37 +46,39 @@ def minimal(question: Question, *, precision: float, all_targets: bool = False) 
                 semantics=question.semantics,
                 **job.options(),
             ):
-                show(bracket)
                 last = bracket
-        assert last is not None, "the engine yields at least one bracket"
-        record = job.certify(last.lower, last.witness)
-        if made(record):
-            last = replace(last, evidence=Evidence.CERTIFIED)
-        run = job.run("minimal", precision=precision, certificate=record)
-        _report_bracket(job, run, last)
-        return Exit.UNDECIDED if last.status is Status.BRACKETED or missing(record) else Exit.GOOD
+                show(bracket)
+        return _answer_minimal(job, known(), precision)
 
 
-def made(record: CertificateRecord | None) -> bool:
-    """Is there a certificate?"""
-    return record is not None and record.path is not None
-
-
-def missing(record: CertificateRecord | None) -> bool:
-    """Is there none although one was asked for?"""
-    return record is not None and record.path is None
+def _answer_minimal(job: Job, last: Bracket, precision: float) -> Exit:
+    record = job.certify(last.lower, last.witness)
+    if made(record):
+        last = replace(last, evidence=Evidence.CERTIFIED)
+    _report_bracket(job, job.run("minimal", precision=precision, certificate=record), last)
+    return Exit.UNDECIDED if last.status is Status.BRACKETED or missing(record) else Exit.GOOD
 
 
 def attack(question: Question, *, name: str) -> Exit:
     """Answer `verifier attack`."""
     with prepared(question) as job:
-        with _solving(job):
+        job.if_late(
+            lambda: _answer_attack(
+                job, late.bracket(None, question.target, precision=1e-3, attack=name, budget=job.time.whole)
+            )
+        )
+        with terminal.progress(job.time.engine):
             found = api.attack(job.model, job.x, target=question.target, attack=name, **job.options(decides=False))
-        _report_bracket(job, job.run("attack"), found)
-        return Exit.UNDECIDED if found.witness is None else Exit.GOOD
+        return _answer_attack(job, found)
+
+
+def _answer_attack(job: Job, found: Bracket) -> Exit:
+    _report_bracket(job, job.run("attack"), found)
+    return Exit.UNDECIDED if found.witness is None else Exit.GOOD
 
 
 def _report_bracket(job: Job, run: Run, bracket: Bracket) -> None:
+    job.begin_answer()
     path = job.write_witness(bracket.witness)
     picture = _one_picture(job, run, bracket.witness, *captions.bracket_words(run, bracket))
     result = json_result.minimal_json(run, bracket, path, picture)
@@ -316,18 +94,32 @@ def _one_picture(job: Job, run: Run, witness: Witness | None, title: str, note: 
 
 
 def _every_target(job: Job, precision: float) -> Exit:
-    with _solving(job) as show:
+    last: dict[int | None, Bracket] = {}
+    targets = [target for target in range(job.model.classes) if target != job.label]
+    job.if_late(lambda: _answer_every(job, late.every_target(last, targets, precision, job.time.whole), precision))
+    with terminal.progress(job.time.engine) as show:
+
+        def seen(bracket: Bracket) -> None:
+            last[bracket.target] = bracket
+            show(bracket)
+
         answer = api.minimal_all_targets(
             job.model,
             job.x,
             precision=precision,
             semantics=job.question.semantics,
-            progress=show,
+            progress=seen,
             **job.options(),
         )
+    job.if_late(lambda: _answer_every(job, answer, precision))
+    return _answer_every(job, answer, precision)
+
+
+def _answer_every(job: Job, answer: AllTargets, precision: float) -> Exit:
     records = job.certify_each(answer.results)
     answer = answer.certified([target for target, record in records.items() if made(record)])
     run = job.run("minimal", precision=precision, every_target=True)
+    job.begin_answer()
     paths: dict[int | None, Path] = {}
     for bracket in answer.results:
         path = job.write_witness(bracket.witness, f"witness-{bracket.target}.npy")
@@ -355,7 +147,13 @@ def _every_target(job: Job, precision: float) -> Exit:
 def check(question: Question, *, radius: Quantity) -> Exit:
     """Answer `verifier check`."""
     with prepared(question) as job:
-        with _solving(job) as show:
+        answer: Check | None = None
+
+        def known() -> Check:
+            return late.check(answer, question.target, job.time.whole)
+
+        job.if_late(lambda: _answer_check(job, known(), radius))
+        with terminal.progress(job.time.engine) as show:
             answer = api.check(
                 job.model,
                 job.x,
@@ -365,16 +163,21 @@ def check(question: Question, *, radius: Quantity) -> Exit:
                 progress=show,
                 **job.options(),
             )
-        record = _certified_check(job, answer.verdict, radius.value, answer.witness)
-        if made(record) and isinstance(answer.verdict, Holds):
-            answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
-        run = job.run("check", radius=radius.value, radius_text=radius.text, certificate=record)
-        path = job.write_witness(answer.witness)
-        picture = None
-        if answer.witness is not None:
-            picture = _one_picture(job, run, answer.witness, *captions.check_words(run, answer.witness))
-        result = json_result.check_json(run, answer, path, picture)
-        job.finish(result, lambda files: [terminal.check_table(run, answer, files)])
+        return _answer_check(job, answer, radius)
+
+
+def _answer_check(job: Job, answer: Check, radius: Quantity) -> Exit:
+    record = _certified_check(job, answer.verdict, radius.value, answer.witness)
+    if made(record) and isinstance(answer.verdict, Holds):
+        answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
+    run = job.run("check", radius=radius.value, radius_text=radius.text, certificate=record)
+    job.begin_answer()
+    path = job.write_witness(answer.witness)
+    picture = None
+    if answer.witness is not None:
+        picture = _one_picture(job, run, answer.witness, *captions.check_words(run, answer.witness))
+    result = json_result.check_json(run, answer, path, picture)
+    job.finish(result, lambda files: [terminal.check_table(run, answer, files)])
     match answer.verdict:
         case Holds():
             return Exit.UNDECIDED if missing(record) else Exit.GOOD

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from verifier import commands, models
+from verifier.deadline import Deadline
 from verifier.exit_codes import Exit
+from verifier.job import Question
 from verifier.report import terminal
 
 INDEX = 6
@@ -14,11 +16,11 @@ PRECISION = 1e-3
 INPUTS = "digits_inputs.npz"
 
 
-def run(out: Path, start: float) -> Exit:
+def run(out: Path, deadline: Deadline) -> Exit:
     """Solve one digit in L-inf, untargeted; show the table, write the picture, say what it means."""
     model = models.path("digits")
-    question = commands.Question(
-        model=model, input=model.with_name(INPUTS), start=start, index=INDEX, norm="linf", out=out
+    question = Question(
+        model=model, input=model.with_name(INPUTS), deadline=deadline, index=INDEX, norm="linf", out=out
     )
     code = commands.minimal(question, precision=PRECISION)
     stdout = terminal.stdout()
