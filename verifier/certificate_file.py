@@ -30,8 +30,8 @@ class CertificateFile:
         """One target's own file beside this one: c.cert → c-7.cert."""
         return CertificateFile(self.path.with_name(f"{self.path.stem}-{target}{self.path.suffix}"))
 
-    def write(self, content: bytes) -> None:
-        """Write under a temporary name, then put it in place. Raises InputError."""
+    def write(self, content: bytes) -> Path:
+        """Write under a temporary name, then put it in place; the path. Raises InputError."""
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             temporary.write_bytes(content)
@@ -41,6 +41,7 @@ class CertificateFile:
             if isinstance(error, OSError):
                 raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from None
             raise
+        return self.path
 
     def remove(self) -> None:
         """Remove what an earlier run left: an old certificate beside a new answer misleads."""

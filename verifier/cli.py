@@ -7,7 +7,6 @@ of the process.
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 import traceback
@@ -341,8 +340,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except (BrokenPipeError, SystemExit):
         # typer turns a broken pipe into SystemExit(1), and 1 means "violated". Python flushes stdout again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.forget_stdout()
         return Exit.BROKEN_PIPE
+    except streams.UnwrittenError as error:
+        complain(f"error: {error}")
+        return Exit.UNWRITTEN
     except Exception as error:  # noqa: BLE001, the last line of defence: one line for the user, a traceback on request
         if debug:
             traceback.print_exc()

@@ -17,6 +17,10 @@ class Exit(IntEnum):
     be made; what is known was printed."""
     DEFECT = 70
     """A defect of this program (EX_SOFTWARE of sysexits.h)."""
+    UNWRITTEN = 74
+    """The answer, or a file of it, could not be written: the disk is full, say (EX_IOERR). What could be was.
+
+    A stdout or stderr that is closed is no fault: the exit code is that of the answer."""
     INTERRUPTED = 130
     """Ctrl-C before or after the work, when there was nothing to answer."""
     BROKEN_PIPE = 141

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from verifier.proof_tree import NotCertifiedError
 from verifier.report import json_result, pictures, terminal
 from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
 from verifier.report.out_folder import OutFolder
+from verifier.streams import UnwrittenError
 from verifier.verdict import (
     Bracket,
     Budget,
@@ -82,6 +83,7 @@ class Job:
     transforms: TransformsRecord | None = None
     notes: tuple[str, ...] = ()
     files: list[Path] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
     late: bool = False
     """Is the time up? Then what is known is written, and nothing is made any more."""
 
@@ -149,7 +151,7 @@ class Job:
             return None
         network = self.model.network
         array = np.asarray(witness.point, dtype=network.input_dtype).reshape(network.input_shape)
-        return self._wrote(self.folder.write(name, lambda stream: np.save(stream, array, allow_pickle=False)))
+        return self._written(name, lambda stream: np.save(stream, array, allow_pickle=False))
 
     def certify(self, radius: float, witness: Witness | None) -> CertificateRecord | None:
         """Build, check and write the certificate that was asked for; None when none was."""
@@ -181,8 +183,8 @@ class Job:
             made = api.certificate(self.model, self.x, radius, point, target=target, **shared)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self._no_certificate(file, target, str(error))
-        file.write(made.content)
-        self._wrote(file.path)
+        if self._saved(lambda: file.write(made.content)) is None:
+            return CertificateRecord(None, self.unwritten[-1])
         return CertificateRecord(file.path, "", len(made.content), made.leaves, made.result.digest)
 
     def _no_certificate(self, file: CertificateFile, target: int | None, why: str) -> CertificateRecord:
@@ -198,23 +200,35 @@ class Job:
         if image is None:
             terminal.message("no time was left for the picture")
             return None
-        return self._wrote(self.folder.write("picture.png", lambda stream: stream.write(image)))
+        return self._written("picture.png", lambda stream: stream.write(image))
 
     def finish(self, result: Json, tables: Callable[[Sequence[Path]], Sequence[Any]]) -> None:
         """Write result.json and say the result: the JSON object or the tables, which are told the files written."""
         text = json_result.dumps(result)
         if self.folder is not None:
-            self._wrote(self.folder.write("result.json", lambda stream: stream.write(text.encode())))
+            self._written("result.json", lambda stream: stream.write(text.encode()))
             self.folder.remove_stale()
         if self.question.json:
             sys.stdout.write(text)
-            return
-        for table in tables(self.files):
-            terminal.stdout().print(table)
+        else:
+            for table in tables(self.files):
+                terminal.stdout().print(table)
+        if self.unwritten:
+            sys.stdout.flush()
+            raise UnwrittenError(self.unwritten[0])
 
-    def _wrote(self, path: Path) -> Path:
-        self.files.append(path)
-        return path
+    def _written(self, name: str, save: Callable[[BinaryIO], object]) -> Path | None:
+        folder = self.folder
+        return None if folder is None else self._saved(lambda: folder.write(name, save))
+
+    def _saved(self, write: Callable[[], Path]) -> Path | None:
+        """The file that is written, None where that fails: an answer that took hours is said all the same."""
+        try:
+            self.files.append(write())
+        except InputError as error:
+            self.unwritten.append(str(error))
+            return None
+        return self.files[-1]
 
 
 def _about(target: int | None, question: Question) -> str:

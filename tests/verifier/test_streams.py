@@ -1,136 +1,89 @@
-"""Standard output holds one JSON object and nothing else, whatever libraries write to its file descriptor."""
-
-from __future__ import annotations
+"""Where stdout, stderr or --out cannot be written: a clear end, the documented exit code, and never a traceback."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
-import verifier
-from verifier import models
-from verifier.streams import DEBUG
+from encoders.errors import InputError
+from verifier.cli import main
+from verifier.exit_codes import Exit
+from verifier.report.out_folder import OutFolder
 
-ROOT = Path(verifier.__file__).resolve().parents[1]
-DIGITS = str(models.path("digits"))
-DIGIT = [DIGITS, str(models.path("digits").with_name("digits_inputs.npz")), "--index", "6"]
-NOISE = "a library's banner"
-NOISY = f"""
-import os, sys
-
-def speak(event, arguments):
-    if event == "import" and arguments[0] in {{"highspy", "pulp", "z3", "numba", "onnxruntime", "scipy", "onnx"}}:
-        os.write(1, b"{NOISE}\\n")
-
-sys.addaudithook(speak)
-"""
-"""Every library writes a line as it is imported, as native code does; some releases do as they are first used."""
-
-COMMANDS = {
-    "inspect": ["inspect", DIGITS],
-    "doctor": ["doctor"],
-    "attack": ["attack", *DIGIT],
-    "check": ["check", *DIGIT, "--radius", "0.05"],
-    "all targets": ["minimal", *DIGIT, "--all-targets"],
-    **{
-        method: ["minimal", *DIGIT, "--target", "8", "--precision", "0.05", "--method", method]
-        for method in ("tree", "milp", "milp-direct", "z3")
-    },
-    "cbc": ["minimal", *DIGIT, "--target", "8", "--precision", "0.05", "--method", "milp", "--solver", "cbc"],
-    "two threads": ["minimal", *DIGIT, "--target", "8", "--precision", "0.05", "--method", "milp", "--threads", "2"],
+FULL = Path("/dev/full")
+ANSWERED = {
+    "verifier --help": Exit.GOOD,
+    "verifier inspect digits --json": Exit.GOOD,
+    "verifier check digits digits --index 6 --radius 0.2": Exit.VIOLATED,
+    "verifier inspect nothing": Exit.BAD_INPUT,
 }
+LINE = "verifier: error: the answer cannot be written to stdout: No space left on device\n"
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which Python's libraries are noisy."""
-    folder = tmp_path_factory.mktemp("noisy")
-    (folder / "sitecustomize.py").write_text(NOISY)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
-
-
-def command(asked: list[str], environment: dict[str, str], **options: Any) -> subprocess.CompletedProcess[str]:
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+def run(words: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    command = words.replace("verifier", f"{sys.executable} -m verifier", 1)
     return subprocess.run(
-        [sys.executable, "-m", "verifier", *asked], env=environment, text=True, check=False, **options
+        ["/bin/sh", "-c", f"{command} {redirection}"], capture_output=True, text=True, check=False, env=os.environ
     )
 
 
-@pytest.mark.parametrize("asked", COMMANDS.values(), ids=COMMANDS.keys())
-def test_stdout_is_one_json_object(asked: list[str], environment: dict[str, str]) -> None:
-    found = command([*asked, "--json"], environment)
-    assert found.returncode == 0, found.stderr
-    assert isinstance(json.loads(found.stdout), dict)
-    assert found.stderr == ""
+@pytest.mark.parametrize("words", ANSWERED)
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_exit_code(words: str, closed: str) -> None:
+    done = run(words, closed)
+    assert done.returncode == ANSWERED[words]
+    assert "Traceback" not in done.stderr
+    assert "internal error" not in done.stderr
 
 
-def test_certify_answers_in_json_alone(environment: dict[str, str], tmp_path: Path) -> None:
-    path = str(tmp_path / "proof.json.gz")
-    made = command(["minimal", *DIGIT, "--target", "8", "--certificate", path, "--json"], environment)
-    assert isinstance(json.loads(made.stdout), dict)
-    found = command(["certify", path, DIGITS, "--json"], environment)
-    assert found.returncode == 0, found.stderr
-    assert isinstance(json.loads(found.stdout), dict)
+@pytest.mark.skipif(not FULL.exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("words", ANSWERED)
+def test_a_full_disk_is_told_where_stdout_is_on_it_and_ignored_where_stderr_is(words: str) -> None:
+    done = run(words, "> /dev/full")
+    if ANSWERED[words] is Exit.BAD_INPUT:
+        assert done.returncode == Exit.BAD_INPUT
+    else:
+        assert done.stderr == LINE
+        assert done.returncode == Exit.UNWRITTEN
+    assert run(words, "2> /dev/full").returncode == ANSWERED[words]
 
 
-def test_text_is_as_clean(environment: dict[str, str]) -> None:
-    for asked in (["--help"], ["--version"], ["minimal", "--help"], ["inspect", DIGITS]):
-        found = command(asked, environment)
-        assert found.returncode == 0
-        assert found.stdout.strip()
-        assert NOISE not in found.stdout
+@pytest.mark.parametrize("option", ["--json", ""])
+def test_an_answer_whose_files_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], option: str
+) -> None:
+    write = OutFolder.write
+
+    def full(folder: OutFolder, name: str, save: Any) -> Path:
+        def fail(stream: BinaryIO) -> None:
+            save(stream)
+            raise OSError(28, "No space left on device")
+
+        return write(folder, name, fail)
+
+    monkeypatch.setattr(OutFolder, "write", full)
+    words = ["check", "digits", "digits", "--index", "6", "--radius", "0.2", "--out", str(tmp_path / "out")]
+    assert main([*words, *filter(None, [option])]) == Exit.UNWRITTEN
+    said, complained = capfd.readouterr()
+    assert json.loads(said)["verdict"] == "violated" if option else "violated: there is an adversarial" in said
+    assert complained.endswith(f"error: {tmp_path}/out/witness.npy: cannot be written: No space left on device\n")
+    assert not (tmp_path / "out").exists()
 
 
-def test_what_libraries_say_is_on_stderr_to_debug(environment: dict[str, str]) -> None:
-    found = command(["inspect", DIGITS, "--json"], {**environment, DEBUG: "1"})
-    assert isinstance(json.loads(found.stdout), dict)
-    assert NOISE in found.stderr
+def test_a_certificate_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(file: Any, _: bytes) -> Path:
+        raise InputError(f"{file.path}: cannot be written: No space left on device")
 
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="descriptors are closed in the child of a fork")
-def test_a_closed_stdout_gets_into_no_file(environment: dict[str, str], tmp_path: Path) -> None:
-    """The next file opened would have its number."""
-    asked = ["minimal", *DIGIT, "--target", "8", "--method", "milp", "--out", str(tmp_path)]
-    command(asked, environment, stdout=None, preexec_fn=lambda: os.close(1))
-    for path in tmp_path.iterdir():
-        assert NOISE.encode() not in path.read_bytes()
-
-
-API = """
-import os, sys, threading
-import numpy as np
-import verifier
-from unittest import mock
-from verifier import models
-from verifier.deciders import kernels
-
-x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][6]
-with mock.patch.object(kernels, "available", return_value=False):  # HiGHS solves the nodes then
-    model = verifier.load(models.path("digits"))
-    verifier.minimal(model, x, target=8)
-    verifier.minimal(model, x, target=8, threads=2)
-for method in ("milp", "milp-direct", "z3"):
-    verifier.minimal(model, x, target=8, precision=0.05, method=method)
-verifier.minimal(model, x, target=8, precision=0.05, method="milp", solver="cbc")
-verifier.check(model, x, 0.05, method="milp")
-verifier.attack(model, x)
-verifier.solvers()
-"""
-
-
-def test_the_api_leaves_the_callers_stdout_alone(tmp_path: Path) -> None:
-    """In the process of the caller, whose file descriptor 1 is not ours to move for long."""
-    with (tmp_path / "stdout").open("wb") as stdout:
-        done = subprocess.run(
-            [sys.executable, "-c", API],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert (tmp_path / "stdout").read_bytes() == b""
+    monkeypatch.setattr("verifier.certificate_file.CertificateFile.write", full)
+    words = ["check", "digits", "digits", "--index", "6", "--radius", "0.01", "--certificate", str(tmp_path / "c.cert")]
+    assert main([*words, "--json"]) == Exit.UNWRITTEN
+    said, complained = capfd.readouterr()
+    found = json.loads(said)
+    assert (found["verdict"], found["certificate"]["path"]) == ("holds", None)
+    assert "c.cert: cannot be written: No space left" in complained
