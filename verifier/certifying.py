@@ -120,8 +120,10 @@ def _network(content: bytes, folder: Path, question: Question) -> Network:
         raise NotCertifiedError(f"the checker does not read this model: {error}") from None
     if net.digest != network.sha256:
         raise NotCertifiedError("the model's files have changed since they were read")
-    if net.output != network.logits_name or net.size(net.input) != question.ball.centre.size:
-        raise NotCertifiedError("the checker reads another output or input than the engine")
+    if net.scores != network.logits_name or net.size(net.output) != question.model.classes:
+        raise NotCertifiedError("the checker reads other scores than the engine")
+    if net.size(net.input) != question.ball.centre.size:
+        raise NotCertifiedError("the checker reads another input than the engine")
     return net
 
 

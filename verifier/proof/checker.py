@@ -547,6 +547,9 @@ class Network:
     arguments: list[str] = field(default_factory=list)
     input: str = ""
     output: str = ""
+    scores: str = ""
+    """The tensor of the file that `output` is made of, before an operator that is `dropped`."""
+    dropped: str = ""
     dtype: str = "<f4"
     digest: str = ""
     entries: int = 0
@@ -1033,12 +1036,14 @@ def read_network(content: bytes, folder: Path | None = None) -> Network:
     for node in needed(nodes, last):
         translate(net, node)
     need(last in net.shapes, "the model's output does not depend on its input")
-    need(net.shapes[last] and net.shapes[last][-1] == net.size(last) > 1, "the output is not one vector of scores")
+    need(net.shapes[last] and net.shapes[last][-1] == net.size(last), "the output is not one vector of scores")
     if dropped is not None:
-        check_softmax(dropped, net.shapes[last])
+        check_ending(dropped, net.shapes[last])
     for value in (*outputs, *map(told, graph.parts("value_info", VALUE))):
         check_told(value, net.shapes[last] if value.name == output else net.shapes.get(value.name), net.dtype)
-    net.output = last
+    net.scores, net.dropped = last, "" if dropped is None else dropped.op
+    # One number z: class 0 is z < 0, class 1 is z ≥ 0, as if the scores were (0, z).
+    net.output = last if net.size(last) > 1 else net.move(last, f"{last}#pair", np.array([[-1, 0]]))
     return net
 
 
@@ -1111,26 +1116,29 @@ def check_names(nodes: Sequence[Node], known: set[str]) -> None:
 
 
 def scores(nodes: Sequence[Node], output: str) -> tuple[str, Node | None]:
-    """The scores: the output, or what stands before a Softmax at the very end; and that Softmax."""
+    """The scores: the output, or what stands before an operator at the very end that keeps their order; and that."""
     givers = {node.outputs[0]: node for node in nodes if node.outputs}
     name = output
     while name in givers and givers[name].op == "Identity" and len(givers[name].inputs) == 1:
         name = givers[name].inputs[0]
-    if name not in givers or givers[name].op not in ("Softmax", "LogSoftmax"):
+    if name not in givers or givers[name].op not in ("Softmax", "LogSoftmax", "Sigmoid"):
         return output, None
-    need(len(givers[name].inputs) == len(givers[name].outputs) == 1, "Softmax of one tensor is read")
+    need(len(givers[name].inputs) == len(givers[name].outputs) == 1, f"{givers[name].op} of one tensor is read")
     return givers[name].inputs[0], givers[name]
 
 
-def check_softmax(node: Node, shape: tuple[int, ...]) -> None:
-    """Refuse unless it works on all scores at once: only then it keeps their order.
+def check_ending(node: Node, shape: tuple[int, ...]) -> None:
+    """Refuse unless it keeps the order of all scores: a Sigmoid, or a Softmax that works on all of them at once.
 
-    Since opset 13 it works along one axis; before, on all axes from that one on together.
+    Since opset 13 Softmax works along one axis; before, on all axes from that one on together.
     """
+    if node.op == "Sigmoid":
+        node.done()
+        return
     axis = behind(node, node.integer("axis", -1 if node.opset > 12 else 1), len(shape))
     node.done()
     covered = axis == len(shape) - 1 if node.opset > 12 else axis < len(shape) and math.prod(shape[:axis]) == 1
-    need(covered, f"{node.op} along an axis that does not hold all scores does not keep their order")
+    need(covered and shape[-1] > 1, f"{node.op} along an axis that does not hold all scores does not keep their order")
 
 
 def needed(nodes: Sequence[Node], output: str) -> list[Node]:
@@ -1554,13 +1562,15 @@ def signs(target: int, tokens: Sequence[int], count: int, opened: Array) -> tupl
 @dataclass(frozen=True)
 class Result:
     """What a valid certificate proves: no adversarial point is closer than `lower` (inf: none is in the box), and
-    there is one at `distance` (None: none is given). `model` is the file's sha256, `dtype` that of its input."""
+    there is one at `distance` (None: none is given). `model` is the file's sha256, `dtype` that of its input, `scores`
+    says what the classes are in the file."""
 
     lower: float
     distance: Fraction | None
     query: Query
     model: str
     dtype: str
+    scores: str
 
     def __str__(self) -> str:
         if self.distance is not None:
@@ -1587,6 +1597,7 @@ class Result:
         lower = "the whole box" if math.isinf(self.lower) else repr(self.lower)
         return {
             "model": f"sha256 {self.model}",
+            "scores": self.scores,
             "input": f"sha256 {self.input_digest}, {size} numbers of {NAMES[self.dtype]}",
             "box": box_text(query.lo, query.hi),
             "norm": query.norm,
@@ -1603,6 +1614,7 @@ class Result:
         ends = {name: [finite(np.min(end)), finite(np.max(end))] for name, end in (("lo", query.lo), ("hi", query.hi))}
         return {
             "model": self.model,
+            "scores": self.scores,
             "input": {"sha256": self.input_digest, "size": query.centre.size, "dtype": NAMES[self.dtype]},
             "box": {**ends, "free": int(np.count_nonzero(query.hi > query.lo))},
             "norm": query.norm,
@@ -1670,7 +1682,14 @@ def _checked(claim: Certificate, model: bytes, folder: Path | None) -> Result:
         proved(net, claim, targets)
     else:
         need(not claim.layers and not claim.trees, "the certificate has a proof of nothing")
-    return Result(claim.radius, distance, query, net.digest, net.dtype)
+    return Result(claim.radius, distance, query, net.digest, net.dtype, scores_text(net))
+
+
+def scores_text(net: Network) -> str:
+    """What the classes are in the file, in words."""
+    size, before = net.size(net.scores), f", before a final {net.dropped}" if net.dropped else ""
+    many = f"{size} numbers" if size > 1 else "one number z, of class 0 where z < 0 and of class 1 where z ≥ 0"
+    return printable(f"'{net.scores}'{before}: {many}")
 
 
 def witnessed(net: Network, query: Query, point: Array, targets: Sequence[int]) -> Fraction:
@@ -1803,9 +1822,8 @@ def read_demands(given: Mapping[str, Any]) -> Demands:
     found: dict[str, Any] = {name: given[name] for name in ("norm", "label")}
     if found["norm"] not in (None, "l1", "linf"):
         raise ValueError(f"--norm: unknown norm '{found['norm']}': choose linf or l1")
-    for name in ("margin", "radius"):
-        text = given[name]
-        found[name] = None if text is None else read_number(f"--{name}", text)
+    for name, read in (("margin", read_number), ("radius", read_quotient)):
+        found[name] = None if given[name] is None else read(f"--{name}", given[name])
     target = given["target"]
     if target not in (None, "any") and not (target.isascii() and target.isdecimal()):
         raise ValueError(f"--target: a class or the word any is expected, not '{target}'")
@@ -1818,15 +1836,30 @@ def read_demands(given: Mapping[str, Any]) -> Demands:
 
 
 def read_number(option: str, text: str) -> float:
-    """A number ≥ 0, or a quotient of two, such as 8/255."""
-    above, _, below = text.partition("/")
     try:
-        value = float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError):
+        value = float(text)
+    except ValueError:
         value = math.nan
     if not value >= 0:
         raise ValueError(f"{option}: a number that is not negative is expected, not '{text}'")
     return value
+
+
+def read_quotient(option: str, text: str) -> float:
+    """A number, or a quotient of two such as 8/255: the least float64 that is not less."""
+    parts = text.split("/")
+    if len(parts) != 2 or len(text) > MOST_LETTERS or not set(text) <= set("0123456789./"):
+        return read_number(option, text)
+    try:
+        exactly = Fraction(parts[0]) / Fraction(parts[1])
+        value = float(exactly)
+    except (ValueError, ArithmeticError):
+        raise ValueError(f"{option}: '{text}' is no quotient of two numbers") from None
+    return value if Fraction(value) >= exactly else math.nextafter(value, math.inf)
+
+
+MOST_LETTERS = 100
+"""Of a quotient, which is computed exactly."""
 
 
 def read_box(text: str) -> tuple[Array, Array]:

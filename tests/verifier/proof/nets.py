@@ -106,3 +106,13 @@ def whole(name: str, seed: int = 3) -> onnx.ModelProto:
     nodes, weights, size = NETS[name](rng)
     more, last = head(rng, size)
     return model_of([*nodes, *more], [1, 2, 6, 6], {**weights, **last})
+
+
+def with_end(end: str, size: int, seed: int = 0) -> onnx.ModelProto:
+    """Two linear layers with ReLUs between them and an operator at the end ("": none), of `size` numbers."""
+    rng = np.random.default_rng(seed)
+    weights = {"w": f(rng, 4, 6), "b": f(rng, 6), "v": f(rng, 6, size), "c": f(rng, size)}
+    nodes: Nodes = [("Gemm", ["x", "w", "b"], "h", {}), ("Relu", ["h"], "r", {}), ("Gemm", ["r", "v", "c"], "z", {})]
+    model = model_of([*nodes, (end or "Identity", ["z"], "y", {})], [1, 4], weights)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = size
+    return model

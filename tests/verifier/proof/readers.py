@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from encoders.errors import InputError
 from encoders.exact import exact_outputs
-from encoders.from_onnx import Network, network_from_model
+from encoders.from_onnx import Network, as_classifier, network_from_model
 from verifier.proof import checker
 
 POINTS = 2
@@ -59,7 +59,7 @@ def compared(content: bytes) -> Said:
         shown, scores = _run(session, net, x), np.array([float(value) for value in exact])
         if shown is None:
             session = None
-        elif not any(_close(shown, values, size) for values in _readings(scores)):
+        elif not any(_close(shown, values, size) for values in _readings(scores[-net.size(net.scores) :])):
             raise DisagreementError(f"ONNX Runtime gives {shown}, the checker {scores}")
     if session is None:
         return Said.NOBODY_RUNS if engine is None else Said.RUNTIME_REFUSES
@@ -80,9 +80,11 @@ def _exact(net: checker.Network, x: np.ndarray) -> tuple[list[Fraction], float]:
 
 
 def _readings(scores: np.ndarray) -> list[np.ndarray]:
-    """The scores, and what a last Softmax or LogSoftmax makes of them."""
+    """The scores, and what a last Softmax, LogSoftmax or Sigmoid makes of them."""
     powers = np.exp(scores - scores.max())
-    return [scores, powers / powers.sum(), scores - scores.max() - np.log(powers.sum())]
+    with np.errstate(over="ignore"):
+        sigmoid = 1 / (1 + np.exp(-scores))
+    return [scores, powers / powers.sum(), scores - scores.max() - np.log(powers.sum()), sigmoid]
 
 
 def _close(shown: np.ndarray, values: np.ndarray, size: float) -> bool:
@@ -92,7 +94,7 @@ def _close(shown: np.ndarray, values: np.ndarray, size: float) -> bool:
 
 def _engine(content: bytes) -> Network | None:
     try:
-        return network_from_model(onnx.load_model_from_string(content))
+        return as_classifier(network_from_model(onnx.load_model_from_string(content)))
     except (InputError, DecodeError):
         return None
 

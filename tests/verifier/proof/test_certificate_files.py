@@ -137,6 +137,7 @@ def test_the_whole_claim_is_printed(written, capsys):
     model, own = (hashlib.sha256(content).hexdigest() for content in (Path(DIGITS).read_bytes(), x.tobytes()))
     assert capsys.readouterr().out.splitlines()[1:] == [
         f"model   sha256 {model}",
+        "scores  'logits': 10 numbers",
         f"input   sha256 {own}, 64 numbers of float32",
         "box     [0.0, 1.0]",
         "norm    linf",
@@ -151,6 +152,7 @@ def test_the_whole_claim_is_printed(written, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["claim"] == {
         "model": model,
+        "scores": "'logits': 10 numbers",
         "input": {"sha256": own, "size": 64, "dtype": "float32"},
         "box": {"lo": [0.0, 0.0], "hi": [1.0, 1.0], "free": 64},
         "norm": "linf",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from encoders.exact import exact_outputs
 from encoders.to_stages import to_stages
-from tests.verifier.proof.nets import NETS, head, whole
+from tests.verifier.proof.nets import NETS, head, whole, with_end
+from tests.verifier.proof.readers import Said, compared, session_of
 from verifier.certifying import certified
 from verifier.model import Model, load
 from verifier.proof import checker
+from verifier.proof_tree import NotCertifiedError
 from verifier.questions import ask
 from verifier.verdict import Budget
 
@@ -69,3 +72,48 @@ def test_every_operator_is_tried():
     rng = np.random.default_rng(0)
     tried = {op for made in NETS.values() for op, *_ in made(rng)[0]} | {"Flatten", "Gemm", "Relu"}
     assert set(checker.OPERATORS) == tried
+
+
+ENDS = [("", 3), ("Sigmoid", 3), ("Softmax", 3), ("LogSoftmax", 3)]
+
+
+@pytest.mark.parametrize(("end", "size"), ENDS)
+def test_ends_that_keep_the_order_are_left_out(tmp_path, end, size):
+    """One number z has the classes z < 0 and z ≥ 0, with a Sigmoid behind it or not."""
+    content = with_end(end, size).SerializeToString()
+    assert compared(content) is Said.ALIKE
+    (tmp_path / "net.onnx").write_bytes(content)
+    model, session = load(tmp_path / "net.onnx"), session_of(content)
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        x = rng.random(4).astype(np.float32)
+        question = ask(model, x, norm="linf", target=None, label=None, box=(0.0, 1.0), margin=0.0)
+        radius = found = 0.0
+        for radius in (0.01, 0.02, 0.04, 0.08):
+            with suppress(NotCertifiedError):
+                found = certified(question, radius, None, Budget()).result.lower
+        assert found > 0
+        points = np.clip(x + found * rng.uniform(-1, 1, (300, 1, 4)), 0, 1).astype(np.float32)
+        shown = np.array([session.run(None, {"x": point})[0][0] for point in points])
+        threshold = 0.5 if end == "Sigmoid" else 0.0
+        classes = shown.argmax(axis=1) if size > 1 else (shown[:, 0] >= threshold).astype(int)
+        assert set(classes.tolist()) == {question.label}
+    said = str(checker.judged(certified(question, found, None, Budget()).content, content))
+    assert (f", before a final {end}" in said) == bool(end)
+    assert ("one number z, of class 0 where z < 0 and of class 1 where z ≥ 0" in said) == (size == 1)
+
+
+@pytest.mark.parametrize("end", ["", "Sigmoid"])
+def test_one_number_has_two_classes(end):
+    content = with_end(end, 1).SerializeToString()
+    assert compared(content) is Said.ALIKE
+    net = checker.read_network(content)
+    assert net.size(net.output) == 2
+    assert net.scores == ("z" if end else "y")
+    assert net.forward(*checker.exact([0.5] * 4))[0][0] == 0
+
+
+@pytest.mark.parametrize("end", ["Softmax", "LogSoftmax"])
+def test_a_softmax_of_one_number_says_nothing(end):
+    with pytest.raises(checker.InvalidError, match="keep their order"):
+        checker.read_network(with_end(end, 1).SerializeToString())

@@ -176,6 +176,11 @@ def plain(rng: Rng, opset: int) -> Made:
     return any_of(rng, [4], [1, 4], [1, 2, 2]), any_of(rng, *[["x"]] * 5, ["x", "x"]), {}, values, any_of(rng, 1, 1, 2)
 
 
+def sigmoid(rng: Rng, opset: int) -> Made:
+    values = {"axis": [LEFT_OUT] * 9 + [1]}
+    return any_of(rng, [4], [1, 4], [1, 1], [1], [2, 2]), any_of(rng, *[["x"]] * 9, ["x", "x"]), {}, values, 1
+
+
 def softmax(rng: Rng, opset: int) -> Made:
     shape = any_of(rng, [4], [1, 4], [1, 4, 1], [1, 1, 4], [2, 2], [4, 1], [1, 1], [1, 2, 2])
     return shape, ["x"], {}, {"axis": [LEFT_OUT, LEFT_OUT, *range(-3, 4)]}, 1
@@ -197,9 +202,10 @@ MAKERS: dict[str, Callable[[Rng, int], Made]] = {
     "MaxPool": max_pool,
     "PRelu": prelu,
     "Reshape": reshape,
+    "Sigmoid": sigmoid,
     "Transpose": transpose,
 }
-ENDS = ("Softmax", "LogSoftmax")
+ENDS = ("Softmax", "LogSoftmax", "Sigmoid")
 
 
 def variants(op: str, count: int) -> Iterator[bytes]:
