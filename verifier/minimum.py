@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from encoders.errors import SolverError
 from verifier.both_worlds import follow_both
+from verifier.child import ChildError
 from verifier.deciders.milp import Milp, Nearest
-from verifier.deciders.worker import Decider, Guarded, Worker, WorkerError
+from verifier.deciders.worker import Decider, Guarded, Worker
 from verifier.linear_lower import BoundsByRadius, linear_lower
 from verifier.query import Query
 from verifier.search_state import FIRST_RADIUS, LAST_RADIUS, Problem, SearchState, TargetState
@@ -139,7 +140,7 @@ def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[
         query = Query(state.problem.graph, state.problem.ball.with_radius(radius), target.goal)
         try:
             found: Nearest = worker.call(decider, "nearest", query, bounds.at(radius), budget=state.budget)
-        except WorkerError as error:
+        except ChildError as error:
             state.reason = str(error)
             continue
         before = state.witness

@@ -1,4 +1,4 @@
-"""Where tasks run: processes of this machine, a Dask cluster, a Ray cluster; joblib makes them look alike."""
+"""Where tasks run: this process, others of this machine, a Dask or a Ray cluster; joblib makes these two look alike."""
 
 from __future__ import annotations
 
@@ -15,10 +15,17 @@ from encoders.errors import InputError
 from verifier.attacks.session import cores
 from verifier.campaign.inbox import LOCALHOST, own_address
 from verifier.campaign.outcome import Report, Work
+from verifier.campaign.pool import Lost, Pool, Task
 from verifier.campaign.solve import solve
+from verifier.verdict import Budget
 
 ANYWHERE = "192.0.2.1"
 """An address of nobody (RFC 5737), for the way out of this host."""
+
+LOCAL = "local"
+
+ANSWERS_WITHIN = 10.0
+"""Seconds for a scheduler to answer the first time."""
 
 RETRIES = 3
 """How often a scheduler runs a task again that failed with its worker."""
@@ -28,19 +35,19 @@ RETRIES = 3
 class Backend:
     """name: local, dask or ray; scheduler: its address, for a cluster; jobs: tasks at a time on this machine."""
 
-    name: str = "local"
+    name: str = LOCAL
     scheduler: str | None = None
     jobs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in CONFIGURED:
-            raise InputError(f"--backend {self.name}: there are {', '.join(CONFIGURED)}")
+        if self.name not in (LOCAL, *CONFIGURED):
+            raise InputError(f"--backend {self.name}: there are {', '.join((LOCAL, *CONFIGURED))}")
         if self.name == "dask" and not self.scheduler:
             raise InputError("--backend dask needs --scheduler, such as tcp://host:8786")
-        if self.name == "local" and self.scheduler:
+        if self.name == LOCAL and self.scheduler:
             raise InputError("--scheduler goes with --backend dask or ray")
-        package, command = PACKAGES[self.name]
-        if find_spec(package) is None:
+        package, command = PACKAGES.get(self.name, ("", ""))
+        if package and find_spec(package) is None:
             raise InputError(f"--backend {self.name} needs {package}: pip install {command}")
 
     @property
@@ -53,26 +60,46 @@ class Backend:
         """The address by which the workers reach this host; None when they are on it."""
         given = self.scheduler or ""
         host = urlsplit(given if "://" in given else f"//{given}").hostname
-        if self.name == "local" or host in (LOCALHOST, "localhost"):
+        if self.name == LOCAL or host in (LOCALHOST, "localhost"):
             return None
         return own_address(host or ANYWHERE)
 
-    def run(self, works: Iterator[Work]) -> Iterator[Report]:
+    def run(self, works: Iterator[Work], budget: Budget) -> Iterator[Report]:
         """The report of every piece of work as it ends; each is drawn from `works` when it can begin."""
+        if self.name == LOCAL:
+            yield from _in_processes(works, self.slots, budget) if self.slots > 1 else map(solve, works)
+            return
         with CONFIGURED[self.name](self) as return_as:
-            jobs = self.slots if self.name == "local" else -1
-            pool = Parallel(jobs, return_as=return_as, batch_size=1, pre_dispatch="n_jobs")
+            pool = Parallel(-1, return_as=return_as, batch_size=1, pre_dispatch="n_jobs")
             yield from pool(delayed(solve)(work) for work in works)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solve:
+    """A call of `solve` in another process."""
+
+    work: Work
+
+    def run(self) -> Report:
+        """What becomes of the work."""
+        return solve(self.work)
+
+
+def _in_processes(works: Iterator[Work], count: int, budget: Budget) -> Iterator[Report]:
+    pool: Pool[Work] = Pool(count, budget)
+    for work, found in pool.run(Task(work, _Solve(work), work.seconds) for work in works):
+        yield _gone(work, found) if isinstance(found, Lost) else found
+
+
+def _gone(work: Work, lost: Lost) -> Report:
+    """A task without an answer: of brackets that overran their limit, that is used up; all else is a lost try."""
+    if lost.overran and not work.errands:
+        return Report(work.claim, (), used_up=work.whole and bool(work.known), cut=False)
+    return Report(work.claim, (), used_up=False, cut=False, lost=f"its worker was lost: {lost.why}")
 
 
 AS_THEY_END, ALL_TOGETHER = "generator_unordered", "list"
 """How joblib hands results over; whatever the way, the line brings brackets as they close."""
-
-
-@contextlib.contextmanager
-def _local(_: Backend) -> Iterator[str]:
-    with parallel_config("loky", inner_max_num_threads=1):
-        yield AS_THEY_END
 
 
 @contextlib.contextmanager
@@ -86,9 +113,10 @@ def _dask(backend: Backend) -> Iterator[str]:
             return max(2, int(super().effective_n_jobs(n_jobs)))
 
     try:
-        client = Client(backend.scheduler, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--scheduler {backend.scheduler}: it does not answer: {error}") from None
+        client = Client(backend.scheduler, set_as_default=False, timeout=ANSWERS_WITHIN)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"--scheduler {backend.scheduler}: it does not answer: {reason}") from None
     with client, parallel_config(Cluster(client=client, retries=RETRIES, pure=False)):
         yield AS_THEY_END
 
@@ -106,12 +134,10 @@ def _ray(backend: Backend) -> Iterator[str]:
 
 
 CONFIGURED: Mapping[str, Callable[[Backend], AbstractContextManager[str]]] = {
-    "local": _local,
     "dask": _dask,
     "ray": _ray,
 }
 PACKAGES: Mapping[str, tuple[str, str]] = {
-    "local": ("joblib", "joblib"),
     "dask": ("distributed", "'dask[distributed]'"),
     "ray": ("ray", "ray"),
 }

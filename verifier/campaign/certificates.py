@@ -5,11 +5,8 @@ What is certified stays certified: the same command makes those that are missing
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +15,8 @@ from typing import Any
 
 from encoders.errors import InputError
 from verifier import api
+from verifier.campaign.pool import Lost, Pool
+from verifier.campaign.pool import Task as Piece
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.store import Store
 from verifier.campaign.tasks import Target, Task
@@ -27,9 +26,6 @@ from verifier.proof import checker
 from verifier.proof_tree import NotCertifiedError
 from verifier.questions import ask
 from verifier.verdict import Budget, Evidence, OutOfTimeError
-
-TICK = 0.2
-"""Seconds between two looks at Ctrl-C."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,28 +91,22 @@ def _job(store: Store, result: Result, folder: Path, limit: float) -> Job:
     return Job(result.id, store.task(result.task), result.target, result.lower, witness, path, limit)
 
 
+@dataclass(frozen=True, eq=False)
+class _Certify:
+    """A call of `certificate` in another process."""
+
+    job: Job
+
+    def run(self) -> Done:
+        """What becomes of the job."""
+        return certificate(self.job)
+
+
 def _in_processes(jobs: Sequence[Job], count: int, budget: Budget) -> Iterator[Done]:
     """The jobs' ends as they come, until the budget ends, and the processes with it: files are whole or not there."""
-    if not jobs or budget.remaining <= 0:
-        return
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(count, len(jobs)), multiprocessing.get_context("spawn"), _begin) as pool:
-        waiting: dict[Future[Done], Job] = {pool.submit(certificate, job): job for job in jobs}
-        try:
-            while waiting and budget.remaining > 0:
-                for future in wait(waiting, TICK, FIRST_COMPLETED).done:
-                    job = waiting.pop(future)
-                    error = future.exception()
-                    yield future.result() if error is None else Done(job, f"{type(error).__name__}: {error}")
-        finally:
-            if waiting:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for child in set(multiprocessing.active_children()) - others:
-                    child.terminate()
-
-
-def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the campaign, which ends its processes
+    pool: Pool[Job] = Pool(count, budget)
+    for job, found in pool.run(Piece(job, _Certify(job), job.seconds) for job in jobs):
+        yield Done(job, found.why) if isinstance(found, Lost) else found
 
 
 def certificate(job: Job) -> Done:

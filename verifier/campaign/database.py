@@ -43,9 +43,23 @@ class Database:
                     self._connection.execute("PRAGMA query_only = ON")
                 else:
                     self._prepare()
+                self._opened = self._in_place()
             except BaseException:
                 self._connection.close()
                 raise
+
+    def _in_place(self) -> tuple[int, int] | None:
+        """What tells the file at the path from any other; None where there is none."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _check_in_place(self) -> None:
+        """Raise StoreError where the file is no longer at its path: what was written to it would be lost."""
+        if self._in_place() != self._opened:
+            raise StoreError(f"{self.path}: the store was deleted or replaced while it was in use")
 
     def _open(self, *, readonly: bool) -> None:
         where = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
@@ -77,6 +91,7 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: whole when the block ends, undone when it raises. Raises StoreError."""
         with self._lock, self._told():
+            self._check_in_place()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -90,6 +105,7 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view of the store, whatever others write meanwhile. Raises StoreError."""
         with self._lock, self._told():
+            self._check_in_place()
             self._connection.execute("BEGIN")
             try:
                 yield self._connection

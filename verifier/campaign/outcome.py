@@ -65,9 +65,13 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The end of a claim: the last outcomes; used_up: the limit was; cut: the line to the campaign ended the work."""
+    """The end of a claim: the last outcomes; used_up: the limit was; cut: the line to the campaign ended the work.
+
+    lost: why its worker was lost; empty when it was not.
+    """
 
     claim: Claim
     outcomes: tuple[Outcome | Finding, ...]
     used_up: bool
     cut: bool
+    lost: str = ""

@@ -17,7 +17,7 @@ from verifier.campaign.database import StoreError
 from verifier.campaign.errands import Finding
 from verifier.campaign.inbox import Begin, Inbox, Known
 from verifier.campaign.leases import LEASE, LOSSES, Claim, Limits
-from verifier.campaign.outcome import Outcome, Work
+from verifier.campaign.outcome import Outcome, Report, Work
 from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
 from verifier.campaign.records import Counts
@@ -109,9 +109,9 @@ class _Campaign:
         """Work on all that can be claimed; False when nothing is left, now or later."""
         done = 0
         try:
-            for report in self.backend.run(self._works()):
+            for report in self.backend.run(self._works(), self.budget):
                 self.begun.pop(report.claim.task, None)
-                self.store.finish(self.owner, report, LINE_LOST if report.cut and not self._ending else "")
+                self.store.finish(self.owner, report, report.lost or (LINE_LOST if self._was_cut(report) else ""))
                 self._show()
                 done, self.setbacks = done + 1, 0
                 if self.failure is not None:
@@ -133,6 +133,9 @@ class _Campaign:
         if time.monotonic() - self.shown > SHOW:
             self.watch(self.store.counts(self.key))
             self.shown = time.monotonic()
+
+    def _was_cut(self, report: Report) -> bool:
+        return report.cut and not self._ending
 
     @property
     def _ending(self) -> bool:

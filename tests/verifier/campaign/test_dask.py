@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from encoders.errors import InputError
+from verifier.campaign import backends
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan import Plan
 from verifier.campaign.run import run
@@ -50,3 +52,13 @@ def test_a_worker_is_killed_midway(plan: Callable[..., Plan], tmp_path: Path) ->
     assert len(results) == 36
     assert all(one.upper - one.lower <= one.precision for one in results)
     assert {one.attempts for one in results} == {1}, "the scheduler itself runs the lost task again"
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error(
+    plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "ANSWERS_WITHIN", 0.5)
+    asked = plan((6,))
+    nobody = Backend("dask", "tcp://127.0.0.1:9")
+    with Store(tmp_path / "s.sqlite") as store, pytest.raises(InputError, match="it does not answer: Timed out"):
+        run(asked, tasks_of(asked), store, nobody, Budget())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from encoders.errors import InputError
 from tests.verifier.campaign.linearizability import by_task, explained, read
 from verifier.campaign.backends import Backend
 from verifier.campaign.leases import Limits
@@ -250,13 +251,26 @@ def test_a_model_that_has_changed_is_an_error_of_its_instances_only(asked: Plan,
         assert "has changed since the campaign began" in store.results()[0].reason
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_store_that_vanishes_while_it_is_used_is_an_error(replaced: bool, asked: Plan, tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite"
+
+    def vanish(_: Counts) -> None:
+        path.unlink(missing_ok=True)
+        if replaced:
+            path.write_bytes(b"")
+
+    with Store(path) as store, pytest.raises(InputError, match="deleted or replaced while it was in use"):
+        run(asked, tasks_of(asked), store, ALONE, Budget(), vanish)
+
+
 def test_a_lost_process_of_this_machine_is_replaced(asked: Plan, undisturbed: list[Result], tmp_path: Path) -> None:
     if not Path("/proc/self/task").exists():
         pytest.skip("the children of a process are found in /proc, which this system does not have")
     path = tmp_path / "s.sqlite"
     campaign = begun(command(asked, path, "--jobs", "2"))
     when_closed(path, 1, campaign)
-    workers = [pid for pid in children(campaign.pid) if "LokyProcess" in cmdline(pid)]
+    workers = [pid for pid in children(campaign.pid) if "verifier.child" in cmdline(pid)]
     assert workers
     os.kill(workers[-1], signal.SIGKILL)
     out, err = campaign.communicate()

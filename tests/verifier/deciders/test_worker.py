@@ -19,9 +19,10 @@ from encoders.graph import GraphBuilder
 from encoders.linear_maps import Dense, readonly
 from encoders.node_bounds import NodeBounds
 from verifier.bounds.linear import linear_bounds
+from verifier.child import ChildError
 from verifier.deciders.milp import Milp
 from verifier.deciders.smt import Smt
-from verifier.deciders.worker import Guarded, Worker, WorkerError
+from verifier.deciders.worker import Guarded, Worker
 from verifier.query import Ball, Norm, Query, Targeted, disjuncts
 from verifier.verdict import Budget, Holds, Unknown, Violated
 
@@ -57,7 +58,7 @@ def test_the_child_answers_as_the_decider_does(decider: Smt | Milp) -> None:
 def test_an_exception_in_the_child_is_reported_and_the_child_goes_on() -> None:
     asked, bounds = query(*EASY)
     with Worker() as worker:
-        with pytest.raises(WorkerError, match="AttributeError"):
+        with pytest.raises(ChildError, match="AttributeError"):
             worker.call(Smt(), "no_such_method", budget=Budget())
         assert isinstance(Guarded(Smt(), worker).decide(asked, bounds, Budget()), Holds | Violated)
 
@@ -87,7 +88,7 @@ def test_cancelling_ends_a_call_that_does_not_return(decider: Smt | Milp, derive
         verdict = Guarded(decider, worker).decide(asked, bounds, derived(budget))
         timer.cancel()
         assert verdict == Unknown("interrupted")
-        with pytest.raises(WorkerError):
+        with pytest.raises(ChildError):
             worker.call(decider, "decide", asked, bounds, budget=Budget())
 
 
@@ -109,7 +110,7 @@ def test_a_deadline_ends_a_call_that_does_not_return(decider: Smt | Milp) -> Non
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads process states from /proc, which Linux has")
 def test_the_child_ends_with_its_parent() -> None:
-    program = "from verifier.deciders.worker import Worker; w = Worker(); print(w._process.pid, flush=True); input()"
+    program = "from verifier.deciders.worker import Worker; w = Worker(); print(w._child.pid, flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
