@@ -19,7 +19,6 @@ PROCESS_START = time.monotonic() - time.process_time()
 if TYPE_CHECKING:
     from verifier.api import (
         AllTargets,
-        Certified,
         Check,
         attack,
         brackets,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         minimal_all_targets,
         solvers,
     )
+    from verifier.certifying import Certified
     from verifier.model import Model
     from verifier.report.answers import to_pandas
 
@@ -52,12 +52,14 @@ __all__ = [
     "to_pandas",
 ]
 
+ELSEWHERE = {"Certified": "verifier.certifying", "to_pandas": "verifier.report.answers"}
+"""Whose home is not the API."""
+
 
 def __getattr__(name: str) -> Any:
     """The API on first use: `import verifier` alone, as the command line and the solver processes do, stays cheap."""
     if name in __all__:
-        module = "verifier.report.answers" if name == "to_pandas" else "verifier.api"
-        value = getattr(importlib.import_module(module), name)
+        value = getattr(importlib.import_module(ELSEWHERE.get(name, "verifier.api")), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'verifier' has no attribute '{name}'")

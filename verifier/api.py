@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,11 @@ import numpy.typing as npt
 from encoders.errors import InputError, SolverError
 from encoders.from_transforms import Transforms
 from verifier.all_targets import AllTargets, finals, in_turn, overall
-from verifier.arguments import real, whole, word
+from verifier.arguments import above_zero, real, whole, word
 from verifier.both_worlds import follow_each_both
-from verifier.certifying import Certified, certified
 from verifier.checking import Check, check_both
 from verifier.deciders.branch_and_bound import BranchAndBound
+from verifier.deciders.lp_tree import NUMPY_FIRST
 from verifier.deciders.milp import Milp, available_solvers, solver_class
 from verifier.deciders.shipped import float32_lower
 from verifier.deciders.smt import Smt
@@ -30,10 +30,12 @@ from verifier.search_state import Attack, Problem, SearchState
 from verifier.transformed import load_transforms
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Semantics, Status, Violated, Witness
 
+if TYPE_CHECKING:
+    from verifier.certifying import Certified
+
 __all__ = [
     "METHODS",
     "AllTargets",
-    "Certified",
     "Check",
     "Model",
     "attack",
@@ -83,6 +85,7 @@ def brackets(
     device: str = "auto",
     seed: int = 0,
     transforms: Transforms | None = None,
+    once: bool = False,
 ) -> Iterator[Bracket]:
     """Shrinking brackets on the distance to the nearest adversarial point; the last one has `final` set.
 
@@ -90,18 +93,18 @@ def brackets(
     `margin`; ties count (Carlini, Katz, Barrett, Dill 2018). x has the model's shape or is flat. semantics: is
     the lower end about the network over the reals (`real`), every `float32` evaluation of it, or `both`? transforms (of
     `load_transforms`): x' is to be adversarial under all of them, a `target` reached by all, else the label lost in
-    each. With one thread and no timeout, the same arguments give the same last bracket and number of nodes. Raises
-    InputError.
+    each. once: this process asks nothing else, so that what takes longer to load than small questions do without it is
+    loaded only for large ones. With one thread and no timeout, the same arguments give the same last bracket and number
+    of nodes. Raises InputError.
     """
-    budget, decider = _budget(timeout), _decider(method, solver, threads)
+    budget, decider = _budget(timeout), _decider(method, solver, threads, once)
     question = ask(
         model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms, budget=budget
     )
     brief = isinstance(decider, BranchAndBound)
     run = attacker(question, "cw", device, seed, threads=threads, nearest=True, brief=brief)
-    problem = _problem(
-        question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
-    )
+    width, meaning = above_zero(precision, "the precision", -math.inf), _checked_semantics(semantics, model, method)
+    problem = _problem(question, run, "cw", width, threads, meaning)
     return _brackets(question, problem, decider, method, budget)
 
 
@@ -194,6 +197,7 @@ class Options(TypedDict, total=False):
     device: str
     seed: int
     transforms: Transforms | None
+    once: bool
 
 
 def minimal(model: Model, x: npt.ArrayLike, **options: Unpack[Options]) -> Bracket:
@@ -222,6 +226,7 @@ def minimal_all_targets(
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
     transforms: Transforms | None = None,
+    once: bool = False,
 ) -> AllTargets:
     """`minimal` for each of `targets`, by default every class but the label; `progress` is called with every bracket.
 
@@ -229,7 +234,7 @@ def minimal_all_targets(
     equal share of the time that is left. known: by target a witness of an earlier search, which goes on from it instead
     of attacking. transforms: each target is to be reached under all of them. Raises InputError.
     """
-    budget, decider = _budget(timeout), _decider(method, solver, threads)
+    budget, decider = _budget(timeout), _decider(method, solver, threads, once)
     question = ask(
         model,
         x,
@@ -247,9 +252,8 @@ def minimal_all_targets(
     run = attacker(question, "cw", device, seed, threads=threads, brief=brief)
     if known:
         run = going_on(question, known, lambda rest: attacker(rest, "cw", device, seed, threads=threads, brief=brief))
-    problem = _problem(
-        question, run, "cw", _checked_precision(precision), threads, _checked_semantics(semantics, model, method)
-    )
+    width, meaning = above_zero(precision, "the precision", -math.inf), _checked_semantics(semantics, model, method)
+    problem = _problem(question, run, "cw", width, threads, meaning)
     about, found = question.subject("minimal"), question.already(budget)
     if found is not None:
         last = _already(found, question, precision, budget)
@@ -290,6 +294,8 @@ def certificate(
     if not radius >= 0:
         raise InputError(f"the radius must be a number ≥ 0, not {radius:g}")
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, budget=budget)
+    from verifier.certifying import certified  # noqa: PLC0415, most questions want no certificate
+
     return certified(question, radius, witness, budget)
 
 
@@ -312,15 +318,14 @@ def check(
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
     transforms: Transforms | None = None,
+    once: bool = False,
 ) -> Check:
     """Is there an adversarial point of the box with ‖x' − x‖ ≤ radius? Raises InputError.
 
     `progress` is called with brackets on the way by the method tree. transforms: as for `brackets`.
     """
-    budget, decider = _budget(timeout), _decider(method, solver, threads)
-    radius = real(radius, "the radius", math.inf)
-    if not (math.isfinite(radius) and radius > 0):
-        raise InputError(f"the radius must be a finite number > 0, not {radius:g}")
+    budget, decider = _budget(timeout), _decider(method, solver, threads, once)
+    radius = above_zero(radius, "the radius", math.inf)
     question = ask(
         model, x, norm=norm, target=target, label=label, box=box, margin=margin, transforms=transforms, budget=budget
     )
@@ -378,14 +383,7 @@ def _budget(timeout: float | Budget) -> Budget:
     return Budget(timeout)
 
 
-def _checked_precision(precision: float) -> float:
-    precision = real(precision, "the precision", -math.inf)
-    if not (math.isfinite(precision) and precision > 0):
-        raise InputError(f"the precision must be a finite number > 0, not {precision:g}")
-    return precision
-
-
-def _decider(method: str, solver: str | None, threads: int) -> Decider:
+def _decider(method: str, solver: str | None, threads: int, once: bool) -> Decider:
     if word(method, "the method") not in METHODS:
         raise InputError(f"unknown method '{method}': choose one of {', '.join(METHODS)}")
     threads = whole(threads, "the number of threads")
@@ -395,4 +393,7 @@ def _decider(method: str, solver: str | None, threads: int) -> Decider:
         if method not in ("milp", "milp-direct"):
             raise InputError(f"the method {method} has no solver to choose; '{solver}' goes with milp or milp-direct")
         solver_class(solver)
-    return METHODS[method](solver, threads)
+    decider = METHODS[method](solver, threads)
+    if once and isinstance(decider, BranchAndBound):
+        return replace(decider, settings=replace(decider.settings, numpy_first=NUMPY_FIRST))
+    return decider

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from numbers import Rational
 from typing import Any, SupportsFloat, SupportsIndex
@@ -23,6 +24,14 @@ def real(value: SupportsFloat | Any, name: str, direction: float = 0.0) -> float
         except (TypeError, ValueError, OverflowError):
             pass
     raise InputError(f"{name} must be a number, not {_told(value)}")
+
+
+def above_zero(value: SupportsFloat | Any, name: str, direction: float) -> float:
+    """`real`, finite and > 0."""
+    number = real(value, name, direction)
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"{name} must be a finite number > 0, not {number:g}")
+    return number
 
 
 def whole(value: SupportsIndex | Any, name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from encoders.runtime import runtime
@@ -32,7 +33,7 @@ def diagnosis() -> dict[str, Any]:
             "cuda": missing is None,
             "cuda_missing": missing,
         },
-        "kernels": {"numba": kernels.available(), "compiled": kernels.ready()},
+        "kernels": asdict(kernels.state()),
         "solvers": {"milp": list(api.solvers()), "z3": distribution_version("z3-solver") is not None},
     }
 
@@ -59,11 +60,9 @@ def run(*, as_json: bool) -> None:
     terminal.stdout().print(terminal.pairs("verifier doctor", rows))
 
 
-def _kernels(*, numba: bool, compiled: bool) -> str:
-    if not numba:
-        return "not used: numba is not installed"
-    return (
-        "compiled"
-        if compiled
-        else "not compiled yet: the next question begins it, or python -m verifier.deciders.kernels"
-    )
+def _kernels(*, ready: bool, where: str | None, why: str | None, remedy: str | None, **_: object) -> str:
+    """Whether trees can call them at once: found out by loading them, not by a mark."""
+    if ready:
+        return f"ready: loaded from {where}"
+    told = f"not ready: {why}" + ("" if where is None else f"\n{where}")
+    return told if remedy is None else f"{told}\nto mend it: {remedy}"

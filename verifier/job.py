@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,12 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from verifier import api, transformed
 from verifier.box import inside, read_box
-from verifier.certificate_file import CertificateFile
-from verifier.certifying import UNDER_TRANSFORMS
 from verifier.complaint import complain
 from verifier.deadline import CommandTime, Deadline, draw_within
 from verifier.exit_codes import Exit
 from verifier.inputs import read_input
 from verifier.layout import image_layout
 from verifier.model import Model
-from verifier.proof_tree import NotCertifiedError
 from verifier.report import json_result, pictures, terminal
 from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
 from verifier.report.out_folder import OutFolder
@@ -34,6 +31,9 @@ from verifier.verdict import (
     OutOfTimeError,
     Witness,
 )
+
+if TYPE_CHECKING:
+    from verifier.certificate_file import CertificateFile
 
 METHOD_ALIASES = {"smt": "z3"}
 DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
@@ -116,7 +116,7 @@ class Job:
         }
         if not decides:
             return shared
-        return {**shared, "method": _method(asked), "solver": asked.solver, "threads": asked.threads}
+        return {**shared, "method": _method(asked), "solver": asked.solver, "threads": asked.threads, "once": True}
 
     def run(self, command: str, **more: Any) -> Run:
         """What was asked, for the result."""
@@ -175,6 +175,8 @@ class Job:
     ) -> CertificateRecord:
         if self.late:
             return self._no_certificate(file, target, self.time.whole.reason)
+        from verifier.proof_tree import NotCertifiedError  # noqa: PLC0415, most questions want no certificate
+
         other = ("device", "seed", "transforms")
         shared = {name: value for name, value in self.options(decides=False).items() if name not in other}
         point = witness.point if witness is not None else None
@@ -244,6 +246,9 @@ def _method(question: Question) -> str:
 def prepared(question: Question) -> Iterator[Job]:
     """Read the model and the input, and make sure that the results can be written, before any work."""
     proves = question.certificate is not None
+    if proves:
+        from verifier.certificate_file import CertificateFile  # noqa: PLC0415, most questions want none
+        from verifier.certifying import UNDER_TRANSFORMS  # noqa: PLC0415
     if proves and question.transforms is not None:
         raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
     whole = question.deadline.whole

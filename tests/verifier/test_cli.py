@@ -193,7 +193,8 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert "highs" in found["solvers"]["milp"]
     assert found["cores"]["usable"] >= 1
-    assert set(found["kernels"]) == {"numba", "compiled"}
+    assert set(found["kernels"]) == {"numba", "ready", "where", "why", "remedy"}
+    assert found["kernels"]["ready"] == (found["kernels"]["why"] is None)
     assert found["onnxruntime"]["cuda"] == (found["onnxruntime"]["cuda_missing"] is None)
 
 

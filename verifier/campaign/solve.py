@@ -21,6 +21,7 @@ from verifier.campaign.errands import Finding
 from verifier.campaign.inbox import Line, connected
 from verifier.campaign.outcome import Outcome, Report, Step, Work
 from verifier.campaign.tasks import Target
+from verifier.deciders import kernels
 from verifier.model import Model
 from verifier.verdict import Bracket, Budget, Status
 
@@ -44,6 +45,8 @@ def solve(work: Work) -> Report:
         still_open = line.begin(work.task.id, list(work.known))
         if still_open is not None:
             work = replace(work, known=still_open)
+        if work.task.method == "tree":
+            kernels.at_once()  # a worker asks many questions: loading them is in nobody's time
         budget, log, error = Budget(work.seconds), _Log(work, line), ""
         ended = threading.Event()
         threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()

@@ -270,7 +270,7 @@ class BoundTree(Frontier):
                 return None
         if settings.half_space:
             weights = start.weights.astype(np.float64)
-            narrowed = self._narrowing().narrow(dual, weights, self.radius, lower, upper)
+            narrowed = self._narrowing(budget).narrow(dual, weights, self.radius, lower, upper)
             if narrowed is None:
                 return None
             key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
@@ -282,11 +282,12 @@ class BoundTree(Frontier):
         self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])
         return None
 
-    def _narrowing(self) -> Narrowing:
+    def _narrowing(self, budget: Budget) -> Narrowing:
         """By the kernel where it can be called at once and the network is small enough for dense matrices."""
         if self._narrows is None:
             stages = self._stages
-            if stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE and kernels.at_once():
+            small = stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE
+            if small and kernels.at_once(budget.remaining):
                 from verifier.deciders.compiled_visit import CompiledNarrowing  # noqa: PLC0415 (imports numba)
 
                 self._narrows = CompiledNarrowing(stages, self._lagrangian)

@@ -88,6 +88,12 @@ class Frontier:
         """A node that nothing can be done about."""
         self._stuck.append(self._packed(node))
 
+    def forget_starts(self) -> None:
+        """Work on open nodes begins from nothing: who goes on with them cannot read what was left for it."""
+        with self._lock:
+            for node in (*(entry[2] for entry in self._heap), *self._stuck):
+                node.start = None
+
     def note(self, shipped: float) -> None:
         """A node has closed over the reals; evaluations do not reach the goal within `shipped`."""
         with self._lock:

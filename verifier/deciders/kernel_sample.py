@@ -7,6 +7,8 @@ import numpy as np
 from encoders.graph import GraphBuilder
 from encoders.linear_maps import Dense, readonly
 from encoders.to_stages import to_stages
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.deciders.compiled_visit import CompiledNarrowing
 from verifier.deciders.lp_tree import LpTree, TreeSettings
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
@@ -30,5 +32,13 @@ def visit_sample() -> None:
         tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
         tree.polish(ball.centre, Budget(LONGEST))
         tree.visitor.descend(ball.centre)
+        tree.visitor.visit(-ends, ends, None, Budget(LONGEST))
+        lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
+        dual = lagrangian.crown(weights, -ends, ends)
+        CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
+        tree.visitor.visit(-ends, ends, None, Budget())
+        lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
+        dual = lagrangian.crown(weights, -ends, ends)
+        CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
         for _ in range(3):
             tree.explore(Budget(LONGEST))

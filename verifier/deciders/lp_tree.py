@@ -8,6 +8,7 @@ a slice at a time, so that the least open radius rises.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,9 @@ from verifier.verdict import Budget, OutOfTimeError
 TOGETHER = 0.25
 """Seconds for which threads explore one tree before they wait for each other."""
 
+NUMPY_FIRST = 64
+"""`numpy_first` for a process that asks one question: those nodes cost a small network less than loading kernels."""
+
 KERNEL_ROWS = 400
 """Rows of the LP up to which the kernel's dense inverse pays: each pivot costs their square."""
 
@@ -46,6 +50,9 @@ class TreeSettings(VisitSettings):
     """Input columns that an L1 LP in HiGHS begins with; a negative number for all."""
     kernels: bool | None = None
     """Visit the nodes of small networks with the compiled kernel: None for where it is at hand."""
+    numpy_first: int = 0
+    """Nodes that a tree visits with numpy and HiGHS before it has kernels loaded that are not yet: that takes longer
+    than a small tree does without them. Where the process goes on asking, 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,29 +93,36 @@ class LpTree(Frontier):
         self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
         self.local = LocalSearch(stages, ball, goal)
         self._visitors: list[Visitor] = []
+        self._early = False
+        """Do the visitors stand in for kernels that are loaded only for a tree that lasts?"""
         self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
 
     @property
     def visitor(self) -> Visitor:
         """The first thread's."""
-        return self._visitors_for(1)[0]
+        return self._visitors_for(1, math.inf)[0]
 
-    def _visitors_for(self, threads: int) -> list[Visitor]:
-        """A visitor for each thread, at the tree's radius."""
+    def _visitors_for(self, threads: int, seconds: float) -> list[Visitor]:
+        """A visitor for each thread, at the tree's radius, for whom that many seconds are left."""
+        early = self.nodes < self.settings.numpy_first and not kernels.loaded()
+        if self._early and not early:
+            self._visitors.clear()
+            self.forget_starts()
+        self._early = early
         while len(self._visitors) < threads:
-            made = self._by_kernel() if self._kernels_pay() else self._by_numpy()
+            made = self._by_kernel() if not early and self._kernels_pay(seconds) else self._by_numpy()
             made.set_radius(self.radius)
             self._visitors.append(made)
         return self._visitors[:threads]
 
-    def _kernels_pay(self) -> bool:
+    def _kernels_pay(self, seconds: float) -> bool:
         """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
         rows = int(np.count_nonzero(self.root[1] > 0)) + len(self._goal.offset)
         wanted = self.settings.kernels
         if wanted is False or rows > KERNEL_ROWS or not self._stages.relu_count:
             return False
-        return kernels.at_once() if wanted is None else kernels.available()
+        return kernels.at_once(seconds) if wanted is None else kernels.available()
 
     def _by_kernel(self) -> Visitor:
         from verifier.deciders.compiled_visit import compiled_visitor  # noqa: PLC0415 (imports numba: half a second)
@@ -142,7 +156,7 @@ class LpTree(Frontier):
 
         When the budget ends, every node that is not closed is open again.
         """
-        visitors = self._visitors_for(threads)
+        visitors = self._visitors_for(threads, budget.remaining)
         if threads == 1:
             done = [self._slice(visitors[0], budget, alone=True)]
         else:
@@ -208,11 +222,12 @@ class LpTree(Frontier):
         region holds nothing within the tree's radius.
         """
         settings, (lower, upper) = self.settings, self.root
+        lp = self._visitors_for(1, budget.remaining)[0].lp
         work = Polish(
             self._stages,
             self._lagrangian,
             self.local,
-            self.visitor.lp,
+            lp,
             lower,
             upper,
             self._tolerance,
@@ -222,7 +237,7 @@ class LpTree(Frontier):
         try:
             return work.polish(x, self.radius, budget)
         finally:
-            self.visitor.lp.set_radius(self.radius)
+            lp.set_radius(self.radius)
 
     def _dive(self, visitor: Visitor, stack: list[Node], number: int, most: int, budget: Budget) -> Dived | None:
         """Let the visitor walk below the stack's last node; the stack is what is left then."""
