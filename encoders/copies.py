@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from encoders.graph import Affine, Graph, GraphBuilder, Input, LeakyRelu, Node, Term, frozen, renumbered
+from encoders.lazy import Lazy
 from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse, readonly, select, sparse
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 
 def copies(graph: Graph, maps: Sequence[LinearMap]) -> Graph:

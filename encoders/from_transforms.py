@@ -19,16 +19,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from encoders.array_files import npz_arrays
 from encoders.errors import InputError
 from encoders.image_maps import Grid, Motion, motion_map
+from encoders.lazy import Lazy
 from encoders.linear_maps import Sparse, sparse
 from encoders.toml_file import read_toml
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 KEYS = ("identity", "rotate", "scale", "translate", "matrix", "name")
 LARGEST_SCALE = 1000.0

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
+from encoders.lazy import Lazy
 from encoders.linear_maps import Sparse, sparse
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 POSITION_DIGITS = 9
 """Source positions are rounded to this many decimals of a pixel, so that cos 90° = 6e-17 gives no stray weights."""

@@ -11,17 +11,22 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pulp
 
 from encoders.graph import Affine, Graph, Relu, forward
+from encoders.lazy import Lazy
 from encoders.node_bounds import NodeBounds
 from encoders.polarity import wanted_large
 from encoders.solver_losses import SLACK, Losses, left_out, without_small
 from encoders.to_stages import LEAST
+
+if TYPE_CHECKING:
+    import pulp
+else:
+    pulp = Lazy("pulp")
 
 Variable: TypeAlias = Any
 """A pulp.LpVariable: PuLP has no types."""

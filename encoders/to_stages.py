@@ -10,14 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from encoders.graph import Affine, Array, Graph, Relu, forward
+from encoders.lazy import Lazy
 from encoders.linear_maps import LinearMap
 from encoders.operations import rounded_operations
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 DENSE_SHARE = 0.2
 """Matrices with a larger share of nonzeros are kept dense: below it sparse products are the faster ones."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import z3
-
+from encoders.lazy import Lazy
 from encoders.to_rows import Column, Ends, Rows
+
+if TYPE_CHECKING:
+    import z3
+else:
+    z3 = Lazy("z3")
 
 
 @dataclass(frozen=True, eq=False)

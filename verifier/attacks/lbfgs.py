@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, minimize
 
 from encoders.graph import Array
 from verifier.attacks.problem import AttackProblem, Candidates, Metric
@@ -138,9 +137,13 @@ class _Case:
         slope = search.surrogate.vjp(point, cotangent[None].astype(np.float32))[0]
         return float(np.logaddexp(0.0, gap)), slope.astype(np.float64)
 
-    def minimise(self, objective: Callable[[Array], tuple[float, Array]], start: Array, bounds: Bounds) -> None:
+    def minimise(
+        self, objective: Callable[[Array], tuple[float, Array]], start: Array, low: Array, high: Array
+    ) -> None:
+        from scipy.optimize import Bounds, minimize  # noqa: PLC0415, slow to import, and only this attack needs it
+
         options = {"maxiter": self.settings.steps}
-        minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
+        minimize(objective, start, jac=True, bounds=Bounds(low, high), method="L-BFGS-B", options=options)
 
 
 def _squared(case: _Case, constant: float) -> None:
@@ -148,7 +151,7 @@ def _squared(case: _Case, constant: float) -> None:
         value, slope = case.loss(r)
         return float(r @ r) + constant * value, 2.0 * r + constant * slope
 
-    case.minimise(objective, case.begin, Bounds(-case.down, case.up))
+    case.minimise(objective, case.begin, -case.down, case.up)
 
 
 def _absolute(case: _Case, constant: float) -> None:
@@ -160,7 +163,7 @@ def _absolute(case: _Case, constant: float) -> None:
 
     room = np.concatenate([case.up, case.down])
     begin = np.concatenate([np.maximum(case.begin, 0.0), np.maximum(-case.begin, 0.0)])
-    case.minimise(objective, begin, Bounds(np.zeros(2 * size), room))
+    case.minimise(objective, begin, np.zeros(2 * size), room)
 
 
 def _within(case: _Case, radius: float) -> None:
@@ -171,7 +174,7 @@ def _within(case: _Case, radius: float) -> None:
         return result
 
     lowest, highest = -np.minimum(case.down, radius), np.minimum(case.up, radius)
-    case.minimise(objective, np.clip(case.begin, lowest, highest), Bounds(lowest, highest))
+    case.minimise(objective, np.clip(case.begin, lowest, highest), lowest, highest)
 
 
 OBJECTIVES: Mapping[Metric, Callable[[_Case, float], None]] = {

@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import highspy
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from encoders.graph import Affine, Array, Graph, Relu, evaluate, forward
 from encoders.highs import run, simplex
+from encoders.lazy import Lazy
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 LARGEST_LP = 4_000_000
 """Entries of a region's constraint matrix above which polishing is left out: the LP would cost more than it brings."""

@@ -14,17 +14,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from encoders.graph import Array
+from encoders.lazy import Lazy
 from encoders.to_stages import Stages
 from verifier.bounds.support import KNAPSACK_SPARE, Room
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]

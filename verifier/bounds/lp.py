@@ -6,20 +6,24 @@ has no solution in common with the goal needs no room. The numbers rest on the L
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import highspy
 import numpy as np
-import pulp
 
 from encoders.graph import Graph
 from encoders.highs import run
+from encoders.lazy import Lazy
 from encoders.node_bounds import NodeBounds
-from encoders.pulp_highs import PulpHighs
 from encoders.solver_losses import NEGLIGIBLE
 from encoders.to_milp import MilpModel, to_milp
 from verifier.query import Halfspaces
 from verifier.verdict import Budget
+
+if TYPE_CHECKING:
+    import pulp
+else:
+    pulp = Lazy("pulp")
 
 LP_SLACK = 1e-6
 """Bounds are widened by this, relative to 1 + |bound|: ten times HiGHS's tolerances of 1e-7."""
@@ -57,6 +61,8 @@ class _Extremes:
     """One relaxed model in HiGHS, solved again and again with another objective from the last basis."""
 
     def __init__(self, model: MilpModel) -> None:
+        from encoders.pulp_highs import PulpHighs  # noqa: PLC0415, imports PuLP, which only MILP methods need
+
         self._values = model.values
         builder = PulpHighs(msg=False, threads=1)
         builder.createAndConfigureSolver(model.problem)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from encoders.graph import Affine, Array, Graph, Relu, forward, reverse
+from encoders.linear_maps import Dense, LinearMap
 from encoders.node_bounds import NodeBounds
 from verifier.bounds import region as regions
 from verifier.proof.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, evaluation_errors, graph_gamma, underflow
@@ -74,6 +76,11 @@ class Backward:
     messages: Mapping[int, Array]
 
 
+def _matrix(linear: LinearMap) -> Any:
+    """A map's matrix, sparse unless the map is one as it stands."""
+    return linear.weight if isinstance(linear, Dense) and linear.left == linear.right == 1 else linear.rows()
+
+
 class Relaxation:
     """A lowered graph over a region, each ReLU between its lines; bounds of linear forms of any node.
 
@@ -110,7 +117,7 @@ class Relaxation:
         total = np.abs(node.bias)
         for term in node.terms:
             if region is not None and term.source == 0:
-                total = total + regions.sizes(region, term.map.magnitude().rows())
+                total = total + regions.sizes(region, _matrix(term.map.magnitude()))
                 continue
             with np.errstate(invalid="ignore"):
                 total = total + term.map.magnitude().apply(bounds.magnitude(term.source)[np.newaxis])[0]

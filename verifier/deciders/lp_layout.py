@@ -6,16 +6,21 @@ entries. Rows: a − p = B·h + c, then a/u + p/|l| ≤ 1, then s + C·z + d ≥
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import highspy
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from encoders.graph import Array
+from encoders.lazy import Lazy
 from encoders.to_stages import Stages
 from verifier.query import Ball, Halfspaces, Norm
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 TINY_END = 1e-9
 """Ends of a triangle nearer to 0 than this are written as this: their reciprocals are coefficients."""

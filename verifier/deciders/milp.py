@@ -8,21 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pulp
 
 from encoders.errors import InputError, SolverError
 from encoders.graph import Array
+from encoders.lazy import Lazy
 from encoders.node_bounds import NodeBounds
-from encoders.pulp_highs import PulpHighs
 from encoders.solver_losses import LARGEST, NEGLIGIBLE, SMALLEST
 from encoders.to_milp import MilpModel, to_milp
 from verifier.bounds.lp import lp_bounds
 from verifier.deciders.ball import LinearQuery, distance_query, linear_query
 from verifier.query import Query
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
+
+if TYPE_CHECKING:
+    import pulp
+else:
+    pulp = Lazy("pulp")
 
 SOLVERS: Mapping[str, tuple[str, ...]] = {
     "highs": ("HiGHS", "HiGHS_CMD"),
@@ -147,12 +151,18 @@ class Milp:
         name = solver_class(self.solver)
         if name == "HiGHS" and target is not None:
             options["objective_target"] = target
-        solver = PulpHighs(**options) if name == "HiGHS" else pulp.getSolver(name, **options)
+        solver = _highs(options) if name == "HiGHS" else pulp.getSolver(name, **options)
         try:
             model.problem.solve(solver)
         except pulp.PulpSolverError as error:
             raise SolverError(f"the solver '{self.solver}' failed: {error}") from error
         return f"{self.solver} stopped without an answer ({pulp.LpStatus[model.problem.status]})"
+
+
+def _highs(options: Mapping[str, Any]) -> Any:
+    from encoders.pulp_highs import PulpHighs  # noqa: PLC0415, imports PuLP, which only this method needs
+
+    return PulpHighs(**options)
 
 
 def bounds_evidence(bounds: NodeBounds) -> Evidence:

@@ -12,13 +12,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from encoders.graph import Array
+from encoders.lazy import Lazy
 from encoders.to_rows import Ends, Rows
 from verifier.proof.rounding import UNDERFLOW, gamma
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
 
 MULTIPLIER_BITS = 40
 """Multipliers are rounded to this many bits below the largest: enough for any margin a float LP can see, and short."""

@@ -12,14 +12,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import highspy
 import numpy as np
-import z3
 
 from encoders.exact import exact_outputs
 from encoders.graph import Array, outputs
 from encoders.highs import run, simplex
+from encoders.lazy import Lazy
 from encoders.node_bounds import NodeBounds
 from encoders.to_rows import Column, Ends, Row, Rows, to_rows
 from encoders.to_z3 import to_z3
@@ -27,6 +28,11 @@ from verifier.deciders.ball import LinearQuery, linear_query
 from verifier.deciders.refutation import Refutation, Refuter, phase_columns
 from verifier.query import Ball, Norm, Query, distance_exact
 from verifier.verdict import Budget, Evidence, Holds, OutOfTimeError, Unknown, Verdict, Violated
+
+if TYPE_CHECKING:
+    import z3
+else:
+    z3 = Lazy("z3")
 
 FEASIBLE = 1e-9
 """A relaxed LP whose least violation is below this counts as feasible: a hint only, every answer is checked exactly."""
