@@ -62,6 +62,8 @@ WORD_BITS = 62
 """Sums of integers below 2⁶² are exact in int64."""
 LONGEST = 1000
 """Bits of the common denominator of a matrix: more of them are refused, as time without end."""
+MOST_PAIRS = 1 << 12
+"""Of digits in one product; a network of 20 layers comes to some 1,000."""
 LONGEST_NUMBER = 1 << 15
 """Bits of any integer: a network of 20 layers comes to some 5,000."""
 MOST_BITS = 1 << 33
@@ -113,6 +115,8 @@ def exact(values: Iterable[float]) -> tuple[Array, int]:
     """Finite floats as integers over one common power of two."""
     ratios = [float(value).as_integer_ratio() for value in values]
     common = max((below for _, below in ratios), default=1)
+    bits = max((abs(above).bit_length() for above, _ in ratios), default=0) + common.bit_length()
+    need(bits * len(ratios) <= MOST_BITS, "the numbers differ too much in size")
     integers = np.empty(len(ratios), dtype=object)
     integers[:] = [above * (common // below) for above, below in ratios]
     return integers, common
@@ -160,7 +164,8 @@ class Weights:
         # One product for each group, whatever the batch.
         given, negative = split(rows.swapaxes(0, 1).reshape(groups, batch * left, inner), self.bits)
         parts: list[Any] = [0] * (len(given) + len(self.digits) - 1)
-        need(min(len(given), len(self.digits)) < 1 << WORD_BITS - EXACT_BITS, "the numbers of a product are too long")
+        shorter, pairs = min(len(given), len(self.digits)), len(given) * len(self.digits)
+        need(shorter < 1 << WORD_BITS - EXACT_BITS and pairs <= MOST_PAIRS, "the numbers of a product are too long")
         for i, digit in enumerate(given):
             signed = np.where(negative, -digit, digit)
             for j, own in enumerate(self.digits):
@@ -587,7 +592,7 @@ class Network:
         ratios, shift = fractions(slopes), fractions(offset)
         need(divisor is None or (factor is None and all(ratios)), f"tensor '{out}' divides by zero")
         ratios = [1 / value for value in ratios] if divisor is not None else ratios
-        den = common(value.denominator for value in (*ratios, *shift))
+        den = least_common(value.denominator for value in (*ratios, *shift))
         self.bits += den.bit_length() * self.size(source)
         need(self.bits <= MOST_BITS, "the model has fractions that are too long")
 
@@ -645,7 +650,7 @@ def fractions(values: Array | None) -> list[Fraction]:
     return [] if values is None else [Fraction(value) for value in values.astype(np.float64).reshape(-1).tolist()]
 
 
-def common(denominators: Iterable[int]) -> int:
+def least_common(denominators: Iterable[int]) -> int:
     """Their least common multiple; refused where that is too long."""
     found = 1
     for each in denominators:
@@ -665,7 +670,7 @@ def total(values: Sequence[Value]) -> Value:
     """The sum of integers over denominators."""
     if len(values) == 1:
         return values[0]
-    den = common(below for _, below in values)
+    den = least_common(below for _, below in values)
     return sum((value * (den // below) for value, below in values[1:]), values[0][0] * (den // values[0][1])), den
 
 
@@ -1189,10 +1194,10 @@ class Query:
     hi: Array
 
     def targets(self, classes: int) -> list[int]:
-        wanted = [self.target] if self.target is not None else [k for k in range(classes) if k != self.label]
-        need(wanted and all(k is not None and 0 <= k < classes for k in wanted), "the target is no class of the model")
-        need(self.target is not None or (self.label is not None and 0 <= self.label < classes), "the label is no class")
-        return [k for k in wanted if k is not None]
+        need(self.label is None or 0 <= self.label < classes, "the label is no class of the model")
+        need(self.target is None or 0 <= self.target < classes, "the target is no class of the model")
+        need(self.label != self.target, "the target is the label itself, or neither is given")
+        return [self.target] if self.target is not None else [k for k in range(classes) if k != self.label]
 
     def digest(self, model: str) -> str:
         numbers = [
@@ -1308,7 +1313,7 @@ class Proof:
         found, below, terms = self.net.backward(start, rows, den, relu)
         if found is not None:
             terms.append(self.region.least(found, below))
-        common = math.lcm(*(den for _, den in terms))
+        common = least_common(den for _, den in terms)
         return sum((value * (common // den) for value, den in terms), np.zeros(len(rows), dtype=object)), common
 
     def ends(self, layer: int, entries: Array, signs: Array) -> Term:
@@ -1322,7 +1327,7 @@ class Proof:
             rows = np.zeros((len(chosen), self.net.size(start)), dtype=object)
             rows[np.arange(len(chosen)), chosen] = sign
             part, below = self.value(start, rows, 1, self._by_lines)
-            new = math.lcm(common, below)
+            new = least_common([common, below])
             above = [values * (new // common) for values in above] + [part * (new // below)]
             common = new
         return np.concatenate([np.zeros(0, dtype=object), *above]), common
@@ -1743,7 +1748,7 @@ class Demands:
         """The first demand that the certificate does not meet, empty if it meets all."""
         query, claim = result.query, result.claim()
         about = {
-            "input": self.input is None or same(np.ravel(self.input).astype(result.dtype), query.centre),
+            "input": self.input is None or np.array_equal(np.ravel(self.input).astype(result.dtype), query.centre),
             "box": self.box is None or all(map(same, self.box, (query.lo, query.hi))),
             "norm": self.norm in (None, query.norm),
             "label": self.label in (None, query.label),

@@ -17,10 +17,10 @@ from encoders.from_onnx import Network, as_classifier, network_from_model
 from verifier.proof import checker
 
 POINTS = 2
-CLOSE = 1e-4
-"""Relative to the largest number on the way: ONNX Runtime computes in float32."""
-LARGEST = 1e30
-"""Beyond that float32 overflows on the way."""
+CLOSE = {"<f2": 1e-2, "<f4": 1e-4, "<f8": 1e-4}
+"""Relative to the largest number on the way: ONNX Runtime rounds."""
+LARGEST = {"<f2": 3e4, "<f4": 1e30, "<f8": 1e30}
+"""Beyond that the model's type overflows on the way."""
 
 
 class Said(StrEnum):
@@ -31,7 +31,8 @@ class Said(StrEnum):
     ENGINE_REFUSES = "the engine refuses it, the other two read one function"
     NOBODY_RUNS = "ONNX Runtime and the engine refuse it"
     RUNTIME_REFUSES = "ONNX Runtime refuses it, the other two read one function"
-    OVERFLOWS = "float32 overflows"
+    NO_KERNEL = "ONNX Runtime does not compute in its type, the other two read one function"
+    OVERFLOWS = "numbers overflow"
 
 
 class DisagreementError(Exception):
@@ -54,15 +55,19 @@ def compared(content: bytes) -> Said:
             raise DisagreementError("the engine reads another function")
         if session is None:
             continue
-        if not size < LARGEST:
+        if not size < LARGEST[net.dtype]:
             return Said.OVERFLOWS
         shown, scores = _run(session, net, x), np.array([float(value) for value in exact])
         if shown is None:
             session = None
-        elif not any(_close(shown, values, size) for values in _readings(scores[-net.size(net.scores) :])):
+        elif not any(
+            _close(shown, values, size * CLOSE[net.dtype]) for values in _readings(scores[-net.size(net.scores) :])
+        ):
             raise DisagreementError(f"ONNX Runtime gives {shown}, the checker {scores}")
+    if session is None and engine is not None:
+        return Said.RUNTIME_REFUSES if net.dtype == "<f4" else Said.NO_KERNEL
     if session is None:
-        return Said.NOBODY_RUNS if engine is None else Said.RUNTIME_REFUSES
+        return Said.NOBODY_RUNS
     return Said.ALIKE if engine is not None else Said.ENGINE_REFUSES
 
 
@@ -74,7 +79,7 @@ def _exact(net: checker.Network, x: np.ndarray) -> tuple[list[Fraction], float]:
         values[step.out] = checker.total([checker.FORWARD[step.kind](step, *values[name]) for name in step.sources])
         numbers, den = values[step.out]
         largest = Fraction(int(abs(numbers).max()), den)
-        size = max(size, float(largest) if largest < LARGEST else math.inf)
+        size = max(size, float(largest) if largest < max(LARGEST.values()) else math.inf)
     numbers, den = values[net.output]
     return [Fraction(int(value), den) for value in numbers[0]], size
 
@@ -87,9 +92,9 @@ def _readings(scores: np.ndarray) -> list[np.ndarray]:
     return [scores, powers / powers.sum(), scores - scores.max() - np.log(powers.sum()), sigmoid]
 
 
-def _close(shown: np.ndarray, values: np.ndarray, size: float) -> bool:
+def _close(shown: np.ndarray, values: np.ndarray, error: float) -> bool:
     found = shown.astype(np.float64).reshape(-1)
-    return found.shape == values.shape and bool(np.all(np.abs(found - values) <= CLOSE * size))
+    return found.shape == values.shape and bool(np.all(np.abs(found - values) <= error))
 
 
 def _engine(content: bytes) -> Network | None:

@@ -206,6 +206,12 @@ FALSE: dict[str, Change] = {
     "margin NaN": header("margin", "nan"),
     "margin negative": header("margin", "-0x1p+0"),
     "margin infinite": header("margin", "inf"),
+    "a label that is no class": header("label", 7),
+    "the target as label": lambda parts: (
+        header("label", parts.header["target"] or parts.header["label"])(parts)
+        or header("target", parts.header["label"])(parts)
+    ),
+    "neither label nor target": lambda parts: header("label", None)(parts) or header("target", None)(parts),
     "fewer inputs": lambda parts: header("inputs", parts.header["inputs"] - 1)(parts),
     "more inputs": lambda parts: header("inputs", parts.header["inputs"] + 1)(parts),
     "no inputs": header("inputs", 0),

@@ -17,9 +17,9 @@ from tests.verifier.proof.variants import ENDS, MAKERS, every_other_operator, on
 from tests.verifier.proof.wire import CHANGES, changed, parsed
 from verifier.proof import checker
 
-EACH = 700
+EACH = 500
 """Changed files of each net."""
-VARIANTS = 200
+VARIANTS = 160
 """Of each operator."""
 RARE = 0.01
 """ONNX Runtime refuses files for what stands in nodes on which the output does not depend."""

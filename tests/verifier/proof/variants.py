@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-OPSETS = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 24)
+OPSETS = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 19, 20, 21, 22, 24, 26, 28)
+TYPES = (*[np.float32] * 8, np.float64, np.float16)
 LEFT_OUT = object()
 """Among an attribute's values: it is not given."""
 
@@ -224,19 +225,28 @@ def variants(op: str, count: int) -> Iterator[bytes]:
             made.attribute.append(helper.make_attribute(name, other if odd else value))
         last = op in ENDS and bool(rng.integers(4))
         told = any_of(rng, shape, shape, ["n", *shape[1:]])
-        yield one_operator(made, told, weights, opset, last=last)
+        dtype = any_of(rng, *TYPES)
+        typed = {name: value if value.dtype.kind == "i" else value.astype(dtype) for name, value in weights.items()}
+        yield one_operator(made, told, typed, opset, last=last, dtype=dtype)
 
 
 def one_operator(
-    made: onnx.NodeProto, shape: Sequence[int | str], weights: dict[str, np.ndarray], opset: int, *, last: bool
+    made: onnx.NodeProto,
+    shape: Sequence[int | str],
+    weights: dict[str, np.ndarray],
+    opset: int,
+    *,
+    last: bool,
+    dtype: Any = np.float32,
 ) -> bytes:
     """The model of one node from x to out; where it is not the `last`, out is flattened to scores."""
     constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     constants.append(numpy_helper.from_array(np.array([1, -1]), "flat"))
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     nodes = [made] if last else [made, helper.make_node("Reshape", ["out", "flat"], ["y"])]
     ends = [
-        helper.make_tensor_value_info("x", TensorProto.FLOAT, shape),
-        helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None),
+        helper.make_tensor_value_info("x", kind, shape),
+        helper.make_tensor_value_info(nodes[-1].output[0], kind, None),
     ]
     # The standard's checker wants a shape of an output: sizes that are not known.
     for axis in range(len(shape) if last else 2):
