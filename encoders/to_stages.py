@@ -125,24 +125,28 @@ class _Form:
 
 
 def to_stages(
-    graph: Graph, unit: float = 2.0**-53, floor: float = 0.0, look: Callable[[], None] = lambda: None
+    graph: Graph,
+    unit: float = 2.0**-53,
+    floors: Mapping[int, float] | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> Stages:
     """The stages of a lowered graph (Input, Affine, Relu nodes only).
 
-    unit: the relative error of a rounded operation, where bounds are to hold for evaluations that round too; floor is
-    then added to the size of each node's sums, to cover underflow. look: called between two nodes; what it raises ends
-    the work.
+    unit: the relative error of a rounded operation, where bounds are to hold for evaluations that round too; floors are
+    then added to the sizes of each affine node's sums, to cover underflow. look: called between two nodes; what it
+    raises ends the work.
     """
+    added = floors or {}
     numbers: dict[int, int] = {}
     found: list[tuple[int, _Form]] = []
     operations, underflows = 0, False
 
-    def affine(_: int, node: Affine, forms: list[_Form]) -> _Form:
+    def affine(index: int, node: Affine, forms: list[_Form]) -> _Form:
         nonlocal operations, underflows
         look()
         operations += len(node.terms) + max(term.map.fan_in + term.map.fan_out for term in node.terms)
         blocks: dict[int, tuple[Any, Any]] = {}
-        constant, magnitude = np.array(node.bias), np.abs(node.bias) + floor
+        constant, magnitude = np.array(node.bias), np.abs(node.bias) + added.get(index, 0.0)
         for term in node.terms:
             form = forms[term.source]
             look()

@@ -121,13 +121,13 @@ def _brackets(question: Question, problem: Problem, decider: Decider, method: st
 
 def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
     """The bracket with what holds for the network as it is shipped, where that computes in float32."""
-    asked = problem.semantics is not Semantics.REAL and problem.judge.dtype == np.float32
+    asked = problem.semantics is not Semantics.REAL and not problem.unshipped
     if not asked or bracket.float32 is not None or budget.remaining <= 0:
         return bracket
-    goals = [goal for _, goal in problem.disjuncts]
+    goals, rounds = [goal for _, goal in problem.disjuncts], problem.judge.runtime.rounds
     nodes = bracket.search.nodes if bracket.search is not None else 0
     try:
-        lower = float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget)
+        lower = float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget, rounds)
     except SolverError as error:
         return replace(bracket, float32=0.0, reason=bracket.reason or str(error))
     return replace(bracket, float32=lower)
@@ -152,14 +152,15 @@ def _problem(
         target=question.target,
         threads=threads,
         semantics=semantics,
+        unshipped=question.model.unshipped,
     )
 
 
 def _checked_semantics(semantics: str, model: Model, method: str) -> Semantics:
     if word(semantics, "the semantics") not in tuple(Semantics):
         raise InputError(f"unknown semantics '{semantics}': choose one of {', '.join(Semantics)}")
-    if semantics == Semantics.FLOAT32 and model.dtype != np.float32:
-        raise InputError(f"semantics float32 is about models that compute in float32; this one does in {model.dtype}")
+    if semantics == Semantics.FLOAT32 and model.unshipped:
+        raise InputError(f"semantics float32 is about models that compute in float32: {model.unshipped}")
     if semantics == Semantics.FLOAT32 and method != "tree":
         raise InputError(f"semantics float32 goes with the method tree; {method} is about real arithmetic")
     return Semantics(semantics)

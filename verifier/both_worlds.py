@@ -8,6 +8,7 @@ searched on from there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,11 +16,11 @@ import numpy as np
 
 from encoders.errors import InputError
 from verifier.bounds.linear import Effort, goal_upper, linear_bounds
-from verifier.deciders.shipped import in_range
+from verifier.deciders.shipped import shipped_arithmetic
 from verifier.deciders.worker import Decider
 from verifier.following import follow, follow_each
-from verifier.proof.rounding import FLOAT32
-from verifier.search_state import Problem
+from verifier.proof.rounding import REAL
+from verifier.search_state import Problem, SearchState
 from verifier.verdict import Bracket, Budget, Semantics, Status
 
 
@@ -28,13 +29,15 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
 
     Raises InputError where nothing can be said about float32 although the question is about that alone.
     """
-    if not provable(problem):
-        yield from follow(problem, decider, budget)
+    shipped = in_both_worlds(problem, budget)
+    if shipped.arithmetic is REAL:
+        yield from follow(shipped, decider, budget)
         return
-    if hopeless(problem, budget):
+    problem = replace(shipped, arithmetic=REAL)
+    if hopeless(shipped, budget):
         yield from _without(follow(problem, decider, budget))
         return
-    for bracket in follow(replace(problem, arithmetic=FLOAT32), decider, budget):
+    for bracket in follow(shipped, decider, budget):
         if not bracket.final:
             yield bracket
     yield from _real(problem, bracket, decider, budget)
@@ -42,14 +45,16 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
 
 def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
     """As `follow_each`, the last brackets with what holds for float32. Raises InputError as `follow_both` does."""
-    if not provable(problem):
-        yield from follow_each(problem, decider, budget)
+    shipped = in_both_worlds(problem, budget, each=True)
+    if shipped.arithmetic is REAL:
+        yield from follow_each(shipped, decider, budget)
         return
-    if hopeless(problem, budget):
+    problem = replace(shipped, arithmetic=REAL)
+    if hopeless(shipped, budget):
         yield from _without(follow_each(problem, decider, budget))
         return
     last = []
-    for bracket in follow_each(replace(problem, arithmetic=FLOAT32), decider, budget):
+    for bracket in follow_each(shipped, decider, budget):
         if bracket.final:
             last.append(bracket)
         else:
@@ -75,18 +80,44 @@ def _real(problem: Problem, bracket: Bracket, decider: Decider, budget: Budget) 
         yield replace(real, initial=bracket.initial, seconds=seconds, float32=shipped if real.final else None)
 
 
-def provable(problem: Problem) -> bool:
-    """Is float32 asked about, by a model that computes in it and cannot overflow anywhere in the box?
+ROOM = 1.01
+"""How much farther than a radius evaluations are looked at: trees decide a float beyond it."""
 
-    Raises InputError where it is all that is asked about, but the model may overflow.
+
+def in_both_worlds(problem: Problem, budget: Budget, radius: float = math.inf, *, each: bool = False) -> Problem:
+    """The problem with the arithmetic of all float32 evaluations within `radius`, where that is asked about and known.
+
+    Where they may overflow in the whole box, or that has no end, what counts is the ball of the attack's point: nothing
+    farther is asked about, and the problem that is returned has that attack behind it. each: every target on its own.
+    Raises InputError where float32 is all that is asked about, and nothing can be said about it.
     """
-    if problem.semantics is Semantics.REAL or problem.judge.dtype != np.float32:
-        return False
-    whole = linear_bounds(problem.graph, problem.ball, Budget(0.0), arithmetic=FLOAT32)
-    found = problem.ball.bounded and in_range(problem.graph, whole)
-    if not found and problem.semantics is Semantics.FLOAT32:
-        raise InputError("nothing can be proved for float32: somewhere in this box its sums may overflow")
-    return found
+    if problem.semantics is Semantics.REAL:
+        return problem
+    judge, found, reason = problem.judge, None, problem.unshipped
+    if not reason:
+        found = shipped_arithmetic(problem.graph, problem.ball.with_radius(ROOM * radius), judge.runtime.rounds)
+        if found is None and math.isinf(radius):
+            problem, farthest = _attacked(problem, budget, each)
+            if math.isfinite(farthest):
+                near = problem.ball.with_radius(ROOM * farthest)
+                found = shipped_arithmetic(problem.graph, near, judge.runtime.rounds)
+        reason = "somewhere in this box its sums, or products of its constants, may overflow"
+    if found is None and problem.semantics is Semantics.FLOAT32:
+        raise InputError(f"nothing can be proved for float32: {reason}")
+    return problem if found is None else replace(problem, arithmetic=found)
+
+
+def _attacked(problem: Problem, budget: Budget, each: bool) -> tuple[Problem, float]:
+    """The problem with its attack's points, and how far its witness lies (the farthest of all targets' with `each`)."""
+    points = problem.attack(budget)
+    if each:
+        states = [SearchState(problem.alone(place), budget) for place in range(len(problem.disjuncts))]
+        for state, point in zip(states, points, strict=True):
+            state.start([point])
+    else:
+        states = [SearchState(problem, budget)]
+        states[0].start(points)
+    return replace(problem, attack=lambda _: points), max(state.upper for state in states)
 
 
 NEAR = 1e-3
@@ -108,11 +139,11 @@ def hopeless(problem: Problem, budget: Budget) -> bool:
     if problem.semantics is Semantics.FLOAT32:
         return False
     graph, ball, share = problem.graph, problem.ball.with_radius(NEAR * problem.precision), budget.share(SHARE)
-    bounds = linear_bounds(graph, ball, share, ONE_PASS, FLOAT32)
+    bounds = linear_bounds(graph, ball, share, ONE_PASS, problem.arithmetic)
     if share.ended:
         return True
     goals = (goal for _, goal in problem.disjuncts)
-    return any(goal_upper(graph, ball, bounds, goal, share, ONE_PASS, FLOAT32) >= 0 for goal in goals)
+    return any(goal_upper(graph, ball, bounds, goal, share, ONE_PASS, problem.arithmetic) >= 0 for goal in goals)
 
 
 def resumed(problem: Problem, bracket: Bracket) -> Problem:

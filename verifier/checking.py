@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from encoders.errors import SolverError
 from verifier.answer import Answer, Subject
-from verifier.both_worlds import hopeless, provable, resumed
+from verifier.both_worlds import hopeless, in_both_worlds, resumed
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.worker import Decider, Guarded, Worker
 from verifier.following import check_within
 from verifier.linear_lower import BoundsByRadius
-from verifier.proof.rounding import FLOAT32
+from verifier.proof.rounding import REAL
 from verifier.query import Query
 from verifier.search_state import Problem, SearchState
 from verifier.verdict import (
@@ -59,8 +59,9 @@ def check_both(
 
     Raises InputError where it cannot, but the question is about float32 alone.
     """
-    if isinstance(decider, BranchAndBound) and provable(problem) and not hopeless(problem, budget):
-        state = SearchState(replace(problem, arithmetic=FLOAT32), budget)
+    shipped = in_both_worlds(problem, budget, radius) if isinstance(decider, BranchAndBound) else problem
+    if shipped.arithmetic is not REAL and not hopeless(shipped, budget):
+        state = SearchState(shipped, budget)
         answer = checked(state, decider, radius, progress)
         if isinstance(answer.verdict, Holds):
             return replace(answer, float32=True if state.shipped > radius else None)

@@ -1,14 +1,15 @@
 """The judge of witnesses: nobody's word is trusted.
 
 A point becomes a witness when it is representable in the model's own input type, lies inside the box, reaches the goal
-in exact arithmetic, and ONNX Runtime, run on the file that the user brought, predicts the target.
+in exact arithmetic, and ONNX Runtime, run on the file that the user brought, predicts the target: by the file's own
+output, where a Softmax may round different logits to equal probabilities, of which the first counts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
 
@@ -42,19 +43,28 @@ FLOAT_DOUBT = 1e-2
 float32 networks of this size stay far below it."""
 
 
+TIED = 1.0
+"""Logits that differ by this many units in the last place of 1 may be one probability: a Softmax rounds some e^x."""
+
+BEYOND_TIES = (0.25, 1.0, 4.0, 64.0)
+"""Multiples of that difference by which a goal is deepened to find where the file's own output changes its class."""
+
+
 class Runtime(Protocol):
-    """The model as it is shipped: logits (B, K) of points (B, n)."""
+    """The model as it is shipped, at points (B, n)."""
 
-    def logits(self, points: npt.ArrayLike) -> npt.NDArray[np.floating]: ...
+    def logits(self, points: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """The logits (B, K), which margins are read from."""
 
+    def outputs(self, points: npt.ArrayLike) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+        """The logits and the scores (B, S): what the file gives."""
 
-Reading = Callable[[Array], tuple[int, ...]]
-"""What ONNX Runtime's logits (K,) say: the class that it predicts, or one for each transformation of the input."""
+    def classes(self, scores: npt.NDArray[np.floating]) -> tuple[int, ...]:
+        """What scores (S,) say: the class that is predicted, or one for each transformation of the input."""
 
-
-def first_largest(logits: Array) -> tuple[int, ...]:
-    """The class with the largest logit, the first of them."""
-    return (int(np.argmax(logits)),)
+    @property
+    def rounds(self) -> bool:
+        """Are the scores made of the logits by what may round different ones to the same?"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +78,6 @@ class Judge:
     dtype: np.dtype[np.floating]
     ball: Ball
     disjuncts: Sequence[tuple[int, Halfspaces]]
-    reading: Reading = first_largest
     label: int | None = None
     """What a disjunct ELSEWHERE is to lose."""
 
@@ -77,13 +86,19 @@ class Judge:
         """The step of the model's input dtype at the input's largest coordinate: what rounding does to a distance."""
         return float(np.spacing(np.abs(self.ball.centre).max().astype(self.dtype)))
 
+    @property
+    def tie(self) -> float:
+        """Margins up to this may be ties in the file's own output; 0 where that is the logits."""
+        return TIED * float(np.finfo(self.dtype).eps) if self.runtime.rounds else 0.0
+
     def witness(self, point: npt.ArrayLike, budget: Budget) -> Witness | None:
         """The witness that `point` (n,) gives after rounding into the box, or None. Raises OutOfTimeError."""
         rounded = self._rounded(np.asarray(point, dtype=np.float64))
-        logits = np.asarray(self.runtime.logits(rounded[np.newaxis])[0], dtype=np.float64)
-        if not np.all(np.isfinite(logits)):
+        found, scores = self.runtime.outputs(rounded[np.newaxis])
+        logits = np.asarray(found[0], dtype=np.float64)
+        if not np.all(np.isfinite(logits)) or np.any(np.isnan(scores)):
             return None
-        classes = self.reading(logits)
+        classes = self.runtime.classes(scores[0])
         reached = self._reached(classes)
         if reached is None:
             return None
@@ -134,9 +149,9 @@ class Judge:
             return None
         points = np.repeat(near[np.newaxis], len(choices), axis=0)
         points[:, places] = np.where(choices, beyond, near[places])
-        logits = np.asarray(self.runtime.logits(points), dtype=np.float64)
+        _, scores = self.runtime.outputs(points)
         for place in np.argsort(self.ball.length(points), kind="stable").tolist():
-            if self._reached(self.reading(logits[place])) is not None:
+            if self._reached(self.runtime.classes(scores[place])) is not None:
                 return self.witness(points[place], budget)
         return None
 
@@ -144,8 +159,9 @@ class Judge:
         """The nearest witness found near `point`, at most about `slack` farther from the input than it is.
 
         Tries the point, small steps outwards, other roundings, then steps to the deepest point of its activation
-        region: the goal's smallest row is concave there, so that each step lies as much deeper as it is long. A budget
-        that has ended leaves a moment, so that what is at hand is not lost.
+        region: the goal's smallest row is concave there, so that each step lies as much deeper as it is long. Where the
+        file's output rounds, the nearest point of the region that lies deeper than its ties, however far that is. A
+        budget that has ended leaves a moment, so that what is at hand is not lost.
         """
         try:
             return self._secured(point, slack, budget if not budget.ended else Budget(JUDGED))
@@ -169,14 +185,21 @@ class Judge:
             if region is None:
                 return None
             inner = deepest(region, self.ball.with_radius(length + slack), budget)
-            if inner is None:
-                continue
-            for share in DEEPER:
-                deeper = x + share * (inner - x)
+            steps = [] if inner is None else [x + share * (inner - x) for share in DEEPER]
+            for deeper in (*steps, *self._beyond_ties(region, budget)):
                 found = self.witness(deeper, budget) or self._rounded_otherwise(deeper, budget)
                 if found is not None and found.target == target:
                     return found
         return None
+
+    def _beyond_ties(self, region: LinearRegion, budget: Budget) -> Iterator[Array]:
+        """The nearest points of the region with margins that the file's own output may tell apart."""
+        matrix, offset = region.goal
+        for factor in BEYOND_TIES if self.runtime.rounds else ():
+            deeper = replace(region, goal=(matrix, offset - factor * self.tie))
+            point = nearest(deeper, self.ball, budget) if budget.remaining > 0 else None
+            if point is not None:
+                yield point
 
     def polished(self, witness: Witness, slack: float, budget: Budget) -> Witness:
         """The witness moved to the nearest point of its activation region, again from there, while that helps."""

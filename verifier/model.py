@@ -41,6 +41,19 @@ class Model:
         return self.graph.output_size
 
     @property
+    def unshipped(self) -> str:
+        """Why nothing can be said about every float32 evaluation of the file; "" where something can."""
+        network = self.network
+        other = [dtype.name for dtype in network.dtypes if dtype != np.float32]
+        if network.input_dtype != np.float32:
+            return f"this one does in {network.input_dtype.name}"
+        if other:
+            return f"this one casts to {other[0]} inside"
+        if network.inexact:
+            return f"this one computes its constant '{network.inexact[0]}' with rounding, in an order of its own"
+        return ""
+
+    @property
     def dtype(self) -> np.dtype[np.floating]:
         return self.network.input_dtype
 
@@ -75,8 +88,8 @@ class Model:
         return result
 
     def predict(self, x: npt.ArrayLike) -> int:
-        """The class that ONNX Runtime predicts: the first largest logit."""
-        return int(np.argmax(self.logits(x)))
+        """The class that ONNX Runtime predicts by the file's own output: of equal scores the first."""
+        return self.replay.classes(self.replay.scores(self.vector(x)[np.newaxis])[0])[0]
 
 
 def load(path: str | Path, timeout: float | Budget = math.inf) -> Model:

@@ -110,6 +110,10 @@ class Halfspaces:
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "offset", frozen(self.offset))
 
+    def deeper(self, margin: float) -> Halfspaces:
+        """The points that lie at least `margin` inside each row."""
+        return Halfspaces(self.matrix, self.offset - margin) if margin else self
+
     def margin(self, logits: npt.ArrayLike) -> Array:
         """The smallest row value, in float64: logits (batch, K) → (batch,)."""
         return np.asarray((np.atleast_2d(logits) @ self.matrix.T + self.offset).min(axis=1), dtype=np.float64)

@@ -63,6 +63,11 @@ class Question:
         return self.model.graph if self.copies is None else self.copies.lowered
 
     @property
+    def attacked(self) -> tuple[tuple[int, Halfspaces], ...]:
+        """The goals as attacks are asked: beyond what the file's own output may show as a tie."""
+        return tuple((target, goal.deeper(self.judge.tie)) for target, goal in self.goals)
+
+    @property
     def point(self) -> npt.NDArray[np.floating]:
         """The input in the model's dtype."""
         return self.ball.centre.astype(self.model.dtype)
@@ -114,10 +119,10 @@ class Question:
         found = self.judge.witness(self.ball.centre, budget)
         if found is not None or self.copies is not None:
             return found
-        logits = np.asarray(self.model.logits(self.point), dtype=np.float64)
-        predicted = int(np.argmax(logits))
+        predicted = self.predicted
         if predicted == self.label:
             return None
+        logits = np.asarray(self.model.logits(self.point), dtype=np.float64)
         goal = disjuncts(Targeted(predicted), self.model.classes)[0][1]
         margin = float(goal.margin(logits)[0])
         exact = self.judge.exact_margin(self.point, goal, budget)
@@ -186,7 +191,7 @@ def _transformed(
         same_function(copies.graph, copies.lowered, "the form with ReLUs alone of the network's copies", budget)
     others = [other for other in range(model.classes) if other != label]
     goals = copies.goals(others if target is None else [target], margin)
-    judge = Judge(copies.graph, copies.lowered, copies, model.dtype, ball, goals, copies.classes, label)
+    judge = Judge(copies.graph, copies.lowered, copies, model.dtype, ball, goals, label)
     return Question(model, ball, label, predicted, target, goals, judge, margin, copies)
 
 
@@ -264,11 +269,12 @@ Finder = Callable[[attacks.Attack, Sequence[int], Budget, int], Candidates]
 
 def _finder(question: Question, device: str, threads: int) -> Finder:
     ball = question.ball
+    goals = question.attacked
     if question.copies is not None:
-        return CopiesAttack(question.copies, ball, question.goals, device, threads)
+        return CopiesAttack(question.copies, ball, goals, device, threads)
     surrogate = Surrogate(question.model.network.graph, device, threads)
-    cases = [Case(ball.centre, question.label, target) for target, _ in question.goals]
-    margin = -float(question.goals[0][1].offset[0])
+    cases = [Case(ball.centre, question.label, target) for target, _ in goals]
+    margin = -float(goals[0][1].offset[0])
 
     def find(by: attacks.Attack, places: Sequence[int], budget: Budget, seed: int) -> Candidates:
         chosen = [cases[place] for place in places]

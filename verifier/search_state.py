@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from encoders.graph import Array, Graph
 from verifier.judge import Judge
-from verifier.proof.rounding import FLOAT32, REAL, Arithmetic
+from verifier.proof.rounding import REAL, Arithmetic
 from verifier.query import ELSEWHERE, Ball, Halfspaces
 from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Semantics, Status, Witness
 
@@ -49,6 +49,8 @@ class Problem:
     arithmetic: Arithmetic = REAL
     known: float = 0.0
     semantics: Semantics = Semantics.BOTH
+    unshipped: str = ""
+    """Why nothing can be said about the network as it is shipped in float32; "" where something can."""
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""
@@ -195,5 +197,5 @@ class SearchState:
             reason=reason if status is Status.BRACKETED and final else "",
             final=final,
             search=self.search,
-            float32=self.shipped if final and self.problem.arithmetic is FLOAT32 else None,
+            float32=self.shipped if final and self.problem.arithmetic is not REAL else None,
         )

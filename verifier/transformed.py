@@ -11,7 +11,7 @@ float64 and rounded to the model's dtype, as would anyone who transforms the pic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from encoders.image_maps import Grid
 from encoders.lower import lower
 from verifier.attacks.problem import Candidates, Case
 from verifier.attacks.registry import Attack
+from verifier.attacks.replay import Floats
 from verifier.attacks.search import Surrogate
 from verifier.layout import image_layout
 from verifier.model import Model
@@ -85,16 +86,29 @@ class Copies:
         """What ONNX Runtime computes for points (B, n): each copy's logits, one run each, then u_k where asked for."""
         found = []
         for point in np.atleast_2d(np.asarray(points)):
-            each = _each(self.model, self.transforms, point)
+            each = _each(self.model.replay.logits, self.model, self.transforms, point)
             others = np.delete(each, self.label, axis=1).astype(np.float64)
             rivals = others.max(axis=1) - each[:, self.label] if self.rivals else np.zeros(0)
             found.append(np.concatenate([each.reshape(-1).astype(np.float64), rivals]))
         return np.array(found)
 
-    def classes(self, logits: Array) -> tuple[int, ...]:
-        """The class that each copy predicts: the first largest of its logits."""
-        each = logits[: self.count * self.model.classes].reshape(self.count, -1)
-        return tuple(int(predicted) for predicted in each.argmax(axis=1))
+    def outputs(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
+        """The logits, and the file's own output for each copy, one after the other."""
+        logits = self.logits(points)
+        if not self.rounds:
+            return logits, logits[:, : self.count * self.model.classes]
+        rows = np.atleast_2d(np.asarray(points))
+        each = [_each(self.model.replay.scores, self.model, self.transforms, point).reshape(-1) for point in rows]
+        return logits, np.array(each)
+
+    @property
+    def rounds(self) -> bool:
+        """Does the file's own output round different logits to the same?"""
+        return self.model.replay.rounds
+
+    def classes(self, scores: Floats) -> tuple[int, ...]:
+        """The class that each copy predicts, by the file's own output for it."""
+        return tuple(self.model.replay.classes(each)[0] for each in scores.reshape(self.count, -1))
 
 
 def views(model: Model, transforms: Transforms, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
@@ -106,12 +120,12 @@ def views(model: Model, transforms: Transforms, x: npt.ArrayLike) -> npt.NDArray
 
 def predictions(model: Model, transforms: Transforms, x: npt.ArrayLike) -> tuple[int, ...]:
     """The class that ONNX Runtime predicts for each T_k x."""
-    return tuple(int(predicted) for predicted in _each(model, transforms, x).argmax(axis=1))
+    return tuple(model.replay.classes(scores)[0] for scores in _each(model.replay.scores, model, transforms, x))
 
 
-def _each(model: Model, transforms: Transforms, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
-    """The logits of each T_k x, (count, m): runs of single inputs, since a batch may differ in the last bits."""
-    return np.concatenate([model.replay.logits(view[np.newaxis]) for view in views(model, transforms, x)])
+def _each(run: Callable[[Floats], Floats], model: Model, transforms: Transforms, x: npt.ArrayLike) -> Floats:
+    """What `run` gives for each T_k x, (count, m): runs of single inputs, since a batch may differ in the last bits."""
+    return np.concatenate([run(view[np.newaxis]) for view in views(model, transforms, x)])
 
 
 class CopiesAttack:

@@ -96,7 +96,7 @@ class TreeSearch:
         """The network as trees work on it. Raises OutOfTimeError."""
         problem = self._states[0].problem
         arithmetic = problem.arithmetic
-        stages = to_stages(problem.graph, arithmetic.unit, arithmetic.floor, self._budget.check)
+        stages = to_stages(problem.graph, arithmetic.unit, arithmetic.floors(problem.graph), self._budget.check)
         return replace(stages, both=problem.semantics is Semantics.BOTH)
 
     def polish(self) -> Iterator[SearchState]:
@@ -299,9 +299,12 @@ class TreeSearch:
         if self._endless(state):
             return f"no adversarial point within {state.lower:g}, and the box is unbounded"
         if any(track.barren for track in self._of(state)):
-            kind = state.problem.judge.dtype.name
+            judge = state.problem.judge
+            if judge.runtime.rounds:
+                return "where the goal is reached nearer, the file's own output, which is rounded, still says otherwise"
             return (
-                f"the points that are left do not survive rounding to {kind}: its grid is too coarse for this precision"
+                f"the points that are left do not survive rounding to {judge.dtype.name}: its grid is too coarse for "
+                "this precision"
             )
         return "rounding leaves cases open that no split decides"
 

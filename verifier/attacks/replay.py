@@ -99,6 +99,15 @@ class Replay:
         """The file's own output at points (batch, n): (batch, K). What it prefers is what counts."""
         return self._file.rows(points, self._network.output_name)
 
+    @property
+    def rounds(self) -> bool:
+        """Are the scores made of the logits by what may round different ones to the same?"""
+        return self._inner is not self._file or self._network.transformed
+
+    def classes(self, scores: Floats) -> tuple[int, ...]:
+        """The class that the file's output (K,) says: the first of the largest scores."""
+        return (int(np.argmax(scores)),)
+
     def outputs(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
         """(logits, scores); one run where they are the same."""
         scores = self.scores(points)

@@ -47,13 +47,13 @@ def linear_bounds(
     Returns what the budget allowed: where it ends early, the remaining nodes keep their intervals.
     """
     effort = effort or Effort()
-    gamma, errors = graph_gamma(graph), evaluation_errors(graph, arithmetic.unit)
+    gamma, errors, floors = graph_gamma(graph), evaluation_errors(graph, arithmetic.unit), arithmetic.floors(graph)
     arguments = {graph.nodes[index].sources[0] for index in graph.relus()}
     pairs: list[Pair] = [region.interval]
     for index, node in enumerate(graph.nodes[1:], start=1):
         match node:
             case Affine():
-                pair = affine_interval(node, pairs, gamma + errors[index], arithmetic.floor)
+                pair = affine_interval(node, pairs, gamma + errors[index], floors[index])
             case Relu():
                 lower, upper = pairs[node.source]
                 pair = np.maximum(lower, 0.0), np.maximum(upper, 0.0)

@@ -98,14 +98,14 @@ class Relaxation:
             for source in graph.nodes[index].sources
         }
         self._gamma = graph_gamma(graph)
-        errors = evaluation_errors(graph, arithmetic.unit)
+        errors, floors = evaluation_errors(graph, arithmetic.unit), arithmetic.floors(graph)
         largest = (bounds.magnitude(index) for index in range(len(bounds.lower)))
         self._slack = underflow(max(float(size[np.isfinite(size)].max(initial=0.0)) for size in largest))
         self._sizes: dict[int, Array] = {}
         for index, node in enumerate(graph.nodes):
             if isinstance(node, Affine):
                 budget.check()
-                size = self._term_size(node, bounds, region if errors[index] else None) + arithmetic.floor
+                size = self._term_size(node, bounds, region if errors[index] else None) + floors[index]
                 self._sizes[index] = size * (1.0 + errors[index] / self._gamma)
 
     @staticmethod

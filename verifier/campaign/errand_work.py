@@ -56,7 +56,7 @@ class Errands:
             transforms=task.transforms,
             each=any(errand.target is not None for errand in self.work.errands),
         )
-        copies, ball, goals = self.question.copies, self.question.ball, self.question.goals
+        copies, ball, goals = self.question.copies, self.question.ball, self.question.attacked
         device, threads = self.work.device, self.work.threads
         if copies is not None:
             self._several = CopiesAttack(copies, ball, goals, device, threads)
@@ -82,7 +82,7 @@ class Errands:
             return self._several(by, places, self.budget, seed, starts)
         pairs = zip(targets, starts, strict=True)
         cases = [Case(ball.centre, self.question.label, target, start) for target, start in pairs]
-        margin = self.work.task.margin
+        margin = self.work.task.margin + self.question.judge.tie
         return by(self._surrogate, cases, ball.norm, ball.lo, ball.hi, margin=margin, budget=self.budget, seed=seed)
 
     def _judged(self, target: Target, point: npt.ArrayLike | None) -> Witness | None:

@@ -51,7 +51,7 @@ def _of_model(
         for remark in (*told, *([moved] if moved else ())):
             remarks.setdefault(remark, {})[place] = None
         logits = model.logits(point)
-        label = int(data.labels[index]) if data.labels is not None else int(np.argmax(logits))
+        label = int(data.labels[index]) if data.labels is not None else model.predict(point)
         if not 0 <= label < model.classes:
             raise InputError(f"{place}: label {label}; {model.path} has {model.classes} classes")
         task = Task(

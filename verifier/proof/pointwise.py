@@ -13,19 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.graph import Abs, Affine, Array, Clip, ForwardTable, Graph, LeakyRelu, Max, Relu, forward
-from encoders.operations import rounded_operations
-from verifier.proof.rounding import FLOAT32, UNIT, evaluation_error, gamma
+from encoders.operations import Fused, fused_constants, rounded_operations
+from verifier.proof.rounding import FLOAT32, SUBNORMAL, UNIT, evaluation_error, gamma
 from verifier.verdict import Budget
 
 
 @dataclass(frozen=True)
 class Format:
     """How a runtime rounds: `unit`, the relative error of one operation; `sums`, that of each of a long sum's; `floor`,
-    added to a sum's size so that γ covers underflow; `largest`, beyond which a value may overflow."""
+    added to a sum's size so that γ covers underflow; `lost`, what a product of two constants may lose to underflow;
+    `largest`, beyond which a value may overflow."""
 
     unit: float
     sums: float
     floor: float
+    lost: float
     largest: float
 
     def error(self, operations: int) -> float:
@@ -39,14 +41,14 @@ HALF_ROUNDINGS = 64
 """Results that one float16 sum rounds to float16: ONNX Runtime adds in float32, and rounds each operator's result."""
 
 FORMATS: Mapping[str, Format] = {
-    "float16": Format(2.0**-11 + 2.0 * UNIT, FLOAT32.unit, 2.0**-12, float(np.finfo(np.float16).max)),
-    "float32": Format(FLOAT32.unit, FLOAT32.unit, FLOAT32.floor, float(np.finfo(np.float32).max)),
+    "float16": Format(2.0**-11 + 2.0 * UNIT, FLOAT32.unit, 2.0**-12, 2.0**-24, float(np.finfo(np.float16).max)),
+    "float32": Format(FLOAT32.unit, FLOAT32.unit, FLOAT32.floor, SUBNORMAL, float(np.finfo(np.float32).max)),
     # Subnormal results may be flushed to zero: 2⁻¹⁰²² each, covered as γ_n ≥ n·2⁻⁵³.
-    "float64": Format(3.0 * UNIT, 3.0 * UNIT, 2.0**-968, float(np.finfo(np.float64).max)),
+    "float64": Format(3.0 * UNIT, 3.0 * UNIT, 2.0**-968, 2.0**-1022, float(np.finfo(np.float64).max)),
 }
 """The formats of tensors, by the name of their dtype."""
 
-REAL_NUMBERS = Format(0.0, 0.0, FORMATS["float64"].floor, np.inf)
+REAL_NUMBERS = Format(0.0, 0.0, FORMATS["float64"].floor, 0.0, np.inf)
 """No rounding but that of our own float64 sums."""
 
 
@@ -81,7 +83,8 @@ def spreads(
     """
     coarsest = max(formats, key=lambda entry: entry.unit)
     smallest = min(entry.largest for entry in formats)
-    walk = _Walk(graph, coarsest, smallest, rounded_operations(graph, known))
+    fused = fused_constants(graph, known) if coarsest.lost else {}
+    walk = _Walk(graph, coarsest, smallest, rounded_operations(graph, known), fused)
     cast = len(formats) > 1
 
     def finished(index: int, spread: Spread) -> Spread:
@@ -109,6 +112,19 @@ class _Walk:
     format: Format
     largest: float
     operations: Mapping[int, int]
+    fused: Mapping[int, Fused]
+
+    def lost(self, index: int, values: list[Spread]) -> Array | float:
+        """What products of constants that underflow before they meet a value may cost this node, (points, 1)."""
+        constants = self.fused.get(index)
+        if constants is None:
+            return 0.0
+        if not constants.growth * (1.0 + constants.biases) < self.largest:
+            return np.inf
+        met = constants.biases + sum(
+            count * values[source].reach.sum(axis=1, keepdims=True) for source, count in constants.inputs.items()
+        )
+        return np.asarray(2.0 * self.operations[index] * self.format.lost * constants.growth * met)
 
     def overflown(self, reach: Array, error: Array) -> Array:
         """The error, infinite where a value of this reach may overflow."""
@@ -128,6 +144,7 @@ def _affine(walk: _Walk, index: int, node: Affine, values: list[Spread]) -> Spre
             error = magnitude.apply(source.error) + error
     own = gamma(sum(term.map.fan_in + 1 for term in node.terms))
     rounding = (walk.format.error(walk.operations[index]) + own) * reach
+    rounding = rounding + walk.lost(index, values)
     return Spread(value, walk.overflown(reach + rounding, error + rounding))
 
 

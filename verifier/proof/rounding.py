@@ -9,7 +9,8 @@ only the evaluation has to be honest.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,17 +27,31 @@ SPARE_OPERATIONS = 16
 """Operations added to every count: forming the error terms, merging messages, adding constants."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arithmetic:
     """For whose evaluations of a network a bound is to hold: `unit` is the relative error that each rounded operation
-    may make, `floor` what is added to each sum's size so that γ times it covers underflow too."""
+    may make, `floor` what is added to each sum's size so that γ times it covers underflow too. `losses`: what
+    evaluations of an affine node may be off by on top of that, by its number."""
 
     unit: float
     floor: float
+    losses: Mapping[int, float] = field(default_factory=dict)
+
+    def floors(self, graph: Graph) -> dict[int, float]:
+        """What is added to the size of each affine node's sums: γ times it covers underflow and losses."""
+        errors = evaluation_errors(graph, self.unit)
+        return {index: self.floor + self._share(index, error) for index, error in errors.items()}
+
+    def _share(self, index: int, error: float) -> float:
+        loss = self.losses.get(index, 0.0)
+        return loss / error * (1.0 + 4.0 * UNIT) if loss else 0.0
 
 
 REAL = Arithmetic(UNIT, 0.0)
 """The network over the real numbers: only the bound's own float64 sums are rounded."""
+
+SUBNORMAL = 2.0**-126
+"""What a float32 result that is no normal number may lose where such results are flushed to zero."""
 
 FLOAT32 = Arithmetic(2.0**-24 + 2.0 * UNIT, 2.0**-90)
 """Every float32 evaluation, in any order of summation, with or without FMA, subnormal results kept or flushed to zero:

@@ -24,7 +24,7 @@ GOAL = Halfspaces(np.array([[-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]]), np.zeros(2))
 def made(truth: Any, seed: int, norm: Norm, *, both: bool) -> tuple[Any, ...]:
     net = truth.net(seed, (3, 6, 5, 3))
     ball = Ball(norm, np.full(3, 0.5), 0.2, net.lo, net.hi).finite
-    stages = replace(to_stages(net.graph, FLOAT32.unit, FLOAT32.floor), both=both)
+    stages = replace(to_stages(net.graph, FLOAT32.unit, FLOAT32.floors(net.graph)), both=both)
     bounds = linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32)
     return stages, ball, GOAL, *hidden_bounds(stages, bounds)
 

@@ -75,7 +75,7 @@ def ball_of(norm: Norm, radius: float, size: int = INPUTS) -> Ball:
 
 
 def places(graph: Graph, goal: Halfspaces, ball: Ball, arithmetic: Any = None) -> list[int]:
-    stages = to_stages(graph, arithmetic.unit, arithmetic.floor) if arithmetic else to_stages(graph)
+    stages = to_stages(graph, arithmetic.unit, arithmetic.floors(graph)) if arithmetic else to_stages(graph)
     lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, Budget()))
     return deciding_rows(stages, ball, goal, lower, upper).tolist()
 
