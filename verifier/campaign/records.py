@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verifier.campaign import errand_claims, views
+from verifier.campaign.columns import SHOWN, DamagedError, Kinds, facts_column, json_column, vector
 from verifier.campaign.merging import CLOSED, ERROR
 from verifier.campaign.tasks import Target, Task
 from verifier.campaign.witness_columns import witness_of
@@ -103,6 +105,11 @@ def _packed(end: npt.NDArray[np.float64]) -> bytes:
     return end[:1].tobytes() if same else end.tobytes()
 
 
+def _unpacked(row: sqlite3.Row, name: str, size: int) -> npt.NDArray[np.float64]:
+    end = vector(row, name, "<f8", 1 if len(row[name]) == 8 else size)
+    return np.ascontiguousarray(np.broadcast_to(end, (size,)))
+
+
 TASKS = """
     SELECT tasks.*, models.path AS path, inputs.dtype AS dtype, inputs.shape AS shape, inputs.data AS data,
            boxes.lo AS lo, boxes.hi AS hi
@@ -114,13 +121,18 @@ TASKS = """
 def read_task(connection: sqlite3.Connection, key: str) -> Task:
     """The task of that identity."""
     row = connection.execute(TASKS, (key,)).fetchone()
-    point = np.frombuffer(row["data"], row["dtype"])
-    lo, hi = (np.ascontiguousarray(np.broadcast_to(np.frombuffer(row[end]), point.shape)) for end in ("lo", "hi"))
+    point = vector(row, "data", row["dtype"])
+    shape = json_column(row, "shape", list)
+    if not all(isinstance(axis, int) and axis > 0 for axis in shape) or math.prod(shape) != point.size:
+        raise DamagedError(f"column shape is {str(shape)[:SHOWN]}, and the input has {point.size} entries")
+    if not np.isfinite(point).all():
+        raise DamagedError("column data holds an input that is not finite")
+    lo, hi = (_unpacked(row, end, point.size) for end in ("lo", "hi"))
     return Task(
         model=Path(row["path"]),
         model_sha256=row["model"],
         point=point,
-        shape=tuple(json.loads(row["shape"])),
+        shape=tuple(shape),
         label=row["label"],
         norm=row["norm"],
         lo=lo,
@@ -137,7 +149,7 @@ def read_task(connection: sqlite3.Connection, key: str) -> Task:
 
 RESULTS = """
     SELECT instances.*, tasks.*, instances.id AS instance, models.path AS path, inputs.dtype AS dtype,
-           transforms.names AS views
+           length(inputs.data) AS bytes, transforms.names AS views
     FROM instances JOIN tasks ON tasks.id = instances.task JOIN models ON models.sha256 = tasks.model
     JOIN inputs ON inputs.sha256 = tasks.input LEFT JOIN transforms ON transforms.sha256 = tasks.transforms
 """
@@ -163,12 +175,13 @@ def _result(row: sqlite3.Row) -> Result:
         source=row["source"],
         index=row["source_index"],
         witness=witness_of(row),
-        search=Search(**json.loads(row["search"])) if row["search"] else None,
-        views=tuple(json.loads(row["views"])) if row["views"] else (),
+        search=Search(**facts_column(row, "search", SEARCH)) if row["search"] else None,
+        views=tuple(json_column(row, "views", list)) if row["views"] else (),
         **{name: row[name] for name in PLAIN},
     )
 
 
+SEARCH: Kinds = {"engine": str, "nodes": int, "open_nodes": int, "seconds": (int, float)}
 PLAIN = (
     "norm", "label", "target", "margin", "precision", "method", "solver", "status", "lower", "upper", "evidence",
     "attack", "initial", "reason", "seconds", "tried", "attempts", "updated", "certificate", "float32", "transforms",
