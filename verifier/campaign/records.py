@@ -58,10 +58,17 @@ class Result:
     """The identity of the transformations under which examples are adversarial; None: the input as it is."""
     views: tuple[str, ...] = ()
     """What they are called."""
+    name: str = ""
+    """The input's own file, within its source; "" where it has none."""
 
     @property
     def closed(self) -> bool:
         return self.status in CLOSED
+
+    @property
+    def input_name(self) -> str:
+        """What people call the input."""
+        return self.name or f"input {self.index}"
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,9 @@ def add_task(connection: sqlite3.Connection, task: Task) -> None:
     connection.execute("INSERT OR IGNORE INTO boxes VALUES (?, ?, ?)", box)
     asked = (task.id, task.model_sha256, task.input_sha256, task.box_sha256, task.label, task.norm, task.margin)
     transforms = None if task.transforms is None else views.add(connection, task.transforms)
-    how = (task.precision, task.method, task.solver, task.source, task.index, transforms)
-    connection.execute(f"INSERT OR IGNORE INTO tasks VALUES ({', '.join('?' * 13)})", (*asked, *how))
+    how = (task.precision, task.method, task.solver, task.source, task.index, transforms, task.name)
+    named = "ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE excluded.name != ''"
+    connection.execute(f"INSERT INTO tasks VALUES ({', '.join('?' * 14)}) {named}", (*asked, *how))
 
 
 def _packed(end: npt.NDArray[np.float64]) -> bytes:
@@ -144,6 +152,7 @@ def read_task(connection: sqlite3.Connection, key: str) -> Task:
         source=row["source"],
         index=row["source_index"],
         transforms=views.read(connection, row["transforms"]),
+        name=row["name"],
     )
 
 
@@ -185,6 +194,7 @@ SEARCH: Kinds = {"engine": str, "nodes": int, "open_nodes": int, "seconds": (int
 PLAIN = (
     "norm", "label", "target", "margin", "precision", "method", "solver", "status", "lower", "upper", "evidence",
     "attack", "initial", "reason", "seconds", "tried", "attempts", "updated", "certificate", "float32", "transforms",
+    "name",
 )  # fmt: skip
 """Columns that are fields of a Result as they are."""
 

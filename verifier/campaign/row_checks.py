@@ -52,7 +52,7 @@ CHECKS: Mapping[str, Check] = {
     **dict.fromkeys(("lower", "upper", "initial", "margin", "precision", "seconds", "distance", "earlier"), _size),
     **dict.fromkeys(("tried", "updated", "created"), _number),
     **dict.fromkeys(("attempt", "attempts", "losses", "place", "label", "source_index"), _whole),
-    **dict.fromkeys(("path", "shape", "source", "method", "attack", "reason", "certificate", "text"), _text),
+    **dict.fromkeys(("path", "shape", "source", "method", "attack", "reason", "certificate", "text", "name"), _text),
     **dict.fromkeys(("solver", "search", "witness_facts", "transforms", "views"), _or_none(_text)),
     **dict.fromkeys(("data", "lo", "hi", "maps"), _blob),
     "witness": _or_none(_blob),
