@@ -1,9 +1,13 @@
-# `make demo` and `make test` need Python 3.11+ and nothing else; each makes the environment that it uses.
+# `make demo` and `make test` need Python 3.11+ and nothing else; each makes the environment that it uses, from a lock:
+# exact versions and hashes in requirements/, the newest when `make lock` wrote them. `make test-lowest` has the lowest
+# versions that pyproject.toml allows.
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
+UV := uv==0.13.9
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-lowest lint format lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/verifier demo --out demo-output
@@ -11,6 +15,11 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev lint
 	-$(BIN)/python -m verifier.deciders.kernels
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+# All but the scripts of benchmarks/ and the traps, which have no library that the rest has not.
+test-lowest: $(LOWEST)/.ready
+	-$(LOWEST)/bin/python -m verifier.deciders.kernels
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -22,20 +31,39 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-$(VENV)/bin/python:
+# $(call install,ENVIRONMENT,LOCK)
+define install
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/$(2).txt
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	-$(1)/bin/python -m verifier.deciders.kernels
+	@touch $@
+endef
+
+$(VENV)/.demo: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(call install,$(VENV),run)
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(call install,$(VENV),dev)
+	@touch $(VENV)/.demo
+
+$(LOWEST)/.ready: requirements/lowest.txt pyproject.toml | $(LOWEST)/bin/python
+	$(call install,$(LOWEST),lowest)
+
+%/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "relu-verifier needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	-$(BIN)/python -m verifier.deciders.kernels
-	@touch $@
+# For every platform and Python version at once; one file's versions are those of the other where both name a package.
+COMPILE = $(BIN)/uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal \
+  --python-version 3.11 --generate-hashes --upgrade --custom-compile-command "make lock" \
+  pyproject.toml requirements/build.in
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	-$(BIN)/python -m verifier.deciders.kernels
-	@touch $@ $(VENV)/.demo
+lock: | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV)'
+	$(COMPILE) --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/run.txt
+	$(COMPILE) --extra cluster --extra watch --extra test --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-output
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info demo-output

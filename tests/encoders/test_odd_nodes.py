@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, defs, helper
+from packaging.version import Version
 
+import verifier
 from encoders.errors import InputError
 from encoders.from_onnx import RULES, network_from_model
 from encoders.graph import evaluate
@@ -19,6 +23,9 @@ DRAWS = 30
 
 TOLERANCE = 3e-5
 """ONNX Runtime computes in float32: 24 bits, sums of up to some hundred terms, in units of the largest value."""
+
+ODD_ONES_OUT = {"AveragePool": "1.31", "Pad": "1.31"}
+"""Before this ONNX Runtime some windows and margins were others: what is read otherwise must then not be loaded."""
 
 OLDEST, NEWEST = 7, 26
 ENDINGS = ("LogSoftmax", "Sigmoid", "Softmax")
@@ -67,9 +74,16 @@ def test_every_rule_is_drawn() -> None:
     assert {*DRAWN, *ENDINGS} == set(RULES)
 
 
+def _close(got: np.ndarray, want: np.ndarray) -> bool:
+    size = TOLERANCE * (1.0 + float(np.abs(want).max(initial=0.0)))
+    return got.shape == want.shape and bool(np.all(np.abs(got - want) <= size))
+
+
 @pytest.mark.parametrize("op", sorted(DRAWN))
-def test_odd_nodes_are_read_as_onnx_runtime_computes_them(op: str, onnx_model: Any, ort_values: Any) -> None:
-    read = 0
+def test_odd_nodes_are_read_as_onnx_runtime_computes_them(
+    op: str, onnx_model: Any, ort_values: Any, tmp_path: Path
+) -> None:
+    read, tolerant = 0, Version(ort.__version__) < Version(ODD_ONES_OUT.get(op, "0"))
     for opset in opsets(op):
         for seed in range(DRAWS):
             d = Draw((seed, opset))
@@ -85,13 +99,18 @@ def test_odd_nodes_are_read_as_onnx_runtime_computes_them(op: str, onnx_model: A
                 continue
             read += 1
             ours = evaluate(network.graph, np.stack([point.reshape(-1) for point in points]))
-            for place, theirs in enumerate(expected):
-                for name in {*names, "y"} & set(theirs) & set(network.tensors):
-                    want = theirs[name].reshape(-1)
-                    size = TOLERANCE * (1.0 + float(np.abs(want).max(initial=0.0)))
-                    got = ours[network.tensors[name]][place]
-                    assert got.shape == want.shape, (opset, seed, name, drawn)
-                    assert np.all(np.abs(got - want) <= size), (opset, seed, name, drawn)
+            differing = [
+                name
+                for place, theirs in enumerate(expected)
+                for name in {*names, "y"} & set(theirs) & set(network.tensors)
+                if not _close(ours[network.tensors[name]][place], theirs[name].reshape(-1))
+            ]
+            if differing and tolerant:
+                onnx.save(model, tmp_path / "odd.onnx")
+                with pytest.raises(InputError):
+                    verifier.load(tmp_path / "odd.onnx")
+            else:
+                assert not differing, (opset, seed, differing, drawn)
     assert read >= DRAWS / 2
 
 

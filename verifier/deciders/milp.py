@@ -41,6 +41,10 @@ SOLVERS: Mapping[str, tuple[str, ...]] = {
 }
 """Our names, and under which names PuLP may know the solver, the preferred first."""
 
+PULP_MAJORS = ("2", "3")
+"""PuLP 4 makes variables and sums only through a problem's methods, gives variables of equal number that are not one
+object, and has no CBC of its own."""
+
 BOUND_SLACK = 1e-6
 """A solver's dual bound is lowered by this, relative to 1 + |bound|: the size of its feasibility tolerances."""
 
@@ -57,6 +61,13 @@ def available_solvers() -> tuple[str, ...]:
     """Our names of the MILP solvers that PuLP finds on this machine."""
     found = set(pulp.listSolvers(onlyAvailable=True))
     return tuple(name for name, names in SOLVERS.items() if found & set(names))
+
+
+def pulp_version() -> str:
+    """Of the PuLP that is installed."""
+    from importlib.metadata import version  # noqa: PLC0415, which only this method needs
+
+    return version("pulp")
 
 
 def solver_class(name: str) -> str:
@@ -86,6 +97,13 @@ class Milp:
     solver: str = "highs"
     threads: int = 1
     tighten: bool = True
+
+    def __post_init__(self) -> None:
+        if (installed := pulp_version()).split(".")[0] not in PULP_MAJORS:
+            known = " and ".join(PULP_MAJORS)
+            raise InputError(
+                f"MILP models are built with PuLP {known}, and {installed} is installed: pip install 'pulp<4'"
+            )
 
     @property
     def name(self) -> str:

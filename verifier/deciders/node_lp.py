@@ -106,8 +106,9 @@ class NodeLp:
         entries = [entry for entry, _ in self.moves]
         columns = np.arange(layout.first_move, layout.first_move + count, dtype=np.int32)
         highs.changeColsBounds(count, columns, np.zeros(count), layout.widths[entries])
-        rows, low, high = layout.row_ends()
-        highs.changeRowsBounds(rows.size, rows, low, high)
+        # Not all at once: before 1.13, highspy has no function for that.
+        for row, low, high in zip(*(ends.tolist() for ends in layout.row_ends()), strict=True):
+            highs.changeRowBounds(row, low, high)
 
     def _violation(self, columns: Array) -> Array:
         """How far the relaxed point lies off each ReLU's graph, min(a, p): (relu_count,)."""
