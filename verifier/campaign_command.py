@@ -56,12 +56,12 @@ def campaign(
         terminal.stdout().print(campaign_table(results))
         terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
         for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
-            complain(f"{failed.source} {failed.index}, target {failed.target}: {failed.reason}")
+            complain(f"{failed.source}, {failed.input_name}, target {failed.target}: {failed.reason}")
         by_id = {result.id: result for result in results}
         for found in [found for found in findings if found.state == FAILED][:SHOWN]:
             asked_of = by_id[found.instance]
             what = f"{found.kind} {found.attack}".strip()
-            complain(f"{asked_of.source} {asked_of.index}, target {asked_of.target}: {what}: {found.reason}")
+            complain(f"{asked_of.source}, {asked_of.input_name}, target {asked_of.target}: {what}: {found.reason}")
         if time.whole.cancelled:
             complain("interrupted: the same command goes on from here")
         return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
@@ -87,7 +87,7 @@ def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget
     failed = [done for done in made if done.error]
     for done in failed[:SHOWN]:
         task = done.job.task
-        complain(f"no certificate: {task.source} {task.index}, target {done.job.target}: {done.error}")
+        complain(f"no certificate: {task.source}, {task.name or task.index}, target {done.job.target}: {done.error}")
     closed = [result for result in store.results(asked.sha256) if result.closed]
     certified = sum(result.evidence == Evidence.CERTIFIED.label for result in closed)
     terminal.stdout().print(f"{certified} of {len(closed)} closed brackets certified: {folder}")

@@ -235,11 +235,12 @@ def report(
     store: options.StoreArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the report.")],
     title: options.Title = None,
+    baseline: options.Baseline = None,
 ) -> None:
     """A campaign's store as a page, report.html, and the same numbers as JSON, CSV and LaTeX."""
     from verifier import report_command  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(report_command.report(store, out, title))
+    raise typer.Exit(report_command.report(store, out, title, baseline))
 
 
 @app.command()

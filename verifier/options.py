@@ -179,6 +179,12 @@ Certificates = Annotated[
 ]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The store of a campaign.")]
 Title = Annotated[str | None, typer.Option(metavar="TEXT", help="The page's title; by default the store's name.")]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The model that the others are compared with, as the report calls it; the first."
+    ),
+]
 StatusOf = Annotated[Path | None, typer.Option("--status", metavar="STORE", help="Print how far a store has come.")]
 
 

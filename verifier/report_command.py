@@ -20,9 +20,9 @@ CERTIFICATES = "certificates"
 TABLES = ("table1.csv", "table2.csv", "attacks.csv", "curves.csv", "instances.csv")
 
 
-def report(store: Path, out: Path, title: str | None = None) -> Exit:
+def report(store: Path, out: Path, title: str | None = None, baseline: str | None = None) -> Exit:
     """Write report.html, report.json, CSV files, tables.tex and the certificates to `out`."""
-    study, made = study_of(store, title), datetime.now(UTC)
+    study, made = study_of(store, title, baseline), datetime.now(UTC)
     with OutFolder(out) as folder:
         texts = {
             "report.json": json_text(report_json(study, made)),

@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, grouped
@@ -37,7 +36,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two groups that differ by the model; `second` is the one whose mean distance is larger.
+    """Two groups that differ by the model; `first` is the baseline's.
 
     factor: mean distance of the second over that of the first, in [factor_least, factor_most] whatever the minima are
     within their brackets. Better and worse count pairs whose brackets do not meet.
@@ -72,14 +71,16 @@ class Comparison:
         return -self.worse[0].change if self.worse else None
 
 
-def comparisons(results: Iterable[Result]) -> list[Comparison]:
-    """Every two models of a norm and method that have instances closed on both."""
-    found = []
-    for (one, members), (other, others) in combinations(grouped(results).items(), 2):
-        if one[1:] == other[1:]:
-            pairs = _pairs(members, others)
-            if pairs:
+def comparisons(results: Iterable[Result], baseline: str | None = None) -> list[Comparison]:
+    """Each model against the baseline (a model's sha256), norm by norm and method by method, where instances are closed
+    on both. None: against the first model with which it shares such instances."""
+    groups, found = list(grouped(results).items()), []
+    for place, (other, others) in enumerate(groups):
+        for one, members in groups[:place] if baseline is None else groups:
+            alike = one[1:] == other[1:] and one.model != other.model
+            if alike and one.model == (baseline or one.model) and (pairs := _pairs(members, others)):
                 found.append(_comparison(one, other, pairs))
+                break
     return found
 
 
@@ -98,8 +99,6 @@ def _counts(one: Result) -> bool:
 
 
 def _comparison(one: Group, other: Group, pairs: Sequence[Pair]) -> Comparison:
-    if sum(pair.second.upper - pair.first.upper for pair in pairs) < 0:
-        one, other, pairs = other, one, [Pair(pair.second, pair.first) for pair in pairs]
     low1, high1 = (math.fsum(getattr(pair.first, end) for pair in pairs) for end in ("lower", "upper"))
     low2, high2 = (math.fsum(getattr(pair.second, end) for pair in pairs) for end in ("lower", "upper"))
     return Comparison(

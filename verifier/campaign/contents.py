@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.campaign import errand_claims, records
+from verifier.campaign.columns import DamagedError, json_column
 from verifier.campaign.errands import Found
 from verifier.campaign.outcome import Step
 from verifier.campaign.records import Counts, Result
@@ -42,13 +42,21 @@ def read_contents(connection: sqlite3.Connection) -> Contents:
         steps.setdefault(row["instance"], []).append((row["attempt"], step))
     plans = connection.execute("SELECT text FROM plans ORDER BY created").fetchall()
     return Contents(
-        plans=tuple(json.loads(row["text"]) for row in plans),
+        plans=tuple(_plan(row) for row in plans),
         results=tuple(results),
         tasks={key: records.read_task(connection, key) for key in dict.fromkeys(one.task for one in results)},
         findings=tuple(errand_claims.read(connection, None)),
         steps=steps,
         counts=records.read_counts(connection, None),
     )
+
+
+def _plan(row: sqlite3.Row) -> Mapping[str, Any]:
+    told: Mapping[str, Any] = json_column(row, "text", dict)
+    models = told.get("models")
+    if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
+        raise DamagedError("column text is a plan without models")
+    return told
 
 
 def names_of(paths: Mapping[str, Path]) -> dict[str, str]:

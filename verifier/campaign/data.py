@@ -25,12 +25,13 @@ DIGITS, DIGITS_LARGEST = "digits", np.float32(16)
 @dataclass(frozen=True, eq=False)
 class Data:
     """Inputs by index. `labels` is None where the source has none; `read` gives input `index` for a model, and remarks
-    on how it was read."""
+    on how it was read. names: of the inputs' own files, empty where they have none."""
 
     name: str
     count: int
     labels: npt.NDArray[np.int64] | None
     read: Callable[[int, Model], tuple[Array, Sequence[str]]]
+    names: Sequence[str] = ()
 
     def point(self, index: int, model: Model) -> npt.NDArray[np.floating]:
         """Input `index` as a flat vector in the model's dtype. Raises InputError that names it."""
@@ -110,7 +111,7 @@ def _folder(path: Path) -> Data:
     def read(index: int, model: Model) -> tuple[Array, Sequence[str]]:
         return read_image(files[index], model.network.input_shape)
 
-    return Data(str(path), len(files), labels, read)
+    return Data(str(path), len(files), labels, read, [str(file.relative_to(path)) for file in files])
 
 
 def _images(folder: Path) -> Sequence[Path]:

@@ -8,15 +8,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from encoders.errors import InputError
-from verifier.campaign.schema import SCHEMA, migrate, version
+from verifier.campaign.columns import DamagedError
+from verifier.campaign.connecting import BUSY_SECONDS, Marks, StoreError, connect, look_at, marks, reading
+from verifier.campaign.schema import migrate, version
 
-BUSY_SECONDS = 30.0
-"""How long to wait for another writer: transactions take milliseconds."""
-
-
-class StoreError(InputError):
-    """The store cannot be read or written; the message is one line."""
+__all__ = ["Database", "StoreError"]
 
 
 class Database:
@@ -29,17 +25,12 @@ class Database:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
-        if readonly and not path.is_file():
-            raise StoreError(f"{path}: no such file")
+        self._copied: Marks | None = None
+        look_at(path, may_be_new=not readonly)
         with self._told():
-            self._open(readonly=readonly)
+            self._connection, self._copied = reading(path) if readonly else (connect(path, "mode=rwc"), None)
             try:
-                if readonly and version(self._connection, str(path)) < SCHEMA:
-                    self._connection.close()  # a reader of an older file makes it one of this schema first
-                    self._open(readonly=False)
-                    self._prepare()
-                    self._connection.execute("PRAGMA query_only = ON")
-                elif readonly:
+                if readonly:
                     self._connection.execute("PRAGMA query_only = ON")
                 else:
                     self._prepare()
@@ -61,14 +52,8 @@ class Database:
         if self._in_place() != self._opened:
             raise StoreError(f"{self.path}: the store was deleted or replaced while it was in use")
 
-    def _open(self, *, readonly: bool) -> None:
-        where = f"{self.path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-        self._connection = sqlite3.connect(
-            where, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._connection.row_factory = sqlite3.Row
-
     def _prepare(self) -> None:
+        version(self._connection, str(self.path))  # before anything of another program's file is changed
         # Looking first: switching the mode needs the file for itself, and another campaign may be using it.
         if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -80,7 +65,13 @@ class Database:
     def changes(self) -> int:
         """A number that is another one whenever another connection has written since."""
         with self._lock, self._told():
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            if self._copied is None:
+                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            if marks(self.path) != self._copied:  # what was read was a copy
+                self._connection.close()
+                self._connection, self._copied = reading(self.path)
+                self._connection.execute("PRAGMA query_only = ON")
+            return hash(self._copied)
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the log into the file."""
@@ -117,6 +108,8 @@ class Database:
     def _told(self) -> Iterator[None]:
         try:
             yield
+        except DamagedError as error:
+            raise StoreError(f"{self.path} is damaged: {error}") from error
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {_advice(error)}") from error
 

@@ -9,8 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from verifier.campaign.columns import json_column, vector
 from verifier.campaign.errands import DONE, FAILED, MISSED, OPEN, Errand, Finding, Found, Kind
 from verifier.campaign.owner import Owner
 from verifier.campaign.tasks import Target
@@ -110,7 +109,7 @@ def errand(connection: sqlite3.Connection, instance: str, target: Target, kind: 
         "WHERE instances.id = ?",
         (attack, instance),
     ).fetchone()
-    point = np.frombuffer(row["witness"], row["dtype"]) if row["witness"] else None
+    point = vector(row, "witness", row["dtype"]) if row["witness"] else None
     found = math.inf if row["found"] is None else float(row["found"])
     return Errand(target, kind, attack, row["lower"], row["upper"], point, found)
 
@@ -158,7 +157,7 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
     chosen = "" if plan is None else "AND instances.id IN (SELECT instance FROM members WHERE plan = :plan)"
     columns = ", ".join(f"findings.{name}" for name in (*PLAIN, "kind", "facts", "witness", "witness_facts"))
     rows = connection.execute(
-        f"SELECT {columns}, inputs.dtype AS dtype "
+        f"SELECT {columns}, inputs.dtype AS dtype, length(inputs.data) AS bytes "
         "FROM findings JOIN instances ON instances.id = findings.instance JOIN tasks ON tasks.id = instances.task "
         "JOIN inputs ON inputs.sha256 = tasks.input "
         f"WHERE findings.state != '{OPEN}' {chosen} ORDER BY findings.rowid",
@@ -169,7 +168,7 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
 
 def _found(row: sqlite3.Row) -> Found:
     plain = {name: row[name] for name in PLAIN}
-    return Found(kind=Kind(row["kind"]), witness=witness_of(row), facts=json.loads(row["facts"]), **plain)
+    return Found(kind=Kind(row["kind"]), witness=witness_of(row), facts=json_column(row, "facts", dict), **plain)
 
 
 PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")

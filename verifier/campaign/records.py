@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verifier.campaign import errand_claims, views
+from verifier.campaign.columns import SHOWN, DamagedError, Kinds, facts_column, json_column, vector
 from verifier.campaign.merging import CLOSED, ERROR
 from verifier.campaign.tasks import Target, Task
 from verifier.campaign.witness_columns import witness_of
@@ -56,10 +58,17 @@ class Result:
     """The identity of the transformations under which examples are adversarial; None: the input as it is."""
     views: tuple[str, ...] = ()
     """What they are called."""
+    name: str = ""
+    """The input's own file, within its source; "" where it has none."""
 
     @property
     def closed(self) -> bool:
         return self.status in CLOSED
+
+    @property
+    def input_name(self) -> str:
+        """What people call the input."""
+        return self.name or f"input {self.index}"
 
 
 @dataclass(frozen=True)
@@ -93,14 +102,20 @@ def add_task(connection: sqlite3.Connection, task: Task) -> None:
     connection.execute("INSERT OR IGNORE INTO boxes VALUES (?, ?, ?)", box)
     asked = (task.id, task.model_sha256, task.input_sha256, task.box_sha256, task.label, task.norm, task.margin)
     transforms = None if task.transforms is None else views.add(connection, task.transforms)
-    how = (task.precision, task.method, task.solver, task.source, task.index, transforms)
-    connection.execute(f"INSERT OR IGNORE INTO tasks VALUES ({', '.join('?' * 13)})", (*asked, *how))
+    how = (task.precision, task.method, task.solver, task.source, task.index, transforms, task.name)
+    named = "ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE excluded.name != ''"
+    connection.execute(f"INSERT INTO tasks VALUES ({', '.join('?' * 14)}) {named}", (*asked, *how))
 
 
 def _packed(end: npt.NDArray[np.float64]) -> bytes:
     """A box's end as float64 bytes; one number where all are equal."""
     same = end.size > 0 and bool(np.all(end.view(np.uint64) == end.view(np.uint64)[0]))
     return end[:1].tobytes() if same else end.tobytes()
+
+
+def _unpacked(row: sqlite3.Row, name: str, size: int) -> npt.NDArray[np.float64]:
+    end = vector(row, name, "<f8", 1 if len(row[name]) == 8 else size)
+    return np.ascontiguousarray(np.broadcast_to(end, (size,)))
 
 
 TASKS = """
@@ -114,13 +129,18 @@ TASKS = """
 def read_task(connection: sqlite3.Connection, key: str) -> Task:
     """The task of that identity."""
     row = connection.execute(TASKS, (key,)).fetchone()
-    point = np.frombuffer(row["data"], row["dtype"])
-    lo, hi = (np.ascontiguousarray(np.broadcast_to(np.frombuffer(row[end]), point.shape)) for end in ("lo", "hi"))
+    point = vector(row, "data", row["dtype"])
+    shape = json_column(row, "shape", list)
+    if not all(isinstance(axis, int) and axis > 0 for axis in shape) or math.prod(shape) != point.size:
+        raise DamagedError(f"column shape is {str(shape)[:SHOWN]}, and the input has {point.size} entries")
+    if not np.isfinite(point).all():
+        raise DamagedError("column data holds an input that is not finite")
+    lo, hi = (_unpacked(row, end, point.size) for end in ("lo", "hi"))
     return Task(
         model=Path(row["path"]),
         model_sha256=row["model"],
         point=point,
-        shape=tuple(json.loads(row["shape"])),
+        shape=tuple(shape),
         label=row["label"],
         norm=row["norm"],
         lo=lo,
@@ -132,12 +152,13 @@ def read_task(connection: sqlite3.Connection, key: str) -> Task:
         source=row["source"],
         index=row["source_index"],
         transforms=views.read(connection, row["transforms"]),
+        name=row["name"],
     )
 
 
 RESULTS = """
     SELECT instances.*, tasks.*, instances.id AS instance, models.path AS path, inputs.dtype AS dtype,
-           transforms.names AS views
+           length(inputs.data) AS bytes, transforms.names AS views
     FROM instances JOIN tasks ON tasks.id = instances.task JOIN models ON models.sha256 = tasks.model
     JOIN inputs ON inputs.sha256 = tasks.input LEFT JOIN transforms ON transforms.sha256 = tasks.transforms
 """
@@ -163,15 +184,17 @@ def _result(row: sqlite3.Row) -> Result:
         source=row["source"],
         index=row["source_index"],
         witness=witness_of(row),
-        search=Search(**json.loads(row["search"])) if row["search"] else None,
-        views=tuple(json.loads(row["views"])) if row["views"] else (),
+        search=Search(**facts_column(row, "search", SEARCH)) if row["search"] else None,
+        views=tuple(json_column(row, "views", list)) if row["views"] else (),
         **{name: row[name] for name in PLAIN},
     )
 
 
+SEARCH: Kinds = {"engine": str, "nodes": int, "open_nodes": int, "seconds": (int, float)}
 PLAIN = (
     "norm", "label", "target", "margin", "precision", "method", "solver", "status", "lower", "upper", "evidence",
     "attack", "initial", "reason", "seconds", "tried", "attempts", "updated", "certificate", "float32", "transforms",
+    "name",
 )  # fmt: skip
 """Columns that are fields of a Result as they are."""
 

@@ -71,6 +71,10 @@ MIGRATIONS = (
     CREATE TABLE transforms (sha256 TEXT PRIMARY KEY, source TEXT NOT NULL, names TEXT NOT NULL, maps BLOB NOT NULL);
     ALTER TABLE tasks ADD COLUMN transforms TEXT REFERENCES transforms;
     """,
+    # 6: the file of an input that has one of its own
+    """
+    ALTER TABLE tasks ADD COLUMN name TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

@@ -70,6 +70,7 @@ def _of_model(
             source=data.name,
             index=index,
             transforms=transforms,
+            name=data.names[index] if data.names else "",
         )
         targets = targets_of(plan.targets, label, logits, [plan.select.seed, index])
         if targets:

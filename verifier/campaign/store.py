@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verifier.campaign import errand_claims, leases, records
+from verifier.campaign.columns import vector
 from verifier.campaign.contents import Contents, read_contents
 from verifier.campaign.database import Database
 from verifier.campaign.errands import Errand, Finding, Found, Kind
@@ -143,7 +144,7 @@ class Store:
                     (instance_id(task, target),),
                 ).fetchone()
                 if row["status"] not in CLOSED:
-                    found[target] = np.frombuffer(row["witness"], row["dtype"]) if row["witness"] else None
+                    found[target] = vector(row, "witness", row["dtype"]) if row["witness"] else None
         return found
 
     def errands(self, claim: Claim) -> tuple[Errand, ...]:

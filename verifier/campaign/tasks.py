@@ -20,7 +20,7 @@ Target = int | None
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index: where the input was found.
+    """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index, name: where the input was found.
 
     transforms: be adversarial under all of them.
     """
@@ -40,6 +40,7 @@ class Task:
     source: str = ""
     index: int = 0
     transforms: Transforms | None = None
+    name: str = ""
 
     @cached_property
     def input_sha256(self) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from encoders.array_files import BROKEN
 from encoders.from_transforms import Transforms
 from encoders.linear_maps import Sparse, readonly
+from verifier.campaign.columns import DamagedError, json_column
 from verifier.campaign.digests import digest
 
 
@@ -44,16 +46,24 @@ def read(connection: sqlite3.Connection, key: str | None) -> Transforms | None:
     if key is None:
         return None
     row = connection.execute("SELECT * FROM transforms WHERE sha256 = ?", (key,)).fetchone()
-    names = tuple(json.loads(row["names"]))
-    with np.load(io.BytesIO(row["maps"]), allow_pickle=False) as arrays:
-        size = int(arrays["size"])
-        maps = tuple(
-            Sparse(
-                readonly(arrays[f"data{place}"]),
-                readonly(arrays[f"indices{place}"], np.intp),
-                readonly(arrays[f"indptr{place}"], np.intp),
-                size,
+    if row is None:
+        raise DamagedError("column transforms names none that the store holds")
+    names = tuple(json_column(row, "names", list))
+    try:
+        with np.load(io.BytesIO(row["maps"]), allow_pickle=False) as arrays:
+            size = int(arrays["size"])
+            maps = tuple(
+                Sparse(
+                    readonly(arrays[f"data{place}"]),
+                    readonly(arrays[f"indices{place}"], np.intp),
+                    readonly(arrays[f"indptr{place}"], np.intp),
+                    size,
+                )
+                for place in range(len(names))
             )
-            for place in range(len(names))
-        )
-    return Transforms(Path(row["source"]), key, names, maps)
+    except BROKEN:
+        maps = ()
+    found = Transforms(Path(row["source"]), key, names, maps)
+    if not maps or maps_sha256(found) != key:
+        raise DamagedError("column maps holds other transformations than its sha256 says")
+    return found

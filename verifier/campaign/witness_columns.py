@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from verifier.campaign.columns import Kinds, facts_column, json_column, vector
 from verifier.verdict import Witness
 
 
@@ -20,8 +21,18 @@ def columns(witness: Witness | None) -> dict[str, bytes | str | None]:
 
 
 def witness_of(row: sqlite3.Row) -> Witness | None:
-    """The witness of a row with those columns and `dtype`; JSON has no tuples."""
+    """The witness of a row with those columns, and `dtype` and `bytes` of its input; JSON has no tuples."""
     if not row["witness"]:
         return None
-    facts = json.loads(row["witness_facts"])
-    return Witness(np.frombuffer(row["witness"], row["dtype"]), **{**facts, "classes": tuple(facts.get("classes", ()))})
+    point = vector(row, "witness", row["dtype"], row["bytes"] // np.dtype(row["dtype"]).itemsize)
+    old = "classes" not in json_column(row, "witness_facts", dict)  # from before there were transformations
+    needed = {name: kind for name, kind in FACTS.items() if name != "classes" or not old}
+    facts = facts_column(row, "witness_facts", needed)
+    return Witness(point, **{**facts, "classes": tuple(facts.get("classes", ()))})
+
+
+FACTS: Kinds = {
+    **dict.fromkeys(("distance", "exact_margin", "onnxruntime_margin"), (int, float)),
+    **dict.fromkeys(("predicted", "target"), int),
+    "classes": list,
+}

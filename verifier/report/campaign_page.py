@@ -47,8 +47,21 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"up": _up, "down": _down, "percent": _percent, "near": _near, "count": _count}
-    environment.globals |= {"colour": colour, "norms": NORM_SIGNS, "short": short_id, "line_kind": charts.line_kind}
+    environment.filters |= {
+        "up": _up,
+        "down": _down,
+        "percent": _percent,
+        "near": _near,
+        "count": _count,
+        "robust": _robust,
+    }
+    environment.globals |= {
+        "colour": colour,
+        "norms": NORM_SIGNS,
+        "short": short_id,
+        "line_kind": charts.line_kind,
+        "known": _known,
+    }
     return environment
 
 
@@ -76,6 +89,18 @@ def _percent(value: float | None, places: int = 1) -> str:
 def _count(number: int) -> str:
     """A whole number in groups of three digits, by thin spaces."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def _robust(curve: Curve, at_least: int, at_most: int) -> str:
+    """The robust accuracy in %, from how many inputs fall: its least end rounded down, its most up."""
+    ends = [100 * (curve.inputs - fallen) / curve.inputs for fallen in (at_most, at_least)]
+    least, most = directed(ends[0], up=False, places=1), directed(ends[1], up=True, places=1)
+    return f"{ends[0]:.1f} %" if at_least == at_most else f"{least}–{most} %"
+
+
+def _known(rows: Sequence[object], name: str) -> bool:
+    """Does any row have what a column shows? One of dashes alone is left out."""
+    return any(getattr(row, name) is not None for row in rows)
 
 
 def page(study: Study, made: datetime, live: Live | None = None) -> str:
@@ -127,7 +152,11 @@ def _sections(study: Study) -> Json:
             (one, charts.switch_chart(one, study.places[one.group.model]) if one.totals else None)
             for one in study.switches
         ],
-        "grids": [_grid(study, group, members, frames) for group, members in grouped(contents.results).items()],
+        "grids": [
+            _grid(study, group, members, frames)
+            for group, members in grouped(contents.results).items()
+            if any(one.target is not None for one in members)
+        ],
         "restart_steps": next((audit.restarts.steps for audit in study.audits if audit.restarts.tested), STEPS),
     }  # fmt: skip
 
@@ -144,6 +173,7 @@ def _facts(study: Study) -> Json:
         "seconds": math.fsum(one.seconds for one in results),
         "attacks": sorted(attacks),
         "certificates": len(study.certificates),
+        "targeted": any(one.target is not None for one in results),
     }
 
 

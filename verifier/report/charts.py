@@ -26,7 +26,7 @@ LANES = 7
 
 
 def curve_chart(curves: Sequence[Curve], names: Sequence[str], norm: str, places: Mapping[str, int]) -> Markup:
-    """The certified bands of several models under one norm; `places` gives each model its colour."""
+    """The bands of several models under one norm; `places` gives each model its colour."""
     end = ROOM * max((end for curve in curves for end in curve.radii), default=1.0) or 1.0
     most = max(curve.inputs for curve in curves)
     chart = Chart(
@@ -45,7 +45,7 @@ def curve_chart(curves: Sequence[Curve], names: Sequence[str], norm: str, places
 
 
 def claims_chart(curve: Curve, norm: str, place: int) -> tuple[Markup, list[str]]:
-    """What attacks alone make believe, over the certified band of the same inputs; the attacks in the lines' order."""
+    """What attacks alone make believe, over the band of the same inputs; the attacks in the lines' order."""
     claimed = {name: [end for end in ends if math.isfinite(end)] for name, ends in curve.attacks.items()}
     end = ROOM * max((*curve.radii, *(end for ends in claimed.values() for end in ends[:1])), default=1.0) or 1.0
     end = max(end, ROOM * max((_at(ends, 0.9) for ends in claimed.values()), default=0.0))
@@ -93,7 +93,7 @@ def ratio_chart(audits: Sequence[Audit]) -> Markup:
                 at = (one.ratio, row + 0.22 + 0.56 * (place % LANES) / (LANES - 1))
                 kind = "dot s1" if one.missed else "dot s0"
                 target = "any" if one.result.target is None else one.result.target
-                chart.dot(at, kind, f"input {one.result.index}, {one.result.label} → {target}: × {one.ratio:.3f}", 2.6)
+                chart.dot(at, kind, f"{one.result.input_name}, {one.result.label} → {target}: × {one.ratio:.3f}", 2.6)
         if audit.median is not None:
             chart.path([(audit.median, row + 0.08), (audit.median, row + 0.92)], "median")
     return chart.drawn(x_text=lambda tick: f"×{tick:g}", y_ticks=[])
@@ -110,7 +110,7 @@ def scatter_chart(comparison: Comparison, names: tuple[str, str], norm: str) -> 
         kind = "dot s1" if pair.worse else "dot s0" if pair.better else "dot quiet"
         one = pair.first
         target = "any" if one.target is None else one.target
-        chart.dot((one.upper, pair.second.upper), kind, f"input {one.index}, {one.label} → {target}")
+        chart.dot((one.upper, pair.second.upper), kind, f"{one.input_name}, {one.label} → {target}")
     return chart.drawn()
 
 

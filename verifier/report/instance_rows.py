@@ -104,6 +104,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "method": one.method,
         "source": one.source,
         "index": one.index,
+        "input": one.input_name,
         "label": one.label,
         "target": one.target,
         "status": STATUS_WORDS[one.status],
@@ -116,10 +117,10 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "gap_text": directed(max(0.0, one.upper - one.lower), up=True, places=places, fixed=True)
         if math.isfinite(one.upper)
         else "",
-        "evidence": one.evidence,
+        "evidence": study.evidence(one),
         "float32": _least_text(one.float32, places) if one.float32 is not None else "",
         "views": list(one.views),
-        "evidence_text": EVIDENCE_WORDS.get(one.evidence, ""),
+        "evidence_text": EVIDENCE_WORDS.get(study.evidence(one), ""),
         "initial": _found_text(one.initial, places) if one.attack else "",
         "initial_attack": one.attack,
         "seconds": round(one.seconds, 2),

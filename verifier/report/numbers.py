@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.campaign.audit import Restarts
+from verifier.campaign.curves import Curve
 from verifier.campaign.errands import Kind
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, Means
@@ -46,7 +47,7 @@ def report_json(study: Study, made: datetime) -> Json:
                     "inputs": curve.inputs,
                     "targets": list(curve.targets),
                     "steps": [
-                        {"radius": radius, "at_least": n, "at_most": m}
+                        {"radius": radius, "at_least": n, "at_most": m, **_robust(curve, n, m)}
                         for radius in curve.radii
                         for n, m in [curve.fallen(radius)]
                     ],
@@ -69,6 +70,14 @@ def report_json(study: Study, made: datetime) -> Json:
         }
     )
     return whole
+
+
+def _robust(curve: Curve, at_least: int, at_most: int) -> Json:
+    """The robust accuracy: the share of inputs that do not fall, from fallen counts."""
+    return {
+        "robust_at_least": (curve.inputs - at_most) / curve.inputs,
+        "robust_at_most": (curve.inputs - at_least) / curve.inputs,
+    }
 
 
 def _without_folders(plan: Mapping[str, Any]) -> Json:
@@ -189,6 +198,7 @@ def _instance(study: Study, one: Result) -> Json:
         **_named(study, Group.of(one)),
         "source": one.source,
         "index": one.index,
+        "name": one.name,
         "label": one.label,
         "target": one.target,
         "margin": one.margin,
@@ -196,7 +206,7 @@ def _instance(study: Study, one: Result) -> Json:
         "status": one.status,
         "lower": one.lower,
         "upper": one.upper,
-        "evidence": one.evidence,
+        "evidence": study.evidence(one),
         "float32_lower": one.float32,
         "initial": one.initial,
         "initial_attack": one.attack,
@@ -222,6 +232,7 @@ def csv_files(study: Study) -> dict[str, str]:
     ]
     curves = [
         {**_named(study, curve.group), "radius": radius, "at_least": n, "at_most": m, "inputs": curve.inputs}
+        | _robust(curve, n, m)
         for curve in study.curves
         for radius in curve.radii
         for n, m in [curve.fallen(radius)]
@@ -239,11 +250,15 @@ def _csv(rows: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
+FORMULA = tuple("=+-@\t\r\n")
+"""What a spreadsheet takes for the beginning of a formula, and what it leaves out before one."""
+
+
 def _guarded(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula gets an apostrophe; infinity is empty, as null is."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
 
 
 def json_text(value: Json) -> str:

@@ -14,11 +14,13 @@ from verifier.campaign.comparison import Comparison, comparisons
 from verifier.campaign.contents import Contents
 from verifier.campaign.curves import Curve, curves
 from verifier.campaign.errands import Found
+from verifier.campaign.records import Result
 from verifier.campaign.store import Store
 from verifier.campaign.summary import Group, Line, summary
 from verifier.campaign.switches import Switches, switches
 from verifier.proof.checker import MAGIC
 from verifier.report.captions import NORM_SIGNS
+from verifier.verdict import Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,8 @@ class Study:
 
     contents: Contents
     title: str
+    baseline: str | None = None
+    """The sha256 of the model that others are compared with; None: the first one."""
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -34,7 +38,7 @@ class Study:
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        return comparisons(self.contents.results)
+        return comparisons(self.contents.results, self.baseline)
 
     @cached_property
     def curves(self) -> list[Curve]:
@@ -72,6 +76,11 @@ class Study:
         files = {one.id: Path(one.certificate) for one in self.contents.results if one.certificate}
         return {key: file for key, file in files.items() if _is_certificate(file)}
 
+    def evidence(self, one: Result) -> str:
+        """What a lower end rests on: "certified" only where the certificate is still there."""
+        lost = one.evidence == Evidence.CERTIFIED.label and one.id not in self.certificates
+        return Evidence.PROVED.label if lost else one.evidence
+
     @cached_property
     def several_methods(self) -> bool:
         return len({one.method for one in self.contents.results}) > 1
@@ -91,15 +100,21 @@ class Study:
         return " · ".join(filter(None, (self.names[group.model], NORM_SIGNS[group.norm], self.how(group))))
 
 
-def study_of(path: Path, title: str | None) -> Study:
-    """What a store says. Raises InputError: no such store, or nothing was ever asked."""
+def study_of(path: Path, title: str | None, baseline: str | None = None) -> Study:
+    """What a store says; `baseline`: the name of the model that others are compared with.
+
+    Raises InputError: no such store, nothing was ever asked, or no model of that name.
+    """
     with Store(path, readonly=True) as store:
         contents = store.contents()
     if not contents.results:
         raise InputError(f"{path} holds no campaign: begin one with verifier campaign --store {path}")
     if not all(re.fullmatch("[0-9a-f]{64}", one.id) for one in contents.results):
         raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
-    return Study(contents, title or path.stem)
+    models = {name: sha256 for sha256, name in contents.names.items()}
+    if baseline is not None and baseline not in models:
+        raise InputError(f"--baseline {baseline}: no model of that name; there are {', '.join(models)}")
+    return Study(contents, title or path.stem, models[baseline] if baseline is not None else None)
 
 
 def _is_certificate(file: Path) -> bool:

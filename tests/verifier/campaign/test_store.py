@@ -202,6 +202,10 @@ def test_a_reader_cannot_write(store: Store, key: str, plan: Callable[..., Plan]
     assert store.results(key)
 
 
+TASK = "id, model, input, box, label, norm, margin, precision, method, solver, source, source_index"
+"""The columns of a task in the first schema."""
+
+
 @pytest.mark.parametrize("old", range(1, SCHEMA))
 def test_a_store_of_an_older_schema_keeps_its_results(
     old: int, tmp_path: Path, plan: Callable[..., Plan], wanted: list[Wanted], bracket: Brackets
@@ -215,7 +219,7 @@ def test_a_store_of_an_older_schema_keeps_its_results(
     made.execute("INSERT INTO inputs VALUES (?, '<f4', '[1, 64]', ?)", (first.input_sha256, first.point.tobytes()))
     made.execute("INSERT INTO boxes VALUES (?, ?, ?)", (first.box_sha256, first.lo[:1].tobytes(), first.hi.tobytes()))
     asked = (first.id, first.model_sha256, first.input_sha256, first.box_sha256, first.label)
-    made.execute("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, 'linf', 0, 1e-3, 'tree', NULL, 'x', 6)", asked)
+    made.execute(f"INSERT INTO tasks ({TASK}) VALUES (?, ?, ?, ?, ?, 'linf', 0, 1e-3, 'tree', NULL, 'x', 6)", asked)
     target = wanted[0].targets[0]
     made.execute(
         "INSERT INTO instances (id, task, target, status, lower, upper, attack, initial, evidence) "

@@ -74,7 +74,7 @@ def test_the_factor_of_a_defence_holds_whatever_the_truth_is() -> None:
         for k, low in enumerate(RNG.uniform(0.01, 0.3, 30))
     ]
     alone = result(0.5, 0.9, input_sha256="y", model_sha256="b", model=Path("b.onnx"))
-    compared = comparisons([*second, *first, alone, result(0.1, 0.1, norm="l1")])
+    compared = comparisons([*second, *first, alone, result(0.1, 0.1, norm="l1")], "a")
     assert len(compared) == 1
     one = compared[0]
     assert (one.first.model, one.second.model, len(one.pairs)) == ("a", "b", 30)
@@ -91,6 +91,16 @@ def test_the_factor_of_a_defence_holds_whatever_the_truth_is() -> None:
     assert one.worse_by is not None
     assert one.worst_by is not None
     assert 0 < one.worse_by <= one.worst_by < 1
+
+
+def test_each_model_is_compared_with_the_baseline_alone() -> None:
+    def of(model: str, inputs: str) -> list[Result]:  # questions that are closed
+        return [result(0.1, 0.1, input_sha256=x, model_sha256=model, model=Path(f"{model}.onnx")) for x in inputs]
+
+    results = [*of("c", "xy"), *of("a", "xy"), *of("d", "z"), *of("b", "yz"), *of("e", "z")]
+    named = [(one.first.model, one.second.model) for one in comparisons(results)]
+    assert named == [("c", "a"), ("c", "b"), ("d", "e")]  # the first with which it shares questions
+    assert [(one.first.model, one.second.model) for one in comparisons(results, "a")] == [("a", "c"), ("a", "b")]
 
 
 def test_table_1_has_closed_instances_and_all_of_them() -> None:

@@ -16,7 +16,7 @@
   };
   const target = (row) => (row.target === null ? "any" : String(row.target));
   const words = (row) =>
-    [row.model, row.norm, ...row.views, row.source, `input ${row.index}`, `class ${row.label}`, `${row.label}→${target(row)}`,
+    [row.model, row.norm, ...row.views, row.source, row.input, `class ${row.label}`, `${row.label}→${target(row)}`,
       `target ${target(row)}`, row.status, row.evidence, row.id, row.reason].join(" ").toLowerCase();
 
   // ------------------------------------------------------------------ the table
@@ -29,7 +29,7 @@
     if (row.views.length) { const under = make("small", ` under ${row.views.length} views`); under.title = row.views.join("; "); name.append(under); }
     const status = make("td");
     status.append(make("span", row.status, `status ${row.status.replace(" ", "-")}`));
-    tr.append(name, make("td", row.norm), make("td", String(row.index), "n"), make("td", String(row.label), "n"),
+    tr.append(name, make("td", row.norm), make("td", row.input.replace(/^input /, ""), "n"), make("td", String(row.label), "n"),
       make("td", target(row), "n"), status, make("td", row.lower_text, "n"), make("td", row.upper_text, "n"),
       make("td", row.gap_text, "n quiet"), make("td", row.evidence), make("td", row.attempts ? row.seconds.toFixed(2) : "", "n quiet"));
     return tr;
@@ -157,7 +157,7 @@
     const inside = document.getElementById("view-body");
     const title = make("h2", `${row.label} → ${target(row)}`);
     title.id = "view-title";
-    inside.replaceChildren(title, make("p", `${row.model} · ${row.norm} · input ${row.index} of ${row.source}`, "quiet"));
+    inside.replaceChildren(title, make("p", `${row.model} · ${row.norm} · ${row.input} of ${row.source}`, "quiet"));
     const strip = make("div", "", "strip");
     if (row.input_picture) strip.append(image(row.input_picture, `input, class ${row.label}`));
     if (row.witness_picture) {
