@@ -506,10 +506,8 @@ class Node:
     def word(self, name: str, default: str) -> str:
         return str(self._take(name, default, TEXT))
 
-    def seen(self, name: str) -> list[int]:
-        """A list of integers that stays to be asked for."""
-        kind, value = self._attributes.get(name, (INTS, []))
-        return [*value] if kind == INTS else []
+    def gives(self, name: str) -> bool:
+        return name in self._attributes
 
     def integers(self, name: str, default: Sequence[int]) -> list[int]:
         return [*self._take(name, default, INTS)]
@@ -814,14 +812,17 @@ def windows(net: Network, node: Node, x: str, kernel: Sequence[int]) -> tuple[Ar
     spatial = net.shapes[x][2:]
     d = len(spatial)
     strides, dilations = node.integers("strides", [1] * d), node.integers("dilations", [1] * d)
-    given, padded = node.integers("pads", ()), node.word("auto_pad", "NOTSET")
-    pads = given or [0] * 2 * d
+    padded, both = node.word("auto_pad", "NOTSET"), node.gives("pads")
+    pads = node.integers("pads", [0] * 2 * d)
     need(not node.integer("ceil_mode", 0), f"{node.op} with ceil_mode is not read here")
     need(padded in ("NOTSET", "VALID"), f"{node.op} with auto_pad {padded} is not read here")
     # ONNX Runtime leaves the pads aside then, or refuses them.
-    need(padded == "NOTSET" or not given, f"{node.op} with auto_pad and pads is not read here")
+    need(padded == "NOTSET" or not both, f"{node.op} with auto_pad and pads is not read here")
     need(d and len(kernel) == len(strides) == len(dilations) == d and len(pads) == 2 * d, f"{node.op} does not fit")
     need(min(*kernel, *strides, *dilations) > 0 and min(pads) >= 0, f"{node.op} has a window without sense")
+    # ONNX Runtime wants each window of a pool to reach beyond the padding.
+    beyond = all(pad < kernel[place % d] for place, pad in enumerate(pads))
+    need(node.op == "Conv" or beyond, f"{node.op} with such wide padding is not read here")
     index, valid, places = np.zeros((), dtype=np.int64), np.ones((), dtype=bool), []
     for axis, n in enumerate(spatial):
         room = n + pads[axis] + pads[d + axis] - dilations[axis] * (kernel[axis] - 1) - 1
@@ -866,14 +867,8 @@ def average(net: Network, node: Node, x: str, out: str) -> None:
     shape, everywhere = net.shapes[x], node.op == "GlobalAveragePool"
     if everywhere:
         node.done()
-    kernel, padded = (
-        shape[2:] if everywhere else node.integers("kernel_shape", ()),
-        node.integer("count_include_pad", 0),
-    )
-    # ONNX Runtime wants each window to reach beyond the padding.
-    need(
-        all(n < kernel[at % len(kernel)] for at, n in enumerate(node.seen("pads"))), "AveragePool's padding is too wide"
-    )
+    kernel = shape[2:] if everywhere else node.integers("kernel_shape", ())
+    padded = node.integer("count_include_pad", 0)
     index, places = windows(net, node, x, kernel)
     count, taps = index.shape
     channels = math.prod(shape[:2])
