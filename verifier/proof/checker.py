@@ -950,8 +950,7 @@ def moved(net: Network, node: Node, x: str, out: str) -> None:
         index = index.transpose(order)
     elif node.op == "Reshape":
         given = net.constants.get(node.inputs[1])
-        need(not node.integer("allowzero", 0), "Reshape with allowzero is not read here")
-        index = index.reshape(wanted_shape(given, shape))
+        index = index.reshape(wanted_shape(given, shape, literal=node.integer("allowzero", 0) != 0))
     net.move(x, out, index)
 
 
@@ -961,12 +960,13 @@ def behind(node: Node, axis: int, rank: int) -> int:
     return axis + rank if axis < 0 else axis
 
 
-def wanted_shape(given: Array | None, shape: tuple[int, ...]) -> list[int]:
-    """Reshape's shape: 0 is the size at the same place, −1 (at most once) whatever is left."""
+def wanted_shape(given: Array | None, shape: tuple[int, ...], *, literal: bool) -> list[int]:
+    """Reshape's shape: −1 (at most once) is whatever is left, 0 the size at the same place, or `literal`: none."""
     if given is None or given.dtype != np.int64 or given.ndim != 1:
         raise InvalidError("Reshape is read with a constant list of sizes")
     wanted: list[int] = given.tolist()
     need(len(wanted) <= MOST_AXES and min(wanted, default=0) >= -1 and wanted.count(-1) <= 1, "Reshape's sizes")
+    need(not literal or 0 not in wanted, "Reshape gives an empty tensor")
     need(all(n != 0 or place < len(shape) for place, n in enumerate(wanted)), "Reshape copies a size that is not there")
     return [shape[place] if n == 0 else n for place, n in enumerate(wanted)]
 

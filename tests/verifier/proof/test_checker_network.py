@@ -15,6 +15,7 @@ from encoders.exact import exact_outputs
 from encoders.to_stages import to_stages
 from tests.verifier.proof.nets import NETS, head, whole, with_end
 from tests.verifier.proof.readers import Said, compared, session_of
+from tests.verifier.proof.variants import one_operator
 from verifier.certifying import certified
 from verifier.model import Model, load
 from verifier.proof import checker
@@ -117,3 +118,11 @@ def test_one_number_has_two_classes(end):
 def test_a_softmax_of_one_number_says_nothing(end):
     with pytest.raises(checker.InvalidError, match="keep their order"):
         checker.read_network(with_end(end, 1).SerializeToString())
+
+
+@pytest.mark.parametrize(("wanted", "read"), [([1, -1], True), ([1, 3, 4], True), ([0, -1], False), ([1, 0], False)])
+def test_reshape_as_pytorch_writes_it(wanted, read):
+    """With allowzero, a size of 0 is an empty tensor and not a copy."""
+    node = helper.make_node("Reshape", ["x", "w"], ["out"], allowzero=1)
+    content = one_operator(node, [1, 12], {"w": np.array(wanted)}, 18, last=False)
+    assert (compared(content) is Said.ALIKE) == read
