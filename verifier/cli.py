@@ -85,7 +85,7 @@ def minimal(
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    with _deadline(context, timeout) as deadline:
+    with _deadline(context, timeout, NO_BRACKET if json else None) as deadline:
         from verifier import commands  # noqa: PLC0415, see the module's docstring
 
         question = _question(locals())
@@ -119,7 +119,7 @@ def check(
     json: options.Json = False,
 ) -> None:
     """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
-    with _deadline(context, timeout) as deadline:
+    with _deadline(context, timeout, NO_VERDICT if json else None) as deadline:
         from verifier import commands  # noqa: PLC0415, see the module's docstring
 
         code = commands.check(_question(locals()), radius=radius)
@@ -147,7 +147,7 @@ def attack(
     json: options.Json = False,
 ) -> None:
     """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
-    with _deadline(context, timeout) as deadline:
+    with _deadline(context, timeout, NO_BRACKET if json else None) as deadline:
         from verifier import commands  # noqa: PLC0415, see the module's docstring
 
         code = commands.attack(_question(locals()), name=attack_)
@@ -287,8 +287,15 @@ def demo(
     raise typer.Exit(code)
 
 
+NO_BRACKET = {"status": "bracketed", "lower": 0.0, "upper": None}
+NO_VERDICT = {"verdict": "unknown"}
+"""What the JSON says where the time was too short to read the model."""
+
+
 @contextmanager
-def _deadline(context: typer.Context, seconds: float | None) -> Iterator[Deadline]:
+def _deadline(
+    context: typer.Context, seconds: float | None, unanswered: dict[str, Any] | None = None
+) -> Iterator[Deadline]:
     """A command's time limit, from the start of the process on; raises InputError for one that is none."""
     from verifier.deadline import Deadline  # noqa: PLC0415, see the module's docstring
     from verifier.verdict import OutOfTimeError  # noqa: PLC0415
@@ -297,7 +304,9 @@ def _deadline(context: typer.Context, seconds: float | None) -> Iterator[Deadlin
         raise InputError(f"--timeout must be a positive number of seconds, not {seconds:g}")
     limit = math.inf if seconds is None else seconds
     own = _own_process(context)
-    with Deadline(limit, PROCESS_START if own else time.monotonic(), ends_process=own) as deadline:
+    start = PROCESS_START if own else time.monotonic()
+    told = None if unanswered is None else {"schema": 1, "command": context.info_name, **unanswered}
+    with Deadline(limit, start, ends_process=own, unanswered=told) as deadline:
         try:
             yield deadline
         except OutOfTimeError:

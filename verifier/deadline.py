@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import select
@@ -10,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -95,8 +96,11 @@ class Deadline:
     nothing yet. ends_process: False where the process is not the command's own; then only the budget is kept.
     """
 
-    def __init__(self, seconds: float, start: float, *, ends_process: bool) -> None:
-        """start: the time.monotonic() reading at which the command began."""
+    def __init__(
+        self, seconds: float, start: float, *, ends_process: bool, unanswered: Mapping[str, Any] | None = None
+    ) -> None:
+        """start: the time.monotonic() reading at which the command began; unanswered: see `nothing`."""
+        self._unanswered = unanswered
         self.whole = Budget(seconds, start)
         self.answer: Callable[[], int] | None = None
         self._answering = threading.Lock()
@@ -129,7 +133,12 @@ class Deadline:
             threading.Event().wait()
 
     def nothing(self) -> int:
-        """Say that the time was too short for any answer; the exit code."""
+        """Say that the time was too short for any answer, in JSON as well if that is asked for; the exit code.
+
+        `unanswered` are the fields of that object which say that nothing is known.
+        """
+        if self._unanswered is not None:
+            sys.stdout.write(json.dumps({**self._unanswered, "reason": self.whole.reason}, indent=2) + "\n")
         complain(f"{self.whole.reason} before there was anything to answer")
         return Exit.INTERRUPTED if self.whole.cancelled else Exit.UNDECIDED
 

@@ -35,9 +35,6 @@ corner of an L1 ball has few entries off the box's ends."""
 POLISH_ROUNDS = 4
 """Region LPs in a row, each from the last one's witness: the distance falls until the region stays the same."""
 
-JUDGED = 0.2
-"""Seconds for judging a point that is at hand when the time is up: most take a few milliseconds."""
-
 FLOAT_DOUBT = 1e-2
 """ONNX Runtime margins below −FLOAT_DOUBT·(1 + largest |logit|) are not worth an exact evaluation: rounding errors of
 float32 networks of this size stay far below it."""
@@ -93,6 +90,7 @@ class Judge:
 
     def witness(self, point: npt.ArrayLike, budget: Budget) -> Witness | None:
         """The witness that `point` (n,) gives after rounding into the box, or None. Raises OutOfTimeError."""
+        budget.check()
         rounded = self._rounded(np.asarray(point, dtype=np.float64))
         found, scores = self.runtime.outputs(rounded[np.newaxis])
         logits = np.asarray(found[0], dtype=np.float64)
@@ -102,6 +100,7 @@ class Judge:
         reached = self._reached(classes)
         if reached is None:
             return None
+        budget.check()
         target, goal = reached
         runtime_margin = float(goal.margin(logits)[0])
         if runtime_margin < 0:
@@ -160,11 +159,11 @@ class Judge:
 
         Tries the point, small steps outwards, other roundings, then steps to the deepest point of its activation
         region: the goal's smallest row is concave there, so that each step lies as much deeper as it is long. Where the
-        file's output rounds, the nearest point of the region that lies deeper than its ties, however far that is. A
-        budget that has ended leaves a moment, so that what is at hand is not lost.
+        file's output rounds, the nearest point of the region that lies deeper than its ties, however far that is. None as
+        well when the budget ends first.
         """
         try:
-            return self._secured(point, slack, budget if not budget.ended else Budget(JUDGED))
+            return self._secured(point, slack, budget)
         except OutOfTimeError:
             return None
 
@@ -177,13 +176,17 @@ class Judge:
                 break
             if (found := self.witness(self.ball.centre + (1.0 + nudge) * step, budget)) is not None:
                 return found
+        budget.check()
         plausible = list(self._plausible(x))
-        if plausible and budget.remaining > 0 and (found := self._rounded_otherwise(x, budget)) is not None:
+        budget.check()
+        if plausible and (found := self._rounded_otherwise(x, budget)) is not None:
             return found
         for target, goal in plausible:
-            region = region_of(self.lowered, x, goal) if budget.remaining > 0 else None
+            budget.check()
+            region = region_of(self.lowered, x, goal)
             if region is None:
                 return None
+            budget.check()
             inner = deepest(region, self.ball.with_radius(length + slack), budget)
             steps = [] if inner is None else [x + share * (inner - x) for share in DEEPER]
             for deeper in (*steps, *self._beyond_ties(region, budget)):

@@ -15,6 +15,9 @@ from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Semanti
 POLISH_SHARE = 0.125
 """Part of the precision that securing a witness against rounding may add to its distance."""
 
+JUDGED = 0.2
+"""Seconds for judging the one point that is at hand when the time is up: it mostly takes a few milliseconds."""
+
 GRID_STEPS = 4.0
 """Steps of the input grid that securing a witness may always add: a finer precision does not make the grid finer."""
 
@@ -116,9 +119,12 @@ class SearchState:
         """What securing a witness may add to its distance."""
         return max(POLISH_SHARE * self.problem.precision, GRID_STEPS * self.problem.judge.grid)
 
-    def offer(self, point: Array, *, polish: bool = True) -> bool:
-        """Judge a point; keep its witness, polished, when it is nearer than the last. True if it was."""
-        found = self.problem.judge.secured(point, self.slack, self.budget)
+    def offer(self, point: Array, *, polish: bool = True, budget: Budget | None = None) -> bool:
+        """Judge a point; keep its witness, polished, when it is nearer than the last. True if it was.
+
+        budget: for judging it, where that is not the search's own.
+        """
+        found = self.problem.judge.secured(point, self.slack, budget or self.budget)
         if found is None:
             return False
         if polish and found.distance < 2.0 * self.upper:
@@ -156,12 +162,16 @@ class SearchState:
             self.witness = self.problem.judge.polished(self.witness, self.slack, self.budget)
 
     def start(self, points: Sequence[Array | None]) -> None:
-        """Take the best of an attack's points as the first upper end."""
+        """Take the best of an attack's points as the first upper end.
+
+        Where the time is up, the first one has a moment: without it there would be nothing to say of the upper end.
+        """
         found = [(self.length(point), place, point) for place, point in enumerate(points) if point is not None]
         for tried, (length, _, point) in enumerate(sorted(found, key=lambda entry: entry[:2])):
-            if length >= self.upper or (self.budget.remaining <= 0 and tried > 0):
+            ended = self.budget.ended
+            if length >= self.upper or (ended and tried > 0):
                 break
-            self.offer(point, polish=False)
+            self.offer(point, polish=False, budget=Budget(JUDGED) if ended else self.budget)
         self.initial = Initial(self.problem.attack_name, self.upper)
 
     def length(self, point: Array) -> float:

@@ -21,6 +21,7 @@ from verifier.deadline import (
     draw_within,
 )
 from verifier.exit_codes import Exit
+from verifier.report.json_result import SCHEMA
 from verifier.verdict import Budget
 
 
@@ -169,7 +170,10 @@ def test_a_command_that_is_stuck_answers_at_its_limit(command: str, place: str) 
 def test_a_limit_that_ends_while_the_files_are_read_is_told(place: str) -> None:
     with stuck("minimal", place) as process:
         out, err = process.communicate()
-    assert (process.returncode, out) == (Exit.UNDECIDED, "")
+    assert process.returncode == Exit.UNDECIDED
+    answer = json.loads(out)
+    assert (answer["schema"], answer["command"], answer["status"]) == (SCHEMA, "minimal", "bracketed")
+    assert (answer["lower"], answer["upper"], answer["reason"]) == (0.0, None, "the time limit of 3600 s was reached")
     assert err.splitlines()[-1] == "verifier: the time limit of 3600 s was reached before there was anything to answer"
 
 
@@ -206,5 +210,5 @@ def test_ctrl_c_while_the_files_are_read() -> None:
         assert process.stderr.readline() == "stuck\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
-    assert (process.returncode, out) == (Exit.INTERRUPTED, "")
+    assert (process.returncode, json.loads(out)["reason"]) == (Exit.INTERRUPTED, "interrupted")
     assert err == "verifier: interrupted before there was anything to answer\n"
