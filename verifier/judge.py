@@ -159,8 +159,8 @@ class Judge:
 
         Tries the point, small steps outwards, other roundings, then steps to the deepest point of its activation
         region: the goal's smallest row is concave there, so that each step lies as much deeper as it is long. Where the
-        file's output rounds, the nearest point of the region that lies deeper than its ties, however far that is. None as
-        well when the budget ends first.
+        file's output rounds, the nearest point of the region that lies deeper than its ties, however far that is.
+        None as well when the budget ends first.
         """
         try:
             return self._secured(point, slack, budget)
