@@ -110,13 +110,14 @@ class Network:
     """A network as read: Max, Abs, LeakyRelu and Clip nodes may remain in `graph`.
 
     `input_shape` has the batch axis as 1. `graph.output` is the tensor `logits_name` of the file: what stands before a
-    Softmax or Sigmoid that was dropped between it and the output `output_name`. `binary`: the file gives one number z,
-    and graph.output is (0, z). `transformed`: the file's tensor `logits_name` holds
-    probabilities, made of graph.output within one operator of ai.onnx.ml. `tensors` maps tensor names of the file to
-    the graph nodes that give them, flattened row-major. `dtypes` are those of all tensors that depend on the input, its
-    own first. `inexact` names the constants, used beside a variable, that the file computes with rounding: their values
-    are this ONNX Runtime's, and another order of summation may give others. `sha256` is that of the file's bytes,
-    followed by its external data files' in order of name.
+    Softmax or Sigmoid that was dropped between it and the output `output_name`, whose numbers are the tensor
+    `scores_name`. `binary`: the file gives one number, from which class 1 is told by `threshold`, and graph.output is
+    (0, z). `transformed`: the file's tensor `logits_name` holds probabilities, made of graph.output within one operator
+    of ai.onnx.ml. `tensors` maps tensor names of the file to the graph nodes that give them, flattened row-major.
+    `dtypes` are those of all tensors that depend on the input, its own first. `inexact` names the constants, used
+    beside a variable, that the file computes with rounding: their values are this ONNX Runtime's, and another order of
+    summation may give others. `sha256` is that of the file's bytes, followed by its external data files' in order of
+    name.
     """
 
     graph: Graph
@@ -130,7 +131,9 @@ class Network:
     dtypes: tuple[np.dtype[Any], ...]
     sha256: str
     output_name: str = ""
+    scores_name: str = ""
     binary: bool = False
+    threshold: float = 0.0
     transformed: bool = False
     inexact: tuple[str, ...] = ()
 
@@ -185,6 +188,8 @@ def _network(reader: _Reader, model: onnx.ModelProto, sha256: str) -> Network:
     if scores.rank > 1 and len(shape) > 1 and scores.shape[0] == shape[0] > 1:
         raise InputError(f"the model works on a batch of {shape[0]}; export it with batch 1 or a dynamic batch axis")
     draft = reader.draft
+    if scores.size == 1 and reader.ending.sigmoids > 1:
+        raise InputError(f"output '{chosen}' is the sigmoid of a sigmoid of one score: export it with one of them")
     if reader.ending.complement and scores.size != 1:
         raise InputError(f"output '{chosen}' joins probabilities p and 1 - p of {scores.size} scores; one is expected")
     others = [port.name for port in outputs(model) if port.name != chosen]
@@ -204,6 +209,8 @@ def _network(reader: _Reader, model: onnx.ModelProto, sha256: str) -> Network:
         dtypes=tuple(reader.dtypes),
         sha256=sha256,
         output_name=chosen,
+        scores_name=reader.ending.scores,
+        threshold=0.5 if reader.ending.sigmoids else 0.0,
         transformed=draft.transformed is not None,
         inexact=tuple(reader.inexact),
     )

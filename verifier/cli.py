@@ -61,6 +61,7 @@ def minimal(
     context: typer.Context,
     model: options.Model,
     input_: options.Input,
+    output: options.Output = None,
     index: options.Index = None,
     header: options.Header = "auto",
     target: options.Target = None,
@@ -99,6 +100,7 @@ def check(
     model: options.Model,
     input_: options.Input,
     radius: options.Radius,
+    output: options.Output = None,
     index: options.Index = None,
     header: options.Header = "auto",
     target: options.Target = None,
@@ -131,6 +133,7 @@ def attack(
     context: typer.Context,
     model: options.Model,
     input_: options.Input,
+    output: options.Output = None,
     index: options.Index = None,
     header: options.Header = "auto",
     target: options.Target = None,
@@ -259,11 +262,11 @@ def watch(
 
 
 @app.command()
-def inspect(model: options.Model, json: options.Json = False) -> None:
+def inspect(model: options.Model, output: options.Output = None, json: options.Json = False) -> None:
     """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
     from verifier import inspection  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(inspection.run(model, as_json=json))
+    raise typer.Exit(inspection.run(model, output, as_json=json))
 
 
 @app.command()

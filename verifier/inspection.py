@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.from_onnx import survey
+from encoders.from_onnx import as_classifier, survey
 from encoders.lower import lower
 from encoders.onnx_file import load_model
 from verifier.agreement import Agreement, Comparison
@@ -21,12 +21,12 @@ PATIENCE = 60.0
 """Seconds for the comparison with ONNX Runtime, which takes one or two: it says where it was not complete."""
 
 
-def facts(path: Path) -> dict[str, Any]:
+def facts(path: Path, output: str | None = None) -> dict[str, Any]:
     """The facts, as the JSON object has them. Raises InputError when the file is no ONNX model at all."""
-    found = survey(path)
+    found = survey(path, output)
     unsupported = dict(found.unsupported)
     model, sha256 = load_model(path)
-    network = found.network
+    network = None if found.network is None else as_classifier(found.network)
     agreement: Agreement | None = None
     if network is not None:
         try:
@@ -57,9 +57,9 @@ def facts(path: Path) -> dict[str, Any]:
     }
 
 
-def run(path: Path, *, as_json: bool) -> Exit:
+def run(path: Path, output: str | None = None, *, as_json: bool) -> Exit:
     """Print the facts. A model that cannot be verified gets one line on stderr as well, and exit code 2."""
-    found = facts(path)
+    found = facts(path, output)
     if as_json:
         sys.stdout.write(json_result.dumps(found))
     else:

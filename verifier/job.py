@@ -47,6 +47,7 @@ class Question:
     model: Path
     input: Path
     deadline: Deadline
+    output: str | None = None
     index: int | None = None
     header: str = "auto"
     target: int | None = None
@@ -253,7 +254,7 @@ def prepared(question: Question) -> Iterator[Job]:
         raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
     whole = question.deadline.whole
     time = CommandTime(whole, draws=question.out is not None, proves=proves)
-    model = api.load(question.model, time.engine)
+    model = api.load(question.model, time.engine, output=question.output)
     network = model.network
     given = read_input(question.input, network.input_shape, network.input_dtype, question.index, question.header)
     box = read_box(question.box, given.x.size)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from encoders.errors import InputError
-from encoders.from_onnx import Network, network_from_model
+from encoders.from_onnx import Network, as_classifier, network_from_model
 from encoders.graph import Graph
 from encoders.lower import lower
 from encoders.onnx_file import load_model
 from verifier import models as shipped
 from verifier.agreement import Agreement, Comparison, same_function
 from verifier.attacks.replay import Replay
+from verifier.from_frameworks import compare, exported
 from verifier.verdict import Budget, OutOfTimeError
 
 
@@ -34,6 +39,8 @@ class Model:
     replay: Replay
     comparison: Comparison
     agreement: Agreement
+    folder: TemporaryDirectory[str] | None = None
+    """What holds the file of a model that came without one: it goes with this object."""
 
     @property
     def classes(self) -> int:
@@ -92,22 +99,53 @@ class Model:
         return self.replay.classes(self.replay.scores(self.vector(x)[np.newaxis])[0])[0]
 
 
-def load(path: str | Path, timeout: float | Budget = math.inf) -> Model:
-    """Read an ONNX file and compare what was read with ONNX Runtime, as far as the time allows.
+def load(
+    model: str | Path | bytes | onnx.ModelProto | Any,
+    timeout: float | Budget = math.inf,
+    *,
+    output: str | None = None,
+    shape: Sequence[int] | None = None,
+) -> Model:
+    """Read an ONNX model and compare what was read with ONNX Runtime, as far as the time allows.
 
-    `path` may be the name of a shipped net, such as digits, where there is no file of that name.
-
-    Raises InputError, one line, when the file cannot be verified.
+    model: a path, the name of a shipped net such as digits, the bytes of an ONNX file, a ModelProto; or a model of
+    PyTorch (with the `shape` of one input, without the batch), Keras or scikit-learn, which is exported and compared
+    with the original. output: which of several outputs holds the scores of the classes. Raises InputError, one line,
+    when it cannot be verified.
     """
     budget = timeout if isinstance(timeout, Budget) else Budget(timeout)
-    path = shipped.model_file(path)
+    if isinstance(model, str | Path):
+        return _read(shipped.model_file(model), output, budget)
+    if isinstance(model, onnx.ModelProto):
+        return _from_memory(model.SerializeToString(), "model", output, budget)
+    if isinstance(model, bytes | bytearray | memoryview):
+        return _from_memory(bytes(model), "model", output, budget)
+    export = exported(model, shape)
+    if export is None:
+        raise InputError(
+            "load takes a path, the bytes of an ONNX file, a ModelProto, or a model of PyTorch, Keras or scikit-learn, "
+            f"not {type(model).__name__}"
+        )
+    found = _from_memory(export.content, export.name, output, budget)
+    given = tuple(shape) if shape is not None else found.network.input_shape[1:]
+    compare(export, lambda points: found.replay.scores(points.reshape(len(points), -1)), given)
+    return found
+
+
+def _from_memory(content: bytes, name: str, output: str | None, budget: Budget) -> Model:
+    """A model that lies in no file: in one of our own, so that workers, certificates and campaigns can read it."""
+    folder = TemporaryDirectory(prefix="verifier-model-")
+    path = Path(folder.name) / f"{name}.onnx"
+    path.write_bytes(content)
+    return replace(_read(path, output, budget), folder=folder)
+
+
+def _read(path: Path, output: str | None, budget: Budget) -> Model:
     proto, sha256 = load_model(path)
     try:
-        network = network_from_model(proto, sha256)
+        network = as_classifier(network_from_model(proto, sha256, output))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    if network.graph.output_size < 2:
-        raise InputError(f"{path}: the model has {network.graph.output_size} output; a classifier needs at least two")
     lowered = lower(network.graph)
     with suppress(OutOfTimeError):
         same_function(network.graph, lowered, f"{path}: its form with ReLUs alone", budget)

@@ -28,6 +28,14 @@ Input = Annotated[
         "digits: inputs of the shipped net of that name.",
     ),
 ]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which of the model's outputs holds the scores of the classes; needed where it is not clear.",
+        show_default=False,
+    ),
+]
 Index = Annotated[int | None, typer.Option(metavar="I", help="Which input of a file with several, from 0.")]
 Header = Annotated[
     str, typer.Option(metavar="auto|yes|no", help="Is the first line of a .csv a header? auto: if it looks like one.")

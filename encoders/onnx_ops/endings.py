@@ -25,12 +25,15 @@ class Ending:
     """A chain of nodes from the file's output back to the scores.
 
     read: the tensor that the output's order of classes is read from. names: the tensors of the chain, the output first.
-    complement: the output is (1 − p, p) of a single probability p, which is `read`.
+    scores: the tensor that the output holds, a zipmap's numbers. complement: that is (1 − p, p) of a single probability
+    p, which is `read`. sigmoids: how many stand in the chain.
     """
 
     read: str
     names: tuple[str, ...]
+    scores: str
     complement: bool = False
+    sigmoids: int = 0
 
     def passes(self, proto: onnx.NodeProto) -> bool:
         """Is the node a step of the chain?"""
@@ -45,19 +48,20 @@ def ending(model: onnx.ModelProto, output: str) -> Ending:
     """The longest chain of order-preserving nodes that ends in `output`."""
     givers = {name: proto for proto in model.graph.node for name in proto.output if name}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    read, complement, names, name = output, False, [output], output
+    read, scores, complement, sigmoids, names, name = output, output, False, 0, [output], output
     while (proto := givers.get(name)) is not None:
         pair = _complement(proto, givers, constants)
         if pair is not None and not complement:
             read, complement, name = pair, True, pair
         elif _keeps_order(proto, givers):
             name = proto.input[0]
+            sigmoids += proto.op_type == "Sigmoid"
             if proto.op_type == "ZipMap":
-                read = name
+                read = scores = name
         else:
             break
         names.append(name)
-    return Ending(read, tuple(names), complement)
+    return Ending(read, tuple(names), scores, complement, sigmoids)
 
 
 def _keeps_order(proto: onnx.NodeProto, givers: Givers) -> bool:
@@ -95,6 +99,18 @@ def post_transform(proto: onnx.NodeProto) -> str:
         if entry.name == "post_transform":
             return str(entry.s, "utf-8", "replace")
     return "NONE"
+
+
+def without_transforms(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with linear models of ai.onnx.ml that give their scores as they are."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    for proto in plain.graph.node:
+        if proto.domain == ML_DOMAIN:
+            kept = [entry for entry in proto.attribute if entry.name != "post_transform"]
+            del proto.attribute[:]
+            proto.attribute.extend(kept)
+    return plain
 
 
 def _complement(proto: onnx.NodeProto, givers: Givers, constants: Mapping[str, onnx.TensorProto]) -> str | None:

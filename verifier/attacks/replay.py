@@ -16,6 +16,7 @@ import onnx
 
 from encoders.errors import InputError
 from encoders.from_onnx import Network
+from encoders.onnx_ops.endings import without_transforms
 from encoders.onnx_ops.folding import one_line
 from verifier.attacks.device import Device
 from verifier.attacks.session import Level, session
@@ -86,18 +87,23 @@ class Replay:
 
     def __init__(self, path: str | Path, model: onnx.ModelProto, network: Network, level: Level = Level.ALL) -> None:
         self._network = network
-        self._file = Opened(path, model, network, level=level)
+        self._file = Opened(path, model, network, [network.scores_name], level)
         self._inner = self._file
-        if network.logits_name != network.output_name:
-            self._inner = Opened(path, model, network, [network.logits_name], level)
+        if network.logits_name != network.scores_name or network.transformed:
+            shown = without_transforms(model) if network.transformed else model
+            self._inner = Opened(path, shown, network, [network.logits_name], level)
 
     def logits(self, points: npt.ArrayLike) -> Floats:
-        """The logits that ONNX Runtime computes: points (batch, n) → (batch, K), in the model's own dtype."""
-        return self._inner.rows(points, self._network.logits_name)
+        """The logits that ONNX Runtime computes: points (batch, n) → (batch, K), in the model's own dtype.
+
+        A binary classifier's are (0, z).
+        """
+        found = self._inner.rows(points, self._network.logits_name)
+        return np.hstack([np.zeros_like(found), found]) if self._network.binary else found
 
     def scores(self, points: npt.ArrayLike) -> Floats:
         """The file's own output at points (batch, n): (batch, K). What it prefers is what counts."""
-        return self._file.rows(points, self._network.output_name)
+        return self._file.rows(points, self._network.scores_name)
 
     @property
     def rounds(self) -> bool:
@@ -111,7 +117,8 @@ class Replay:
     def outputs(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
         """(logits, scores); one run where they are the same."""
         scores = self.scores(points)
-        return (scores if self._inner is self._file else self.logits(points)), scores
+        same = self._inner is self._file and not self._network.binary
+        return (scores if same else self.logits(points)), scores
 
 
 class Trace:
