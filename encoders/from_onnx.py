@@ -33,7 +33,7 @@ from encoders.onnx_file import (
 from encoders.onnx_ops import activations, arithmetic, classical, movement, products, reductions, windows
 from encoders.onnx_ops.call import ML_DOMAIN, Call, Constant, Tensor, Variable, describe
 from encoders.onnx_ops.draft import Draft
-from encoders.onnx_ops.endings import ending
+from encoders.onnx_ops.endings import Ending, ending
 from encoders.onnx_ops.exactness import is_exact
 from encoders.onnx_ops.foldable import NOT_FOLDED
 from encoders.onnx_ops.folding import evaluate_node, one_line
@@ -112,7 +112,8 @@ class Network:
     `input_shape` has the batch axis as 1. `graph.output` is the tensor `logits_name` of the file: what stands before a
     Softmax or Sigmoid that was dropped between it and the output `output_name`, whose numbers are the tensor
     `scores_name`. `binary`: the file gives one number, from which class 1 is told by `threshold`, and graph.output is
-    (0, z). `transformed`: the file's tensor `logits_name` holds probabilities, made of graph.output within one operator
+    (0, z). `coarse`: the output may show scores as equal that are far apart, as a Sigmoid shows large ones.
+    `transformed`: the file's tensor `logits_name` holds probabilities, made of graph.output within one operator
     of ai.onnx.ml. `tensors` maps tensor names of the file to the graph nodes that give them, flattened row-major.
     `dtypes` are those of all tensors that depend on the input, its own first. `inexact` names the constants, used
     beside a variable, that the file computes with rounding: their values are this ONNX Runtime's, and another order of
@@ -135,6 +136,7 @@ class Network:
     binary: bool = False
     threshold: float = 0.0
     transformed: bool = False
+    coarse: bool = False
     inexact: tuple[str, ...] = ()
 
 
@@ -212,8 +214,14 @@ def _network(reader: _Reader, model: onnx.ModelProto, sha256: str) -> Network:
         scores_name=reader.ending.scores,
         threshold=0.5 if reader.ending.sigmoids else 0.0,
         transformed=draft.transformed is not None,
+        coarse=_coarse(reader.ending, scores.size, draft.transformed is not None),
         inexact=tuple(reader.inexact),
     )
+
+
+def _coarse(end: Ending, size: int, transformed: bool) -> bool:
+    """Several steps in a row, or a Sigmoid of several scores, round more than what lies next to a tie."""
+    return transformed or end.sigmoids + end.others > 1 or (end.sigmoids > 0 and size > 1)
 
 
 def as_classifier(network: Network) -> Network:

@@ -56,6 +56,8 @@ class Model:
             return f"this one does in {network.input_dtype.name}"
         if other:
             return f"this one casts to {other[0]} inside"
+        if network.coarse:
+            return "this one's output shows scores as equal that are far apart"
         if network.inexact:
             return f"this one computes its constant '{network.inexact[0]}' with rounding, in an order of its own"
         return ""

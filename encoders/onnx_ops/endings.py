@@ -26,7 +26,7 @@ class Ending:
 
     read: the tensor that the output's order of classes is read from. names: the tensors of the chain, the output first.
     scores: the tensor that the output holds, a zipmap's numbers. complement: that is (1 − p, p) of a single probability
-    p, which is `read`. sigmoids: how many stand in the chain.
+    p, which is `read`. sigmoids, others: how many Sigmoids and Softmaxes stand in the chain.
     """
 
     read: str
@@ -34,6 +34,7 @@ class Ending:
     scores: str
     complement: bool = False
     sigmoids: int = 0
+    others: int = 0
 
     def passes(self, proto: onnx.NodeProto) -> bool:
         """Is the node a step of the chain?"""
@@ -48,7 +49,7 @@ def ending(model: onnx.ModelProto, output: str) -> Ending:
     """The longest chain of order-preserving nodes that ends in `output`."""
     givers = {name: proto for proto in model.graph.node for name in proto.output if name}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    read, scores, complement, sigmoids, names, name = output, output, False, 0, [output], output
+    read, scores, complement, sigmoids, others, names, name = output, output, False, 0, 0, [output], output
     while (proto := givers.get(name)) is not None:
         pair = _complement(proto, givers, constants)
         if pair is not None and not complement:
@@ -56,12 +57,13 @@ def ending(model: onnx.ModelProto, output: str) -> Ending:
         elif _keeps_order(proto, givers):
             name = proto.input[0]
             sigmoids += proto.op_type == "Sigmoid"
+            others += proto.op_type in ("Softmax", "LogSoftmax")
             if proto.op_type == "ZipMap":
                 read = scores = name
         else:
             break
         names.append(name)
-    return Ending(read, tuple(names), scores, complement, sigmoids)
+    return Ending(read, tuple(names), scores, complement, sigmoids, others)
 
 
 def _keeps_order(proto: onnx.NodeProto, givers: Givers) -> bool:

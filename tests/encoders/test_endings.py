@@ -208,6 +208,16 @@ def test_logits_are_a_tensor_of_the_file(name: str) -> None:
     assert not set(network.tensors) & {"p", "q", "s", "t", "d"} - {network.logits_name}
 
 
+def test_what_rounds_more_than_ties_is_told() -> None:
+    coarse = {name for name, case in CASES.items() if network_from_model(case.model()).coarse}
+    assert coarse == {
+        "sigmoid",
+        "a chain",
+        "linear classifier, SOFTMAX, normalised",
+        "linear classifier, LOGISTIC, normalised",
+    }
+
+
 def test_a_tie_of_one_score_is_a_tie_of_two() -> None:
     graph = as_classifier(network_from_model(CASES["one score"].model())).graph
     assert exact_outputs(graph, [0.0, 0.0, 0.0]) == [0, 0]

@@ -77,6 +77,24 @@ def test_a_tie_of_one_score_is_class_1() -> None:
     assert model.predict((0.25, 0.25, 0.0)) == 1
 
 
+def test_large_scores_that_a_sigmoid_shows_as_equal() -> None:
+    """Scores of 40 and 30 are both 1 as probabilities: no float32 end; a witness is one in the file's own output."""
+    proto = binary("sigmoid")
+    weights = np.array([[100.0, 0.0], [0.0, 100.0], [0.0, 0.0]], np.float32)
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
+    proto.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.zeros(2, np.float32), "b"))
+    model, x = verifier.load(proto), np.array([0.5, 0.3, 0.0], np.float32)
+    found = verifier.minimal(model, x, timeout=20)
+    assert found.float32 is None
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    if found.witness is not None:
+        (scores,) = session.run(None, {"x": found.witness.point.reshape(1, 3)})
+        assert int(np.argmax(scores)) == 1
+    assert found.lower <= 0.1 + 1e-6
+    with pytest.raises(InputError, match="shows scores as equal that are far apart"):
+        verifier.minimal(model, x, semantics="float32")
+
+
 def test_a_sigmoid_of_a_sigmoid_of_one_score() -> None:
     proto = binary("sigmoid")
     proto.graph.node.append(node("Sigmoid", ["p"], ["q"]))

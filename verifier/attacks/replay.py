@@ -111,7 +111,9 @@ class Replay:
         return self._inner is not self._file or self._network.transformed
 
     def classes(self, scores: Floats) -> tuple[int, ...]:
-        """The class that the file's output (K,) says: the first of the largest scores."""
+        """The class that the file's output (K,) says: the first of the largest; one number: 1 from 0 or 0.5 on."""
+        if scores.size == 1:
+            return (int(scores[0] >= self._network.threshold),)
         return (int(np.argmax(scores)),)
 
     def outputs(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
