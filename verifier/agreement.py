@@ -44,6 +44,9 @@ SEED = 0
 WORK = 1 << 30
 """Products that comparing a model may cost, about a second: larger ones are compared at fewer points, at least two."""
 
+HELD = 1 << 22
+"""Entries that all points of a model may have in all tensors, each with its bounds: a few hundred megabytes."""
+
 QUESTION_WORK = 1 << 28
 """The same for each question: of larger models only the output is compared, at two points."""
 
@@ -163,7 +166,7 @@ class Comparison:
         size, rng = self._network.graph.input_size, np.random.default_rng(SEED)
         points = [rng.random(size), rng.integers(0, 2, size).astype(np.float64), np.zeros(size)]
         points += [scale * rng.normal(size=size) for scale in SCALES * ROUNDS]
-        return self._rounded(np.array(points[: max(2, WORK // self._work)]))
+        return self._rounded(np.array(points[: max(2, min(WORK // self._work, HELD // _values(self._network.graph)))]))
 
     def _rounded(self, points: Array) -> Floats:
         with np.errstate(over="ignore"):
@@ -238,6 +241,11 @@ def _of_box(centre: Array, lo: Array, hi: Array) -> list[Array]:
     corner = rng.integers(0, 2, centre.size) == 1
     inner = low * (1.0 - share) + high * share
     return [inner, np.where(corner, low, high), np.where(corner, high, low)]
+
+
+def _values(graph: Graph) -> int:
+    """Entries of all nodes."""
+    return sum(node.size for node in graph.nodes)
 
 
 def _products(graph: Graph) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from encoders.onnx_ops.call import Call, Constant
+from encoders.onnx_ops.room import MAX_ENTRIES
 
 Inputs = Sequence[Constant | None]
 Work = Callable[[Call, Inputs, int], int]
@@ -17,7 +18,12 @@ STORE = "store its result in the file instead, as onnxsim or ONNX Runtime's offl
 
 
 def _each_entry(_: Call, inputs: Inputs, results: int) -> int:
-    return results + sum(value.size for value in inputs if value is not None)
+    """A few steps for each entry: those of a transcendental function, or of what is looked at around them."""
+    return 4 * (results + sum(value.size for value in inputs if value is not None))
+
+
+def _sorting(call: Call, inputs: Inputs, results: int) -> int:
+    return 16 * _each_entry(call, inputs, results)
 
 
 def _shape(inputs: Inputs, i: int) -> tuple[int, ...]:
@@ -66,8 +72,8 @@ _ENTRYWISE = (
 _MOVING = (
     *("Compress", "Concat", "ConstantOfShape", "DepthToSpace", "Expand", "EyeLike", "Flatten", "Gather"),
     *("GatherElements", "GatherND", "NonZero", "OneHot", "Pad", "Range", "Reshape", "ReverseSequence", "Scatter"),
-    *("ScatterElements", "ScatterND", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "TopK", "Transpose"),
-    *("Trilu", "Unique", "Unsqueeze"),
+    *("ScatterElements", "ScatterND", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu"),
+    "Unsqueeze",
 )
 _REDUCING = (
     *("ArgMax", "ArgMin", "CumProd", "CumSum", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "Hardmax"),
@@ -81,6 +87,7 @@ _NORMALISING = (
 
 FOLDABLE: Mapping[str, Work] = {
     **dict.fromkeys((*_ENTRYWISE, *_MOVING, *_REDUCING, *_NORMALISING), _each_entry),
+    **dict.fromkeys(("TopK", "Unique"), _sorting),
     **dict.fromkeys(("MatMul", "Gemm"), _product),
     **dict.fromkeys(("Conv", "ConvTranspose"), _convolution),
     **dict.fromkeys(("AveragePool", "LpPool", "MaxPool"), _pooling),
@@ -109,13 +116,14 @@ NOT_FOLDED: Mapping[str, str] = {
 
 
 def complaint(call: Call, inputs: Inputs) -> str | None:
-    """Why the op must not be run: its kernel would divide by zero, which ends the process, or would draw numbers."""
+    """Why the op must not be run: its kernel would divide by zero or overflow, which ends the process, or would draw
+    numbers."""
     for name in ("strides", "dilations", "kernel_shape"):
-        if any(n < 1 for n in call.attr_ints(name, ())):
-            return f"attribute '{name}' must be positive"
+        if any(not 1 <= n <= MAX_ENTRIES for n in call.attr_ints(name, ())):
+            return f"attribute '{name}' must be positive, and at most {MAX_ENTRIES}"
     for name in ("blocksize", "group", "num_groups", "size", "num_outputs"):
-        if call.attr_int(name, 1) < 1:
-            return f"attribute '{name}' must be positive"
+        if not 1 <= call.attr_int(name, 1) <= MAX_ENTRIES:
+            return f"attribute '{name}' must be positive, and at most {MAX_ENTRIES}"
     if call.op == "Dropout" and len(inputs) > 2 and inputs[2] is not None and np.any(inputs[2]):
         return "it is in training mode, where it gives no fixed function"
     if call.op in ("Div", "Mod"):

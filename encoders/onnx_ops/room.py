@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 
-from encoders.graph import Affine, GraphBuilder, LeakyRelu, Node
+from encoders.graph import Affine, GraphBuilder, Node
 from encoders.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 
-MAX_ENTRIES = 2**23
-"""No computed tensor may have more entries: 8 Mi float64 are 64 MiB. VGG-16 has none above 3.1 Mi."""
+MAX_ENTRIES = 2**22
+"""No computed tensor may have more entries: 4 Mi float64 are 32 MiB. VGG-16 has none above 3.1 Mi."""
 
-MAX_STORED = 2**25
-"""All that a file makes of its weights, constants and the graph's arrays, may have so many entries: 256 MiB.
+MAX_STORED = 2**24
+"""Constants, the arrays of the graph and the values of one evaluation may have so many entries in all: 128 MiB.
 
-To these come twice the weights that it brings, so that a large file may be folded and turned into a graph.
+To these come twice the weights that the file brings, so that a large one may be folded and turned into a graph. What
+bounds, compares and lowers the graph takes some ten times the memory.
 """
 
-MAX_STEPS = 2**31
+MAX_STEPS = 2**30
 """Constants of a file may take so many elementary steps in all, seconds of one core; those of real files take some
 thousands."""
 
@@ -79,8 +80,7 @@ class BoundedBuilder(GraphBuilder):
         if isinstance(node, Affine):
             self._room.store(node.size + sum(stored(term.map) for term in node.terms))
             self._room.multiply(sum(products(term.map) for term in node.terms))
-        elif isinstance(node, LeakyRelu):
-            self._room.store(node.size)
+        self._room.store(node.size)  # its value
         return super().add(node)
 
 

@@ -63,6 +63,8 @@ class Opened:
 
     def single(self, row: Floats, tensors: Sequence[str]) -> list[Floats]:
         """The tensors at one point (n,), in one run: (1, size) each."""
+        if not tensors:  # ONNX Runtime takes no names for all names
+            return []
         try:
             found = self._session.run(list(tensors), {self._name: row.reshape(self._shape)})
         except Exception as error:  # as when it is loaded
