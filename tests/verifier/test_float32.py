@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import verifier
 from encoders.errors import InputError
@@ -237,3 +241,43 @@ def test_where_rounding_alone_reaches_the_goal_only_the_real_network_is_searched
     every = verifier.minimal_all_targets(model, x, precision=trap.precision)
     assert {bracket.float32 for bracket in every.results} == {0.0}
     assert verifier.check(model, x, 0.2, target=trap.target).float32 is None
+
+
+def cast_inside(path: Path, to: int, box: float = 255.0) -> Path:
+    """x → to another dtype and back → relu → z0 = r0, z1 = r1 + 0.98 · box: the case of a file that casts inside."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], to=to),
+        helper.make_node("Cast", ["h"], ["r"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "v", "c"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in ("x", "y")]
+    stored = [
+        numpy_helper.from_array(np.float32([[1, 0], [0, 1]]), "v"),
+        numpy_helper.from_array(np.float32([0.0, 0.8 * box]), "c"),
+    ]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("method", ["tree", "z3"])
+@pytest.mark.parametrize(("to", "name"), [(TensorProto.FLOAT16, "float16"), (TensorProto.DOUBLE, "float64")])
+def test_a_file_that_casts_inside_has_no_float32_end(tmp_path: Path, method: str, to: int, name: str) -> None:
+    model, x = verifier.load(cast_inside(tmp_path / "net.onnx", to)), np.float32([250.0, 10.0])
+    assert model.agreement.complete
+    assert model.unshipped == f"this one casts to {name} inside"
+    found = verifier.minimal(model, x, box=(0.0, 255.0), method=method)
+    assert found.lower > 0.0
+    assert found.float32 is None
+    assert verifier.check(model, x, 0.5 * found.lower, box=(0.0, 255.0), method=method).float32 is None
+    with pytest.raises(InputError, match=f"casts to {name} inside"):
+        verifier.minimal(model, x, box=(0.0, 255.0), semantics="float32")
+
+
+def test_constants_that_rounding_made_have_no_float32_end(digits: verifier.Model, images: Any) -> None:
+    rounded = replace(digits, network=replace(digits.network, inexact=("w",)))
+    found = verifier.minimal(rounded, images[0])
+    assert (found.status, found.float32) == (Status.MINIMAL, None)
+    with pytest.raises(InputError, match="computes its constant 'w' with rounding"):
+        verifier.check(rounded, images[0], 0.01, semantics="float32")
