@@ -56,6 +56,9 @@ BLAS_THREADS = 1
 EXACT_PRODUCTS = 1 << 14
 """Products up to which graphs are evaluated exactly to be compared, in a few milliseconds."""
 
+ENDING_UNITS = 32.0
+"""Units in the last place of 1 by which logits may differ that a Softmax or Sigmoid shows in the wrong order."""
+
 TRACE_KEPT = 1 << 26
 """Bytes of a model up to which questions compare all its tensors too, in a session that is kept: 64 MiB."""
 
@@ -199,11 +202,24 @@ class Comparison:
         return spreads(graph, Spread(first, np.zeros_like(first)), self._formats, budget)[graph.output]
 
     def _output(self, replay: Replay, points: Floats, spread: Spread, seen: _Seen, level: Level) -> None:
+        if replay.rounds and spread.value.shape[1] > 1:
+            self._prefers(replay, points, spread, level)
         if self._network.transformed:  # probabilities, which the graph does not have
             return
         for row, point in enumerate(points):
             here = Spread(spread.value[row : row + 1], spread.error[row : row + 1])
             self._agrees(self._network.logits_name, replay.logits(point), here, seen, level, points[row : row + 1])
+
+    def _prefers(self, replay: Replay, points: Floats, spread: Spread, level: Level) -> None:
+        """Compare the class that the file's own output says with the logits before what was dropped at the end."""
+        tie = ENDING_UNITS * float(np.finfo(self._network.input_dtype).eps)
+        for point, value, error in zip(points, spread.value, spread.error, strict=True):
+            told = replay.classes(replay.scores(point)[0])[0]
+            largest = int(np.argmax(value - error))
+            if value[told] + error[told] < value[largest] - error[largest] - tie:
+                raise self._differs(
+                    self._network.output_name, level, f"prefers class {told}, but class {largest} as it was read"
+                )
 
     def _agrees(self, tensor: str, given: Floats, spread: Spread, seen: _Seen, level: Level, points: Floats) -> None:
         if given.shape != spread.value.shape:

@@ -194,6 +194,23 @@ def test_a_misreading_beyond_the_points_of_a_model_is_seen_by_the_question(
         verifier.check(model, x, 0.1, box=(0.0, 2e5))
 
 
+def test_an_ending_that_turns_the_order_is_refused(onnx_model: Any) -> None:
+    """Probabilities whose logits the file does not show, and the graph has with the wrong sign."""
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["y"], axis=1)]
+    eye = np.eye(3, dtype=np.float32)
+    model, turned = (onnx_model(nodes, (1, 3), {"w": sign * eye}, opset=13) for sign in (1, -1))
+    network = network_from_model(model)
+    for read, right in ((network.graph, True), (network_from_model(turned).graph, False)):
+        shown = replace(network, graph=read, transformed=True)
+        comparison = Comparison.of_file(Path("file.onnx"), model, shown)
+        comparison._trace = None
+        if right:
+            assert comparison.at_question(np.arange(3.0), np.zeros(3), np.ones(3)).complete
+            continue
+        with pytest.raises(InputError, match=r"tensor 'y' of the Softmax .* prefers class 2, but class 0"):
+            comparison.at_question(np.arange(3.0), np.zeros(3), np.ones(3))
+
+
 def test_another_file_than_the_graph_is_refused() -> None:
     """The output alone, as questions compare it on large models."""
     digits, other = models.path("digits"), verifier.load(models.path("digits"))
