@@ -194,6 +194,16 @@ def test_a_misreading_beyond_the_points_of_a_model_is_seen_by_the_question(
         verifier.check(model, x, 0.1, box=(0.0, 2e5))
 
 
+def test_an_ending_that_shows_large_scores_as_equal_is_no_misreading(onnx_model: Any) -> None:
+    """Sigmoids of 30 and 60 are both 1."""
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["z"]), helper.make_node("Sigmoid", ["z"], ["y"])]
+    constants = {"w": np.eye(2, dtype=np.float32), "b": np.float32([30.0, 60.0])}
+    model = onnx_model(nodes, (1, 2), constants, opset=13)
+    found = compared(model)
+    assert found.complete
+    assert found.levels == ALL_LEVELS
+
+
 def test_an_ending_that_turns_the_order_is_refused(onnx_model: Any) -> None:
     """Probabilities whose logits the file does not show, and the graph has with the wrong sign."""
     nodes = [helper.make_node("Gemm", ["x", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["y"], axis=1)]
