@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import checker, defs, external_data_helper, helper
 
 from encoders.errors import InputError
-from encoders.onnx_ops.call import FLOATS, describe
+from encoders.onnx_ops.call import FLOATS, ML_DOMAIN, describe
 from encoders.onnx_ops.folding import one_line
 from encoders.onnx_ops.room import MAX_ENTRIES
 
@@ -137,7 +137,9 @@ def default_opset(model: onnx.ModelProto) -> int:
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions:
         raise InputError(f"the model names no version of the ONNX op set; {OLDEST_OPSET} to {newest} can be read")
-    version = int(max(versions))
+    if len(set(versions)) > 1:
+        raise InputError(f"the model names several versions of the ONNX op set ({min(versions)} to {max(versions)})")
+    version = int(versions[0])
     if not OLDEST_OPSET <= version <= newest:
         raise InputError(f"the model has opset {version}; {OLDEST_OPSET} to {newest} can be read: export it anew")
     return version
@@ -179,6 +181,9 @@ def check_model(model: onnx.ModelProto) -> None:
     What it refuses although ONNX Runtime runs it is legal here: an output without a type or shape, and a weight that is
     no input in a file of IR version 3.
     """
+    for function in model.functions:
+        if function.domain in ONNX_DOMAINS:
+            raise InputError(f"the model has a function of its own named '{function.name}', as ONNX's op: rename it")
     untyped = [value for value in model.graph.output if not value.HasField("type")]
     for value in untyped:
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
@@ -201,6 +206,8 @@ def check_model(model: onnx.ModelProto) -> None:
         for value in untyped:
             value.ClearField("type")
 
+
+ONNX_DOMAINS = ("", "ai.onnx", ML_DOMAIN)
 
 WEIGHTS_APART = 4
 """The IR version since which weights need not be inputs."""

@@ -138,6 +138,15 @@ def _no_opset(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("com.other", 1))
 
 
+def _two_opsets(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("ai.onnx", 13))
+
+
+def _own_function(model: onnx.ModelProto) -> None:
+    body = node("Neg", ["X"], ["Y"])
+    model.functions.append(helper.make_function("", "Relu", ["X"], ["Y"], [body], [helper.make_opsetid("", 17)]))
+
+
 def _other_domain(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("com.other", 1))
     model.graph.node[0].domain = "com.other"
@@ -183,6 +192,8 @@ MODELS: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (_integer_input, "input 'x' is int64; float16, float32 or float64 is expected"),
     (_opset(6), "opset 6; 7 to"),
     (_opset(999), "opset 999; 7 to"),
+    (_two_opsets, "several versions of the ONNX op set (13 to 17)"),
+    (_own_function, "a function of its own named 'Relu', as ONNX's op"),
     (_no_opset, "names no version of the ONNX op set"),
     (_other_domain, "ops of the domain 'com.other' are not supported"),
     (_circle, "reads, through other nodes, what it gives itself"),
