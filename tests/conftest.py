@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,26 @@ from encoders.graph import Array, Graph, GraphBuilder
 from encoders.linear_maps import Dense, readonly
 from verifier.model import Model, load
 from verifier.query import Ball, Halfspaces, Norm
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thin", type=int, default=1, metavar="N", help="of each test's cases run every N-th only, from the first"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """All tests, a share of their cases: what a library lacks shows in the first."""
+    seen: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        (left if seen[name] % config.getoption("thin") else kept).append(item)
+        seen[name] += 1
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
 
 FLAT = 1e-9
 """Pieces in which no ball of this radius fits are left out: their neighbours' closures cover them."""
