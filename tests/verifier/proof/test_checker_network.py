@@ -75,7 +75,7 @@ def test_every_operator_is_tried():
     assert set(checker.OPERATORS) == tried
 
 
-ENDS = [("", 3), ("Sigmoid", 3), ("Softmax", 3), ("LogSoftmax", 3)]
+ENDS = [("", 1), ("", 3), ("Sigmoid", 1), ("Sigmoid", 3), ("Softmax", 3), ("LogSoftmax", 3)]
 
 
 @pytest.mark.parametrize(("end", "size"), ENDS)
