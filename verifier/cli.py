@@ -7,6 +7,7 @@ of the process.
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 import traceback
@@ -370,4 +371,8 @@ def _run(given: Sequence[str], *, own: bool) -> int:
     code = int(app(given, prog_name="verifier", obj=own, standalone_mode=False) or 0)
     if sys.stdout is not None:
         sys.stdout.flush()  # that the reader has gone away is noticed here, or not before the interpreter's end
+    if own:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os._exit(code)  # all is said: the interpreter's own end may take long, and loses a Ctrl-C
     return code

@@ -212,3 +212,13 @@ def test_ctrl_c_while_the_files_are_read() -> None:
         out, err = process.communicate()
     assert (process.returncode, json.loads(out)["reason"]) == (Exit.INTERRUPTED, "interrupted")
     assert err == "verifier: interrupted before there was anything to answer\n"
+
+
+def test_what_has_been_said_is_the_end() -> None:
+    """A library's thread or exit handler that takes its time does not keep a command that has answered."""
+    program = (
+        "import atexit, sys, threading; from verifier import cli; atexit.register(threading.Event().wait); "
+        "threading.Thread(target=threading.Event().wait).start(); sys.argv = ['verifier', '--version']; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "relu-verifier")
