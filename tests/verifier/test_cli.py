@@ -149,6 +149,11 @@ def test_inspect_tells_what_the_model_is(capsys: pytest.CaptureFixture[str]) -> 
     found = json.loads(capsys.readouterr().out)
     assert (found["readable"], found["relus"], found["parameters"], found["classes"]) == (True, 32, 1482, 10)
     assert found["input"]["shape"][1:] == [64]
+    agreement = found["agreement"]
+    assert agreement["levels"] == ["DISABLE_ALL", "BASIC", "EXTENDED", "ALL"]
+    assert agreement["complete"]
+    assert 0 < agreement["difference"] <= agreement["bound"] < 1e-2
+    assert f"at {agreement['points']} points" in " ".join(out.split())
 
 
 def unreadable_model(path: Path) -> Path:
