@@ -47,9 +47,10 @@ class Losses:
         self._mended = [np.zeros(node.size) for node in graph.nodes]
         self.goal = 0.0
 
-    def row(self, index: int, entry: int, coefficients: Any) -> None:
-        """Note what is left out of a row that ties entry `entry` of node `index`; (variable, coefficient) pairs."""
-        self._lost[index][entry] += left_out(coefficients)
+    def row(self, index: int, entry: int, coefficients: Any, unit: float = 1.0) -> None:
+        """Note what is left out of a row that ties entry `entry` of node `index`, in multiples of `unit`; (variable,
+        coefficient) pairs."""
+        self._lost[index][entry] += left_out(coefficients) * unit
 
     def mended(self, index: int, entry: int, low: float, high: float) -> None:
         """Note that such a row has a range [low, high] in the place of its small terms."""

@@ -16,7 +16,8 @@ from encoders.highs import run
 from encoders.lazy import Lazy
 from encoders.node_bounds import NodeBounds
 from encoders.solver_losses import NEGLIGIBLE
-from encoders.to_milp import MilpModel, to_milp
+from encoders.solver_tolerances import row_errors
+from encoders.to_milp import SOFT, MilpModel, to_milp
 from verifier.query import Halfspaces
 from verifier.verdict import Budget
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 else:
     pulp = Lazy("pulp")
 
+FEASIBILITY = 1e-9
+"""The tolerance asked of HiGHS for rows, bounds and multipliers. The goal is as soft as that asks for, so that a tie
+stays in; and bounds are widened by SOFT times what it may move their entries."""
+
 LP_SLACK = 1e-6
-"""Bounds are widened by this, relative to 1 + |bound|: ten times HiGHS's tolerances of 1e-7."""
+"""Bounds are widened by this too, relative to 1 + |bound|: what HiGHS reports may be scaled and rounded."""
 
 
 def lp_bounds(graph: Graph, bounds: NodeBounds, goal: Halfspaces, budget: Budget) -> NodeBounds | None:
@@ -41,9 +46,12 @@ def lp_bounds(graph: Graph, bounds: NodeBounds, goal: Halfspaces, budget: Budget
         entries = np.flatnonzero(current.unstable(index))
         if entries.size == 0 or index == 0 or budget.remaining <= 0:
             continue
-        model = to_milp(graph, current, goal.matrix, goal.offset, relaxed=True)
+        model = to_milp(graph, current, goal.matrix, goal.offset, relaxed=True, tolerance=FEASIBILITY)
         if model.lost > NEGLIGIBLE:
             continue
+        chosen = np.eye(lower[index].size)[entries]
+        moved = SOFT * row_errors(graph, current, index, chosen, FEASIBILITY)
+        errors = dict(zip(entries.tolist(), moved.tolist(), strict=True))
         solver = _Extremes(model)
         for entry in entries.tolist():
             if budget.remaining <= 0:
@@ -52,8 +60,8 @@ def lp_bounds(graph: Graph, bounds: NodeBounds, goal: Halfspaces, budget: Budget
             if ends is None:
                 return None
             touched = True
-            lower[index][entry] = max(lower[index][entry], ends[0])
-            upper[index][entry] = min(upper[index][entry], ends[1])
+            lower[index][entry] = max(lower[index][entry], ends[0] - errors[entry])
+            upper[index][entry] = min(upper[index][entry], ends[1] + errors[entry])
     return NodeBounds(tuple(lower), tuple(upper), proved=bounds.proved and not touched)
 
 
@@ -64,7 +72,8 @@ class _Extremes:
         from encoders.pulp_highs import PulpHighs  # noqa: PLC0415, imports PuLP, which only MILP methods need
 
         self._values = model.values
-        builder = PulpHighs(msg=False, threads=1)
+        asked = {f"{kind}_feasibility_tolerance": FEASIBILITY for kind in ("primal", "dual")}
+        builder = PulpHighs(msg=False, threads=1, **asked)
         builder.createAndConfigureSolver(model.problem)
         builder.buildSolverModel(model.problem)
         self._highs = model.problem.solverModel

@@ -1,6 +1,8 @@
 """The MILP decider: the query as a big-M model (Tjeng, Xiao, Tedrake 2019), solved by whatever PuLP finds.
 
-HiGHS is the default. A solver's "infeasible" holds within its tolerances: evidence `solver`, and no more.
+HiGHS is the default. A solver's "infeasible" holds within its tolerances, so that a tie met exactly may be lost. The
+goal is therefore soft by what its tolerances can move the margin: it holds only where no point comes that near to it.
+Evidence `solver`, and no more: how a solver computes inside its tolerances is its own affair.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from encoders.graph import Array
 from encoders.lazy import Lazy
 from encoders.node_bounds import NodeBounds
 from encoders.solver_losses import LARGEST, NEGLIGIBLE, SMALLEST
-from encoders.to_milp import MilpModel, to_milp
+from encoders.to_milp import SOFT_COST, MilpModel, to_milp
 from verifier.bounds.lp import lp_bounds
 from verifier.deciders.ball import LinearQuery, distance_query, linear_query
 from verifier.query import Query
@@ -44,6 +46,23 @@ SOLVERS: Mapping[str, tuple[str, ...]] = {
 PULP_MAJORS = ("2", "3")
 """PuLP 4 makes variables and sums only through a problem's methods, gives variables of equal number that are not one
 object, and has no CBC of its own."""
+
+TOLERANCE = 1e-9
+"""The tolerance asked of a solver for rows, bounds and integrality, where it is known how to ask."""
+
+DEFAULT_TOLERANCE = 1e-6
+"""What a solver is taken to have that is not asked: most do."""
+
+ASKED: Mapping[str, Mapping[str, Any]] = {
+    "HiGHS": {f"{kind}_feasibility_tolerance": TOLERANCE for kind in ("mip", "primal", "dual")},
+    "PULP_CBC_CMD": {"options": [f"{kind}Tolerance {TOLERANCE:g}" for kind in ("primal", "dual", "integer")]},
+    "COIN_CMD": {"options": [f"{kind}Tolerance {TOLERANCE:g}" for kind in ("primal", "dual", "integer")]},
+    "GUROBI": {"FeasibilityTol": TOLERANCE, "IntFeasTol": TOLERANCE, "OptimalityTol": TOLERANCE},
+}
+"""How PuLP's solvers are asked for TOLERANCE."""
+
+REACHED = 1e-6
+"""A point whose smallest margin is at least minus this is handed over: the judge secures it, or refuses it."""
 
 BOUND_SLACK = 1e-6
 """A solver's dual bound is lowered by this, relative to 1 + |bound|: the size of its feasibility tolerances."""
@@ -121,7 +140,7 @@ class Milp:
             linear = self._tightened(linear_query(query, bounds), budget)
             if linear is None:
                 return Holds(Evidence.SOLVER)
-            model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset, deepest=True)
+            model = self._model(linear, deepest=True)
             if model.lost > NEGLIGIBLE:
                 return Unknown(_out_of_range(model))
             reason = self._solve(model, budget, target=-DEEP_ENOUGH)
@@ -129,7 +148,18 @@ class Milp:
             return Unknown(str(error))
         if model.problem.status == pulp.LpStatusInfeasible:
             return Holds(Evidence.SOLVER)
-        return Violated(linear.point(model.point())) if _has_point(model) else Unknown(reason)
+        if not _has_point(model):
+            return Unknown(reason)
+        if model.depth.varValue < -REACHED:
+            return Unknown(self._near(-model.depth.varValue, model.soft))
+        return Violated(linear.point(model.point()))
+
+    def _model(self, linear: LinearQuery, **options: Any) -> MilpModel:
+        goal, tolerance = linear.goal, TOLERANCE if solver_class(self.solver) in ASKED else DEFAULT_TOLERANCE
+        return to_milp(linear.graph, linear.bounds, goal.matrix, goal.offset, tolerance=tolerance, **options)
+
+    def _near(self, missed: float, soft: float) -> str:
+        return f"the goal is missed by {missed:.1g}; {self.solver}'s tolerances may hide {soft:.1g} in this network"
 
     def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> Nearest:
         """Minimise the distance itself over the query's region, with the distance as ReLUs of the same model.
@@ -140,7 +170,7 @@ class Milp:
         if linear is None:
             return Nearest(math.inf, None, infeasible=True)
         objective = np.append(np.zeros(query.graph.output_size), 1.0)
-        model = to_milp(linear.graph, linear.bounds, linear.goal.matrix, linear.goal.offset, minimise=objective)
+        model = self._model(linear, minimise=objective)
         if model.lost > NEGLIGIBLE:
             return Nearest(0.0, None, infeasible=False, reason=_out_of_range(model))
         try:
@@ -150,7 +180,7 @@ class Milp:
         if model.problem.status == pulp.LpStatusInfeasible:
             return Nearest(math.inf, None, infeasible=True)
         bound = _dual_bound(model)
-        lower = max(0.0, bound - BOUND_SLACK * (1.0 + abs(bound))) if math.isfinite(bound) else 0.0
+        lower = max(0.0, bound - SOFT_COST - BOUND_SLACK * (1.0 + abs(bound))) if math.isfinite(bound) else 0.0
         point = linear.point(model.point()) if _has_point(model) else None
         return Nearest(lower, point, infeasible=False, reason=reason)
 
@@ -169,6 +199,7 @@ class Milp:
         name = solver_class(self.solver)
         if name == "HiGHS" and target is not None:
             options["objective_target"] = target
+        options |= ASKED.get(name, {})
         solver = _highs(options) if name == "HiGHS" else pulp.getSolver(name, **options)
         try:
             model.problem.solve(solver)
