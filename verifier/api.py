@@ -67,6 +67,10 @@ def solvers() -> tuple[str, ...]:
     return available_solvers()
 
 
+THOROUGH_SHARE = 0.5
+"""Part of the time left that the longer attack may use on a bracket that trees have not closed."""
+
+
 def brackets(
     model: Model,
     x: npt.ArrayLike,
@@ -104,7 +108,8 @@ def brackets(
     brief = isinstance(decider, BranchAndBound)
     run = attacker(question, "cw", device, seed, threads=threads, nearest=True, brief=brief)
     width, meaning = above_zero(precision, "the precision", -math.inf), _checked_semantics(semantics, model, method)
-    problem = _problem(question, run, "cw", width, threads, meaning)
+    thorough = attacker(question, "cw", device, seed, threads=threads, share=THOROUGH_SHARE)
+    problem = replace(_problem(question, run, "cw", width, threads, meaning), thorough=thorough)
     return _brackets(question, problem, decider, method, budget)
 
 

@@ -151,4 +151,4 @@ def resumed(problem: Problem, bracket: Bracket) -> Problem:
     point = None if bracket.witness is None else bracket.witness.point.astype(np.float64)
     only = len(problem.disjuncts) == 1
     points = [point if only or target == bracket.target else None for target, _ in problem.disjuncts]
-    return replace(problem, attack=lambda _: points, known=bracket.lower)
+    return replace(problem, attack=lambda _: points, known=bracket.lower, thorough=None)

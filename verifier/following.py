@@ -17,6 +17,7 @@ from encoders.graph import Array
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.worker import Decider
 from verifier.linear_lower import linear_lower
+from verifier.probe import START
 from verifier.search_state import Problem, SearchState
 from verifier.tree_search import TreeSearch
 from verifier.verdict import Bracket, Budget, OutOfTimeError
@@ -30,6 +31,9 @@ linear bounds: quick instances do not pay for it."""
 
 BLAS_THREADS = 1
 """Matrices are small: BLAS's own threads mostly wait for each other (2 s became 27 s beside other work)."""
+
+TREES_FIRST = 0.3
+"""The share of a time limit for which trees search before the longer attack has its turn."""
 
 LOW = 0.5
 """The share of the upper end below which a lower end counts as not raised."""
@@ -89,7 +93,11 @@ def _searched(problem: Problem, search: TreeSearch, states: Sequence[SearchState
         yield from (state.bracket() for state in states)
         for state in search.polish():
             yield state.bracket()
-        yield from _explored(search, states, budget)
+        again = _Again(problem, states, budget)
+        yield from _explored(search, states, budget, again)
+        if again.due(over=True):
+            again.run()
+            yield from _explored(search, states, budget, again)
 
 
 def _start(states: Sequence[SearchState], points: Sequence[Array | None]) -> None:
@@ -101,7 +109,37 @@ def _start(states: Sequence[SearchState], points: Sequence[Array | None]) -> Non
         state.start([point])
 
 
-def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget) -> Iterator[Bracket]:
+class _Again:
+    """The longer attack, once, where trees do not close a bracket: then the attack alone would not have found more.
+
+    Without a time limit its turn comes by nodes, so that one thread always does the same.
+    """
+
+    def __init__(self, problem: Problem, states: Sequence[SearchState], budget: Budget) -> None:
+        self._attack, self._states, self._budget = problem.thorough, states, budget
+        self._left = budget.remaining
+
+    def due(self, *, over: bool = False) -> bool:
+        """Is it its turn? over: trees have nothing left to do."""
+        if self._attack is None or self._budget.remaining <= 0 or all(state.closed for state in self._states):
+            return False
+        if over or not math.isinf(self._left):
+            return over or self._budget.remaining < (1.0 - TREES_FIRST) * self._left
+        found = [state.search for state in self._states if state.search is not None]
+        return any(search.nodes >= START[search.engine] for search in found if search.engine in START)
+
+    def run(self) -> None:
+        """Attack, and offer what is found."""
+        assert self._attack is not None
+        attack, self._attack = self._attack, None
+        points = attack(self._budget)
+        for place, state in enumerate(self._states):
+            for point in points if len(self._states) == 1 else points[place : place + 1]:
+                if point is not None and state.length(point) < state.upper:
+                    state.offer(point)
+
+
+def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget, again: _Again) -> Iterator[Bracket]:
     """The brackets while the trees grow, now and then."""
     start = time.monotonic()
     patience = min(PATIENCE * len(states), PATIENCE_SHARE * budget.remaining)
@@ -109,6 +147,8 @@ def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget)
     reported = dict.fromkeys(map(id, states), start)
     patient = set(reported)
     for state in search.run():
+        if again.due():
+            again.run()
         now = time.monotonic()
         if not state.closed and now - reported[id(state)] < REPORT:
             continue

@@ -53,6 +53,11 @@ def _search(
         state.attack()
         yield state.bracket()
         yield from _raised(state)
+        if problem.thorough is not None and not state.closed:
+            for point in problem.thorough(budget):
+                if point is not None:
+                    state.offer(point)
+            yield state.bracket()
         if not state.closed:
             yield from close(state, decider)
     except (OutOfTimeError, SolverError) as error:
@@ -97,8 +102,7 @@ def _next_radius(state: SearchState, target: TargetState) -> float | None:
     precision, gap = state.problem.precision, state.upper - target.lower
     if gap > BISECT_FACTOR * precision:
         return target.lower + 0.5 * gap
-    # One float up, so that upper − radius ≤ precision holds after rounding.
-    return max(math.nextafter(state.upper - precision, math.inf), math.nextafter(target.lower, math.inf))
+    return max(state.closing, math.nextafter(target.lower, math.inf))
 
 
 def _ask(state: SearchState, decider: Decider, target: TargetState, radius: float, bounds: BoundsByRadius) -> None:

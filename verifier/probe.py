@@ -10,10 +10,9 @@ import math
 from dataclasses import dataclass, field
 
 from verifier.deciders.branch_and_bound import Tree
-from verifier.deciders.lp_tree import LpTree
 
-START_LP, START_BOUND = 20_000, 1_000
-"""Nodes that a target's tree has before a probe is sent: some seconds. What closes by then pays nothing."""
+START = {"LP tree": 20_000, "bound tree": 1_000}
+"""By engine: nodes that a target's tree has before a probe is sent: some seconds. What closes by then pays nothing."""
 
 SHARE = 0.2
 """The probes' share of the nodes after that."""
@@ -33,7 +32,7 @@ HIGH = 0.9
 
 def start(tree: Tree) -> int:
     """The nodes of such a tree after which probes are sent."""
-    return START_LP if isinstance(tree, LpTree) else START_BOUND
+    return START[tree.engine]
 
 
 @dataclass(eq=False)

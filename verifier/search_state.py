@@ -24,6 +24,10 @@ GRID_STEPS = 4.0
 INWARDS = tuple(2.0**-power for power in range(12, 0, -1))
 """Shares of the way from a point next to a tie, which rounding refuses, to one that lies deeper in the goal."""
 
+CLOSING = 0.99
+"""The share of the precision below the upper end at which a bracket is closed: the rest is for rounding the two ends
+outwards on the screen, where they are no farther apart than the precision either."""
+
 FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
 """Radii tried by doubling where the box is unbounded and no witness is known."""
 
@@ -38,6 +42,7 @@ class Problem:
     `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
     how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
     prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct, in any of them.
+    `thorough`: a longer attack than the first one, for what stays open; None where the first was that.
     """
 
     graph: Graph
@@ -54,6 +59,7 @@ class Problem:
     semantics: Semantics = Semantics.BOTH
     unshipped: str = ""
     """Why nothing can be said about the network as it is shipped in float32; "" where something can."""
+    thorough: Attack | None = None
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""
@@ -113,6 +119,12 @@ class SearchState:
     @property
     def closed(self) -> bool:
         return self.upper - self.lower <= self.problem.precision if self.witness else math.isinf(self.lower)
+
+    @property
+    def closing(self) -> float:
+        """The radius that closes the bracket once nothing within it reaches a goal, where there is a witness."""
+        precision = self.problem.precision
+        return max(math.nextafter(self.upper - precision, math.inf), self.upper - CLOSING * precision)
 
     @property
     def slack(self) -> float:

@@ -155,11 +155,11 @@ class TreeSearch:
         return self._tracks[id(state)]
 
     def _radius(self, state: SearchState) -> float:
-        """Where a state's trees decide: one float above upper − precision, so that closing there closes the bracket."""
+        """Where a state's trees decide: a little above upper − precision, so that closing there closes the bracket."""
         if self._within is not None:
             return math.nextafter(self._within, math.inf)
         if math.isfinite(state.upper):
-            return max(0.0, math.nextafter(state.upper - state.problem.precision, math.inf))
+            return max(0.0, state.closing)
         reach = state.problem.ball.reach
         return reach if math.isfinite(reach) else max(FIRST_RADIUS, 2.0 * min(entry.lower for entry in self._of(state)))
 

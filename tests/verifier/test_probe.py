@@ -39,8 +39,8 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         radii.append(tree.radius)
         plant(own, tree)
 
-    monkeypatch.setattr(probe, "START_LP", 4)
-    monkeypatch.setattr(probe, "START_BOUND", 4)
+    monkeypatch.setitem(probe.START, "LP tree", 4)
+    monkeypatch.setitem(probe.START, "bound tree", 4)
     monkeypatch.setattr(probe, "SHARE", 0.5)
     monkeypatch.setattr(probe, "ROOT", 1)
     monkeypatch.setattr(Probe, "plant", planted)
@@ -88,7 +88,7 @@ def test_on_the_shipped_net_they_change_no_answer(
 
 
 def test_a_probe_aims_between_what_is_proved_and_what_was_given_up() -> None:
-    own, allowed = Probe(), int(probe.FIRST * probe.START_BOUND)
+    own, allowed = Probe(), int(probe.FIRST * probe.START["bound tree"])
     assert own.aim(0.2, 1.0) == pytest.approx(0.6)
     own.plant(Planted(0.6))
     own.grown(allowed - 1)
@@ -117,7 +117,7 @@ def test_turns(make_root: Callable[..., Any]) -> None:
     """None before the start, none where the lower end is high or no witness known, and no more than their share."""
     root = make_root(7, (3, 6, 6, 3), Norm.LINF)
     main = BranchAndBound(engine="lp").tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
-    own, start = Probe(), probe.START_LP
+    own, start = Probe(), probe.START["LP tree"]
     assert not own.due(main, start - 1, 0.1, 1.0)
     assert own.due(main, start, 0.1, 1.0)
     assert not own.due(main, start, probe.HIGH, 1.0)

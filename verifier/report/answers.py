@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html as markup
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
@@ -27,7 +26,7 @@ from verifier.report.json_result import (
     check_fields,
     dumps,
 )
-from verifier.report.rounding import directed, places_for
+from verifier.report.rounding import ends
 from verifier.verdict import Bracket, Status, Witness
 
 if TYPE_CHECKING:
@@ -187,9 +186,7 @@ def _scene(about: Subject, *points: Any) -> pictures.Scene:
 
 
 def _ends(bracket: Bracket) -> tuple[str, str]:
-    places = places_for(bracket.precision)
-    upper = directed(bracket.upper, up=True, places=places) if math.isfinite(bracket.upper) else "inf"
-    return directed(bracket.lower, up=False, places=places), upper
+    return ends(bracket.lower, bracket.upper, bracket.precision)
 
 
 def _run(about: Subject | None) -> Run:

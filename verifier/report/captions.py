@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from verifier.report.json_result import Run
 from verifier.report.pictures import Cell
-from verifier.report.rounding import directed, places_for
+from verifier.report.rounding import directed, ends
 from verifier.verdict import Bracket, Status, Witness
 
 NORM_SIGNS = {"linf": "L∞", "l1": "L1"}
@@ -14,9 +14,8 @@ NORM_SIGNS = {"linf": "L∞", "l1": "L1"}
 
 def bracket_words(run: Run, bracket: Bracket) -> tuple[str, str]:
     """Title and note for one adversarial example."""
-    places = places_for(bracket.precision)
     norm = NORM_SIGNS[run.norm]
-    lower, upper = directed(bracket.lower, up=False, places=places), directed(bracket.upper, up=True, places=places)
+    lower, upper = ends(bracket.lower, bracket.upper, bracket.precision)
     if bracket.status is Status.ALREADY_ADVERSARIAL:
         return "Already adversarial: distance 0", f"the model does not prefer class {run.label} on the input itself"
     if bracket.status is Status.MINIMAL:
@@ -49,11 +48,9 @@ def panel_words(run: Run, predicted: int, witness: Witness) -> tuple[str, str]:
 def grid_words(run: Run, overall: Bracket) -> tuple[str, str]:
     """Title and note for the grid of all targets."""
     title = f"Nearest adversarial example for every target, {NORM_SIGNS[run.norm]}"
-    places = places_for(overall.precision)
     if overall.witness is None:
         return title, f"class {run.label}: none found"
-    upper = directed(overall.upper, up=True, places=places)
-    lower = directed(overall.lower, up=False, places=places)
+    lower, upper = ends(overall.lower, overall.upper, overall.precision)
     return (
         title,
         f"class {run.label}: the nearest is target {overall.witness.target} at {upper}; none closer than {lower}",
@@ -72,6 +69,6 @@ def _cell_words(bracket: Bracket) -> str:
     if bracket.witness is None:
         found = "unreachable" if bracket.status is Status.UNREACHABLE else "none found"
     else:
-        found = directed(bracket.upper, up=True, places=places_for(bracket.precision))
+        found = ends(bracket.lower, bracket.upper, bracket.precision)[1]
         found = found if bracket.status is not Status.BRACKETED else f"at most {found}"
     return f"target {bracket.target}\n{found}"

@@ -17,7 +17,7 @@ from verifier.campaign.tasks import Task
 from verifier.layout import ImageLayout, image_layout
 from verifier.report.captions import NORM_SIGNS
 from verifier.report.pictures import span_of
-from verifier.report.rounding import directed, places_for
+from verifier.report.rounding import directed, ends, gap_text, places_for
 from verifier.report.study import Study, certificate_name, short_id
 from verifier.report.terminal import EVIDENCE_TEXT
 from verifier.report.thumbnails import difference, picture
@@ -94,7 +94,7 @@ def rows(study: Study, pictures: Pictures, wanted: Collection[str] | None = None
 
 def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -> Json:
     """One instance; numbers to sort by beside the texts that are shown, lower ends rounded down, upper ends up."""
-    places = places_for(one.precision)
+    places, (lower, upper) = places_for(one.precision), ends(one.lower, one.upper, one.precision)
     certificate = study.certificates.get(one.id)
     row: Json = {
         "id": short_id(one.id),
@@ -111,12 +111,10 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "closed": one.closed,
         "lower": one.lower if math.isfinite(one.lower) else None,
         "upper": one.upper if math.isfinite(one.upper) else None,
-        "lower_text": _least_text(one.lower, places) if one.evidence else "",
-        "upper_text": _upper_text(one, places) if one.evidence else "",
+        "lower_text": lower.replace("inf", "∞") if one.evidence else "",
+        "upper_text": _upper_text(one, upper) if one.evidence else "",
         "gap": one.upper - one.lower if math.isfinite(one.upper) else None,
-        "gap_text": directed(max(0.0, one.upper - one.lower), up=True, places=places, fixed=True)
-        if math.isfinite(one.upper)
-        else "",
+        "gap_text": gap_text(lower, upper) if math.isfinite(one.upper) else "",
         "evidence": study.evidence(one),
         "float32": _least_text(one.float32, places) if one.float32 is not None else "",
         "views": list(one.views),
@@ -154,8 +152,10 @@ def _least_text(lower: float, places: int) -> str:
     return directed(lower, up=False, places=places).replace("inf", "∞")
 
 
-def _upper_text(one: Result, places: int) -> str:
-    return "none exists" if one.status == Status.UNREACHABLE.value else _found_text(one.upper, places)
+def _upper_text(one: Result, upper: str) -> str:
+    if one.status == Status.UNREACHABLE.value:
+        return "none exists"
+    return upper if math.isfinite(one.upper) else "none found"
 
 
 def _found_text(value: float, places: int) -> str:

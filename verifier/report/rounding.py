@@ -35,3 +35,30 @@ def directed(value: float, *, up: bool, places: int = PLACES, fixed: bool = Fals
 def places_for(precision: float) -> int:
     """Decimals that show a bracket of width `precision` as one: two more than its first digit, at least PLACES."""
     return max(PLACES, 2 - math.floor(math.log10(precision))) if 0 < precision < 1 else PLACES
+
+
+MOST_PLACES = 18
+"""Decimals after which two ends that are not told apart by them stay as they are: float64 has no more above 1e-3."""
+
+
+def ends(lower: float, upper: float, precision: float) -> tuple[str, str]:
+    """Both ends of a bracket, the lower one rounded down, the upper one up.
+
+    Where the bracket is closed the two, as shown, are no farther apart than its precision: they get as many more
+    decimals as that takes.
+
+    >>> ends(0.45276008749, 0.45375008749, 1e-3), ends(0.4527600875, 0.4537595875, 1e-3)
+    (('0.452760', '0.453751'), ('0.4527600', '0.4537596'))
+    """
+    first = places_for(precision)
+    closed = math.isfinite(upper) and 0.0 <= upper - lower <= precision
+    for places in range(first, MOST_PLACES + 1):
+        shown = directed(lower, up=False, places=places), directed(upper, up=True, places=places)
+        if not closed or Decimal(shown[1]) - Decimal(shown[0]) <= Decimal(precision):
+            return shown
+    return directed(lower, up=False, places=first), directed(upper, up=True, places=first)
+
+
+def gap_text(lower: str, upper: str) -> str:
+    """How far two ends are apart as they are shown."""
+    return f"{max(Decimal(0), Decimal(upper) - Decimal(lower)):f}"

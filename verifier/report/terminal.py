@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from verifier.report.json_result import VERDICTS, CheckResult, Run
-from verifier.report.rounding import directed, places_for
+from verifier.report.rounding import directed, ends, gap_text, places_for
 from verifier.report.screen import Screen
 from verifier.verdict import Bracket, Budget, Evidence, Search, Status, Witness
 
@@ -63,21 +63,27 @@ def bracket_table(run: Run, bracket: Bracket, files: Sequence[Path]) -> Table:
     proved = run.command != "attack"
     status = Text(status_text(run, bracket), STATUS_STYLE[bracket.status])
     rows: list[tuple[str, str | Text]] = [("status", status)]
-    if proved:
+    lower, upper = ends(bracket.lower, bracket.upper, bracket.precision)
+    if proved and unproved(bracket):
+        rows.append(("lower", NOTHING_PROVED))
+    elif proved:
         rows += [
-            ("lower", f"{directed(bracket.lower, up=False, places=places)}  no adversarial example is closer"),
+            ("lower", f"{lower}  no adversarial example is closer"),
             ("evidence", EVIDENCE_TEXT[bracket.evidence]),
         ]
-        if bracket.float32 is not None:
-            shown = directed(bracket.float32, up=False, places=places)
+        if bracket.float32 == 0.0 < bracket.lower:
+            rows.append(("float32", "nothing proved for float32 evaluations"))
+        elif bracket.float32 is not None:
+            shown = lower if bracket.float32 == bracket.lower else directed(bracket.float32, up=False, places=places)
             rows.append(("float32", f"{shown}  the same for every float32 evaluation, proved"))
-    rows.append(("upper", _upper_text(bracket, places)))
+    found = bracket.witness is not None
+    rows.append(("upper", f"{upper}  the distance of the example found" if found else "none found"))
     rows.append(("goal", goal_text(run)))
     if bracket.witness is not None:
         rows += witness_rows(bracket.witness)
     rows += transform_rows(run, bracket.witness)
     if proved:
-        rows.append(("first found", f"{directed(bracket.initial.distance, up=True)} by {bracket.initial.attack}"))
+        rows.append(("first found", first_text(bracket)))
     else:
         rows.append(("attack", bracket.initial.attack))
     title = "Distance to the nearest adversarial example" if proved else "Distance to an adversarial example"
@@ -85,10 +91,23 @@ def bracket_table(run: Run, bracket: Bracket, files: Sequence[Path]) -> Table:
     return pairs(f"{title}, {NORM_NAMES[run.norm]}", rows)
 
 
-def _upper_text(bracket: Bracket, places: int) -> str:
-    if bracket.witness is None:
-        return "none found"
-    return f"{directed(bracket.upper, up=True, places=places)}  the distance of the example found"
+NOTHING_PROVED = "nothing proved yet"
+"""What stands where a lower end would be 0 because nothing has been proved."""
+
+
+def unproved(bracket: Bracket) -> bool:
+    """Is its lower end 0 because nothing has been proved, not because the input itself is on a tie or adversarial?"""
+    return bracket.lower == 0.0 and bracket.status is Status.BRACKETED
+
+
+def first_text(bracket: Bracket) -> str:
+    """The distance that the search began with."""
+    first = bracket.initial
+    return (
+        f"{directed(first.distance, up=True)} by {first.attack}"
+        if math.isfinite(first.distance)
+        else (f"nothing by {first.attack}")
+    )
 
 
 def all_targets_table(results: Sequence[Bracket]) -> Table:
@@ -98,12 +117,12 @@ def all_targets_table(results: Sequence[Bracket]) -> Table:
         table.add_column(name, justify="left" if name == "status" else "right")
     for bracket in results:
         witness = bracket.witness
-        places = places_for(bracket.precision)
+        lower, upper = ends(bracket.lower, bracket.upper, bracket.precision)
         table.add_row(
             str(bracket.target),
             Text(bracket.status.value, STATUS_STYLE[bracket.status].removeprefix("bold ")),
-            directed(bracket.lower, up=False, places=places),
-            directed(bracket.upper, up=True, places=places) if witness else "none found",
+            NOTHING_PROVED if unproved(bracket) else lower,
+            upper if witness else "none found",
             str(witness.predicted) if witness else "",
             f"{witness.exact_margin:.3g}" if witness else "",
             f"{bracket.seconds:.2f}",
@@ -210,11 +229,13 @@ class _Progress:
         self.nodes = ""
 
     def show(self, bracket: Bracket) -> None:
-        lower = directed(bracket.lower, up=False)
-        upper = directed(bracket.upper, up=True)
-        gap = directed(bracket.gap, up=True) if math.isfinite(bracket.gap) else "open"
+        lower, upper = ends(bracket.lower, bracket.upper, bracket.precision)
+        open_ = unproved(bracket) or not math.isfinite(bracket.upper)
+        gap = "" if open_ else f"  gap {gap_text(lower, upper)}"
+        proved = NOTHING_PROVED if unproved(bracket) else f"lower {lower}"
+        found = f"upper {upper}" if math.isfinite(bracket.upper) else "none found yet"
         target = f"target {bracket.target}  " if bracket.target is not None else ""
-        self.text = f"{target}lower {lower}  upper {upper}  gap {gap}"
+        self.text = f"{target}{proved}  {found}{gap}"
         if bracket.search is not None:
             search = bracket.search
             self.nodes = f"{_count(search.open_nodes)} nodes open, {_count(round(search.rate))} a second  "

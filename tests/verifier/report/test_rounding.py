@@ -1,13 +1,15 @@
 """Numbers on screen never claim more than the number behind them."""
 
 import math
+from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from verifier.report.rounding import PLACES, directed, places_for
+from verifier.report.rounding import PLACES, directed, ends, gap_text, places_for
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -48,3 +50,21 @@ def test_special_values(value: float, text: str) -> None:
 )
 def test_places_show_a_closed_bracket_as_one(precision: float, places: int) -> None:
     assert places_for(precision) == places
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_closed_ends_are_no_farther_apart_than_the_precision_as_shown(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    upper, precision = float(10.0 ** rng.uniform(-2, 3)), float(10.0 ** rng.integers(-7, -1))
+    lower = max(0.0, upper - 0.99 * precision * float(rng.uniform(0.5, 1.0) if seed % 2 else 1.0))
+    shown = ends(lower, upper, precision)
+    assert Decimal(shown[0]) <= Decimal(lower) <= Decimal(upper) <= Decimal(shown[1])
+    assert Decimal(shown[1]) - Decimal(shown[0]) <= Decimal(precision)
+    assert Decimal(gap_text(*shown)) == Decimal(shown[1]) - Decimal(shown[0])
+    assert len(shown[1].partition(".")[2]) <= 10
+
+
+def test_open_and_infinite_ends_are_rounded_outwards() -> None:
+    assert ends(0.1, 0.3, 1e-3) == ("0.100000", "0.300000")
+    assert ends(0.5, math.inf, 1e-3) == ("0.500000", "inf")
+    assert ends(math.inf, math.inf, 1e-3) == ("inf", "inf")

@@ -92,3 +92,29 @@ def test_progress_on_a_terminal_shows_the_bracket(monkeypatch: pytest.MonkeyPatc
     assert all(word in stream.getvalue() for word in ("0.122456", "12 nodes open", "2 000 a second"))
     terminal.message("hello")
     assert "hello" in stream.getvalue()
+
+
+def test_where_nothing_is_proved_no_table_says_0() -> None:
+    begun = replace(OPEN, initial=Initial("cw", math.inf))
+    text = shown(terminal.bracket_table(RUN, begun, []))
+    assert "nothing proved yet" in text
+    assert "nothing by cw" in text
+    assert "inf by" not in text
+    assert "closer" not in text
+    assert "nothing proved yet" in shown(terminal.all_targets_table([begun]))
+    line = terminal._Progress(Budget())
+    line.show(begun)
+    assert line.text == "target 5  nothing proved yet  none found yet"
+    line.show(replace(begun, upper=0.5, witness=WITNESS))
+    assert line.text == "target 5  nothing proved yet  upper 0.500000"
+
+
+def test_an_input_on_a_tie_is_at_distance_0_for_good() -> None:
+    tie = replace(BRACKET, lower=0.0, upper=0.0, status=Status.ALREADY_ADVERSARIAL)
+    assert "nothing proved yet" not in shown(terminal.bracket_table(RUN, tie, []))
+
+
+def test_the_gap_is_that_of_the_ends_as_shown() -> None:
+    line = terminal._Progress(Budget())
+    line.show(replace(BRACKET, lower=0.1, upper=0.3))
+    assert line.text == "target 5  lower 0.100000  upper 0.300000  gap 0.200000"
