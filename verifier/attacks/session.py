@@ -117,10 +117,13 @@ class StepLoop:
         self._session = session(step.model, device, threads)
         self._values: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._bindings: list[Any] = []
+        self._uploaded: list[Float32] = []
+        """On the CPU a value is its array's memory, which not every ONNX Runtime keeps alive (1.25 to 1.28 do not)."""
         self._current = 0
 
     def start(self, constants: Mapping[str, npt.ArrayLike], state: Mapping[str, npt.ArrayLike]) -> None:
         """Copy the constants and the first state to the device. Every array is taken as float32."""
+        self._uploaded = []
         fixed = {name: self._upload(constants[name]) for name in self._step.constants}
         first = {name: self._upload(state[name]) for name in self._step.state}
         second = {name: self._upload(state[name]) for name in self._step.state}
@@ -145,4 +148,5 @@ class StepLoop:
 
     def _upload(self, values: npt.ArrayLike) -> Any:
         array = np.array(values, dtype=np.float32, order="C")
+        self._uploaded.append(array)
         return runtime().OrtValue.ortvalue_from_numpy(array, self._device.value, 0)
