@@ -97,7 +97,9 @@ def test_the_direct_minimum_is_the_enumerated_one(truth: Any, seed: int, norm: N
     found = Milp("highs").nearest(query, linear_bounds(net.graph, query.region, Budget()), Budget())
     assert found.infeasible == (nearest is None)
     if nearest is not None:
-        assert found.lower == pytest.approx(float(nearest), abs=TOLERANCE)
+        # The goal is soft by what tolerances can move it, which lowers the end by what that is worth.
+        assert found.lower == pytest.approx(float(nearest), abs=5 * TOLERANCE)
+        assert found.lower <= float(nearest) + TOLERANCE / 10
 
 
 def test_the_nets_are_of_every_kind(truth: Any) -> None:

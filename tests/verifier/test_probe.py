@@ -25,6 +25,8 @@ TRUTH = 1e-6
 class Planted:
     """Stands for a tree at a radius."""
 
+    engine = "bound tree"
+
     def __init__(self, radius: float, *, stuck: bool = False) -> None:
         self.radius, self.open_nodes, self.stuck = radius, 1, stuck
 

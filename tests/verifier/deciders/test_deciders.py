@@ -283,12 +283,12 @@ def test_minimising_the_distance_finds_the_optimum(case: Case, norm: Norm, solve
         assert found.infeasible
         assert found.lower == math.inf
         return
-    assert found.lower == pytest.approx(optimum, abs=1e-5)
+    # The goal is soft by what tolerances can move it, and the lower end by what that is worth.
+    assert found.lower == pytest.approx(optimum, abs=5e-5)
     assert found.lower <= optimum + MARGIN
     assert found.point is not None
-    # The goal is soft there, by less than the distance is to be known to.
-    check_point(query, found.point, exact=False, slack=1e-5)
-    assert float(distance_exact(norm, found.point, case.centre)) == pytest.approx(optimum, abs=1e-5)
+    check_point(query, found.point, exact=False, slack=5e-5)
+    assert float(distance_exact(norm, found.point, case.centre)) == pytest.approx(optimum, abs=5e-5)
 
 
 def test_minimising_without_a_budget_says_why(truth: Any) -> None:
