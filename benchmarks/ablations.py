@@ -122,6 +122,7 @@ def problem_of(instance: Instance, image: bytes, precision: float) -> Problem:
         label=instance.label,
         box=(0.0, 1.0),
         margin=0.0,
+        budget=Budget(),
     )
     points = attacker(question, "cw", "cpu", seed=0, threads=1)(Budget())
 

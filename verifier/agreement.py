@@ -148,7 +148,7 @@ class Comparison:
         told = tuple(level.value for level in levels)
         return Agreement(len(points), len(seen.tensors), told, seen.difference, seen.bound, complete)
 
-    def at_question(self, x: npt.ArrayLike, lo: Array, hi: Array, budget: Budget | None = None) -> Agreement:
+    def at_question(self, x: npt.ArrayLike, lo: Array, hi: Array, budget: Budget) -> Agreement:
         """Compare at the input x and at points of the box; refuse an input at which ONNX Runtime gives no numbers."""
         centre = np.asarray(x, dtype=np.float64)
         several = [centre, *_of_box(centre, lo, hi)][: max(2, QUESTION_WORK // self._work)]
@@ -175,7 +175,7 @@ class Comparison:
         with np.errstate(over="ignore"):
             return points.astype(self._network.input_dtype)
 
-    def _tensors(self, points: Floats, seen: _Seen, budget: Budget | None) -> None:
+    def _tensors(self, points: Floats, seen: _Seen, budget: Budget) -> None:
         """Compare every tensor with what the graph makes of ONNX Runtime's own values before it."""
         assert self._trace is not None
         values = self._trace.values(points)
@@ -197,7 +197,7 @@ class Comparison:
             self._network.graph, Spread(first, np.zeros_like(first)), self._formats, budget, set(self._by_node), settle
         )
 
-    def _output_spread(self, points: Floats, budget: Budget | None) -> Spread:
+    def _output_spread(self, points: Floats, budget: Budget) -> Spread:
         first, graph = points.astype(np.float64), self._network.graph
         return spreads(graph, Spread(first, np.zeros_like(first)), self._formats, budget)[graph.output]
 
@@ -273,7 +273,7 @@ def _products(graph: Graph) -> int:
     )
 
 
-def same_function(graph: Graph, other: Graph, what: str, budget: Budget | None = None) -> None:
+def same_function(graph: Graph, other: Graph, what: str, budget: Budget) -> None:
     """Raise InputError unless two graphs of one input have the same values, in real arithmetic, at random points.
 
     Small graphs are evaluated exactly. Raises OutOfTimeError.
@@ -290,7 +290,7 @@ def same_function(graph: Graph, other: Graph, what: str, budget: Budget | None =
     _same(found[0], found[1], what)
 
 
-def same_copies(graph: Graph, maps: Sequence[LinearMap], stacked: Graph, budget: Budget | None = None) -> None:
+def same_copies(graph: Graph, maps: Sequence[LinearMap], stacked: Graph, budget: Budget) -> None:
     """Raise InputError unless `stacked` gives graph(T x) for each of the maps T, one after the other, at its front.
 
     Raises OutOfTimeError.

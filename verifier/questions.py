@@ -142,7 +142,7 @@ def ask(
     margin: float,
     transforms: Transforms | None = None,
     each: bool = False,
-    budget: Budget | None = None,
+    budget: Budget,
 ) -> Question:
     """Check everything that a question needs; raises InputError, one line, for what cannot be.
 
@@ -181,7 +181,7 @@ def ask(
 
 
 def _transformed(
-    copies: Copies, predicted: int, ball: Ball, target: int | None, margin: float, budget: Budget | None
+    copies: Copies, predicted: int, ball: Ball, target: int | None, margin: float, budget: Budget
 ) -> Question:
     model, label = copies.model, copies.label
     if copies.transforms.maps[0].in_size != ball.centre.size:

@@ -24,7 +24,7 @@ Made = Callable[..., Result]
 def problem() -> Problem:
     model = verifier.load(models.path("digits"))
     x = np.load(models.path("digits").parent / "digits_inputs.npz")["x"][3]
-    question = ask(model, x, norm="linf", target=4, label=None, box=(0.0, 1.0), margin=0.0)
+    question = ask(model, x, norm="linf", target=4, label=None, box=(0.0, 1.0), margin=0.0, budget=Budget())
     points = attacker(question, "cw", "cpu", seed=0, threads=1)(Budget())
     return Problem(
         graph=question.model.graph, ball=question.ball, disjuncts=question.goals, judge=question.judge,

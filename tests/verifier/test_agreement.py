@@ -215,10 +215,10 @@ def test_an_ending_that_turns_the_order_is_refused(onnx_model: Any) -> None:
         comparison = Comparison.of_file(Path("file.onnx"), model, shown)
         comparison._trace = None
         if right:
-            assert comparison.at_question(np.arange(3.0), np.zeros(3), np.ones(3)).complete
+            assert comparison.at_question(np.arange(3.0), np.zeros(3), np.ones(3), Budget()).complete
             continue
         with pytest.raises(InputError, match=r"tensor 'y' of the Softmax .* prefers class 2, but class 0"):
-            comparison.at_question(np.arange(3.0), np.zeros(3), np.ones(3))
+            comparison.at_question(np.arange(3.0), np.zeros(3), np.ones(3), Budget())
 
 
 def test_another_file_than_the_graph_is_refused() -> None:
@@ -232,7 +232,7 @@ def test_another_file_than_the_graph_is_refused() -> None:
     comparison = Comparison(digits, proto, other.network, replay)
     comparison._trace = None
     with pytest.raises(InputError, match=f"tensor '{other.network.logits_name}' .*optimisations ALL"):
-        comparison.at_question(np.full(64, 0.5), np.zeros(64), np.ones(64))
+        comparison.at_question(np.full(64, 0.5), np.zeros(64), np.ones(64), Budget())
 
 
 def test_an_input_without_numbers_is_refused(onnx_model: Any, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def model() -> verifier.Model:
 
 def asked(model: verifier.Model, index: int, target: int, norm: Norm) -> Question:
     x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][index]
-    return ask(model, x, norm=norm.value, target=target, label=None, box=(0.0, 1.0), margin=0.0)
+    return ask(model, x, norm=norm.value, target=target, label=None, box=(0.0, 1.0), margin=0.0, budget=Budget())
 
 
 def on_the_tie(model: verifier.Model, question: Question) -> Any:

@@ -16,13 +16,16 @@ from verifier.attacks.device import Device, resolve
 from verifier.attacks.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.session import StepBuilder, StepLoop, StepModel, session
 from verifier.proof.pointwise import FORMATS, Spread, spreads
-from verifier.verdict import Budget
+from verifier.verdict import Budget, OutOfTimeError
 
 PRODUCTS = {Device.CPU: 1 << 31, Device.CUDA: 1 << 38}
 """Products of a batch's forward pass: a second or less, after which the budget is looked at."""
 ROWS = {Device.CPU: 256, Device.CUDA: 16384}  # rows of a batch: what stays in a core's cache, what fills a GPU
 CUTS, ROUNDS = 16, 3  # the final line search: 16³ parts of the segment
 CONFIRMED = 2  # random points at which a compiled network is compared with its graph
+
+CONFIRMING = 0.5
+"""Seconds that this may take: the attack's own time is not known when its session is made."""
 FAR = np.float32(3.0e38)  # the distance of a best point that does not exist yet
 
 
@@ -63,7 +66,11 @@ class Surrogate:
         points = np.random.default_rng(0).random((CONFIRMED, self.graph.input_size), dtype=np.float32)
         unused = np.zeros((CONFIRMED, self.graph.output_size), dtype=np.float32)
         first = points.astype(np.float64)
-        real = spreads(self.graph, Spread(first, np.zeros_like(first)), [FORMATS["float32"]])[self.graph.output]
+        try:
+            every = spreads(self.graph, Spread(first, np.zeros_like(first)), [FORMATS["float32"]], Budget(CONFIRMING))
+        except OutOfTimeError:
+            return  # of the largest networks: what an attack finds is judged by the file all the same
+        real = every[self.graph.output]
         given = made.run(["logits"], {"x": points, "v": unused})[0].astype(np.float64)
         with np.errstate(invalid="ignore"):
             wrong = ~(np.abs(given - real.value) <= real.error) & np.isfinite(real.error)

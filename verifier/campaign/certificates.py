@@ -142,7 +142,16 @@ def _stands(job: Job, model: Model, content: bytes) -> bool:
     """Does the file prove the job's lower end, for the job's question, to the independent checker?"""
     task = job.task
     box = task.lo, task.hi
-    asked = ask(model, task.point, norm=task.norm, target=job.target, label=task.label, box=box, margin=task.margin)
+    asked = ask(
+        model,
+        task.point,
+        norm=task.norm,
+        target=job.target,
+        label=task.label,
+        box=box,
+        margin=task.margin,
+        budget=Budget(job.seconds),
+    )
     ball = asked.ball
     query = checker.Query(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
     try:

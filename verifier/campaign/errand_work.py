@@ -55,6 +55,7 @@ class Errands:
             margin=task.margin,
             transforms=task.transforms,
             each=any(errand.target is not None for errand in self.work.errands),
+            budget=self.budget,
         )
         copies, ball, goals = self.question.copies, self.question.ball, self.question.attacked
         device, threads = self.work.device, self.work.threads

@@ -72,7 +72,7 @@ def spreads(
     graph: Graph,
     first: Spread,
     formats: Collection[Format],
-    budget: Budget | None = None,
+    budget: Budget,
     known: Collection[int] = (),
     settle: Settle | None = None,
 ) -> list[Spread]:
@@ -88,8 +88,7 @@ def spreads(
     cast = len(formats) > 1
 
     def finished(index: int, spread: Spread) -> Spread:
-        if budget is not None:
-            budget.check()
+        budget.check()
         if cast:
             spread = Spread(spread.value, walk.overflown(spread.reach, spread.error + coarsest.unit * spread.reach))
             spread = Spread(spread.value, spread.error + coarsest.unit * coarsest.floor)

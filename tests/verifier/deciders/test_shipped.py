@@ -116,7 +116,9 @@ def test_rows_of_fused_operators_stay_within_their_bounds(tmp_path: Path) -> Non
         points = (low + rng.random((POINTS, n)) * (high - low)).astype(np.float32)
         points = np.clip(points, np.nextafter(low.astype(np.float32), 2), np.nextafter(high.astype(np.float32), -2))
         first = points.astype(np.float64)
-        real = spreads(network.graph, Spread(first, np.zeros_like(first)), [FORMATS["float32"]])[network.graph.output]
+        real = spreads(network.graph, Spread(first, np.zeros_like(first)), [FORMATS["float32"]], Budget())[
+            network.graph.output
+        ]
         found = runs(path, points).astype(np.float64)
         with np.errstate(invalid="ignore"):
             off = np.abs(found - real.value)

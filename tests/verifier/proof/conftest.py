@@ -65,7 +65,7 @@ def make_case(truth: Any, save_net: Callable[[Any], Model]) -> Callable[..., Cas
         scores = [float(z) for z in exact_outputs(model.graph, centre)]
         target = int(np.argsort(scores)[-2]) if targeted else None
         box = net.lo, net.hi
-        question = ask(model, centre, norm=norm, target=target, label=None, box=box, margin=0.0)
+        question = ask(model, centre, norm=norm, target=target, label=None, box=box, margin=0.0, budget=Budget())
         return Case(net, model, question)
 
     return make

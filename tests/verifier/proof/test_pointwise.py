@@ -11,6 +11,7 @@ from encoders.exact import exact_values
 from encoders.graph import Abs, Clip, Graph, GraphBuilder, LeakyRelu, frozen
 from encoders.linear_maps import Dense, Scale, readonly
 from verifier.proof.pointwise import FORMATS, REAL_NUMBERS, Spread, spreads
+from verifier.verdict import Budget
 
 
 def summed(rng: np.random.Generator, weight: Any, bias: Any, h: Any, dtype: Any) -> Any:
@@ -48,7 +49,7 @@ def test_every_order_of_summation_lies_within(seed: int, scale: float, name: str
     rng = np.random.default_rng(seed)
     point = rng.normal(size=4).astype(dtype)
     first = point.astype(np.float64)[np.newaxis]
-    found = spreads(graph, Spread(first, np.zeros_like(first)), [FORMATS[name]])
+    found = spreads(graph, Spread(first, np.zeros_like(first)), [FORMATS[name]], Budget())
     for _ in range(20):
         values = [point, summed(rng, w, b, point, dtype)]
         values.append(np.where(values[1] >= 0, values[1], slope * values[1]))
@@ -67,7 +68,7 @@ def test_every_order_of_summation_lies_within(seed: int, scale: float, name: str
 def test_real_values_lie_within_float64s_own_rounding(seed: int) -> None:
     graph, _ = mixed(seed, np.float64, 1.0)
     point = np.random.default_rng(seed).normal(size=(1, 4))
-    found = spreads(graph, Spread(point, np.zeros_like(point)), [REAL_NUMBERS])
+    found = spreads(graph, Spread(point, np.zeros_like(point)), [REAL_NUMBERS], Budget())
     for exact, spread in zip(exact_values(graph, point[0]), found, strict=True):
         real = np.array([float(value) for value in exact.fractions()])
         assert np.all(np.abs(real - spread.value[0]) <= spread.error[0] + np.spacing(np.abs(real)))
@@ -77,7 +78,7 @@ def test_real_values_lie_within_float64s_own_rounding(seed: int) -> None:
 def test_what_an_input_is_off_by_is_carried_on() -> None:
     builder = GraphBuilder(2)
     graph = builder.graph(builder.relu(builder.affine([(Dense(readonly([[2.0, -3.0]])), 0)], [1.0])))
-    found = spreads(graph, Spread(np.array([[1.0, 0.5]]), np.array([[0.25, 0.5]])), [REAL_NUMBERS])[-1]
+    found = spreads(graph, Spread(np.array([[1.0, 0.5]]), np.array([[0.25, 0.5]])), [REAL_NUMBERS], Budget())[-1]
     assert found.value[0, 0] == 1.5
     assert 2.0 <= found.error[0, 0] <= 2.0 + 1e-12
 
@@ -88,7 +89,7 @@ def test_what_may_overflow_is_unbounded_from_there_on() -> None:
     graph = builder.graph(builder.affine([(Scale(frozen([1e-30])), large)]))
     for x, overflows in ((1e7, False), (1e9, True)):
         first = np.array([[x]])
-        found = spreads(graph, Spread(first, np.zeros_like(first)), [FORMATS["float32"]])[-1]
+        found = spreads(graph, Spread(first, np.zeros_like(first)), [FORMATS["float32"]], Budget())[-1]
         assert np.isinf(found.error[0, 0]) == overflows
 
 
@@ -99,7 +100,7 @@ def test_a_cast_to_a_narrower_format_is_charged_wherever_it_may_stand(op: str) -
     x = np.float32([1.0009, 300.1, 7e4])
     first = x.astype(np.float64)[np.newaxis]
     formats = [FORMATS["float32"], FORMATS["float16"]]
-    found = spreads(graph, Spread(first, np.zeros_like(first)), formats)[-1]
+    found = spreads(graph, Spread(first, np.zeros_like(first)), formats, Budget())[-1]
     with np.errstate(over="ignore"):
         cast = x.astype(np.float16).astype(np.float64)
     assert np.all(np.abs(cast[:2] - first[0, :2]) <= found.error[0, :2])
