@@ -1,4 +1,7 @@
-"""Is an input robust within a radius? The attack, then linear bounds, then a decider for the targets that are left."""
+"""Is an input robust within a radius? The attack, then linear bounds, then a decider for the targets that are left.
+
+Of a small network linear bounds cost less than the attack: there they come first, and what they prove needs none.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from verifier.answer import Answer, Subject
 from verifier.both_worlds import hopeless, in_both_worlds, resumed
 from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.worker import Decider, Guarded, Worker
-from verifier.following import check_within
+from verifier.following import check_within, pruned
 from verifier.linear_lower import BoundsByRadius
 from verifier.proof.rounding import REAL
 from verifier.query import Query
 from verifier.search_state import Problem, SearchState
+from verifier.tree_search import TreeSearch
 from verifier.verdict import (
     Bracket,
     Budget,
@@ -28,6 +32,10 @@ from verifier.verdict import (
     Violated,
     Witness,
 )
+
+BOUNDS_FIRST = 150
+"""ReLUs up to which linear bounds come before the attack: on the digits net 2 to 4 ms, which save the 50 of an attack
+that finds nothing. A violated check pays for them in vain."""
 
 Progress = Callable[[Bracket], None]
 
@@ -91,15 +99,18 @@ def checked(state: SearchState, decider: Decider, radius: float, progress: Progr
 
 
 def _verdict(state: SearchState, decider: Decider, radius: float, progress: Progress | None) -> Verdict:
-    state.attack(polish=False)
-    if not state.upper <= radius:
-        state.polish()
-    if (found := _violated(state, radius)) is not None:
-        return found
-    state.budget.check()
-    if not isinstance(decider, BranchAndBound):
+    search = TreeSearch([state], decider, within=radius) if isinstance(decider, BranchAndBound) else None
+    if not (search is not None and state.problem.graph.relu_count <= BOUNDS_FIRST and pruned(search)):
+        state.attack(polish=False)
+        if not state.upper <= radius:
+            state.polish()
+        if (found := _violated(state, radius)) is not None:
+            state.search = None
+            return found
+        state.budget.check()
+    if search is None:
         return _by_decider(state, decider, radius)
-    for bracket in check_within(state, decider, radius):
+    for bracket in check_within(state, search):
         if progress is not None:
             progress(bracket)
     return _violated(state, radius) or (Unknown(state.reason) if state.lower <= radius else Holds(Evidence.PROVED))

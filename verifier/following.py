@@ -55,12 +55,17 @@ def follow_each(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
         yield replace(bracket, seconds=bracket.search.seconds if bracket.search is not None else 0.0)
 
 
-def check_within(state: SearchState, decider: BranchAndBound, radius: float) -> Iterator[Bracket]:
-    """Brackets that grow until the state's upper end is ≤ radius or its lower end beyond; its reason says why neither.
+def pruned(search: TreeSearch) -> bool:
+    """Do linear bounds alone answer? Raises OutOfTimeError."""
+    with threadpool_limits(BLAS_THREADS, "blas"):
+        return search.pruned()
 
-    Raises OutOfTimeError.
+
+def check_within(state: SearchState, search: TreeSearch) -> Iterator[Bracket]:
+    """Brackets of the one state of a search within a radius, until its upper end is ≤ radius or its lower end beyond.
+
+    The state's reason says why neither. Raises OutOfTimeError.
     """
-    search = TreeSearch([state], decider, within=radius)
     reported = time.monotonic()
     try:
         with threadpool_limits(BLAS_THREADS, "blas"):

@@ -112,6 +112,19 @@ class TreeSearch:
             self._raise(track, track.lower, track.shipped)
             yield state
 
+    def pruned(self) -> bool:
+        """Do linear bounds alone close every state? The first target that they leave open ends it.
+
+        What they prove is kept. Raises OutOfTimeError.
+        """
+        for state in self._states:
+            while (track := self._least(state, ())) is not None:
+                self._budget.check()
+                with track.clocked():
+                    if not self._prunes(track):
+                        return False
+        return True
+
     def run(self) -> Iterator[SearchState]:
         """Explore until every state is closed or stuck; yields the state that has just been worked on.
 
@@ -201,15 +214,20 @@ class TreeSearch:
         radius, tree = self._radius(track.state), track.tree
         with track.clocked():
             if tree is None or not self._fits(tree, radius):
-                if self.bounds.exclude(
-                    track.target.goal, radius, self.bounds.near(radius, self._decider.restart), QUICK
-                ):
-                    track.tree = None
-                    self._raise(track, radius, radius)
+                if self._prunes(track):
                     return None
                 tree = track.tree = self._rooted(track, radius)
             tree.cut(radius)
         return tree
+
+    def _prunes(self, track: Track) -> bool:
+        """Do linear bounds exclude the track's goal at its state's radius? Then it needs no tree there."""
+        radius = self._radius(track.state)
+        if not self.bounds.exclude(track.target.goal, radius, self.bounds.near(radius, self._decider.restart), QUICK):
+            return False
+        track.tree = None
+        self._raise(track, radius, radius)
+        return True
 
     def _probing(self, track: Track) -> Tree | None:
         """The tree of the track's probe, when it is its turn."""

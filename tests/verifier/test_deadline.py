@@ -123,6 +123,7 @@ def never(*_, **__):
         signal.signal(signal.SIGUSR1, lambda *_: None)
         os.kill(os.getpid(), signal.SIGUSR1)
     threading.Event().wait()
+getattr(owner, name)  # what is called by another name by now is an error, and no command that is not stuck
 setattr(owner, name, never)
 sys.argv = ["verifier", {command!r}, str(models.path("digits")),
             str(models.path("digits").with_name("digits_inputs.npz")), "--index", "6", "--json", *{options!r}]
@@ -132,7 +133,7 @@ READING = ("verifier.model.load_model", "verifier.agreement:Comparison.of_model"
 """What a command can be stuck in before it can say anything about its question."""
 WORKING = {
     "minimal": (
-        "verifier.both_worlds.provable",
+        "verifier.both_worlds.hopeless",
         "verifier.linear_lower.linear_bounds",
         "verifier.tree_search.to_stages",
     ),

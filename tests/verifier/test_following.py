@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import verifier
-from verifier import models
+from verifier import checking, models
 from verifier.deciders import kernels
-from verifier.verdict import LINEAR_BOUNDS, Bracket, Budget, Evidence, Holds, Status, Unknown
+from verifier.search_state import SearchState
+from verifier.verdict import LINEAR_BOUNDS, Bracket, Budget, Evidence, Holds, Status, Unknown, Violated
 
 LIMIT = 60.0
 """Seconds by a clock that only looks at it move."""
@@ -197,3 +198,30 @@ def test_checks_say_what_they_took(digits: verifier.Model, images: np.ndarray) -
     assert close.search.open_nodes == 0
     far = verifier.check(digits, images[4], closed.upper * 1.5)
     assert far.search is None
+
+
+@pytest.mark.parametrize("relus", [0, 10_000])
+def test_a_small_network_that_linear_bounds_answer_for_is_not_attacked(
+    digits: verifier.Model, images: np.ndarray, relus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = verifier.minimal(digits, images[4])
+    attacks: list[float] = []
+    attack = SearchState.attack
+
+    def counted(state: SearchState, *, polish: bool = True) -> None:
+        attacks.append(state.upper)
+        attack(state, polish=polish)
+
+    monkeypatch.setattr(SearchState, "attack", counted)
+    monkeypatch.setattr(checking, "BOUNDS_FIRST", relus)
+    bounds_first = relus >= digits.graph.relu_count
+    for radius, verdict, attacked in (
+        (closed.lower / 10, Holds, not bounds_first),
+        (closed.lower, Holds, True),
+        (closed.upper, Violated, True),
+    ):
+        attacks.clear()
+        answer = verifier.check(digits, images[4], radius)
+        assert isinstance(answer.verdict, verdict)
+        assert bool(attacks) == attacked
+        assert answer.float32 is (True if verdict is Holds else None)
