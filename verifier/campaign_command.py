@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from verifier.campaign.backends import Backend
 from verifier.campaign.certificates import certify
 from verifier.campaign.errands import FAILED
 from verifier.campaign.plan import Plan, read_plan
+from verifier.campaign.progress import Tally, progress_of
 from verifier.campaign.run import run
 from verifier.campaign.selection import Remarks, tasks_of
 from verifier.campaign.store import Store
@@ -20,6 +22,7 @@ from verifier.deadline import CommandTime, Deadline
 from verifier.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign import campaign_progress, campaign_table, counts_text
+from verifier.report.progress_words import progress_lines
 from verifier.verdict import Budget, Evidence
 
 
@@ -40,7 +43,7 @@ def campaign(
     if certificates is not None and asked.transforms is not None:
         raise InputError(f"--certificates does not go with transforms: {UNDER_TRANSFORMS}")
     with Deadline(asked.total_budget, start, ends_process=ends_process) as deadline:
-        time = CommandTime(deadline.whole, draws=False, proves=certificates is not None)
+        limits = CommandTime(deadline.whole, draws=False, proves=certificates is not None)
         deadline.answer = lambda: _late(deadline)
         remarks: Remarks = {}
         wanted = tasks_of(asked, remarks)
@@ -48,9 +51,9 @@ def campaign(
         if not wanted:
             raise InputError(f"{plan or 'the command line'}: the plan asks for nothing: no input fits the selection")
         with Store(asked.store) as store:
-            with campaign_progress(time.engine) as show:
-                counts = run(asked, wanted, store, backend, time.engine, show)
-            missing = 0 if certificates is None else _certified(asked, store, certificates, backend, time.proof)
+            with campaign_progress(limits.engine) as show:
+                counts = run(asked, wanted, store, backend, limits.engine, show)
+            missing = 0 if certificates is None else _certified(asked, store, certificates, backend, limits.proof)
             results, findings = store.results(asked.sha256), store.findings(asked.sha256)
         deadline.begin_answer()
         terminal.stdout().print(campaign_table(results))
@@ -62,7 +65,7 @@ def campaign(
             asked_of = by_id[found.instance]
             what = f"{found.kind} {found.attack}".strip()
             complain(f"{asked_of.source}, {asked_of.input_name}, target {asked_of.target}: {what}: {found.reason}")
-        if time.whole.cancelled:
+        if limits.whole.cancelled:
             complain("interrupted: the same command goes on from here")
         return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
 
@@ -99,10 +102,13 @@ SHOWN = 5
 """Failures that are told one by one, of each kind; the store has them all."""
 
 
-def status(path: Path) -> Exit:
+def status(path: Path, clock: Callable[[], float] = time.time) -> Exit:
     """Print how far a store has come, also while campaigns write to it."""
     with Store(path, readonly=True) as store:
-        results, counts = store.results(), store.counts()
-    terminal.stdout().print(campaign_table(results))
+        contents = store.contents()
+    counts = contents.counts
+    terminal.stdout().print(campaign_table(contents.results))
     terminal.stdout().print(f"{counts_text(counts)}: {path}")
+    for line in progress_lines(progress_of(contents.presence, Tally.of(contents.results), clock()), contents.names):
+        terminal.stdout().print(line)
     return Exit.GOOD if counts.done else Exit.UNDECIDED

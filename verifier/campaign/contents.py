@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifier.campaign import errand_claims, records
+from verifier.campaign import errand_claims, presence, records
 from verifier.campaign.columns import DamagedError, json_column
 from verifier.campaign.errands import Found
 from verifier.campaign.outcome import Step
+from verifier.campaign.presence import Presence
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.tasks import Task
 
@@ -26,6 +27,7 @@ class Contents:
     findings: tuple[Found, ...]
     steps: Mapping[str, Sequence[tuple[int, Step]]]
     counts: Counts
+    presence: Presence
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -48,6 +50,7 @@ def read_contents(connection: sqlite3.Connection) -> Contents:
         findings=tuple(errand_claims.read(connection, None)),
         steps=steps,
         counts=records.read_counts(connection, None),
+        presence=presence.read(connection),
     )
 
 

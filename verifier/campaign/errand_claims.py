@@ -100,6 +100,16 @@ def waiting(connection: sqlite3.Connection, plan: str | None) -> tuple[int, int]
     return connection.execute(wanted, values).fetchone()[0], connection.execute(failed, values).fetchone()[0]
 
 
+def answered(connection: sqlite3.Connection, plan: str) -> int:
+    """How many errands of a plan need not be done again in this run: done, or failed."""
+    row = connection.execute(
+        f"SELECT count(*) AS number {SOURCES} WHERE members.plan = :plan "
+        f"AND coalesce(findings.state, '{OPEN}') != '{OPEN}'",
+        {"plan": plan},
+    ).fetchone()
+    return int(row["number"])
+
+
 def errand(connection: sqlite3.Connection, instance: str, target: Target, kind: Kind, attack: str) -> Errand:
     """What a worker needs to know."""
     row = connection.execute(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,10 +34,11 @@ Known = Mapping[Target, npt.NDArray[np.floating] | None]
 
 @dataclass(frozen=True)
 class Begin:
-    """A worker's question at the beginning of a task."""
+    """A worker's question at the beginning of a task; worker: its host and process."""
 
     task: str
     targets: tuple[Target, ...]
+    worker: str
 
 
 class Inbox:
@@ -108,7 +110,7 @@ class Line:
         """Those of the targets that are still open, with known witnesses; None when the campaign does not say."""
         if self._connection is not None:
             with contextlib.suppress(*BROKEN):
-                self._connection.send(Begin(task, tuple(targets)))
+                self._connection.send(Begin(task, tuple(targets), f"{platform.node()}, process {os.getpid()}"))
                 known: Known = self._connection.recv()
                 return known
         return None

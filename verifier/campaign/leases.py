@@ -67,13 +67,12 @@ def claim(
     if row is None or row["tried"] > 0:  # every bracket has had its first try
         errand = errand_claims.ready(connection, plan)
         if errand is not None:
-            lease = (errand.task, owner.text, now() + LEASE, errand.kind.value, errand.attack)
-            connection.execute("INSERT INTO leases VALUES (?, ?, ?, ?, ?)", lease)
+            _lease(connection, errand.task, owner, now(), errand.kind.value, errand.attack)
             return Claim(errand.task, errand.targets, limits.most, (errand.kind, errand.attack))
     if row is None:
         return None
     task, limit = str(row["task"]), limits.after(float(row["tried"]))
-    connection.execute("INSERT INTO leases VALUES (?, ?, ?, '', '')", (task, owner.text, now() + LEASE))
+    _lease(connection, task, owner, now())
     rows = connection.execute(
         f"SELECT id, target FROM instances JOIN members ON members.instance = id "
         f"WHERE plan = ? AND task = ? AND tried < ? AND {OPEN} ORDER BY target",
@@ -83,6 +82,15 @@ def claim(
         "UPDATE instances SET attempts = attempts + 1, earlier = seconds WHERE id = ?", [(each["id"],) for each in rows]
     )
     return Claim(task, tuple(each["target"] for each in rows), limit)
+
+
+def _lease(
+    connection: sqlite3.Connection, task: str, owner: Owner, now: float, kind: str = "", attack: str = ""
+) -> None:
+    connection.execute(
+        "INSERT INTO leases (task, owner, expires, kind, attack, since) VALUES (?, ?, ?, ?, ?, ?)",
+        (task, owner.text, now + LEASE, kind, attack, now),
+    )
 
 
 def reap(connection: sqlite3.Connection, now: float) -> None:
@@ -119,16 +127,16 @@ def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | Non
 
 
 def waiting(connection: sqlite3.Connection, plan: str, most: float) -> int:
-    """How many open instances of a plan are claimed by anyone, and tasks of its whose errands are."""
-    reap(connection, time.time())
-    errands = connection.execute(
+    """How many open instances and errands of a plan are not to be had, since others have them, or were given up by
+    others since the last claim, as by campaigns that have died: the next claim takes them."""
+    leased = connection.execute(
         "SELECT count(*) FROM leases WHERE kind != '' AND task IN "
         "(SELECT task FROM instances JOIN members ON id = instance WHERE plan = ?)",
         (plan,),
     ).fetchone()[0]
-    row = connection.execute(
-        f"SELECT count(*) FROM members JOIN instances ON id = instance JOIN leases USING (task) "
-        f"WHERE plan = ? AND tried < ? AND {OPEN}",
+    still_open = connection.execute(
+        f"SELECT count(*) FROM members JOIN instances ON id = instance WHERE plan = ? AND tried < ? AND {OPEN}",
         (plan, most),
-    ).fetchone()
-    return int(row[0]) + int(errands)
+    ).fetchone()[0]
+    errands, _ = errand_claims.waiting(connection, plan)
+    return int(still_open) + int(leased) + errands

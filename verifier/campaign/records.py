@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign import errand_claims, views
+from verifier.campaign import errand_claims, presence, views
 from verifier.campaign.columns import SHOWN, DamagedError, Kinds, facts_column, json_column, vector
 from verifier.campaign.merging import CLOSED, ERROR
 from verifier.campaign.tasks import Target, Task
@@ -206,7 +207,7 @@ def read_counts(connection: sqlite3.Connection, plan: str | None) -> Counts:
         f"SELECT status, count(*) AS number, sum(attempts > 0) AS begun FROM instances {chosen} GROUP BY status",
         {"plan": plan},
     ).fetchall()
-    at_work = connection.execute("SELECT count(*) FROM leases").fetchone()[0]
+    at_work = presence.at_work(connection, time.time())
     closed = sum(row["number"] for row in rows if row["status"] in CLOSED)
     failed = sum(row["number"] for row in rows if row["status"] == ERROR)
     begun = sum(row["begun"] for row in rows if row["status"] not in {*CLOSED, ERROR})

@@ -10,10 +10,13 @@ from typing import Any
 from verifier.campaign.columns import SHOWN, DamagedError
 from verifier.campaign.errands import DONE, FAILED, OPEN, Kind
 from verifier.campaign.merging import CONTRADICTION, ERROR, PENDING
+from verifier.campaign.presence import How
 from verifier.query import Norm
 from verifier.verdict import Evidence, Status
 
 Check = Callable[[Any], bool]
+YEAR_9999 = 253_370_764_800
+"""Its beginning, in seconds since 1970: later moments have no date."""
 
 
 def _number(value: Any) -> bool:
@@ -22,6 +25,10 @@ def _number(value: Any) -> bool:
 
 def _size(value: Any) -> bool:
     return _number(value) and value >= 0
+
+
+def _moment(value: Any) -> bool:
+    return _number(value) and 0 <= value < YEAR_9999
 
 
 def _whole(value: Any) -> bool:
@@ -44,20 +51,34 @@ def _one_of(values: Collection[str]) -> Check:
     return lambda value: isinstance(value, str) and value in values
 
 
+def _owner(value: Any) -> bool:
+    """Host, process number, beginning, nonce: as `Owner.here` writes them."""
+    parts = value.rsplit("/", 3) if isinstance(value, str) else []
+    return len(parts) == 4 and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) <= PROCESS_DIGITS
+
+
+PROCESS_DIGITS = 10
+"""Of a process number; more are none, and might be more than Python turns into a number."""
 STATUSES = {*(status.value for status in Status), PENDING, ERROR, CONTRADICTION}
 EVIDENCES = {"", *(evidence.label for evidence in Evidence)}
 DTYPES = {"<f2", "<f4", "<f8", ">f2", ">f4", ">f8"}
 
 CHECKS: Mapping[str, Check] = {
     **dict.fromkeys(("lower", "upper", "initial", "margin", "precision", "seconds", "distance", "earlier"), _size),
-    **dict.fromkeys(("tried", "updated", "created"), _number),
-    **dict.fromkeys(("attempt", "attempts", "losses", "place", "label", "source_index"), _whole),
-    **dict.fromkeys(("path", "shape", "source", "method", "attack", "reason", "certificate", "text", "name"), _text),
+    **dict.fromkeys(("tried", "expires", "until", "most"), _number),
+    **dict.fromkeys(("updated", "created", "since", "began", "seen"), _moment),
+    **dict.fromkeys(("attempt", "attempts", "losses", "place", "label", "source_index", "done_before"), _whole),
+    **dict.fromkeys(
+        ("path", "shape", "source", "method", "attack", "reason", "certificate", "text", "name", "worker", "why"), _text
+    ),
     **dict.fromkeys(("solver", "search", "witness_facts", "transforms", "views"), _or_none(_text)),
     **dict.fromkeys(("data", "lo", "hi", "maps"), _blob),
     "witness": _or_none(_blob),
     "target": _or_none(_whole),
     "float32": _or_none(_size),
+    "ended": _or_none(_moment),
+    "how": _one_of({"", *How}),
+    "owner": _owner,
     "status": _one_of(STATUSES),
     "evidence": _one_of(EVIDENCES),
     "norm": _one_of(set(Norm)),

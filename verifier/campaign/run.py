@@ -20,6 +20,7 @@ from verifier.campaign.leases import LEASE, LOSSES, Claim, Limits
 from verifier.campaign.outcome import Outcome, Report, Work
 from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
+from verifier.campaign.presence import How
 from verifier.campaign.records import Counts
 from verifier.campaign.store import Store
 from verifier.campaign.tasks import Wanted
@@ -89,21 +90,36 @@ class _Campaign:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Listen to the workers and keep the claims; at the end hang up and let the claims go."""
+        """Listen to the workers and keep the claims; at the end hang up, let the claims go and say how it ended."""
+        self.store.enter(self.owner, self.key, self.budget.remaining, self.limits.most)
         self.inbox = Inbox(self._receive, self._begin, self.backend.reachable)
         ended = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(ended,), daemon=True)
         keeper.start()
+        how, why = How.INTERRUPTED, ""
         try:
             yield
+            how, why = self._end()
+        except Exception as error:
+            how, why = How.FAILED, " ".join(str(error).split())
+            raise
         finally:
             ended.set()
             keeper.join()
             self.inbox.close()
             with contextlib.suppress(StoreError):
-                self.store.release(self.owner)
+                self.store.release(self.owner)  # by itself: a disk may have room for this, and not for more
+                self.store.leave(self.owner, how, why)
         if self.failure is not None:
             raise self.failure
+
+    def _end(self) -> tuple[How, str]:
+        """How it ended, and why where that says too little."""
+        if self.failure is not None:
+            return How.FAILED, str(self.failure)
+        if self.budget.cancelled:
+            return How.INTERRUPTED, ""
+        return (How.TIME_UP if self._ending else How.DONE), ""
 
     def round(self) -> bool:
         """Work on all that can be claimed; False when nothing is left, now or later."""
@@ -183,7 +199,12 @@ class _Campaign:
             error = f"its worker was lost {LOSSES} times"
             self._receive([Outcome(begin.task, target, None, error=error) for target in begin.targets])
             return {}
-        return self.store.known(begin.task, begin.targets)
+        try:
+            self.store.begun(self.owner, begin.task, begin.worker)
+            return self.store.known(begin.task, begin.targets)
+        except StoreError as error:
+            self.failure = error
+            return {}
 
     def _setback(self, error: Exception) -> None:
         """Workers were lost, and with them what they had not sent: their tasks are free again."""

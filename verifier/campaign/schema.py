@@ -75,6 +75,16 @@ MIGRATIONS = (
     """
     ALTER TABLE tasks ADD COLUMN name TEXT NOT NULL DEFAULT '';
     """,
+    # 7: who works on what since when; the runs of campaigns, and how they ended
+    """
+    ALTER TABLE leases ADD COLUMN since REAL NOT NULL DEFAULT 0;
+    ALTER TABLE leases ADD COLUMN worker TEXT NOT NULL DEFAULT '';
+    CREATE TABLE runs (
+        owner TEXT PRIMARY KEY, plan TEXT NOT NULL REFERENCES plans, began REAL NOT NULL, until REAL NOT NULL,
+        seen REAL NOT NULL, most REAL NOT NULL, done_before INTEGER NOT NULL, ended REAL,
+        how TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT ''
+    );
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

@@ -66,6 +66,7 @@ def solve(work: Work) -> Report:
 def _errands(work: Work) -> Report:
     """Run the errands of a task; what an exception leaves undone is a finding with its error."""
     with connected(work.channel) as line:
+        line.begin(work.task.id, ())  # to say who is at it: none of its brackets is wanted
         budget, findings, error = Budget(work.seconds), list[Finding](), ""
         ended = threading.Event()
         threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()

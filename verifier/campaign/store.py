@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign import errand_claims, leases, records
+from verifier.campaign import errand_claims, leases, presence, records
 from verifier.campaign.columns import vector
 from verifier.campaign.contents import Contents, read_contents
 from verifier.campaign.database import Database
@@ -25,6 +25,7 @@ from verifier.campaign.merging import CLOSED, CONTRADICTION, ERROR, PENDING, End
 from verifier.campaign.outcome import Outcome, Report, Step
 from verifier.campaign.owner import Owner
 from verifier.campaign.plan import Plan
+from verifier.campaign.presence import How, Presence
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.tasks import Target, Task, Wanted, instance_id
 from verifier.campaign.witness_columns import columns
@@ -91,6 +92,27 @@ class Store:
         """Keep an owner's claims."""
         with self._database.writing() as connection:
             leases.renew(connection, owner)
+            presence.seen(connection, owner, time.time())
+
+    def enter(self, owner: Owner, plan: str, seconds: float, most: float) -> None:
+        """Note that a campaign begins a plan, for `seconds` in all, and for an instance `most`."""
+        with self._database.writing() as connection:
+            presence.enter(connection, owner, plan, time.time(), time.time() + seconds, most)
+
+    def leave(self, owner: Owner, how: How, why: str = "") -> None:
+        """Note how a campaign ended."""
+        with self._database.writing() as connection:
+            presence.leave(connection, owner, time.time(), how, why)
+
+    def begun(self, owner: Owner, task: str, worker: str) -> None:
+        """Note which worker is at a claimed task."""
+        with self._database.writing() as connection:
+            presence.begun(connection, owner, task, worker, time.time())
+
+    def presence(self) -> Presence:
+        """Who is at work, at what, and how earlier campaigns ended."""
+        with self._database.reading() as connection:
+            return presence.read(connection)
 
     def release(self, owner: Owner) -> None:
         """End all claims of an owner."""
@@ -103,7 +125,7 @@ class Store:
             leases.lost(connection, owner, why)
 
     def others_at_work(self, plan: str, most: float) -> bool:
-        """Does anyone work on an open instance of the plan?"""
+        """Is anything of the plan open that others work on, or have given up since the last claim?"""
         with self._database.writing() as connection:
             return leases.waiting(connection, plan, most) > 0
 
@@ -124,6 +146,7 @@ class Store:
             if lost:
                 leases.lost(connection, owner, lost, claim.task)
             leases.free(connection, owner, claim.task)
+            presence.seen(connection, owner, time.time())
 
     def certified(self, instance: str, lower: float, path: Path) -> None:
         """Note that a certificate at `path` proves `lower`, unless more than that is known by now."""

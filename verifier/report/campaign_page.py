@@ -16,9 +16,10 @@ from verifier import __version__
 from verifier.campaign.audit import Audit, Measured
 from verifier.campaign.curves import Curve
 from verifier.campaign.errand_work import STEPS
+from verifier.campaign.progress import Progress
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, grouped
-from verifier.report import charts
+from verifier.report import charts, progress_words
 from verifier.report.captions import NORM_SIGNS
 from verifier.report.instance_rows import MOST_PICTURED, Frame, Json, Pictures, rows
 from verifier.report.rounding import directed, places_for
@@ -36,8 +37,13 @@ PLACES = 4
 
 @dataclass(frozen=True)
 class Live:
-    """Where a live page's events come from, and its tables and charts after a change."""
+    """What a campaign is at, and where the page's events come from, and its tables and charts after a change.
 
+    trouble: why nothing newer is known; "" where the store can be read.
+    """
+
+    progress: Progress
+    trouble: str = ""
     events: str = "events"
     sections: str = "sections"
 
@@ -54,6 +60,7 @@ def _environment() -> Environment:
         "near": _near,
         "count": _count,
         "robust": _robust,
+        "sentence": _sentence,
     }
     environment.globals |= {
         "colour": colour,
@@ -98,13 +105,17 @@ def _robust(curve: Curve, at_least: int, at_most: int) -> str:
     return f"{ends[0]:.1f} %" if at_least == at_most else f"{least}–{most} %"
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _known(rows: Sequence[object], name: str) -> bool:
     """Does any row have what a column shows? One of dashes alone is left out."""
     return any(getattr(row, name) is not None for row in rows)
 
 
 def page(study: Study, made: datetime, live: Live | None = None) -> str:
-    """The whole page."""
+    """The whole page; a live one begins with what its campaign is at."""
     pictures = Pictures()
     return (
         _environment()
@@ -112,7 +123,9 @@ def page(study: Study, made: datetime, live: Live | None = None) -> str:
         .render(
             **_context(study, made),
             live=live,
-            sections=Markup(sections(study, made)),
+            state=Markup(state(study, live)) if live else "",
+            tab=tab(study, live.progress) if live else "",
+            sections=Markup(sections(study, made, live=live is not None)),
             style=_own("style.css"),
             script=_own("page.js"),
             data={"rows": rows(study, pictures), "pictures": pictures.uris},
@@ -120,9 +133,41 @@ def page(study: Study, made: datetime, live: Live | None = None) -> str:
     )
 
 
-def sections(study: Study, made: datetime) -> str:
-    """The page's tables and charts alone, for a live page to put in place of its own."""
-    return _environment().get_template("sections.html").render(**_sections(study), **_context(study, made))
+def state(study: Study, live: Live) -> str:
+    """What a live page says first: at work or over, since when, for how long still, at what."""
+    progress, words = live.progress, progress_words
+    return (
+        _environment()
+        .get_template("state.html")
+        .render(
+            progress=progress,
+            tally=progress.tally,
+            head=words.HEADS[progress.state],
+            trouble=live.trouble,
+            at=words.moment(progress.now),
+            began=None if progress.began is None else words.moment(progress.began),
+            ended=words.ended(progress),
+            elapsed="–" if progress.seconds is None else words.duration(progress.seconds),
+            left=words.left_short(progress.left),
+            how=words.left_how(progress.left),
+            earlier=words.earlier(progress),
+            advice=words.advice(progress),
+            rows=words.rows_of(progress, study.names),
+            more=words.more_work(progress),
+        )
+    )
+
+
+def tab(study: Study, progress: Progress) -> str:
+    """The title of a live page: what its tab shows while others are looked at."""
+    done = f"{progress.tally.closed}/{progress.tally.all}"
+    return f"{done} {progress.state} · {study.title}"
+
+
+def sections(study: Study, made: datetime, *, live: bool = False) -> str:
+    """The page's tables and charts alone, for a live page to put in place of its own; it says itself how far it is."""
+    context = {**_sections(study), **_context(study, made), "live": live}
+    return _environment().get_template("sections.html").render(**context)
 
 
 def _context(study: Study, made: datetime) -> Json:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from verifier.campaign.database import StoreError
+from verifier.campaign.progress import Tally, progress_of
 from verifier.campaign.records import Result
 from verifier.campaign.store import Store
+from verifier.report.campaign_page import Live
 from verifier.report.instance_rows import Json, Pictures, rows
 from verifier.report.study import Study, short_id, study_of
 
@@ -28,16 +32,21 @@ class State:
     made: datetime
     changed: Mapping[str, int]
 
+    @cached_property
+    def tally(self) -> Tally:
+        return Tally.of(self.study.contents.results)
+
 
 class Feed:
     """Looks at a store from time to time, in a thread of its own. Raises InputError at once for what is no store."""
 
-    def __init__(self, path: Path, title: str | None) -> None:
-        self._path, self._title = path, title
+    def __init__(self, path: Path, title: str | None, clock: Callable[[], float] = time.time) -> None:
+        self._path, self._title, self._clock = path, title, clock
         self._epoch = secrets.token_hex(4)  # numbers of an earlier server mean nothing here
         self._store = Store(path, readonly=True)
         self._seen = self._store.changes
         study = study_of(path, title)
+        self._trouble, self._looked = "", clock()
         self.state = State(0, study, datetime.now(UTC), {one.id: 0 for one in study.contents.results})
         self._ended = threading.Event()
         self._looking = threading.Thread(target=self._look_often, daemon=True)
@@ -51,10 +60,22 @@ class Feed:
 
     def _look_often(self) -> None:
         while not self._ended.wait(INTERVAL):
-            try:
-                self._look()
-            except StoreError:
-                continue  # a full disk, say: what is known stays, the next look may succeed
+            self.look()
+
+    def look(self) -> None:
+        """See what has changed. Where the store cannot be read, what is known stays; the next look may succeed."""
+        try:
+            self._look()
+        except StoreError as error:
+            self._trouble = str(error)
+        else:
+            self._trouble, self._looked = "", self._clock()
+
+    def live(self, state: State) -> Live:
+        """What the campaign is at now, or was when the store could be read last."""
+        now = self._looked if self._trouble else self._clock()
+        progress = progress_of(state.study.contents.presence, state.tally, now)
+        return Live(progress, self._trouble, f"events?since={self.mark_of(state)}")
 
     def _look(self) -> None:
         seen = self._store.changes

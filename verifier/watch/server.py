@@ -19,7 +19,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from verifier.report.campaign_page import Live, page, sections
+from verifier.report.campaign_page import page, sections, tab
+from verifier.report.campaign_page import state as state_of
 from verifier.watch.feed import Feed, State
 
 TICK = 0.25
@@ -90,15 +91,14 @@ class Site:
         """The whole page; its events begin where it ends."""
         self._checked(request)
         state = self.feed.state
-        live = Live(events=f"events?since={self.feed.mark_of(state)}")
-        return HTMLResponse(page(state.study, state.made, live), headers=HEADERS)
+        return HTMLResponse(page(state.study, state.made, self.feed.live(state)), headers=HEADERS)
 
     def sections(self, request: Request) -> Response:
         """Its tables and charts alone."""
         self._checked(request)
         state = self.feed.state
         if self._drawn is None or self._drawn[0] is not state:
-            self._drawn = state, sections(state.study, state.made)
+            self._drawn = state, sections(state.study, state.made, live=True)
         return HTMLResponse(self._drawn[1], headers=HEADERS)
 
     def certificate(self, request: Request) -> Response:
@@ -110,7 +110,8 @@ class Site:
         return Response(content, media_type="application/octet-stream", headers=HEADERS)
 
     async def events(self, request: Request) -> Response:
-        """Server-sent events: the instances that have changed, each time some have; after that, that the rest has."""
+        """Server-sent events: the instances that have changed, each time some have; after that, that the rest has; what
+        the campaign is at."""
         self._checked(request)
         mark = request.headers.get("last-event-id") or request.query_params.get("since")
         stream = self._events(self.feed.number_of(mark))
@@ -118,7 +119,7 @@ class Site:
 
     async def _events(self, since: int) -> AsyncIterator[str]:
         yield f"retry: {RETRY}\n\n"
-        silent = 0.0
+        silent, told_state = 0.0, ""
         while not self.ending():
             state = self.feed.state
             if state.number > since:
@@ -127,11 +128,19 @@ class Site:
                 told = json.dumps(changes, allow_nan=False)
                 mark = self.feed.mark_of(state)
                 yield f"event: instances\ndata: {told}\n\nid: {mark}\nevent: sections\ndata: {state.number}\n\n"
+            elif (told := self._state(state)) != told_state:
+                told_state, silent = told, 0.0
+                yield f"event: state\ndata: {told}\n\n"
             elif silent >= HEARTBEAT:
                 silent = 0.0
                 yield ": still here\n\n"
             await asyncio.sleep(TICK)
             silent += TICK
+
+    def _state(self, state: State) -> str:
+        """What the campaign is at, as the page shows it; it changes with every second that passes."""
+        live = self.feed.live(state)
+        return json.dumps({"html": state_of(state.study, live), "tab": tab(state.study, live.progress)})
 
 
 def serve(feed: Feed, listening: socket.socket, host: str, token: str) -> None:

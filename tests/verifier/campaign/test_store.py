@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
 import sqlite3
 import subprocess
@@ -103,6 +105,24 @@ def test_a_task_has_one_owner_until_it_is_finished(store: Store, key: str, brack
     again = store.claim(key, other, Limits(20.0))
     assert again is not None
     assert (again.task, again.limit) == (first.task, 20.0)
+
+
+@pytest.mark.parametrize("given_up", ["run out", "released", "dead"])
+def test_what_others_give_up_between_two_looks_is_still_to_be_done(store: Store, key: str, given_up: str) -> None:
+    """A campaign looks for something to claim, then whether to wait: it must not end in between."""
+    other = Owner(f"{platform.node()}/{os.getpid()}/1/n") if given_up == "dead" else Owner("elsewhere/1/2/n")
+    claims = [store.claim(key, Owner.here() if given_up == "dead" else other, LIMITS) for _ in range(2)]
+    assert None not in claims
+    assert store.claim(key, Owner.here(), LIMITS) is None
+    if given_up == "released":
+        store.release(other)
+    else:
+        with sqlite3.connect(store.path) as connection:
+            ends = {"run out": "expires = 0", "dead": f"owner = '{other.text}'"}[given_up]
+            connection.execute(f"UPDATE leases SET {ends}")
+        connection.close()
+    assert store.others_at_work(key, LIMITS.most)
+    assert store.claim(key, Owner.here(), LIMITS) is not None
 
 
 def test_closed_targets_are_not_claimed_again(store: Store, key: str, wanted: list[Wanted], bracket: Brackets) -> None:

@@ -64,6 +64,11 @@ TAMPERED: list[tuple[str, str, Any, str]] = [
     ("findings", "facts", "nothing", "column facts is no JSON dict"),
     ("findings", "distance", "x", "column distance holds 'x'"),
     ("findings", "kind", "guess", "column kind holds 'guess'"),
+    ("runs", "owner", "x", "column owner holds 'x'"),
+    ("runs", "owner", f"host/{'9' * 5000}/1/n", "column owner holds 'host/9999"),
+    ("runs", "began", 1e30, "column began holds 1e"),
+    ("runs", "ended", "x", "column ended holds 'x'"),
+    ("runs", "how", "gracefully", "column how holds 'gracefully'"),
 ]
 
 

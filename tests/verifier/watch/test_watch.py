@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.verifier.browsers import chromium, watched
-from verifier import models, watch_command
+from verifier import watch_command
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan import Plan, Selection
 from verifier.campaign.run import run
@@ -67,22 +67,6 @@ class Server:
         self.process.send_signal(signal.SIGINT)
         _, err = self.process.communicate(timeout=PATIENCE)
         return self.process.returncode, err
-
-
-@pytest.fixture
-def asked() -> Plan:
-    digits = models.path("digits")
-    data = str(digits.with_name("digits_inputs.npz"))
-    return Plan((digits,), data, select=Selection((6,)), targets=(1, 2, 4), device="cpu")
-
-
-@pytest.fixture
-def store(asked: Plan, tmp_path: Path) -> Path:
-    """A store in which everything is asked and nothing begun."""
-    path = tmp_path / "s.sqlite"
-    with Store(path) as opened:
-        opened.begin(asked, tasks_of(asked))
-    return path
 
 
 @pytest.fixture
@@ -154,7 +138,8 @@ def test_it_pushes_brackets_resumes_is_read_only_and_ends(
     assert later != mark
     every, _ = events(server.ask("events", **{"Last-Event-ID": "of-another-server"}), all_closed(4))
     assert set(every) == {*known, *again}
-    assert "4<small> / 4</small>" in server.ask("sections").read().decode()
+    assert "4<small> / 4</small>" in server.ask("").read().decode()
+    assert "Minimal distances" in server.ask("sections").read().decode()
     stream = server.ask("events")
     assert stream.readline() == b"retry: 2000\n"
     assert server.interrupted() == (Exit.GOOD, "")  # although someone listens
@@ -212,10 +197,13 @@ def test_a_browser_sees_brackets_close_and_survives_a_restart(
         page.goto(server.url)
         live, row = page.locator("#live"), page.locator("#table tbody tr")
         live.filter(has_text="live").wait_for(timeout=1000 * PATIENCE)
+        assert "Not running" in page.locator("#state").inner_text()
         assert row.locator(".status").all_text_contents() == ["not begun"] * 3
         campaign(asked, store)
         page.wait_for_function(CLOSED, arg=3, timeout=1000 * PATIENCE)
-        page.locator(".figure .value", has_text="3 / 3").wait_for(timeout=1000 * PATIENCE)
+        page.locator("#state.state .figure .value", has_text="3 / 3").wait_for(timeout=1000 * PATIENCE)
+        page.locator("#state .headline.finished").wait_for(timeout=1000 * PATIENCE)
+        assert page.title() == "3/3 finished · s"
         row.first.click()
         assert page.locator("dialog .strip img").count() == 3
         assert told == []

@@ -244,6 +244,11 @@
       if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(url), 4000);
     });
     source.addEventListener("instances", (event) => update(JSON.parse(event.data)));
+    source.addEventListener("state", (event) => {
+      const told = JSON.parse(event.data);
+      document.getElementById("state").innerHTML = told.html;
+      document.title = told.tab;
+    });
     source.addEventListener("sections", (event) => { url = `events?since=${event.lastEventId}`; later(); });
   }
   if (live) connect(live.dataset.events);
