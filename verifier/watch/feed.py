@@ -43,9 +43,11 @@ class Feed:
     def __init__(self, path: Path, title: str | None, clock: Callable[[], float] = time.time) -> None:
         self._path, self._title, self._clock = path, title, clock
         self._epoch = secrets.token_hex(4)  # numbers of an earlier server mean nothing here
-        self._store = Store(path, readonly=True)
-        self._seen = self._store.changes
         study = study_of(path, title)
+        # Opened last: to open and close a file drops this process's locks on it, and without SQLite's locks another
+        # process takes the log away from under this reader, who then sees no change ever again.
+        self._store = Store(path, readonly=True)
+        self._seen: int | None = None  # something may have changed since
         self._trouble, self._looked = "", clock()
         self.state = State(0, study, datetime.now(UTC), {one.id: 0 for one in study.contents.results})
         self._ended = threading.Event()
