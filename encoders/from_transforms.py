@@ -25,13 +25,14 @@ import numpy as np
 
 from encoders.array_files import npz_arrays
 from encoders.errors import InputError
-from encoders.image_maps import Grid, Motion, motion_map
 from encoders.lazy import Lazy
 from encoders.linear_maps import Sparse, sparse
 from encoders.toml_file import read_toml
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+
+    from encoders.image_maps import Grid
 else:
     sp = Lazy("scipy.sparse")
 
@@ -115,6 +116,8 @@ def _transform(entry: _Entry, size: int, grid: Grid | None) -> tuple[str, Sparse
     scale = entry.number_of("scale", 1.0)
     if not 1.0 / LARGEST_SCALE <= scale <= LARGEST_SCALE:
         raise entry.wrong(f"scale lies between {1.0 / LARGEST_SCALE:g} and {LARGEST_SCALE:g}, not {scale:g}")
+    from encoders.image_maps import Motion, motion_map  # noqa: PLC0415, most questions are about the input as it is
+
     return name, motion_map(grid, Motion(entry.number_of("rotate", 0.0), scale, entry.pair_of("translate")))
 
 

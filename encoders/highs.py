@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
-
-import highspy
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import SolverError
+from encoders.lazy import Lazy
 from encoders.quiet import native_output_dropped
 
-GAVE_UP = frozenset(
-    {
-        highspy.HighsModelStatus.kPresolveError,
-        highspy.HighsModelStatus.kSolveError,
-        highspy.HighsModelStatus.kPostsolveError,
-    }
-)
-"""Errors of a run that began: numbers that HiGHS could not cope with. The next model may well be solved."""
-
+if TYPE_CHECKING:
+    import highspy
+else:
+    highspy = Lazy("highspy")
 
 BANNER = (b"Running HiGHS", b"Includes third-party software")
 """How the lines begin that HiGHS writes to standard output as a process makes its first one, whatever its options."""
@@ -39,6 +33,15 @@ def _announced() -> None:
         highspy.Highs()  # type: ignore[no-untyped-call]
 
 
+def gave_up(status: Any) -> bool:
+    """Is a HighsModelStatus an error of a run that began: numbers that HiGHS could not cope with?
+
+    The next model may well be solved.
+    """
+    kinds = highspy.HighsModelStatus
+    return status in (kinds.kPresolveError, kinds.kSolveError, kinds.kPostsolveError)
+
+
 def run(highs: Any) -> Any:
     """Solve, and how that ended: a HighsModelStatus. Raises SolverError where it did not even begin.
 
@@ -48,11 +51,11 @@ def run(highs: Any) -> Any:
     were: they are not to be taken for its own.
     """
     returned = highs.run()
-    if returned == highspy.HighsStatus.kError and highs.getModelStatus() not in GAVE_UP:
+    if returned == highspy.HighsStatus.kError and not gave_up(highs.getModelStatus()):
         highspy.Highs.resetGlobalScheduler(True)
         returned = highs.run()
     status = highs.getModelStatus()
-    failed = returned == highspy.HighsStatus.kError and status not in GAVE_UP
+    failed = returned == highspy.HighsStatus.kError and not gave_up(status)
     if failed or status == highspy.HighsModelStatus.kNotset:
         raise SolverError(f"HiGHS {highs.version()} did not run ({highs.modelStatusToString(status)})")
     return status

@@ -8,7 +8,7 @@ import highspy
 import pulp
 
 from encoders.errors import SolverError
-from encoders.highs import GAVE_UP, quiet, run
+from encoders.highs import gave_up, quiet, run
 
 Status = highspy.HighsModelStatus
 
@@ -27,7 +27,7 @@ class PulpHighs(pulp.HiGHS):  # type: ignore[misc]
         self._ended = run(lp.solverModel)
 
     def findSolutionValues(self, lp: Any) -> Any:  # noqa: N802, PuLP's name
-        if self._ended in GAVE_UP:
+        if gave_up(self._ended):
             highs = lp.solverModel
             raise SolverError(f"HiGHS {highs.version()} ended with: {highs.modelStatusToString(self._ended)}")
         if self._ended in UNREADABLE:

@@ -20,7 +20,6 @@ from verifier.deciders.branch_and_bound import BranchAndBound
 from verifier.deciders.lp_tree import NUMPY_FIRST
 from verifier.deciders.milp import Milp, available_solvers, solver_class
 from verifier.deciders.shipped import float32_lower
-from verifier.deciders.smt import Smt
 from verifier.deciders.worker import Decider
 from verifier.minimum import MINIMISERS
 from verifier.model import Model, load
@@ -49,11 +48,18 @@ __all__ = [
     "solvers",
 ]
 
+
+def _smt(_: str | None, __: int) -> Decider:
+    from verifier.deciders.smt import Smt  # noqa: PLC0415, most questions are the tree's
+
+    return Smt()
+
+
 METHODS: Mapping[str, Callable[[str | None, int], Decider]] = {
     "tree": lambda _, __: BranchAndBound(),
     "milp": lambda solver, threads: Milp(solver or "highs", threads),
     "milp-direct": lambda solver, threads: Milp(solver or "highs", threads),
-    "z3": lambda _, __: Smt(),
+    "z3": _smt,
 }
 """The methods, and the decider that each drives, given --solver and --threads."""
 

@@ -24,7 +24,6 @@ from encoders.fold import folded
 from encoders.from_transforms import Transforms, read_transforms
 from encoders.goal_graph import MISSED, REACHED, goal_graph
 from encoders.graph import Array, Graph
-from encoders.image_maps import Grid
 from encoders.lower import lower
 from verifier.attacks.problem import Candidates, Case
 from verifier.attacks.registry import Attack
@@ -38,6 +37,8 @@ from verifier.verdict import Budget
 
 def load_transforms(model: Model, path: str | Path) -> Transforms:
     """Read a file of transformations of the model's input. Raises InputError, one line."""
+    from encoders.image_maps import Grid  # noqa: PLC0415, most questions are about the input as it is
+
     layout = image_layout(model.network.input_shape)
     grid = None if layout is None else Grid(layout.height, layout.width, layout.channels, layout.channels_first)
     return read_transforms(Path(path), model.graph.input_size, grid)

@@ -32,10 +32,12 @@ SLOW = {
     "onnxruntime": "inspect",
     "verifier.api": "check",
     "verifier.attacks.registry": "check",
+    "highspy": "minimal",
     "scipy.sparse._base": "minimal",
     **dict.fromkeys(
         (
             "PIL",
+            "encoders.image_maps",
             "jinja2",
             "joblib",
             "matplotlib",
@@ -49,6 +51,7 @@ SLOW = {
             "torch",
             "verifier.campaign",
             "verifier.certifying",
+            "verifier.deciders.smt",
             "verifier.proof.checker",
             "z3",
         )
@@ -82,3 +85,25 @@ def test_the_names_are_those_of_modules() -> None:
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     _, imported = json.loads(done.stderr.splitlines()[-1])
     assert {name for name, first in SLOW.items() if first is not None} <= set(imported)
+
+
+GARBAGE = """
+import gc, json, sys
+looked = []
+def looking(phase, _):
+    module = sys.modules.get("verifier.commands")
+    looked.append(module is not None and module.__spec__._initializing)
+gc.callbacks.append(looking)
+from verifier.cli import main
+code = main(sys.argv[1:])
+sys.stderr.write(json.dumps([code, len(looked), sum(looked), gc.isenabled(), gc.get_freeze_count()]))
+"""
+
+
+def test_no_garbage_is_looked_for_while_the_engine_is_imported() -> None:
+    """Who calls `main` finds the collector as it was: on, and with nothing kept from it."""
+    call = [sys.executable, "-c", GARBAGE, *COMMANDS["check"]]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    code, looked, in_vain, collects, frozen = json.loads(done.stderr.splitlines()[-1])
+    assert looked > 0
+    assert (code, in_vain, collects, frozen) == (0, 0, True, 0)

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import highspy
 import numpy as np
 import numpy.typing as npt
 
@@ -18,8 +17,10 @@ from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
 
 if TYPE_CHECKING:
+    import highspy
     import scipy.sparse as sp
 else:
+    highspy = Lazy("highspy")
     sp = Lazy("scipy.sparse")
 
 LARGEST_LP = 4_000_000

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import highspy
 import numpy as np
 
 from encoders.graph import Graph
@@ -22,8 +21,10 @@ from verifier.query import Halfspaces
 from verifier.verdict import Budget
 
 if TYPE_CHECKING:
+    import highspy
     import pulp
 else:
+    highspy = Lazy("highspy")
     pulp = Lazy("pulp")
 
 FEASIBILITY = 1e-9

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import highspy
 import numpy as np
 import numpy.typing as npt
 
@@ -18,8 +17,10 @@ from encoders.to_stages import Stages
 from verifier.query import Ball, Halfspaces, Norm
 
 if TYPE_CHECKING:
+    import highspy
     import scipy.sparse as sp
 else:
+    highspy = Lazy("highspy")
     sp = Lazy("scipy.sparse")
 
 TINY_END = 1e-9

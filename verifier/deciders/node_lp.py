@@ -10,18 +10,23 @@ taken as multipliers and as a point, never as an answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import highspy
 import numpy as np
 
 from encoders.graph import Array
 from encoders.highs import run, simplex
+from encoders.lazy import Lazy
 from encoders.to_stages import Stages
 from verifier.bounds.lagrangian import Dual
 from verifier.deciders.lp_layout import TINY_END, Layout
 from verifier.query import Ball, Halfspaces, Norm
 from verifier.verdict import Budget
+
+if TYPE_CHECKING:
+    import highspy
+else:
+    highspy = Lazy("highspy")
 
 SLICE = 0.2
 """Seconds after which an LP is interrupted to look at the budget: Ctrl-C is noticed that fast."""

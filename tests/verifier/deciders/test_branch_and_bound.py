@@ -62,6 +62,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "branching": (LOSS, VIOLATION),
         "seed_columns": (-1, 0, 1),
         "kernels": (False, True),
+        "numpy_first": (4, 10_000),
     },
     "bound": {
         "batch": (1, 5),
