@@ -156,7 +156,7 @@ def test_the_same_lines_as_on_the_graph(make_setting: Any, name: str, norm: Norm
         low, high = found.tighten(lower, upper, everything(lower), nowhere(region))
         eye = np.eye(graph.nodes[node].size)
         rows, slopes = np.vstack([eye, -eye]), relaxation.default_slopes()
-        expected = relaxation.lower(node, rows, np.zeros(len(rows)), slopes).value
+        expected = relaxation.lower(node, rows, np.zeros(len(rows)), slopes, Budget()).value
         np.testing.assert_allclose(np.concatenate([low[part], -high[part]]), expected, rtol=1e-10, atol=1e-10)
         compared += len(eye)
     assert compared >= 4
