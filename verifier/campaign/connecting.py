@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import threading
 from pathlib import Path
+from weakref import WeakSet
 
 from encoders.errors import InputError
 from encoders.regular_file import regular_size
@@ -37,8 +39,11 @@ def look_at(path: Path, *, may_be_new: bool) -> None:
         return
     try:
         size = regular_size(path)
-        with path.open("rb") as stream:
-            head = stream.read(len(MAGIC) + 84)
+        with _LOCK:
+            if _connected(path):
+                return  # it was looked at before that connection was made
+            with path.open("rb") as stream:
+                head = stream.read(len(MAGIC) + 84)
     except InputError as error:
         raise StoreError(str(error)) from None
     except OSError as error:
@@ -56,10 +61,45 @@ def look_at(path: Path, *, may_be_new: bool) -> None:
         raise StoreError(f"{path} is a database of another program: name another store")
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that is known to be open until it is closed or gone."""
+
+    def close(self) -> None:
+        super().close()
+        with _LOCK:
+            for open_ones in _OPEN.values():
+                open_ones.discard(self)
+
+
+_LOCK = threading.RLock()
+_OPEN: dict[tuple[int, int], WeakSet[_Connection]] = {}
+"""The connections of this process by file (device, inode). To close any other descriptor of such a file would drop the
+locks that SQLite holds on it for the whole process, as POSIX has it."""
+
+
+def _connected(path: Path) -> bool:
+    return len(_OPEN.get(_file(path), ())) > 0
+
+
+def _file(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def connect(path: Path | str, how: str) -> sqlite3.Connection:
     """A connection that commits by itself, whose rows are checked."""
     where = f"{path.absolute().as_uri()}?{how}" if isinstance(path, Path) else f"file:{path}?{how}"
-    connection = sqlite3.connect(where, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    with _LOCK:
+        connection = sqlite3.connect(
+            where,
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=_Connection,
+        )
+        if isinstance(path, Path) and path.exists():
+            _OPEN.setdefault(_file(path), WeakSet()).add(connection)
     connection.row_factory = checked_row
     return connection
 
