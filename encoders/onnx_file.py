@@ -288,7 +288,7 @@ def score_output(model: onnx.ModelProto, wanted: str | None = None) -> str:
         )
     raise InputError(
         f"the model has {len(scores)} outputs that may be the scores of the classes; choose one with "
-        f"--output NAME (in Python output=NAME): {listed}"
+        f"--output NAME (in a campaign's plan and in Python output = 'NAME'): {listed}"
     )
 
 

@@ -213,6 +213,7 @@ def campaign(
     device: options.PlanDevice = None,
     attacks: options.Attacks = None,
     transforms: options.PlanTransforms = None,
+    output: options.PlanOutput = None,
     timeout: options.PlanTimeout = None,
     total_budget: options.TotalBudget = None,
     store: options.StoreFile = None,

@@ -171,6 +171,10 @@ PlanTransforms = Annotated[
     str | None,
     typer.Option("--transforms", metavar="FILE", help="Examples are to be adversarial under all transformations."),
 ]
+PlanOutput = Annotated[
+    str | None,
+    typer.Option("--output", metavar="NAME", help="Which output holds the scores, of models that have several."),
+]
 PlanTimeout = Annotated[
     str | None, typer.Option("--timeout", metavar="S", help="For an instance: seconds, or 90s, 5m; none by default.")
 ]

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from verifier.campaign.pool import Lost, Pool
 from verifier.campaign.pool import Task as Piece
 from verifier.campaign.records import Counts, Result
 from verifier.campaign.store import Store
+from verifier.campaign.task_models import task_model
 from verifier.campaign.tasks import Target, Task
 from verifier.certifying import UNDER_TRANSFORMS
 from verifier.model import Model
@@ -115,7 +115,8 @@ def certificate(job: Job) -> Done:
     if task.transforms is not None:
         return Done(job, UNDER_TRANSFORMS)
     try:
-        model = _model(task.model, task.model_sha256)
+        budget = Budget(job.seconds)
+        model = task_model(task, budget)
         content = task.model.read_bytes()
         if _stands(job, model, content):
             return Done(job)
@@ -129,7 +130,7 @@ def certificate(job: Job) -> Done:
             norm=task.norm,
             box=(task.lo, task.hi),
             margin=task.margin,
-            timeout=job.seconds,
+            timeout=budget,
         )
         with _put_in_place(job.path) as temporary:
             temporary.write_bytes(made.content)
@@ -171,11 +172,3 @@ def _put_in_place(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@lru_cache(4)
-def _model(path: Path, sha256: str) -> Model:
-    model = api.load(path)
-    if model.network.sha256 != sha256:
-        raise InputError(f"{path} has changed since the campaign began")
-    return model

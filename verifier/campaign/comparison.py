@@ -77,7 +77,7 @@ def comparisons(results: Iterable[Result], baseline: str | None = None) -> list[
     groups, found = list(grouped(results).items()), []
     for place, (other, others) in enumerate(groups):
         for one, members in groups[:place] if baseline is None else groups:
-            alike = one[1:] == other[1:] and one.model != other.model
+            alike = one.kind == other.kind and one.model != other.model
             if alike and one.model == (baseline or one.model) and (pairs := _pairs(members, others)):
                 found.append(_comparison(one, other, pairs))
                 break

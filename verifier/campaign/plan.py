@@ -45,7 +45,8 @@ class Plan:
     """What is asked: every model × selected input × norm × target; `timeout` is in seconds for each of these.
 
     attacks: measured against every minimum. transforms: a file of transformations (`encoders.from_transforms`) under
-    all of which examples are to be adversarial.
+    all of which examples are to be adversarial. output: which output holds the scores, of the models that have several
+    of which it is one.
     """
 
     models: tuple[Path, ...]
@@ -65,6 +66,7 @@ class Plan:
     device: str = "auto"
     attacks: tuple[str, ...] = ()
     transforms: Path | None = None
+    output: str | None = None
     store: Path = Path("campaign.sqlite")
 
     @property
@@ -77,8 +79,9 @@ class Plan:
         """Tells plans apart; the time that one may take is no part of it, nor what is asked about finished brackets."""
         other = ("timeout", "total_budget", "threads", "device", "store", "attacks")
         asked = {name: value for name, value in asdict(self).items() if name not in other}
-        if self.transforms is None:
-            del asked["transforms"]  # plans from before there were any keep their identity
+        for later in ("transforms", "output"):  # plans from before there were any keep their identity
+            if asked[later] is None:
+                del asked[later]
         return hashlib.sha256(json.dumps(asked, default=str, sort_keys=True).encode()).hexdigest()
 
 
@@ -261,6 +264,7 @@ KEYS: Mapping[str, Reader] = {
     "device": _one_of("auto", "cpu", "cuda"),
     "attacks": _list_of(_one_of(*ATTACKS)),
     "transforms": lambda value, folder: folder / _text(value, folder),
+    "output": _text,
     "store": lambda value, folder: folder / _text(value, folder),
 }
 SELECT: Mapping[str, Reader] = {

@@ -61,6 +61,8 @@ class Result:
     """What they are called."""
     name: str = ""
     """The input's own file, within its source; "" where it has none."""
+    output: str | None = None
+    """The output that was chosen of a model with several; None where none was."""
 
     @property
     def closed(self) -> bool:
@@ -103,9 +105,9 @@ def add_task(connection: sqlite3.Connection, task: Task) -> None:
     connection.execute("INSERT OR IGNORE INTO boxes VALUES (?, ?, ?)", box)
     asked = (task.id, task.model_sha256, task.input_sha256, task.box_sha256, task.label, task.norm, task.margin)
     transforms = None if task.transforms is None else views.add(connection, task.transforms)
-    how = (task.precision, task.method, task.solver, task.source, task.index, transforms, task.name)
+    how = (task.precision, task.method, task.solver, task.source, task.index, transforms, task.name, task.output)
     named = "ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE excluded.name != ''"
-    connection.execute(f"INSERT INTO tasks VALUES ({', '.join('?' * 14)}) {named}", (*asked, *how))
+    connection.execute(f"INSERT INTO tasks VALUES ({', '.join('?' * 15)}) {named}", (*asked, *how))
 
 
 def _packed(end: npt.NDArray[np.float64]) -> bytes:
@@ -154,6 +156,7 @@ def read_task(connection: sqlite3.Connection, key: str) -> Task:
         index=row["source_index"],
         transforms=views.read(connection, row["transforms"]),
         name=row["name"],
+        output=row["output"],
     )
 
 
@@ -195,7 +198,7 @@ SEARCH: Kinds = {"engine": str, "nodes": int, "open_nodes": int, "seconds": (int
 PLAIN = (
     "norm", "label", "target", "margin", "precision", "method", "solver", "status", "lower", "upper", "evidence",
     "attack", "initial", "reason", "seconds", "tried", "attempts", "updated", "certificate", "float32", "transforms",
-    "name",
+    "name", "output",
 )  # fmt: skip
 """Columns that are fields of a Result as they are."""
 

@@ -71,7 +71,7 @@ CHECKS: Mapping[str, Check] = {
     **dict.fromkeys(
         ("path", "shape", "source", "method", "attack", "reason", "certificate", "text", "name", "worker", "why"), _text
     ),
-    **dict.fromkeys(("solver", "search", "witness_facts", "transforms", "views"), _or_none(_text)),
+    **dict.fromkeys(("solver", "search", "witness_facts", "transforms", "views", "output"), _or_none(_text)),
     **dict.fromkeys(("data", "lo", "hi", "maps"), _blob),
     "witness": _or_none(_blob),
     "target": _or_none(_whole),

@@ -85,6 +85,10 @@ MIGRATIONS = (
         how TEXT NOT NULL DEFAULT '', why TEXT NOT NULL DEFAULT ''
     );
     """,
+    # 8: which of a model's several outputs is asked about
+    """
+    ALTER TABLE tasks ADD COLUMN output TEXT;
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

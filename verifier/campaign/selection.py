@@ -12,6 +12,7 @@ from verifier import api
 from verifier.box import inside, read_box
 from verifier.campaign.data import Data, open_data
 from verifier.campaign.plan import Plan, Selection
+from verifier.campaign.task_models import models_of
 from verifier.campaign.tasks import Target, Task, Wanted
 from verifier.deciders.milp import solver_class
 from verifier.model import Model
@@ -25,19 +26,20 @@ def tasks_of(plan: Plan, remarks: Remarks | None = None) -> list[Wanted]:
     remarks = {} if remarks is None else remarks
     if plan.solver is not None:
         solver_class(plan.solver)
-    models = [api.load(path) for path in plan.models]
+    asked = models_of(plan)
+    models = [model for model, _ in asked]
     data = open_data(plan.data, plan.split)
     chosen = select(data, models, plan.select)
     return [
         wanted
-        for model in models
+        for model, output in asked
         for norm in plan.norms
-        for wanted in _of_model(plan, model, norm, data, chosen, remarks)
+        for wanted in _of_model(plan, model, output, norm, data, chosen, remarks)
     ]
 
 
 def _of_model(
-    plan: Plan, model: Model, norm: str, data: Data, chosen: Sequence[int], remarks: Remarks
+    plan: Plan, model: Model, output: str | None, norm: str, data: Data, chosen: Sequence[int], remarks: Remarks
 ) -> Iterator[Wanted]:
     transforms = None if plan.transforms is None else api.load_transforms(model, plan.transforms)
     for index in chosen:
@@ -71,6 +73,7 @@ def _of_model(
             index=index,
             transforms=transforms,
             name=data.names[index] if data.names else "",
+            output=output,
         )
         targets = targets_of(plan.targets, label, logits, [plan.select.seed, index])
         if targets:

@@ -8,8 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +18,13 @@ from verifier.campaign.errand_work import Errands
 from verifier.campaign.errands import Finding
 from verifier.campaign.inbox import Line, connected
 from verifier.campaign.outcome import Outcome, Report, Step, Work
+from verifier.campaign.task_models import task_model
 from verifier.campaign.tasks import Target
 from verifier.deciders import kernels
-from verifier.model import Model
 from verifier.verdict import Bracket, Budget, Status
 
 CHECKPOINT = 5.0
 """Seconds between two messages about an open bracket: as much of a search is lost when its worker is."""
-
-MODELS = 4
-"""Models that a worker keeps loaded."""
 
 POLL = 0.1
 """Seconds between two looks at the line."""
@@ -76,7 +71,7 @@ def _errands(work: Work) -> Report:
             line.send([finding])
 
         try:
-            Errands(work, _model(work.task.model, work.task.model_sha256), budget, take).run()
+            Errands(work, task_model(work.task, budget), budget, take).run()
         except InputError as problem:
             error = str(problem)
         except Exception as problem:  # noqa: BLE001, as above
@@ -102,7 +97,7 @@ def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:
 def _search(work: Work, budget: Budget, take: Callable[[Target, Bracket], None]) -> None:
     """Every bracket of the task, on the way and at the end, goes to `take`."""
     task = work.task
-    model = _model(task.model, task.model_sha256)
+    model = task_model(task, budget)
     point = task.point.reshape(task.shape)
     options: api.Options = {
         "label": task.label,
@@ -143,15 +138,6 @@ def _witnesses(
     known: Mapping[Target, npt.NDArray[np.floating] | None],
 ) -> dict[Target, npt.NDArray[np.floating]]:
     return {target: point for target, point in known.items() if point is not None}
-
-
-@lru_cache(MODELS)
-def _model(path: Path, sha256: str) -> Model:
-    """The model, read once in each worker. Raises InputError when the file is not the one that was asked about."""
-    model = api.load(path)
-    if model.network.sha256 != sha256:
-        raise InputError(f"{path} has changed since the campaign began: begin it again")
-    return model
 
 
 @dataclass

@@ -13,16 +13,23 @@ from verifier.campaign.records import Result
 
 
 class Group(NamedTuple):
-    """What the tables have a line for: one model under one norm by one method, with the same transformations."""
+    """What the tables have a line for: one model (and output) under one norm by one method, with the same
+    transformations."""
 
     model: str
     norm: str
     method: str
     transforms: str | None = None
+    output: str | None = None
+
+    @property
+    def kind(self) -> tuple[str, str, str | None]:
+        """What it shares with groups of other models that are asked the same."""
+        return self.norm, self.method, self.transforms
 
     @classmethod
     def of(cls, result: Result) -> Group:
-        return cls(result.model_sha256, result.norm, result.method, result.transforms)
+        return cls(result.model_sha256, result.norm, result.method, result.transforms, result.output)
 
 
 def grouped(results: Iterable[Result]) -> dict[Group, list[Result]]:

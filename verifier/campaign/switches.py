@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +11,10 @@ from encoders.errors import InputError
 from encoders.graph import Relu, evaluate
 from verifier.campaign.records import Result
 from verifier.campaign.summary import Group, grouped
+from verifier.campaign.task_models import task_model
 from verifier.campaign.tasks import Task
-from verifier.model import Model, load
+from verifier.model import Model
+from verifier.verdict import Budget
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def _of_group(group: Group, members: Sequence[Result], tasks: Mapping[str, Task]
     if group.transforms is not None:
         return Switches(group, (), {}, "not counted under transformations, where each copy of the network has its own")
     try:
-        model = _model(members[0].model, group.model)
+        model = task_model(members[0], Budget())
     except InputError as error:
         return Switches(group, (), {}, str(error))
     sources = [model.graph.nodes[index] for index in model.graph.relus()]
@@ -75,11 +75,3 @@ def _patterns(model: Model, points: Sequence[np.ndarray]) -> list[list[np.ndarra
         return []
     values = evaluate(model.graph, np.array(points, dtype=np.float64))
     return [[values[index][place] > 0 for index in model.graph.relus()] for place in range(len(points))]
-
-
-@lru_cache(8)
-def _model(path: Path, sha256: str) -> Model:
-    model = load(path)
-    if model.network.sha256 != sha256:
-        raise InputError(f"{path} is no longer the file that was asked about")
-    return model

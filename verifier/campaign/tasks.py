@@ -22,7 +22,7 @@ Target = int | None
 class Task:
     """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index, name: where the input was found.
 
-    transforms: be adversarial under all of them.
+    transforms: be adversarial under all of them. output: of a model's several outputs the one that was chosen.
     """
 
     model: Path
@@ -41,6 +41,7 @@ class Task:
     index: int = 0
     transforms: Transforms | None = None
     name: str = ""
+    output: str | None = None
 
     @cached_property
     def input_sha256(self) -> str:
@@ -55,7 +56,9 @@ class Task:
         """The same wherever and whenever the same is asked; where model and input lie does not matter."""
         asked = (self.model_sha256, self.input_sha256, self.box_sha256, self.norm, self.label)
         how = [*asked, self.margin, self.precision, self.method, self.solver]
-        return digest(json.dumps(how if self.transforms is None else [*how, maps_sha256(self.transforms)]))
+        maps = None if self.transforms is None else maps_sha256(self.transforms)
+        later = [maps, self.output] if self.output is not None else [maps] if maps is not None else []
+        return digest(json.dumps([*how, *later]))  # without these it is what it was before there were any
 
     def instance(self, target: Target) -> str:
         """The identity of the question about one target."""

@@ -1027,7 +1027,7 @@ def read_network(content: bytes, folder: Path | None = None) -> Network:
         net.constants[name] = tensor(message)
     first = the_input(net, graph)
     outputs = [*map(told, graph.parts("output", VALUE))]
-    need(len(outputs) == 1, "a model with one output is read")
+    need(len(outputs) == 1, f"the model has {len(outputs)} outputs; one with the scores alone is read")
     output = outputs[0].name
     nodes = [Node(message, opset) for message in graph.parts("node", NODE)]
     check_names(nodes, {first, *net.constants})

@@ -26,7 +26,8 @@ def campaign_table(results: Sequence[Result]) -> Table:
         table.add_column(name, justify="left" if name in HEADER[:3] else "right")
     for line in summary(results):
         method = line.group.method + (f", {len(line.views)} views" if line.views else "")
-        names = (line.model.name, NORM_NAMES[line.group.norm], method)
+        model = line.model.name + (f", output {line.group.output}" if line.group.output is not None else "")
+        names = (model, NORM_NAMES[line.group.norm], method)
         found = line.means
         means = (f"{found.initial:.4f}", f"{found.upper:.4f}", f"{100 * found.improvement:.1f} %") if found else "---"
         table.add_row(*names, f"{line.closed}/{line.instances}", *means)

@@ -188,7 +188,7 @@ def _sections(study: Study) -> Json:
     return {
         "bands": _bands(study),
         "comparisons": [
-            (one, charts.scatter_chart(one, (study.names[one.first.model], study.names[one.second.model]),
+            (one, charts.scatter_chart(one, (study.name(one.first), study.name(one.second)),
                                        NORM_SIGNS[one.first.norm]))
             for one in study.comparisons
         ],
@@ -225,8 +225,8 @@ def _facts(study: Study) -> Json:
 def _bands(study: Study) -> list[Json]:
     """A chart for each kind of question, its models side by side, and how many inputs fall within a few radii."""
     found = []
-    for kind in dict.fromkeys(curve.group[1:] for curve in study.curves):
-        own = [curve for curve in study.curves if curve.group[1:] == kind]
+    for kind in dict.fromkeys(curve.group.kind for curve in study.curves):
+        own = [curve for curve in study.curves if curve.group.kind == kind]
         group = own[0].group
         end = max((radius for curve in own for radius in curve.radii), default=0.0)
         radii = [radius for radius in ticks(0, end, 6) if radius > 0]
@@ -234,10 +234,10 @@ def _bands(study: Study) -> list[Json]:
             {
                 "norm": NORM_SIGNS[group.norm],
                 "how": study.how(group),
-                "chart": charts.curve_chart(own, [study.names[curve.group.model] for curve in own],
+                "chart": charts.curve_chart(own, [study.name(curve.group) for curve in own],
                                             NORM_SIGNS[group.norm], study.places),
                 "radii": [f"{radius:g}" for radius in radii],
-                "lines": [(study.names[curve.group.model], study.places[curve.group.model], curve,
+                "lines": [(study.name(curve.group), study.places[curve.group.model], curve,
                            [curve.fallen(radius) for radius in radii]) for curve in own],
             }
         )  # fmt: skip

@@ -98,7 +98,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
     certificate = study.certificates.get(one.id)
     row: Json = {
         "id": short_id(one.id),
-        "model": study.names[one.model_sha256],
+        "model": study.name(Group.of(one)),
         "color": study.places[one.model_sha256],
         "norm": NORM_SIGNS[one.norm],
         "method": one.method,

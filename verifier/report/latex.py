@@ -68,8 +68,9 @@ def _latex_attacks(study: Study) -> Tabular:
 
 
 def _model(row: Row, key: str = "model") -> str:
-    """A model's name, with the transformations of the questions to it."""
-    return latex(" under ".join(filter(None, (row[key], row.get("transforms")))))
+    """A model's name, with its output where one was chosen, and the transformations of the questions to it."""
+    named = ", output ".join(filter(None, (row[key], row.get("output"))))
+    return latex(" under ".join(filter(None, (named, row.get("transforms")))))
 
 
 def _mean_cells(row: Row, prefix: str) -> list[str]:

@@ -83,7 +83,8 @@ def _robust(curve: Curve, at_least: int, at_most: int) -> Json:
 def _without_folders(plan: Mapping[str, Any]) -> Json:
     told = {**plan, "models": [Path(model).name for model in plan["models"]]}
     transforms = plan.get("transforms")  # plans from before there were any
-    return {**told, "transforms": Path(transforms).name if transforms is not None else None}
+    later = {"transforms": Path(transforms).name if transforms is not None else None, "output": plan.get("output")}
+    return {**told, **later}
 
 
 def _finite(value: Any) -> Any:
@@ -97,7 +98,9 @@ def _finite(value: Any) -> Any:
 
 
 def _named(study: Study, group: Group) -> Json:
-    return {"model": study.names[group.model], **_kind(study, group)}
+    """A group; its output only where one was chosen of any model."""
+    output = {"output": group.output or ""} if study.chosen_outputs else {}
+    return {"model": study.names[group.model], **output, **_kind(study, group)}
 
 
 def _kind(study: Study, group: Group) -> Json:
@@ -133,8 +136,8 @@ def table2(study: Study) -> list[Json]:
     """A row for each two models, norm and method."""
     return [
         {
-            "undefended": study.names[one.first.model],
-            "defended": study.names[one.second.model],
+            "undefended": study.name(one.first),
+            "defended": study.name(one.second),
             **_kind(study, one.first),
             "closed_on_both": len(one.pairs),
             "undefended_mean": one.mean_first,

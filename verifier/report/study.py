@@ -90,6 +90,15 @@ class Study:
         """The transformations by their identity, in words; empty where no question has any."""
         return {one.transforms: "; ".join(one.views) for one in self.contents.results if one.transforms is not None}
 
+    @cached_property
+    def chosen_outputs(self) -> bool:
+        """Was any question about an output that was chosen?"""
+        return any(one.output is not None for one in self.contents.results)
+
+    def name(self, group: Group) -> str:
+        """A group's model, with its output where one was chosen."""
+        return ", output ".join(filter(None, (self.names[group.model], group.output)))
+
     def how(self, group: Group) -> str:
         """A group's method where there are several, and its transformations."""
         parts = [group.method] if self.several_methods else []
@@ -97,7 +106,7 @@ class Study:
 
     def group_name(self, group: Group) -> str:
         """A group in words."""
-        return " · ".join(filter(None, (self.names[group.model], NORM_SIGNS[group.norm], self.how(group))))
+        return " · ".join(filter(None, (self.name(group), NORM_SIGNS[group.norm], self.how(group))))
 
 
 def study_of(path: Path, title: str | None, baseline: str | None = None) -> Study:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from verifier import cli, models
@@ -128,6 +129,32 @@ def test_its_own_question_is_accepted_and_what_was_not_demanded_is_told(written,
 def test_other_ways_to_say_the_same_are_accepted(written, folder, options):
     assert checker.main([str(written), DIGITS, *options]) == 0
     assert cli.main(["certify", str(written), DIGITS, *options]) == Exit.GOOD
+
+
+@pytest.mark.parametrize("json_", [[], ["--json"]])
+def test_an_input_that_rounding_put_outside_the_box_is_moved_as_the_question_moved_it(tmp_path, capsys, json_):
+    """0.3 is more in float32 than in float64: such entries lie outside [0, 0.3]."""
+    place, certificate = tmp_path / "x.npy", tmp_path / "c.cert"
+    x = np.minimum(np.load(INPUTS)["x"][3], np.float32(0.3))
+    moved = int(np.count_nonzero(x.astype(np.float64) > 0.3))
+    assert moved > 1
+    np.save(place, x)
+    box = ["--box", "0", "0.3"]
+    code = cli.main(["minimal", DIGITS, str(place), *box, "--certificate", str(certificate), "--timeout", "60"])
+    assert code == Exit.GOOD
+    capsys.readouterr()
+    assert cli.main(["certify", str(certificate), DIGITS, "--input", str(place), *box, *json_]) == Exit.GOOD
+    said = capsys.readouterr()
+    assert f"{place}: {moved} entries, the first " in said.err
+    assert "outside the box by rounding to float32; moved to its end" in said.err
+    if json_:
+        assert json.loads(said.out)["not_demanded"] == ["norm", "label", "target", "margin", "radius"]
+    for value in (0.1, 0.3001, -0.0001, np.nan, np.inf):
+        other = x.copy()
+        other.flat[0] = value
+        np.save(place, other)
+        assert cli.main(["certify", str(certificate), DIGITS, "--input", str(place)]) == Exit.VIOLATED
+        assert capsys.readouterr().out.startswith("INVALID: the certificate is for another input: sha256")
 
 
 def test_the_whole_claim_is_printed(written, capsys):
@@ -253,6 +280,19 @@ def test_other_answers_are_certified(tmp_path, options, code, says):
     arguments = [command, DIGITS, INPUTS, "--index", "3", *rest, "--certificate", str(path), "--json"]
     assert cli.main(arguments) == code
     assert says in str(checker.checked(path.read_bytes(), Path(DIGITS).read_bytes()))
+
+
+def test_a_model_with_several_outputs_has_none(tmp_path, capsys):
+    proto = onnx.load(DIGITS)
+    hidden = next(node for node in proto.graph.node if node.op_type == "Relu").output[0]
+    proto.graph.output.append(onnx.helper.make_empty_tensor_value_info(hidden))
+    model, certificate, scores = tmp_path / "two.onnx", tmp_path / "c.cert", proto.graph.output[0].name
+    onnx.save(proto, model)
+    words = ["minimal", str(model), INPUTS, "--index", "3", "--output", scores, "--certificate", str(certificate)]
+    assert cli.main(words) == Exit.UNDECIDED
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "no certificate" in line]
+    assert line.endswith("does not read this model: the model has 2 outputs; one with the scores alone is read")
+    assert not certificate.exists()
 
 
 def test_without_time_there_is_no_certificate_and_an_old_one_is_removed(tmp_path, capsys):
