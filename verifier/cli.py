@@ -272,7 +272,7 @@ def inspect(model: options.Model, output: options.Output = None, json: options.J
     """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
     from verifier import inspection  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(inspection.run(model, output, as_json=json))
+    raise typer.Exit(inspection.run(model, output=output, as_json=json))
 
 
 @app.command()

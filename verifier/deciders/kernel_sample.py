@@ -36,9 +36,5 @@ def visit_sample() -> None:
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
-        tree.visitor.visit(-ends, ends, None, Budget())
-        lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
-        dual = lagrangian.crown(weights, -ends, ends)
-        CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
         for _ in range(3):
             tree.explore(Budget(LONGEST))

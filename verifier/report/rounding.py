@@ -47,8 +47,8 @@ def ends(lower: float, upper: float, precision: float) -> tuple[str, str]:
     Where the bracket is closed the two, as shown, are no farther apart than its precision: they get as many more
     decimals as that takes.
 
-    >>> ends(0.45276008749, 0.45375008749, 1e-3), ends(0.4527600875, 0.4537595875, 1e-3)
-    (('0.452760', '0.453751'), ('0.4527600', '0.4537596'))
+    >>> ends(0.45276008749, 0.45375008749, 1e-3), ends(0.4527605, 0.4537604, 1e-3)
+    (('0.452760', '0.453751'), ('0.4527605', '0.4537605'))
     """
     first = places_for(precision)
     closed = math.isfinite(upper) and 0.0 <= upper - lower <= precision

@@ -92,12 +92,20 @@ def campaign(asked: Plan, path: Path) -> dict[str, str]:
         return {one.id[:12]: one.status for one in opened.results()}
 
 
+MOST_SILENT = 40
+"""Signs of life without news until a server that should have some is taken for deaf."""
+
+
 def events(stream: http.client.HTTPResponse, wanted: Callable[[dict[str, Any]], bool]) -> tuple[dict[str, Any], str]:
     """Rows by id from the stream until `wanted(rows)`, and the last event's id."""
     known: dict[str, Any] = {}
-    mark, kind = "", ""
+    mark, kind, silent = "", "", 0
     while True:
-        line = stream.readline().decode().rstrip("\n")
+        told = stream.readline()
+        assert told, "the server ended the stream"
+        line = told.decode().rstrip("\n")
+        silent = silent + 1 if line.startswith(":") else silent
+        assert silent < MOST_SILENT, f"the server says nothing more of {known}"
         if line.startswith("id: "):
             mark = line[4:]
         elif line.startswith("event: "):
