@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from encoders.errors import SolverError
 from encoders.graph import Graph
 from encoders.highs import run
 from encoders.lazy import Lazy
@@ -99,7 +100,13 @@ class _Extremes:
             self._highs.changeColCost(column, cost)
         # HiGHS counts its time limit over all runs of one object.
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(budget.remaining, 0.01))
-        status = run(self._highs)
+        try:
+            status = run(self._highs)
+        except SolverError:
+            # Numbers that the simplex cannot cope with: this end stays as it was known. Where HiGHS runs no model at
+            # all, the MILP that these bounds are for says so.
+            self._highs.clearSolver()
+            return -np.inf
         if status == highspy.HighsModelStatus.kInfeasible:
             return None
         if status != highspy.HighsModelStatus.kOptimal:
