@@ -45,12 +45,16 @@ def switches(results: Iterable[Result], tasks: Mapping[str, Task]) -> list[Switc
     return [_of_group(group, members, tasks) for group, members in grouped(results).items()]
 
 
+PATIENCE = 60.0
+"""Seconds for a model that is read again, with its comparison: reports have no limit of their own."""
+
+
 def _of_group(group: Group, members: Sequence[Result], tasks: Mapping[str, Task]) -> Switches:
     closed = [one for one in members if one.closed and one.witness is not None and one.upper > 0]
     if group.transforms is not None:
         return Switches(group, (), {}, "not counted under transformations, where each copy of the network has its own")
     try:
-        model = task_model(members[0], Budget())
+        model = task_model(members[0], Budget(PATIENCE))
     except InputError as error:
         return Switches(group, (), {}, str(error))
     sources = [model.graph.nodes[index] for index in model.graph.relus()]

@@ -69,6 +69,6 @@ def test_an_attack_alone_has_nearly_all_the_time(model: verifier.Model, monkeypa
     monkeypatch.setattr(registry, "attack_named", lambda _: Mock(side_effect=recorded, search=None))
     x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][6]
     verifier.attack(model, x, target=8, timeout=1000.0, device="cpu")
-    verifier.check(model, x, 1e-4, target=8, timeout=1000.0, device="cpu")
+    verifier.check(model, x, 0.3, target=8, timeout=1000.0, device="cpu")  # linear bounds leave it open
     assert limits[0] == pytest.approx(1000.0 * ATTACK_ALONE, rel=0.05)
     assert limits[1] == pytest.approx(1000.0 * ATTACK_SHARE, rel=0.05)
