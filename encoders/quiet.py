@@ -1,7 +1,8 @@
 """Keeps off standard output what a library's native code writes there by itself.
 
 In a caller's own process file descriptor 1 is the caller's: it is moved aside for the moment of one call only. Another
-thread may write to it in that moment, so that what arrives is handed on, but for the library's own lines.
+thread may write to it in that moment, so that what arrives is handed on, but for the library's own lines. (A write that
+has begun by then and ends later is lost: a pipe would wait for it, and for ever for a child that inherits it.)
 """
 
 from __future__ import annotations
