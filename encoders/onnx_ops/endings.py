@@ -52,7 +52,7 @@ def ending(model: onnx.ModelProto, output: str) -> Ending:
     read, scores, complement, sigmoids, others, names, name = output, output, False, 0, 0, [output], output
     while (proto := givers.get(name)) is not None:
         pair = _complement(proto, givers, constants)
-        if pair is not None and not complement:
+        if pair is not None and not (complement or sigmoids or others):  # what stands behind it is not translated
             read, complement, name = pair, True, pair
         elif _keeps_order(proto, givers):
             name = proto.input[0]

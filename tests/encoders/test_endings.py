@@ -277,6 +277,17 @@ REFUSED = {
         "p",
         "stands inside the network",
     ),
+    "a softmax behind a complement": (
+        (
+            Z1,
+            node("Sigmoid", ["z"], ["s"]),
+            node("Sub", ["unity", "s"], ["t"]),
+            node("Concat", ["t", "s"], ["q"], axis=1),
+            node("Softmax", ["q"], ["p"], axis=0),
+        ),
+        "p",
+        "stands inside the network|works along axis 0",
+    ),
     "a complement of several": (
         (
             Z,
