@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html as markup
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,6 @@ from verifier.verdict import Bracket, Status, Witness
 if TYPE_CHECKING:
     import pandas
 
-SIGNS = {"linf": "L∞", "l1": "L1"}
-
 
 @singledispatch
 def words(answer: Any) -> str:
@@ -44,7 +42,7 @@ def words(answer: Any) -> str:
 @words.register
 def _(bracket: Bracket) -> str:
     about = bracket.about
-    norm = f"{SIGNS[about.norm]} " if about is not None else ""
+    norm = f"{captions.NORM_SIGNS[about.norm]} " if about is not None else ""
     if bracket.status is Status.ALREADY_ADVERSARIAL:
         said = "distance 0"
     elif bracket.status is Status.UNREACHABLE:
@@ -60,7 +58,7 @@ def _(bracket: Bracket) -> str:
 def _(check: Check) -> str:
     verdict = VERDICTS[type(check.verdict)]
     about = check.about
-    within = f" within {SIGNS[about.norm]} {about.radius:g}" if about is not None else ""
+    within = f" within {captions.NORM_SIGNS[about.norm]} {about.radius:g}" if about is not None else ""
     more = ""
     if check.witness is not None:
         more = f", {check.witness!r}"
@@ -142,24 +140,23 @@ def html(answer: Any) -> str:
 
 @html.register
 def _(bracket: Bracket) -> str:
-    about = bracket.about
-    if about is None or bracket.witness is None:
-        return _page(words(bracket), None)
-    run, point = _run(about), bracket.witness.point
-    title, note = captions.bracket_words(run, bracket)
-    panels = captions.panel_words(run, about.predicted, bracket.witness)
-    return _page(words(bracket), pictures.triptych(_scene(about, point), point, title, note, panels))
+    return _example(bracket, bracket.about, bracket.witness, lambda run, _: captions.bracket_words(run, bracket))
 
 
 @html.register
 def _(check: Check) -> str:
-    about = check.about
-    if about is None or check.witness is None:
-        return _page(words(check), None)
-    run, point = _run(about), check.witness.point
-    title, note = captions.check_words(run, check.witness)
-    panels = captions.panel_words(run, about.predicted, check.witness)
-    return _page(words(check), pictures.triptych(_scene(about, point), point, title, note, panels))
+    return _example(check, check.about, check.witness, captions.check_words)
+
+
+def _example(
+    answer: Answer, about: Subject | None, witness: Witness | None, told: Callable[[Run, Witness], tuple[str, str]]
+) -> str:
+    """The page of an answer about one example; `told` gives the picture's title and note."""
+    if about is None or witness is None:
+        return _page(words(answer), None)
+    run, point = _run(about), witness.point
+    panels = captions.panel_words(run, about.predicted, witness)
+    return _page(words(answer), pictures.triptych(_scene(about, point), point, *told(run, witness), panels))
 
 
 @html.register
