@@ -7,6 +7,13 @@ LOWEST ?= .venv-lowest
 BIN := $(VENV)/bin
 UV := uv==0.13.9
 
+# In a checkout that this user cannot write (installed by root, a read-only mount) the linters keep no caches.
+ifneq ($(shell test -w . && echo writable),writable)
+export RUFF_NO_CACHE := true
+export MYPY_CACHE_DIR := /dev/null
+UNCACHED := --no-cache
+endif
+
 .PHONY: demo test test-lowest lint format lock clean
 
 demo: $(VENV)/.demo
@@ -25,7 +32,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports $(UNCACHED)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
