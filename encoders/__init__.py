@@ -1,1 +1,1 @@
-"""Translation: files to graph to solver models. Knows no search and imports nothing of `verifier`."""
+"""Translation of networks: from and to ONNX, through passes, into solvers' formulations. Knows no search."""

@@ -17,10 +17,10 @@ import pytest
 from onnx import helper, numpy_helper
 from scipy.optimize import linprog
 
-from encoders.graph import Array, Graph, GraphBuilder
-from encoders.linear_maps import Dense, readonly
-from verifier.model import Model, load
-from verifier.query import Ball, Halfspaces, Norm
+from encoders.network.graph import Array, Graph, GraphBuilder
+from encoders.network.linear_maps import Dense, readonly
+from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.runtime.model import Model, load
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

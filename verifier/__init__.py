@@ -30,9 +30,9 @@ if TYPE_CHECKING:
         minimal_all_targets,
         solvers,
     )
-    from verifier.certifying import Certified
-    from verifier.model import Model
+    from verifier.certificates.builder import Certified
     from verifier.report.answers import to_pandas
+    from verifier.runtime.model import Model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -52,7 +52,7 @@ __all__ = [
     "to_pandas",
 ]
 
-ELSEWHERE = {"Certified": "verifier.certifying", "to_pandas": "verifier.report.answers"}
+ELSEWHERE = {"Certified": "verifier.certificates.builder", "to_pandas": "verifier.report.answers"}
 """Whose home is not the API."""
 
 

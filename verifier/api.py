@@ -11,26 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError, SolverError
-from encoders.from_transforms import Transforms
-from verifier.all_targets import AllTargets, finals, in_turn, overall
-from verifier.arguments import above_zero, real, whole, word
-from verifier.both_worlds import follow_each_both
-from verifier.checking import Check, check_both
-from verifier.deciders.branch_and_bound import BranchAndBound
-from verifier.deciders.lp_tree import NUMPY_FIRST
-from verifier.deciders.milp import Milp, available_solvers, solver_class
-from verifier.deciders.shipped import float32_lower
-from verifier.deciders.worker import Decider
-from verifier.minimum import MINIMISERS
-from verifier.model import Model, load
-from verifier.query import ELSEWHERE
-from verifier.questions import ATTACK_ALONE, Box, Question, ask, attacker, going_on
-from verifier.search_state import Attack, Problem, SearchState
-from verifier.transformed import load_transforms
-from verifier.verdict import Bracket, Budget, Evidence, Initial, Semantics, Status, Violated, Witness
+from encoders.passes.from_transforms import Transforms
+from verifier.problem.arguments import above_zero, real, whole, word
+from verifier.problem.budget import Budget
+from verifier.problem.query import ELSEWHERE
+from verifier.problem.verdict import Bracket, Evidence, Initial, Semantics, Status, Violated, Witness
+from verifier.runtime.model import Model, load
+from verifier.runtime.transformed import load_transforms
+from verifier.search.all_targets import AllTargets, finals, in_turn, overall
+from verifier.search.float32 import follow_each_both
+from verifier.search.float32_lower import float32_lower
+from verifier.search.initial_attack import ATTACK_ALONE, attacker, going_on
+from verifier.search.methods import DEFAULT_METHOD, METHODS, MINIMISERS
+from verifier.search.question import Box, Question, ask
+from verifier.search.robustness import Check, check_both
+from verifier.search.state import Attack, Problem, SearchState
+from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.milp import available_solvers, solver_class
+from verifier.solvers.process import Decider
+from verifier.solvers.tree.lp_tree import NUMPY_FIRST
 
 if TYPE_CHECKING:
-    from verifier.certifying import Certified
+    from verifier.certificates.builder import Certified
 
 __all__ = [
     "METHODS",
@@ -48,22 +50,6 @@ __all__ = [
     "solvers",
 ]
 
-
-def _smt(_: str | None, __: int) -> Decider:
-    from verifier.deciders.smt import Smt  # noqa: PLC0415, most questions are the tree's
-
-    return Smt()
-
-
-METHODS: Mapping[str, Callable[[str | None, int], Decider]] = {
-    "tree": lambda _, __: BranchAndBound(),
-    "milp": lambda solver, threads: Milp(solver or "highs", threads),
-    "milp-direct": lambda solver, threads: Milp(solver or "highs", threads),
-    "z3": _smt,
-}
-"""The methods, and the decider that each drives, given --solver and --threads."""
-
-DEFAULT_METHOD = "tree"
 
 DEFAULT_BOX: Box = (0.0, 1.0)
 
@@ -306,7 +292,7 @@ def certificate(
     if not radius >= 0:
         raise InputError(f"the radius must be a number ≥ 0, not {radius:g}")
     question = ask(model, x, norm=norm, target=target, label=label, box=box, margin=margin, budget=budget)
-    from verifier.certifying import certified  # noqa: PLC0415, most questions want no certificate
+    from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
 
     return certified(question, radius, witness, budget)
 

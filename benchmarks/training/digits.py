@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import write_atomically
+from benchmarks.harness.record import write_atomically
 from benchmarks.training.digits_split import SPLIT_SEED, TEST, load_split
 from benchmarks.training.loop import count_correct, layers, train
 from benchmarks.training.measure import measure

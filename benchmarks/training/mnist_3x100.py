@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.mnist import Mnist, load_mnist
-from benchmarks.record import write_atomically
+from benchmarks.harness.mnist import Mnist, load_mnist
+from benchmarks.harness.record import write_atomically
 from benchmarks.training.recipe import Recipe
 from benchmarks.training.ship import Trained, predictions, to_onnx
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.mnist import load_mnist
+from benchmarks.harness.mnist import load_mnist
 from benchmarks.training.loop import count_correct, layers, train
 from benchmarks.training.measure import measure
 from benchmarks.training.recipe import Recipe

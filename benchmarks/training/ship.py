@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.record import write_atomically
+from benchmarks.harness.record import write_atomically
 from benchmarks.training.recipe import Recipe
 
 OPSET = 13

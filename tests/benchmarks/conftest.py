@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.instances import Result
-from benchmarks.mnist import shared
+from benchmarks.harness.instances import Result
+from benchmarks.harness.mnist import shared
 
 
 @pytest.fixture(scope="session")

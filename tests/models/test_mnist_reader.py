@@ -1,4 +1,4 @@
-"""`benchmarks.mnist` makes arrays of the four idx files."""
+"""`benchmarks.harness.mnist` makes arrays of the four idx files."""
 
 import gzip
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.mnist import FILES, load_mnist
+from benchmarks.harness.mnist import FILES, load_mnist
 from encoders.errors import InputError
 
 

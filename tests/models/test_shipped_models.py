@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from benchmarks.mnist import load_mnist
+from benchmarks.harness.mnist import load_mnist
 from benchmarks.training.digits_split import load_split
 from verifier import models
 

@@ -11,10 +11,11 @@ from unittest import mock
 
 import verifier
 from tests.traps.table import Trap
-from verifier import api, checking, minimum
-from verifier.deciders import kernels
-from verifier.query import Norm
-from verifier.verdict import Bracket
+from verifier import api
+from verifier.problem.query import Norm
+from verifier.problem.verdict import Bracket
+from verifier.search import bisection, robustness
+from verifier.solvers.kernels import cache
 
 METHODS = ("tree", "tree-numpy", "milp-highs", "milp-cbc", "milp-direct", "z3")
 """Every way to an answer: kernels, numpy, bisection over both MILP solvers and Z3, and the direct MILP."""
@@ -45,10 +46,10 @@ def driven_by(method: str) -> Iterator[dict[str, Any]]:
     options = {"method": kind, "solver": variant} if method in ("milp-highs", "milp-cbc") else {"method": method}
     with (
         mock.patch.object(api, "attacker", without_attack),
-        mock.patch.object(minimum, "Worker", InProcess),
-        mock.patch.object(checking, "Worker", InProcess),
-        mock.patch.object(kernels, "start", return_value=None),
-        mock.patch.object(kernels, "ready", return_value=method == "tree" and kernels.available()),
+        mock.patch.object(bisection, "Worker", InProcess),
+        mock.patch.object(robustness, "Worker", InProcess),
+        mock.patch.object(cache, "start", return_value=None),
+        mock.patch.object(cache, "ready", return_value=method == "tree" and cache.available()),
     ):
         yield {"method": "tree"} if kind == "tree" else options
 

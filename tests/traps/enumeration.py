@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from verifier.query import Norm
+from verifier.problem.query import Norm
 
 Point = tuple[Fraction, ...]
 

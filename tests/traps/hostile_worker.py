@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.traps.handmade import HANDMADE, Write, written
 from tests.traps.mutants import MODELS, Mutation
-from verifier.cli import main
+from verifier.cli.main import main
 
 MUTANTS = 3000
 MEMORY = 2 * 10**9

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.traps.enumeration import Exact
-from verifier.query import Norm
+from verifier.problem.query import Norm
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.exact import exact_outputs
+from encoders.network.exact import exact_outputs
 from tests.traps.enumeration import Exact
-from verifier.bounds.linear import linear_bounds
-from verifier.deciders.branch_and_bound import BranchAndBound
-from verifier.deciders.lp_tree import TreeSettings
-from verifier.deciders.milp import Milp
-from verifier.deciders.smt import Smt
-from verifier.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts
-from verifier.verdict import Budget, Holds, Unknown, Violated
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts
+from verifier.problem.verdict import Holds, Unknown, Violated
+from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.milp import Milp
+from verifier.solvers.smt import Smt
+from verifier.solvers.tree.lp_tree import TreeSettings
 
 NETS = 200
 

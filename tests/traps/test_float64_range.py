@@ -13,14 +13,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import verifier
-from verifier.bounds.linear import goal_upper, linear_bounds
-from verifier.deciders.branch_and_bound import BranchAndBound
-from verifier.deciders.lp_tree import TreeSettings
-from verifier.deciders.milp import Milp
-from verifier.deciders.smt import Smt
-from verifier.proof_tree import NotCertifiedError
-from verifier.query import Ball, Norm, Query, Targeted, disjuncts
-from verifier.verdict import Budget, Holds, Violated
+from verifier.bounds.alpha_crown import goal_upper, linear_bounds
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Norm, Query, Targeted, disjuncts
+from verifier.problem.verdict import Holds, Violated
+from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.milp import Milp
+from verifier.solvers.smt import Smt
+from verifier.solvers.tree.lp_tree import TreeSettings
 
 CHAINS = (
     ((1e-200, 1e-200, 1e200, 1e200), (0, 0, 0, 0)),

@@ -12,8 +12,8 @@ import pytest
 
 import verifier
 from encoders.errors import InputError
-from encoders.from_onnx import survey
-from encoders.graph import outputs
+from encoders.network.graph import outputs
+from encoders.onnx_io.from_onnx import survey
 from tests.traps.mutants import MODELS, Mutation
 
 MUTANTS = 150

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.exact import exact_outputs
+from encoders.network.exact import exact_outputs
 from tests.traps.answers import METHODS, Answers
 from tests.traps.table import TRAPS, Trap
-from verifier.bounds.linear import linear_bounds
-from verifier.deciders.branch_and_bound import BranchAndBound
-from verifier.deciders.lp_tree import TreeSettings
-from verifier.deciders.milp import Milp
-from verifier.deciders.smt import Smt
-from verifier.query import Ball, Norm, Query, Targeted, disjuncts, distance_exact
-from verifier.verdict import Budget, Evidence, Holds, Status, Unknown, Violated, Witness
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Norm, Query, Targeted, disjuncts, distance_exact
+from verifier.problem.verdict import Evidence, Holds, Status, Unknown, Violated, Witness
+from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.milp import Milp
+from verifier.solvers.smt import Smt
+from verifier.solvers.tree.lp_tree import TreeSettings
 
 EVIDENCE = {"tree": Evidence.PROVED, "milp": Evidence.SOLVER, "z3": Evidence.EXACT}
 """The least that a method's answers rest on."""

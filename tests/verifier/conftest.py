@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.graph import Array, outputs
-from encoders.node_bounds import NodeBounds
-from encoders.to_stages import Stages, to_stages
+from encoders.formulations.to_stages import Stages, to_stages
+from encoders.network.graph import Array, outputs
+from encoders.network.node_bounds import NodeBounds
+from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.lagrangian import Lagrangian
-from verifier.bounds.linear import linear_bounds
-from verifier.deciders.branch_and_bound import hidden_bounds
-from verifier.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts, distance_exact
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts, distance_exact
+from verifier.solvers.branch_and_bound import hidden_bounds
 
 INWARDS = (1.0, 1.0 - 2.0**-52, 1.0 - 2.0**-40)
 """A sampled point that rounding puts outside the ball is pulled towards the centre by these factors."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from verifier.query import Ball, Norm, distance_exact
+from verifier.problem.query import Ball, Norm, distance_exact
 
 LEVELS = (
     ort.GraphOptimizationLevel.ORT_DISABLE_ALL,

@@ -18,33 +18,33 @@ from onnx import helper, numpy_helper
 
 import verifier
 from verifier import models
-from verifier.deciders import worker
-from verifier.proof_tree import NotCertifiedError
-from verifier.verdict import Budget, OutOfTimeError
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.solvers import process
 
 LIMIT, STEP, SHARE = 1.0, 0.02, 0.05
 
 SLOW = (
-    "verifier.attacks.session:StepLoop.run",
-    "verifier.attacks.search:Surrogate.logits",
-    "verifier.attacks.search:Surrogate.vjp",
-    "verifier.attacks.replay:Replay.logits",
-    "verifier.judge:exact_outputs",
-    "verifier.judge:region_of",
-    "verifier.attacks.polish:_solve",
-    "verifier.bounds.relaxation:Relaxation.lower",
-    "verifier.bounds.relaxation:Relaxation.slope_gradient",
+    "verifier.runtime.session:StepLoop.run",
+    "verifier.attacks.base.search:Surrogate.logits",
+    "verifier.attacks.base.search:Surrogate.vjp",
+    "verifier.runtime.replay:Replay.logits",
+    "verifier.runtime.witness:exact_outputs",
+    "verifier.runtime.witness:region_of",
+    "verifier.runtime.activation_region:_solve",
+    "verifier.bounds.crown:Relaxation.lower",
+    "verifier.bounds.crown:Relaxation.slope_gradient",
     "verifier.bounds.lagrangian:Lagrangian.evaluate",
     "verifier.bounds.lagrangian:Lagrangian.on_lines",
-    "verifier.deciders.node_lp:NodeLp._run",
-    "verifier.deciders.dense_lp:DenseLp.solve",
-    "verifier.deciders.visit:NumpyVisitor.visit",
-    "verifier.deciders.compiled_visit:CompiledVisitor.visit",
-    "verifier.deciders.compiled_visit:CompiledVisitor.dive",
-    "encoders.to_stages:_mapped",
-    "verifier.proof.checker:Proof.ends",
-    "verifier.proof.checker:read_network",
-    "verifier.proof.checker:checked",
+    "verifier.solvers.tree.node_lp:NodeLp._run",
+    "verifier.solvers.tree.dense_lp:DenseLp.solve",
+    "verifier.solvers.tree.node:NumpyVisitor.visit",
+    "verifier.solvers.tree.compiled_node:CompiledVisitor.visit",
+    "verifier.solvers.tree.compiled_node:CompiledVisitor.dive",
+    "encoders.formulations.to_stages:_mapped",
+    "verifier.certificates.checker:Proof.ends",
+    "verifier.certificates.checker:read_network",
+    "verifier.certificates.checker:checked",
 )
 """What may take long: solvers, kernels, ONNX Runtime, exact arithmetic, products of matrices."""
 
@@ -88,8 +88,8 @@ def slow(clock: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             owner = getattr(owner, part)
         monkeypatch.setattr(owner, attribute, slowed(name, getattr(owner, attribute)))
     NoAnswer.clock = clock
-    monkeypatch.setattr(worker, "Child", NoChild)
-    monkeypatch.setattr(worker.queue, "SimpleQueue", NoAnswer)
+    monkeypatch.setattr(process, "Child", NoChild)
+    monkeypatch.setattr(process.queue, "SimpleQueue", NoAnswer)
     return calls
 
 

@@ -1,0 +1,1 @@
+"""Attacks, one a file: they propose candidates, `runtime.witness` disposes."""

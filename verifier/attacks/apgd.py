@@ -6,27 +6,94 @@ point that is the share s / (2 · radius) of the way to the vertex of ball ∩ b
 At checkpoints, after 22 % of the steps and then after stretches that shorten by 3 % down to 6 %, s is halved and x goes
 back to the best point, where less than ρ = 75 % of the steps improved the loss, or where neither s nor the best loss
 has changed since the last checkpoint. A row stops where it becomes adversarial.
+
+The losses, as ONNX nodes, are cross-entropy and the difference of logits ratio:
+
+CE: −log p_t of a targeted case, log p_label of an untargeted one.
+DLR: f / (z_π1 − z_π3), and f / (z_π1 − (z_π3 + z_π4)/2) of a targeted case, with the logits sorted π1, π2, …. It stays
+as it is when logits are scaled, so it does not vanish where large logits mask gradients. f is that of all attacks: a
+targeted case has to beat every rival, where the paper's looks at the label alone. With two classes it is f itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
-from encoders.graph import Array
-from encoders.onnx_builder import BATCH
-from verifier.attacks.apgd_loss import LOSSES, LossName
+from encoders.network.graph import Array
+from encoders.onnx_io.builder import BATCH
+from verifier.attacks.base.objective import MEASURE, Gap, gap_at, sign
+from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
+from verifier.attacks.base.search import FAR, Search, Surrogate
+from verifier.attacks.base.step_model import StepBuilder, StepModel
+from verifier.attacks.base.sweep import SweepSettings, sweep
 from verifier.attacks.gradient import starts, vertex
-from verifier.attacks.objective import MEASURE, sign
-from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.search import FAR, Search, Surrogate
-from verifier.attacks.session import StepBuilder, StepModel
-from verifier.attacks.sweep import SweepSettings, sweep
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
+
+SMALLEST_SPREAD = 1e-12  # below it the logits are equal, and the ratio says nothing
+
+
+class LossName(StrEnum):
+    """Which loss Auto-PGD descends."""
+
+    CE = "ce"
+    DLR = "dlr"
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """gap: f (batch, 1). value: the loss (batch, 1). gradient: ∂ value/∂x (batch, n)."""
+
+    gap: str
+    value: str
+    gradient: str
+
+
+def cross_entropy(b: StepBuilder, x: str) -> StepLoss:
+    """value = −sign · log p_own: ∂/∂z = sign · (softmax(z) − own)."""
+    values = b.logits(x)
+    logits = values[b.graph.output]
+    gap = gap_at(b, logits)
+    share = b.row_sum(b.op("Mul", b.op("LogSoftmax", logits, axis=1), gap.own))
+    cotangent = b.op("Mul", b.op("Sub", b.op("Softmax", logits, axis=1), gap.own), gap.sign)
+    return StepLoss(gap.value, b.op("Neg", b.op("Mul", gap.sign, share)), b.gradient(values, cotangent))
+
+
+def ratio(b: StepBuilder, x: str) -> StepLoss:
+    """value = f / D with D = w · sorted z: ∂/∂z = (∂f/∂z − value · w at the sorted places) / D."""
+    values = b.logits(x)
+    logits = values[b.graph.output]
+    gap = gap_at(b, logits)
+    if b.graph.output_size < 3:
+        return StepLoss(gap.value, gap.value, b.gradient(values, gap.cotangent))
+    largest, places, weights = _spread(b, logits, gap)
+    spread = b.op("Max", b.row_sum(b.op("Mul", largest, weights)), b.constant(SMALLEST_SPREAD))
+    value = b.op("Div", gap.value, spread)
+    nothing = b.op("Mul", gap.own, b.constant(0.0))
+    spread_cotangent = b.op("ScatterElements", nothing, places, weights, axis=1)
+    rest = b.op("Sub", gap.cotangent, b.op("Mul", spread_cotangent, value))
+    return StepLoss(gap.value, value, b.gradient(values, b.op("Div", rest, spread)))
+
+
+def _spread(b: StepBuilder, logits: str, gap: Gap) -> tuple[str, str, str]:
+    """The three or four largest logits, their places, and their weights in the denominator: each (batch, 3 or 4)."""
+    four = b.graph.output_size > 3
+    largest, places = b.largest(logits, 4 if four else 3)
+    plain, targeted = ([1.0, 0.0, -1.0, 0.0], [1.0, 0.0, -0.5, -0.5]) if four else ([1.0, 0.0, -1.0],) * 2
+    aimed = b.op("Greater", gap.sign, b.constant(0.0))
+    return largest, places, b.op("Where", aimed, b.constant([targeted]), b.constant([plain]))
+
+
+LOSSES: Mapping[LossName, Callable[[StepBuilder, str], StepLoss]] = {
+    LossName.CE: cross_entropy,
+    LossName.DLR: ratio,
+}
+
 
 MOMENTUM, RHO = 0.75, 0.75
 FIRST_STRETCH, SHORTER, SHORTEST = 0.22, 0.03, 0.06

@@ -12,14 +12,13 @@ from functools import partial
 
 import numpy as np
 
-from verifier.attacks.apgd import ApgdSettings, apgd_rows
-from verifier.attacks.apgd_loss import LossName
+from verifier.attacks.apgd import ApgdSettings, LossName, apgd_rows
+from verifier.attacks.base.problem import AttackProblem, Candidates
+from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.sweep import Run, SweepSettings, sweep
 from verifier.attacks.fab import FabSettings, walk_boundary
-from verifier.attacks.problem import AttackProblem, Candidates
-from verifier.attacks.search import Search, Surrogate
 from verifier.attacks.square import SquareSettings, square_rows
-from verifier.attacks.sweep import Run, SweepSettings, sweep
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.attacks.hyperplane import nearest_plane, shortest_step
-from verifier.attacks.problem import AttackProblem, Candidates, Indices, Metric
-from verifier.attacks.search import Search, Surrogate
-from verifier.verdict import Budget
+from verifier.attacks.base.hyperplane import nearest_plane, shortest_step
+from verifier.attacks.base.problem import AttackProblem, Candidates, Indices, Metric
+from verifier.attacks.base.search import Search, Surrogate
+from verifier.problem.budget import Budget
 
 
 @dataclass(frozen=True)

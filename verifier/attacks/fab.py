@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.graph import Array
-from verifier.attacks.hyperplane import nearest_plane, shortest_step
-from verifier.attacks.problem import LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.search import Search, Surrogate
-from verifier.verdict import Budget
+from encoders.network.graph import Array
+from verifier.attacks.base.hyperplane import nearest_plane, shortest_step
+from verifier.attacks.base.problem import LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
+from verifier.attacks.base.search import Search, Surrogate
+from verifier.problem.budget import Budget
 
 
 @dataclass(frozen=True)

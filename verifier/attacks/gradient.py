@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from encoders.graph import Array
-from encoders.onnx_builder import BATCH
-from verifier.attacks.objective import MEASURE, loss_at, sign
-from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.search import Search, Surrogate
-from verifier.attacks.session import StepBuilder, StepModel
-from verifier.attacks.sweep import SweepSettings, sweep
-from verifier.attacks.wander import wander
-from verifier.verdict import Budget
+from encoders.network.graph import Array
+from encoders.onnx_io.builder import BATCH
+from verifier.attacks.base.box_walk import wander
+from verifier.attacks.base.objective import MEASURE, loss_at, sign
+from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
+from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.step_model import StepBuilder, StepModel
+from verifier.attacks.base.sweep import SweepSettings, sweep
+from verifier.problem.budget import Budget
 
 KNAPSACK_HALVINGS = 12  # the knapsack's threshold to within max|g| / 4096; what lies between is taken in part
 

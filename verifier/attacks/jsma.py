@@ -19,10 +19,10 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from encoders.graph import Array
-from verifier.attacks.problem import AttackProblem, Candidates, Float32, Indices
-from verifier.attacks.search import Search, Surrogate
-from verifier.verdict import Budget
+from encoders.network.graph import Array
+from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices
+from verifier.attacks.base.search import Search, Surrogate
+from verifier.problem.budget import Budget
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.graph import Array
-from verifier.attacks.problem import AttackProblem, Candidates, Metric
-from verifier.attacks.search import Search, Surrogate
-from verifier.verdict import Budget
+from encoders.network.graph import Array
+from verifier.attacks.base.problem import AttackProblem, Candidates, Metric
+from verifier.attacks.base.search import Search, Surrogate
+from verifier.problem.budget import Budget
 
 FIRST, GROWTH = 0.05, 1.5  # where c begins, as a share of the first-order estimate; its next value, as a multiple
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoders.distance import Norm
 from encoders.errors import InputError
-from encoders.graph import Graph, frozen
-from verifier.attacks.apgd import ApgdSettings, apgd
-from verifier.attacks.apgd_loss import LossName
+from encoders.network.graph import Graph, frozen
+from encoders.network.norm import Norm
+from verifier.attacks.apgd import ApgdSettings, LossName, apgd
 from verifier.attacks.autoattack import AutoAttackSettings, autoattack
+from verifier.attacks.base.problem import AttackProblem, Candidates, Case
+from verifier.attacks.base.search import Surrogate
 from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
 from verifier.attacks.deepfool import DeepFoolSettings, deepfool, deepfool_l2
 from verifier.attacks.fab import FabSettings, fab, fab_l2
@@ -27,11 +28,9 @@ from verifier.attacks.gradient import (
 )
 from verifier.attacks.jsma import JsmaSettings, jsma
 from verifier.attacks.lbfgs import LbfgsSettings, lbfgs, lbfgs_l2
-from verifier.attacks.problem import AttackProblem, Candidates, Case
-from verifier.attacks.search import Surrogate
 from verifier.attacks.square import SquareSettings, square
 from verifier.attacks.transfer import TransferSettings, transfer
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from encoders.graph import Array
-from verifier.attacks.problem import LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.search import Search, Surrogate
-from verifier.attacks.sweep import SweepSettings, sweep
-from verifier.verdict import Budget
+from encoders.network.graph import Array
+from verifier.attacks.base.problem import LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
+from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.sweep import SweepSettings, sweep
+from verifier.problem.budget import Budget
 
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the steps after which p is halved
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.graph import Array
-from verifier.bounds.support import Support
-from verifier.proof.rounding import UNIT
+from encoders.network.graph import Array
+from verifier.bounds.support_function import Support
+from verifier.problem.rounding import UNIT
 
 WEIGHTS = 3
 """Multipliers λ tried at most: with 2 trees had up to 8 % more nodes, with 12 as many."""

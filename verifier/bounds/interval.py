@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.graph import Affine, Array, ForwardTable, Graph, Relu, forward
-from encoders.node_bounds import NodeBounds
-from verifier.proof.rounding import down, graph_gamma, up
-from verifier.query import Ball
+from encoders.network.graph import Affine, Array, ForwardTable, Graph, Relu, forward
+from encoders.network.node_bounds import NodeBounds
+from verifier.problem.query import Ball
+from verifier.problem.rounding import down, graph_gamma, up
 
 Pair = tuple[Array, Array]
 

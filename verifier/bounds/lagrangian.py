@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from encoders.graph import Array
-from encoders.to_stages import Stages
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
 from verifier.bounds import region as regions
-from verifier.bounds.support import Support, support
-from verifier.proof.rounding import UNDERFLOW, evaluation_error, gamma, underflow
-from verifier.query import Ball, Halfspaces
+from verifier.bounds.support_function import Support, support
+from verifier.problem.query import Ball, Halfspaces
+from verifier.problem.rounding import UNDERFLOW, evaluation_error, gamma, underflow
 
 SNAP = 1e-9
 """Relative: an LP's dual of an active ReLU that is this near to μ is meant to be μ."""

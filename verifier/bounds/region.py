@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from encoders.graph import Array
-from verifier.proof.rounding import down, gamma
-from verifier.query import Ball, Norm
+from encoders.network.graph import Array
+from verifier.problem.query import Ball, Norm
+from verifier.problem.rounding import down, gamma
 
 
 def minimum(region: Ball, rows: Array) -> Array:

@@ -1,1 +1,1 @@
-"""Campaigns: many questions, one store. A plan says which; whatever is interrupted goes on where it stopped."""
+"""Campaigns: many questions, one store. Processes and clusters work a plan off; what is interrupted goes on."""

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 from joblib import Parallel, delayed, parallel_config
 
 from encoders.errors import InputError
-from verifier.attacks.session import cores
-from verifier.campaign.inbox import LOCALHOST, own_address
-from verifier.campaign.outcome import Report, Work
+from verifier.campaign.connection import LOCALHOST, own_address
+from verifier.campaign.plan.messages import Report, Work
 from verifier.campaign.pool import Lost, Pool, Task
-from verifier.campaign.solve import solve
-from verifier.verdict import Budget
+from verifier.campaign.worker import solve
+from verifier.problem.budget import Budget
+from verifier.runtime.session import cores
 
 ANYWHERE = "192.0.2.1"
 """An address of nobody (RFC 5737), for the way out of this host."""

@@ -14,18 +14,19 @@ from typing import Any
 
 from encoders.errors import InputError
 from verifier import api
+from verifier.campaign.plan.task_models import task_model
+from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.pool import Lost, Pool
 from verifier.campaign.pool import Task as Piece
-from verifier.campaign.records import Counts, Result
-from verifier.campaign.store import Store
-from verifier.campaign.task_models import task_model
-from verifier.campaign.tasks import Target, Task
-from verifier.certifying import UNDER_TRANSFORMS
-from verifier.model import Model
-from verifier.proof import checker
-from verifier.proof_tree import NotCertifiedError
-from verifier.questions import ask
-from verifier.verdict import Budget, Evidence, OutOfTimeError
+from verifier.campaign.store.records import Counts, Result
+from verifier.campaign.store.store import Store
+from verifier.certificates import checker
+from verifier.certificates.builder import UNDER_TRANSFORMS
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.verdict import Evidence
+from verifier.runtime.model import Model
+from verifier.search.question import ask
 
 
 @dataclass(frozen=True, eq=False)

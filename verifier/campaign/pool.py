@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from verifier.child import Begun, Call, Child, ChildError, Heard
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
+from verifier.problem.child import Begun, Call, Child, ChildError, Heard
 
 ONE_THREAD = {
     f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "NUMEXPR")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoders.errors import InputError
-from verifier.all_targets import AllTargets
-from verifier.answer import Answer, Subject
-from verifier.checking import Check
-from verifier.layout import image_layout
+from verifier.problem.answer import Answer, Subject
+from verifier.problem.inputs.image_layout import image_layout
+from verifier.problem.verdict import Bracket, Status, Witness
 from verifier.report import captions, pictures
+from verifier.report.directed_rounding import ends
 from verifier.report.json_result import (
     SCHEMA,
     VERDICTS,
@@ -26,8 +26,8 @@ from verifier.report.json_result import (
     check_fields,
     dumps,
 )
-from verifier.report.rounding import ends
-from verifier.verdict import Bracket, Status, Witness
+from verifier.search.all_targets import AllTargets
+from verifier.search.robustness import Check
 
 if TYPE_CHECKING:
     import pandas

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from verifier.problem.verdict import Bracket, Status, Witness
+from verifier.report.directed_rounding import directed, ends
 from verifier.report.json_result import Run
 from verifier.report.pictures import Cell
-from verifier.report.rounding import directed, ends
-from verifier.verdict import Bracket, Status, Witness
 
 NORM_SIGNS = {"linf": "L∞", "l1": "L1"}
 

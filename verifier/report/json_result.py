@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from encoders.from_transforms import Transforms
-from verifier.quantities import Quantity
-from verifier.query import ELSEWHERE
+from encoders.passes.from_transforms import Transforms
+from verifier.problem.quantities import Quantity
+from verifier.problem.query import ELSEWHERE
+from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
 from verifier.report.versions import METHOD_PACKAGES, versions
-from verifier.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
 
 SCHEMA = 1
 FLOAT32_ASSUMES = (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from verifier.layout import RGB, ImageLayout
+from verifier.problem.inputs.image_layout import RGB, ImageLayout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from verifier.campaign.errands import Kind
-from verifier.campaign.presence import Work
-from verifier.campaign.progress import Left, Progress, State
+from verifier.campaign.analysis.progress import Left, Progress, State
+from verifier.campaign.plan.attack_tasks import Kind
+from verifier.campaign.store.presence import Work
 from verifier.report.captions import NORM_SIGNS
 
 MOST_WORK = 12

@@ -12,10 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from verifier.problem.budget import Budget
+from verifier.problem.verdict import Bracket, Evidence, Search, Status, Witness
+from verifier.report.directed_rounding import directed, ends, gap_text, places_for
 from verifier.report.json_result import VERDICTS, CheckResult, Run
-from verifier.report.rounding import directed, ends, gap_text, places_for
 from verifier.report.screen import Screen
-from verifier.verdict import Bracket, Budget, Evidence, Search, Status, Witness
 
 NORM_NAMES = {"linf": "L-inf", "l1": "L1"}
 EVIDENCE_TEXT = {

@@ -10,10 +10,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from encoders.graph import Array, Graph, GraphBuilder, LeakyRelu, frozen, outputs
-from encoders.linear_maps import Conv, Dense, identity, readonly, select
-from verifier.attacks.problem import Case
-from verifier.attacks.search import Surrogate
+from encoders.network.graph import Array, Graph, GraphBuilder, LeakyRelu, frozen, outputs
+from encoders.network.linear_maps import Conv, Dense, identity, readonly, select
+from verifier.attacks.base.problem import Case
+from verifier.attacks.base.search import Surrogate
 
 
 def _float32(values: np.ndarray) -> np.ndarray:

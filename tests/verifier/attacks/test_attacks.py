@@ -10,23 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.distance import Norm
 from encoders.errors import InputError
-from encoders.graph import GraphBuilder, outputs
-from encoders.linear_maps import Dense, readonly
-from verifier.attacks.apgd import ApgdSettings
-from verifier.attacks.apgd_loss import LossName
+from encoders.network.graph import GraphBuilder, outputs
+from encoders.network.linear_maps import Dense, readonly
+from encoders.network.norm import Norm
+from verifier.attacks.apgd import ApgdSettings, LossName
 from verifier.attacks.autoattack import AutoAttackSettings
+from verifier.attacks.base.problem import LENGTH, AttackProblem, Candidates, Case, Metric
+from verifier.attacks.base.search import Surrogate
 from verifier.attacks.fab import FabSettings
 from verifier.attacks.gradient import PGD_SETTINGS, GradientSettings
 from verifier.attacks.lbfgs import LbfgsSettings
-from verifier.attacks.problem import LENGTH, AttackProblem, Candidates, Case, Metric
 from verifier.attacks.registry import ATTACKS, attack_named
-from verifier.attacks.search import Surrogate
 from verifier.attacks.square import SquareSettings
-from verifier.attacks.substitute import TrainingSettings
-from verifier.attacks.transfer import TransferSettings
-from verifier.verdict import Budget
+from verifier.attacks.transfer import TrainingSettings, TransferSettings
+from verifier.problem.budget import Budget
 
 NORMS = list(Norm)
 SHORT_OF_ONE = ("cw-l2",)  # may miss one of three cases that random points find
@@ -341,12 +339,12 @@ def test_rounding_to_float32_stays_in_the_box() -> None:
 
 SILENT = """
 import numpy as np
-from encoders.distance import Norm
-from encoders.graph import GraphBuilder
-from encoders.linear_maps import Dense, readonly
-from verifier.attacks.problem import Case
+from encoders.passes.distance import Norm
+from encoders.network.graph import GraphBuilder
+from encoders.network.linear_maps import Dense, readonly
+from verifier.attacks.base.problem import Case
 from verifier.attacks.registry import ATTACKS
-from verifier.verdict import Budget
+from verifier.problem.verdict import Budget
 builder = GraphBuilder(2)
 graph = builder.graph(builder.affine([(Dense(readonly(np.eye(2))), 0)]))
 for name, attack in ATTACKS.items():

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from encoders.distance import Norm
-from encoders.graph import outputs
-from verifier.attacks.apgd import ApgdSettings, checkpoints
-from verifier.attacks.apgd_loss import LOSSES, LossName
+from encoders.network.graph import outputs
+from encoders.network.norm import Norm
+from verifier.attacks.apgd import LOSSES, ApgdSettings, LossName, checkpoints
 from verifier.attacks.autoattack import AutoAttackSettings
-from verifier.attacks.problem import Case
+from verifier.attacks.base.problem import Case
+from verifier.attacks.base.step_model import StepBuilder
 from verifier.attacks.registry import ATTACKS
-from verifier.attacks.session import StepBuilder, session
 from verifier.attacks.square import SquareSettings, image_shape
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
+from verifier.runtime.session import session
 
 STEP = 1e-6
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.distance import Norm
-from encoders.graph import Graph, GraphBuilder
-from encoders.linear_maps import Dense, readonly
-from verifier.attacks.problem import Case
+from encoders.network.graph import Graph, GraphBuilder
+from encoders.network.linear_maps import Dense, readonly
+from encoders.network.norm import Norm
+from verifier.attacks.base.problem import Case
+from verifier.attacks.base.search import Surrogate
+from verifier.attacks.base.sweep import LARGEST, LEAST, geometric
 from verifier.attacks.registry import ATTACKS
-from verifier.attacks.search import Surrogate
-from verifier.attacks.sweep import LARGEST, LEAST, geometric
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
 
 SIZE = 2
 TINY = float(np.float32(1e-45))

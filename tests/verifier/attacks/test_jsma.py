@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.distance import Norm
+from encoders.network.norm import Norm
+from verifier.attacks.base.problem import Case
 from verifier.attacks.jsma import JsmaSettings, salient_pairs
-from verifier.attacks.problem import Case
 from verifier.attacks.registry import ATTACKS
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
 
 
 def _best(up: np.ndarray, down: np.ndarray, free: np.ndarray) -> float:

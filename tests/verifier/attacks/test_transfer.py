@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier
 
-from encoders.distance import Norm
-from encoders.graph import Graph, GraphBuilder, outputs
-from encoders.linear_maps import Dense, readonly
+from encoders.network.graph import Graph, GraphBuilder, outputs
+from encoders.network.linear_maps import Dense, readonly
+from encoders.network.norm import Norm
+from verifier.attacks.base.problem import Case
 from verifier.attacks.gradient import PGD_SETTINGS
-from verifier.attacks.problem import Case
 from verifier.attacks.registry import ATTACKS
-from verifier.attacks.substitute import Substitute, TrainingSettings
-from verifier.attacks.transfer import TransferSettings
-from verifier.verdict import Budget
+from verifier.attacks.transfer import Substitute, TrainingSettings, TransferSettings
+from verifier.problem.budget import Budget
 
 
 def test_a_substitute_agrees_as_often_as_scikit_learns() -> None:

@@ -10,13 +10,13 @@ import onnxruntime
 import pytest
 
 import verifier
-from encoders.distance import Norm
+from encoders.network.norm import Norm
 from verifier import models
 from verifier.attacks import registry
-from verifier.attacks.problem import Candidates, Case
+from verifier.attacks.base.problem import Candidates, Case
 from verifier.attacks.registry import ATTACKS
-from verifier.questions import ATTACK_ALONE, ATTACK_SHARE
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
+from verifier.search.initial_attack import ATTACK_ALONE, ATTACK_SHARE
 
 QUESTIONS = ((6, 8), (2, 9))  # an input of digits_inputs.npz and a target
 

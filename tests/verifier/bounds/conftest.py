@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from encoders.exact import exact_values
-from encoders.graph import Array, Graph, GraphBuilder
-from encoders.linear_maps import Conv, Dense, Scale, identity, readonly, select
-from encoders.node_bounds import NodeBounds
+from encoders.network.exact import exact_values
+from encoders.network.graph import Array, Graph, GraphBuilder
+from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
+from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.region import minimiser
-from verifier.query import Ball, Norm, distance_exact
+from verifier.problem.query import Ball, Norm, distance_exact
 
 INWARDS = (1.0, 1.0 - 2.0**-52, 1.0 - 2.0**-40, 0.5, 0.0)
 """A sampled point that rounding puts outside the ball is pulled towards the centre by these factors."""

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.to_stages import to_stages
-from verifier.bounds.jit import AVAILABLE
+from encoders.formulations.to_stages import to_stages
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.kernels.jit import AVAILABLE
 from verifier.bounds.lagrangian import Lagrangian
-from verifier.bounds.linear import linear_bounds
-from verifier.deciders.branch_and_bound import hidden_bounds
-from verifier.deciders.lp_tree import LpTree, TreeSettings
-from verifier.proof.rounding import FLOAT32
-from verifier.query import Ball, Halfspaces, Norm
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.rounding import FLOAT32
+from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
 
 GOAL = Halfspaces(np.array([[-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]]), np.zeros(2))
 

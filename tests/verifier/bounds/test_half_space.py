@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from encoders.graph import Array
+from encoders.network.graph import Array
 from verifier.bounds.half_space import HalfSpace, least
-from verifier.bounds.support import support
-from verifier.query import Ball, Norm
+from verifier.bounds.support_function import support
+from verifier.problem.query import Ball, Norm
 
 AGREEMENT = 1e-9
 """Relative to the numbers of the question: linprog's own tolerance."""
@@ -64,16 +64,16 @@ def by_numpy(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
 
 def by_kernels(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
     pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
-    from verifier.bounds import compiled_cut  # noqa: PLC0415 (imports numba)
-    from verifier.bounds.compiled_network import Network  # noqa: PLC0415
+    from verifier.bounds.kernels import half_space  # noqa: PLC0415 (imports numba)
+    from verifier.bounds.kernels.network import Network  # noqa: PLC0415
 
     room, none = support(ball).room, np.zeros(0)
     whole = dict.fromkeys(Network._fields, none) | {
         "down": room.down, "up": room.up, "l1": ball.norm is Norm.L1, "rate": 0.0, "slack": 0.0,
     }  # fmt: skip
     net = Network(**whole)
-    made = compiled_cut.cut_of(net, cut.row, cut.amount, ball.radius)
-    return np.array([compiled_cut.least(net, made, row, -np.inf) for row in rows])
+    made = half_space.cut_of(net, cut.row, cut.amount, ball.radius)
+    return np.array([half_space.least(net, made, row, -np.inf) for row in rows])
 
 
 @pytest.mark.parametrize("way", [by_numpy, by_kernels])

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.graph import GraphBuilder
-from encoders.linear_maps import Dense, identity, readonly
+from encoders.network.graph import GraphBuilder
+from encoders.network.linear_maps import Dense, identity, readonly
 from verifier.bounds.interval import interval_bounds
-from verifier.query import Ball, Norm
+from verifier.problem.query import Ball, Norm
 
 
 def test_every_exact_value_is_inside(setting: Any) -> None:

@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.exact import exact_outputs, exact_values
-from encoders.graph import Array
-from encoders.to_stages import to_stages
+from encoders.formulations.to_stages import to_stages
+from encoders.network.exact import exact_outputs, exact_values
+from encoders.network.graph import Array
 from verifier.bounds import lagrangian as module
+from verifier.bounds.alpha_crown import Effort, linear_bounds
+from verifier.bounds.crown import Relaxation
 from verifier.bounds.lagrangian import Dual, Lagrangian, relu_shares, tightened
-from verifier.bounds.linear import Effort, linear_bounds
-from verifier.bounds.relaxation import Relaxation
-from verifier.deciders.branch_and_bound import hidden_bounds
-from verifier.deciders.node_lp import NodeLp
-from verifier.query import Ball, Halfspaces, Norm, distance_exact
-from verifier.verdict import Budget
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm, distance_exact
+from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.tree.node_lp import NodeLp
 
 NO_WORK = Effort(neuron_iterations=0, goal_iterations=0)
 

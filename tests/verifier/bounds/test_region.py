@@ -14,7 +14,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
 from verifier.bounds.region import minimiser, minimum, sizes
-from verifier.query import Ball, Norm, distance_exact
+from verifier.problem.query import Ball, Norm, distance_exact
 
 AGREEMENT = 1e-9
 """Relative to 1 + Σ|ν_i|·(|x0_i| + room): linprog's own tolerance."""

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from verifier import models
-from verifier.campaign.plan import Plan, Selection
-from verifier.campaign.selection import tasks_of
-from verifier.campaign.store import Store
-from verifier.campaign.tasks import Wanted
-from verifier.verdict import Bracket, Evidence, Initial, Status, Witness
+from verifier.campaign.plan.plan import Plan, Selection
+from verifier.campaign.plan.selection import tasks_of
+from verifier.campaign.plan.tasks import Wanted
+from verifier.campaign.store.store import Store
+from verifier.problem.verdict import Bracket, Evidence, Initial, Status, Witness
 
 DIGITS = models.path("digits")
 INPUTS = DIGITS.with_name("digits_inputs.npz")

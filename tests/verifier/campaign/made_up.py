@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from verifier.campaign.errands import Found, Kind
-from verifier.campaign.records import Result
-from verifier.verdict import Witness
+from verifier.campaign.plan.attack_tasks import Found, Kind
+from verifier.campaign.store.records import Result
+from verifier.problem.verdict import Witness
 
 
 def result(lower: float, upper: float, **given: Any) -> Result:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.verifier.campaign.linearizability import Operation, write
-from verifier.campaign import store as stores
-from verifier.campaign.leases import Claim, Limits
-from verifier.campaign.outcome import Outcome, Report
-from verifier.campaign.owner import Owner
-from verifier.campaign.tasks import instance_id
-from verifier.cli import main
-from verifier.verdict import Bracket, Evidence, Initial, Status
+from tests.verifier.campaign.store.linearizability import Operation, write
+from verifier.campaign.plan.messages import Claim, Outcome, Report
+from verifier.campaign.plan.tasks import instance_id
+from verifier.campaign.store import store as stores
+from verifier.campaign.store.leases import Limits
+from verifier.campaign.store.owner import Owner
+from verifier.cli.main import main
+from verifier.problem.verdict import Bracket, Evidence, Initial, Status
 
 LOCK = threading.Lock()
 OPERATIONS = 40
@@ -96,7 +96,7 @@ if __name__ == "__main__":
     if sys.argv[2] == "hammer":
         hammer(Path(sys.argv[3]), int(sys.argv[4]))
     else:
-        from verifier import campaign_command
+        from verifier.cli import campaign_command
 
         campaign_command.Store = Recorded  # type: ignore[misc]
         sys.exit(main(["campaign", *sys.argv[2:]]))

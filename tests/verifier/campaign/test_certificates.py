@@ -9,14 +9,15 @@ import pytest
 
 from verifier.campaign.backends import Backend
 from verifier.campaign.certificates import certify
-from verifier.campaign.plan import Plan
-from verifier.campaign.run import run
-from verifier.campaign.selection import tasks_of
-from verifier.campaign.store import Store
-from verifier.cli import main
-from verifier.exit_codes import Exit
-from verifier.proof import checker
-from verifier.verdict import Budget, Evidence
+from verifier.campaign.plan.plan import Plan
+from verifier.campaign.plan.selection import tasks_of
+from verifier.campaign.runner import run
+from verifier.campaign.store.store import Store
+from verifier.certificates import checker
+from verifier.cli.exit_codes import Exit
+from verifier.cli.main import main
+from verifier.problem.budget import Budget
+from verifier.problem.verdict import Evidence
 
 TARGETS = (1, 2)
 ASKED = ["--model", "digits", "--data", "digits", "--index", "6", "--targets", "1,2", "--jobs", "1"]

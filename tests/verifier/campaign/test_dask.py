@@ -14,11 +14,11 @@ import pytest
 from encoders.errors import InputError
 from verifier.campaign import backends
 from verifier.campaign.backends import Backend
-from verifier.campaign.plan import Plan
-from verifier.campaign.run import run
-from verifier.campaign.selection import tasks_of
-from verifier.campaign.store import Store
-from verifier.verdict import Budget
+from verifier.campaign.plan.plan import Plan
+from verifier.campaign.plan.selection import tasks_of
+from verifier.campaign.runner import run
+from verifier.campaign.store.store import Store
+from verifier.problem.budget import Budget
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'dask[distributed]'")
 

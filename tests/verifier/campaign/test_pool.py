@@ -17,14 +17,13 @@ import pytest
 
 from verifier.campaign import backends, pool
 from verifier.campaign.backends import Backend
-from verifier.campaign.leases import Claim
-from verifier.campaign.outcome import Report
-from verifier.campaign.plan import Plan
+from verifier.campaign.plan.messages import Claim, Report
+from verifier.campaign.plan.plan import Plan
+from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.pool import Lost, Pool, Task
-from verifier.campaign.run import run
-from verifier.campaign.selection import tasks_of
-from verifier.campaign.store import Store
-from verifier.verdict import Budget
+from verifier.campaign.runner import run
+from verifier.campaign.store.store import Store
+from verifier.problem.budget import Budget
 
 PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads processes from /proc, which Linux has")
 

@@ -13,14 +13,14 @@ import pytest
 from verifier import models
 from verifier.campaign.backends import Backend
 from verifier.campaign.certificates import certify
-from verifier.campaign.outcome import Outcome
-from verifier.campaign.plan import Plan, Selection
-from verifier.campaign.run import run
-from verifier.campaign.selection import tasks_of
-from verifier.campaign.store import Store
-from verifier.model import Model
-from verifier.report_command import report
-from verifier.verdict import Budget
+from verifier.campaign.plan.messages import Outcome
+from verifier.campaign.plan.plan import Plan, Selection
+from verifier.campaign.plan.selection import tasks_of
+from verifier.campaign.runner import run
+from verifier.campaign.store.store import Store
+from verifier.cli.report_commands import report
+from verifier.problem.budget import Budget
+from verifier.runtime.model import Model
 
 EVIL = "<script>alert(1)</script>"
 """What names, paths and reasons from files may hold."""

@@ -16,7 +16,7 @@ from PIL import Image
 import verifier
 from encoders.errors import InputError
 from verifier import models
-from verifier.verdict import Bracket, Evidence, Initial, Status
+from verifier.problem.verdict import Bracket, Evidence, Initial, Status
 
 
 @pytest.fixture(scope="module")

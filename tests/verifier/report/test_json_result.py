@@ -8,8 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from verifier.problem.verdict import (
+    Bracket,
+    Evidence,
+    Holds,
+    Initial,
+    Search,
+    Status,
+    Unknown,
+    Verdict,
+    Violated,
+    Witness,
+)
 from verifier.report.json_result import Run, all_targets_json, check_json, dumps, minimal_json, number
-from verifier.verdict import Bracket, Evidence, Holds, Initial, Search, Status, Unknown, Verdict, Violated, Witness
 
 RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, None, 0.0, 1e-3, None, "milp", "highs")
 WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1 + 0.2, 5, 1e-9, 2e-9, 5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from verifier.layout import image_layout
+from verifier.problem.inputs.image_layout import image_layout
 from verifier.report.pictures import MOST_CELLS, Cell, Scene, grid, span_of, triptych
 
 SHAPES = [

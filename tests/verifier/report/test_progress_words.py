@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.verifier.campaign.test_progress import BEGAN, NOW, RUN, TALLY, WORK, presence
-from verifier.campaign.presence import Run
-from verifier.campaign.progress import progress_of
+from tests.verifier.campaign.analysis.test_progress import BEGAN, NOW, RUN, TALLY, WORK, presence
+from verifier.campaign.analysis.progress import progress_of
+from verifier.campaign.store.presence import Run
 from verifier.report.progress_words import MOST_WORK, duration, progress_lines
 
 

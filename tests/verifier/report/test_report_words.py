@@ -13,16 +13,16 @@ from PIL import Image
 
 from encoders.errors import InputError
 from tests.verifier.report.conftest import Reported
-from verifier.campaign.curves import Curve
-from verifier.campaign.plan import read_plan
-from verifier.campaign.selection import tasks_of
-from verifier.campaign.store import Store
-from verifier.campaign.summary import Group
-from verifier.cli import main
-from verifier.exit_codes import Exit
-from verifier.report.campaign_page import _robust, page
-from verifier.report.numbers import csv_files, instances, report_json
-from verifier.report.study import Study, study_of
+from verifier.campaign.analysis.certified_accuracy import Curve
+from verifier.campaign.analysis.table1 import Group
+from verifier.campaign.plan.plan import read_plan
+from verifier.campaign.plan.selection import tasks_of
+from verifier.campaign.store.store import Store
+from verifier.cli.exit_codes import Exit
+from verifier.cli.main import main
+from verifier.report.campaign.page import _robust, page
+from verifier.report.campaign.study import Study, study_of
+from verifier.report.campaign.tables import csv_files, instances, report_json
 
 MADE = datetime(2031, 4, 5, 6, 7, tzinfo=UTC)
 

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.table import Table
 from rich.text import Text
 
-from verifier.cli import main
-from verifier.complaint import complain
+from verifier.cli.complaint import complain
+from verifier.cli.main import main
 from verifier.report import json_result
 from verifier.report.screen import Screen
 

@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from verifier.problem.budget import Budget
+from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Status, Witness
 from verifier.report import captions, terminal
 from verifier.report.json_result import Run
-from verifier.verdict import Bracket, Budget, Evidence, Initial, Search, Status, Witness
 
 RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, 5, 0.0, 1e-3, None, "milp", "highs")
 WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1234567, 5, 1e-9, 2e-9, 5)

@@ -1,0 +1,1 @@
+"""What every benchmark uses: records, instances, ratios of two sides run in turn, MNIST."""

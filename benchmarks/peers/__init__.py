@@ -1,0 +1,1 @@
+"""Ours and other solvers on the same instances: Gurobi, Marabou, HiGHS, CBC."""

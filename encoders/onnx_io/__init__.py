@@ -1,0 +1,1 @@
+"""ONNX files in and out: reading, writing, and ONNX Runtime itself."""

@@ -1,0 +1,58 @@
+"""The unsafe engine is the product's without its charges, and finds the same; the table compares variants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import verifier
+from benchmarks.engine import unsafe
+from benchmarks.engine.safety_cost import AGAIN, FLOAT32, SAFE, UNSAFE, VARIANTS, cost, summary
+from benchmarks.harness.instances import Result
+from verifier import models
+from verifier.bounds.kernels import support_function
+from verifier.problem.budget import Budget
+from verifier.search.initial_attack import attacker
+from verifier.search.question import ask
+from verifier.search.state import Problem
+
+Made = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    model = verifier.load(models.path("digits"))
+    x = np.load(models.path("digits").parent / "digits_inputs.npz")["x"][3]
+    question = ask(model, x, norm="linf", target=4, label=None, box=(0.0, 1.0), margin=0.0, budget=Budget())
+    points = attacker(question, "cw", "cpu", seed=0, threads=1)(Budget())
+    return Problem(
+        graph=question.model.graph, ball=question.ball, disjuncts=question.goals, judge=question.judge,
+        attack=lambda _: points, attack_name="cw", precision=1e-3, target=4,
+    )  # fmt: skip
+
+
+def test_all_variants_find_the_same(problem: Problem) -> None:
+    found = {name: list(variant.search(problem, Budget()))[-1] for name, variant in VARIANTS.items()}
+    assert max(bracket.lower for bracket in found.values()) <= min(bracket.upper for bracket in found.values())
+    assert all(bracket.gap <= problem.precision for bracket in found.values())
+    assert found[FLOAT32].float32 == found[FLOAT32].lower
+    assert found[SAFE].float32 is None
+
+
+def test_a_kernel_without_charges_is_refused() -> None:
+    with pytest.raises(ValueError, match="fall has none"):
+        unsafe.rebuilt(support_function.fall, unsafe.NoCharge(), {})
+
+
+def test_ratios_are_those_of_cpu_time_and_of_nodes(result: Made) -> None:
+    times = {UNSAFE: (1.0, 100), SAFE: (1.2, 120), AGAIN: (1.2, 120), FLOAT32: (1.8, 120)}
+    rows = [result(method=name, cpu_seconds=seconds, nodes=nodes) for name, (seconds, nodes) in times.items()]
+    assert cost(rows, 60.0) == pytest.approx(1.2)
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in summary(rows, 60.0).splitlines()[2:]]
+    assert [line[4:] for line in lines if line[2] == "both"] == [
+        ["1.2", "1.2", "1.2", "1.000"],
+        ["1", "1", "1", "1.000"],
+        ["1.5", "1.5", "1", "1.500"],
+    ]

@@ -1,0 +1,141 @@
+"""The kernels against their numpy references: same formulas, other order of sums."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+
+from encoders.network.graph import Array
+from verifier.bounds.half_space import HalfSpace
+from verifier.bounds.kernels import half_space, lagrangian, network, stage_crown, support_function
+from verifier.bounds.lagrangian import tightened
+from verifier.bounds.stage_crown import StageBounds
+from verifier.bounds.support_function import support
+from verifier.problem.query import Norm
+from verifier.solvers.node_constants import FIRST_STEP, STEPS
+from verifier.solvers.tree.local_search import LocalSearch
+
+SAME = 1e-9
+"""Relative to 1 + |value|: both charge rounding, in slightly different amounts."""
+
+QUESTIONS = list(itertools.product(((0, (5, 6, 3), 2), (7, (3, 6, 6, 3), 0), (3, (40, 12, 8, 8, 4), 3)), Norm))
+
+
+@pytest.fixture(params=QUESTIONS, ids=str)
+def root(request: pytest.FixtureRequest, make_root: Callable[..., Any]) -> Any:
+    (seed, sizes, rows), norm = request.param
+    return make_root(seed, sizes, norm, rows)
+
+
+def split(root: Any, rng: np.random.Generator) -> tuple[Array, Array]:
+    """The root's bounds with a third of the open ReLUs split."""
+    lower, upper = (end.copy() for end in root.ends)
+    for j in np.flatnonzero((lower < 0) & (upper > 0)):
+        side = rng.integers(3)
+        if side == 0:
+            lower[j] = 0.0
+        elif side == 1:
+            upper[j] = 0.0
+    return lower, upper
+
+
+def close(found: Any, wanted: Any) -> bool:
+    return bool(np.all(np.abs(np.asarray(found) - wanted) <= SAME * (1.0 + np.abs(wanted))))
+
+
+def test_evaluations_agree(root: Any) -> None:
+    rng, net = np.random.default_rng(1), network.network(root.stages, root.lagrangian)
+    for _ in range(20):
+        lower, upper = split(root, rng)
+        weights, nu = rng.random(len(root.goal.offset)), rng.normal(size=lower.size)
+        wanted = root.lagrangian.evaluate(weights, nu.copy(), lower, upper)
+        mu, row, shares = np.empty(lower.size), np.empty(net.centre.size), np.empty(lower.size)
+        constant = lagrangian.evaluate(net, weights, nu, lower, upper, mu, row, shares)
+        for found, reference in (
+            (constant, wanted.constant),
+            (nu, wanted.nu),
+            (mu, wanted.mu),
+            (row, wanted.row),
+            (shares, wanted.shares),
+        ):
+            assert close(found, reference)
+        radius = root.ball.radius
+        assert close(support_function.fall(net, row, radius), wanted.support.exactly(row, radius))
+        for amount in (-1.0, 0.0, 0.1, 1.0, 100.0):
+            found = support_function.excluded(net, row, amount, radius)
+            assert close(found, wanted.support.radius(row, amount, radius))
+            assert amount < 0 or wanted.support.exactly(row, found) <= amount
+
+
+def test_tightenings_agree(root: Any) -> None:
+    rng, net = np.random.default_rng(2), network.network(root.stages, root.lagrangian)
+    stages = StageBounds(root.stages, root.lagrangian, root.ball.radius)
+    crossed = 0
+    radius, centre = root.ball.radius, root.ball.centre
+    for _ in range(30):
+        lower, upper = split(root, rng)
+        chosen = rng.random(lower.size) < rng.choice([0.5, 1.0])
+        row = rng.normal(size=centre.size)
+        # A half-space that leaves out nothing: multipliers for one that does are compared in test_half_space.
+        cut = HalfSpace(row, float(rng.choice([np.inf, support(root.ball).exactly(-row, radius)])))
+        wanted = stages.tighten(lower, upper, chosen, cut)
+        low, high = lower.copy(), upper.copy()
+        made = half_space.cut_of(net, cut.row, cut.amount, radius)
+        inside = stage_crown.tighten_stages(net, made, low, high, chosen)
+        assert np.array_equal(low[~chosen], lower[~chosen])
+        assert inside == bool(np.all(wanted[0] <= wanted[1]))
+        if inside:
+            assert np.all(low >= lower)
+            assert np.all(high <= upper)
+            # In L1 the reference looks at the steepest entries only: the kernel's bounds may be tighter.
+            slack = SAME * (1.0 + np.abs(wanted))
+            assert np.all(low >= wanted[0] - slack[0])
+            assert np.all(high <= wanted[1] + slack[1])
+        crossed += not inside
+    assert crossed < 30
+
+
+def test_reduced_costs_agree(root: Any) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        lower, upper = split(root, rng)
+        dual = root.lagrangian.evaluate(rng.random(len(root.goal.offset)), rng.normal(size=lower.size), lower, upper)
+        for value in (-10.0, -1.0, -1e-3):
+            wanted = tightened(dual, value, lower, upper)
+            low, high = lower.copy(), upper.copy()
+            inside = lagrangian.tighten_by_costs(dual.mu, dual.nu, dual.shares, value, low, high)
+            assert inside == bool(np.all(wanted[0] <= wanted[1]))
+            if inside:
+                assert close(low, wanted[0])
+                assert close(high, wanted[1])
+
+
+def test_values_agree(root: Any) -> None:
+    net = network.network(root.stages, root.lagrangian)
+    for x in root.points(4):
+        arguments = np.empty(root.stages.relu_count)
+        margin = lagrangian.forward(net, x, arguments)
+        wanted, outputs = root.stages.values(x)
+        assert close(arguments, wanted[0])
+        assert close(margin, root.goal.margin(outputs)[0])
+
+
+def test_descents_agree(root: Any) -> None:
+    net, local = network.network(root.stages, root.lagrangian), LocalSearch(root.stages, root.ball, root.goal)
+    ends = np.array([root.ball.lo, root.ball.hi])
+    reached = 0
+    for x in root.points(5):
+        _, margin = local.descend(x, root.ball.radius)
+        best = np.empty_like(x)
+        found = lagrangian.descend(net, ends, x.copy(), root.ball.radius, STEPS, FIRST_STEP, best)
+        assert found == pytest.approx(margin, rel=SAME, abs=SAME)
+        assert local.margin(best) == pytest.approx(found, rel=SAME, abs=SAME)
+        assert root.holds(best, SAME)
+        reached += found > local.margin(x)
+    assert reached

@@ -1,0 +1,39 @@
+"""A worker loads what it keeps before a task's clock starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from verifier.campaign import worker
+from verifier.problem.budget import Budget
+
+
+@pytest.mark.parametrize(("method", "steps"), [("tree", ["kernels", "clock"]), ("milp", ["clock"])])
+def test_kernels_are_loaded_in_nobodys_time(method: str, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    @contextlib.contextmanager
+    def connected(_: object) -> Iterator[Any]:
+        yield mock.Mock(begin=lambda *_: None, cut=False)
+
+    def clock(seconds: float) -> Budget:
+        seen.append("clock")
+        return Budget(seconds)
+
+    monkeypatch.setattr(worker, "connected", connected)
+    monkeypatch.setattr(worker, "Budget", clock)
+    monkeypatch.setattr(worker, "_Log", lambda *_: mock.Mock(last=lambda _: ()))
+    monkeypatch.setattr(worker.kernels, "at_once", lambda: seen.append("kernels"))
+    task = SimpleNamespace(id="t", method=method)
+    work: Any = SimpleNamespace(
+        task=task, known={}, seconds=1.0, whole=True, errands=(), channel=None, campaign=os.getpid(), claim=None
+    )
+    worker.solve(work)
+    assert seen == steps

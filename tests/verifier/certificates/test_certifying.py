@@ -1,0 +1,91 @@
+"""Certificates against enumeration: what is true is certified, what is not true is not."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import verifier
+from verifier import models
+from verifier.certificates import checker, split_tree
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.query import distance_exact
+
+
+def test_a_radius_just_below_the_truth_is_certified(cases):
+    assert len(cases) > 10
+    for case in cases:
+        radius = 0.999 * case.truth
+        found = case.certified(radius)
+        assert found.result.lower == radius
+        assert found.result.distance is None
+
+
+def test_leaves_are_evaluated_exactly_about_once(monkeypatch):
+    """The step at which a leaf's multipliers suffice is foreseen from its bound: 70 leaves, 78 evaluations without."""
+    model, rows = verifier.load(models.path("digits")), []
+    closed = checker.Proof.closed
+    monkeypatch.setattr(
+        checker.Proof, "closed", lambda proof, tree: rows.append(len(tree.leaves)) or closed(proof, tree)
+    )
+    leaves = 0
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as archive:
+        for x in archive["x"][:4]:
+            lower = verifier.minimal(model, x, norm="l1", precision=1e-4).lower
+            leaves += verifier.certificate(model, x, lower, norm="l1").leaves
+    evaluated = sum(rows) - leaves  # the final check evaluates each once
+    assert 40 < leaves <= evaluated <= 1.05 * leaves
+
+
+def test_a_proof_that_the_checker_would_not_unpack_is_given_up_early(monkeypatch):
+    monkeypatch.setattr(split_tree, "MOST_BYTES", 2000)
+    model, images = (
+        verifier.load(models.path("digits")),
+        np.load(models.path("digits").with_name("digits_inputs.npz"))["x"],
+    )
+    with pytest.raises(NotCertifiedError, match="this size"):
+        verifier.certificate(model, images[0], 0.2, None, target=3)
+
+
+def test_a_radius_just_beyond_the_truth_is_not(finite_cases):
+    assert len(finite_cases) > 5
+    for case in finite_cases:
+        with pytest.raises(NotCertifiedError):
+            case.certified(1.001 * case.truth)
+
+
+def test_a_box_without_adversarial_points_is_certified_as_a_whole(cases):
+    empty = [case for case in cases if math.isinf(case.truth)]
+    assert empty
+    for case in empty:
+        assert str(case.certified(math.inf).result) == "no adversarial example in the box"
+
+
+def test_a_witness_is_told_with_its_exact_distance(finite_cases):
+    known = [case for case in finite_cases if case.point is not None]
+    assert known
+    for case in known:
+        ball = case.question.ball
+        found = case.certified(0.5 * case.truth, case.point)
+        assert found.result.distance == distance_exact(ball.norm, case.point, ball.centre)
+        assert case.certified(0.0, case.point).result.lower == 0.0
+
+
+def test_a_point_that_is_not_adversarial_is_refused(cases):
+    for case in cases:
+        with pytest.raises(NotCertifiedError, match="not adversarial"):
+            case.certified(0.0, case.question.ball.centre)
+
+
+def test_the_checker_evaluates_as_the_engine_does(cases):
+    from encoders.network.exact import exact_outputs  # noqa: PLC0415
+
+    rng = np.random.default_rng(1)
+    for case in cases:
+        net = checker.read_network(case.content)
+        x = rng.normal(size=case.question.ball.centre.size)
+        values, den = net.forward(*checker.exact(x.tolist()))
+        assert [Fraction(int(value), den) for value in values] == exact_outputs(case.model.graph, x)

@@ -1,0 +1,231 @@
+"""The time limit of a whole command, and Ctrl-C."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verifier.cli.exit_codes import Exit
+from verifier.cli.time_limit import (
+    LAST_SHARE,
+    PICTURE_SECONDS,
+    PICTURE_SHARE,
+    CommandTime,
+    Deadline,
+    draw_within,
+)
+from verifier.problem.budget import Budget
+from verifier.report.json_result import SCHEMA
+
+
+def test_the_engine_ends_early_only_for_what_comes_after_it(clock: Any) -> None:
+    plain = CommandTime(Budget(10, clock.now), draws=False)
+    assert 9.8 < plain.engine.remaining < 10 == plain.whole.remaining
+    drawn = CommandTime(Budget(10, clock.now), draws=True)
+    assert drawn.engine.remaining == plain.engine.remaining - PICTURE_SECONDS
+    assert CommandTime(Budget(1, clock.now), draws=True).engine.remaining >= 1 - PICTURE_SHARE - LAST_SHARE
+    proved = CommandTime(Budget(10, clock.now), draws=True, proves=True)
+    assert proved.engine.remaining == proved.proof.remaining - 5 < proved.picture.remaining - 5
+    endless = CommandTime(Budget(math.inf, clock.now), draws=True, proves=True)
+    assert math.isinf(endless.engine.remaining)
+    assert math.isinf(endless.picture.remaining)
+
+
+def test_a_command_s_time_starts_with_the_process(clock: Any) -> None:
+    time = CommandTime(Budget(10, clock.now - 9.5), draws=True)
+    assert time.engine.ended
+    assert time.engine.reason == "the time limit of 10 s was reached"
+    assert 0 < time.picture.remaining < 0.5
+
+
+def test_ctrl_c_ends_every_part_of_a_command_s_time(clock: Any) -> None:
+    time = CommandTime(Budget(math.inf, clock.now), draws=True, proves=True)
+    time.whole.cancel()
+    assert time.engine.ended
+    assert time.proof.ended
+    assert time.picture.ended
+
+
+def test_a_picture_that_comes_too_late_is_left_out() -> None:
+    never, cancelled = threading.Event(), Budget()
+    cancelled.cancel()
+    for budget in (Budget(), Budget(60), cancelled):
+        assert draw_within(lambda: b"png", budget) == b"png"
+    assert draw_within(lambda: b"png", Budget(0)) is None
+    assert draw_within(lambda: b"png" if never.wait(30) else b"", Budget(0.01)) is None
+    never.set()
+
+
+def test_ctrl_c_ends_a_drawing() -> None:
+    budget, never = Budget(), threading.Event()
+
+    def draw() -> bytes:
+        budget.cancel()
+        never.wait()
+        return b"png"
+
+    assert draw_within(draw, budget) is None
+    never.set()
+
+
+def test_a_picture_that_fails_fails_here() -> None:
+    def fail() -> bytes:
+        raise ZeroDivisionError
+
+    for budget in (Budget(), Budget(60)):
+        with pytest.raises(ZeroDivisionError):
+            draw_within(fail, budget)
+
+
+def test_the_first_ctrl_c_cancels_and_the_second_is_left_to_the_system() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Deadline(math.inf, 0.0, ends_process=False) as deadline:
+        signal.raise_signal(signal.SIGINT)
+        assert deadline.whole.cancelled
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    entered = []
+
+    def work() -> None:
+        with Deadline(math.inf, 0.0, ends_process=True):
+            entered.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert entered
+
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to a single child")
+
+PROGRAM = """
+import importlib, os, signal, sys, threading, time
+from verifier import cli, models
+place, name = {place!r}.rsplit(".", 1)
+whole = importlib.import_module(place.split(":")[0])
+owner = whole if ":" not in place else getattr(whole, place.split(":")[1])
+real, passed = time.monotonic, [0.0]
+time.monotonic = lambda: real() + passed[0]
+def never(*_, **__):
+    print("stuck", file=sys.stderr, flush=True)
+    passed[0] = {passes}
+    if passed[0]:  # the thread that watches looks at the clock whenever a signal comes
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    threading.Event().wait()
+getattr(owner, name)  # what is called by another name by now is an error, and no command that is not stuck
+setattr(owner, name, never)
+sys.argv = ["verifier", {command!r}, str(models.path("digits")),
+            str(models.path("digits").with_name("digits_inputs.npz")), "--index", "6", "--json", *{options!r}]
+sys.exit(cli.main())
+"""
+READING = ("verifier.runtime.model.load_model", "verifier.runtime.agreement:Comparison.of_model")
+"""What a command can be stuck in before it can say anything about its question."""
+WORKING = {
+    "minimal": (
+        "verifier.search.float32.hopeless",
+        "verifier.search.linear_bisection.linear_bounds",
+        "verifier.search.scheduler.to_stages",
+    ),
+    "check": (
+        "verifier.search.robustness.hopeless",
+        "verifier.search.question:Question.already",
+        "verifier.search.robustness.check_within",
+    ),
+    "attack": ("verifier.attacks.base.search:Search.chunks", "verifier.runtime.witness.exact_outputs"),
+}
+OPTIONS = {"minimal": ["--target", "8"], "check": ["--radius", "0.05"], "attack": []}
+STUCK = [(command, place) for command, places in WORKING.items() for place in places]
+
+
+LIMIT = 3600
+
+
+def stuck(command: str, place: str, *options: str, limited: bool = True) -> subprocess.Popen[str]:
+    """The command line in a process of its own, with a function that never returns; then the limit is over at once."""
+    asked = [*OPTIONS[command], *options, *(["--timeout", str(LIMIT)] if limited else [])]
+    program = PROGRAM.format(command=command, place=place, options=asked, passes=1.01 * LIMIT if limited else 0.0)
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@POSIX
+@pytest.mark.parametrize(("command", "place"), STUCK)
+def test_a_command_that_is_stuck_answers_at_its_limit(command: str, place: str) -> None:
+    with stuck(command, place) as process:
+        out, err = process.communicate()
+    assert (process.returncode, err) == (Exit.UNDECIDED, "stuck\n")
+    answer = json.loads(out)
+    assert answer["reason"] == "the time limit of 3600 s was reached"
+    assert answer.get("verdict", "unknown") == "unknown"
+    assert answer.get("lower", 0.0) >= 0.0
+
+
+@POSIX
+@pytest.mark.parametrize("place", READING)
+def test_a_limit_that_ends_while_the_files_are_read_is_told(place: str) -> None:
+    with stuck("minimal", place) as process:
+        out, err = process.communicate()
+    assert process.returncode == Exit.UNDECIDED
+    answer = json.loads(out)
+    assert (answer["schema"], answer["command"], answer["status"]) == (SCHEMA, "minimal", "bracketed")
+    assert (answer["lower"], answer["upper"], answer["reason"]) == (0.0, None, "the time limit of 3600 s was reached")
+    assert err.splitlines()[-1] == "verifier: the time limit of 3600 s was reached before there was anything to answer"
+
+
+@POSIX
+@pytest.mark.parametrize(
+    "place", ["verifier.certificates.builder.linear_bounds", "verifier.certificates.checker.checked"]
+)
+def test_a_certificate_that_is_late_is_left_out(place: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.cert"
+    with stuck("minimal", place, "--certificate", str(file)) as process:
+        out, err = process.communicate()
+    answer = json.loads(out)
+    assert process.returncode == Exit.UNDECIDED
+    assert "no certificate was written: the time limit" in err
+    assert answer["upper"] - answer["lower"] <= answer["precision"]
+    assert answer["certificate"]["path"] is None
+    assert not file.exists()
+
+
+@POSIX
+@pytest.mark.parametrize(("command", "place"), STUCK)
+def test_the_first_ctrl_c_ends_a_command_that_is_stuck(command: str, place: str) -> None:
+    with stuck(command, place, limited=False) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "stuck\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == Exit.UNDECIDED
+    assert json.loads(out)["reason"] == "interrupted"
+
+
+@POSIX
+def test_ctrl_c_while_the_files_are_read() -> None:
+    with stuck("minimal", READING[0], limited=False) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "stuck\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, json.loads(out)["reason"]) == (Exit.INTERRUPTED, "interrupted")
+    assert err == "verifier: interrupted before there was anything to answer\n"
+
+
+def test_what_has_been_said_is_the_end() -> None:
+    """A library's thread or exit handler that takes its time does not keep a command that has answered."""
+    program = (
+        "import atexit, sys, threading; from verifier import cli; atexit.register(threading.Event().wait); "
+        "threading.Thread(target=threading.Event().wait).start(); sys.argv = ['verifier', '--version']; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "relu-verifier")

@@ -1,0 +1,89 @@
+"""The user's own file in ONNX Runtime: its output, its logits, its tensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from encoders.errors import InputError
+from encoders.onnx_io.from_onnx import read_network
+from verifier.runtime.replay import Replay, Trace
+
+WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
+
+
+def _file(path: Path, first: Any, *, reshape: bool = False, inner: bool = True) -> Path:
+    """y = softmax(W · x), the logits an inner tensor; `reshape` fixes the batch inside the file."""
+    nodes = [
+        helper.make_node("MatMul", ["flat" if reshape else "x", "w"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    initializers = [numpy_helper.from_array(np.ascontiguousarray(WEIGHT.T), "w")]
+    if reshape:
+        nodes.insert(0, helper.make_node("Reshape", ["x", "shape"], ["flat"]))
+        initializers.append(numpy_helper.from_array(np.array([1, 4]), "shape"))
+    output = "probabilities" if inner else "logits"
+    graph = helper.make_graph(
+        nodes if inner else nodes[:-1],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [first, 4])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [first, 3])],
+        initializers,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def opened(path: Path) -> Replay:
+    return Replay(path, onnx.load(path), read_network(path))
+
+
+@pytest.mark.parametrize("first", [1, "batch"])
+@pytest.mark.parametrize("reshape", [False, True])
+@pytest.mark.parametrize("inner", [False, True])
+def test_replay_returns_the_logits_row_by_row_or_batched(
+    tmp_path: Path, first: Any, reshape: bool, inner: bool
+) -> None:
+    replay = opened(_file(tmp_path / "m.onnx", first, reshape=reshape, inner=inner))
+    points = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+    for rows in (points, points[:1], points):
+        got = replay.logits(rows)
+        assert got.shape == (len(rows), 3)
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, rows @ WEIGHT.T, rtol=1e-6)
+        scores = np.exp(rows @ WEIGHT.T)
+        expected = scores / scores.sum(axis=1, keepdims=True) if inner else rows @ WEIGHT.T
+        np.testing.assert_allclose(replay.scores(rows), expected, rtol=1e-5)
+        for both, alone in zip(replay.outputs(rows), (replay.logits(rows), replay.scores(rows)), strict=True):
+            np.testing.assert_array_equal(both, alone)
+    np.testing.assert_allclose(replay.logits(points[0]), [WEIGHT @ points[0]], rtol=1e-6)
+
+
+def test_replay_prints_nothing_when_a_batch_does_not_fit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    replay = opened(_file(tmp_path / "m.onnx", "batch", reshape=True))
+    assert replay.logits(np.ones((3, 4))).shape == (3, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_replay_names_what_is_not_there(tmp_path: Path) -> None:
+    path = _file(tmp_path / "m.onnx", 1)
+    network = read_network(path)
+    with pytest.raises(InputError, match="no input named 'pixels'"):
+        Replay(path, onnx.load(path), replace(network, input_name="pixels"))
+    with pytest.raises(InputError, match="cannot load the model"):
+        Replay(path, onnx.load(path), replace(network, logits_name="no such tensor"))
+
+
+def test_a_trace_has_every_tensor(tmp_path: Path) -> None:
+    path = _file(tmp_path / "m.onnx", "batch", reshape=True)
+    trace = Trace(path, onnx.load(path), read_network(path), ["flat", "logits"])
+    points = np.random.default_rng(0).random((3, 4)).astype(np.float32)
+    values = trace.values(points)
+    np.testing.assert_array_equal(values["flat"], points)
+    np.testing.assert_allclose(values["logits"], points @ WEIGHT.T, rtol=1e-6)

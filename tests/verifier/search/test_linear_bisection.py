@@ -1,0 +1,56 @@
+"""Lower ends by linear bounds alone: below the truth, shared bounds counted, what is proved is kept."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Ball, Norm, Targeted, disjuncts
+from verifier.runtime.witness import Judge
+from verifier.search.linear_bisection import BoundsByRadius, linear_lower
+from verifier.search.state import Problem, SearchState
+
+
+def problem_of(net: Any, centre: np.ndarray, norm: Norm) -> Problem:
+    """Targets 1 and 2 of a network; no witness is known."""
+    ball = Ball(norm, centre, math.inf, net.lo, net.hi)
+    goals = tuple(disjuncts(Targeted(target), 3)[0] for target in (1, 2))
+    judge = Judge(net.graph, net.graph, None, np.dtype(np.float64), ball, goals)
+    return Problem(net.graph, ball, goals, judge, lambda _: [None, None], "none", 1e-3, None)
+
+
+@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("seed", range(4))
+def test_lower_ends_stay_below_the_truth(truth: Any, norm: Norm, seed: int) -> None:
+    net = truth.net(seed, (3, 5, 4, 3))
+    problem = problem_of(net, np.full(3, 0.5), norm)
+    state = SearchState(problem, Budget())
+    linear_lower(state, BoundsByRadius(problem, state.budget), problem.ball.reach)
+    optima = [net.nearest(norm, problem.ball.centre, goal) for _, goal in problem.disjuncts]
+    for target, optimum in zip(state.targets, optima, strict=True):
+        assert 0 <= target.lower <= optimum + 1e-9
+    if not any(optimum == 0 for optimum in optima):
+        assert any(target.lower > 0 for target in state.targets)
+
+
+def test_bounds_are_shared_by_radius(truth: Any) -> None:
+    problem = problem_of(truth.net(1, (3, 5, 4, 3)), np.full(3, 0.5), Norm.LINF)
+    bounds = BoundsByRadius(problem, Budget())
+    wide = bounds.at(0.5)
+    assert bounds.at(0.5) is wide
+    assert bounds.near(0.495, 0.98) is wide
+    assert bounds.near(0.45, 0.98) is not wide
+    assert bounds.near(0.51, 0.98) is not wide
+
+
+def test_without_time_nothing_is_claimed(truth: Any) -> None:
+    problem, budget = problem_of(truth.net(1, (3, 5, 4, 3)), np.full(3, 0.5), Norm.LINF), Budget()
+    budget.cancel()
+    state = SearchState(problem, budget)
+    with pytest.raises(OutOfTimeError):
+        linear_lower(state, BoundsByRadius(problem, budget), 0.5)
+    assert state.lower == 0

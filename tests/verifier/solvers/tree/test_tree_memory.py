@@ -1,0 +1,53 @@
+"""A frontier of a million nodes fits in 4 GB: what one node of a hard question on the shipped MNIST net keeps."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import verifier
+from encoders.formulations.to_stages import to_stages
+from verifier import models
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Norm, Targeted, disjuncts
+from verifier.solvers.branch_and_bound import Tree, hidden_bounds
+from verifier.solvers.tree.bound_tree import BoundTree
+from verifier.solvers.tree.lp_tree import LpTree
+
+BYTES = 4_000
+"""4 GB for a million nodes."""
+
+OPEN = 150
+"""Open nodes that are enough for a mean: the deeper ones differ from the root in most bounds."""
+
+
+FIRST = 4
+"""Open nodes when counting begins."""
+
+
+@pytest.mark.parametrize("kind", [LpTree, BoundTree])
+def test_a_node_keeps_differences_only(kind: type[Tree]) -> None:
+    model = verifier.load(models.path("mnist_n"))
+    x = np.random.default_rng(0).random(784)
+    target = (model.predict(x) + 1) % 10
+    ball = Ball(Norm.LINF, x, 0.2, np.zeros(x.size), np.ones(x.size))
+    stages, goal = to_stages(model.graph), disjuncts(Targeted(target), model.classes)[0][1]
+    tree = kind(stages, ball, goal, *hidden_bounds(stages, linear_bounds(model.graph, ball, Budget())))
+    # What the tree makes once, for all nodes, is not theirs.
+    while tree.open_nodes < FIRST:
+        if tree.explore(Budget()) is not None:
+            tree.refuse()
+    before, nodes = 0, 0
+    tracemalloc.start()
+    try:
+        before, nodes = tracemalloc.get_traced_memory()[0], tree.open_nodes
+        while tree.open_nodes < nodes + OPEN:
+            if tree.explore(Budget()) is not None:
+                tree.refuse()
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0 < used <= BYTES * (tree.open_nodes - nodes)

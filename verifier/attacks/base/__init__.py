@@ -1,0 +1,1 @@
+"""What all attacks share: the problem, the search loop, objectives, steps on the device, sweeps, walks."""

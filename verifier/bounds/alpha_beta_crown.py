@@ -1,0 +1,377 @@
+"""Linear bounds of many nodes at once (α, β, λ), optimised in float32: they propose multipliers and prove nothing.
+
+For each node the bound of `lagrangian` on lines (ν = α μ⁺ − s μ⁻ ± β; Xu et al. 2021, Wang et al. 2021) is a concave
+function of α ∈ [0, 1], β ≥ 0 and the row weights λ in the simplex. Its gradient is one pass forward: with x̃ the point
+of the ball where the linear form is least, and z its values along the chosen lines,
+
+    ∂/∂α_j = μ_j⁺ z_j,   ∂/∂β_j = ∓z_j (for a ReLU split to its active, its inactive side),   ∂/∂λ_i = −(C z_out + d)_i.
+
+The step is Polyak's with the target just above 0, where a node closes, and the direction is deflected by the one before
+(Camerini, Fratta & Maffioli 1975). Arrays hold one node a column: (ReLUs, batch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.formulations.to_stages import Stages
+from encoders.lazy import Lazy
+from encoders.network.graph import Array
+from verifier.bounds.support_function import KNAPSACK_SPARE, Room
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+else:
+    sp = Lazy("scipy.sparse")
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+TARGET = 0.1
+"""How far above 0 the step aims, as a share of the distance to it: aiming at 0 itself stops short of it."""
+
+OVERSTEP = 1.5
+"""The step as a multiple of Polyak's: up to 2 the distance to the optimum shrinks where the target is right."""
+
+DEFLECTION = 1.5
+"""How much of the last direction is kept when the new gradient turns against it (Camerini, Fratta & Maffioli: 1.5)."""
+
+BETA_SCALE = 10.0
+"""β moves in units of the mean square of μ over the split ReLUs, times this: α and λ run from 0 to 1, β like μ."""
+
+CROWDED = 0.75
+"""Closed nodes leave the batch when fewer than this share stay: copying costs less than carrying them along."""
+
+SMALL = np.float32(1e-20)
+"""Keeps quotients of squared norms finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where the optimisation of a batch begins, or has ended: alpha, beta (kept, batch), weights (m, batch).
+
+    `beta` is what β adds to ν: at most 0 at ReLUs split to their active side, at least 0 at the others.
+    """
+
+    alpha: Floats
+    beta: Floats
+    weights: Floats
+
+    def columns(self, chosen: npt.NDArray[Any]) -> Start:
+        return Start(self.alpha[:, chosen], self.beta[:, chosen], self.weights[:, chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Proposed:
+    """The best multipliers met, their `values` (batch,) in float32, and each node's x̃, `points` (n, batch)."""
+
+    best: Start
+    values: Floats
+    points: Floats
+
+
+class BatchedBound:
+    """Proposes multipliers for batches of nodes below one root with `lower`, `upper` (relu_count,)."""
+
+    def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
+        self.kept = np.flatnonzero(upper > 0)
+        """The ReLUs that the root does not fix at 0."""
+        starts = np.searchsorted(self.kept, stages.starts)
+        self._parts = [slice(a, b) for a, b in pairwise(starts.tolist())]
+        self._layers = [_layer(stages, goal, number, self.kept, starts) for number in range(1, len(stages.stages) + 1)]
+        self._undecided = ((lower < 0) & (upper > 0))[self.kept, np.newaxis]
+        self._ball = ball
+        self._minimiser = MINIMISERS[ball.norm](ball)
+        self._size, self._rows = stages.input_size, len(goal.offset)
+        self.margin = 0.0
+        """What a bound has to exceed for its node to be done: the safe evaluation charges rounding that is not seen
+        here."""
+
+    def set_radius(self, radius: float) -> None:
+        """The ball's radius from now on; at most the root's."""
+        self._minimiser = MINIMISERS[self._ball.norm](self._ball.with_radius(radius))
+
+    def first(self) -> Start:
+        """Where the root begins, one column for each row of the goal: that row alone."""
+        shape = self.kept.size, self._rows
+        return Start(
+            np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32), np.eye(self._rows, dtype=np.float32)
+        )
+
+    def optimise(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
+        """Up to `steps` steps for nodes with bounds (kept, batch); an α that is no number begins at its default line.
+
+        Nodes whose bound is above `margin` are done, and values are what exceeds it. Raises OutOfTimeError.
+        """
+        run = _Run(self, lower, upper, start)
+        for step in range(steps + 1):
+            budget.check()
+            value, mu = self._backward(run)
+            run.note(value, mu)
+            if step == steps or not run.drop(value):
+                break
+            self._forward(run)
+            run.move()
+        return run.proposed()
+
+    def _backward(self, run: _Run) -> tuple[Floats, Floats]:
+        """(values, μ) at the run's multipliers, and the run's points."""
+        batch = run.weights.shape[1]
+        mu, row = np.zeros((self.kept.size, batch), np.float32), np.zeros((self._size, batch), np.float32)
+        message = -run.weights
+        value = np.zeros(batch, np.float32)
+        for number in range(len(self._layers), 0, -1):
+            if number < len(self._layers):
+                part = self._parts[number - 1]
+                here = mu[part]
+                against = np.minimum(here, 0.0)
+                value += np.einsum("ij,ij->j", against, run.intercept[part])
+                message = (
+                    (here - against) * run.alpha[part] + against * run.slope[part] + run.beta[part] * run.side[part]
+                )
+            layer = self._layers[number - 1]
+            value += layer.constant[:, 0] @ message
+            for source, (_, adjoint) in layer.blocks.items():
+                sent = adjoint @ message
+                if source:
+                    mu[self._parts[source - 1]] += sent
+                else:
+                    row += sent
+        run.points, least = self._minimiser.least(row)
+        return value + (least - np.float32(self.margin)), mu
+
+    def _forward(self, run: _Run) -> None:
+        """The arguments of the ReLUs along the lines at the run's points, and the goal's rows there."""
+        values: list[Floats] = [run.points]
+        for number, layer in enumerate(self._layers, 1):
+            total: Floats = np.broadcast_to(layer.constant, (layer.constant.shape[0], run.weights.shape[1]))
+            for source, (matrix, _) in layer.blocks.items():
+                total = total + matrix @ values[source]
+            if number == len(self._layers):
+                run.outputs = total
+                return
+            part = self._parts[number - 1]
+            run.arguments[part] = total
+            above = run.slope[part] * total + run.intercept[part]
+            values.append(np.where(run.mu[part] > 0, run.alpha[part] * total, above))
+
+
+class _Run:
+    """The state of one `optimise`: the nodes that are still at work, and the best that all of them have seen."""
+
+    def __init__(self, bound: BatchedBound, lower: Array, upper: Array, start: Start) -> None:
+        self._open: Bools = (lower < 0) & (upper > 0)
+        active = lower >= 0
+        split = bound._undecided & ~self._open
+        low, high = np.where(self._open, lower, -1.0), np.where(self._open, upper, 1.0)
+        slope = high / (high - low)
+        self.slope = np.where(self._open, slope, active).astype(np.float32)
+        self.intercept = np.where(self._open, -slope * low, 0.0).astype(np.float32)
+        self.side = np.where(split, np.where(active, -1.0, 1.0), 0.0).astype(np.float32)
+        fixed = active.astype(np.float32)
+        default = (upper > -lower).astype(np.float32)
+        alpha = np.where(np.isnan(start.alpha), default, start.alpha)
+        self.alpha: Floats = np.where(self._open, alpha, fixed)
+        self._fixed = fixed
+        self.beta: Floats = np.maximum(start.beta * self.side, 0.0)
+        self.weights = start.weights
+        self._splits = np.maximum(np.abs(self.side).sum(axis=0), 1.0)
+        self.arguments: Floats = np.zeros_like(self.alpha)
+        self.points = self.outputs = self.mu = np.zeros(0, np.float32)
+        self._directions: tuple[Floats, Floats, Floats] | None = None
+        self._value = np.zeros(0, np.float32)
+        self._at = np.arange(self.weights.shape[1])
+        self._best = np.full(self._at.size, -np.inf, np.float32)
+        self._kept: list[Floats] = []
+
+    def note(self, value: Floats, mu: Floats) -> None:
+        """Keep what is better than before."""
+        self.mu, self._value = mu, value
+        now = [self.alpha, self.beta * self.side, self.weights, self.points]
+        if not self._kept:
+            self._kept, self._best = [part.copy() for part in now], value.copy()
+            return
+        better = np.flatnonzero(value > self._best[self._at])
+        places = self._at[better]
+        self._best[places] = value[better]
+        for kept, part in zip(self._kept, now, strict=True):
+            kept[:, places] = part[:, better]
+
+    def drop(self, value: Floats) -> bool:
+        """Leave out closed nodes; False when none is left."""
+        stay = ~(value > 0)
+        count = int(np.count_nonzero(stay))
+        if count and count < CROWDED * stay.size:
+            names = (
+                "_open",
+                "slope",
+                "intercept",
+                "side",
+                "alpha",
+                "_fixed",
+                "beta",
+                "weights",
+                "arguments",
+                "points",
+                "mu",
+            )
+            for name in names:
+                setattr(self, name, getattr(self, name)[:, stay])
+            self._splits, self._at, self._value = self._splits[stay], self._at[stay], value[stay]
+            if self._directions is not None:
+                self._directions = tuple(part[:, stay] for part in self._directions)  # type: ignore[assignment]
+        return count > 0
+
+    def move(self) -> None:
+        """One step of α, β and λ."""
+        mean = np.einsum("ij,ij->j", self.mu * self.mu, np.abs(self.side)) / self._splits
+        scale = np.float32(BETA_SCALE) * mean
+        by_alpha = np.where(self._open, np.maximum(self.mu, 0.0) * self.arguments, 0.0)
+        by_beta, by_weights = self.arguments * self.side, -self.outputs
+        by_alpha = _unblocked(by_alpha, self.alpha)
+        by_beta = np.where((self.beta <= 0) & (by_beta < 0), 0.0, by_beta)
+        by_weights = _in_simplex(by_weights, self.weights)
+        gradients = by_alpha, by_beta, by_weights
+        scales = np.ones_like(scale), scale, np.ones_like(scale)
+        if self._directions is not None:
+            turned = sum(_dots(d, g) * s for d, g, s in zip(self._directions, gradients, scales, strict=True))
+            length = sum(_dots(d, d) * s for d, s in zip(self._directions, scales, strict=True))
+            share = np.where(turned < 0, -np.float32(DEFLECTION) * turned / np.maximum(length, SMALL), 0.0)
+            gradients = tuple(g + share * d for g, d in zip(gradients, self._directions, strict=True))  # type: ignore[assignment]
+        self._directions = gradients
+        to_alpha, to_weights = _unblocked(gradients[0], self.alpha), _in_simplex(gradients[2], self.weights)
+        to_beta = np.where((self.beta <= 0) & (gradients[1] < 0), 0.0, gradients[1])
+        length = _dots(to_alpha, to_alpha) + _dots(to_beta, to_beta) * scale + _dots(to_weights, to_weights)
+        rise = np.maximum(np.float32(TARGET) * np.abs(self._value) - self._value, 0.0)
+        step = np.float32(OVERSTEP) * rise / np.maximum(length, SMALL)
+        self.alpha = np.where(self._open, np.clip(self.alpha + step * to_alpha, 0.0, 1.0), self._fixed)
+        self.beta = np.maximum(self.beta + step * scale * to_beta, 0.0)
+        if self.weights.shape[0] > 1:
+            self.weights = onto_simplex(self.weights + step * to_weights)
+
+    def proposed(self) -> Proposed:
+        alpha, beta, weights, points = self._kept
+        return Proposed(Start(alpha, beta, weights), self._best, points)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A stage of kept ReLUs, or the goal's rows: by source the matrix and its transpose; constant (size, 1)."""
+
+    blocks: dict[int, tuple[Any, Any]]
+    constant: Floats
+
+
+def _layer(stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any], starts: npt.NDArray[Any]) -> _Layer:
+    stage, last = stages.stages[number - 1], number == len(stages.stages)
+
+    def own(source: int) -> npt.NDArray[Any]:
+        return kept[starts[source - 1] : starts[source]] - stages.starts[source - 1]
+
+    rows = None if last else own(number)
+    blocks = {}
+    for source, block in stage.blocks.items():
+        matrix = goal.matrix @ block.matrix if last else block.matrix[rows]
+        matrix = matrix[:, own(source)] if source else matrix
+        if isinstance(matrix, np.ndarray):
+            dense = np.ascontiguousarray(matrix, np.float32)
+            blocks[source] = dense, np.ascontiguousarray(dense.T)
+        else:
+            sparse = sp.csr_array(matrix).astype(np.float32)
+            blocks[source] = sparse, sp.csr_array(sparse.T)
+    constant = goal.matrix @ stage.constant + goal.offset if last else stage.constant[rows]
+    return _Layer(blocks, constant.astype(np.float32)[:, np.newaxis])
+
+
+class _LinfMinimiser:
+    """Where linear forms are least in an L∞ ball: in a corner of its box."""
+
+    def __init__(self, ball: Ball) -> None:
+        low, high = ball.interval
+        self._low, self._high = (end.astype(np.float32)[:, np.newaxis] for end in (low, high))
+
+    def least(self, rows: Floats) -> tuple[Floats, Floats]:
+        """(points (n, batch), the forms' values there (batch,)) for rows (n, batch)."""
+        points = np.where(rows > 0, self._low, self._high)
+        return points, np.einsum("ij,ij->j", rows, points)
+
+
+class _L1Minimiser:
+    """Where linear forms are least in an L1 ball: the steepest entries move first, as far as the box lets them."""
+
+    def __init__(self, ball: Ball) -> None:
+        room = Room(ball)
+        self._down, self._up = (np.minimum(side, ball.radius).astype(np.float32) for side in (room.down, room.up))
+        self._centre, self._radius = ball.centre.astype(np.float32), ball.radius
+
+    def least(self, rows: Floats) -> tuple[Floats, Floats]:
+        """(points (n, batch), the forms' values there (batch,)) for rows (n, batch)."""
+        across = np.ascontiguousarray(rows.T)
+        room = np.where(across > 0, self._down, self._up)
+        steep = np.abs(across) * (room > 0)
+        kept = int(2 * min(self._radius, steep.shape[1])) + KNAPSACK_SPARE
+        while True:
+            kept = min(kept, steep.shape[1])
+            columns = np.argsort(-steep, axis=1) if kept == steep.shape[1] else _steepest(steep, kept)
+            width = np.take_along_axis(room, columns, axis=1)
+            used = np.cumsum(width, axis=1)
+            if kept == steep.shape[1] or np.all(used[:, -1] >= self._radius):
+                break
+            kept *= 4
+        moved = np.clip(self._radius - (used - width), 0.0, width) * -np.sign(
+            np.take_along_axis(across, columns, axis=1)
+        )
+        points = np.tile(self._centre, (len(across), 1))
+        np.put_along_axis(points, columns, np.take_along_axis(points, columns, axis=1) + moved, axis=1)
+        fall = np.einsum("ij,ij->i", np.take_along_axis(across, columns, axis=1), moved)
+        # Not a product of BLAS: some of its kernels raise the flag of an invalid operation where there is none.
+        begin = np.einsum("ij,j->i", across, self._centre)
+        return np.ascontiguousarray(points.T), (begin + fall).astype(np.float32)
+
+
+def _steepest(steep: Floats, kept: int) -> npt.NDArray[Any]:
+    """The columns of the `kept` largest entries of each row, largest first."""
+    columns = np.argpartition(-steep, kept - 1, axis=1)[:, :kept]
+    order = np.argsort(-np.take_along_axis(steep, columns, axis=1), axis=1)
+    return np.take_along_axis(columns, order, axis=1)
+
+
+_Minimiser = _LinfMinimiser | _L1Minimiser
+
+MINIMISERS: dict[Norm, type[_LinfMinimiser] | type[_L1Minimiser]] = {Norm.LINF: _LinfMinimiser, Norm.L1: _L1Minimiser}
+
+
+def onto_simplex(weights: Floats) -> Floats:
+    """Each column's nearest point of {λ ≥ 0, Σ λ = 1}: (m, batch) (Held, Wolfe & Crowder 1974)."""
+    ordered = -np.sort(-weights, axis=0)
+    excess = np.cumsum(ordered, axis=0) - 1.0
+    counts = np.arange(1, len(weights) + 1, dtype=np.float32)[:, np.newaxis]
+    last = np.count_nonzero(ordered * counts > excess, axis=0) - 1
+    threshold = excess[last, np.arange(weights.shape[1])] / (last + 1)
+    return np.asarray(np.maximum(weights - threshold, 0.0), dtype=np.float32)
+
+
+def _in_simplex(gradient: Floats, weights: Floats) -> Floats:
+    """The part of a gradient along which weights may move: none at a row of weight 0 that falls, a sum of 0."""
+    moving = np.ones_like(weights, dtype=bool)
+    for _ in range(2):
+        mean = np.where(moving, gradient, 0.0).sum(axis=0) / np.maximum(moving.sum(axis=0), 1)
+        moving &= (weights > 0) | (gradient > mean)
+    mean = np.where(moving, gradient, 0.0).sum(axis=0) / np.maximum(moving.sum(axis=0), 1)
+    return np.asarray(np.where(moving, gradient - mean, 0.0), dtype=np.float32)
+
+
+def _unblocked(gradient: Floats, alpha: Floats) -> Floats:
+    """The gradient without the entries that push α out of [0, 1]."""
+    return np.asarray(np.where(((alpha <= 0) & (gradient < 0)) | ((alpha >= 1) & (gradient > 0)), 0.0, gradient))
+
+
+def _dots(a: Floats, b: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,ij->j", a, b))

@@ -1,0 +1,208 @@
+"""How low a linear form gets in a ball and a half-space, as kernels: the formulas of `half_space`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from encoders.network.graph import Array
+from verifier.bounds.half_space import SETTLED, SUMMED, WEIGHTS
+from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.support_function import insert
+from verifier.problem.rounding import UNIT
+
+HELD = 128
+"""Entries that an L1 ball is spent on, at most: what is left of it is charged at the rate of the last one."""
+
+NEARBY = 0.6
+"""Entries of an L1 row that matter when it is mixed with another: those above this share of its price. As squares of
+prices add up, those of two rows make √2 of one, and what was left out of both at most 2 · 0.6."""
+
+
+class Cut(NamedTuple):
+    """The steps δ (n,) from the centre within the ball, and in the half-space row·δ ≤ amount.
+
+    deepest (n,): the step at which row·δ is least, −fallen. size: the dual norm of row. L∞: the box of steps is
+    middle ± half, scaled = row · half, shift = row · middle. L1: the ball is spent down to slopes of `price`; all
+    entries but those at `places` are at most `rest`.
+    """
+
+    row: Array
+    amount: float
+    radius: float
+    deepest: Array
+    fallen: float
+    size: float
+    half: Array
+    middle: Array
+    scaled: Array
+    shift: float
+    places: Integers
+    price: float
+    rest: float
+
+
+@compiled
+def cut_of(net: Network, row: Array, amount: float, radius: float) -> Cut:
+    """The half-space in a ball of this radius; an infinite amount: the ball alone."""
+    n = row.size
+    deepest, half, middle, scaled = np.zeros(n), np.empty(n), np.empty(n), np.empty(n)
+    size, fallen, shift, price, rest = 0.0, 0.0, 0.0, 0.0, 0.0
+    if net.l1:
+        for i in range(n):
+            size = max(size, abs(row[i]))
+        places, price, rest = _leading(net, row, radius, NEARBY * NEARBY * size)
+        left = radius
+        for i in places:
+            used = min(net.down[i] if row[i] > 0.0 else net.up[i], left)
+            deepest[i] = -used if row[i] > 0.0 else used
+            fallen += abs(row[i]) * used
+            left -= used
+        fallen += rest * left
+    else:
+        places = np.empty(0, dtype=np.int64)
+        down, up = np.minimum(net.down, radius), np.minimum(net.up, radius)
+        # Each loop writes one array: so that all are vectorised.
+        for i in range(n):
+            half[i] = 0.5 * (up[i] + down[i])
+        for i in range(n):
+            middle[i] = 0.5 * (up[i] - down[i])
+        for i in range(n):
+            deepest[i] = -down[i] if row[i] > 0.0 else up[i]
+        for i in range(n):
+            scaled[i] = row[i] * half[i]
+        for i in range(n):
+            shift += row[i] * middle[i]
+            fallen += abs(scaled[i])
+            size += abs(row[i])
+        fallen -= shift
+    return Cut(row, amount, radius, deepest, fallen, size, half, middle, scaled, shift, places, price, rest)
+
+
+@compiled
+def least(net: Network, cut: Cut, row: Array, enough: float) -> float:
+    """`half_space.least` for one row, all rounding charged; bounds that stay below `enough` are not made tight."""
+    n, l1 = row.size, net.l1
+    size, deep, shift, rest = 0.0, 0.0, 0.0, 0.0
+    for i in range(n):
+        deep += row[i] * cut.deepest[i]
+    if l1:
+        for i in range(n):
+            size = max(size, abs(row[i]))
+        own, other, down, up, rest = _gathered(net, cut, row, size)
+    else:
+        own, other, down, up = np.empty(n), cut.scaled, cut.half, cut.half
+        for i in range(n):
+            own[i] = row[i] * cut.half[i]
+        for i in range(n):
+            shift += row[i] * cut.middle[i]
+            size += abs(row[i])
+    fallen, slope = _spent(own, other, down, up, 0.0, rest, cut.radius) if l1 else _boxed(own, other, 0.0)
+    fallen, slope = fallen - shift, slope + cut.shift
+    rounding = SUMMED * (n + 16) * cut.radius
+    best = -fallen - rounding * size
+    # Two tangents of −S(row + λ·cut) − λ·amount: at 0, and the one that all others approach.
+    left, rise, right, decline = -fallen, slope - cut.amount, deep, -cut.fallen - cut.amount
+    for _ in range(WEIGHTS):
+        if not rise > 0.0 or not decline < 0.0:
+            break
+        weight = (right - left) / (rise - decline)
+        highest = left + weight * rise
+        if not weight > 0.0 or highest <= enough or highest - best <= SETTLED * (highest + fallen):
+            break
+        if l1:
+            value, slope = _spent(own, other, down, up, weight, rest + weight * cut.rest, cut.radius)
+        else:
+            value, slope = _boxed(own, other, weight)
+        found = shift + weight * cut.shift - value - weight * cut.amount
+        slope += cut.shift - cut.amount
+        charge = rounding * (size + weight * cut.size) + 4.0 * UNIT * abs(weight * cut.amount)
+        best = max(best, found - charge)
+        if slope > 0.0:
+            left, rise = found - slope * weight, slope
+        else:
+            right, decline = found - slope * weight, slope
+    return best
+
+
+@compiled
+def _boxed(own: Array, other: Array, weight: float) -> tuple[float, float]:
+    """L∞: (Σ |v|, −Σ other · sign v) for v = own + weight · other."""
+    total, slope = 0.0, 0.0
+    for i in range(own.size):
+        value = own[i] + weight * other[i]
+        total += abs(value)
+        slope += -other[i] if value > 0.0 else other[i]
+    return total, slope
+
+
+@compiled
+def _spent(
+    own: Array, other: Array, down: Array, up: Array, weight: float, rest: float, radius: float
+) -> tuple[float, float]:
+    """L1: (how far v = own + weight · other falls at most, other·δ there), all other entries being at most `rest`."""
+    steep, places, count = np.empty(own.size), np.empty(own.size, dtype=np.int64), 0
+    for i in range(own.size):
+        size = abs(own[i] + weight * other[i])
+        if size > rest:
+            count = insert(steep, places, count, size, i)
+    total, slope, left = 0.0, 0.0, radius
+    for k in range(count):
+        i = places[k]
+        falls = own[i] + weight * other[i] > 0.0
+        used = min(down[i] if falls else up[i], left)
+        total += steep[k] * used
+        slope += -used * other[i] if falls else used * other[i]
+        left -= used
+        if left <= 0.0:
+            break
+    return total + rest * max(left, 0.0), slope
+
+
+@compiled
+def _gathered(net: Network, cut: Cut, row: Array, size: float) -> tuple[Array, Array, Array, Array, float]:
+    """L1: (row, cut's row, down, up) at the entries that matter to a mixture; what others of row are at most.
+
+    An entry that pulls to a side without room is in neither row's list for its own sake. What turns it to the other
+    side is the other row's entry, less its own.
+    """
+    guess = NEARBY * cut.price * size / cut.size if cut.size > 0.0 else 0.0
+    mine, _, rest = _leading(net, row, cut.radius, guess)
+    places, count = np.empty(mine.size + cut.places.size, dtype=np.int64), mine.size
+    places[:count] = mine
+    for i in cut.places:
+        if abs(row[i]) <= rest or (net.down[i] if row[i] > 0.0 else net.up[i]) <= 0.0:
+            places[count] = i
+            count += 1
+    own, other, down, up = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
+    for k in range(count):
+        i = places[k]
+        own[k], other[k], down[k], up[k] = row[i], cut.row[i], net.down[i], net.up[i]
+    return own, other, down, up, rest
+
+
+@compiled
+def _leading(net: Network, row: Array, radius: float, guess: float) -> tuple[Integers, float, float]:
+    """L1: (places of the steepest entries, steepest first, the slope at which the ball is spent, what all others are at
+    most): enough of them to spend the ball, from slopes of the `guess` on, or less."""
+    steep, places = np.empty(HELD), np.empty(HELD, dtype=np.int64)
+    guess = guess if row.size > HELD else 0.0
+    while True:
+        count, rest = 0, guess
+        for i in range(row.size):
+            size = abs(row[i])
+            if size > rest and (net.down[i] if row[i] > 0.0 else net.up[i]) > 0.0:
+                count = insert(steep, places, count, size, i)
+                if count == HELD:
+                    rest = max(guess, steep[HELD - 1])
+        price, left = 0.0, radius
+        for k in range(count):
+            price = steep[k]
+            left -= net.down[places[k]] if row[places[k]] > 0.0 else net.up[places[k]]
+            if left <= 0.0:
+                return places[:count], price, rest
+        if count == HELD or rest <= 0.0:
+            return places[:count], rest, rest
+        guess = 0.5 * guess if 1e3 * guess > price else 0.0

@@ -1,0 +1,159 @@
+"""The Lagrangian bound of `lagrangian` and the descents of `local_search` as kernels for small networks.
+
+The same formulas with the same charges for rounding; tests compare both. Sums may be formed in any order, which the
+charges allow.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from encoders.network.graph import Array
+from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.support_function import to_corner
+from verifier.bounds.lagrangian import CUT_SLACK, SNAP
+from verifier.problem.rounding import UNDERFLOW
+
+
+@compiled
+def evaluate(
+    net: Network, weights: Array, nu: Array, lower: Array, upper: Array, mu: Array, row: Array, shares: Array
+) -> tuple[float, float]:
+    """`Lagrangian.evaluate`: the constant, and that over the reals.
+
+    ν (changed where it is snapped), μ, the row and the shares are filled in.
+    """
+    relus = lower.size
+    hidden, spans, constants, charge, plain = net.hidden, net.spans, net.constant, net.charge, net.real_charge
+    mu[:] = 0.0
+    total, size, real_size = 0.0, 0.0, 0.0
+    for number in range(relus + weights.size - 1, -1, -1):
+        # A row of the goal sends −λ, a ReLU's argument ν.
+        if number >= relus:
+            value = -weights[number - relus]
+            size -= value * net.goal_size[number - relus]
+            real_size -= value * net.real_goal_size[number - relus]
+        else:
+            low, high = lower[number], upper[number]
+            value, weight = nu[number], mu[number]
+            if low >= 0.0 and abs(weight - value) <= SNAP * abs(weight):
+                nu[number] = value = weight
+            size += abs(value) * charge[number]
+            real_size += abs(value) * plain[number]
+            least = min(weight * max(low, 0.0) - value * low, weight * max(high, 0.0) - value * high)
+            if low < 0.0 < high:
+                least = min(least, 0.0)
+            shares[number] = least
+            total += least
+        if value != 0.0:
+            total += value * constants[number]
+            coefficients = hidden[number]
+            for k in range(spans[number, 0], spans[number, 1]):
+                mu[k] += value * coefficients[k]
+    _input_row(net, weights, nu, row)
+    centre = net.centre
+    for i in range(row.size):
+        total += row[i] * centre[i]
+    return total - net.rate * size - net.slack, total - net.rate * real_size - net.slack
+
+
+@compiled
+def _input_row(net: Network, weights: Array, nu: Array, row: Array) -> None:
+    """What the multipliers send back to the input."""
+    inputs, reads, relus = net.inputs, net.reads, nu.size
+    row[:] = 0.0
+    for number in range(reads.size):
+        if reads[number]:
+            value = nu[number] if number < relus else -weights[number - relus]
+            coefficients = inputs[number]
+            for i in range(row.size):
+                row[i] += value * coefficients[i]
+
+
+@compiled
+def tighten_by_costs(mu: Array, nu: Array, shares: Array, value: float, lower: Array, upper: Array) -> bool:
+    """`lagrangian.tightened` in place; False when an argument's bounds cross."""
+    for j in range(lower.size):
+        spare = (shares[j] - value) * (1.0 + CUT_SLACK) + CUT_SLACK * abs(shares[j]) + UNDERFLOW
+        spare = max(spare, 0.0)
+        rising = mu[j] - nu[j]
+        if rising > 0.0:
+            upper[j] = min(upper[j], spare / rising * (1.0 + CUT_SLACK))
+        if nu[j] > 0.0:
+            lower[j] = max(lower[j], -spare / nu[j] * (1.0 + CUT_SLACK))
+        if lower[j] > upper[j]:
+            return False
+    return True
+
+
+@compiled
+def forward(net: Network, x: Array, arguments: Array) -> float:
+    """Fill the ReLU arguments at x; the goal's smallest row."""
+    margin, _ = _margin(net, x, arguments)
+    return margin
+
+
+@compiled
+def _margin(net: Network, x: Array, arguments: Array) -> tuple[float, int]:
+    """`forward` with the number of the smallest row."""
+    constants, all_hidden, spans, reads, all_inputs = net.constant, net.hidden, net.spans, net.reads, net.inputs
+    relus = arguments.size
+    margin, worst = math.inf, relus
+    for number in range(constants.size):
+        total = constants[number]
+        hidden = all_hidden[number]
+        for k in range(spans[number, 0], spans[number, 1]):
+            total += hidden[k] * max(arguments[k], 0.0)
+        if reads[number]:
+            inputs = all_inputs[number]
+            for i in range(x.size):
+                total += inputs[i] * x[i]
+        if number < relus:
+            arguments[number] = total
+        elif total < margin:
+            margin, worst = total, number
+    return margin, worst
+
+
+@compiled
+def descend(net: Network, ends: Array, x: Array, radius: float, steps: int, first_step: float, best: Array) -> float:
+    """`LocalSearch.descend` from x (n,), which is moved, in the box `ends` (2, n): the margin at `best`, filled in."""
+    size, relus = x.size, net.charge.size
+    arguments, sent, gradient = np.empty(relus), np.empty(relus), np.empty(size)
+    hidden, spans, reads, inputs, centre = net.hidden, net.spans, net.reads, net.inputs, net.centre
+    found = -math.inf
+    best[:] = x
+    for step in range(steps):
+        margin, worst = _margin(net, x, arguments)
+        if margin > found:
+            found = margin
+            best[:] = x
+        if margin >= 0.0:
+            break
+        sent[:] = hidden[worst]
+        gradient[:] = inputs[worst]
+        for number in range(relus - 1, -1, -1):
+            value = sent[number]
+            if value != 0.0 and arguments[number] > 0.0:
+                coefficients = hidden[number]
+                for k in range(spans[number, 0], spans[number, 1]):
+                    sent[k] += value * coefficients[k]
+                if reads[number]:
+                    coefficients = inputs[number]
+                    for i in range(size):
+                        gradient[i] += value * coefficients[i]
+        if net.l1:
+            share = 2.0 / (step + 3.0)
+            for i in range(size):
+                x[i] -= share * (x[i] - centre[i])
+            to_corner(net, gradient, radius, share, x)
+        else:
+            length = first_step * radius * (1.0 - step / steps)
+            for i in range(size):
+                moved = x[i] + length * np.sign(gradient[i])
+                moved = min(max(moved, centre[i] - radius), centre[i] + radius)
+                x[i] = min(max(moved, ends[0, i]), ends[1, i])
+    return found

@@ -1,0 +1,85 @@
+"""A query's network as the arrays that kernels read: one dense matrix over all stages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.problem.query import Norm
+
+
+class Network(NamedTuple):
+    """Rows are all ReLU arguments, then the goal's rows C·z + d: value = inputs·x + hidden·h + constant.
+
+    `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
+    `sizes`, `goal_size`, `real_charge`, `real_goal_size`, `rate`, `slack`: what rounding is charged with, as in
+    `Lagrangian`. `down`, `up`: the room that the box leaves around `centre`.
+    """
+
+    starts: Array
+    inputs: Array
+    hidden: Array
+    spans: Array
+    reads: Array
+    constant: Array
+    charge: Array
+    sizes: Array
+    goal_size: Array
+    real_charge: Array
+    real_goal_size: Array
+    centre: Array
+    down: Array
+    up: Array
+    rate: float
+    slack: float
+    l1: bool
+
+
+def network(stages: Stages, lagrangian: Lagrangian) -> Network:
+    """The arrays of a query whose Lagrangian is at hand."""
+    goal, ball = lagrangian.goal, lagrangian.ball
+    relus, rows = stages.relu_count, stages.relu_count + len(goal.offset)
+    inputs, hidden = np.zeros((rows, stages.input_size)), np.zeros((rows, relus))
+    constant = np.zeros(rows)
+    starts = stages.starts
+    for number, stage in enumerate(stages.stages, start=1):
+        last = number == len(stages.stages)
+        part = slice(relus, rows) if last else slice(starts[number - 1], starts[number])
+        constant[part] = goal.matrix @ stage.constant + goal.offset if last else stage.constant
+        for source, block in stage.blocks.items():
+            matrix = block.matrix if isinstance(block.matrix, np.ndarray) else block.matrix.toarray()
+            matrix = goal.matrix @ matrix if last else matrix
+            if source:
+                hidden[part, starts[source - 1] : starts[source]] = matrix
+            else:
+                inputs[part] = matrix
+    used = hidden != 0
+    spans = np.where(
+        used.any(axis=1)[:, np.newaxis],
+        np.stack([used.argmax(axis=1), relus - used[:, ::-1].argmax(axis=1)], axis=1) if relus else 0,
+        0,
+    )
+    room = lagrangian.support.room
+    return Network(
+        starts=np.array(starts),
+        inputs=inputs,
+        hidden=hidden,
+        spans=spans.reshape(rows, 2).astype(np.int64),
+        reads=np.any(inputs != 0, axis=1),
+        constant=constant,
+        charge=np.array(lagrangian.charge),
+        sizes=np.concatenate([*lagrangian.sizes[:-1], np.zeros(0)]),
+        goal_size=np.array(lagrangian.goal_size),
+        real_charge=np.array(lagrangian.real_charge),
+        real_goal_size=np.array(lagrangian.real_goal_size),
+        centre=np.array(ball.centre),
+        down=np.array(room.down),
+        up=np.array(room.up),
+        rate=lagrangian.rate,
+        slack=lagrangian.slack,
+        l1=ball.norm is Norm.L1,
+    )

@@ -1,0 +1,144 @@
+"""How far a linear form falls in a ball, as kernels: the formulas of `support`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoders.network.graph import Array
+from verifier.bounds.kernels.heap import pop, push
+from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.network import Network
+from verifier.bounds.lagrangian import RADIUS_SLACK
+from verifier.bounds.support_function import SETTLED, TANGENTS
+from verifier.problem.rounding import UNIT
+
+TOP = 32
+"""Entries among which an L1 ball's are sought first: most balls are spent on fewer."""
+
+FILL_SLACK = 4.0 * UNIT
+"""For each entry, relative: filling an L1 ball subtracts as it goes; this covers the rounding of what is left."""
+
+
+@compiled
+def fall(net: Network, row: Array, radius: float) -> float:
+    """S(radius) of `support`, for one row."""
+    if net.l1:
+        filled = _fill_from_top(net, row, radius)
+        return filled if filled >= 0.0 else _fill(net, row, radius)
+    down, up, total = net.down, net.up, 0.0
+    for i in range(row.size):
+        value = row[i]
+        room = down[i] if value > 0.0 else up[i]
+        total += abs(value) * (room if room < radius else radius)
+    return total
+
+
+@compiled
+def _fill_from_top(net: Network, row: Array, radius: float) -> float:
+    """S(radius) in L1 where the `TOP` steepest entries use up the ball, else −1."""
+    down, up = net.down, net.up
+    steep, places, count = np.empty(TOP), np.empty(TOP, dtype=np.int64), 0
+    for i in range(row.size):
+        size = abs(row[i])
+        if size == 0.0 or (count == TOP and size <= steep[TOP - 1]):
+            continue
+        if (down[i] if row[i] > 0.0 else up[i]) > 0.0:
+            count = insert(steep, places, count, size, i)
+    total, left = 0.0, radius
+    for k in range(count):
+        i = places[k]
+        used = min(down[i] if row[i] > 0.0 else up[i], left)
+        total += steep[k] * used
+        left -= used
+    if left > 0.0 and count == TOP:
+        return -1.0
+    return total * (1.0 + FILL_SLACK * (row.size + 16))
+
+
+@compiled
+def insert(steep: Array, places: Integers, count: int, size: float, place: int) -> int:
+    """Insert an entry into a list in falling order, which loses its last one where it is full; its length."""
+    at = min(count, steep.size - 1)
+    while at > 0 and steep[at - 1] < size:
+        steep[at], places[at] = steep[at - 1], places[at - 1]
+        at -= 1
+    steep[at], places[at] = size, place
+    return min(count + 1, steep.size)
+
+
+@compiled
+def _fill(net: Network, row: Array, radius: float) -> float:
+    steep, rooms, count = _steepest(net, row, radius)
+    total, left = 0.0, radius
+    while count > 0 and left > 0.0:
+        count = pop(steep, rooms, count)
+        used = min(rooms[count], left)
+        total -= steep[count] * used
+        left -= used
+    return total * (1.0 + FILL_SLACK * (row.size + 16))
+
+
+@compiled
+def excluded(net: Network, row: Array, amount: float, most: float) -> float:
+    """`Dual.radius`: a radius r ≤ most with S(r) ≤ amount, as large as it can be, rounding left out of it."""
+    if not amount >= 0.0:
+        return 0.0
+    shrink = 1.0 - RADIUS_SLACK - 2.0 * row.size * UNIT
+    if net.l1:
+        steep, rooms, count = _steepest(net, row, most)
+        spent, gained = 0.0, 0.0
+        while count > 0:
+            count = pop(steep, rooms, count)
+            gain = -steep[count] * rooms[count]
+            if gained + gain > amount:
+                reached: float = min(most, spent + (amount - gained) / -steep[count])
+                return reached * shrink
+            gained += gain
+            spent += rooms[count]
+        return most * shrink
+    down, up, radius = net.down, net.up, 0.0
+    for _ in range(TANGENTS):
+        slope, used = 0.0, 0.0
+        for i in range(row.size):
+            value = row[i]
+            size, room = abs(value), down[i] if value > 0.0 else up[i]
+            slope += size if room > radius else 0.0
+            used += 0.0 if room > radius else size * room
+        if slope <= 0.0 or (amount - used) >= most * slope:
+            radius = most
+            break
+        step = (amount - used) / slope
+        if step <= radius * (1.0 + SETTLED):
+            break
+        radius = step
+    return radius * shrink
+
+
+@compiled
+def _steepest(net: Network, row: Array, most: float) -> tuple[Array, Array, int]:
+    """A heap of −|g_i|, least first, with the rooms."""
+    down, up = net.down, net.up
+    steep, rooms, count = np.empty(row.size), np.empty(row.size), 0
+    for i in range(row.size):
+        value = row[i]
+        room = min(down[i] if value > 0.0 else up[i], most)
+        if value != 0.0 and room > 0.0:
+            count = push(steep, rooms, count, -abs(value), room)
+    return steep, rooms, count
+
+
+@compiled
+def to_corner(net: Network, gradient: Array, radius: float, share: float, x: Array) -> None:
+    """x += share · (the step from the centre within the L1 ball that the gradient prefers)."""
+    down, up = net.down, net.up
+    steep, places, count, left = np.empty(x.size), np.empty(x.size), 0, radius
+    for i in range(x.size):
+        value = gradient[i]
+        if value != 0.0:
+            count = push(steep, places, count, -abs(value), float(i))
+    while count > 0 and left > 0.0:
+        count = pop(steep, places, count)
+        i = int(places[count])
+        used = min(up[i] if gradient[i] > 0.0 else down[i], left)
+        x[i] += share * used if gradient[i] > 0.0 else -share * used
+        left -= used

@@ -1,0 +1,1 @@
+"""What a store's results say: tables, comparisons, certified accuracy, quality of attacks, progress."""

@@ -1,0 +1,136 @@
+"""How a worker does errands: attacks on all targets of an input at once, restarts of those that miss."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from verifier.attacks.base.problem import Candidates, Case
+from verifier.attacks.base.search import Surrogate
+from verifier.attacks.registry import attack_named
+from verifier.attacks.view_attack import CopiesAttack
+from verifier.campaign.plan.attack_tasks import STEPS, Errand, Finding, Kind
+from verifier.campaign.plan.messages import Work
+from verifier.campaign.plan.tasks import Target
+from verifier.problem.budget import Budget
+from verifier.problem.query import ELSEWHERE
+from verifier.problem.verdict import Witness
+from verifier.runtime.model import Model
+from verifier.search.question import Question, ask
+
+DIRECTIONS = 8
+"""Random directions in which a restart is tried: the minimum's has one chance and they eight."""
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass
+class Errands:
+    """The errands of one piece of work; every finding goes to `take` as soon as it is there."""
+
+    work: Work
+    model: Model
+    budget: Budget
+    take: Callable[[Finding], None]
+    question: Question = field(init=False)
+    _surrogate: Surrogate = field(init=False)
+    _several: CopiesAttack = field(init=False)
+
+    def run(self) -> None:
+        """Do all that the budget allows. An attack that a Ctrl-C or the campaign's end cuts short is not a finding."""
+        task = self.work.task
+        self.question = ask(
+            self.model,
+            task.point.reshape(task.shape),
+            norm=task.norm,
+            target=None,
+            label=task.label,
+            box=(task.lo, task.hi),
+            margin=task.margin,
+            transforms=task.transforms,
+            each=any(errand.target is not None for errand in self.work.errands),
+            budget=self.budget,
+        )
+        copies, ball, goals = self.question.copies, self.question.ball, self.question.attacked
+        device, threads = self.work.device, self.work.threads
+        if copies is not None:
+            self._several = CopiesAttack(copies, ball, goals, device, threads)
+        else:
+            self._surrogate = Surrogate(self.model.network.graph, device, threads)
+        attacks = [errand for errand in self.work.errands if errand.kind is Kind.ATTACK]
+        if attacks:
+            self._attacks(attacks)
+        for errand in self.work.errands:
+            if errand.kind is Kind.RESTART:
+                self._restart(errand)
+
+    @property
+    def _cut(self) -> bool:
+        return self.budget.cancelled or (self.budget.remaining <= 0 and not self.work.whole)
+
+    def _attack(self, name: str, targets: Sequence[Target], starts: Sequence[Array | None]) -> Candidates:
+        """The named attack on each target, begun at each start (None: at the input)."""
+        by, ball, seed = attack_named(name), self.question.ball, self.work.seed
+        if self.question.copies is not None:
+            of = {target: place for place, (target, _) in enumerate(self.question.goals)}
+            places = [of[ELSEWHERE if target is None else target] for target in targets]
+            return self._several(by, places, self.budget, seed, starts)
+        pairs = zip(targets, starts, strict=True)
+        cases = [Case(ball.centre, self.question.label, target, start) for target, start in pairs]
+        margin = self.work.task.margin + self.question.judge.tie
+        return by(self._surrogate, cases, ball.norm, ball.lo, ball.hi, margin=margin, budget=self.budget, seed=seed)
+
+    def _judged(self, target: Target, point: npt.ArrayLike | None) -> Witness | None:
+        """The witness that an attack's point is, or None: nobody's word is trusted."""
+        if point is None:
+            return None
+        judge = self.question.only(None if target is None else [target]).judge
+        return judge.secured(point, self.work.task.precision, self.budget)
+
+    def _attacks(self, errands: Sequence[Errand]) -> None:
+        start, name = time.monotonic(), errands[0].attack
+        found = self._attack(name, [errand.target for errand in errands], [None] * len(errands))
+        if self._cut:
+            return
+        facts = {"complete": self.budget.remaining > 0, "evaluations": found.evaluations // len(errands)}
+        seconds = (time.monotonic() - start) / len(errands)
+        for errand, point in zip(errands, found.points, strict=True):
+            witness = self._judged(errand.target, point)
+            distance = witness.distance if witness is not None else math.inf
+            told = {**facts, "unconfirmed": point is not None and witness is None}
+            finding = Finding(self.work.task.id, errand.target, errand.kind, name, distance, witness, told, seconds)
+            self.take(finding)
+
+    def _restart(self, errand: Errand) -> None:
+        """The attack begun STEPS of the way to the minimum, and as far away as the first of them in random directions.
+
+        A direction in the norm's own geometry: signs for L∞, an exponential share of every pixel for L1, so that all
+        starts are at the same distance from the input.
+        """
+        if self.budget.remaining <= 0 or errand.point is None:
+            return
+        begin = time.monotonic()
+        centre = self.question.ball.centre
+        rng = np.random.default_rng([self.work.seed, errand.target if errand.target is not None else 2**32])
+        signs = rng.choice([-1.0, 1.0], size=(DIRECTIONS, centre.size))
+        if self.work.task.norm == "l1":
+            share = rng.standard_exponential((DIRECTIONS, centre.size))
+            signs *= share / share.sum(axis=1, keepdims=True)
+        way = errand.point.astype(np.float64) - centre
+        starts = [*(centre + step * way for step in STEPS), *(centre + STEPS[0] * errand.upper * signs)]
+        found = self._attack(errand.attack, [errand.target] * len(starts), starts)
+        if self._cut:
+            return
+        told = [float(distance) if math.isfinite(distance) else None for distance in found.distances]
+        towards, random = told[: len(STEPS)], told[len(STEPS) :]
+        facts = {"steps": STEPS, "towards": towards, "random": random, "complete": self.budget.remaining > 0}
+        nearest = self._judged(errand.target, found.points[0])
+        distance = nearest.distance if nearest is not None else math.inf
+        seconds = time.monotonic() - begin
+        key = (self.work.task.id, errand.target, errand.kind, errand.attack)
+        self.take(Finding(*key, distance, nearest, facts, seconds))

@@ -1,0 +1,1 @@
+"""What a campaign asks, as data: plan, selection, tasks, messages, identities."""

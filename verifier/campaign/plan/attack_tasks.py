@@ -1,0 +1,91 @@
+"""What a campaign finds out about an instance besides its bracket: how near attacks come, and why they miss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from verifier.campaign.plan.tasks import Target
+from verifier.problem.verdict import Witness
+
+
+class Kind(StrEnum):
+    """In the order in which they are done."""
+
+    ATTACK = "attack"
+    """How near a named attack comes, by itself."""
+    RESTART = "restart"
+    """Where it is not near: does it come to the minimum when it begins a small step closer to it? Elsewhere?"""
+
+
+MISSED = 0.02
+"""By how much of the minimum an attack's point may be farther away and still count as at it."""
+
+
+def missed(distance: float, upper: float, precision: float) -> bool:
+    """Is an attack's point farther than the minimum by more than MISSED of it, and by more than the precision?
+
+    The minimum itself is known to the precision only.
+    """
+    return distance > upper + max(precision, MISSED * upper)
+
+
+@dataclass(frozen=True, eq=False)
+class Errand:
+    """One question to a worker. point: the instance's witness; found: the distance of the attack that missed."""
+
+    target: Target
+    kind: Kind
+    attack: str
+    lower: float
+    upper: float
+    point: npt.NDArray[np.floating] | None
+    found: float = math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Its answer. `distance` is that of `witness` (infinite without one).
+
+    facts: for an attack `complete` and `evaluations`; for a restart `steps`, shares of the way to the minimum, the
+    distances found from there, `towards`, and those from `random` directions, null for none.
+    """
+
+    task: str
+    target: Target
+    kind: Kind
+    attack: str
+    distance: float = math.inf
+    witness: Witness | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str = ""
+
+
+DONE, OPEN, FAILED = "done", "open", "failed"
+"""States of a stored finding; one that has no row is open too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A finding as the store has it."""
+
+    instance: str
+    kind: Kind
+    attack: str
+    state: str
+    distance: float
+    witness: Witness | None
+    facts: Mapping[str, Any]
+    seconds: float
+    reason: str
+
+
+STEPS = (0.1, 0.5, 0.9)
+"""Shares of the way to the minimum at which restarts begin; the first is the length of steps in other directions."""

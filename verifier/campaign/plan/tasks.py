@@ -1,0 +1,77 @@
+"""A task: one input of one model under one norm, with all that its targets share. Its identity is its content."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.passes.from_transforms import Transforms
+from verifier.campaign.plan.identity import digest, maps_sha256
+
+Target = int | None
+"""A class, or None for any but the label."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index, name: where the input was found.
+
+    transforms: be adversarial under all of them. output: of a model's several outputs the one that was chosen.
+    """
+
+    model: Path
+    model_sha256: str
+    point: npt.NDArray[np.floating]
+    shape: tuple[int, ...]
+    label: int
+    norm: str
+    lo: npt.NDArray[np.float64]
+    hi: npt.NDArray[np.float64]
+    margin: float
+    precision: float
+    method: str
+    solver: str | None
+    source: str = ""
+    index: int = 0
+    transforms: Transforms | None = None
+    name: str = ""
+    output: str | None = None
+
+    @cached_property
+    def input_sha256(self) -> str:
+        return digest(str(self.point.dtype), self.point.tobytes())
+
+    @cached_property
+    def box_sha256(self) -> str:
+        return digest(self.lo.tobytes(), self.hi.tobytes())
+
+    @cached_property
+    def id(self) -> str:
+        """The same wherever and whenever the same is asked; where model and input lie does not matter."""
+        asked = (self.model_sha256, self.input_sha256, self.box_sha256, self.norm, self.label)
+        how = [*asked, self.margin, self.precision, self.method, self.solver]
+        maps = None if self.transforms is None else maps_sha256(self.transforms)
+        later = [maps, self.output] if self.output is not None else [maps] if maps is not None else []
+        return digest(json.dumps([*how, *later]))  # without these it is what it was before there were any
+
+    def instance(self, target: Target) -> str:
+        """The identity of the question about one target."""
+        return instance_id(self.id, target)
+
+
+def instance_id(task: str, target: Target) -> str:
+    """The identity of a task's question about one target."""
+    return digest(task, "any" if target is None else str(target))
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A task and the targets that a plan asks for."""
+
+    task: Task
+    targets: tuple[Target, ...]

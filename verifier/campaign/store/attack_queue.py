@@ -1,0 +1,185 @@
+"""Errands in the store: which one is next, with what it needs, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, Errand, Finding, Found, Kind
+from verifier.campaign.plan.tasks import Target
+from verifier.campaign.store.columns import json_column, vector
+from verifier.campaign.store.owner import Owner
+from verifier.campaign.store.witness_columns import columns, witness_of
+
+SOURCES = f"""
+    FROM members JOIN instances ON instances.id = members.instance JOIN tasks ON tasks.id = instances.task
+    JOIN audits ON audits.plan = members.plan
+    LEFT JOIN findings ON findings.instance = instances.id AND findings.kind = audits.kind
+         AND findings.attack = audits.attack
+    LEFT JOIN findings AS hit ON hit.instance = instances.id AND hit.kind = '{Kind.ATTACK}'
+         AND hit.attack = audits.attack AND hit.state = '{DONE}'
+"""
+STILL_OPEN = f"""
+      coalesce(findings.state, '{OPEN}') = '{OPEN}'
+      AND CASE audits.kind
+          WHEN '{Kind.ATTACK}' THEN instances.evidence != '' AND instances.status != 'already-adversarial'
+          ELSE instances.status = 'minimal' AND hit.instance IS NOT NULL
+               AND hit.distance > instances.upper + max(tasks.precision, {MISSED} * instances.upper)
+          END
+"""
+"""Of the instances of a plan, and of what it asks about them, what has no answer yet and can have one: attacks once
+there is a bracket, restarts once that is closed, where the attack has missed (`errands.missed`)."""
+IN_ORDER = """
+    SELECT kind, attack FROM audits WHERE plan = :plan ORDER BY instr('attack restart', kind), attack
+"""
+ANY_OF = f"""
+    SELECT instances.task AS task {SOURCES}
+    WHERE members.plan = :plan AND {STILL_OPEN} AND audits.kind = :kind AND audits.attack = :attack
+      AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.task = instances.task) LIMIT 1
+"""
+"""Any will do: to look for the first one would mean to look at all, with every claim."""
+ALL_OF = f"""
+    SELECT instances.target AS target {SOURCES}
+    WHERE members.plan = :plan AND {STILL_OPEN} AND instances.task = :task AND audits.kind = :kind
+      AND audits.attack = :attack ORDER BY members.place
+"""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Errands of one kind, by one attack, for the targets of one task."""
+
+    task: str
+    kind: Kind
+    attack: str
+    targets: tuple[Target, ...]
+
+
+def enter(connection: sqlite3.Connection, plan: str, attacks: Sequence[str]) -> None:
+    """Note what a plan asks besides brackets, and let what has failed be asked again."""
+    asked = [(plan, kind.value, name) for name in attacks for kind in (Kind.ATTACK, Kind.RESTART)]
+    connection.execute("DELETE FROM audits WHERE plan = ?", (plan,))
+    connection.executemany("INSERT INTO audits VALUES (?, ?, ?)", asked)
+    connection.execute(
+        "UPDATE findings SET state = ?, losses = 0 WHERE state = ? "
+        "AND instance IN (SELECT instance FROM members WHERE plan = ?)",
+        (OPEN, FAILED, plan),
+    )
+
+
+def ready(connection: sqlite3.Connection, plan: str) -> Ready | None:
+    """The next errands that can be done; None where there are none, or others have them."""
+    for audit in connection.execute(IN_ORDER, {"plan": plan}).fetchall():
+        asked = {"plan": plan, **dict(audit)}
+        found = connection.execute(ANY_OF, asked).fetchone()
+        if found is not None:
+            rows = connection.execute(ALL_OF, {**asked, "task": found["task"]})
+            return Ready(found["task"], Kind(audit["kind"]), audit["attack"], tuple(row["target"] for row in rows))
+    return None
+
+
+def waiting(connection: sqlite3.Connection, plan: str | None) -> tuple[int, int]:
+    """How many errands of a plan, or of all, can be done now or have failed."""
+    of_plan = "plan = :plan" if plan is not None else "true"
+    members = f"members.{of_plan}" if plan is not None else of_plan
+    values = {"plan": plan, "failed": FAILED}
+    if connection.execute(f"SELECT 1 FROM audits WHERE {of_plan} LIMIT 1", values).fetchone() is None:
+        return 0, 0
+    each = "SELECT DISTINCT instances.id, audits.kind, audits.attack"
+    wanted = f"SELECT count(*) FROM ({each} {SOURCES} WHERE {members} AND {STILL_OPEN})"
+    failed = (
+        "SELECT count(*) FROM (SELECT DISTINCT findings.instance, findings.kind, findings.attack FROM findings "
+        "JOIN members ON members.instance = findings.instance JOIN audits ON audits.plan = members.plan "
+        "AND audits.kind = findings.kind AND audits.attack = findings.attack "
+        f"WHERE findings.state = :failed AND {members})"
+    )
+    return connection.execute(wanted, values).fetchone()[0], connection.execute(failed, values).fetchone()[0]
+
+
+def answered(connection: sqlite3.Connection, plan: str) -> int:
+    """How many errands of a plan need not be done again in this run: done, or failed."""
+    row = connection.execute(
+        f"SELECT count(*) AS number {SOURCES} WHERE members.plan = :plan "
+        f"AND coalesce(findings.state, '{OPEN}') != '{OPEN}'",
+        {"plan": plan},
+    ).fetchone()
+    return int(row["number"])
+
+
+def errand(connection: sqlite3.Connection, instance: str, target: Target, kind: Kind, attack: str) -> Errand:
+    """What a worker needs to know."""
+    row = connection.execute(
+        "SELECT instances.lower, instances.upper, instances.witness, inputs.dtype, hit.distance AS found "
+        "FROM instances JOIN tasks ON tasks.id = task JOIN inputs ON inputs.sha256 = tasks.input "
+        "LEFT JOIN findings AS hit ON hit.instance = instances.id AND hit.kind = 'attack' AND hit.attack = ? "
+        "WHERE instances.id = ?",
+        (attack, instance),
+    ).fetchone()
+    point = vector(row, "witness", row["dtype"]) if row["witness"] else None
+    found = math.inf if row["found"] is None else float(row["found"])
+    return Errand(target, kind, attack, row["lower"], row["upper"], point, found)
+
+
+def save(connection: sqlite3.Connection, instance: str, finding: Finding) -> None:
+    """Write a finding down; saving twice does no harm."""
+    values = {
+        "state": FAILED if finding.error else DONE,
+        "distance": finding.distance,
+        **columns(finding.witness),
+        "facts": json.dumps(dict(finding.facts)),
+        "seconds": finding.seconds,
+        "reason": finding.error,
+        "updated": time.time(),
+    }
+    key = (instance, finding.kind.value, finding.attack)
+    connection.execute("INSERT OR IGNORE INTO findings (instance, kind, attack) VALUES (?, ?, ?)", key)
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    where = "instance = ? AND kind = ? AND attack = ?"
+    connection.execute(f"UPDATE findings SET {assignments} WHERE {where}", (*values.values(), *key))
+
+
+def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | None, most: int) -> None:
+    """Count the loss of a worker for the errands that it was on; `most` of them are a failure."""
+    leased = connection.execute(
+        "SELECT task, kind, attack FROM leases WHERE owner = ? AND (? IS NULL OR task = ?) AND kind != ''",
+        (owner.text, task, task),
+    ).fetchall()
+    for lease in leased:
+        key = (lease["kind"], lease["attack"])
+        connection.execute(
+            "INSERT OR IGNORE INTO findings (instance, kind, attack) SELECT id, ?, ? FROM instances WHERE task = ?",
+            (*key, lease["task"]),
+        )
+        mine = f"kind = ? AND attack = ? AND state = '{OPEN}' AND instance IN (SELECT id FROM instances WHERE task = ?)"
+        connection.execute(f"UPDATE findings SET losses = losses + 1 WHERE {mine}", (*key, lease["task"]))
+        connection.execute(
+            f"UPDATE findings SET state = ?, reason = ? WHERE losses >= ? AND {mine}",
+            (FAILED, why, most, *key, lease["task"]),
+        )
+
+
+def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
+    """What is known of the instances of a plan, or of all, besides their brackets."""
+    chosen = "" if plan is None else "AND instances.id IN (SELECT instance FROM members WHERE plan = :plan)"
+    columns = ", ".join(f"findings.{name}" for name in (*PLAIN, "kind", "facts", "witness", "witness_facts"))
+    rows = connection.execute(
+        f"SELECT {columns}, inputs.dtype AS dtype, length(inputs.data) AS bytes "
+        "FROM findings JOIN instances ON instances.id = findings.instance JOIN tasks ON tasks.id = instances.task "
+        "JOIN inputs ON inputs.sha256 = tasks.input "
+        f"WHERE findings.state != '{OPEN}' {chosen} ORDER BY findings.rowid",
+        {"plan": plan},
+    )
+    return [_found(row) for row in rows]
+
+
+def _found(row: sqlite3.Row) -> Found:
+    plain = {name: row[name] for name in PLAIN}
+    return Found(kind=Kind(row["kind"]), witness=witness_of(row), facts=json_column(row, "facts", dict), **plain)
+
+
+PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")
+"""Columns that are fields of Found as they are."""

@@ -1,0 +1,48 @@
+"""Two brackets on one distance → one: the higher lower end, the lower upper end; neither is ever lost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from verifier.problem.verdict import Bracket, Status
+
+PENDING, ERROR, CONTRADICTION = "pending", "error", "contradiction"
+"""What a stored status may be beside those of `Status`: not begun; its run failed; a lower end above an upper one."""
+
+CLOSED = frozenset({Status.MINIMAL.value, Status.UNREACHABLE.value, Status.ALREADY_ADVERSARIAL.value})
+FINISHED = CLOSED | {CONTRADICTION}
+"""What is not asked again."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What is stored of a bracket's ends; `evidence` is the lower end's, "" before the first one."""
+
+    status: str = PENDING
+    lower: float = 0.0
+    upper: float = math.inf
+    evidence: str = ""
+
+    def merged(self, found: Bracket) -> Ends:
+        """The ends after another bracket on the same distance."""
+        raises = not self.evidence or found.lower > self.lower
+        lower = max(self.lower, found.lower)
+        upper = min(self.upper, found.upper)
+        evidence = found.evidence.label if raises else self.evidence
+        return Ends(self._status(found, lower, upper), lower, upper, evidence)
+
+    def _status(self, found: Bracket, lower: float, upper: float) -> str:
+        if lower > upper:
+            return CONTRADICTION
+        if Status.ALREADY_ADVERSARIAL.value in (self.status, found.status.value):
+            return Status.ALREADY_ADVERSARIAL.value
+        if math.isinf(upper):
+            return Status.UNREACHABLE.value if math.isinf(lower) else Status.BRACKETED.value
+        closed = self.status in CLOSED or upper - lower <= found.precision
+        return Status.MINIMAL.value if closed else Status.BRACKETED.value
+
+
+def relative_gap(lower: float, upper: float) -> float:
+    """(upper − lower) / upper in [0, 1]; 1 without an upper end."""
+    return 1.0 if math.isinf(upper) else (upper - lower) / upper if upper > 0 else 0.0

@@ -1,0 +1,192 @@
+"""What a worker does: one task, all its targets side by side, each bracket sent home as it closes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from verifier import api
+from verifier.campaign.attack_worker import Errands
+from verifier.campaign.connection import Line, connected
+from verifier.campaign.plan.attack_tasks import Finding
+from verifier.campaign.plan.messages import Outcome, Report, Step, Work
+from verifier.campaign.plan.task_models import task_model
+from verifier.campaign.plan.tasks import Target
+from verifier.problem.budget import Budget
+from verifier.problem.verdict import Bracket, Status
+from verifier.solvers.kernels import cache
+
+CHECKPOINT = 5.0
+"""Seconds between two messages about an open bracket: as much of a search is lost when its worker is."""
+
+POLL = 0.1
+"""Seconds between two looks at the line."""
+
+
+def solve(work: Work) -> Report:
+    """Run one task. Whatever goes wrong in it is an outcome; nothing is raised."""
+    if threading.current_thread() is threading.main_thread() and os.getpid() != work.campaign:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the campaign, which tells its workers
+    if work.errands:
+        return _errands(work)
+    with connected(work.channel) as line:
+        still_open = line.begin(work.task.id, list(work.known))
+        if still_open is not None:
+            work = replace(work, known=still_open)
+        if work.task.method == "tree":
+            cache.at_once()  # a worker asks many questions: loading them is in nobody's time
+        budget, log, error = Budget(work.seconds), _Log(work, line), ""
+        ended = threading.Event()
+        threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
+        try:
+            if work.known:
+                _search(work, budget, log.take)
+        except InputError as problem:
+            error = str(problem)
+        except Exception as problem:  # noqa: BLE001, one failure must not end a campaign of hours: it is recorded
+            error = f"{type(problem).__name__}: {problem}"
+        finally:
+            ended.set()
+        cut = budget.cancelled
+        return Report(work.claim, log.last(error), work.whole and bool(work.known) and not cut, cut)
+
+
+def _errands(work: Work) -> Report:
+    """Run the errands of a task; what an exception leaves undone is a finding with its error."""
+    with connected(work.channel) as line:
+        line.begin(work.task.id, ())  # to say who is at it: none of its brackets is wanted
+        budget, findings, error = Budget(work.seconds), list[Finding](), ""
+        ended = threading.Event()
+        threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
+
+        def take(finding: Finding) -> None:
+            findings.append(finding)
+            line.send([finding])
+
+        try:
+            Errands(work, task_model(work.task, budget), budget, take).run()
+        except InputError as problem:
+            error = str(problem)
+        except Exception as problem:  # noqa: BLE001, as above
+            error = f"{type(problem).__name__}: {problem}"
+        finally:
+            ended.set()
+        if not error and work.whole and budget.remaining <= 0 and not budget.cancelled:
+            error = budget.reason
+        done = {(found.target, found.kind, found.attack) for found in findings}
+        left = [one for one in work.errands if error and (one.target, one.kind, one.attack) not in done]
+        findings += [Finding(work.task.id, one.target, one.kind, one.attack, error=error) for one in left]
+        return Report(work.claim, tuple(findings), used_up=False, cut=budget.cancelled)
+
+
+def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:
+    """End the budget when the campaign hangs up."""
+    while not ended.wait(POLL):
+        if line.cut:
+            budget.cancel()
+            return
+
+
+def _search(work: Work, budget: Budget, take: Callable[[Target, Bracket], None]) -> None:
+    """Every bracket of the task, on the way and at the end, goes to `take`."""
+    task = work.task
+    model = task_model(task, budget)
+    point = task.point.reshape(task.shape)
+    options: api.Options = {
+        "label": task.label,
+        "norm": task.norm,
+        "box": (task.lo, task.hi),
+        "precision": task.precision,
+        "margin": task.margin,
+        "method": task.method,
+        "solver": task.solver if task.method.startswith("milp") else None,
+        "threads": work.threads,
+        "timeout": budget,
+        "device": work.device,
+        "seed": work.seed,
+        "transforms": task.transforms,
+    }
+    if None in work.known:
+        for bracket in api.brackets(model, point, **options):
+            take(None, bracket)
+        return
+    targets = [target for target in work.known if target is not None]
+    known = {target: point for target, point in _witnesses(work.known).items() if target is not None}
+    del options["label"]
+    found = api.minimal_all_targets(
+        model,
+        point,
+        targets=targets,
+        known=known,
+        label=task.label,
+        progress=lambda bracket: take(bracket.target, bracket),
+        **options,  # type: ignore[misc]
+    )
+    if found.overall.status is Status.ALREADY_ADVERSARIAL:
+        for target in targets:
+            take(target, replace(found.overall, target=target))
+
+
+def _witnesses(
+    known: Mapping[Target, npt.NDArray[np.floating] | None],
+) -> dict[Target, npt.NDArray[np.floating]]:
+    return {target: point for target, point in known.items() if point is not None}
+
+
+@dataclass
+class _Target:
+    """What a worker has noted of one target."""
+
+    last: Bracket | None = None
+    ends: tuple[float, float] | None = None
+    steps: list[Step] = field(default_factory=list)
+    sent: float = 0.0
+    closed: bool = False
+
+
+class _Log:
+    """Notes every step, and sends brackets home: each target's first, one every CHECKPOINT seconds, the closed one.
+
+    First brackets that come in a row go together: a task that goes on later attacks the same targets again, or none.
+    """
+
+    def __init__(self, work: Work, line: Line) -> None:
+        self._task, self._line = work.task.id, line
+        self._start = time.monotonic()
+        self._targets = {target: _Target() for target in work.known}
+        self._waiting: list[Outcome] = []
+
+    def take(self, target: Target, bracket: Bracket) -> None:
+        noted = self._targets[target]
+        now, first = time.monotonic(), noted.last is None
+        noted.last = bracket
+        if (bracket.lower, bracket.upper) != noted.ends:
+            noted.ends = (bracket.lower, bracket.upper)
+            noted.steps.append(Step(now - self._start, *noted.ends))
+        closes = bracket.status is not Status.BRACKETED and not noted.closed
+        if not (first or closes or (now - noted.sent > CHECKPOINT and not noted.closed)):
+            return
+        noted.sent, noted.closed = now, noted.closed or closes
+        self._waiting.append(self._outcome(target, noted))
+        if not first or all(other.last is not None for other in self._targets.values()):
+            self._line.send(self._waiting)
+            self._waiting = []
+
+    def last(self, error: str) -> tuple[Outcome, ...]:
+        """An outcome for each target: its last bracket, and the error unless it is closed."""
+        found = [self._outcome(target, noted) for target, noted in self._targets.items() if noted.last is not None]
+        if error:
+            failed = [target for target, noted in self._targets.items() if not noted.closed]
+            found += [Outcome(self._task, target, None, error=error) for target in failed]
+        return tuple(found)
+
+    def _outcome(self, target: Target, noted: _Target) -> Outcome:
+        return Outcome(self._task, target, noted.last, tuple(noted.steps))

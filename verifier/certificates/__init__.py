@@ -1,0 +1,1 @@
+"""Proofs to keep: certificates built, written, and checked by a checker that stands alone."""

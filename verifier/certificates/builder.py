@@ -1,0 +1,166 @@
+"""A certificate for an answer: the witness, proved neuron bounds, a split tree for each target; then the check.
+
+Whatever method found the answer, its proof is built anew here at the final radius, and the certificate's bytes are
+handed to the independent checker before anyone is told that they exist.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from encoders.formulations.to_stages import Stages, to_stages
+from encoders.network.graph import Array
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.certificates import checker
+from verifier.certificates.checker import InvalidError, Layer, Network, Proof
+from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
+from verifier.certificates.split_tree import NotCertifiedError, ProofTree
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.search.question import Question
+from verifier.solvers.branch_and_bound import hidden_bounds
+
+RECHECK = 1.2
+"""The final check takes about as long as the exact evaluations did; it is not begun when less than this is left."""
+
+
+UNDER_TRANSFORMS = "certificates are about the network in the file, and the checker does not read transformations"
+"""Why there are none for questions under transformations."""
+
+LOOSE = 4.0
+"""So many times what an active ReLU's argument can be is out of an LP's reach."""
+
+
+@dataclass(frozen=True, eq=False)
+class Certified:
+    """A certificate that the checker has found valid: the file's `content`, and what that proves."""
+
+    content: bytes
+    result: checker.Result
+    leaves: int
+    seconds: float
+    """Building and checking."""
+    check_seconds: float
+
+    def __repr__(self) -> str:
+        return f"<Certified: {len(self.content):,} bytes, {self.leaves:,} leaves, {self.seconds:.2f} s>"
+
+
+def certified(question: Question, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget) -> Certified:
+    """A checked certificate that nothing within `radius` is adversarial (0: no such claim) and that the witness is.
+
+    Raises NotCertifiedError, one line, or OutOfTimeError.
+    """
+    start = time.perf_counter()
+    try:
+        with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+            return _certified(question, radius, witness, budget, start)
+    except InvalidError as error:
+        raise NotCertifiedError(f"the checker refuses the certificate: {error}") from None
+    except OverflowError:
+        raise NotCertifiedError("bounds of this model's neurons are too large for a certificate") from None
+
+
+def _certified(
+    question: Question, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget, start: float
+) -> Certified:
+    model, ball = question.model, question.ball
+    if radius <= 0 and witness is None:
+        raise NotCertifiedError("there is neither a lower end above 0 nor an adversarial example")
+    content = model.path.read_bytes()
+    folder = model.path.parent
+    net = _network(content, folder, question)
+    query = checker.Query(
+        ball.norm.value, question.label, question.target, question.margin, ball.centre, ball.lo, ball.hi
+    )
+    layers: list[Layer] = []
+    trees: list[SplitTree] = []
+    spent = 0.0
+    if radius > 0:
+        proof = Proof(net, query, radius if math.isfinite(radius) else None, FINE)
+        stages = to_stages(model.graph, look=budget.check)
+        if stages.underflows:
+            raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
+        if [size for _, size in net.layers] != [stage.size for stage in stages.hidden]:
+            raise NotCertifiedError("the checker divides this model into other ReLU layers than the engine")
+        begun = time.perf_counter()
+        finite = ball.with_radius(radius).finite
+        lower, upper = hidden_bounds(stages, linear_bounds(model.graph, finite, budget))
+        lower, upper = _established(proof, stages, lower, upper, budget)
+        spent = time.perf_counter() - begun
+        layers = proof.layers
+        places = np.flatnonzero(upper > 0)
+        for target, goal in question.goals:
+            tree = ProofTree(stages, finite, target, goal, proof, places, lower[places] >= 0, lower, upper)
+            trees.append(tree.grow(budget))
+            spent += tree.seconds
+    names = net.layers if radius > 0 else []
+    certificate = Certificate(model.network.sha256, query, net.dtype, radius, witness, names, layers, trees)
+    packed = certificate.encoded()
+    if budget.remaining < RECHECK * spent:
+        raise OutOfTimeError("no time is left to check the certificate")
+    begun = time.perf_counter()
+    result = checker.checked(packed, content, folder)
+    now = time.perf_counter()
+    return Certified(packed, result, certificate.leaves, now - start, now - begun)
+
+
+def _network(content: bytes, folder: Path, question: Question) -> Network:
+    """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
+    network = question.model.network
+    try:
+        net = checker.read_network(content, folder)
+    except Exception as error:  # noqa: BLE001, as in the checker itself
+        raise NotCertifiedError(f"the checker does not read this model: {error}") from None
+    if net.digest != network.sha256:
+        raise NotCertifiedError("the model's files have changed since they were read")
+    if net.scores != network.logits_name or net.size(net.output) != question.model.classes:
+        raise NotCertifiedError("the checker reads other scores than the engine")
+    if net.size(net.input) != question.ball.centre.size:
+        raise NotCertifiedError("the checker reads another input than the engine")
+    return net
+
+
+def _established(proof: Proof, stages: Stages, lower: Array, upper: Array, budget: Budget) -> tuple[Array, Array]:
+    """Give `proof` bounds of every layer by exact evaluation; the engine's bounds with those in their places.
+
+    Where the engine fixes a sign, only that sign is proved; where that fails, and for open ReLUs, both ends are.
+    """
+    low, high = lower.copy(), upper.copy()
+    for place, stage in enumerate(stages.hidden):
+        part = slice(stages.starts[place], stages.starts[place + 1])
+        ends = {sign: np.full(stage.size, -1, dtype=object) for sign in (1, -1)}
+        wanted = {1: ~(upper[part] <= 0), -1: ~(lower[part] >= 0)}
+        known = {sign: np.zeros(stage.size, dtype=bool) for sign in (1, -1)}
+        for _ in range(2):
+            for sign in (1, -1):
+                _evaluate(proof, place, sign, np.flatnonzero(wanted[sign] & ~known[sign]), ends[sign], budget)
+                known[sign] |= wanted[sign]
+            fixed = {sign: known[sign] & (ends[sign] >= 0) for sign in (1, -1)}
+            wanted = {1: ~fixed[-1], -1: ~fixed[1]}
+        kept = np.flatnonzero(~fixed[-1] | fixed[1])
+        active = fixed[1][kept]
+        tops = np.where(active, 0, -ends[-1][kept])
+        proof.layers.append(Layer(kept, active, ends[1][kept], tops, STEP))
+        places = part.start + kept
+        low[places] = np.ldexp(ends[1][kept].astype(np.float64), -STEP)
+        # The upper bound of an active ReLU is not in the certificate: the LP must not lean on it.
+        high[places] = np.where(active, LOOSE * np.abs(high[places]) + LOOSE, np.ldexp(tops.astype(np.float64), -STEP))
+        off = part.start + np.flatnonzero(fixed[-1] & ~fixed[1])
+        high[off] = np.minimum(high[off], 0.0)
+    return low, high
+
+
+def _evaluate(proof: Proof, layer: int, sign: int, entries: npt.NDArray[np.intp], ends: Array, budget: Budget) -> None:
+    """Fill in lower bounds of sign · argument of the entries, in multiples of 2^-STEP, rounded down."""
+    for first in range(0, entries.size, checker.ROWS):
+        budget.check()
+        chosen = entries[first : first + checker.ROWS]
+        value, den = proof.ends(layer, chosen, np.full(chosen.size, sign))
+        ends[chosen] = (value << STEP) // den

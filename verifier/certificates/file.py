@@ -1,0 +1,44 @@
+"""Certificates as files: written whole or not at all, and checked by `verifier certify`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from encoders.errors import InputError
+
+
+class CertificateFile:
+    """Where a certificate will be; found unwritable before the work. Raises InputError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.is_dir():
+            raise InputError(f"--certificate {path}: this is a directory")
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise InputError(f"--certificate {path}: cannot write there: {error.strerror or error}") from None
+
+    def of_target(self, target: int | None) -> CertificateFile:
+        """One target's own file beside this one: c.cert → c-7.cert."""
+        return CertificateFile(self.path.with_name(f"{self.path.stem}-{target}{self.path.suffix}"))
+
+    def write(self, content: bytes) -> Path:
+        """Write under a temporary name, then put it in place; the path. Raises InputError."""
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, self.path)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+            raise
+        return self.path
+
+    def remove(self) -> None:
+        """Remove what an earlier run left: an old certificate beside a new answer misleads."""
+        self.path.unlink(missing_ok=True)

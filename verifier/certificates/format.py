@@ -1,0 +1,110 @@
+"""The certificate as data, and as the file that `checker.parse` reads: docs/certificate-format.md."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from verifier.certificates.checker import MAGIC, SCHEMA, Layer, Query
+
+STEP = 24
+"""Bounds of neurons are multiples of 2⁻²⁴: what rounding them outwards costs is far below what splits decide."""
+
+FINE = 30
+"""The multipliers of neuron bounds are multiples of 2⁻³⁰; they follow from a rule, so that they cost no space."""
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SplitTree:
+    """One target's tree: `tokens` in preorder (0: a leaf, 1 + j: a split of the kept ReLU j, ≤ 0 first), and for each
+    leaf a row of `leaves` (L, 1 + rows + kept): q, then λ and what is given for ν in multiples of 2^-q."""
+
+    target: int
+    tokens: Sequence[int]
+    leaves: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """All that a proof needs; `radius` is 0 without a lower end, infinite where the box holds no adversarial point."""
+
+    model_sha256: str
+    query: Query
+    dtype: str
+    radius: float
+    witness: npt.NDArray[Any] | None
+    names: Sequence[tuple[str, int]]
+    layers: Sequence[Layer]
+    trees: Sequence[SplitTree]
+
+    @property
+    def leaves(self) -> int:
+        return sum(len(tree.leaves) for tree in self.trees)
+
+    def encoded(self) -> bytes:
+        """The file's bytes."""
+        query = self.query
+        scalar = all(bool(np.all(end == end[0])) for end in (query.lo, query.hi))
+        ends = [end[:1] if scalar else end for end in (query.lo, query.hi)]
+        header = {
+            "schema": SCHEMA,
+            "model": self.model_sha256,
+            "norm": query.norm,
+            "label": query.label,
+            "target": query.target,
+            "margin": query.margin.hex(),
+            "radius": float(self.radius).hex(),
+            "dtype": self.dtype,
+            "inputs": int(query.centre.size),
+            "box": int(ends[0].size),
+            "witness": self.witness is not None,
+            "layers": [list(pair) for pair in self.names],
+            "trees": [[tree.target, self._rows(tree)] for tree in self.trees],
+            "step": STEP,
+            "fine": FINE,
+        }
+        text = json.dumps(header, separators=(",", ":")).encode()
+        floats = [query.centre.astype(self.dtype), *(end.astype("<f8") for end in ends)]
+        if self.witness is not None:
+            floats.append(self.witness.astype(self.dtype))
+        numbers: list[Integers] = []
+        for (_, size), layer in zip(self.names, self.layers, strict=True):
+            state = np.zeros(size, dtype=np.int64)
+            state[layer.kept] = np.where(layer.active, 1, 2)
+            numbers += [state, layer.low.astype(np.int64), layer.high[~layer.active].astype(np.int64)]
+        for tree in self.trees:
+            tokens = np.array(tree.tokens, dtype=np.int64)
+            numbers += [np.array([tokens.size]), tokens, tree.leaves.T.reshape(-1)]
+        body = varints(np.concatenate([np.zeros(0, dtype=np.int64), *numbers]))
+        parts = [len(text).to_bytes(4, "little"), text, *(values.tobytes() for values in floats), body]
+        return MAGIC + zlib.compress(b"".join(parts), 9)
+
+    def _rows(self, tree: SplitTree) -> int:
+        return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
+
+
+def varints(values: Integers) -> bytes:
+    """Signed integers below 2⁶² in size: zigzag, seven bits a byte, the lowest first, the last byte below 128.
+
+    >>> varints(np.array([0, -1, 1, 64])).hex()
+    '0001028001'
+    """
+    rest = ((values << 1) ^ (values >> 63)).astype(np.uint64)
+    count = np.ones(values.size, dtype=np.int64)
+    for place in range(1, 9):
+        count[rest >= np.uint64(1 << 7 * place)] = place + 1
+    starts = np.cumsum(count) - count
+    result = np.zeros(int(count.sum()), dtype=np.uint8)
+    for place in range(9):
+        has = count > place
+        digit = (rest[has] >> np.uint64(7 * place)) & np.uint64(127)
+        result[starts[has] + place] = digit | np.where(count[has] > place + 1, 128, 0).astype(np.uint64)
+    return result.tobytes()

@@ -1,0 +1,99 @@
+"""`verifier inspect`: what a model is, and what of it cannot be read."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from encoders.errors import InputError
+from encoders.onnx_io.file import load_model
+from encoders.onnx_io.from_onnx import as_classifier, survey
+from encoders.passes.lower import lower
+from verifier.cli.exit_codes import Exit
+from verifier.problem.budget import Budget
+from verifier.report import json_result, terminal
+from verifier.runtime.agreement import Agreement, Comparison
+
+PATIENCE = 60.0
+"""Seconds for the comparison with ONNX Runtime, which takes one or two: it says where it was not complete."""
+
+
+def facts(path: Path, output: str | None = None) -> dict[str, Any]:
+    """The facts, as the JSON object has them. Raises InputError when the file is no ONNX model at all."""
+    found = survey(path, output)
+    unsupported = dict(found.unsupported)
+    model, sha256 = load_model(path)
+    network = None if found.network is None else as_classifier(found.network)
+    agreement: Agreement | None = None
+    if network is not None:
+        try:
+            agreement = Comparison.of_file(path, model, network).of_model(model, Budget(PATIENCE))
+        except InputError as error:
+            network, unsupported["model"] = None, str(error).removeprefix(f"{path}: ")
+    parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
+    return {
+        "schema": json_result.SCHEMA,
+        "model": str(path),
+        "model_sha256": sha256,
+        "opset": found.opset,
+        "input": {
+            "name": found.input_name,
+            "shape": list(found.input_shape),
+            "dtype": str(network.input_dtype) if network else None,
+        },
+        "output": {"name": found.output_name, "shape": list(found.output_shape)},
+        "logits": network.logits_name if network else None,
+        "classes": network.graph.output_size if network else None,
+        "ops": dict(sorted(found.op_counts.items())),
+        "parameters": parameters,
+        "relus": lower(network.graph).relu_count if network else None,
+        "notes": list(network.notes) if network else [],
+        "agreement": None if agreement is None else asdict(agreement),
+        "unsupported": unsupported,
+        "readable": network is not None,
+    }
+
+
+def run(path: Path, output: str | None = None, *, as_json: bool) -> Exit:
+    """Print the facts. A model that cannot be verified gets one line on stderr as well, and exit code 2."""
+    found = facts(path, output)
+    if as_json:
+        sys.stdout.write(json_result.dumps(found))
+    else:
+        terminal.stdout().print(terminal.pairs("Model", _rows(found)))
+    if found["readable"]:
+        return Exit.GOOD
+    node, reason = next(iter(found["unsupported"].items()))
+    raise InputError(f"{path} cannot be verified: {node}: {reason}")
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    given, gives = found["input"], found["output"]
+    rows = [
+        ("file", found["model"]),
+        ("sha256", found["model_sha256"]),
+        ("opset", str(found["opset"])),
+        ("input", f"{given['name']}  {_shape(given['shape'])}  {given['dtype'] or ''}".rstrip()),
+        ("output", f"{gives['name']}  {_shape(gives['shape'])}"),
+        ("ops", ", ".join(f"{count} {op}" for op, count in found["ops"].items())),
+        ("parameters", f"{found['parameters']:,}"),
+    ]
+    if found["readable"]:
+        rows += [("classes", str(found["classes"])), ("ReLUs after lowering", f"{found['relus']:,}")]
+    if found["agreement"]:
+        rows.append(("agrees with ONNX Runtime", _agreement(found["agreement"])))
+    rows += [("note", note) for note in found["notes"]]
+    rows += [("cannot be read", f"{node}: {reason}") for node, reason in found["unsupported"].items()]
+    return rows
+
+
+def _agreement(told: dict[str, Any]) -> str:
+    where = f"at {told['points']} points, in {told['tensors']} tensors, at {', '.join(told['levels'])}"
+    return f"{where}; of {told['bound']:.2g} that rounding explains, {told['difference']:.2g} at most"
+
+
+def _shape(shape: list[int | None]) -> str:
+    return "x".join("?" if size is None else str(size) for size in shape) or "(no axes)"

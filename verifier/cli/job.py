@@ -1,0 +1,285 @@
+"""A question as the command line puts it, and the job that comes of it: its files read, its time divided."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from verifier import api
+from verifier.cli.complaint import complain
+from verifier.cli.exit_codes import Exit
+from verifier.cli.time_limit import CommandTime, Deadline, draw_within
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.inputs.box import inside, read_box
+from verifier.problem.inputs.files import read_input
+from verifier.problem.inputs.image_layout import image_layout
+from verifier.problem.streams import UnwrittenError
+from verifier.problem.verdict import Bracket, Witness
+from verifier.report import json_result, pictures, terminal
+from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
+from verifier.report.out_folder import OutFolder
+from verifier.runtime import transformed
+from verifier.runtime.model import Model
+from verifier.search.methods import DEFAULT_METHOD
+
+if TYPE_CHECKING:
+    from verifier.certificates.file import CertificateFile
+
+METHOD_ALIASES = {"smt": "z3"}
+DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
+"""What a method uses when --solver is absent, for the record in the result; the tree has none."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """The shared options as given; `method` and `solver` stay as they are for a command that has none."""
+
+    model: Path
+    input: Path
+    deadline: Deadline
+    output: str | None = None
+    index: int | None = None
+    header: str = "auto"
+    target: int | None = None
+    margin: float = 0.0
+    norm: str = "linf"
+    box: str = "0,1"
+    label: int | None = None
+    method: str = DEFAULT_METHOD
+    solver: str | None = None
+    threads: int = 1
+    semantics: str = "both"
+    device: str = "auto"
+    seed: int = 0
+    out: Path | None = None
+    certificate: Path | None = None
+    transforms: Path | None = None
+    json: bool = False
+
+
+@dataclass
+class Job:
+    """A question whose model and input have been read: ready for the engine, and for writing what it says."""
+
+    question: Question
+    model: Model
+    x: npt.NDArray[Any]
+    index: int
+    label: int
+    predicted: int
+    box: tuple[npt.NDArray[Any], npt.NDArray[Any]]
+    time: CommandTime
+    folder: OutFolder | None
+    certificate: CertificateFile | None = None
+    transforms: TransformsRecord | None = None
+    notes: tuple[str, ...] = ()
+    files: list[Path] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
+    late: bool = False
+    """Is the time up? Then what is known is written, and nothing is made any more."""
+
+    def if_late(self, answer: Callable[[], Exit]) -> None:
+        """What to write when the time is up before `begin_answer`."""
+
+        def told() -> Exit:
+            self.late = True
+            return answer()
+
+        self.question.deadline.answer = told
+
+    def begin_answer(self) -> None:
+        """To be called before anything is written."""
+        if not self.late:
+            self.question.deadline.begin_answer()
+
+    def options(self, *, decides: bool = True) -> dict[str, Any]:
+        """The keyword arguments that the functions of `verifier.api` share."""
+        asked = self.question
+        shared = {
+            "label": self.label,
+            "norm": asked.norm,
+            "box": self.box,
+            "margin": asked.margin,
+            "timeout": self.time.engine,
+            "device": asked.device,
+            "seed": asked.seed,
+            "transforms": None if self.transforms is None else self.transforms.given,
+        }
+        if not decides:
+            return shared
+        return {**shared, "method": _method(asked), "solver": asked.solver, "threads": asked.threads, "once": True}
+
+    def run(self, command: str, **more: Any) -> Run:
+        """What was asked, for the result."""
+        asked = self.question
+        method = None if command == "attack" else _method(asked)
+        return Run(
+            command=command,
+            model=asked.model,
+            model_sha256=self.model.network.sha256,
+            input=asked.input,
+            index=self.index,
+            norm=asked.norm,
+            label=self.label,
+            target=asked.target,
+            margin=asked.margin,
+            method=method,
+            solver=(asked.solver or DEFAULT_SOLVERS.get(method)) if method else None,
+            transforms=self.transforms,
+            notes=self.notes,
+            **more,
+        )
+
+    def scene(self, *points: npt.NDArray[Any]) -> pictures.Scene:
+        """What the pictures show."""
+        flat = np.asarray(self.x).reshape(-1)
+        span = pictures.span_of(*self.box, flat, *points)
+        return pictures.Scene(flat, image_layout(self.model.network.input_shape), span)
+
+    def write_witness(self, witness: Witness | None, name: str = "witness.npy") -> Path | None:
+        """Write a witness in the model's shape and dtype; its path, None without --out or without a witness."""
+        if self.folder is None or witness is None:
+            return None
+        network = self.model.network
+        array = np.asarray(witness.point, dtype=network.input_dtype).reshape(network.input_shape)
+        return self._written(name, lambda stream: np.save(stream, array, allow_pickle=False))
+
+    def certify(self, radius: float, witness: Witness | None) -> CertificateRecord | None:
+        """Build, check and write the certificate that was asked for; None when none was."""
+        if self.certificate is None:
+            return None
+        return self._certified(self.certificate, radius, witness, self.question.target, self.time.proof)
+
+    def certify_each(self, results: Sequence[Bracket]) -> dict[int | None, CertificateRecord]:
+        """A certificate for each target's bracket, in a file of its own, where they were asked for."""
+        records: dict[int | None, CertificateRecord] = {}
+        if self.certificate is not None:
+            for place, bracket in enumerate(results):
+                share = self.time.proof.share(len(results) - place)
+                file = self.certificate.of_target(bracket.target)
+                found = self._certified(file, bracket.lower, bracket.witness, bracket.target, share)
+                records[bracket.target] = found
+        return records
+
+    def _certified(
+        self, file: CertificateFile, radius: float, witness: Witness | None, target: int | None, budget: Budget
+    ) -> CertificateRecord:
+        if self.late:
+            return self._no_certificate(file, target, self.time.whole.reason)
+        from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415, most questions want no certificate
+
+        other = ("device", "seed", "transforms")
+        shared = {name: value for name, value in self.options(decides=False).items() if name not in other}
+        point = witness.point if witness is not None else None
+        try:
+            shared["timeout"] = budget
+            made = api.certificate(self.model, self.x, radius, point, target=target, **shared)
+        except (NotCertifiedError, OutOfTimeError) as error:
+            return self._no_certificate(file, target, str(error))
+        if self._saved(lambda: file.write(made.content)) is None:
+            return CertificateRecord(None, self.unwritten[-1])
+        return CertificateRecord(file.path, "", len(made.content), made.leaves, made.result.digest)
+
+    def _no_certificate(self, file: CertificateFile, target: int | None, why: str) -> CertificateRecord:
+        file.remove()
+        complain(f"no certificate was written{_about(target, self.question)}: {why}")
+        return CertificateRecord(None, why)
+
+    def write_picture(self, draw: Callable[[], bytes]) -> Path | None:
+        """Draw and write the picture; None without --out, or when the time limit does not leave the time."""
+        if self.folder is None:
+            return None
+        image = None if self.late else draw_within(draw, self.time.picture)
+        if image is None:
+            terminal.message("no time was left for the picture")
+            return None
+        return self._written("picture.png", lambda stream: stream.write(image))
+
+    def finish(self, result: Json, tables: Callable[[Sequence[Path]], Sequence[Any]]) -> None:
+        """Write result.json and say the result: the JSON object or the tables, which are told the files written."""
+        text = json_result.dumps(result)
+        if self.folder is not None:
+            self._written("result.json", lambda stream: stream.write(text.encode()))
+            self.folder.remove_stale()
+        if self.question.json:
+            sys.stdout.write(text)
+        else:
+            for table in tables(self.files):
+                terminal.stdout().print(table)
+        if self.unwritten:
+            sys.stdout.flush()
+            raise UnwrittenError(self.unwritten[0])
+
+    def _written(self, name: str, save: Callable[[BinaryIO], object]) -> Path | None:
+        folder = self.folder
+        return None if folder is None else self._saved(lambda: folder.write(name, save))
+
+    def _saved(self, write: Callable[[], Path]) -> Path | None:
+        """The file that is written, None where that fails: an answer that took hours is said all the same."""
+        try:
+            self.files.append(write())
+        except InputError as error:
+            self.unwritten.append(str(error))
+            return None
+        return self.files[-1]
+
+
+def _about(target: int | None, question: Question) -> str:
+    """Which target is spoken of, where there are several."""
+    return "" if target == question.target else f" for target {target}"
+
+
+def _method(question: Question) -> str:
+    return METHOD_ALIASES.get(question.method, question.method)
+
+
+@contextmanager
+def prepared(question: Question) -> Iterator[Job]:
+    """Read the model and the input, and make sure that the results can be written, before any work."""
+    proves = question.certificate is not None
+    if proves:
+        from verifier.certificates.builder import UNDER_TRANSFORMS  # noqa: PLC0415
+        from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
+    if proves and question.transforms is not None:
+        raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
+    whole = question.deadline.whole
+    time = CommandTime(whole, draws=question.out is not None, proves=proves)
+    model = api.load(question.model, time.engine, output=question.output)
+    network = model.network
+    given = read_input(question.input, network.input_shape, network.input_dtype, question.index, question.header)
+    box = read_box(question.box, given.x.size)
+    try:
+        x, moved = inside(given.x, *box)
+    except InputError as error:
+        raise InputError(f"{question.input}: {error}") from None
+    notes = (*given.notes, *([moved] if moved else ()))
+    for note in notes:
+        complain(f"{question.input}: {note}")
+    predicted = model.predict(x)
+    transforms = None
+    if question.transforms is not None:
+        read = api.load_transforms(model, question.transforms)
+        transforms = TransformsRecord(read, transformed.predictions(model, read, x))
+    label = next(label for label in (question.label, given.label, predicted) if label is not None)
+    with ExitStack() as stack:
+        folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
+        file = CertificateFile(question.certificate) if question.certificate is not None else None
+        yield Job(question, model, x, given.index, label, predicted, box, time, folder, file, transforms, notes)
+
+
+def made(record: CertificateRecord | None) -> bool:
+    """Is there a certificate?"""
+    return record is not None and record.path is not None
+
+
+def missing(record: CertificateRecord | None) -> bool:
+    """Is there none although one was asked for?"""
+    return record is not None and record.path is None

@@ -1,0 +1,403 @@
+"""The command `verifier`: parses the command line and turns whatever happens into one answer or one line.
+
+Nothing heavy is imported before a command runs, so that `verifier --help` is quick and `--timeout` starts at the start
+of the process.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from encoders.errors import InputError
+from verifier import PROCESS_START, __version__
+from verifier.cli import options
+from verifier.cli.complaint import complain
+from verifier.cli.exit_codes import Exit
+from verifier.problem import streams
+
+if TYPE_CHECKING:
+    from verifier.cli.job import Question
+    from verifier.cli.time_limit import Deadline
+
+USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
+"""UsageError: of click, or of the copy of click that newer versions of typer carry."""
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Provably minimal adversarial examples for ReLU networks in ONNX.",
+    epilog="Exit codes: 0 answered, 1 check: violated, certify: invalid, 2 bad input, 3 undecided "
+    "within the budget, or no certificate.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relu-verifier {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None and not version:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def minimal(
+    context: typer.Context,
+    model: options.Model,
+    input_: options.Input,
+    output: options.Output = None,
+    index: options.Index = None,
+    header: options.Header = "auto",
+    target: options.Target = None,
+    all_targets: Annotated[bool, typer.Option("--all-targets", help="Every target.")] = False,
+    precision: options.Precision = options.PRECISION,
+    margin: options.Margin = 0.0,
+    norm: options.Norm = "linf",
+    box: options.Box = "0,1",
+    label: options.Label = None,
+    timeout: options.Timeout = None,
+    method: options.Method = "tree",
+    solver: options.Solver = None,
+    threads: options.Threads = 1,
+    device: options.Device = "auto",
+    semantics: options.Semantics = "both",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    certificate: options.Certificate = None,
+    transforms: options.Transforms = None,
+    json: options.Json = False,
+) -> None:
+    """Find the nearest adversarial example and prove that none is nearer."""
+    if all_targets and target is not None:
+        raise InputError("--target and --all-targets exclude each other")
+    with _deadline(context, timeout, NO_BRACKET if json else None) as deadline:
+        with _imports(context):
+            from verifier.cli import commands  # noqa: PLC0415, see the module's docstring
+
+        question = _question(locals())
+        code = commands.minimal(question, precision=precision.value, all_targets=all_targets)
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    model: options.Model,
+    input_: options.Input,
+    radius: options.Radius,
+    output: options.Output = None,
+    index: options.Index = None,
+    header: options.Header = "auto",
+    target: options.Target = None,
+    margin: options.Margin = 0.0,
+    norm: options.Norm = "linf",
+    box: options.Box = "0,1",
+    label: options.Label = None,
+    timeout: options.Timeout = None,
+    method: options.Method = "tree",
+    solver: options.Solver = None,
+    threads: options.Threads = 1,
+    device: options.Device = "auto",
+    semantics: options.Semantics = "both",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    certificate: options.Certificate = None,
+    transforms: options.Transforms = None,
+    json: options.Json = False,
+) -> None:
+    """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
+    with _deadline(context, timeout, NO_VERDICT if json else None) as deadline:
+        with _imports(context):
+            from verifier.cli import commands  # noqa: PLC0415, see the module's docstring
+
+        code = commands.check(_question(locals()), radius=radius)
+    raise typer.Exit(code)
+
+
+@app.command()
+def attack(
+    context: typer.Context,
+    model: options.Model,
+    input_: options.Input,
+    output: options.Output = None,
+    index: options.Index = None,
+    header: options.Header = "auto",
+    target: options.Target = None,
+    margin: options.Margin = 0.0,
+    norm: options.Norm = "linf",
+    box: options.Box = "0,1",
+    label: options.Label = None,
+    timeout: options.Timeout = None,
+    attack_: Annotated[str, typer.Option("--attack", metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    transforms: options.Transforms = None,
+    json: options.Json = False,
+) -> None:
+    """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
+    with _deadline(context, timeout, NO_BRACKET if json else None) as deadline:
+        with _imports(context):
+            from verifier.cli import commands  # noqa: PLC0415, see the module's docstring
+
+        code = commands.attack(_question(locals()), name=attack_)
+    raise typer.Exit(code)
+
+
+@app.command()
+def certify(
+    certificate: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate.")],
+    model: options.Model,
+    input_: Annotated[str | None, typer.Option("--input", metavar="X.npy", help="Refuse another input.")] = None,
+    box: Annotated[str | None, typer.Option(metavar="LO HI", help="Refuse another box (or an .npz: lo, hi).")] = None,
+    norm: Annotated[str | None, typer.Option(metavar="linf|l1", help="Refuse another norm.")] = None,
+    label: Annotated[int | None, typer.Option(metavar="L", help="Refuse another label.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="T|any", help="Refuse another target; any: every class but the label.")
+    ] = None,
+    margin: Annotated[str | None, typer.Option(metavar="K", help="Refuse another margin.")] = None,
+    radius: Annotated[
+        str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius (0.01, 8/255).")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not.
+
+    What is proved is printed whole; the options demand parts of it.
+    """
+    from verifier.cli import certify_command  # noqa: PLC0415, see the module's docstring
+
+    given = {"input": input_, "box": box, "norm": norm, "label": label}
+    given |= {"target": target, "margin": margin, "radius": radius}
+    raise typer.Exit(certify_command.check(certificate, model, given, json))
+
+
+@app.command()
+def campaign(
+    context: typer.Context,
+    plan: Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="The plan; flags replace its keys.")] = None,
+    models: options.Models = None,
+    data: options.Data = None,
+    split: options.Split = None,
+    indices: options.Indices = None,
+    per_class: options.PerClass = None,
+    count: options.Count = None,
+    correct: options.Correct = None,
+    seed: options.PlanSeed = None,
+    norms: options.Norms = None,
+    targets: options.Targets = None,
+    margin: options.PlanMargin = None,
+    precision: options.PlanPrecision = None,
+    box: options.PlanBox = None,
+    method: options.PlanMethod = None,
+    solver: options.Solver = None,
+    threads: options.PlanThreads = None,
+    device: options.PlanDevice = None,
+    attacks: options.Attacks = None,
+    transforms: options.PlanTransforms = None,
+    output: options.PlanOutput = None,
+    timeout: options.PlanTimeout = None,
+    total_budget: options.TotalBudget = None,
+    store: options.StoreFile = None,
+    jobs: options.Jobs = None,
+    backend: options.BackendName = "local",
+    scheduler: options.Scheduler = None,
+    certificates: options.Certificates = None,
+    status: options.StatusOf = None,
+) -> None:
+    """Ask many questions, and go on where the last run stopped. Exit code 0: all closed, 3: some are open."""
+    given = {name: value for name, value in locals().items() if value not in (None, [])}
+    from verifier.campaign.backends import Backend  # noqa: PLC0415
+    from verifier.cli import campaign_command  # noqa: PLC0415, see the module's docstring
+
+    if status is not None:
+        raise typer.Exit(campaign_command.status(status))
+    other = ("context", "plan", "jobs", "backend", "scheduler", "certificates", "status")
+    flags = {name: value for name, value in given.items() if name not in other}
+    chosen = Backend(backend, scheduler, jobs)
+    asked = options.plan_flags(flags)
+    own = _own_process(context)
+    start = PROCESS_START if own else time.monotonic()
+    raise typer.Exit(campaign_command.campaign(plan, asked, chosen, certificates, start=start, ends_process=own))
+
+
+@app.command()
+def report(
+    store: options.StoreArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the report.")],
+    title: options.Title = None,
+    baseline: options.Baseline = None,
+) -> None:
+    """A campaign's store as a page, report.html, and the same numbers as JSON, CSV and LaTeX."""
+    from verifier.cli import report_commands  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(report_commands.report(store, out, title, baseline))
+
+
+@app.command()
+def watch(
+    store: options.StoreArgument,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others see it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", help="On which port; 0: any that is free.")] = 8765,
+    title: options.Title = None,
+) -> None:
+    """The same page in a browser while the campaign runs; Ctrl-C ends it. Nothing can be changed from there."""
+    from verifier.cli import report_commands  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(report_commands.watch(store, host, port, title))
+
+
+@app.command()
+def inspect(model: options.Model, output: options.Output = None, json: options.Json = False) -> None:
+    """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
+    from verifier.cli import inspect_command  # noqa: PLC0415, see the module's docstring
+
+    raise typer.Exit(inspect_command.run(model, output=output, as_json=json))
+
+
+@app.command()
+def doctor(json: options.Json = False) -> None:
+    """Versions, processors, ONNX Runtime providers and solvers of this machine."""
+    from verifier.cli import doctor as diagnosis  # noqa: PLC0415, see the module's docstring
+
+    diagnosis.run(as_json=json)
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the picture.")] = Path("verifier-demo"),
+) -> None:
+    """A minimal adversarial example on a model that comes with the package."""
+    with _deadline(context, None) as deadline:
+        from verifier.cli import demo as showcase  # noqa: PLC0415, see the module's docstring
+
+        code = showcase.run(out, deadline)
+    raise typer.Exit(code)
+
+
+NO_BRACKET = {"status": "bracketed", "lower": 0.0, "upper": None}
+NO_VERDICT = {"verdict": "unknown"}
+"""What the JSON says where the time was too short to read the model."""
+
+
+@contextmanager
+def _deadline(
+    context: typer.Context, seconds: float | None, unanswered: dict[str, Any] | None = None
+) -> Iterator[Deadline]:
+    """A command's time limit, from the start of the process on; raises InputError for one that is none."""
+    with _imports(context):
+        from verifier.cli.time_limit import Deadline  # noqa: PLC0415, see the module's docstring
+        from verifier.problem.budget import OutOfTimeError  # noqa: PLC0415
+
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"--timeout must be a positive number of seconds, not {seconds:g}")
+    limit = math.inf if seconds is None else seconds
+    own = _own_process(context)
+    start = PROCESS_START if own else time.monotonic()
+    told = None if unanswered is None else {"schema": 1, "command": context.info_name, **unanswered}
+    with Deadline(limit, start, ends_process=own, unanswered=told) as deadline:
+        try:
+            yield deadline
+        except OutOfTimeError:
+            raise typer.Exit(deadline.nothing()) from None
+
+
+@contextmanager
+def _imports(context: typer.Context) -> Iterator[None]:
+    """While the engine is imported no garbage is looked for: what modules hold is kept, and looking took 40 ms of CPU.
+
+    A process that does nothing but this command never looks there again.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if _own_process(context):
+            gc.freeze()
+        if collects:
+            gc.enable()
+
+
+def _own_process(context: typer.Context) -> bool:
+    """Does the process do nothing but this command?"""
+    return context.obj is True
+
+
+def _question(given: dict[str, Any]) -> Question:
+    """The shared options among a command's parameters, as one object."""
+    from verifier.cli.job import Question  # noqa: PLC0415, see the module's docstring
+
+    named = {name.rstrip("_"): value for name, value in given.items()}
+    fields = {name: named[name] for name in Question.__dataclass_fields__ if name in named}
+    return Question(**fields)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. `arguments` default to the command line's.
+
+    Whatever the user can cause ends in one line on stderr and code 2, a defect in one line and code 70.
+    """
+    debug = streams.debugging()
+    if not (debug or sys.warnoptions):
+        warnings.simplefilter("ignore")
+    own = arguments is None
+    if own:
+        streams.keep_stdout_for_answers()
+    try:
+        given = options.join_box(sys.argv[1:] if arguments is None else arguments)
+        return _run(given, own=own)
+    except (InputError, USAGE_ERROR) as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        complain(f"error: {message}")
+        return Exit.BAD_INPUT
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return Exit.INTERRUPTED
+    except (BrokenPipeError, SystemExit):
+        # typer turns a broken pipe into SystemExit(1), and 1 means "violated". Python flushes stdout again at exit.
+        streams.forget_stdout()
+        return Exit.BROKEN_PIPE
+    except streams.UnwrittenError as error:
+        complain(f"error: {error}")
+        return Exit.UNWRITTEN
+    except Exception as error:  # noqa: BLE001, the last line of defence: one line for the user, a traceback on request
+        if debug:
+            traceback.print_exc()
+        how = f"set {streams.DEBUG}=1 for a traceback"
+        complain(f"internal error: {type(error).__name__}: {error}; please report it ({how})")
+        return Exit.DEFECT
+
+
+def _run(given: Sequence[str], *, own: bool) -> int:
+    code = int(app(given, prog_name="verifier", obj=own, standalone_mode=False) or 0)
+    if sys.stdout is not None:
+        sys.stdout.flush()  # that the reader has gone away is noticed here, or not before the interpreter's end
+    if own:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os._exit(code)  # all is said: the interpreter's own end may take long, and loses a Ctrl-C
+    return code

@@ -1,0 +1,92 @@
+"""The time that is left: one budget, shared, reserved from, and cancelled from outside."""
+
+from __future__ import annotations
+
+import math
+import time
+
+
+class OutOfTimeError(Exception):
+    """The budget ended; raised by `Budget.check` and caught where a bracket or verdict is returned."""
+
+
+class Budget:
+    """A time limit that every layer asks, and a way to end early; seconds=inf means no limit.
+
+    `share`, `reserve` and `first_of` make others of it, which end when it does, however it ends.
+    """
+
+    def __init__(self, seconds: float = math.inf, start: float | None = None) -> None:
+        """start: the time.monotonic() reading from which the seconds count; None: now."""
+        self._seconds = seconds
+        self._start = time.monotonic() if start is None else start
+        self._wholes: tuple[Budget, ...] = ()
+        self._kept = 0.0
+        self._cancelled = False
+
+    def share(self, parts: float) -> Budget:
+        """One of so many equal parts of what is left, beginning now."""
+        return self._derived(self.remaining / parts, time.monotonic(), self)
+
+    def reserve(self, seconds: float) -> Budget:
+        """The same, ending so many seconds earlier: they are kept for what comes after."""
+        derived = self._derived(math.inf, self._start, self)
+        derived._kept = seconds
+        return derived
+
+    def first_of(self, other: Budget) -> Budget:
+        """The same, ending when the other does, if that is earlier."""
+        return self._derived(math.inf, self._start, self, other)
+
+    @staticmethod
+    def _derived(seconds: float, start: float, *wholes: Budget) -> Budget:
+        derived = Budget(seconds, start)
+        derived._wholes = wholes
+        return derived
+
+    def cancel(self) -> None:
+        """End the budget now (Ctrl-C): what is known is returned."""
+        self._cancelled = True
+
+    @property
+    def cancelled(self) -> bool:
+        """Was it, or one that it was made of, ended by `cancel`?"""
+        return self._cancelled or any(whole.cancelled for whole in self._wholes)
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    @property
+    def limit(self) -> float:
+        """The seconds that the budget was given; inf without a limit."""
+        return min([self._seconds, *(whole.limit - self._kept for whole in self._wholes)])
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        if self._cancelled:
+            return 0.0
+        return max(0.0, min([self._seconds - self.spent, *(whole.remaining - self._kept for whole in self._wholes)]))
+
+    @property
+    def ended(self) -> bool:
+        """Is nothing left?"""
+        return self.remaining <= 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is left."""
+        if self.cancelled:
+            return "interrupted"
+        if self._wholes and self._seconds > self.spent:
+            return min(self._wholes, key=lambda whole: whole.remaining).reason
+        if self._wholes:
+            return f"the share of {self._seconds:.3g} s was used up"
+        return f"the time limit of {self._seconds:g} s was reached"
+
+    def check(self) -> None:
+        """Raise OutOfTimeError when nothing is left."""
+        if self.ended:
+            raise OutOfTimeError(self.reason)

@@ -1,0 +1,1 @@
+"""The input beside the model: arrays, images, CSV, the box, and how a flat input is an image."""

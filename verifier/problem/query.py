@@ -1,0 +1,172 @@
+"""The question: a ball around an input, a goal over the logits, and the query that a decider answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.network.graph import Array, Graph, frozen
+from encoders.network.norm import Norm
+
+__all__ = [
+    "ELSEWHERE",
+    "Ball",
+    "Goal",
+    "Halfspaces",
+    "Norm",
+    "Query",
+    "Targeted",
+    "Untargeted",
+    "disjuncts",
+    "distance_exact",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """{x : lo ≤ x ≤ hi, ‖x − centre‖_norm ≤ radius}; centre, lo, hi have shape (n,); radius may be infinite."""
+
+    norm: Norm
+    centre: Array
+    radius: float
+    lo: Array
+    hi: Array
+
+    def __post_init__(self) -> None:
+        for name in ("centre", "lo", "hi"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def with_radius(self, radius: float) -> Ball:
+        return replace(self, radius=radius)
+
+    @cached_property
+    def interval(self) -> tuple[Array, Array]:
+        """The smallest box around the region, rounded outwards: (lower, upper), each (n,)."""
+        if math.isinf(self.radius):
+            return self.lo, self.hi
+        lower = np.maximum(self.lo, np.nextafter(self.centre - self.radius, -np.inf))
+        upper = np.minimum(self.hi, np.nextafter(self.centre + self.radius, np.inf))
+        return frozen(lower), frozen(upper)
+
+    @property
+    def bounded(self) -> bool:
+        """True when the region is a bounded set."""
+        lower, upper = self.interval
+        return bool(np.all(np.isfinite(lower)) and np.all(np.isfinite(upper)))
+
+    @property
+    def finite(self) -> Ball:
+        """The same region with a finite radius and a box of finite ends. Raises ValueError when it is unbounded."""
+        if not self.bounded:
+            raise ValueError("the region is unbounded: neither its box nor its radius ends it")
+        lo, hi = self.interval
+        ball = self if np.all(np.isfinite(self.hi - self.lo)) else replace(self, lo=lo, hi=hi)
+        return ball if math.isfinite(ball.radius) else ball.with_radius(ball.reach)
+
+    @property
+    def reach(self) -> float:
+        """A radius that no point of the box exceeds: the distance to its farthest corner, rounded up."""
+        room = np.maximum(self.hi - self.centre, self.centre - self.lo)
+        farthest = float(room.max()) if self.norm is Norm.LINF else math.fsum(room)
+        return math.nextafter(math.nextafter(farthest, math.inf), math.inf) * (1 + 1e-12)
+
+    def length(self, points: Array) -> Array:
+        """‖x − centre‖ to within rounding: points (…, n) → (…)."""
+        return np.asarray(np.linalg.norm(points - self.centre, 1 if self.norm is Norm.L1 else np.inf, axis=-1))
+
+
+def distance_exact(norm: Norm, x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
+    """‖x − centre‖ as an exact rational. Raises ValueError for NaN, OverflowError for an infinity."""
+    ends, starts = np.asarray(x, dtype=np.float64), np.asarray(centre, dtype=np.float64)
+    if norm is Norm.L1:
+        return sum(_gaps(zip(ends.tolist(), starts.tolist(), strict=True)), Fraction(0))
+    # Rounding is monotone: the largest difference is among those that are largest when rounded.
+    with np.errstate(over="ignore"):
+        rounded = np.abs(ends - starts)
+    widest = ~(rounded < rounded.max(initial=0.0))
+    return max(_gaps(set(zip(ends[widest].tolist(), starts[widest].tolist(), strict=True))), default=Fraction(0))
+
+
+def _gaps(pairs: Iterable[tuple[float, float]]) -> list[Fraction]:
+    return [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
+
+
+@dataclass(frozen=True, eq=False)
+class Halfspaces:
+    """{z : matrix · z + offset ≥ 0, every row}; matrix (m, K), offset (m,). Closed, so ties belong to it."""
+
+    matrix: Array
+    offset: Array
+
+    def __post_init__(self) -> None:
+        matrix = np.array(self.matrix, dtype=np.float64)
+        matrix.flags.writeable = False
+        object.__setattr__(self, "matrix", matrix)
+        object.__setattr__(self, "offset", frozen(self.offset))
+
+    def deeper(self, margin: float) -> Halfspaces:
+        """The points that lie at least `margin` inside each row."""
+        return Halfspaces(self.matrix, self.offset - margin) if margin else self
+
+    def margin(self, logits: npt.ArrayLike) -> Array:
+        """The smallest row value, in float64: logits (batch, K) → (batch,)."""
+        return np.asarray((np.atleast_2d(logits) @ self.matrix.T + self.offset).min(axis=1), dtype=np.float64)
+
+    def margin_exact(self, logits: list[Fraction]) -> Fraction:
+        """The smallest row value of exact logits."""
+        rows = zip(self.matrix.tolist(), self.offset.tolist(), strict=True)
+        return min(
+            sum((Fraction(c) * z for c, z in zip(row, logits, strict=True) if c), Fraction(d)) for row, d in rows
+        )
+
+
+@dataclass(frozen=True)
+class Targeted:
+    """z_target ≥ z_i + margin for every other i: the network prefers `target` (ties count)."""
+
+    target: int
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Untargeted:
+    """Some class other than `label` reaches its targeted goal: the union of Targeted(t, margin) over t ≠ label."""
+
+    label: int
+    margin: float = 0.0
+
+
+Goal = Targeted | Untargeted
+
+ELSEWHERE = -1
+"""Stands for a target where each of several copies of the network may go to a class of its own, off the label."""
+
+
+def disjuncts(goal: Goal, classes: int) -> tuple[tuple[int, Halfspaces], ...]:
+    """The goal as a union of (target, half-spaces over `classes` logits)."""
+    match goal:
+        case Targeted():
+            return ((goal.target, _prefer(goal.target, goal.margin, classes)),)
+        case Untargeted():
+            return tuple((t, _prefer(t, goal.margin, classes)) for t in range(classes) if t != goal.label)
+
+
+def _prefer(target: int, margin: float, classes: int) -> Halfspaces:
+    matrix = np.delete(-np.eye(classes), target, axis=0)
+    matrix[:, target] = 1.0
+    return Halfspaces(matrix, np.full(classes - 1, -margin))
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Is there an x in `region` whose output lies in `goal`? `graph` is lowered and its output is the logits."""
+
+    graph: Graph
+    region: Ball
+    goal: Halfspaces

@@ -1,1 +1,0 @@
-"""What makes an answer trustworthy: rigorous rounding terms."""

@@ -1,0 +1,145 @@
+"""Everything that a report says about a store, computed once; page, JSON, CSV and LaTeX show the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from encoders.errors import InputError
+from verifier.campaign.analysis.attack_quality import Audit, audits
+from verifier.campaign.analysis.certified_accuracy import Curve, curves
+from verifier.campaign.analysis.defence_comparison import Comparison, comparisons
+from verifier.campaign.analysis.relu_flips import Switches, switches
+from verifier.campaign.analysis.table1 import Group, Line, summary
+from verifier.campaign.plan.attack_tasks import Found
+from verifier.campaign.store.records import Result
+from verifier.campaign.store.snapshot import Contents
+from verifier.campaign.store.store import Store
+from verifier.certificates.checker import MAGIC
+from verifier.problem.verdict import Evidence
+from verifier.report.captions import NORM_SIGNS
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The tables of a store's contents; each is computed when it is first asked for."""
+
+    contents: Contents
+    title: str
+    baseline: str | None = None
+    """The sha256 of the model that others are compared with; None: the first one."""
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        return summary(self.contents.results)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        return comparisons(self.contents.results, self.baseline)
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        return curves(self.contents.results, self.contents.findings)
+
+    @cached_property
+    def audits(self) -> list[Audit]:
+        return audits(self.contents.results, self.contents.findings)
+
+    @cached_property
+    def switches(self) -> list[Switches]:
+        return switches(self.contents.results, self.contents.tasks)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """A name for each model, by sha256."""
+        return self.contents.names
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """Each model's place: its colour."""
+        return {model: place for place, model in enumerate(self.names)}
+
+    @cached_property
+    def findings(self) -> Mapping[str, list[Found]]:
+        """By instance."""
+        found: dict[str, list[Found]] = {}
+        for one in self.contents.findings:
+            found.setdefault(one.instance, []).append(one)
+        return found
+
+    @cached_property
+    def certificates(self) -> Mapping[str, Path]:
+        """The file of each instance that has one which is still there, by instance."""
+        files = {one.id: Path(one.certificate) for one in self.contents.results if one.certificate}
+        return {key: file for key, file in files.items() if _is_certificate(file)}
+
+    def evidence(self, one: Result) -> str:
+        """What a lower end rests on: "certified" only where the certificate is still there."""
+        lost = one.evidence == Evidence.CERTIFIED.label and one.id not in self.certificates
+        return Evidence.PROVED.label if lost else one.evidence
+
+    @cached_property
+    def several_methods(self) -> bool:
+        return len({one.method for one in self.contents.results}) > 1
+
+    @cached_property
+    def views(self) -> Mapping[str | None, str]:
+        """The transformations by their identity, in words; empty where no question has any."""
+        return {one.transforms: "; ".join(one.views) for one in self.contents.results if one.transforms is not None}
+
+    @cached_property
+    def chosen_outputs(self) -> bool:
+        """Was any question about an output that was chosen?"""
+        return any(one.output is not None for one in self.contents.results)
+
+    def name(self, group: Group) -> str:
+        """A group's model, with its output where one was chosen."""
+        return ", output ".join(filter(None, (self.names[group.model], group.output)))
+
+    def how(self, group: Group) -> str:
+        """A group's method where there are several, and its transformations."""
+        parts = [group.method] if self.several_methods else []
+        return " · ".join(parts + ([f"under {self.views[group.transforms]}"] if group.transforms else []))
+
+    def group_name(self, group: Group) -> str:
+        """A group in words."""
+        return " · ".join(filter(None, (self.name(group), NORM_SIGNS[group.norm], self.how(group))))
+
+
+def study_of(path: Path, title: str | None, baseline: str | None = None) -> Study:
+    """What a store says; `baseline`: the name of the model that others are compared with.
+
+    Raises InputError: no such store, nothing was ever asked, or no model of that name.
+    """
+    with Store(path, readonly=True) as store:
+        contents = store.contents()
+    if not contents.results:
+        raise InputError(f"{path} holds no campaign: begin one with verifier campaign --store {path}")
+    if not all(re.fullmatch("[0-9a-f]{64}", one.id) for one in contents.results):
+        raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
+    models = {name: sha256 for sha256, name in contents.names.items()}
+    if baseline is not None and baseline not in models:
+        raise InputError(f"--baseline {baseline}: no model of that name; there are {', '.join(models)}")
+    return Study(contents, title or path.stem, models[baseline] if baseline is not None else None)
+
+
+def _is_certificate(file: Path) -> bool:
+    """Does the file begin as certificates do? A store from elsewhere might name any other file for us to show."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def short_id(instance: str) -> str:
+    """How pages and files call an instance."""
+    return instance[:12]
+
+
+def certificate_name(instance: str) -> str:
+    """The file of its certificate, in the report's folder."""
+    return f"certificates/{short_id(instance)}.cert"

@@ -1,0 +1,156 @@
+"""A user's model: the graph that is verified and the file that ONNX Runtime runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from encoders.errors import InputError
+from encoders.network.graph import Graph
+from encoders.onnx_io.file import load_model
+from encoders.onnx_io.from_onnx import Network, as_classifier, network_from_model
+from encoders.passes.lower import lower
+from verifier import models as shipped
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.runtime.agreement import Agreement, Comparison, same_function
+from verifier.runtime.from_frameworks import compare, exported
+from verifier.runtime.replay import Replay
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An ONNX classifier: `network` as read, `graph` lowered to ReLUs, `replay` the file itself in ONNX Runtime.
+
+    `agreement` says where these were found to be the same function; `comparison` finds it for the points of a question.
+    """
+
+    path: Path
+    network: Network
+    graph: Graph
+    replay: Replay
+    comparison: Comparison
+    agreement: Agreement
+    folder: TemporaryDirectory[str] | None = None
+    """What holds the file of a model that came without one: it goes with this object."""
+
+    @property
+    def classes(self) -> int:
+        """The number of logits."""
+        return self.graph.output_size
+
+    @property
+    def unshipped(self) -> str:
+        """Why nothing can be said about every float32 evaluation of the file; "" where something can."""
+        network = self.network
+        other = [dtype.name for dtype in network.dtypes if dtype != np.float32]
+        if network.input_dtype != np.float32:
+            return f"this one does in {network.input_dtype.name}"
+        if other:
+            return f"this one casts to {other[0]} inside"
+        if network.coarse:
+            return "this one's output shows scores as equal that are far apart"
+        if network.inexact:
+            return f"this one computes its constant '{network.inexact[0]}' with rounding, in an order of its own"
+        return ""
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        return self.network.input_dtype
+
+    def __repr__(self) -> str:
+        network = self.network
+        size, shape = self.graph.input_size, "x".join(str(n) for n in network.input_shape)
+        relus = f"{self.graph.relu_count:,} ReLUs"
+        return f"<Model {self.path.name}: {size} inputs ({shape} {self.dtype}), {self.classes} classes, {relus}>"
+
+    def vector(self, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """One input as a flat vector in the model's dtype; raises InputError when it does not fit or is not finite."""
+        try:
+            array = np.asarray(x)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the input is no array of numbers: {error}") from None
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"the input has dtype {array.dtype}; numbers are expected")
+        if array.size != self.graph.input_size:
+            shape = "x".join(str(n) for n in self.network.input_shape)
+            raise InputError(f"the input has {array.size} entries; {self.path.name} expects {shape}")
+        with np.errstate(over="ignore"):
+            flat = array.reshape(-1).astype(self.dtype)
+        if not np.all(np.isfinite(flat)):
+            raise InputError(
+                f"the input is not finite as {self.dtype.name} at entry {int(np.argmin(np.isfinite(flat)))}"
+            )
+        return flat
+
+    def logits(self, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """The logits (K,) that ONNX Runtime computes for one input."""
+        result: npt.NDArray[np.floating] = self.replay.logits(self.vector(x)[np.newaxis])[0]
+        return result
+
+    def predict(self, x: npt.ArrayLike) -> int:
+        """The class that ONNX Runtime predicts by the file's own output: of equal scores the first."""
+        return self.replay.classes(self.replay.scores(self.vector(x)[np.newaxis])[0])[0]
+
+
+def load(
+    model: str | Path | bytes | onnx.ModelProto | Any,
+    timeout: float | Budget = math.inf,
+    *,
+    output: str | None = None,
+    shape: Sequence[int] | None = None,
+) -> Model:
+    """Read an ONNX model and compare what was read with ONNX Runtime, as far as the time allows.
+
+    model: a path, the name of a shipped net such as digits, the bytes of an ONNX file, a ModelProto; or a model of
+    PyTorch (with the `shape` of one input, without the batch), Keras or scikit-learn, which is exported and compared
+    with the original. output: which of several outputs holds the scores of the classes. Raises InputError, one line,
+    when it cannot be verified.
+    """
+    budget = timeout if isinstance(timeout, Budget) else Budget(timeout)
+    if isinstance(model, str | Path):
+        return _read(shipped.model_file(model), output, budget)
+    if isinstance(model, onnx.ModelProto):
+        return _from_memory(model.SerializeToString(), "model", output, budget)
+    if isinstance(model, bytes | bytearray | memoryview):
+        return _from_memory(bytes(model), "model", output, budget)
+    export = exported(model, shape)
+    if export is None:
+        raise InputError(
+            "load takes a path, the bytes of an ONNX file, a ModelProto, or a model of PyTorch, Keras or scikit-learn, "
+            f"not {type(model).__name__}"
+        )
+    found = _from_memory(export.content, export.name, output, budget)
+    given = tuple(shape) if shape is not None else found.network.input_shape[1:]
+    compare(export, lambda points: found.replay.scores(points.reshape(len(points), -1)), given)
+    return found
+
+
+def _from_memory(content: bytes, name: str, output: str | None, budget: Budget) -> Model:
+    """A model that lies in no file: in one of our own, so that workers, certificates and campaigns can read it."""
+    folder = TemporaryDirectory(prefix="verifier-model-")
+    path = Path(folder.name) / f"{name}.onnx"
+    path.write_bytes(content)
+    return replace(_read(path, output, budget), folder=folder)
+
+
+def _read(path: Path, output: str | None, budget: Budget) -> Model:
+    proto, sha256 = load_model(path)
+    try:
+        network = as_classifier(network_from_model(proto, sha256, output))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    lowered = lower(network.graph)
+    with suppress(OutOfTimeError):
+        same_function(network.graph, lowered, f"{path}: its form with ReLUs alone", budget)
+    replay = Replay(path, proto, network)
+    comparison = Comparison(path, proto, network, replay)
+    return Model(path, network, lowered, replay, comparison, comparison.of_model(proto, budget))

@@ -1,0 +1,56 @@
+"""ONNX Runtime, as the attacks use it: quiet sessions, and a step loop that stays on the device."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from encoders.onnx_io.runtime import FATAL, runtime
+from verifier.runtime.device import Device
+
+Float32 = npt.NDArray[np.float32]
+
+# TF32 would round every product to 10 bits; exhaustive search would time each convolution shape anew.
+CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+NEXT = "_next"  # the output `s` + NEXT of a step model is the next value of its state input `s`
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Level(StrEnum):
+    """How far ONNX Runtime rewrites a model before it runs it; `ALL` is what it does by default."""
+
+    DISABLE_ALL = "DISABLE_ALL"
+    BASIC = "BASIC"
+    EXTENDED = "EXTENDED"
+    ALL = "ALL"
+
+
+def session(model: onnx.ModelProto, device: Device = Device.CPU, threads: int = 0, level: Level = Level.ALL) -> Any:
+    """An InferenceSession that prints nothing; threads=0 takes all cores that this process may use."""
+    onnxruntime = runtime()
+    options = onnxruntime.SessionOptions()
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = {
+        Level.DISABLE_ALL: levels.ORT_DISABLE_ALL,
+        Level.BASIC: levels.ORT_ENABLE_BASIC,
+        Level.EXTENDED: levels.ORT_ENABLE_EXTENDED,
+        Level.ALL: levels.ORT_ENABLE_ALL,
+    }[level]
+    options.log_severity_level = FATAL
+    options.intra_op_num_threads = threads or cores()
+    options.inter_op_num_threads = 1
+    # Idle threads that spin take the cores from other processes, and halve our own rate where cores are shared.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device is Device.CUDA:
+        providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)

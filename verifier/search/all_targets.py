@@ -1,0 +1,94 @@
+"""One bracket for each target: those of one search side by side, or one method for each in turn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from verifier.problem.answer import Answer, Subject
+from verifier.problem.budget import Budget
+from verifier.problem.verdict import LINEAR_BOUNDS, Bracket, Evidence, Search, Status
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AllTargets(Answer):
+    """One bracket for each target other than the label, and the bracket of the nearest of them all.
+
+    A bracket's `seconds` are those of its own target; what all targets share counts for the whole only.
+    """
+
+    results: tuple[Bracket, ...]
+    overall: Bracket
+
+    def asked(self, about: Subject) -> AllTargets:
+        """The same answer, with what was asked."""
+        results = tuple(replace(bracket, about=replace(about, target=bracket.target)) for bracket in self.results)
+        return AllTargets(results, replace(self.overall, about=about))
+
+    def certified(self, targets: Collection[int | None]) -> AllTargets:
+        """The same with certificates for these targets; what is said of all rests on the least of all."""
+        results = tuple(
+            replace(bracket, evidence=Evidence.CERTIFIED) if bracket.target in targets else bracket
+            for bracket in self.results
+        )
+        evidence = min(bracket.evidence for bracket in results)
+        return AllTargets(results, replace(self.overall, evidence=evidence))
+
+
+def finals(brackets: Iterator[Bracket], progress: Callable[[Bracket], None] | None) -> list[Bracket]:
+    """The final ones of the brackets; `progress` is called with every one."""
+    found = []
+    for bracket in brackets:
+        if progress is not None:
+            progress(bracket)
+        if bracket.final:
+            found.append(bracket)
+    return found
+
+
+def in_turn(alone: Callable[[int, Budget], Iterator[Bracket]], count: int, budget: Budget) -> Iterator[Bracket]:
+    """The brackets of one target after the other; each gets an equal share of the time that is left."""
+    for place in range(count):
+        yield from alone(place, budget.share(count - place))
+
+
+def overall(results: Sequence[Bracket], budget: Budget) -> AllTargets:
+    """With the nearest target's bracket, its lower end that of the least proved target."""
+    nearest = min(results, key=lambda bracket: bracket.upper)
+    lowest = min(results, key=lambda bracket: bracket.lower)
+    status = _status(nearest, lowest)
+    whole = replace(
+        nearest,
+        lower=min(lowest.lower, nearest.upper) if nearest.witness is not None else lowest.lower,
+        evidence=min(bracket.evidence for bracket in results),
+        status=status,
+        reason="" if status is not Status.BRACKETED else lowest.reason,
+        seconds=budget.spent,
+        final=True,
+        float32=_shipped(results, nearest),
+        search=_together([bracket.search for bracket in results if bracket.search is not None]),
+    )
+    return AllTargets(tuple(results), whole)
+
+
+def _shipped(results: Sequence[Bracket], nearest: Bracket) -> float | None:
+    """No float32 evaluation reaches any of the targets within this; None where it is unknown of one."""
+    known = [bracket.float32 for bracket in results if bracket.float32 is not None]
+    return min(*known, nearest.upper) if len(known) == len(results) else None
+
+
+def _together(searches: Sequence[Search]) -> Search | None:
+    if not searches:
+        return None
+    engine = next((search.engine for search in searches if search.engine != LINEAR_BOUNDS), LINEAR_BOUNDS)
+    nodes, open_nodes = sum(search.nodes for search in searches), sum(search.open_nodes for search in searches)
+    return Search(engine, nodes, open_nodes, sum(search.seconds for search in searches))
+
+
+def _status(nearest: Bracket, lowest: Bracket) -> Status:
+    if nearest.status is Status.ALREADY_ADVERSARIAL:
+        return nearest.status
+    if nearest.witness is None:
+        return Status.UNREACHABLE if math.isinf(lowest.lower) else Status.BRACKETED
+    return Status.MINIMAL if nearest.upper - lowest.lower <= nearest.precision else Status.BRACKETED

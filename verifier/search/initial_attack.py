@@ -1,0 +1,136 @@
+"""The attack that a question begins with, and goes back to while there is time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from encoders.network.graph import Array
+from verifier.attacks import registry as attacks
+from verifier.attacks.base.problem import Candidates, Case, Metric
+from verifier.attacks.base.search import Surrogate
+from verifier.attacks.carlini_wagner import BRIEF, carlini_wagner
+from verifier.attacks.view_attack import CopiesAttack
+from verifier.problem.arguments import whole, word
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball
+from verifier.search.question import Question
+from verifier.search.state import Attack
+
+ATTACK_SHARE = 0.3
+"""Part of a finite time limit that the attack may use: the rest belongs to the proof."""
+
+
+ATTACK_ALONE = 0.9
+"""The same where nothing is to be proved: the rest secures and polishes the witness."""
+
+
+def attacker(
+    question: Question,
+    name: str,
+    device: str,
+    seed: int,
+    *,
+    threads: int = 0,
+    radius: float = math.inf,
+    nearest: bool = False,
+    share: float = ATTACK_SHARE,
+    brief: bool = False,
+) -> Attack:
+    """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0.
+
+    threads: 0 for every core. radius: points that are much farther away are left out. nearest: only the nearest target
+    matters, so that the named attack takes up the promising ones and a quick one is enough for the others, and for all
+    where it finds a point well within the radius. share: of a finite time limit. brief: a tree follows, which on a
+    small network finds more than a longer attack would.
+    """
+    attack = attacks.attack_named(word(name, "the attack"))
+    seed = whole(seed, "the seed")
+    if brief and attack.search is carlini_wagner and question.graph.relu_count <= SMALL:
+        attack = replace(attack, settings=BRIEF[Metric(question.ball.norm.value)])
+    if seed < 0:
+        raise InputError(f"the seed must be a whole number ≥ 0, not {seed}")
+    ball = question.ball
+    find = _finder(question, device, threads)
+
+    def run(budget: Budget) -> Sequence[Array | None]:
+        limit = budget.share(1.0 / share)
+        points: dict[int, Array] = {}
+        places: Sequence[int] = range(len(question.goals))
+        bounded = math.isfinite(radius)
+        if nearest and (bounded or len(places) > PROMISING):
+            quick = find(attacks.attack_named(QUICK), places, limit, seed)
+            points = _known(places, quick)
+            found = bounded and quick.distances.min() <= WELL_WITHIN * radius
+            places = () if found else np.argsort(quick.distances, kind="stable")[:PROMISING].tolist()
+        if places:
+            points |= _known(places, find(attack, places, limit, seed))
+        return [
+            point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
+            for k in range(len(question.goals))
+        ]
+
+    return run
+
+
+Finder = Callable[[attacks.Attack, Sequence[int], Budget, int], Candidates]
+"""Runs an attack on the goals at some places within a budget, by a seed: one candidate for each."""
+
+
+def _finder(question: Question, device: str, threads: int) -> Finder:
+    ball = question.ball
+    goals = question.attacked
+    if question.copies is not None:
+        return CopiesAttack(question.copies, ball, goals, device, threads)
+    surrogate = Surrogate(question.model.network.graph, device, threads)
+    cases = [Case(ball.centre, question.label, target) for target, _ in goals]
+    margin = -float(goals[0][1].offset[0])
+
+    def find(by: attacks.Attack, places: Sequence[int], budget: Budget, seed: int) -> Candidates:
+        chosen = [cases[place] for place in places]
+        return by(surrogate, chosen, ball.norm, ball.lo, ball.hi, margin=margin, budget=budget, seed=seed)
+
+    return find
+
+
+def going_on(question: Question, known: Mapping[int, npt.ArrayLike], attack: Callable[[Question], Attack]) -> Attack:
+    """An attack that gives the known points of targets, and attacks the others only."""
+    points = {target: question.model.vector(point).astype(np.float64) for target, point in known.items()}
+    unknown = [target for target, _ in question.goals if target not in points]
+    rest = attack(question.only(unknown)) if unknown else None
+
+    def run(budget: Budget) -> Sequence[Array | None]:
+        found = dict(zip(unknown, rest(budget), strict=True)) if rest is not None else {}
+        return [points.get(target, found.get(target)) for target, _ in question.goals]
+
+    return run
+
+
+SMALL = 150
+"""ReLUs of a network whose trees mostly close: a brief attack is enough to begin with."""
+
+
+PROMISING = 3
+"""Targets that are attacked with all effort when only the nearest one matters."""
+
+
+WELL_WITHIN = 0.999
+"""The share of a radius within which the quick attack's point is enough: rounding may take its witness farther out."""
+
+
+QUICK = "pgd"
+"""The attack that tells which targets are promising."""
+
+
+def _known(places: Sequence[int], found: Candidates) -> dict[int, Array]:
+    pairs = zip(places, found.points, strict=True)
+    return {place: point.astype(np.float64) for place, point in pairs if point is not None}
+
+
+def _near(ball: Ball, point: Array, radius: float) -> bool:
+    return float(ball.length(point)) <= radius * 1.5

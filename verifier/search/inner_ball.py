@@ -1,0 +1,79 @@
+"""A tree on a smaller ball beside one that does not close: it raises the lower end that an open bracket ends with.
+
+A tree's least open radius says little while many nodes are open: their relaxations are those of the whole ball. On a
+smaller ball they are tighter, and the same work may exclude all of it, or find a point far nearer than the incumbent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from verifier.solvers.branch_and_bound import Tree
+
+START = {"LP tree": 20_000, "bound tree": 1_000}
+"""By engine: nodes that a target's tree has before a probe is sent: some seconds. What closes by then pays nothing."""
+
+SHARE = 0.2
+"""The probes' share of the nodes after that."""
+
+FIRST = 0.25
+"""The nodes of a probe at first, as a share of those before any."""
+
+NARROW = 0.05
+"""Of the radius: when success and failure are that near to each other, probes are given twice as many nodes."""
+
+ROOT = 64
+"""Nodes that bounding a root counts as."""
+
+HIGH = 0.9
+"""The share of the radius from which a lower end is left to the tree itself."""
+
+
+def start(tree: Tree) -> int:
+    """The nodes of such a tree after which probes are sent."""
+    return START[tree.engine]
+
+
+@dataclass(eq=False)
+class Probe:
+    """The probes of one target, one at a time, by bisection between what is proved and where the last one was given up.
+
+    nodes: of all of them; patience: what one may spend, as a multiple of the first; failed: the least radius at which
+    one was given up with that.
+    """
+
+    tree: Tree | None = None
+    nodes: int = 0
+    patience: float = 1.0
+    failed: float = math.inf
+    _spent: int = field(default=0, init=False)
+
+    def due(self, main: Tree, nodes: int, lower: float, radius: float) -> bool:
+        """Is it a probe's turn, where the target has had so many nodes and is excluded within `lower` of `radius`?"""
+        spare = nodes - start(main)
+        return spare >= 0 and self.nodes <= SHARE * spare and math.isfinite(radius) and lower < HIGH * radius
+
+    def aim(self, lower: float, radius: float) -> float:
+        """Where the next tree decides."""
+        high = min(self.failed, radius)
+        if high - lower <= NARROW * radius:
+            self.failed, high = math.inf, radius
+            self.patience *= 2.0
+        return 0.5 * (lower + high)
+
+    def plant(self, tree: Tree) -> None:
+        """The next tree."""
+        self.tree, self._spent = tree, 0
+        self.nodes += ROOT
+
+    def grown(self, nodes: int) -> None:
+        """The tree has had so many nodes more: is it finished, or given up?"""
+        tree = self.tree
+        assert tree is not None
+        self.nodes += nodes
+        self._spent += nodes
+        if not tree.open_nodes:
+            self.tree = None
+        elif tree.stuck or self._spent >= self.patience * FIRST * start(tree):
+            self.tree, self.failed = None, tree.radius

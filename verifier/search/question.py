@@ -1,0 +1,205 @@
+"""What a caller of the Python API asks, checked and made ready: input, ball, goal, judge, attack."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from encoders.network.graph import Array, Graph
+from encoders.passes.from_transforms import Transforms
+from verifier.problem.answer import Subject
+from verifier.problem.arguments import real, whole, word
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.inputs.box import inside
+from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
+from verifier.problem.verdict import Witness
+from verifier.runtime.agreement import same_copies, same_function
+from verifier.runtime.model import Model
+from verifier.runtime.transformed import Copies
+from verifier.runtime.witness import Judge
+
+CALLER = 3
+"""Frames from a warning of `ask` to who called the API."""
+
+Box = tuple[npt.ArrayLike, npt.ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A checked question about one input of one model; `ball` has an infinite radius."""
+
+    model: Model
+    ball: Ball
+    label: int
+    predicted: int
+    """The class of the input, as ONNX Runtime runs the file."""
+    target: int | None
+    goals: tuple[tuple[int, Halfspaces], ...]
+    judge: Judge
+    margin: float = 0.0
+    copies: Copies | None = None
+    """The network under several transformations of the input; None: as it is."""
+
+    @property
+    def graph(self) -> Graph:
+        """The lowered graph that the goals speak of."""
+        return self.model.graph if self.copies is None else self.copies.lowered
+
+    @property
+    def attacked(self) -> tuple[tuple[int, Halfspaces], ...]:
+        """The goals as attacks are asked: beyond what the file's own output may show as a tie."""
+        return tuple((target, goal.deeper(self.judge.tie)) for target, goal in self.goals)
+
+    @property
+    def point(self) -> npt.NDArray[np.floating]:
+        """The input in the model's dtype."""
+        return self.ball.centre.astype(self.model.dtype)
+
+    def subject(self, command: str, radius: float | None = None) -> Subject:
+        """What an answer says that it is about."""
+        model, network = self.model, self.model.network
+        return Subject(
+            command=command,
+            model=model.path.name,
+            model_sha256=network.sha256,
+            input=self.point,
+            shape=network.input_shape,
+            box=(self.ball.lo, self.ball.hi),
+            norm=self.ball.norm.value,
+            label=self.label,
+            predicted=self.predicted,
+            target=self.target,
+            margin=self.margin,
+            radius=radius,
+        )
+
+    def only(self, targets: Sequence[int] | None) -> Question:
+        """The same about some of the targets; None: all. Raises InputError for one that is none, or for no target."""
+        if targets is None:
+            return self
+        if not isinstance(targets, Sequence | np.ndarray):
+            raise InputError(f"the targets must be a list of classes, not {targets!r}")
+        for target in targets:
+            if _class(target, "target", self.model) == self.label:
+                raise InputError(f"the target {target} is the label itself: choose another class")
+        if len(targets) == 0:
+            raise InputError("no target is asked for")
+        goals = tuple(entry for entry in self.goals if entry[0] in targets)
+        return replace(self, goals=goals, judge=replace(self.judge, disjuncts=goals))
+
+    def already(self, budget: Budget) -> Witness | None:
+        """The input itself as a witness at distance 0, when it is misclassified or reaches the goal as it is.
+
+        Where only ONNX Runtime's rounding prefers another class, it is no witness for the real network. None as well
+        where the time does not suffice to tell: then nothing is claimed.
+        """
+        try:
+            return self._already(budget)
+        except OutOfTimeError:
+            return None
+
+    def _already(self, budget: Budget) -> Witness | None:
+        found = self.judge.witness(self.ball.centre, budget)
+        if found is not None or self.copies is not None:
+            return found
+        predicted = self.predicted
+        if predicted == self.label:
+            return None
+        logits = np.asarray(self.model.logits(self.point), dtype=np.float64)
+        goal = disjuncts(Targeted(predicted), self.model.classes)[0][1]
+        margin = float(goal.margin(logits)[0])
+        exact = self.judge.exact_margin(self.point, goal, budget)
+        if exact < 0:
+            return None
+        return Witness(self.point, 0.0, predicted, exact, margin, predicted)
+
+
+def ask(
+    model: Model,
+    x: npt.ArrayLike,
+    *,
+    norm: str,
+    target: int | None,
+    label: int | None,
+    box: Box,
+    margin: float,
+    transforms: Transforms | None = None,
+    each: bool = False,
+    budget: Budget,
+) -> Question:
+    """Check everything that a question needs; raises InputError, one line, for what cannot be.
+
+    The graph is compared with ONNX Runtime at the input and in the box, as far as the budget allows. transforms: be
+    adversarial under all of them. each: about every target on its own, where there is no `target`.
+    """
+    if not isinstance(model, Model):
+        raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
+    flat = model.vector(x)
+    lo, hi = _box(box, flat.size)
+    try:
+        flat, moved = inside(flat, lo, hi)
+    except InputError as error:
+        raise InputError(f"the input: {error}") from None
+    if moved:
+        warnings.warn(f"the input: {moved}", stacklevel=CALLER)
+    centre = flat.astype(np.float64)
+    if word(norm, "the norm") not in tuple(Norm):
+        raise InputError(f"unknown norm '{norm}': choose one of {', '.join(Norm)}")
+    margin = real(margin, "the margin")
+    if not (math.isfinite(margin) and margin >= 0):
+        raise InputError(f"the margin must be a finite number ≥ 0, not {margin:g}")
+    model.comparison.at_question(flat, lo, hi, budget)
+    own = model.predict(flat)
+    label = own if label is None else _class(label, "label", model)
+    if target is not None and _class(target, "target", model) == label:
+        raise InputError(f"the target {target} is the label itself: choose another class")
+    ball = Ball(Norm(norm), centre, math.inf, lo, hi)
+    if transforms is not None:
+        copies = Copies(model, transforms, label, target is None and not each)
+        return _transformed(copies, own, ball, target, margin, budget)
+    goal = Untargeted(label, margin) if target is None else Targeted(target, margin)
+    goals = disjuncts(goal, model.classes)
+    judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
+    return Question(model, ball, label, own, target, goals, judge, margin)
+
+
+def _transformed(
+    copies: Copies, predicted: int, ball: Ball, target: int | None, margin: float, budget: Budget
+) -> Question:
+    model, label = copies.model, copies.label
+    if copies.transforms.maps[0].in_size != ball.centre.size:
+        raise InputError(f"{copies.transforms.path}: made for an input of another size than {ball.centre.size}")
+    with suppress(OutOfTimeError):
+        same_copies(model.network.graph, copies.transforms.maps, copies.graph, budget)
+        same_function(copies.graph, copies.lowered, "the form with ReLUs alone of the network's copies", budget)
+    others = [other for other in range(model.classes) if other != label]
+    goals = copies.goals(others if target is None else [target], margin)
+    judge = Judge(copies.graph, copies.lowered, copies, model.dtype, ball, goals, label)
+    return Question(model, ball, label, predicted, target, goals, judge, margin, copies)
+
+
+def _class(number: int, what: str, model: Model) -> int:
+    number = whole(number, f"the {what}")
+    if not 0 <= number < model.classes:
+        raise InputError(f"the {what} {number} is not a class: the model has classes 0 to {model.classes - 1}")
+    return number
+
+
+def _box(box: Box, size: int) -> tuple[Array, Array]:
+    try:
+        lo, hi = (np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), (size,)) for end in box)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the box must be two numbers or two arrays of {size} numbers: {error}") from None
+    if np.any(np.isnan(lo)) or np.any(np.isnan(hi)):
+        raise InputError("the box holds NaN")
+    if np.any(lo > hi):
+        place = int(np.argmax(lo > hi))
+        raise InputError(f"the box is empty at entry {place}: lo {lo[place]:g} > hi {hi[place]:g}")
+    return lo, hi

@@ -1,0 +1,356 @@
+"""The search trees of several targets, each following its incumbent, explored in turn or in threads.
+
+A tree decides at its incumbent − precision. Every better witness shrinks its ball; when it has fallen enough, the root
+is bounded anew on the smaller ball. The least radius of an open node is the lower end at any time. A task is one slice
+of one tree; incumbents change between tasks, in the caller's thread only, so that threads share nothing that changes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from encoders.formulations.to_stages import Stages, to_stages
+from encoders.network.graph import Array
+from verifier.bounds.alpha_crown import Effort
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Query
+from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
+from verifier.search.inner_ball import Probe
+from verifier.search.linear_bisection import BoundsByRadius
+from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
+from verifier.solvers.branch_and_bound import BranchAndBound, Tree
+
+TOLERANCE_SHARE = 1e-3
+"""An LP's tolerances as a share of the precision, between HiGHS's limits."""
+
+FINEST, COARSEST = 1e-10, 1e-7
+
+TREE_SLACK = 0.0625
+"""The share of the precision by which a tree's polished points lie farther out than need be, to lie deeper."""
+
+QUICK = Effort(goal_iterations=0)
+"""What a target's linear bound may cost before its tree is begun: one pass, which prunes most hopeless targets."""
+
+FAR = 0.5
+"""Points are drawn nearer while less than this share of the upper end is excluded: later they hardly could be."""
+
+PROGRESS = 0.5
+"""The share of the precision by which a point has to lower the upper end, or else its node is split without it."""
+
+UNPOLISHED = 0.01
+"""The share of the upper end by which it has to where the LP sees nothing in the point's region: only rounding makes
+such points, each next to the last one."""
+
+
+@dataclass(eq=False)
+class Track:
+    """A target, the state whose incumbent it follows, its tree, and what that has cost.
+
+    `lower` is what trees have proved. It orders the work; other proofs, which may come at any time, do not, so that one
+    thread without a time limit always does the same. `shipped`: what of it holds for every evaluation that is charged.
+    """
+
+    state: SearchState
+    target: TargetState
+    tree: Tree | None = None
+    lower: float = 0.0
+    shipped: float = 0.0
+    nodes: int = 0
+    open_nodes: int = 0
+    seconds: float = 0.0
+    barren: set[bytes] = field(default_factory=set)
+    """Activation patterns of points that reach the goal and gave no witness nearer enough: not tried again."""
+    probe: Probe = field(default_factory=Probe)
+
+    @contextmanager
+    def clocked(self) -> Iterator[None]:
+        """Count the time spent inside."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+class TreeSearch:
+    """Closes the brackets of `states`, which are about one input; `within`: decides at that radius instead."""
+
+    def __init__(self, states: Sequence[SearchState], decider: BranchAndBound, within: float | None = None) -> None:
+        first = states[0]
+        self._states, self._decider, self._within = states, decider, within
+        self._budget, self._threads = first.budget, first.problem.threads
+        self.bounds = BoundsByRadius(first.problem, first.budget)
+        self._tracks = {
+            id(state): [Track(state, target, lower=target.lower, shipped=target.shipped) for target in state.targets]
+            for state in states
+        }
+
+    @cached_property
+    def _stages(self) -> Stages:
+        """The network as trees work on it. Raises OutOfTimeError."""
+        problem = self._states[0].problem
+        arithmetic = problem.arithmetic
+        stages = to_stages(problem.graph, arithmetic.unit, arithmetic.floors(problem.graph), self._budget.check)
+        return replace(stages, both=problem.semantics is Semantics.BOTH)
+
+    def polish(self) -> Iterator[SearchState]:
+        """Move each first witness to the nearest point around it, by its target's tree."""
+        for state in self._states:
+            if state.witness is None:
+                continue
+            self._budget.check()
+            track = next(entry for entry in self._of(state) if entry.target.target == state.witness.target)
+            with track.clocked():
+                tree = track.tree = self._rooted(track, state.upper)
+                self._take(track, tree, state.witness.point.astype(float))
+            self._raise(track, track.lower, track.shipped)
+            yield state
+
+    def pruned(self) -> bool:
+        """Do linear bounds alone close every state? The first target that they leave open ends it.
+
+        What they prove is kept. Raises OutOfTimeError.
+        """
+        for state in self._states:
+            while (track := self._least(state, ())) is not None:
+                self._budget.check()
+                with track.clocked():
+                    if not self._prunes(track):
+                        return False
+        return True
+
+    def run(self) -> Iterator[SearchState]:
+        """Explore until every state is closed or stuck; yields the state that has just been worked on.
+
+        Raises OutOfTimeError, after what was under way has been taken over.
+        """
+        with _Inline() if self._threads == 1 else ThreadPoolExecutor(self._threads) as pool:
+            working: dict[Future[_Slice], Track] = {}
+            while True:
+                while self._budget.remaining > 0 and len(working) < self._threads:
+                    track = self._next(working.values())
+                    if track is None:
+                        break
+                    tree = self._probing(track) or self._prepared(track)
+                    if tree is None:
+                        yield track.state
+                        continue
+                    # A tree that is the only one with work to do gets all threads.
+                    alone = not working and self._next([track]) is None
+                    working[pool.submit(_explore, tree, self._budget, self._threads if alone else 1)] = track
+                    if alone:
+                        break
+                if not working:
+                    self._budget.check()
+                    return
+                for future in wait(working, return_when=FIRST_COMPLETED).done:
+                    track = working.pop(future)
+                    self._finish(track, future.result())
+                    yield track.state
+
+    def update(self) -> None:
+        """Take over what trees that were interrupted have proved; say why states stay open."""
+        for state in self._states:
+            for track in self._of(state):
+                for tree in (track.tree, track.probe.tree):
+                    if tree is not None:
+                        self._raise(track, tree.lower_end, tree.shipped_end)
+            if not state.reason and not self._done(state):
+                state.reason = self._obstacle(state)
+
+    def _of(self, state: SearchState) -> list[Track]:
+        return self._tracks[id(state)]
+
+    def _radius(self, state: SearchState) -> float:
+        """Where a state's trees decide: a little above upper − precision, so that closing there closes the bracket."""
+        if self._within is not None:
+            return math.nextafter(self._within, math.inf)
+        if math.isfinite(state.upper):
+            return max(0.0, state.closing)
+        reach = state.problem.ball.reach
+        return reach if math.isfinite(reach) else max(FIRST_RADIUS, 2.0 * min(entry.lower for entry in self._of(state)))
+
+    def _endless(self, state: SearchState) -> bool:
+        """True when no witness is known in an unbounded box, and no wider ball will be searched."""
+        return math.isinf(state.upper) and math.isinf(state.problem.ball.reach) and self._radius(state) > LAST_RADIUS
+
+    def _done(self, state: SearchState) -> bool:
+        if self._within is None:
+            return state.closed
+        return state.upper <= self._within or all(track.lower >= self._radius(state) for track in self._of(state))
+
+    def _next(self, working: Collection[Track]) -> Track | None:
+        """Of the state with the fewest nodes, the target with the least lower end: hard ones leave others a turn."""
+        found = [track for state in self._states if (track := self._least(state, working)) is not None]
+        return min(found, key=lambda track: sum(entry.nodes for entry in self._of(track.state)), default=None)
+
+    def _least(self, state: SearchState, working: Collection[Track]) -> Track | None:
+        if self._done(state):
+            return None
+        radius = self._radius(state)
+        if self._endless(state):
+            return None
+        idle = [track for track in self._of(state) if track.lower < radius and track not in working]
+        # A stuck target keeps the lower end where it is: those that are above it need no work any more.
+        end = min((track.lower for track in idle if self._stuck(track, radius)), default=math.inf)
+        useful = [track for track in idle if track.lower <= end and not self._stuck(track, radius)]
+        return min(useful, key=lambda track: track.lower, default=None)
+
+    def _fits(self, tree: Tree, radius: float) -> bool:
+        """True while the tree's root is good for this radius."""
+        return self._decider.restart * tree.ball.radius <= radius <= tree.ball.radius
+
+    def _stuck(self, track: Track, radius: float) -> bool:
+        return track.tree is not None and track.tree.stuck and self._fits(track.tree, radius)
+
+    def _prepared(self, track: Track) -> Tree | None:
+        """The track's tree at its state's radius; None when linear bounds exclude its goal there."""
+        radius, tree = self._radius(track.state), track.tree
+        with track.clocked():
+            if tree is None or not self._fits(tree, radius):
+                if self._prunes(track):
+                    return None
+                tree = track.tree = self._rooted(track, radius)
+            tree.cut(radius)
+        return tree
+
+    def _prunes(self, track: Track) -> bool:
+        """Do linear bounds exclude the track's goal at its state's radius? Then it needs no tree there."""
+        radius = self._radius(track.state)
+        if not self.bounds.exclude(track.target.goal, radius, self.bounds.near(radius, self._decider.restart), QUICK):
+            return False
+        track.tree = None
+        self._raise(track, radius, radius)
+        return True
+
+    def _probing(self, track: Track) -> Tree | None:
+        """The tree of the track's probe, when it is its turn."""
+        probe, radius = track.probe, self._radius(track.state)
+        if not self._decider.probes or self._within is not None:
+            return None
+        if track.tree is None or not self._fits(track.tree, radius):
+            return None
+        if probe.tree is not None and probe.tree.radius >= radius:
+            probe.tree = None
+        with track.clocked():
+            while probe.due(track.tree, track.nodes, track.lower, radius):
+                if probe.tree is not None:
+                    return probe.tree
+                aim = probe.aim(track.lower, radius)
+                if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
+                    self._raise(track, aim, aim)
+                else:
+                    probe.plant(self._rooted(track, aim))
+        return None
+
+    def _rooted(self, track: Track, radius: float) -> Tree:
+        """A root for the track on the ball of this radius."""
+        problem = track.state.problem
+        return self._decider.tree(
+            Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
+            self._stages,
+            self.bounds.near(radius, self._decider.restart),
+            floor=min(track.shipped, radius),
+            slack=TREE_SLACK * problem.precision,
+            tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
+        )
+
+    def _finish(self, track: Track, done: _Slice) -> None:
+        track.nodes += done.nodes
+        track.seconds += done.seconds
+        with track.clocked():
+            if done.found is not None:
+                region = done.tree.local.pattern(done.found).tobytes()
+                if region in track.barren or not self._take(track, done.tree, done.found):
+                    track.barren.add(region)
+                    done.tree.refuse()
+        self._raise(track, done.tree.lower_end, done.tree.shipped_end)
+        if done.tree is track.probe.tree:
+            track.probe.grown(done.nodes)
+
+    def _take(self, track: Track, tree: Tree, point: Array) -> bool:
+        """Draw a point nearer, polish it in the tree's LP, offer it; True when that has brought the upper end down."""
+        state, before = track.state, track.state.upper
+        drawn = point
+        if track.lower < FAR * before:
+            drawn = tree.local.draw(point, state.length(point), self._budget)
+        nearer, radius = tree.polish(drawn, self._budget)
+        for candidate, last in ((nearer, None), (drawn, nearer), (point, drawn)):
+            if candidate is last:
+                continue
+            for other in self._states:
+                if other is not state:
+                    other.look(candidate)
+            if state.offer(candidate, polish=False):
+                break
+            if last is None and math.isfinite(radius) and state.look_between(nearer, drawn):
+                break
+        wanted = PROGRESS * state.problem.precision
+        if math.isinf(radius):
+            wanted = max(wanted, UNPOLISHED * before)
+        return state.upper < before and state.upper <= before - wanted
+
+    def _raise(self, track: Track, lower: float, shipped: float) -> None:
+        """Note what a track has proved and cost; its tree is not being explored."""
+        state = track.state
+        track.lower, track.shipped = max(track.lower, lower), max(track.shipped, shipped)
+        if math.isinf(state.upper):
+            reach = state.problem.ball.reach
+            track.lower = math.inf if track.lower >= reach else track.lower
+            track.shipped = math.inf if track.shipped >= reach else track.shipped
+        track.target.lower = max(track.target.lower, track.lower)
+        track.target.shipped = max(track.target.shipped, track.shipped)
+        track.open_nodes = 0 if track.tree is None or track.lower >= self._radius(state) else track.tree.open_nodes
+        tracks = self._of(state)
+        engine = next((entry.tree.engine for entry in tracks if entry.tree is not None), LINEAR_BOUNDS)
+        nodes, open_nodes = sum(entry.nodes for entry in tracks), sum(entry.open_nodes for entry in tracks)
+        state.search = Search(engine, nodes, open_nodes, sum(entry.seconds for entry in tracks))
+
+    def _obstacle(self, state: SearchState) -> str:
+        """Why a state stays open although there is time."""
+        if self._endless(state):
+            return f"no adversarial point within {state.lower:g}, and the box is unbounded"
+        if any(track.barren for track in self._of(state)):
+            judge = state.problem.judge
+            if judge.runtime.rounds:
+                return "where the goal is reached nearer, the file's own output, which is rounded, still says otherwise"
+            return (
+                f"the points that are left do not survive rounding to {judge.dtype.name}: its grid is too coarse for "
+                "this precision"
+            )
+        return "rounding leaves cases open that no split decides"
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """What exploring a tree for a while has found and cost."""
+
+    tree: Tree
+    found: Array | None
+    nodes: int
+    seconds: float
+
+
+def _explore(tree: Tree, budget: Budget, threads: int) -> _Slice:
+    """One slice, which the end of the budget shortens: the caller looks at it too."""
+    start, before, found = time.perf_counter(), tree.nodes, None
+    with suppress(OutOfTimeError):
+        found = tree.explore(budget, threads)
+    return _Slice(tree, found, tree.nodes - before, time.perf_counter() - start)
+
+
+class _Inline(Executor):
+    """Runs every task at once, in the caller's thread: one thread without the cost of another."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """The result of fn(*args, **kwargs), already there."""
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future

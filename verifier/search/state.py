@@ -1,0 +1,224 @@
+"""What a search for the minimum knows so far: for each target a proved lower end, and the best witness of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from encoders.network.graph import Array, Graph
+from verifier.problem.budget import Budget
+from verifier.problem.query import ELSEWHERE, Ball, Halfspaces
+from verifier.problem.rounding import REAL, Arithmetic
+from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Semantics, Status, Witness
+from verifier.runtime.witness import Judge
+
+POLISH_SHARE = 0.125
+"""Part of the precision that securing a witness against rounding may add to its distance."""
+
+JUDGED = 0.2
+"""Seconds for judging the one point that is at hand when the time is up: it mostly takes a few milliseconds."""
+
+GRID_STEPS = 4.0
+"""Steps of the input grid that securing a witness may always add: a finer precision does not make the grid finer."""
+
+INWARDS = tuple(2.0**-power for power in range(12, 0, -1))
+"""Shares of the way from a point next to a tie, which rounding refuses, to one that lies deeper in the goal."""
+
+CLOSING = 0.99
+"""The share of the precision below the upper end at which a bracket is closed: the rest is for rounding the two ends
+outwards on the screen, where they are no farther apart than the precision either."""
+
+FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
+"""Radii tried by doubling where the box is unbounded and no witness is known."""
+
+Attack = Callable[[Budget], Sequence[Array | None]]
+"""For each of a problem's disjuncts a candidate point (n,), or None; the judge decides what they are worth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The distance from `ball.centre` to the nearest point of the box whose logits lie in one of `disjuncts`.
+
+    `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
+    how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
+    prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct, in any of them.
+    `thorough`: a longer attack than the first one, for what stays open; None where the first was that.
+    """
+
+    graph: Graph
+    ball: Ball
+    disjuncts: tuple[tuple[int, Halfspaces], ...]
+    judge: Judge
+    attack: Attack
+    attack_name: str
+    precision: float
+    target: int | None
+    threads: int = 1
+    arithmetic: Arithmetic = REAL
+    known: float = 0.0
+    semantics: Semantics = Semantics.BOTH
+    unshipped: str = ""
+    """Why nothing can be said about the network as it is shipped in float32; "" where something can."""
+    thorough: Attack | None = None
+
+    def alone(self, place: int) -> Problem:
+        """The problem of one disjunct."""
+        only = self.disjuncts[place : place + 1]
+        return replace(self, disjuncts=only, judge=replace(self.judge, disjuncts=only), target=only[0][0])
+
+
+@dataclass
+class TargetState:
+    """A target's goal; nothing within `lower` of the input reaches it, for what `evidence` is worth."""
+
+    target: int
+    goal: Halfspaces
+    lower: float = 0.0
+    evidence: Evidence = Evidence.PROVED
+    shipped: float = 0.0
+    """As `lower`, for every evaluation that the problem's arithmetic allows."""
+    stuck: bool = False
+    """True once a decider could not answer for this target: its lower end stays where it is."""
+
+
+@dataclass
+class SearchState:
+    """The bracket while it closes."""
+
+    problem: Problem
+    budget: Budget
+    targets: list[TargetState] = field(init=False)
+    witness: Witness | None = None
+    initial: Initial = field(init=False)
+    reason: str = ""
+    search: Search | None = None
+
+    def __post_init__(self) -> None:
+        known = self.problem.known
+        self.targets = [TargetState(target, goal, known, shipped=known) for target, goal in self.problem.disjuncts]
+        self.initial = Initial(self.problem.attack_name, math.inf)
+
+    @property
+    def upper(self) -> float:
+        return self.witness.distance if self.witness is not None else math.inf
+
+    @property
+    def lower(self) -> float:
+        return min(*(state.lower for state in self.targets), self.upper)
+
+    @property
+    def shipped(self) -> float:
+        """As `lower`, for every evaluation that the problem's arithmetic allows."""
+        return min(*(state.shipped for state in self.targets), self.lower)
+
+    @property
+    def evidence(self) -> Evidence:
+        """The weakest evidence that the lower end needs."""
+        return min(state.evidence for state in self.targets)
+
+    @property
+    def closed(self) -> bool:
+        return self.upper - self.lower <= self.problem.precision if self.witness else math.isinf(self.lower)
+
+    @property
+    def closing(self) -> float:
+        """The radius that closes the bracket once nothing within it reaches a goal, where there is a witness."""
+        precision = self.problem.precision
+        return max(math.nextafter(self.upper - precision, math.inf), self.upper - CLOSING * precision)
+
+    @property
+    def slack(self) -> float:
+        """What securing a witness may add to its distance."""
+        return max(POLISH_SHARE * self.problem.precision, GRID_STEPS * self.problem.judge.grid)
+
+    def offer(self, point: Array, *, polish: bool = True, budget: Budget | None = None) -> bool:
+        """Judge a point; keep its witness, polished, when it is nearer than the last. True if it was.
+
+        budget: for judging it, where that is not the search's own.
+        """
+        found = self.problem.judge.secured(point, self.slack, budget or self.budget)
+        if found is None:
+            return False
+        if polish and found.distance < 2.0 * self.upper:
+            found = self.problem.judge.polished(found, self.slack, self.budget)
+        if found.distance >= self.upper:
+            return False
+        self.witness = found
+        return True
+
+    def look(self, point: Array) -> bool:
+        """Take a point as it is, when it is a witness and nearer than the last. True if it was.
+
+        Raises OutOfTimeError.
+        """
+        if self.length(point) < self.upper:
+            found = self.problem.judge.witness(point, self.budget)
+            if found is not None and found.distance < self.upper:
+                self.witness = found
+                return True
+        return False
+
+    def look_between(self, near: Array, deep: Array) -> bool:
+        """Take a witness as close to `near` as it is found on the way to `deep`. True if there was one."""
+        return any(self.look(near + share * (deep - near)) for share in INWARDS)
+
+    def attack(self, *, polish: bool = True) -> None:
+        """Run the attack and take its best points as the first upper end."""
+        self.start(self.problem.attack(self.budget))
+        if polish:
+            self.polish()
+
+    def polish(self) -> None:
+        """Move the witness to the nearest point of its activation region, by the judge's LPs."""
+        if self.witness is not None and self.budget.remaining > 0:
+            self.witness = self.problem.judge.polished(self.witness, self.slack, self.budget)
+
+    def start(self, points: Sequence[Array | None]) -> None:
+        """Take the best of an attack's points as the first upper end.
+
+        Where the time is up, the first one has a moment: without it there would be nothing to say of the upper end.
+        """
+        found = [(self.length(point), place, point) for place, point in enumerate(points) if point is not None]
+        for tried, (length, _, point) in enumerate(sorted(found, key=lambda entry: entry[:2])):
+            ended = self.budget.ended
+            if length >= self.upper or (ended and tried > 0):
+                break
+            self.offer(point, polish=False, budget=Budget(JUDGED) if ended else self.budget)
+        self.initial = Initial(self.problem.attack_name, self.upper)
+
+    def length(self, point: Array) -> float:
+        """‖point − x0‖, to within rounding."""
+        ball = self.problem.ball
+        return float(ball.length(point))
+
+    @property
+    def target(self) -> int | None:
+        """The target asked for, else the one that was reached, if it is one."""
+        if self.problem.target is not None or self.witness is None:
+            return self.problem.target
+        return self.witness.target if self.witness.target != ELSEWHERE else None
+
+    def bracket(self, *, final: bool = False) -> Bracket:
+        """The state as a result."""
+        lower, upper = self.lower, self.upper
+        if self.witness is None and math.isinf(lower):
+            status, lower = Status.UNREACHABLE, math.inf
+        else:
+            status = Status.MINIMAL if self.closed else Status.BRACKETED
+        reason = self.reason or (self.budget.reason if self.budget.remaining <= 0 else "")
+        return Bracket(
+            lower=lower,
+            upper=upper,
+            witness=self.witness,
+            evidence=self.evidence,
+            precision=self.problem.precision,
+            status=status,
+            initial=self.initial,
+            target=self.target,
+            seconds=self.budget.spent,
+            reason=reason if status is Status.BRACKETED and final else "",
+            final=final,
+            search=self.search,
+            float32=self.shipped if final and self.problem.arithmetic is not REAL else None,
+        )

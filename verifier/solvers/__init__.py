@@ -1,0 +1,1 @@
+"""One query, answered Violated, Holds or Unknown: search trees, MILP, SMT, Farkas certificates of LPs."""

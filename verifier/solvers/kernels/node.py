@@ -1,0 +1,170 @@
+"""A node's visit as one kernel: CROWN, the dense simplex, the safe evaluation, reduced costs, the choice of the split.
+
+It runs without the interpreter's lock, so that threads visit nodes side by side.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from encoders.network.graph import Array
+from verifier.bounds.kernels.half_space import cut_of
+from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.lagrangian import evaluate, forward, tighten_by_costs
+from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.stage_crown import tighten_stages
+from verifier.bounds.kernels.support_function import excluded, fall
+from verifier.solvers.branching import DUAL, NEAR, VIOLATED, VIOLATION
+from verifier.solvers.kernels.simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
+from verifier.solvers.kernels.simplex_program import Program
+from verifier.solvers.node_constants import COSTLY, HIGHEST, PIVOTS
+
+CUTOFF = 1e-7
+"""The dual value at which the kernel's LP ends at first: enough to stay above 0 when float64 rounding is charged."""
+
+ATTEMPTS = 4
+"""Times that an LP which ended too low for what is charged is gone on with, to a higher value each time."""
+
+RISE, FALL = 1.5, 0.98
+"""How the value at which LPs end follows what float32 evaluations are charged: up after each LP that closes its node
+only by going on, down after each that closes it at once, so that one in twenty has to. Following the largest charge of
+a tree made all of its LPs twice as long."""
+
+CLOSED, OPEN, FAILED = 0, 1, 2
+"""How the kernel leaves a node."""
+
+
+@compiled
+def visit_node(
+    net: Network,
+    program: Program,
+    radius: float,
+    lower: Array,
+    upper: Array,
+    basic: Integers,
+    key: Integers,
+    child_bounds: bool,
+    half_space: bool,
+    reduced_costs: bool,
+    branching: int,
+    cutoff: Array,
+    spent: Integers,
+    ends: Array,
+    point: Array,
+    arguments: Array,
+    weights: Array,
+    mu: Array,
+    nu: Array,
+) -> tuple[int, float, float, int]:
+    """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
+
+    The radius is that of all evaluations that are charged, also where the node is closed for the real network alone;
+    where multipliers close it, the margin is their bound.
+    lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
+    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
+    `cutoff` (1,), which follows what float32 evaluations are charged; their pivots are added to `spent` (1,).
+    """
+    nothing = -math.inf
+    relus, kept, goals = lower.size, program.kept, program.goals
+    count = kept.size
+    low, high = np.empty(count), np.empty(count)
+    for k in range(count):
+        low[k], high[k] = lower[kept[k]], upper[kept[k]]
+    size = program.constants.size
+    duals, moved, off = np.zeros(size), np.zeros(program.used.size), np.zeros(count)
+    shares, row = np.empty(relus), np.empty(net.centre.size)
+    level = cutoff[0]
+    for attempt in range(ATTEMPTS):
+        state, _, pivots = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
+        spent[0] += pivots
+        if state == STOPPED:
+            return FAILED, 0.0, nothing, -1
+        for k in range(count):
+            nu[kept[k]] = duals[k]
+        weights[:] = np.maximum(duals[count : count + goals], 0.0)
+        constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+        fallen = fall(net, row, radius)
+        value = constant - fallen
+        if value > 0.0:
+            if state == EXCLUDED:
+                cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], CUTOFF)
+            return CLOSED, math.inf, value, -1
+        if state != EXCLUDED or not value > -HIGHEST:
+            break
+        level = min(2.0 * (level - value), HIGHEST)
+    within = excluded(net, row, constant, radius)
+    if within >= radius > 0.0:
+        return CLOSED, math.inf, nothing, -1
+    if real - fallen > 0.0:
+        return CLOSED, within, real - fallen, -1
+    margin = nothing
+    if state == OPTIMAL:
+        point[:] = program.base
+        for k in range(program.used.size):
+            i = program.used[k]
+            point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
+        margin = forward(net, point, arguments)
+    if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+        return CLOSED, math.inf, nothing, -1
+    if child_bounds:
+        amount = -constant if half_space else math.inf
+        reached = narrow(net, radius, weights, nu, mu, row, shares, amount, value, lower, upper)
+        if reached >= radius > 0.0 or reached == math.inf:
+            return CLOSED, math.inf, nothing, -1
+        within = max(within, reached)
+    place = split_at(branching, program.kept, shares, off, state == OPTIMAL, lower, upper)
+    return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
+
+
+@compiled
+def narrow(
+    net: Network,
+    radius: float,
+    weights: Array,
+    nu: Array,
+    mu: Array,
+    row: Array,
+    shares: Array,
+    amount: float,
+    value: float,
+    lower: Array,
+    upper: Array,
+) -> float:
+    """Tighten a node's bounds by what its multipliers say, which proved `value` < 0: the radius excluded then.
+
+    CROWN within the half-space row·δ ≤ amount, for the ReLUs that cost the bound most; the same multipliers again, with
+    their reduced costs. Infinite: nothing of the node is left. All arrays are replaced by the last evaluation's.
+    """
+    if not tighten_stages(net, cut_of(net, row, amount, radius), lower, upper, shares <= COSTLY * value):
+        return math.inf
+    constant, _ = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+    value = constant - fall(net, row, radius)
+    if value > 0.0 or not tighten_by_costs(mu, nu, shares, value, lower, upper):
+        return math.inf
+    return excluded(net, row, constant, radius)
+
+
+@compiled
+def split_at(
+    branching: int, kept: Integers, shares: Array, off: Array, optimal: bool, lower: Array, upper: Array
+) -> int:
+    """`visit.split_at`; `off` is of the LP's ReLUs, which are `kept`, and says something where that is `optimal`."""
+    best, place = 0.0, -1
+    for k in range(kept.size):
+        j = kept[k]
+        if lower[j] < 0.0 < upper[j] and (not optimal or off[k] > VIOLATED):
+            score, width = -shares[j], upper[j] - lower[j]
+            if branching == DUAL:
+                score *= math.sqrt(width) / (min(max(off[k] / width, NEAR), 1.0) if optimal else 1.0)
+            elif branching == VIOLATION:
+                score = min(off[k] if optimal else math.inf, -lower[j], upper[j])
+            if score > best:
+                best, place = score, j
+    if place < 0:
+        for j in range(lower.size):
+            reach = min(-lower[j], upper[j])
+            if reach > best:
+                best, place = reach, j
+    return place

@@ -1,0 +1,126 @@
+"""A walk down a search tree as one kernel: visits, splits and the stack of what is still open below one node.
+
+Between two visits nothing is left to the interpreter, whose lock threads would have to wait for.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.network.graph import Array
+from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.lagrangian import descend
+from verifier.bounds.kernels.network import Network
+from verifier.solvers.kernels.node import CLOSED, FAILED, visit_node
+from verifier.solvers.kernels.simplex_program import Program
+from verifier.solvers.node_constants import FIRST_STEP, STEPS
+
+WALKED, FOUND, HANDED = 0, 1, 2
+"""How a walk ends: nothing is left, or nothing more was asked for; at a point that reaches the goal; before a node that
+the kernel cannot close or split."""
+
+
+class Stack(NamedTuple):
+    """Open nodes, one a row, the next one to be visited last: bounds (rows, relus), the radius that each excludes
+    (rows,), the basis that its LP starts from (rows, …), whether points of it were refused (rows,)."""
+
+    lower: Array
+    upper: Array
+    ends: Array
+    basic: Integers
+    key: Integers
+    refused: npt.NDArray[np.bool_]
+
+
+def stack_of(rows: int, relus: int, basic: int, key: int) -> Stack:
+    """An empty stack with room for so many nodes."""
+    return Stack(
+        np.empty((rows, relus)),
+        np.empty((rows, relus)),
+        np.empty(rows),
+        np.empty((rows, basic), dtype=np.int64),
+        np.empty((rows, key), dtype=np.int64),
+        np.empty(rows, dtype=np.bool_),
+    )
+
+
+@compiled
+def dive(
+    net: Network,
+    program: Program,
+    radius: float,
+    ends: Array,
+    cutoff: Array,
+    spent: Integers,
+    stack: Stack,
+    most: int,
+    pivots: int,
+    number: int,
+    descend_every: int,
+    child_bounds: bool,
+    half_space: bool,
+    reduced_costs: bool,
+    branching: int,
+    inherit: bool,
+    point: Array,
+) -> tuple[int, int, int, float]:
+    """(how the walk ends, rows of the stack in use, visits, radius within which no evaluation of a closed node is bad).
+
+    At most `most` nodes below the stack's first row are visited, depth-first, until their LPs have `spent` (1,) so many
+    `pivots`, which measure the time; the first node has the running `number`. At every `descend_every`-th a descent
+    begins (0: none). inherit: children of a refused node are refused too. `point` (n,) is filled in; the node of a
+    point that was found stays on the stack, as it was.
+    """
+    relus = stack.lower.shape[1]
+    low, high, arguments = np.empty(relus), np.empty(relus), np.empty(relus)
+    basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
+    weights, mu, nu = np.empty(program.goals), np.empty(relus), np.empty(relus)
+    moved, best = np.empty_like(point), np.empty_like(point)
+    depth, visits, shipped = 1, 0, math.inf
+    while depth > 0 and visits < most and spent[0] < pivots:
+        top = depth - 1
+        if stack.ends[top] >= radius > 0.0:
+            depth = top
+            continue
+        low[:], high[:] = stack.lower[top], stack.upper[top]
+        basic[:], key[:] = stack.basic[top], stack.key[top]
+        weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
+        state, within, margin, place = visit_node(
+            net, program, radius, low, high, basic, key, child_bounds, half_space, reduced_costs, branching, cutoff,
+            spent, ends, point, arguments, weights, mu, nu,
+        )  # fmt: skip
+        stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
+        if state == FAILED or stuck:
+            return HANDED, depth, visits, shipped
+        visits += 1
+        within = max(stack.ends[top], within)
+        if state == CLOSED:
+            shipped = min(shipped, within)
+            depth = top
+            continue
+        known, refused = margin > -math.inf, stack.refused[top]
+        if known and not refused:
+            if margin >= 0.0:
+                return FOUND, depth, visits, shipped
+            if descend_every and (number + visits - 1) % descend_every == 0:
+                moved[:] = point
+                if descend(net, ends, moved, radius, STEPS, FIRST_STEP, best) >= 0.0:
+                    point[:] = best
+                    return FOUND, depth, visits, shipped
+        # Where nothing is open any more, but the LP knew less, the node is visited again with its new bounds.
+        depth = top + 2 if place >= 0 else top + 1
+        for row in range(top, depth):
+            stack.lower[row], stack.upper[row] = low, high
+            stack.basic[row], stack.key[row] = basic, key
+            stack.ends[row] = within
+            stack.refused[row] = refused and inherit
+        if place >= 0:
+            # The child that the point lies in is visited first.
+            active = top + 1 if known and arguments[place] > 0.0 else top
+            stack.lower[active, place] = 0.0
+            stack.upper[2 * top + 1 - active, place] = 0.0
+    return WALKED, depth, visits, shipped

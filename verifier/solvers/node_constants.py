@@ -1,0 +1,22 @@
+"""What the numpy and the compiled evaluation of a tree's node have to agree on."""
+
+from __future__ import annotations
+
+HIGHEST = 1e3
+"""In logits, what charges for rounding do not reach: where an LP without a solution, or a margin that grows, ends."""
+
+
+COSTLY = 2e-2
+"""Share of what a node's bound lacks: ReLUs whose relaxations cost less of it are left out of its CROWN pass."""
+
+
+STEPS = 12
+"""Gradient steps of one descent; more found no more in measurements."""
+
+
+FIRST_STEP = 0.5
+"""The first L∞ step as a share of the radius; steps shrink to nothing linearly."""
+
+
+PIVOTS = 50
+"""Pivots allowed for each row; a node's LP takes some twenty in all."""

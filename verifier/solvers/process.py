@@ -1,0 +1,107 @@
+"""A decider in a process of its own, so that a time limit or Ctrl-C is kept inside any solver call."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from encoders.network.node_bounds import NodeBounds
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.child import Answer, Child, ChildError, Heard
+from verifier.problem.query import Query
+from verifier.problem.verdict import Evidence, Unknown, Verdict
+
+POLL = 0.02
+"""Seconds between two looks at the budget while the child works: Ctrl-C is noticed that fast."""
+
+GRACE, GRACE_SHARE = 0.15, 0.25
+"""Seconds, and at most which share of its time, by which a solver is to end before it is killed: to send its answer."""
+
+
+class Decider(Protocol):
+    """Answers queries; `evidence` is the kind that its "holds" carries."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def evidence(self) -> Evidence: ...
+    def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Solving:
+    """A decider's method in the child, under a budget of so many seconds."""
+
+    decider: object
+    method: str
+    arguments: tuple[Any, ...]
+    seconds: float
+
+    def run(self) -> Any:
+        """The method's result."""
+        return getattr(self.decider, self.method)(*self.arguments, Budget(self.seconds))
+
+
+class Worker:
+    """One child process; `call` runs decider.method(*arguments, budget) there. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._answers: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._child = Child(self._answers)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, decider: object, method: str, *arguments: Any, budget: Budget) -> Any:
+        """The method's result.
+
+        Raises SolverError, ChildError, or OutOfTimeError when the budget ends first: the child is then gone.
+        """
+        budget.check()
+        left = budget.remaining
+        seconds = left - min(GRACE, GRACE_SHARE * left) if math.isfinite(left) else left
+        self._child.send(Solving(decider, method, arguments, seconds))
+        while True:
+            with contextlib.suppress(queue.Empty):
+                _, heard = self._answers.get(timeout=POLL)
+                if heard is None:
+                    raise ChildError("the solver process ended without an answer")
+                if isinstance(heard, Answer):
+                    return heard.result()
+            if budget.ended:
+                self.close()
+                raise OutOfTimeError(budget.reason)
+
+    def close(self) -> None:
+        """Kill the child and everything that it started."""
+        self._child.close()
+
+
+@dataclass
+class Guarded:
+    """A decider whose calls run in `worker`, under the same budget."""
+
+    decider: Decider
+    worker: Worker
+
+    @property
+    def name(self) -> str:
+        return self.decider.name
+
+    @property
+    def evidence(self) -> Evidence:
+        return self.decider.evidence
+
+    def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
+        """The decider's verdict; Unknown when the time is up or the child failed. Raises SolverError."""
+        try:
+            verdict: Verdict = self.worker.call(self.decider, "decide", query, bounds, budget=budget)
+        except (OutOfTimeError, ChildError) as error:
+            return Unknown(str(error))
+        return verdict

@@ -1,0 +1,325 @@
+"""Branch and bound over ReLU phases with linear bounds for batches of nodes (α, β, λ; Wang et al. 2021), no LP a node.
+
+For networks whose LPs are too dear. A batch of the most promising open nodes is bounded at once: float32 chooses the
+multipliers, one float64 pass evaluates them safely, and only that evaluation prunes. A ReLU is split where its triangle
+costs the bound most. Children begin with their parent's multipliers. Where no ReLU is left to split, an LP decides.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.alpha_beta_crown import BatchedBound, Proposed, Start
+from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Ball, Halfspaces
+from verifier.solvers.branching import LOSS, split_at
+from verifier.solvers.kernels import cache
+from verifier.solvers.node_constants import HIGHEST
+from verifier.solvers.tree.frontier import Frontier, Node
+from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.node import priced
+from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.region_polish import Polish
+from verifier.solvers.tree.tightening import Narrowing, NumpyNarrowing
+
+STEPS_OF_ALPHA = 255
+"""α is kept in an open node as a whole number of these: it is only where its children begin."""
+
+DENSE = 1 << 23
+"""Entries of a network's dense matrices (64 MB) up to which the kernel narrows its nodes."""
+
+
+@dataclass(frozen=True)
+class BoundSettings:
+    """What a bound tree does; the defaults are what PERFORMANCE.md's ablations chose."""
+
+    batch: int = 32
+    """Nodes bounded at once."""
+    steps: int = 10
+    """Steps of the multipliers at each node."""
+    first_steps: int = 60
+    """Steps at the root, whose multipliers all others begin with."""
+    reduced_costs: bool = True
+    """Tighten bounds of ReLU arguments by what a node's dual leaves."""
+    half_space: bool = True
+    """… and by CROWN within the half-space that it leaves to points that reach the goal."""
+    descend_every: int = 4
+    """A gradient descent from the best point of every so-many-th batch; 0 for none."""
+    flips: int = 6
+    """Tight ReLUs whose phase is tried the other way in polishing; 0 for none."""
+    polish_seconds: float = 2.0
+    """What one polishing of a point by LPs may take."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Multipliers:
+    """A node's multipliers, packed: where its children begin. α of the kept ReLUs, β at `places` among them."""
+
+    alpha: npt.NDArray[np.uint8]
+    places: npt.NDArray[Any]
+    beta: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What one thread did: nodes bounded, and a point with the node that it came from."""
+
+    nodes: int
+    point: Array | None = None
+    source: Node | None = None
+
+
+class BoundTree(Frontier):
+    """The tree of one goal over one ball; `lower`, `upper` (relu_count,) are proved on that ball.
+
+    The arguments and methods are those of `LpTree`.
+    """
+
+    engine = "bound tree"
+
+    def __init__(
+        self,
+        stages: Stages,
+        ball: Ball,
+        goal: Halfspaces,
+        lower: Array,
+        upper: Array,
+        *,
+        floor: float = 0.0,
+        slack: float = 0.0,
+        settings: BoundSettings | None = None,
+        tolerance: float = 1e-7,
+    ) -> None:
+        super().__init__(lower, upper, ball.radius, floor)
+        self.settings = settings or BoundSettings()
+        self.ball, self._slack = ball, slack
+        self._stages, self._goal, self._tolerance = stages, goal, tolerance
+        self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
+        self._bound = BatchedBound(stages, ball, goal, lower, upper)
+        self.local = LocalSearch(stages, ball, goal)
+        self._lp: NodeLp | None = None
+        self._lp_lock = threading.Lock()
+        self._narrows: Narrowing | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self.nodes = 0
+        self._batches = 0
+
+    def cut(self, radius: float) -> None:
+        """Only points within this smaller radius matter from now on."""
+        if radius < self.radius:
+            self.radius = radius
+            self._bound.set_radius(radius)
+            if self._lp is not None:
+                self._lp.set_radius(radius)
+
+    def explore(self, budget: Budget, threads: int = 1) -> Array | None:
+        """One batch for each thread; a point (n,) that reaches the goal within the radius, as floats see it, ends one.
+
+        When the budget ends, every node that is not closed is open again.
+        """
+        budget.check()
+        work = [batch for _ in range(threads) if (batch := self.take(self.settings.batch))]
+        if len(work) <= 1:
+            done = [self._explored(batch, budget, self._batches) for batch in work]
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(threads)
+            numbered = enumerate(work, self._batches)
+            tasks = [self._pool.submit(self._explored, batch, budget, number) for number, batch in numbered]
+            done = [task.result() for task in tasks]
+        self._batches += len(work)
+        self.nodes += sum(batch.nodes for batch in done)
+        found = next((batch for batch in done if batch.point is not None), None)
+        if found is None:
+            budget.check()
+            return None
+        self._source = found.source
+        return found.point
+
+    def _explored(self, nodes: list[Node], budget: Budget, number: int) -> _Batch:
+        """Bound a batch, and put back what is still open: split, or as it was when the budget ends."""
+        try:
+            return self._visit(nodes, budget, number)
+        except OutOfTimeError:
+            self.put(nodes)
+            return _Batch(0)
+
+    def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
+        """As `LpTree.polish`; (x, the tree's radius) when the LPs take too long."""
+        settings = self.settings
+        lp = self._relaxation()
+        part = budget.first_of(Budget(settings.polish_seconds))
+        work = Polish(
+            self._stages, self._lagrangian, self.local, lp, *self.root, self._tolerance, self._slack, settings.flips
+        )
+        try:
+            return work.polish(x, self.radius, part)
+        except OutOfTimeError:
+            budget.check()
+            return x, self.radius
+        finally:
+            lp.set_radius(self.radius)
+
+    def _relaxation(self) -> NodeLp:
+        if self._lp is None:
+            self._lp = NodeLp(self._stages, self.ball, self._goal, *self.root, self._moves(), self._tolerance)
+            self._lp.set_radius(self.radius)
+        return self._lp
+
+    def _moves(self) -> list[tuple[int, int]]:
+        """Every input entry, to the side to which the CROWN form of the goal pulls it (used in L1)."""
+        row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
+        return [(int(i), -1 if row[i] > 0 else 1) for i in np.flatnonzero(row)]
+
+    def _visit(self, nodes: list[Node], budget: Budget, number: int) -> _Batch:
+        lower, upper = (np.stack(ends, axis=1) for ends in zip(*(self.unpacked(node) for node in nodes), strict=True))
+        proposed = self._proposed(nodes, lower, upper, budget)
+        duals = self._evaluated(proposed, lower, upper)
+        keys = [dual.radius(self.radius) for dual in duals]
+        self._learn(proposed, duals)
+        stay = [place for place, dual in enumerate(duals) if not self._closes(dual, max(nodes[place].key, keys[place]))]
+        found = self._candidate(proposed, duals, [place for place in stay if not nodes[place].refused], number)
+        if found is not None:
+            self.put(nodes[place] for place in stay)
+            return _Batch(len(nodes), found[0], nodes[found[1]])
+        for done, place in enumerate(stay):
+            node, start = nodes[place], self._packed_start(proposed.best, place)
+            key = max(node.key, keys[place])
+            try:
+                point = self._split(node, key, duals[place], lower[:, place], upper[:, place], start, budget)
+            except OutOfTimeError:
+                self.put(nodes[other] for other in stay[done:])
+                return _Batch(len(nodes))
+            if point is not None:
+                self.put(nodes[other] for other in stay[done:])
+                return _Batch(len(nodes), point, node)
+        return _Batch(len(nodes))
+
+    def _proposed(self, nodes: list[Node], lower: Array, upper: Array, budget: Budget) -> Proposed:
+        """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
+        bound, settings, kept = self._bound, self.settings, self._bound.kept
+        low, high = lower[kept], upper[kept]
+        if all(isinstance(node.start, _Multipliers) for node in nodes):
+            return bound.optimise(low, high, self._unpacked_starts(nodes), settings.steps, budget)
+        rows = bound.first()
+        count = rows.weights.shape[1]
+        alone = bound.optimise(np.repeat(low, count, axis=1), np.repeat(high, count, axis=1), rows, 1, budget)
+        best = np.array([int(np.argmax(alone.values))])
+        return bound.optimise(low, high, alone.best.columns(best), settings.first_steps, budget)
+
+    def _evaluated(self, proposed: Proposed, lower: Array, upper: Array) -> list[Dual]:
+        """The safe evaluation of proposed multipliers."""
+        best, kept = proposed.best, self._bound.kept
+        alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
+        alpha[kept], beta[kept] = best.alpha, best.beta
+        return self._lagrangian.on_lines(best.weights.astype(np.float64), alpha, beta, lower, upper)
+
+    def _learn(self, proposed: Proposed, duals: list[Dual]) -> None:
+        """Where nodes that were proposed as closed are not, more than that is asked for from now on."""
+        lacking = [-dual.value(self.radius) for dual, value in zip(duals, proposed.values, strict=True) if value > 0]
+        worst = max(lacking, default=0.0)
+        if 0.0 < worst < math.inf:
+            self._bound.margin = min(self._bound.margin + 2.0 * worst, HIGHEST)
+
+    def _closes(self, dual: Dual, key: float) -> bool:
+        """Does the dual of a node that holds nothing within `key` exclude the whole ball?"""
+        if key >= self.radius > 0 or dual.value(self.radius) > 0:
+            return True
+        if dual.real_value(self.radius) > 0:
+            self.note(key)
+            return True
+        return False
+
+    def _candidate(
+        self, proposed: Proposed, duals: list[Dual], places: list[int], number: int
+    ) -> tuple[Array, int] | None:
+        """A point that reaches the goal, of the batch's or by a descent from the best of them, and its place."""
+        if not places:
+            return None
+        margins = self._goal.margin(self._stages.values(proposed.points.T[places].astype(np.float64))[1])
+        place = places[int(np.argmax(margins))]
+        # In float32 the point may lie a little outside the ball.
+        point = self._lagrangian.support.farthest(duals[place].row, self.radius)
+        if self.local.margin(point) >= 0:
+            return point, place
+        every = self.settings.descend_every
+        if every and number % every == 0:
+            point, margin = self.local.descend(point, self.radius)
+            if margin >= 0:
+                return point, place
+        return None
+
+    def _split(
+        self, node: Node, key: float, dual: Dual, lower: Array, upper: Array, start: _Multipliers, budget: Budget
+    ) -> Array | None:
+        """Put the two children of an open node on the frontier; where nothing is left to split, an LP decides."""
+        budget.check()
+        settings, shares = self.settings, dual.shares
+        if settings.reduced_costs:
+            lower, upper = tightened(dual, dual.value(self.radius), lower, upper)
+            if np.any(lower > upper):
+                return None
+        if settings.half_space:
+            weights = start.weights.astype(np.float64)
+            narrowed = self._narrowing(budget).narrow(dual, weights, self.radius, lower, upper)
+            if narrowed is None:
+                return None
+            key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
+        place = split_at(LOSS, shares, np.full(lower.size, np.inf), lower, upper)
+        if place < 0:
+            return self._by_lp(node, key, lower, upper, budget)
+        low, high = lower.copy(), upper.copy()
+        low[place], high[place] = 0.0, 0.0
+        self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])
+        return None
+
+    def _narrowing(self, budget: Budget) -> Narrowing:
+        """By the kernel where it can be called at once and the network is small enough for dense matrices."""
+        if self._narrows is None:
+            stages = self._stages
+            small = stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE
+            if small and cache.at_once(budget.remaining):
+                from verifier.solvers.tree.compiled_node import CompiledNarrowing  # noqa: PLC0415 (imports numba)
+
+                self._narrows = CompiledNarrowing(stages, self._lagrangian)
+            else:
+                self._narrows = NumpyNarrowing(stages, self._lagrangian)
+        return self._narrows
+
+    def _by_lp(self, node: Node, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
+        """Close a linear region by its LP, or return its point; where neither does, nothing more can be done."""
+        with self._lp_lock:
+            solved, dual = priced(self._relaxation(), self._lagrangian, self.radius, lower, upper, budget)
+        if dual is not None:
+            key = max(key, dual.radius(self.radius))
+            if self._closes(dual, key):
+                return None
+        if solved.optimum is not None and not node.refused and self.local.margin(solved.point) >= -self._tolerance:
+            return solved.point
+        self.put_stuck(self.child(node, key, lower, upper, node.start))
+        return None
+
+    def _packed_start(self, best: Start, place: int) -> _Multipliers:
+        alpha, beta = best.alpha[:, place], best.beta[:, place]
+        places = np.flatnonzero(beta).astype(np.int32)
+        packed = np.rint(alpha * STEPS_OF_ALPHA).astype(np.uint8)
+        return _Multipliers(packed, places, beta[places], best.weights[:, place].copy())
+
+    def _unpacked_starts(self, nodes: list[Node]) -> Start:
+        starts: list[_Multipliers] = [node.start for node in nodes]
+        alpha = np.stack([start.alpha for start in starts], axis=1).astype(np.float32) / np.float32(STEPS_OF_ALPHA)
+        beta = np.zeros_like(alpha)
+        for column, start in enumerate(starts):
+            beta[start.places, column] = start.beta
+        return Start(alpha, beta, np.stack([start.weights for start in starts], axis=1))

@@ -1,0 +1,192 @@
+"""Visits by compiled kernels, one at a time or a walk of many, for networks small enough for a dense inverse."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.kernels.lagrangian import descend
+from verifier.bounds.kernels.network import network
+from verifier.bounds.lagrangian import Dual, Lagrangian
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces
+from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, narrow, visit_node
+from verifier.solvers.kernels.plunge import FOUND, HANDED, Stack, dive, stack_of
+from verifier.solvers.node_constants import FIRST_STEP, STEPS
+from verifier.solvers.tree.dense_lp import DenseLp
+from verifier.solvers.tree.frontier import Node
+from verifier.solvers.tree.node import Dived, NumpyVisitor, Visited, VisitSettings
+from verifier.solvers.tree.tightening import Narrowed
+
+AT_ONCE = 0.05
+"""Seconds that one call of a kernel may take, about: a budget that ends, or Ctrl-C, is seen only between calls."""
+
+
+def compiled_visitor(
+    stages: Stages,
+    ball: Ball,
+    goal: Halfspaces,
+    lower: Array,
+    upper: Array,
+    lagrangian: Lagrangian,
+    settings: VisitSettings,
+    other: Callable[[], NumpyVisitor],
+) -> CompiledVisitor:
+    """The visitor of a tree over the root's bounds lower, upper (relu_count,)."""
+    return CompiledVisitor(stages, lagrangian, DenseLp(stages, ball, goal, lower, upper), settings, other)
+
+
+class CompiledNarrowing:
+    """`NumpyNarrowing` by the kernel."""
+
+    def __init__(self, stages: Stages, lagrangian: Lagrangian) -> None:
+        self._network = network(stages, lagrangian)
+
+    def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
+        low, high, shares = lower.copy(), upper.copy(), dual.shares.copy()
+        key = narrow(
+            self._network,
+            radius,
+            np.array(weights, dtype=np.float64),
+            dual.nu.copy(),
+            dual.mu.copy(),
+            dual.row.copy(),
+            shares,
+            -dual.constant,
+            dual.value(radius),
+            low,
+            high,
+        )
+        return None if key >= radius > 0.0 or key == math.inf else Narrowed(key, low, high, shares)
+
+
+class CompiledVisitor:
+    """Visits with one kernel; `other` makes the visitor that takes over where the kernel's simplex gives up."""
+
+    def __init__(
+        self, stages: Stages, lagrangian: Lagrangian, lp: DenseLp, settings: VisitSettings, other: Any
+    ) -> None:
+        self.lp, self._settings, self._other = lp, settings, other
+        self._network = network(stages, lagrangian)
+        self._radius = lagrangian.ball.radius
+        self._first = lp.first_basis()
+        self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
+        self._cutoff = np.array([CUTOFF])
+        self._fallback: NumpyVisitor | None = None
+        self._stack: Stack | None = None
+        self._pivots = 1
+        """Those that fit into AT_ONCE, as the last walk took them."""
+
+    def set_radius(self, radius: float) -> None:
+        self._radius = radius
+        self.lp.set_radius(radius)
+        if self._fallback is not None:
+            self._fallback.set_radius(radius)
+
+    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited:
+        budget.check()
+        given = self._first if basis is None else basis
+        basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
+        low, high = lower.copy(), upper.copy()
+        point, arguments = np.empty(self._network.centre.size), np.empty(lower.size)
+        weights = np.zeros(self.lp.program.goals)
+        mu, nu = np.zeros(lower.size), np.zeros(lower.size)
+        settings = self._settings
+        state, radius, margin, place = self._kernel(
+            self._network,
+            self.lp.program,
+            self._radius,
+            low,
+            high,
+            basic,
+            key,
+            settings.child_bounds,
+            settings.half_space,
+            settings.reduced_costs,
+            settings.branching,
+            self._cutoff,
+            np.zeros(1, dtype=np.int64),
+            self._ends,
+            point,
+            arguments,
+            weights,
+            mu,
+            nu,
+        )
+        proposed = weights, mu, nu
+        if state == CLOSED:
+            return Visited(True, shipped=radius, bound=margin, multipliers=proposed)
+        if state == FAILED:
+            if self._fallback is None:
+                self._fallback = self._other()
+                self._fallback.set_radius(self._radius)
+            found = self._fallback.visit(lower, upper, None, budget)
+            return replace(found, basis=None)
+        known = margin > -math.inf
+        up = known and place >= 0 and bool(arguments[place] > 0)
+        last = basic.astype(np.int16), key.astype(np.int8)
+        return Visited(
+            False, radius, low, high, place, point if known else None, margin, up, last, multipliers=proposed
+        )
+
+    def dive(
+        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+    ) -> Dived:
+        budget.check()
+        basic, key = self._first if node.start is None else node.start
+        stack = self._stack
+        if stack is None or len(stack.ends) < most + 2:
+            stack = self._stack = stack_of(most + 2, lower.size, basic.size, key.size)
+        stack.lower[0], stack.upper[0], stack.basic[0], stack.key[0] = lower, upper, basic, key
+        stack.ends[0], stack.refused[0] = node.key, node.refused
+        point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
+        settings, start = self._settings, time.perf_counter()
+        state, depth, visits, shipped = self._walk(
+            self._network,
+            self.lp.program,
+            self._radius,
+            self._ends,
+            self._cutoff,
+            spent,
+            stack,
+            most,
+            self._pivots,
+            number,
+            settings.descend_every,
+            settings.child_bounds,
+            settings.half_space,
+            settings.reduced_costs,
+            settings.branching,
+            inherit,
+            point,
+        )
+        self._pivots = max(1, int(AT_ONCE * spent[0] / (time.perf_counter() - start)))
+        rest = [
+            Node(
+                float(stack.ends[row]),
+                stack.lower[row].copy(),
+                stack.upper[row].copy(),
+                (stack.basic[row].astype(np.int16), stack.key[row].astype(np.int8)),
+                bool(stack.refused[row]),
+            )
+            for row in range(depth)
+        ]
+        return Dived(visits, rest, shipped, point if state == FOUND else None, state == HANDED)
+
+    def _kernel(self, *arguments: Any) -> Any:
+        return visit_node(*arguments)
+
+    def _walk(self, *arguments: Any) -> Any:
+        return dive(*arguments)
+
+    def descend(self, point: Array) -> tuple[Array, float]:
+        best = np.empty_like(point)
+        margin = descend(self._network, self._ends, point.copy(), self._radius, STEPS, FIRST_STEP, best)
+        return best, margin

@@ -1,0 +1,150 @@
+"""The open nodes of a search tree over ReLU phases, most promising first, each kept as what differs from the root."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.network.graph import Array
+
+
+@dataclass(slots=True)
+class Node:
+    """An open node: nothing of it lies within `key` of the input. `lower`, `upper` are its bounds (relu_count,), or in
+    the queue those that differ from the root's, at `places`, in float32, rounded outwards; `start`: where
+    the work on it begins (a basis, multipliers)."""
+
+    key: float
+    lower: npt.NDArray[Any]
+    upper: npt.NDArray[Any]
+    start: Any
+    refused: bool = False
+    """True once a point from this node was refused: its own points are not offered again."""
+    places: npt.NDArray[Any] | None = None
+    """None: all of them, in float64."""
+
+
+REFUSALS = 64
+"""Refused points after which the nodes below a refused one offer none either: rounding then decides, not the search."""
+
+
+class Frontier:
+    """The open nodes below a root with `lower`, `upper` (relu_count,) on a ball of `radius`, which may shrink.
+
+    Threads may put nodes in and take them out at the same time.
+    """
+
+    def __init__(self, lower: Array, upper: Array, radius: float, floor: float) -> None:
+        self.root = np.array(lower), np.array(upper)
+        self.radius = radius
+        self._order = count()
+        self._lock = threading.Lock()
+        self._source: Node | None = None
+        self._refusals = 0
+        self._heap: list[tuple[float, int, Node]] = []
+        self._stuck: list[Node] = []
+        self._shipped = math.inf
+        if not np.any(lower > upper):
+            self.put([Node(floor, *self.root, None)])
+
+    @property
+    def lower_end(self) -> float:
+        """The least radius of an open node; the frontier's radius when none is open."""
+        keys = [node.key for node in self._stuck]
+        if self._heap:
+            keys.append(self._heap[0][0])
+        return min([*keys, self.radius])
+
+    @property
+    def shipped_end(self) -> float:
+        """As `lower_end`, for every evaluation that bounds are charged for, not only over the reals."""
+        return min(self.lower_end, self._shipped)
+
+    @property
+    def open_nodes(self) -> int:
+        return len(self._heap) + len(self._stuck)
+
+    @property
+    def stuck(self) -> bool:
+        """True when only nodes are left that neither close nor split any more."""
+        return not self._heap and bool(self._stuck)
+
+    def put(self, nodes: Iterable[Node]) -> None:
+        """Nodes to be worked on, or worked on again."""
+        packed = [self._packed(node) for node in nodes]
+        with self._lock:
+            for node in packed:
+                heapq.heappush(self._heap, (node.key, next(self._order), node))
+
+    def put_stuck(self, node: Node) -> None:
+        """A node that nothing can be done about."""
+        self._stuck.append(self._packed(node))
+
+    def forget_starts(self) -> None:
+        """Work on open nodes begins from nothing: who goes on with them cannot read what was left for it."""
+        with self._lock:
+            for node in (*(entry[2] for entry in self._heap), *self._stuck):
+                node.start = None
+
+    def note(self, shipped: float) -> None:
+        """A node has closed over the reals; evaluations do not reach the goal within `shipped`."""
+        with self._lock:
+            self._shipped = min(self._shipped, shipped)
+
+    def take(self, most: int = 1) -> list[Node]:
+        """The most promising nodes that reach into the radius; fewer than `most` when there are no more."""
+        taken: list[Node] = []
+        with self._lock:
+            while self._heap and len(taken) < most:
+                node = heapq.heappop(self._heap)[2]
+                if not self.beyond(node):
+                    taken.append(node)
+        return taken
+
+    def refuse(self) -> None:
+        """The point that was found last was no good: the node that it came from is split without it."""
+        self._refusals += 1
+        if self._source is not None:
+            self._source.refused = True
+
+    @property
+    def inherited(self) -> bool:
+        """Are children of refused nodes refused too?"""
+        return self._refusals > REFUSALS
+
+    def beyond(self, node: Node) -> bool:
+        """Does the node hold nothing within the radius? At radius 0 there is no smaller one to say so."""
+        return node.key >= self.radius > 0.0
+
+    def child(self, parent: Node, key: float, lower: Array, upper: Array, start: Any) -> Node:
+        """A node with these bounds (relu_count,) below another one."""
+        return Node(key, lower, upper, start, parent.refused and self.inherited)
+
+    def _packed(self, node: Node) -> Node:
+        """The node as it is kept in the queue."""
+        if node.places is None:
+            lower, upper = node.lower, node.upper
+            places = np.flatnonzero((lower != self.root[0]) | (upper != self.root[1])).astype(np.int32)
+            with np.errstate(over="ignore"):
+                low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
+            node.lower = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
+            node.upper = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
+            node.places = places
+        return node
+
+    def unpacked(self, node: Node) -> tuple[Array, Array]:
+        """The node's bounds (relu_count,), lower and upper; not to be written to."""
+        if node.places is None:
+            return node.lower, node.upper
+        lower, upper = self.root[0].copy(), self.root[1].copy()
+        lower[node.places] = np.maximum(lower[node.places], node.lower)
+        upper[node.places] = np.minimum(upper[node.places], node.upper)
+        return lower, upper

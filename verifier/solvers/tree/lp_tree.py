@@ -1,0 +1,290 @@
+"""Branch and bound over ReLU phases with one LP at each node (theory: triangle LP, duals choose the branching).
+
+A node is a set of bounds on the ReLUs' arguments; a split is a bound of 0. Its LP proposes multipliers; they are
+evaluated safely (`bounds.lagrangian`), and only that evaluation prunes: at the tree's radius, or at the largest smaller
+radius that it excludes, which orders the open nodes. Nodes are explored depth-first below the most promising open one,
+a slice at a time, so that the least open radius rises.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.solvers.kernels import cache
+from verifier.solvers.tree.frontier import Frontier, Node
+from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.node import Dived, NumpyVisitor, Visited, Visitor, VisitSettings
+from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.region_polish import Polish
+
+TOGETHER = 0.25
+"""Seconds for which threads explore one tree before they wait for each other."""
+
+NUMPY_FIRST = 64
+"""`numpy_first` for a process that asks one question: those nodes cost a small network less than loading kernels."""
+
+KERNEL_ROWS = 400
+"""Rows of the LP up to which the kernel's dense inverse pays: each pivot costs their square."""
+
+
+@dataclass(frozen=True)
+class TreeSettings(VisitSettings):
+    """What a tree does; the defaults are what PERFORMANCE.md's ablations chose."""
+
+    slice: int = 64
+    """Nodes explored below one open node before the most promising one is looked for again."""
+    flips: int = 6
+    """Tight ReLUs whose phase is tried the other way in polishing; 0 for none."""
+    seed_columns: int = 150
+    """Input columns that an L1 LP in HiGHS begins with; a negative number for all."""
+    kernels: bool | None = None
+    """Visit the nodes of small networks with the compiled kernel: None for where it is at hand."""
+    numpy_first: int = 0
+    """Nodes that a tree visits with numpy and HiGHS before it has kernels loaded that are not yet: that takes longer
+    than a small tree does without them. Where the process goes on asking, 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """What one thread did: nodes visited, and a point with the node that it came from."""
+
+    nodes: int
+    point: Array | None = None
+    source: Node | None = None
+
+
+class LpTree(Frontier):
+    """The tree of one goal over one ball; `lower`, `upper` (relu_count,) are proved on that ball.
+
+    Nothing within `lower_end` of the input reaches the goal. `floor`: what is known of that already. slack: how much
+    farther out than necessary a polished point may lie. tolerance: that of the LPs.
+    """
+
+    engine = "LP tree"
+
+    def __init__(
+        self,
+        stages: Stages,
+        ball: Ball,
+        goal: Halfspaces,
+        lower: Array,
+        upper: Array,
+        *,
+        floor: float = 0.0,
+        slack: float = 0.0,
+        settings: TreeSettings | None = None,
+        tolerance: float = 1e-7,
+    ) -> None:
+        super().__init__(lower, upper, ball.radius, floor)
+        self.settings = settings or TreeSettings()
+        self.ball, self._slack = ball, slack
+        self._stages, self._goal, self._tolerance = stages, goal, tolerance
+        self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
+        self.local = LocalSearch(stages, ball, goal)
+        self._visitors: list[Visitor] = []
+        self._early = False
+        """Do the visitors stand in for kernels that are loaded only for a tree that lasts?"""
+        self._pool: ThreadPoolExecutor | None = None
+        self.nodes = 0
+
+    @property
+    def visitor(self) -> Visitor:
+        """The first thread's."""
+        return self._visitors_for(1, math.inf)[0]
+
+    def _visitors_for(self, threads: int, seconds: float) -> list[Visitor]:
+        """A visitor for each thread, at the tree's radius, for whom that many seconds are left."""
+        early = self.nodes < self.settings.numpy_first and not cache.loaded()
+        if self._early and not early:
+            self._visitors.clear()
+            self.forget_starts()
+        self._early = early
+        while len(self._visitors) < threads:
+            made = self._by_kernel() if not early and self._kernels_pay(seconds) else self._by_numpy()
+            made.set_radius(self.radius)
+            self._visitors.append(made)
+        return self._visitors[:threads]
+
+    def _kernels_pay(self, seconds: float) -> bool:
+        """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
+        rows = int(np.count_nonzero(self.root[1] > 0)) + len(self._goal.offset)
+        wanted = self.settings.kernels
+        if wanted is False or rows > KERNEL_ROWS or not self._stages.relu_count:
+            return False
+        return cache.at_once(seconds) if wanted is None else cache.available()
+
+    def _by_kernel(self) -> Visitor:
+        from verifier.solvers.tree.compiled_node import compiled_visitor  # noqa: PLC0415 (imports numba: half a second)
+
+        arguments = self._stages, self.ball, self._goal, *self.root
+        return compiled_visitor(*arguments, self._lagrangian, self.settings, self._by_numpy)
+
+    def _by_numpy(self) -> NumpyVisitor:
+        stages, (lower, upper) = self._stages, self.root
+        moves = self._first_moves() if self.ball.norm is Norm.L1 else []
+        lp = NodeLp(stages, self.ball, self._goal, lower, upper, moves, self._tolerance)
+        return NumpyVisitor(stages, self._lagrangian, self.local, lp, self.settings)
+
+    def _first_moves(self) -> list[tuple[int, int]]:
+        """The input entries that pull most in the CROWN form of the goal: where an L1 ball is spent."""
+        row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
+        order = np.argsort(-np.abs(row))
+        limit = self.settings.seed_columns
+        return [(int(i), -1 if row[i] > 0 else 1) for i in (order if limit < 0 else order[:limit])]
+
+    def cut(self, radius: float) -> None:
+        """Only points within this smaller radius matter from now on."""
+        if radius < self.radius:
+            self.radius = radius
+            for visitor in self._visitors:
+                visitor.set_radius(radius)
+
+    def explore(self, budget: Budget, threads: int = 1) -> Array | None:
+        """One slice, or some for each thread; a point (n,) that reaches the goal within the radius, as floats see it,
+        ends them.
+
+        When the budget ends, every node that is not closed is open again.
+        """
+        visitors = self._visitors_for(threads, budget.remaining)
+        if threads == 1:
+            done = [self._slice(visitors[0], budget, alone=True)]
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(threads)
+            end, over = time.monotonic() + TOGETHER, threading.Event()
+            tasks = [self._pool.submit(self._slices, visitor, budget, end, over) for visitor in visitors]
+            done = [task.result() for task in tasks]
+        self.nodes += sum(slice_.nodes for slice_ in done)
+        found = next((slice_ for slice_ in done if slice_.point is not None), None)
+        if found is None:
+            budget.check()
+            return None
+        self._source = found.source
+        return found.point
+
+    def _slices(self, visitor: Visitor, budget: Budget, end: float, over: threading.Event) -> Slice:
+        """Slices until the `end` of time.monotonic(), or `over`: a thread has found a point, or no node to work on."""
+        visits = 0
+        while True:
+            done = self._slice(visitor, budget, alone=False)
+            visits += done.nodes
+            if done.point is not None or not done.nodes:
+                over.set()
+            if over.is_set() or time.monotonic() >= end:
+                return replace(done, nodes=visits)
+
+    def _slice(self, visitor: Visitor, budget: Budget, *, alone: bool) -> Slice:
+        """Visit nodes below one open node; with other threads beside it, below the next one when that is closed."""
+        stack: list[Node] = []
+        visits = 0
+        try:
+            while visits < self.settings.slice and (stack or self._took(stack)):
+                if self.beyond(stack[-1]):
+                    stack.pop()
+                else:
+                    number, point = self.nodes + visits, None
+                    dived = self._dive(visitor, stack, number, self.settings.slice - visits, budget)
+                    if dived is not None:
+                        visits, point = visits + dived.visits, dived.point
+                    if dived is None or dived.handed:
+                        point = self._visit(visitor, stack, self.nodes + visits, budget)
+                        visits += 1
+                    if point is not None:
+                        return Slice(visits, point, stack[-1])
+                if alone and not stack:
+                    break
+        except OutOfTimeError:
+            pass
+        finally:
+            self.put(stack)
+        return Slice(visits)
+
+    def _took(self, stack: list[Node]) -> bool:
+        """Move the most promising open node to the stack; False when there is none within the radius."""
+        stack += self.take()
+        return bool(stack)
+
+    def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
+        """The nearest point that reaches the goal in the linear region of x, or in one next to it, and its radius.
+
+        The point lies `slack` farther out than the radius, as deep in the goal as that allows; (x, inf) where the
+        region holds nothing within the tree's radius.
+        """
+        settings, (lower, upper) = self.settings, self.root
+        lp = self._visitors_for(1, budget.remaining)[0].lp
+        work = Polish(
+            self._stages,
+            self._lagrangian,
+            self.local,
+            lp,
+            lower,
+            upper,
+            self._tolerance,
+            self._slack,
+            settings.flips,
+        )
+        try:
+            return work.polish(x, self.radius, budget)
+        finally:
+            lp.set_radius(self.radius)
+
+    def _dive(self, visitor: Visitor, stack: list[Node], number: int, most: int, budget: Budget) -> Dived | None:
+        """Let the visitor walk below the stack's last node; the stack is what is left then."""
+        dived = visitor.dive(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
+        if dived is not None:
+            self.note(dived.shipped)
+            stack[-1:] = dived.rest
+        return dived
+
+    def _visit(self, visitor: Visitor, stack: list[Node], number: int, budget: Budget) -> Array | None:
+        """Visit the stack's last node: its children take its place, unless a point of it reaches the goal."""
+        node = stack[-1]
+        found = visitor.visit(*self.unpacked(node), node.start, budget)
+        if not found.closed and found.point is not None and not node.refused:
+            point = self._candidate(visitor, found.point, found.margin, number)
+            if point is not None:
+                return point
+        if found.closed:
+            self.note(max(node.key, found.shipped))
+        stack[-1:] = [] if found.closed else self._split(node, found)
+        return None
+
+    def _candidate(self, visitor: Visitor, start: Array, margin: float, number: int) -> Array | None:
+        """The node's relaxed point, or what a descent from it reaches, when that reaches the goal."""
+        if margin >= 0:
+            return start
+        every = self.settings.descend_every
+        if every and number % every == 0:
+            point, margin = visitor.descend(start)
+            if margin >= 0:
+                return point
+        return None
+
+    def _split(self, node: Node, found: Visited) -> list[Node]:
+        """Two children by the phases of the ReLU that the visit chose; the one that its point is in comes last.
+
+        Where bounds have fixed all that was open when the LP was solved, the one child is the node with these bounds.
+        """
+        key, place = max(node.key, found.key), found.place
+        if place < 0:
+            lower, upper = self.unpacked(node)
+            if np.any((lower < 0) & (upper > 0)):
+                return [self.child(node, key, found.lower, found.upper, found.basis)]
+            self.put_stuck(replace(node, key=key, start=None))
+            return []
+        low, high = found.lower.copy(), found.upper.copy()
+        low[place], high[place] = 0.0, 0.0
+        down = self.child(node, key, found.lower, high, found.basis)
+        up = self.child(node, key, low, found.upper, found.basis)
+        return [down, up] if found.up else [up, down]

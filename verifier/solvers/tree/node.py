@@ -1,0 +1,206 @@
+"""What happens at one node of the LP tree: bounds of its ReLUs, its LP, the safe evaluation, the ReLU to split at.
+
+Two ways to the same end: with numpy and HiGHS for any network, here, and as one kernel for small ones
+(`compiled_visit`). What the kernel's simplex gives up on is visited the other way.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
+from verifier.problem.budget import Budget
+from verifier.problem.query import Norm
+from verifier.solvers.branching import DUAL, split_at, widest
+from verifier.solvers.tree.frontier import Node
+from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.node_lp import NodeLp, Solved
+from verifier.solvers.tree.tightening import NumpyNarrowing
+
+PRICE_ROUNDS = 20
+"""Times that columns are added at one node: more than ever occurred."""
+
+
+PRICE_GAP = 0.5
+"""Columns are added when their absence costs this share of the bound: cheaper to branch on a slightly weaker dual."""
+
+
+@dataclass(frozen=True)
+class VisitSettings:
+    """What is done at a node; the defaults are what PERFORMANCE.md's ablations chose."""
+
+    child_bounds: bool = True
+    """CROWN for the children, of the ReLUs whose relaxations cost the bound most; then the same multipliers again."""
+    half_space: bool = True
+    """CROWN within the half-space that the node's multipliers leave to points that reach the goal."""
+    reduced_costs: bool = True
+    """Tighten bounds of ReLU arguments by what the node's dual leaves; what `child_bounds` does ends with it anyway."""
+    branching: int = DUAL
+    """DUAL, LOSS or VIOLATION."""
+    descend_every: int = 10
+    """Gradient descents from every so-many-th node's relaxed point; 0 for none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Visited:
+    """A node after its visit. `closed`: nothing of it reaches the goal within the radius; `key`: nothing within that.
+
+    shipped: of a closed node, the radius within which no evaluation that is charged reaches the goal: less than the
+    tree's where only the real network is excluded.
+
+    lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
+    with the goal's smallest row at it and `up`, whether the ReLU to split at is active there. basis: where its
+    children's LPs start. multipliers: (λ, μ, ν) that the LP proposed, where it did; bound: theirs of the goal's rows,
+    where it closes the node and is known.
+    """
+
+    closed: bool
+    key: float = 0.0
+    lower: Any = None
+    upper: Any = None
+    place: int = -1
+    point: Array | None = None
+    margin: float = -math.inf
+    up: bool = False
+    basis: Any = None
+    multipliers: tuple[Array, Array, Array] | None = None
+    bound: float = -math.inf
+    shipped: float = math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Dived:
+    """A walk below a node: `visits` nodes, and the `rest` of them that are open, the next one to be visited last.
+
+    shipped: as that of `Visited`, of all nodes that closed. point: one that reaches the goal, of the last of the rest.
+    handed: the last of the rest is to be visited by itself.
+    """
+
+    visits: int
+    rest: list[Node]
+    shipped: float = math.inf
+    point: Array | None = None
+    handed: bool = False
+
+
+class Relaxation(Protocol):
+    """The triangle relaxation, moved from node to node."""
+
+    def solve(self, lower: Array, upper: Array, budget: Budget, basis: Any = None) -> Solved: ...
+    def basis(self) -> Any: ...
+    def set_radius(self, radius: float) -> None: ...
+    def price(self, dual: Dual, radius: float) -> bool:
+        """Let more of the input move, where that lowers the optimum; False when nothing does."""
+
+
+class Visitor(Protocol):
+    """Visits nodes at the radius that it was told last; `lp` is its relaxation, at the same radius."""
+
+    @property
+    def lp(self) -> Relaxation: ...
+    def set_radius(self, radius: float) -> None: ...
+    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited: ...
+    def dive(
+        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+    ) -> Dived | None:
+        """Visit at most `most` nodes, depth-first, from this one with its bounds (relu_count,); None: one by one only.
+
+        number: how many were visited before. inherit: children of a refused node are refused too."""
+
+    def descend(self, point: Array) -> tuple[Array, float]:
+        """`LocalSearch.descend` at the visitor's radius."""
+
+
+def priced(
+    lp: Relaxation, lagrangian: Lagrangian, radius: float, lower: Array, upper: Array, budget: Budget, basis: Any = None
+) -> tuple[Solved, Dual | None]:
+    """A node's LP and the safe evaluation of its multipliers; columns are added while their absence is dear."""
+    for attempt in range(PRICE_ROUNDS):
+        solved = lp.solve(lower, upper, budget, basis)
+        basis = None
+        if not solved.usable:
+            if attempt == 0:
+                continue
+            return solved, None
+        dual = lagrangian.evaluate(solved.weights, solved.nu, lower, upper)
+        value = dual.value(radius)
+        optimum = math.inf if solved.optimum is None else solved.optimum
+        if value > 0 or lagrangian.ball.norm is Norm.LINF:
+            break
+        # Columns only lower the optimum: above 0 it may yet be that they decide.
+        if optimum <= 0 and optimum - value <= PRICE_GAP * abs(value):
+            break
+        if not lp.price(dual, radius):
+            break
+    return solved, (None if solved.optimum is None and value <= 0 else dual)
+
+
+class NumpyVisitor:
+    """Visits with numpy and HiGHS."""
+
+    def __init__(
+        self, stages: Stages, lagrangian: Lagrangian, local: LocalSearch, lp: NodeLp, settings: VisitSettings
+    ) -> None:
+        self.lp, self._lagrangian, self._local, self._settings = lp, lagrangian, local, settings
+        self._narrowing = NumpyNarrowing(stages, lagrangian, half_space=settings.half_space)
+        self._radius = lagrangian.ball.radius
+
+    def set_radius(self, radius: float) -> None:
+        self._radius = radius
+        self.lp.set_radius(radius)
+
+    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited:
+        settings, radius = self._settings, self._radius
+        solved, dual = priced(self.lp, self._lagrangian, radius, lower, upper, budget, basis)
+        if dual is None:
+            return Visited(False, 0.0, lower, upper, widest(lower, upper))
+        value = dual.value(radius)
+        key = dual.radius(radius)
+        if value > 0 or key >= radius > 0:
+            return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu), bound=value)
+        real = dual.real_value(radius)
+        if real > 0:
+            return Visited(True, shipped=key, multipliers=(solved.weights, dual.mu, dual.nu), bound=real)
+        point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
+        if solved.optimum is not None:
+            point, off = solved.point, solved.violation
+            margin = self._local.margin(point)
+        if settings.reduced_costs:
+            lower, upper = tightened(dual, value, lower, upper)
+            if np.any(lower > upper):
+                return Visited(True)
+        shares = dual.shares
+        if settings.child_bounds:
+            narrowed = self._narrowing.narrow(dual, solved.weights, radius, lower, upper)
+            if narrowed is None:
+                return Visited(True)
+            key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
+        place = split_at(settings.branching, shares, off, lower, upper)
+        up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
+        return Visited(
+            False,
+            key,
+            lower,
+            upper,
+            place,
+            point,
+            margin,
+            up,
+            self.lp.basis(),
+            multipliers=(solved.weights, dual.mu, dual.nu),
+        )
+
+    def dive(
+        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+    ) -> Dived | None:
+        del node, lower, upper, number, most, inherit, budget
+        return None
+
+    def descend(self, point: Array) -> tuple[Array, float]:
+        return self._local.descend(point, self._radius)

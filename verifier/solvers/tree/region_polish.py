@@ -1,0 +1,146 @@
+"""The nearest point of a linear region that reaches the goal, and of the regions next to it.
+
+Newton's method on the radius: a region's least margin is convex and piecewise linear in it, and every LP's multipliers
+give the radius at which their tangent crosses 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.lagrangian import Dual, Lagrangian
+from verifier.problem.budget import Budget
+from verifier.problem.query import Norm
+from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.node import PRICE_ROUNDS, Relaxation
+from verifier.solvers.tree.node_lp import Solved
+
+NEWTON_STEPS = 12
+"""Steps to the nearest point of a linear region: three or four are usual."""
+
+TIGHT = 1e-6
+"""Relative: a ReLU's argument this near to 0 lies on the border of its region."""
+
+FARTHER = 3.0
+"""By how much the excess over the duals' radius grows until the region holds a point there."""
+
+NEARER = 1e-7
+"""Relative: a radius that is smaller by less than this is the same radius."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """A region's nearest point, its radius, and the multipliers that say so."""
+
+    point: Array
+    radius: float
+    dual: Dual
+
+
+@dataclass(frozen=True, eq=False)
+class Polish:
+    """Polishes points of one tree; the LP is the tree's own, `lower`, `upper` its root's bounds.
+
+    tolerance: an optimum up to this counts as reaching the goal. slack: how much farther out than its radius a point
+    may lie, to lie as deep in the goal as that allows. flips: tight ReLUs whose phase is tried the other way.
+    """
+
+    stages: Stages
+    lagrangian: Lagrangian
+    local: LocalSearch
+    lp: Relaxation
+    lower: Array
+    upper: Array
+    tolerance: float
+    slack: float
+    flips: int
+
+    def polish(self, x: Array, most: float, budget: Budget) -> tuple[Array, float]:
+        """(point, radius): the nearest found within `most` in the region of x or next to it; (x, inf) for none."""
+        pattern = self.local.pattern(x)
+        best = self._nearest(pattern, most, budget)
+        if best is None:
+            return x, math.inf
+        for _ in range(self.flips):
+            better = self._flipped(pattern, best, budget)
+            if better is None:
+                break
+            pattern, best = better
+        return best.point, best.radius
+
+    def _flipped(self, pattern: Array, best: Nearest, budget: Budget) -> tuple[Array, Nearest] | None:
+        """A neighbouring region with a nearer point: the tight ReLUs with the largest multipliers are flipped."""
+        dual = best.dual
+        pull = np.maximum(np.where(pattern, dual.mu - dual.nu, dual.nu), 0.0)
+        arguments = self.stages.values(best.point)[0][0]
+        tight = np.abs(arguments) <= TIGHT * (1.0 + np.abs(arguments).max(initial=0.0))
+        score = np.where(tight & (self.lower < 0) & (self.upper > 0), pull, 0.0)
+        for place in np.argsort(-score)[: self.flips].tolist():
+            if score[place] <= 0:
+                break
+            other = pattern.copy()
+            other[place] = ~other[place]
+            found = self._nearest(other, best.radius, budget)
+            if found is not None and found.radius < best.radius * (1.0 - NEARER):
+                return other, found
+        return None
+
+    def _nearest(self, pattern: Array, most: float, budget: Budget) -> Nearest | None:
+        """The nearest point in the region of an activation pattern; None when it holds nothing within `most`."""
+        low = np.where(pattern, np.maximum(self.lower, 0.0), self.lower)
+        high = np.where(pattern, self.upper, np.minimum(self.upper, 0.0))
+        if np.any(low > high):
+            return None
+        radius, floor = most, 0.0
+        best: Nearest | None = None
+        for step in range(NEWTON_STEPS):
+            self.lp.set_radius(radius)
+            found = self._relaxed(low, high, radius, budget)
+            if found is None:
+                return best
+            solved, dual = found
+            feasible = solved.optimum is not None and solved.optimum <= self.tolerance
+            if step == 0 and not feasible:
+                return None
+            if feasible:
+                best = Nearest(solved.point, radius, dual)
+            # Every dual says that the region holds nothing nearer than its radius.
+            floor = max(floor, dual.radius(most))
+            if abs(floor - radius) <= NEARER * radius:
+                break
+            radius = floor
+        return best and self._outwards(low, high, radius, best, most, budget)
+
+    def _outwards(self, low: Array, high: Array, radius: float, best: Nearest, most: float, budget: Budget) -> Nearest:
+        """The duals' rounding is charged: the nearest point lies farther out than the radius that they leave.
+
+        The excess grows from next to nothing, then the interval to where the region holds a point is halved.
+        """
+        settled = NEARER * best.radius
+        excess = settled
+        while best.radius - radius > settled:
+            middle = min(radius + excess, 0.5 * (radius + best.radius))
+            self.lp.set_radius(min(most, middle + self.slack))
+            last = self.lp.solve(low, high, budget)
+            if last.optimum is not None and last.optimum <= self.tolerance:
+                best = Nearest(last.point, middle, best.dual)
+            else:
+                radius = middle
+            excess *= FARTHER
+        return best
+
+    def _relaxed(self, low: Array, high: Array, radius: float, budget: Budget) -> tuple[Solved, Dual] | None:
+        """The region's LP, priced until nothing is gained."""
+        for _ in range(PRICE_ROUNDS):
+            solved = self.lp.solve(low, high, budget)
+            if not solved.usable:
+                return None
+            dual = self.lagrangian.evaluate(solved.weights, solved.nu, low, high)
+            if self.lagrangian.ball.norm is Norm.LINF or not self.lp.price(dual, radius):
+                break
+        return solved, dual

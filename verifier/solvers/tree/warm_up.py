@@ -1,0 +1,40 @@
+"""A tiny query that calls every kernel with the types that they are compiled for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoders.formulations.to_stages import to_stages
+from encoders.network.graph import GraphBuilder
+from encoders.network.linear_maps import Dense, readonly
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.solvers.tree.compiled_node import CompiledNarrowing
+from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
+
+LONGEST = 3600.0
+"""Seconds after which compiling is given up: it takes one or two minutes on a slow machine."""
+
+
+def visit_sample() -> None:
+    """Decide small queries in both norms by the compiled visitor, and polish a point of each."""
+    weight = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, 0.5]])
+    builder = GraphBuilder(2)
+    hidden = builder.relu(builder.affine([(Dense(readonly(weight)), 0)], np.array([0.1, -0.2, 0.0])))
+    hidden = builder.relu(builder.affine([(Dense(readonly(weight @ weight.T)), hidden)], np.array([-0.3, 0.1, 0.2])))
+    graph = builder.graph(builder.affine([(Dense(readonly(np.ones((2, 3)))), hidden)], np.zeros(2)))
+    stages = to_stages(graph)
+    goal = Halfspaces(np.array([[1.0, 0.0], [0.0, -1.0]]), np.array([-0.5, 0.4]))
+    for norm in Norm:
+        ball = Ball(norm, np.array([0.4, 0.5]), 0.5, np.zeros(2), np.ones(2))
+        ends = np.full(stages.relu_count, 50.0)
+        tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
+        tree.polish(ball.centre, Budget(LONGEST))
+        tree.visitor.descend(ball.centre)
+        tree.visitor.visit(-ends, ends, None, Budget(LONGEST))
+        lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
+        dual = lagrangian.crown(weights, -ends, ends)
+        CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
+        for _ in range(3):
+            tree.explore(Budget(LONGEST))
