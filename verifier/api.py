@@ -118,7 +118,7 @@ def _brackets(question: Question, problem: Problem, decider: Decider, method: st
 
 def _with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
     """The bracket with what holds for the network as it is shipped, where that computes in float32."""
-    asked = problem.semantics is not Semantics.REAL and not problem.unshipped
+    asked = problem.semantics is not Semantics.REAL and not problem.no_float32
     if not asked or bracket.float32 is not None or budget.remaining <= 0:
         return bracket
     goals, rounds = [goal for _, goal in problem.disjuncts], problem.judge.runtime.rounds
@@ -149,15 +149,15 @@ def _problem(
         target=question.target,
         threads=threads,
         semantics=semantics,
-        unshipped=question.model.unshipped,
+        no_float32=question.model.no_float32,
     )
 
 
 def _checked_semantics(semantics: str, model: Model, method: str) -> Semantics:
     if word(semantics, "the semantics") not in tuple(Semantics):
         raise InputError(f"unknown semantics '{semantics}': choose one of {', '.join(Semantics)}")
-    if semantics == Semantics.FLOAT32 and model.unshipped:
-        raise InputError(f"semantics float32 is about models that compute in float32: {model.unshipped}")
+    if semantics == Semantics.FLOAT32 and model.no_float32:
+        raise InputError(f"semantics float32 is about models that compute in float32: {model.no_float32}")
     if semantics == Semantics.FLOAT32 and method != "tree":
         raise InputError(f"semantics float32 goes with the method tree; {method} is about real arithmetic")
     return Semantics(semantics)

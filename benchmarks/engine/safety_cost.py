@@ -59,7 +59,7 @@ def safely(problem: Problem, budget: Budget) -> Iterator[Bracket]:
     return follow(problem, LP, budget)
 
 
-def in_both_worlds(problem: Problem, budget: Budget) -> Iterator[Bracket]:
+def for_float32_too(problem: Problem, budget: Budget) -> Iterator[Bracket]:
     return follow_both(replace(problem, semantics=Semantics.BOTH), LP, budget)
 
 
@@ -75,7 +75,7 @@ VARIANTS: Mapping[str, Variant] = {
     UNSAFE: Variant(unsafely, float_witnesses),
     SAFE: Variant(safely),
     AGAIN: Variant(safely),
-    FLOAT32: Variant(in_both_worlds),
+    FLOAT32: Variant(for_float32_too),
 }
 COMPARED = ((SAFE, UNSAFE), (AGAIN, SAFE), (FLOAT32, SAFE))
 

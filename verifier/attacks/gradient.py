@@ -20,7 +20,7 @@ import numpy as np
 
 from encoders.network.graph import Array
 from encoders.onnx_io.builder import BATCH
-from verifier.attacks.base.box_walk import wander
+from verifier.attacks.base.box_walk import box_walk
 from verifier.attacks.base.objective import MEASURE, loss_at, sign
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.base.search import Search, Surrogate
@@ -65,13 +65,13 @@ def gradient_attack_l2(
 
 def descend(search: Search, settings: GradientSettings, cases: Indices | None = None) -> None:
     """Offer to `search` what gradient steps within balls of its metric find for `cases`, by default all that are open;
-    where they may sample, `wander` too."""
+    where they may sample, `box_walk` too."""
     rows = ROWS[search.metric]
     sweep(
         search, settings, lambda chosen, radius, restart: rows(search, settings, chosen, radius, restart), cases=cases
     )
     if settings.samples:
-        wander(search)
+        box_walk(search)
 
 
 def starts(search: Search, cases: Indices, radius: Array, restart: Indices) -> Float32:

@@ -1,4 +1,4 @@
-"""How a worker does errands: attacks on all targets of an input at once, restarts of those that miss."""
+"""How a worker does attack tasks: attacks on all targets of an input at once, restarts of those that miss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from verifier.attacks.base.problem import Candidates, Case
 from verifier.attacks.base.search import Surrogate
 from verifier.attacks.registry import attack_named
 from verifier.attacks.view_attack import CopiesAttack
-from verifier.campaign.plan.attack_tasks import STEPS, Errand, Finding, Kind
+from verifier.campaign.plan.attack_tasks import STEPS, AttackTask, Finding, Kind
 from verifier.campaign.plan.messages import Work
 from verifier.campaign.plan.tasks import Target
 from verifier.problem.budget import Budget
@@ -30,8 +30,8 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass
-class Errands:
-    """The errands of one piece of work; every finding goes to `take` as soon as it is there."""
+class AttackTasks:
+    """The attack tasks of one piece of work; every finding goes to `take` as soon as it is there."""
 
     work: Work
     model: Model
@@ -53,7 +53,7 @@ class Errands:
             box=(task.lo, task.hi),
             margin=task.margin,
             transforms=task.transforms,
-            each=any(errand.target is not None for errand in self.work.errands),
+            each=any(attack_task.target is not None for attack_task in self.work.attack_tasks),
             budget=self.budget,
         )
         copies, ball, goals = self.question.copies, self.question.ball, self.question.attacked
@@ -62,12 +62,12 @@ class Errands:
             self._several = CopiesAttack(copies, ball, goals, device, threads)
         else:
             self._surrogate = Surrogate(self.model.network.graph, device, threads)
-        attacks = [errand for errand in self.work.errands if errand.kind is Kind.ATTACK]
+        attacks = [attack_task for attack_task in self.work.attack_tasks if attack_task.kind is Kind.ATTACK]
         if attacks:
             self._attacks(attacks)
-        for errand in self.work.errands:
-            if errand.kind is Kind.RESTART:
-                self._restart(errand)
+        for attack_task in self.work.attack_tasks:
+            if attack_task.kind is Kind.RESTART:
+                self._restart(attack_task)
 
     @property
     def _cut(self) -> bool:
@@ -92,45 +92,47 @@ class Errands:
         judge = self.question.only(None if target is None else [target]).judge
         return judge.secured(point, self.work.task.precision, self.budget)
 
-    def _attacks(self, errands: Sequence[Errand]) -> None:
-        start, name = time.monotonic(), errands[0].attack
-        found = self._attack(name, [errand.target for errand in errands], [None] * len(errands))
+    def _attacks(self, attack_tasks: Sequence[AttackTask]) -> None:
+        start, name = time.monotonic(), attack_tasks[0].attack
+        found = self._attack(name, [attack_task.target for attack_task in attack_tasks], [None] * len(attack_tasks))
         if self._cut:
             return
-        facts = {"complete": self.budget.remaining > 0, "evaluations": found.evaluations // len(errands)}
-        seconds = (time.monotonic() - start) / len(errands)
-        for errand, point in zip(errands, found.points, strict=True):
-            witness = self._judged(errand.target, point)
+        facts = {"complete": self.budget.remaining > 0, "evaluations": found.evaluations // len(attack_tasks)}
+        seconds = (time.monotonic() - start) / len(attack_tasks)
+        for attack_task, point in zip(attack_tasks, found.points, strict=True):
+            witness = self._judged(attack_task.target, point)
             distance = witness.distance if witness is not None else math.inf
             told = {**facts, "unconfirmed": point is not None and witness is None}
-            finding = Finding(self.work.task.id, errand.target, errand.kind, name, distance, witness, told, seconds)
+            finding = Finding(
+                self.work.task.id, attack_task.target, attack_task.kind, name, distance, witness, told, seconds
+            )
             self.take(finding)
 
-    def _restart(self, errand: Errand) -> None:
+    def _restart(self, attack_task: AttackTask) -> None:
         """The attack begun STEPS of the way to the minimum, and as far away as the first of them in random directions.
 
         A direction in the norm's own geometry: signs for L∞, an exponential share of every pixel for L1, so that all
         starts are at the same distance from the input.
         """
-        if self.budget.remaining <= 0 or errand.point is None:
+        if self.budget.remaining <= 0 or attack_task.point is None:
             return
         begin = time.monotonic()
         centre = self.question.ball.centre
-        rng = np.random.default_rng([self.work.seed, errand.target if errand.target is not None else 2**32])
+        rng = np.random.default_rng([self.work.seed, attack_task.target if attack_task.target is not None else 2**32])
         signs = rng.choice([-1.0, 1.0], size=(DIRECTIONS, centre.size))
         if self.work.task.norm == "l1":
             share = rng.standard_exponential((DIRECTIONS, centre.size))
             signs *= share / share.sum(axis=1, keepdims=True)
-        way = errand.point.astype(np.float64) - centre
-        starts = [*(centre + step * way for step in STEPS), *(centre + STEPS[0] * errand.upper * signs)]
-        found = self._attack(errand.attack, [errand.target] * len(starts), starts)
+        way = attack_task.point.astype(np.float64) - centre
+        starts = [*(centre + step * way for step in STEPS), *(centre + STEPS[0] * attack_task.upper * signs)]
+        found = self._attack(attack_task.attack, [attack_task.target] * len(starts), starts)
         if self._cut:
             return
         told = [float(distance) if math.isfinite(distance) else None for distance in found.distances]
         towards, random = told[: len(STEPS)], told[len(STEPS) :]
         facts = {"steps": STEPS, "towards": towards, "random": random, "complete": self.budget.remaining > 0}
-        nearest = self._judged(errand.target, found.points[0])
+        nearest = self._judged(attack_task.target, found.points[0])
         distance = nearest.distance if nearest is not None else math.inf
         seconds = time.monotonic() - begin
-        key = (self.work.task.id, errand.target, errand.kind, errand.attack)
+        key = (self.work.task.id, attack_task.target, attack_task.kind, attack_task.attack)
         self.take(Finding(*key, distance, nearest, facts, seconds))

@@ -93,7 +93,7 @@ def _in_processes(works: Iterator[Work], count: int, budget: Budget) -> Iterator
 
 def _gone(work: Work, lost: Lost) -> Report:
     """A task without an answer: of brackets that overran their limit, that is used up; all else is a lost try."""
-    if lost.overran and not work.errands:
+    if lost.overran and not work.attack_tasks:
         return Report(work.claim, (), used_up=work.whole and bool(work.known), cut=False)
     return Report(work.claim, (), used_up=False, cut=False, lost=f"its worker was lost: {lost.why}")
 

@@ -41,7 +41,7 @@ class Begin:
     worker: str
 
 
-class Inbox:
+class Connections:
     """The campaign's end: `receive` gets every outcome, `stop` tells all workers to come to an end.
 
     ask: the targets of a task that are still open, with known witnesses: its worker may have been lost midway.

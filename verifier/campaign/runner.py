@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from encoders.errors import InputError
 from verifier.campaign.backends import Backend
-from verifier.campaign.connection import Begin, Inbox, Known
+from verifier.campaign.connection import Begin, Connections, Known
 from verifier.campaign.plan.attack_tasks import Finding
 from verifier.campaign.plan.messages import Claim, Outcome, Report, Work
 from verifier.campaign.plan.plan import Plan
@@ -86,13 +86,13 @@ class _Campaign:
     setbacks: int = 0
     shown: float = -math.inf
     begun: Counter[str] = field(default_factory=Counter)
-    inbox: Inbox = field(init=False)
+    connections: Connections = field(init=False)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
         """Listen to the workers and keep the claims; at the end hang up, let the claims go and say how it ended."""
         self.store.enter(self.owner, self.key, self.budget.remaining, self.limits.most)
-        self.inbox = Inbox(self._receive, self._begin, self.backend.reachable)
+        self.connections = Connections(self._receive, self._begin, self.backend.reachable)
         ended = threading.Event()
         keeper = threading.Thread(target=self._keep, args=(ended,), daemon=True)
         keeper.start()
@@ -106,7 +106,7 @@ class _Campaign:
         finally:
             ended.set()
             keeper.join()
-            self.inbox.close()
+            self.connections.close()
             with contextlib.suppress(StoreError):
                 self.store.release(self.owner)  # by itself: a disk may have room for this, and not for more
                 self.store.leave(self.owner, how, why)
@@ -173,19 +173,19 @@ class _Campaign:
         return Work(
             claim=claim,
             task=self.store.task(claim.task),
-            known={} if claim.errand else self.store.known(claim.task, claim.targets),
+            known={} if claim.attack_task else self.store.known(claim.task, claim.targets),
             seconds=min(wanted, self.budget.remaining),
             whole=wanted <= self.budget.remaining,
             threads=self.plan.threads,
             device=self.plan.device,
             seed=self.plan.select.seed,
-            channel=self.inbox.channel,
+            channel=self.connections.channel,
             campaign=os.getpid(),
-            errands=self.store.errands(claim),
+            attack_tasks=self.store.attack_tasks(claim),
         )
 
     def _receive(self, outcomes: Sequence[Outcome | Finding]) -> None:
-        """Brackets on their way: by a thread of the inbox."""
+        """Brackets on their way: by a thread of the connections."""
         try:
             self.store.save(*outcomes)
             self._show()
@@ -219,7 +219,7 @@ class _Campaign:
         renewed = time.monotonic()
         while not ended.wait(TICK):
             if self.budget.cancelled or self.failure is not None:
-                self.inbox.stop()
+                self.connections.stop()
             if time.monotonic() - renewed > LEASE / 3:
                 renewed = time.monotonic()
                 try:

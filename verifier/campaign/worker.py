@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from verifier import api
-from verifier.campaign.attack_worker import Errands
+from verifier.campaign.attack_worker import AttackTasks
 from verifier.campaign.connection import Line, connected
 from verifier.campaign.plan.attack_tasks import Finding
 from verifier.campaign.plan.messages import Outcome, Report, Step, Work
@@ -35,8 +35,8 @@ def solve(work: Work) -> Report:
     """Run one task. Whatever goes wrong in it is an outcome; nothing is raised."""
     if threading.current_thread() is threading.main_thread() and os.getpid() != work.campaign:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the campaign, which tells its workers
-    if work.errands:
-        return _errands(work)
+    if work.attack_tasks:
+        return _attack_tasks(work)
     with connected(work.channel) as line:
         still_open = line.begin(work.task.id, list(work.known))
         if still_open is not None:
@@ -59,8 +59,8 @@ def solve(work: Work) -> Report:
         return Report(work.claim, log.last(error), work.whole and bool(work.known) and not cut, cut)
 
 
-def _errands(work: Work) -> Report:
-    """Run the errands of a task; what an exception leaves undone is a finding with its error."""
+def _attack_tasks(work: Work) -> Report:
+    """Run the attack tasks of a task; what an exception leaves undone is a finding with its error."""
     with connected(work.channel) as line:
         line.begin(work.task.id, ())  # to say who is at it: none of its brackets is wanted
         budget, findings, error = Budget(work.seconds), list[Finding](), ""
@@ -72,7 +72,7 @@ def _errands(work: Work) -> Report:
             line.send([finding])
 
         try:
-            Errands(work, task_model(work.task, budget), budget, take).run()
+            AttackTasks(work, task_model(work.task, budget), budget, take).run()
         except InputError as problem:
             error = str(problem)
         except Exception as problem:  # noqa: BLE001, as above
@@ -82,7 +82,7 @@ def _errands(work: Work) -> Report:
         if not error and work.whole and budget.remaining <= 0 and not budget.cancelled:
             error = budget.reason
         done = {(found.target, found.kind, found.attack) for found in findings}
-        left = [one for one in work.errands if error and (one.target, one.kind, one.attack) not in done]
+        left = [one for one in work.attack_tasks if error and (one.target, one.kind, one.attack) not in done]
         findings += [Finding(work.task.id, one.target, one.kind, one.attack, error=error) for one in left]
         return Report(work.claim, tuple(findings), used_up=False, cut=budget.cancelled)
 

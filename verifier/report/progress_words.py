@@ -140,8 +140,8 @@ def rows_of(progress: Progress, names: Mapping[str, str]) -> list[Row]:
 
 def _row(work: Work, names: Mapping[str, str], now: float) -> Row:
     targets = ", ".join("any" if target is None else str(target) for target in work.targets)
-    errand = {Kind.ATTACK.value: f"attack {work.attack}", Kind.RESTART.value: f"{work.attack} begun again"}
-    parts = [work.input_name, NORM_SIGNS[work.norm], *filter(None, [errand.get(work.kind)])]
+    attack_task = {Kind.ATTACK.value: f"attack {work.attack}", Kind.RESTART.value: f"{work.attack} begun again"}
+    parts = [work.input_name, NORM_SIGNS[work.norm], *filter(None, [attack_task.get(work.kind)])]
     host, process, *_ = work.owner.text.rsplit("/", 3)
     return Row(
         model=names.get(work.model_sha256, work.model.stem),

@@ -48,7 +48,7 @@ class Model:
         return self.graph.output_size
 
     @property
-    def unshipped(self) -> str:
+    def no_float32(self) -> str:
         """Why nothing can be said about every float32 evaluation of the file; "" where something can."""
         network = self.network
         other = [dtype.name for dtype in network.dtypes if dtype != np.float32]

@@ -66,13 +66,13 @@ def overall(results: Sequence[Bracket], budget: Budget) -> AllTargets:
         reason="" if status is not Status.BRACKETED else lowest.reason,
         seconds=budget.spent,
         final=True,
-        float32=_shipped(results, nearest),
+        float32=_float32(results, nearest),
         search=_together([bracket.search for bracket in results if bracket.search is not None]),
     )
     return AllTargets(tuple(results), whole)
 
 
-def _shipped(results: Sequence[Bracket], nearest: Bracket) -> float | None:
+def _float32(results: Sequence[Bracket], nearest: Bracket) -> float | None:
     """No float32 evaluation reaches any of the targets within this; None where it is unknown of one."""
     known = [bracket.float32 for bracket in results if bracket.float32 is not None]
     return min(*known, nearest.upper) if len(known) == len(results) else None

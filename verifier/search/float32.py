@@ -1,4 +1,4 @@
-"""One search for the network over the reals and for the one that is shipped in float32.
+"""One search for the network over the reals and for the one that is run in float32.
 
 A tree whose every sum is charged what float32 evaluations may lose proves both lower ends at once, at little cost. What
 closes over the reals alone counts as closed, and the radius that it excludes in float32 is kept: the least of these is
@@ -19,7 +19,7 @@ from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.rounding import REAL
 from verifier.problem.verdict import Bracket, Semantics, Status
-from verifier.search.float32_lower import shipped_arithmetic
+from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import follow, follow_each
 from verifier.search.state import Problem, SearchState
 from verifier.solvers.process import Decider
@@ -30,15 +30,15 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
 
     Raises InputError where nothing can be said about float32 although the question is about that alone.
     """
-    shipped = in_both_worlds(problem, budget)
-    if shipped.arithmetic is REAL:
-        yield from follow(shipped, decider, budget)
+    charged = for_float32_too(problem, budget)
+    if charged.arithmetic is REAL:
+        yield from follow(charged, decider, budget)
         return
-    problem = replace(shipped, arithmetic=REAL)
-    if hopeless(shipped, budget):
+    problem = replace(charged, arithmetic=REAL)
+    if rounding_reaches(charged, budget):
         yield from _without(follow(problem, decider, budget))
         return
-    for bracket in follow(shipped, decider, budget):
+    for bracket in follow(charged, decider, budget):
         if not bracket.final:
             yield bracket
     yield from _real(problem, bracket, decider, budget)
@@ -46,16 +46,16 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
 
 def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
     """As `follow_each`, the last brackets with what holds for float32. Raises InputError as `follow_both` does."""
-    shipped = in_both_worlds(problem, budget, each=True)
-    if shipped.arithmetic is REAL:
-        yield from follow_each(shipped, decider, budget)
+    charged = for_float32_too(problem, budget, each=True)
+    if charged.arithmetic is REAL:
+        yield from follow_each(charged, decider, budget)
         return
-    problem = replace(shipped, arithmetic=REAL)
-    if hopeless(shipped, budget):
+    problem = replace(charged, arithmetic=REAL)
+    if rounding_reaches(charged, budget):
         yield from _without(follow_each(problem, decider, budget))
         return
     last = []
-    for bracket in follow_each(shipped, decider, budget):
+    for bracket in follow_each(charged, decider, budget):
         if bracket.final:
             last.append(bracket)
         else:
@@ -71,21 +71,21 @@ def _without(brackets: Iterator[Bracket]) -> Iterator[Bracket]:
 
 
 def _real(problem: Problem, bracket: Bracket, decider: Decider, budget: Budget) -> Iterator[Bracket]:
-    """The last bracket of the search for both worlds; where rounding keeps it open, the real network is searched on."""
-    shipped, before = bracket.float32, budget.spent
+    """The last bracket of the search for both; where rounding keeps it open, the real network is searched on."""
+    float32, before = bracket.float32, budget.spent
     if bracket.status is not Status.BRACKETED or problem.semantics is Semantics.FLOAT32 or budget.remaining <= 0:
         yield bracket
         return
     for real in follow(resumed(problem, bracket), decider, budget):
         seconds = bracket.seconds + real.seconds - before
-        yield replace(real, initial=bracket.initial, seconds=seconds, float32=shipped if real.final else None)
+        yield replace(real, initial=bracket.initial, seconds=seconds, float32=float32 if real.final else None)
 
 
 ROOM = 1.01
 """How much farther than a radius evaluations are looked at: trees decide a float beyond it."""
 
 
-def in_both_worlds(problem: Problem, budget: Budget, radius: float = math.inf, *, each: bool = False) -> Problem:
+def for_float32_too(problem: Problem, budget: Budget, radius: float = math.inf, *, each: bool = False) -> Problem:
     """The problem with the arithmetic of all float32 evaluations within `radius`, where that is asked about and known.
 
     Where they may overflow in the whole box, or that has no end, what counts is the ball of the attack's point: nothing
@@ -94,14 +94,14 @@ def in_both_worlds(problem: Problem, budget: Budget, radius: float = math.inf, *
     """
     if problem.semantics is Semantics.REAL:
         return problem
-    judge, found, reason = problem.judge, None, problem.unshipped
+    judge, found, reason = problem.judge, None, problem.no_float32
     if not reason:
-        found = shipped_arithmetic(problem.graph, problem.ball.with_radius(ROOM * radius), judge.runtime.rounds)
+        found = float32_arithmetic(problem.graph, problem.ball.with_radius(ROOM * radius), judge.runtime.rounds)
         if found is None and math.isinf(radius):
             problem, farthest = _attacked(problem, budget, each)
             if math.isfinite(farthest):
                 near = problem.ball.with_radius(ROOM * farthest)
-                found = shipped_arithmetic(problem.graph, near, judge.runtime.rounds)
+                found = float32_arithmetic(problem.graph, near, judge.runtime.rounds)
         reason = "somewhere in this box its sums, or products of its constants, may overflow"
     if found is None and problem.semantics is Semantics.FLOAT32:
         raise InputError(f"nothing can be proved for float32: {reason}")
@@ -132,7 +132,7 @@ ONE_PASS = Effort(neuron_iterations=0, goal_iterations=0)
 """At so small a radius linear bounds lose nothing but what rounding is charged: better slopes change nothing."""
 
 
-def hopeless(problem: Problem, budget: Budget) -> bool:
+def rounding_reaches(problem: Problem, budget: Budget) -> bool:
     """May float32's rounding alone reach a goal next to the input? Then trees would look for a proof without end.
 
     True as well where the time is too short to tell.

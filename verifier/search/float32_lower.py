@@ -1,4 +1,4 @@
-"""The network as it is shipped: proofs for every float32 evaluation, not only for real arithmetic.
+"""The float32 end: proofs for every float32 evaluation of the network, not only for real arithmetic.
 
 ONNX Runtime computes in float32, in an order of summation that nobody promises, perhaps with FMA. Every such evaluation
 obeys z = W h + b + e, |e| ≤ γ_{n+1}(2⁻²⁴)·(|W||h| + |b|) and an underflow term; ReLU, max and pooling are exact, and
@@ -42,7 +42,7 @@ equal: 64 units of rounding. The largest logit has e⁰ = 1 exactly; e^x and a q
 logarithm of a sum of up to 2²⁶ terms, at most 18, is subtracted from both."""
 
 
-def shipped_arithmetic(graph: Graph, region: Ball, rounds: bool) -> Arithmetic | None:
+def float32_arithmetic(graph: Graph, region: Ball, rounds: bool) -> Arithmetic | None:
     """Every float32 evaluation of a lowered graph in the region, constants that are multiplied beforehand included.
 
     rounds: what is read is no logit but made of them with rounding. None where an evaluation may overflow.
@@ -92,13 +92,13 @@ def float32_lower(
 ) -> float:
     """A radius ≤ `lower` within which no float32 evaluation reaches any of the goals; 0 where none is proved.
 
-    `graph` is lowered. nodes: what the search over the real network took. rounds: see `shipped_arithmetic`. Infinite
+    `graph` is lowered. nodes: what the search over the real network took. rounds: see `float32_arithmetic`. Infinite
     where `lower` is and the whole box is excluded.
     """
     top = ball.reach if math.isinf(lower) else lower
     if not (math.isfinite(top) and top > 0.0):
         return 0.0
-    arithmetic = shipped_arithmetic(graph, ball.with_radius(top), rounds)
+    arithmetic = float32_arithmetic(graph, ball.with_radius(top), rounds)
     if arithmetic is None:
         return 0.0
     tried = [(top, lower)] if math.isinf(lower) else []

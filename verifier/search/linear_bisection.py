@@ -65,7 +65,7 @@ def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float) -> None
     ranges: dict[int, tuple[float, float]] = {}
     for place, target in enumerate(state.targets):
         if whole_box and bounds.exclude(target.goal, top, bounds.at(top)):
-            target.lower = target.shipped = math.inf
+            target.lower = target.float32 = math.inf
         else:
             ranges[place] = 0.0, top
     for _ in range(LOWER_STEPS):
@@ -85,6 +85,6 @@ def _halved(
     if middle <= target.lower:
         return middle, high
     if middle < state.upper and bounds.exclude(target.goal, middle, bounds.at(middle)):
-        target.lower, target.shipped = middle, max(target.shipped, middle)
+        target.lower, target.float32 = middle, max(target.float32, middle)
         return middle, high
     return low, middle

@@ -14,7 +14,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Query
 from verifier.problem.rounding import REAL
 from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Semantics, Unknown, Verdict, Violated, Witness
-from verifier.search.float32 import hopeless, in_both_worlds, resumed
+from verifier.search.float32 import for_float32_too, resumed, rounding_reaches
 from verifier.search.incumbent import check_within, pruned
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.scheduler import TreeSearch
@@ -56,12 +56,12 @@ def check_both(
 
     Raises InputError where it cannot, but the question is about float32 alone.
     """
-    shipped = in_both_worlds(problem, budget, radius) if isinstance(decider, BranchAndBound) else problem
-    if shipped.arithmetic is not REAL and not hopeless(shipped, budget):
-        state = SearchState(shipped, budget)
+    charged = for_float32_too(problem, budget, radius) if isinstance(decider, BranchAndBound) else problem
+    if charged.arithmetic is not REAL and not rounding_reaches(charged, budget):
+        state = SearchState(charged, budget)
         answer = checked(state, decider, radius, progress)
         if isinstance(answer.verdict, Holds):
-            return replace(answer, float32=True if state.shipped > radius else None)
+            return replace(answer, float32=True if state.float32 > radius else None)
         decided = isinstance(answer.verdict, Violated) or problem.semantics is Semantics.FLOAT32
         if decided or budget.remaining <= 0:
             return answer

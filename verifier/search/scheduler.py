@@ -54,14 +54,14 @@ class Track:
     """A target, the state whose incumbent it follows, its tree, and what that has cost.
 
     `lower` is what trees have proved. It orders the work; other proofs, which may come at any time, do not, so that one
-    thread without a time limit always does the same. `shipped`: what of it holds for every evaluation that is charged.
+    thread without a time limit always does the same. `float32`: what of it holds for every evaluation that is charged.
     """
 
     state: SearchState
     target: TargetState
     tree: Tree | None = None
     lower: float = 0.0
-    shipped: float = 0.0
+    float32: float = 0.0
     nodes: int = 0
     open_nodes: int = 0
     seconds: float = 0.0
@@ -88,7 +88,7 @@ class TreeSearch:
         self._budget, self._threads = first.budget, first.problem.threads
         self.bounds = BoundsByRadius(first.problem, first.budget)
         self._tracks = {
-            id(state): [Track(state, target, lower=target.lower, shipped=target.shipped) for target in state.targets]
+            id(state): [Track(state, target, lower=target.lower, float32=target.float32) for target in state.targets]
             for state in states
         }
 
@@ -110,7 +110,7 @@ class TreeSearch:
             with track.clocked():
                 tree = track.tree = self._rooted(track, state.upper)
                 self._take(track, tree, state.witness.point.astype(float))
-            self._raise(track, track.lower, track.shipped)
+            self._raise(track, track.lower, track.float32)
             yield state
 
     def pruned(self) -> bool:
@@ -161,7 +161,7 @@ class TreeSearch:
             for track in self._of(state):
                 for tree in (track.tree, track.probe.tree):
                     if tree is not None:
-                        self._raise(track, tree.lower_end, tree.shipped_end)
+                        self._raise(track, tree.lower_end, tree.float32_end)
             if not state.reason and not self._done(state):
                 state.reason = self._obstacle(state)
 
@@ -257,7 +257,7 @@ class TreeSearch:
             Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
             self.bounds.near(radius, self._decider.restart),
-            floor=min(track.shipped, radius),
+            floor=min(track.float32, radius),
             slack=TREE_SLACK * problem.precision,
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
         )
@@ -271,7 +271,7 @@ class TreeSearch:
                 if region in track.barren or not self._take(track, done.tree, done.found):
                     track.barren.add(region)
                     done.tree.refuse()
-        self._raise(track, done.tree.lower_end, done.tree.shipped_end)
+        self._raise(track, done.tree.lower_end, done.tree.float32_end)
         if done.tree is track.probe.tree:
             track.probe.grown(done.nodes)
 
@@ -297,16 +297,16 @@ class TreeSearch:
             wanted = max(wanted, UNPOLISHED * before)
         return state.upper < before and state.upper <= before - wanted
 
-    def _raise(self, track: Track, lower: float, shipped: float) -> None:
+    def _raise(self, track: Track, lower: float, float32: float) -> None:
         """Note what a track has proved and cost; its tree is not being explored."""
         state = track.state
-        track.lower, track.shipped = max(track.lower, lower), max(track.shipped, shipped)
+        track.lower, track.float32 = max(track.lower, lower), max(track.float32, float32)
         if math.isinf(state.upper):
             reach = state.problem.ball.reach
             track.lower = math.inf if track.lower >= reach else track.lower
-            track.shipped = math.inf if track.shipped >= reach else track.shipped
+            track.float32 = math.inf if track.float32 >= reach else track.float32
         track.target.lower = max(track.target.lower, track.lower)
-        track.target.shipped = max(track.target.shipped, track.shipped)
+        track.target.float32 = max(track.target.float32, track.float32)
         track.open_nodes = 0 if track.tree is None or track.lower >= self._radius(state) else track.tree.open_nodes
         tracks = self._of(state)
         engine = next((entry.tree.engine for entry in tracks if entry.tree is not None), LINEAR_BOUNDS)

@@ -58,8 +58,8 @@ class Problem:
     arithmetic: Arithmetic = REAL
     known: float = 0.0
     semantics: Semantics = Semantics.BOTH
-    unshipped: str = ""
-    """Why nothing can be said about the network as it is shipped in float32; "" where something can."""
+    no_float32: str = ""
+    """Why nothing can be said about the network as it is run in float32; "" where something can."""
     thorough: Attack | None = None
 
     def alone(self, place: int) -> Problem:
@@ -76,7 +76,7 @@ class TargetState:
     goal: Halfspaces
     lower: float = 0.0
     evidence: Evidence = Evidence.PROVED
-    shipped: float = 0.0
+    float32: float = 0.0
     """As `lower`, for every evaluation that the problem's arithmetic allows."""
     stuck: bool = False
     """True once a decider could not answer for this target: its lower end stays where it is."""
@@ -96,7 +96,7 @@ class SearchState:
 
     def __post_init__(self) -> None:
         known = self.problem.known
-        self.targets = [TargetState(target, goal, known, shipped=known) for target, goal in self.problem.disjuncts]
+        self.targets = [TargetState(target, goal, known, float32=known) for target, goal in self.problem.disjuncts]
         self.initial = Initial(self.problem.attack_name, math.inf)
 
     @property
@@ -108,9 +108,9 @@ class SearchState:
         return min(*(state.lower for state in self.targets), self.upper)
 
     @property
-    def shipped(self) -> float:
+    def float32(self) -> float:
         """As `lower`, for every evaluation that the problem's arithmetic allows."""
-        return min(*(state.shipped for state in self.targets), self.lower)
+        return min(*(state.float32 for state in self.targets), self.lower)
 
     @property
     def evidence(self) -> Evidence:
@@ -220,5 +220,5 @@ class SearchState:
             reason=reason if status is Status.BRACKETED and final else "",
             final=final,
             search=self.search,
-            float32=self.shipped if final and self.problem.arithmetic is not REAL else None,
+            float32=self.float32 if final and self.problem.arithmetic is not REAL else None,
         )

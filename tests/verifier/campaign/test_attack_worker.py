@@ -53,7 +53,7 @@ def audited(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> Audited:
         run(bare, tasks_of(bare), store, ALONE, Budget())
         before = store.results()
         counts = run(asked, tasks_of(asked), store, ALONE, Budget())
-        assert (counts.done, counts.errands, counts.errands_failed, counts.at_work) == (True, 0, 0, 0)
+        assert (counts.done, counts.attack_tasks, counts.attack_tasks_failed, counts.at_work) == (True, 0, 0, 0)
         after = store.results(key)
         assert [(one.id, one.lower, one.attempts) for one in after] == [
             (one.id, one.lower, one.attempts) for one in before
@@ -95,7 +95,7 @@ def test_what_misses_is_restarted_and_nothing_else(audited: Audited) -> None:
         assert all(distance >= by_id[instance].lower * (1 - 1e-6) for distance in reached)
 
 
-def test_kill_9_among_the_errands_and_the_same_command_again(asked: Plan, tmp_path: Path) -> None:
+def test_kill_9_among_the_attack_tasks_and_the_same_command_again(asked: Plan, tmp_path: Path) -> None:
     """What was found stays as it is, and is not sought again."""
     path = tmp_path / "s.sqlite"
     words = ["campaign", "--model", "digits", "--data", asked.data, "--index", "6", "--device", "cpu", "--jobs", "1",
@@ -169,29 +169,29 @@ def test_an_attack_below_the_lower_end_is_a_contradiction(
     assert not store.counts(key).done
 
 
-def test_brackets_come_first_and_errands_that_lose_workers_fail(
+def test_brackets_come_first_and_attack_tasks_that_lose_workers_fail(
     store: Store, key: str, wanted: list[Wanted], plan: Callable[..., Plan], bracket: Callable[..., Bracket]
 ) -> None:
     owner, limits = Owner.here(), Limits(10.0)
     claim = store.claim(key, owner, limits)
     assert claim is not None
-    assert claim.errand is None
+    assert claim.attack_task is None
     store.release(owner)
     for each in wanted:
         begun(store, each, bracket(0.5, 0.5))
     for _ in range(LOSSES):
         claims = [store.claim(key, owner, limits), store.claim(key, owner, limits)]
-        assert [claim.errand if claim else None for claim in claims] == [(Kind.ATTACK, "pgd")] * 2
+        assert [claim.attack_task if claim else None for claim in claims] == [(Kind.ATTACK, "pgd")] * 2
         assert store.claim(key, owner, limits) is None
         assert store.others_at_work(key, 10.0)
         store.lose(owner, "killed")
     counts = store.counts(key)
-    assert (counts.errands, counts.errands_failed, counts.failed, counts.done) == (0, 18, 0, False)
+    assert (counts.attack_tasks, counts.attack_tasks_failed, counts.failed, counts.done) == (0, 18, 0, False)
     assert store.claim(key, owner, limits) is None
     store.begin(plan(attacks=("pgd",)), wanted)
     again = store.claim(key, owner, limits)
     assert again is not None
-    assert [errand.kind for errand in store.errands(again)] == [Kind.ATTACK] * 9
+    assert [attack_task.kind for attack_task in store.attack_tasks(again)] == [Kind.ATTACK] * 9
     store.begin(plan(), wanted)
     assert store.counts(key).done
 

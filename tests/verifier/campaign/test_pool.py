@@ -159,13 +159,13 @@ def test_a_lost_worker_is_one_lost_try_of_one_task(
     assert len({one.task for one in results if one.attempts == 2}) == 1
 
 
-def test_a_task_that_overran_has_used_its_limit_up_and_an_errand_is_lost() -> None:
+def test_a_task_that_overran_has_used_its_limit_up_and_an_attack_task_is_lost() -> None:
     class Work:
         claim, known, whole = Claim("t", (1,), 5.0), {1: None}, True
-        errands: tuple[int, ...] = ()
+        attack_tasks: tuple[int, ...] = ()
 
     report = backends._gone(Work(), Lost("late", overran=True))  # type: ignore[arg-type]
     assert (report.used_up, report.lost) == (True, "")
-    Work.errands = (1,)
+    Work.attack_tasks = (1,)
     report = backends._gone(Work(), Lost("late", overran=True))  # type: ignore[arg-type]
     assert (report.used_up, report.lost) == (False, "its worker was lost: late")

@@ -133,12 +133,12 @@ READING = ("verifier.runtime.model.load_model", "verifier.runtime.agreement:Comp
 """What a command can be stuck in before it can say anything about its question."""
 WORKING = {
     "minimal": (
-        "verifier.search.float32.hopeless",
+        "verifier.search.float32.rounding_reaches",
         "verifier.search.linear_bisection.linear_bounds",
         "verifier.search.scheduler.to_stages",
     ),
     "check": (
-        "verifier.search.robustness.hopeless",
+        "verifier.search.robustness.rounding_reaches",
         "verifier.search.question:Question.already",
         "verifier.search.robustness.check_within",
     ),

@@ -24,7 +24,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm
 from verifier.problem.rounding import FLOAT32
 from verifier.problem.verdict import Evidence, Holds, Status, Unknown, Violated
-from verifier.search import float32_lower as shipped
+from verifier.search.float32_lower import float32_lower, in_range
 
 POINTS = 1000
 """For each input and norm, run under every combination of options."""
@@ -100,13 +100,13 @@ def test_bounds_hold_for_every_order(truth: Any, seed: int, norm: Norm) -> None:
     layers = [(np.float32(w * 2.0**12 / 3), np.float32(b)) for w, b in net.layers]
     net = truth.of_layers(*layers)
     ball = Ball(norm, np.float32(rng.random(3)).astype(float), 1e-12, net.lo, net.hi)
-    shipped_bounds = linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32)
+    float32_bounds = linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32)
     real, left = linear_bounds(net.graph, ball, Budget()), 0
     for _ in range(30):
         h, node = ball.centre.astype(np.float32), 1
         for place, (weight, bias) in enumerate(layers):
             h = any_order(rng, weight, bias, h)
-            assert np.all((shipped_bounds.lower[node] <= h) & (h <= shipped_bounds.upper[node]))
+            assert np.all((float32_bounds.lower[node] <= h) & (h <= float32_bounds.upper[node]))
             left += int(np.sum((h < real.lower[node]) | (h > real.upper[node])))
             if place + 1 < len(layers):
                 h, node = np.maximum(h, np.float32(0)), node + 2
@@ -117,8 +117,8 @@ def test_overflow_proves_nothing(truth: Any) -> None:
     net = truth.of_layers(([[2.0**100]], [0.0]), ([[2.0**40], [0.0]], [-(2.0**120), 0.0]))
     ball = Ball(Norm.LINF, np.array([0.5]), 0.25, net.lo, net.hi)
     bounds = linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32)
-    assert not shipped.in_range(net.graph, bounds)
-    assert shipped.float32_lower(net.graph, ball.with_radius(math.inf), [], 0.25, 0, Budget()) == 0.0
+    assert not in_range(net.graph, bounds)
+    assert float32_lower(net.graph, ball.with_radius(math.inf), [], 0.25, 0, Budget()) == 0.0
 
 
 def test_the_tree_proves_both_ends_at_once(digits: verifier.Model, images: Any) -> None:
@@ -267,7 +267,7 @@ def cast_inside(path: Path, to: int, box: float = 255.0) -> Path:
 def test_a_file_that_casts_inside_has_no_float32_end(tmp_path: Path, method: str, to: int, name: str) -> None:
     model, x = verifier.load(cast_inside(tmp_path / "net.onnx", to)), np.float32([250.0, 10.0])
     assert model.agreement.complete
-    assert model.unshipped == f"this one casts to {name} inside"
+    assert model.no_float32 == f"this one casts to {name} inside"
     found = verifier.minimal(model, x, box=(0.0, 255.0), method=method)
     assert found.lower > 0.0
     assert found.float32 is None

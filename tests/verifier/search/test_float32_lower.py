@@ -24,7 +24,7 @@ from verifier.problem.query import Ball, Norm
 from verifier.problem.rounding import FLOAT32
 from verifier.runtime.pointwise import FORMATS, Spread, spreads
 from verifier.runtime.session import Level, session
-from verifier.search.float32_lower import TIE, shipped_arithmetic
+from verifier.search.float32_lower import TIE, float32_arithmetic
 
 POINTS = 40
 SIDE, CHANNELS = 3, 2
@@ -125,7 +125,7 @@ def test_rows_of_fused_operators_stay_within_their_bounds(tmp_path: Path) -> Non
         assert np.all((off <= real.error) | np.isinf(real.error)), seed
         compared += int(np.isfinite(real.error).all())
         lowered = lower(network.graph)
-        arithmetic = shipped_arithmetic(lowered, ball, rounds=False)
+        arithmetic = float32_arithmetic(lowered, ball, rounds=False)
         if arithmetic is None:
             continue
         bounds = linear_bounds(lowered, ball, Budget(), arithmetic=arithmetic)
@@ -163,7 +163,7 @@ def test_constants_that_underflow_when_they_are_multiplied_are_charged(tmp_path:
     assert real.float32 == 0.0
     ball = Ball(Norm.LINF, x.astype(float), 0.05, np.zeros(1), np.ones(1))
     with_all = session(onnx.load(path), threads=1).run(None, {"x": x.reshape(1, 1, 1, 1)})[0][0]
-    arithmetic = shipped_arithmetic(model.graph, ball, rounds=False)
+    arithmetic = float32_arithmetic(model.graph, ball, rounds=False)
     assert arithmetic is not None
     plain, charged = (linear_bounds(model.graph, ball, Budget(), arithmetic=a) for a in (FLOAT32, arithmetic))
     end = model.graph.output
@@ -196,7 +196,7 @@ def test_a_smallest_divisor_counts_as_its_quotient() -> None:
 def test_outputs_that_are_rounded_anew_are_charged_their_ties(truth: Any) -> None:
     graph = truth.of_layers(([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0])).graph
     ball = Ball(Norm.LINF, np.zeros(2), 0.0, np.full(2, -1.0), np.full(2, 1.0))
-    plain, tied = (shipped_arithmetic(graph, ball, rounds) for rounds in (False, True))
+    plain, tied = (float32_arithmetic(graph, ball, rounds) for rounds in (False, True))
     assert plain is not None
     assert tied is not None
     for arithmetic, least in ((plain, 0.0), (tied, TIE)):

@@ -22,7 +22,7 @@ SHARES = tuple(2.0**-power for power in range(5, 9))
 STEPS = 200
 
 
-def wander(search: Search) -> None:
+def box_walk(search: Search) -> None:
     """Offer to `search` what the walks of its open cases without a point meet first."""
     lost = search.lost
     far = _farthest(search)[lost]

@@ -37,7 +37,7 @@ def missed(distance: float, upper: float, precision: float) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Errand:
+class AttackTask:
     """One question to a worker. point: the instance's witness; found: the distance of the attack that missed."""
 
     target: Target

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign.plan.attack_tasks import Errand, Finding, Kind
+from verifier.campaign.plan.attack_tasks import AttackTask, Finding, Kind
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.problem.verdict import Bracket
 
@@ -46,7 +46,7 @@ class Work:
     """A claimed task: `seconds` for all open targets together; `known`: these, with witnesses of earlier attempts.
 
     whole: the seconds are those of the claim's limit, not what the campaign has left. campaign: the number of the
-    process that gives the work out. errands: what is to be done instead of closing brackets.
+    process that gives the work out. attack_tasks: what is to be done instead of closing brackets.
     """
 
     claim: Claim
@@ -59,7 +59,7 @@ class Work:
     seed: int = 0
     channel: Channel | None = None
     campaign: int = 0
-    errands: tuple[Errand, ...] = ()
+    attack_tasks: tuple[AttackTask, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +80,10 @@ class Report:
 class Claim:
     """The instances (by target) of a task that are to be worked on, each for `limit` seconds on average.
 
-    errand: with None their brackets; else what is to be found out about them besides.
+    attack_task: with None their brackets; else what is to be found out about them besides.
     """
 
     task: str
     targets: tuple[int | None, ...]
     limit: float
-    errand: tuple[Kind, str] | None = None
+    attack_task: tuple[Kind, str] | None = None

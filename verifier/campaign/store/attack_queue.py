@@ -1,4 +1,4 @@
-"""Errands in the store: which one is next, with what it needs, and what came of it."""
+"""Attack tasks in the store: which one is next, with what it needs, and what came of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, Errand, Finding, Found, Kind
+from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, AttackTask, Finding, Found, Kind
 from verifier.campaign.plan.tasks import Target
 from verifier.campaign.store.columns import json_column, vector
 from verifier.campaign.store.owner import Owner
@@ -32,7 +32,7 @@ STILL_OPEN = f"""
           END
 """
 """Of the instances of a plan, and of what it asks about them, what has no answer yet and can have one: attacks once
-there is a bracket, restarts once that is closed, where the attack has missed (`errands.missed`)."""
+there is a bracket, restarts once that is closed, where the attack has missed (`attack_tasks.missed`)."""
 IN_ORDER = """
     SELECT kind, attack FROM audits WHERE plan = :plan ORDER BY instr('attack restart', kind), attack
 """
@@ -51,7 +51,7 @@ ALL_OF = f"""
 
 @dataclass(frozen=True)
 class Ready:
-    """Errands of one kind, by one attack, for the targets of one task."""
+    """Attack tasks of one kind, by one attack, for the targets of one task."""
 
     task: str
     kind: Kind
@@ -72,7 +72,7 @@ def enter(connection: sqlite3.Connection, plan: str, attacks: Sequence[str]) -> 
 
 
 def ready(connection: sqlite3.Connection, plan: str) -> Ready | None:
-    """The next errands that can be done; None where there are none, or others have them."""
+    """The next attack tasks that can be done; None where there are none, or others have them."""
     for audit in connection.execute(IN_ORDER, {"plan": plan}).fetchall():
         asked = {"plan": plan, **dict(audit)}
         found = connection.execute(ANY_OF, asked).fetchone()
@@ -83,7 +83,7 @@ def ready(connection: sqlite3.Connection, plan: str) -> Ready | None:
 
 
 def waiting(connection: sqlite3.Connection, plan: str | None) -> tuple[int, int]:
-    """How many errands of a plan, or of all, can be done now or have failed."""
+    """How many attack tasks of a plan, or of all, can be done now or have failed."""
     of_plan = "plan = :plan" if plan is not None else "true"
     members = f"members.{of_plan}" if plan is not None else of_plan
     values = {"plan": plan, "failed": FAILED}
@@ -101,7 +101,7 @@ def waiting(connection: sqlite3.Connection, plan: str | None) -> tuple[int, int]
 
 
 def answered(connection: sqlite3.Connection, plan: str) -> int:
-    """How many errands of a plan need not be done again in this run: done, or failed."""
+    """How many attack tasks of a plan need not be done again in this run: done, or failed."""
     row = connection.execute(
         f"SELECT count(*) AS number {SOURCES} WHERE members.plan = :plan "
         f"AND coalesce(findings.state, '{OPEN}') != '{OPEN}'",
@@ -110,7 +110,7 @@ def answered(connection: sqlite3.Connection, plan: str) -> int:
     return int(row["number"])
 
 
-def errand(connection: sqlite3.Connection, instance: str, target: Target, kind: Kind, attack: str) -> Errand:
+def attack_task(connection: sqlite3.Connection, instance: str, target: Target, kind: Kind, attack: str) -> AttackTask:
     """What a worker needs to know."""
     row = connection.execute(
         "SELECT instances.lower, instances.upper, instances.witness, inputs.dtype, hit.distance AS found "
@@ -121,7 +121,7 @@ def errand(connection: sqlite3.Connection, instance: str, target: Target, kind: 
     ).fetchone()
     point = vector(row, "witness", row["dtype"]) if row["witness"] else None
     found = math.inf if row["found"] is None else float(row["found"])
-    return Errand(target, kind, attack, row["lower"], row["upper"], point, found)
+    return AttackTask(target, kind, attack, row["lower"], row["upper"], point, found)
 
 
 def save(connection: sqlite3.Connection, instance: str, finding: Finding) -> None:
@@ -143,7 +143,7 @@ def save(connection: sqlite3.Connection, instance: str, finding: Finding) -> Non
 
 
 def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | None, most: int) -> None:
-    """Count the loss of a worker for the errands that it was on; `most` of them are a failure."""
+    """Count the loss of a worker for the attack tasks that it was on; `most` of them are a failure."""
     leased = connection.execute(
         "SELECT task, kind, attack FROM leases WHERE owner = ? AND (? IS NULL OR task = ?) AND kind != ''",
         (owner.text, task, task),

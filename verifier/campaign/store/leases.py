@@ -52,10 +52,10 @@ def claim(
     reap(connection, now())
     row = connection.execute(CANDIDATES, {"plan": plan, "most": limits.most}).fetchone()
     if row is None or row["tried"] > 0:  # every bracket has had its first try
-        errand = attack_queue.ready(connection, plan)
-        if errand is not None:
-            _lease(connection, errand.task, owner, now(), errand.kind.value, errand.attack)
-            return Claim(errand.task, errand.targets, limits.most, (errand.kind, errand.attack))
+        attack_task = attack_queue.ready(connection, plan)
+        if attack_task is not None:
+            _lease(connection, attack_task.task, owner, now(), attack_task.kind.value, attack_task.attack)
+            return Claim(attack_task.task, attack_task.targets, limits.most, (attack_task.kind, attack_task.attack))
     if row is None:
         return None
     task, limit = str(row["task"]), limits.after(float(row["tried"]))
@@ -114,7 +114,7 @@ def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | Non
 
 
 def waiting(connection: sqlite3.Connection, plan: str, most: float) -> int:
-    """How many open instances and errands of a plan are not to be had, since others have them, or were given up by
+    """How many open instances and attack tasks of a plan are not to be had, since others have them, or were given up by
     others since the last claim, as by campaigns that have died: the next claim takes them."""
     leased = connection.execute(
         "SELECT count(*) FROM leases WHERE kind != '' AND task IN "
@@ -125,5 +125,5 @@ def waiting(connection: sqlite3.Connection, plan: str, most: float) -> int:
         f"SELECT count(*) FROM members JOIN instances ON id = instance WHERE plan = ? AND tried < ? AND {OPEN}",
         (plan, most),
     ).fetchone()[0]
-    errands, _ = attack_queue.waiting(connection, plan)
-    return int(still_open) + int(leased) + errands
+    attack_tasks, _ = attack_queue.waiting(connection, plan)
+    return int(still_open) + int(leased) + attack_tasks

@@ -78,7 +78,7 @@ class Result:
 class Counts:
     """Instances in all, closed, begun but open, failed; tasks that are being worked on.
 
-    errands, errands_failed: attacks and restarts that can be had now, and those that failed.
+    attack_tasks, attack_tasks_failed: attacks and restarts that can be had now, and those that failed.
     """
 
     instances: int
@@ -86,12 +86,12 @@ class Counts:
     open: int
     failed: int
     at_work: int
-    errands: int = 0
-    errands_failed: int = 0
+    attack_tasks: int = 0
+    attack_tasks_failed: int = 0
 
     @property
     def done(self) -> bool:
-        return self.closed == self.instances and not self.errands and not self.errands_failed
+        return self.closed == self.instances and not self.attack_tasks and not self.attack_tasks_failed
 
 
 def add_task(connection: sqlite3.Connection, task: Task) -> None:

@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign.plan.attack_tasks import Errand, Finding, Found, Kind
+from verifier.campaign.plan.attack_tasks import AttackTask, Finding, Found, Kind
 from verifier.campaign.plan.messages import Claim, Outcome, Report, Step
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
@@ -140,7 +140,7 @@ class Store:
         with self._database.writing() as connection:
             for outcome in report.outcomes:
                 _save(connection, instance_id(outcome.task, outcome.target), outcome)
-            if report.used_up and claim.errand is None:
+            if report.used_up and claim.attack_task is None:
                 ids = [(claim.limit, instance_id(claim.task, target)) for target in claim.targets]
                 connection.executemany("UPDATE instances SET tried = max(tried, ?) WHERE id = ?", ids)
             if lost:
@@ -170,13 +170,13 @@ class Store:
                     found[target] = vector(row, "witness", row["dtype"]) if row["witness"] else None
         return found
 
-    def errands(self, claim: Claim) -> tuple[Errand, ...]:
+    def attack_tasks(self, claim: Claim) -> tuple[AttackTask, ...]:
         """What a claim is to find out besides brackets."""
-        if claim.errand is None:
+        if claim.attack_task is None:
             return ()
         with self._database.reading() as connection:
             return tuple(
-                attack_queue.errand(connection, instance_id(claim.task, target), target, *claim.errand)
+                attack_queue.attack_task(connection, instance_id(claim.task, target), target, *claim.attack_task)
                 for target in claim.targets
             )
 

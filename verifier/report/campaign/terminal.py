@@ -40,10 +40,10 @@ def counts_text(counts: Counts) -> str:
     parts = [f"{counts.closed} of {counts.instances} closed", f"{counts.open} open", f"{untouched} not begun"]
     if counts.failed:
         parts.append(f"{counts.failed} failed")
-    if counts.errands:
-        parts.append(f"{counts.errands} attacks and restarts to come")
-    if counts.errands_failed:
-        parts.append(f"{counts.errands_failed} attacks and restarts failed")
+    if counts.attack_tasks:
+        parts.append(f"{counts.attack_tasks} attacks and restarts to come")
+    if counts.attack_tasks_failed:
+        parts.append(f"{counts.attack_tasks_failed} attacks and restarts failed")
     if counts.at_work:
         parts.append(f"{counts.at_work} tasks at work")
     return ", ".join(parts)
@@ -64,7 +64,7 @@ def campaign_progress(budget: Budget) -> Iterator[Callable[[Counts], None]]:
 
         def show(counts: Counts) -> None:
             text = f"{counts.open} open" + (f", {counts.failed} failed" if counts.failed else "")
-            text += f", {counts.errands} attacks to come" if counts.errands else ""
+            text += f", {counts.attack_tasks} attacks to come" if counts.attack_tasks else ""
             seconds = f"{budget.remaining:.0f} s left" if limited else ""
             progress.update(bar, description=text, completed=counts.closed, total=counts.instances, left=seconds)
 

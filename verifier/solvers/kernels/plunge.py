@@ -80,7 +80,7 @@ def dive(
     basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
     weights, mu, nu = np.empty(program.goals), np.empty(relus), np.empty(relus)
     moved, best = np.empty_like(point), np.empty_like(point)
-    depth, visits, shipped = 1, 0, math.inf
+    depth, visits, float32 = 1, 0, math.inf
     while depth > 0 and visits < most and spent[0] < pivots:
         top = depth - 1
         if stack.ends[top] >= radius > 0.0:
@@ -95,22 +95,22 @@ def dive(
         )  # fmt: skip
         stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
         if state == FAILED or stuck:
-            return HANDED, depth, visits, shipped
+            return HANDED, depth, visits, float32
         visits += 1
         within = max(stack.ends[top], within)
         if state == CLOSED:
-            shipped = min(shipped, within)
+            float32 = min(float32, within)
             depth = top
             continue
         known, refused = margin > -math.inf, stack.refused[top]
         if known and not refused:
             if margin >= 0.0:
-                return FOUND, depth, visits, shipped
+                return FOUND, depth, visits, float32
             if descend_every and (number + visits - 1) % descend_every == 0:
                 moved[:] = point
                 if descend(net, ends, moved, radius, STEPS, FIRST_STEP, best) >= 0.0:
                     point[:] = best
-                    return FOUND, depth, visits, shipped
+                    return FOUND, depth, visits, float32
         # Where nothing is open any more, but the LP knew less, the node is visited again with its new bounds.
         depth = top + 2 if place >= 0 else top + 1
         for row in range(top, depth):
@@ -123,4 +123,4 @@ def dive(
             active = top + 1 if known and arguments[place] > 0.0 else top
             stack.lower[active, place] = 0.0
             stack.upper[2 * top + 1 - active, place] = 0.0
-    return WALKED, depth, visits, shipped
+    return WALKED, depth, visits, float32

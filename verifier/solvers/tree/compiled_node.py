@@ -122,7 +122,7 @@ class CompiledVisitor:
         )
         proposed = weights, mu, nu
         if state == CLOSED:
-            return Visited(True, shipped=radius, bound=margin, multipliers=proposed)
+            return Visited(True, float32=radius, bound=margin, multipliers=proposed)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
@@ -148,7 +148,7 @@ class CompiledVisitor:
         stack.ends[0], stack.refused[0] = node.key, node.refused
         point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
         settings, start = self._settings, time.perf_counter()
-        state, depth, visits, shipped = self._walk(
+        state, depth, visits, float32 = self._walk(
             self._network,
             self.lp.program,
             self._radius,
@@ -178,7 +178,7 @@ class CompiledVisitor:
             )
             for row in range(depth)
         ]
-        return Dived(visits, rest, shipped, point if state == FOUND else None, state == HANDED)
+        return Dived(visits, rest, float32, point if state == FOUND else None, state == HANDED)
 
     def _kernel(self, *arguments: Any) -> Any:
         return visit_node(*arguments)

@@ -51,7 +51,7 @@ class Frontier:
         self._refusals = 0
         self._heap: list[tuple[float, int, Node]] = []
         self._stuck: list[Node] = []
-        self._shipped = math.inf
+        self._float32 = math.inf
         if not np.any(lower > upper):
             self.put([Node(floor, *self.root, None)])
 
@@ -64,9 +64,9 @@ class Frontier:
         return min([*keys, self.radius])
 
     @property
-    def shipped_end(self) -> float:
+    def float32_end(self) -> float:
         """As `lower_end`, for every evaluation that bounds are charged for, not only over the reals."""
-        return min(self.lower_end, self._shipped)
+        return min(self.lower_end, self._float32)
 
     @property
     def open_nodes(self) -> int:
@@ -94,10 +94,10 @@ class Frontier:
             for node in (*(entry[2] for entry in self._heap), *self._stuck):
                 node.start = None
 
-    def note(self, shipped: float) -> None:
-        """A node has closed over the reals; evaluations do not reach the goal within `shipped`."""
+    def note(self, float32: float) -> None:
+        """A node has closed over the reals; evaluations do not reach the goal within `float32`."""
         with self._lock:
-            self._shipped = min(self._shipped, shipped)
+            self._float32 = min(self._float32, float32)
 
     def take(self, most: int = 1) -> list[Node]:
         """The most promising nodes that reach into the radius; fewer than `most` when there are no more."""

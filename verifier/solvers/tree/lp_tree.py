@@ -243,7 +243,7 @@ class LpTree(Frontier):
         """Let the visitor walk below the stack's last node; the stack is what is left then."""
         dived = visitor.dive(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
         if dived is not None:
-            self.note(dived.shipped)
+            self.note(dived.float32)
             stack[-1:] = dived.rest
         return dived
 
@@ -256,7 +256,7 @@ class LpTree(Frontier):
             if point is not None:
                 return point
         if found.closed:
-            self.note(max(node.key, found.shipped))
+            self.note(max(node.key, found.float32))
         stack[-1:] = [] if found.closed else self._split(node, found)
         return None
 

@@ -51,7 +51,7 @@ class VisitSettings:
 class Visited:
     """A node after its visit. `closed`: nothing of it reaches the goal within the radius; `key`: nothing within that.
 
-    shipped: of a closed node, the radius within which no evaluation that is charged reaches the goal: less than the
+    float32: of a closed node, the radius within which no evaluation that is charged reaches the goal: less than the
     tree's where only the real network is excluded.
 
     lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
@@ -71,20 +71,20 @@ class Visited:
     basis: Any = None
     multipliers: tuple[Array, Array, Array] | None = None
     bound: float = -math.inf
-    shipped: float = math.inf
+    float32: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
 class Dived:
     """A walk below a node: `visits` nodes, and the `rest` of them that are open, the next one to be visited last.
 
-    shipped: as that of `Visited`, of all nodes that closed. point: one that reaches the goal, of the last of the rest.
+    float32: as that of `Visited`, of all nodes that closed. point: one that reaches the goal, of the last of the rest.
     handed: the last of the rest is to be visited by itself.
     """
 
     visits: int
     rest: list[Node]
-    shipped: float = math.inf
+    float32: float = math.inf
     point: Array | None = None
     handed: bool = False
 
@@ -166,7 +166,7 @@ class NumpyVisitor:
             return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu), bound=value)
         real = dual.real_value(radius)
         if real > 0:
-            return Visited(True, shipped=key, multipliers=(solved.weights, dual.mu, dual.nu), bound=real)
+            return Visited(True, float32=key, multipliers=(solved.weights, dual.mu, dual.nu), bound=real)
         point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
         if solved.optimum is not None:
             point, off = solved.point, solved.violation

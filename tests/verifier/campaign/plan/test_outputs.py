@@ -263,9 +263,9 @@ def test_the_model_that_was_not_used_for_longest_goes(
     assert [path for path, _, __ in kept] == [each.model for each in (*others[1:-1], first, others[-1])]
 
 
-@pytest.mark.parametrize("errands", [(), (mock.Mock(),)])
+@pytest.mark.parametrize("attack_tasks", [(), (mock.Mock(),)])
 def test_a_worker_reads_the_model_in_its_tasks_time(
-    errands: tuple[Any, ...], asked: Callable[..., Plan], kept: dict[Any, Any], monkeypatch: pytest.MonkeyPatch
+    attack_tasks: tuple[Any, ...], asked: Callable[..., Plan], kept: dict[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = tasks_of(asked("far"))[0].task
     seen: list[tuple[float, str | None]] = []
@@ -281,8 +281,8 @@ def test_a_worker_reads_the_model_in_its_tasks_time(
     monkeypatch.setattr(worker, "connected", connected)
     monkeypatch.setattr(task_models.api, "load", load)
     work: Any = SimpleNamespace(
-        task=replace(task, method="milp"), known={None: None}, seconds=7.0, whole=True, errands=errands, channel=None,
-        campaign=os.getpid(), claim=None,
+        task=replace(task, method="milp"), known={None: None}, seconds=7.0, whole=True, attack_tasks=attack_tasks,
+        channel=None, campaign=os.getpid(), claim=None,
     )  # fmt: skip
     assert [outcome.error for outcome in worker.solve(work).outcomes] == ["seen"]
     assert seen == [(7.0, "far")]

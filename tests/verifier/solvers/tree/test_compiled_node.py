@@ -24,8 +24,8 @@ pytestmark = pytest.mark.skipif(not cache.available(), reason="numba is not inst
 def brackets(norm: Norm) -> list[tuple[float, float, int]]:
     """Both ends and the nodes of hard targets of `digits`."""
     model = verifier.load(models.path("digits"))
-    with np.load(models.path("digits").with_name("digits_inputs.npz")) as shipped:
-        images = shipped["x"][::2]
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as float32:
+        images = float32["x"][::2]
     found = []
     for image in images:
         target = (model.predict(image) + 3) % model.classes
