@@ -22,7 +22,7 @@ from verifier.report.versions import versions
 from verifier.runtime.session import cores
 
 PROJECT = Path(__file__).resolve().parents[2]
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 LIBRARIES = ("highspy", "pulp", "scipy", "numba", "z3-solver")
 Json = dict[str, Any]
 

@@ -2,10 +2,11 @@
 
 `python -m benchmarks.paper.table1 --engine` runs this project's own method on all 360 instances, two at a time,
 `--method NAME` another one. The images are MNIST test images, one of each class, drawn by seed among those that both
-nets classify correctly. `--pair accurate` takes nets of the same shape that were trained for accuracy instead: the
-work that a net makes depends on its training no less than on its size. What one thread leaves open is asked once
-more, alone, with as many threads as jobs. The record is written after every instance; the same command goes on where
-it stopped, and --norm, --model and --limit run a part of it. Exit code 0: all closed; 3: not all.
+nets classify correctly. `--pair decayed` takes nets of the same shape that were trained with more weight decay, whose
+search trees are small: the work that a net makes depends on its training no less than on its size. What one thread
+leaves open is asked once more, alone, with as many threads as jobs. The record is written after every instance; the
+same command goes on where it stopped, and --norm, --model and --limit run a part of it. Exit code 0: all closed; 3:
+not all.
 """
 
 from __future__ import annotations

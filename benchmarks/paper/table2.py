@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness.instances import Call, Result, compile_kernels
-from benchmarks.harness.record import RESULTS, Record, table
-from benchmarks.harness.table_set import CLASSES, MODELS, NORMS, table_set
+from benchmarks.harness.record import Record, table
+from benchmarks.harness.table_set import CLASSES, MODELS, NORMS, PAIRS, Pair, add_pair, record_path, table_set
 from benchmarks.paper import table1
 from benchmarks.paper.published import TABLE2
 from benchmarks.paper.table1 import UNDECIDED
@@ -29,14 +29,14 @@ DEFAULTS = {"method": table1.ENGINE, "solver": None, "precision": 1e-3, "timeout
 EXPECTED = CLASSES * (CLASSES - 1)
 """Instances for each net and norm."""
 
-Pair = tuple[Result, Result]
+Closed = tuple[Result, Result]
 """One instance on the undefended and on the defended net."""
 
 
-def pairs(rows: Sequence[Result], norm: str) -> list[Pair]:
+def pairs(rows: Sequence[Result], norm: str, nets: Pair = MODELS) -> list[Closed]:
     """The instances of a norm that are closed on both nets."""
     of: list[dict[tuple[int, int], Result]] = []
-    for model in MODELS:
+    for model in nets:
         closed = [row for row in rows if (row.model, row.norm) == (model, norm) and row.closed]
         of.append({(row.index, row.target): row for row in closed})
     undefended, defended = of
@@ -48,7 +48,7 @@ HEADER = (
 )  # fmt: skip
 
 
-def summary(rows: Sequence[Result]) -> str:
+def summary(rows: Sequence[Result], nets: Pair = MODELS) -> str:
     """Two lines a norm, the published one where there is one. Distances are means of upper ends, the factor theirs.
 
     An instance is worse when its bracket on N-bar lies wholly below that on N.
@@ -60,7 +60,7 @@ def summary(rows: Sequence[Result]) -> str:
             lines.append(
                 (norm, "paper", str(printed.instances), *distances, f"{printed.factor:g}", str(printed.worse), "-", "-")
             )
-        found = pairs(rows, norm)
+        found = pairs(rows, norm, nets)
         if not found:
             continue
         before, after = (statistics.fmean(pair[place].upper for pair in found) for place in (0, 1))
@@ -84,11 +84,11 @@ def opened(path: Path) -> Record[Result]:
     return Record(path, setting, Result, note=table1.TIMING)
 
 
-def complete(record: Record[Result], data: Path | None) -> None:
+def complete(record: Record[Result], data: Path | None, nets: Pair) -> None:
     """Run what the record lacks."""
     asked = record.setting
     call = Call(asked["method"], asked["solver"], asked["precision"], asked["timeout"])
-    chosen = table_set(data, asked["seed"])
+    chosen = table_set(data, asked["seed"], nets)
     compile_kernels()
     table1.run(call, asked["jobs"], record, chosen, chosen.instances)
 
@@ -96,21 +96,22 @@ def complete(record: Record[Result], data: Path | None) -> None:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--record", type=Path, default=RESULTS / "table1_engine.json", help="of benchmarks.paper.table1"
-    )
+    add_pair(parser)
+    parser.add_argument("--record", type=Path, help="of benchmarks.paper.table1 on this pair")
     parser.add_argument("--run", action="store_true", help="run the instances that the record lacks")
     parser.add_argument("--data", type=Path, help="the folder of the MNIST idx files, for --run")
     arguments = parser.parse_args()
+    nets = PAIRS[arguments.pair]
+    arguments.record = arguments.record or record_path("table1_engine", arguments.pair)
     try:
         record = opened(arguments.record)
         if arguments.run:
-            complete(record, arguments.data)
+            complete(record, arguments.data, nets)
     except InputError as error:
         print(f"table2: error: {error}", file=sys.stderr)
         return 2
-    print(summary(record.rows))
-    total = EXPECTED * len(MODELS) * len(NORMS)
+    print(summary(record.rows, nets))
+    total = EXPECTED * len(nets) * len(NORMS)
     closed = sum(row.closed for row in record.rows)
     missing = f"; {total - len(record.rows)} are missing: --run runs them" if len(record.rows) < total else ""
     print(f"{closed} of {total} instances are closed{missing}: {arguments.record}")

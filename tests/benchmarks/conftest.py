@@ -19,7 +19,7 @@ def result() -> Callable[..., Result]:
 
     def made(**fields: Any) -> Result:
         known: dict[str, Any] = {
-            "model": "mnist_n_decayed", "index": 3, "label": 1, "target": 2, "norm": "linf", "method": "tree",
+            "model": "mnist_n", "index": 3, "label": 1, "target": 2, "norm": "linf", "method": "tree",
             "status": "minimal", "lower": 0.5, "upper": 0.501, "initial": math.inf, "evidence": "proved",
             "seconds": 1.0, "cpu_seconds": 1.0, "nodes": 10,
         }  # fmt: skip

@@ -7,7 +7,7 @@ from benchmarks.engine.certificates import Row, lacking, summary
 
 def row(**changes) -> Row:
     facts = {
-        "model": "mnist_n_decayed", "index": 0, "label": 1, "target": 2, "norm": "l1", "status": "minimal",
+        "model": "mnist_n", "index": 0, "label": 1, "target": 2, "norm": "l1", "status": "minimal",
         "lower": 1.0, "nodes": 9, "leaves": 10, "size": 900, "solve_seconds": 2.0, "build_seconds": 3.0,
         "check_seconds": 0.5,
     }  # fmt: skip
@@ -18,7 +18,7 @@ def test_a_line_has_bytes_a_leaf_and_seconds_relative_to_solving():
     rows = [row(), row(index=1, leaves=30, size=3100, check_seconds=1.5)]
     (line,) = [text for text in summary(rows).splitlines() if "mnist_n" in text]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells == ["mnist_n_decayed", "l1", "2/2", "2", "20", "30", "2000", "100", "1.50", "0.50", "0.75"]
+    assert cells == ["mnist_n", "l1", "2/2", "2", "20", "30", "2000", "100", "1.50", "0.50", "0.75"]
 
 
 def test_instances_without_certificate_count_as_closed_only():

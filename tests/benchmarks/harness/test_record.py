@@ -96,7 +96,7 @@ def test_only_what_is_missing_or_failed_is_pending(result: Made) -> None:
 
 
 def test_the_instance_of_a_result_is_its_question(result: Made) -> None:
-    assert result(radius=0.1).instance == Instance("mnist_n_decayed", 3, 1, 2, "linf", 0.1)
+    assert result(radius=0.1).instance == Instance("mnist_n", 3, 1, 2, "linf", 0.1)
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("pairs_*.json")), ids=lambda path: path.stem)
