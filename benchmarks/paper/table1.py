@@ -101,22 +101,23 @@ def summary(rows: Sequence[Result], pair: Pair = MODELS) -> str:
         part = [row for row in rows if (row.model, row.norm) == (model, norm)]
         if not part:
             continue
-        closed = [row for row in part if row.closed and np.isfinite(row.upper) and row.upper > 0]
-        attacked = [row.initial / row.upper for row in closed if np.isfinite(row.initial)]
-        cpu = [row.cpu_seconds for row in part if row.cpu_seconds is not None]
-        nodes = [row.nodes for row in part if row.nodes is not None]
-        lines.append(
-            (
-                model,
-                norm,
-                f"{sum(row.closed for row in part)}/{len(part)}",
-                *(f"{of(cpu):.2f}" for of in (statistics.fmean, statistics.median, max)),
-                _mean([float(count) for count in nodes], ".0f"),
-                _mean([row.upper for row in closed], ".4f"),
-                _mean(attacked, ".4f"),
-            )
-        )
+        lines.append((model, norm, *figures(part)))
     return table(HEADER, lines)
+
+
+def figures(part: Sequence[Result]) -> tuple[str, ...]:
+    """The cells of a line from `closed` on: of the results of one net and norm."""
+    closed = [row for row in part if row.closed and np.isfinite(row.upper) and row.upper > 0]
+    attacked = [row.initial / row.upper for row in closed if np.isfinite(row.initial)]
+    cpu = [row.cpu_seconds for row in part if row.cpu_seconds is not None]
+    nodes = [row.nodes for row in part if row.nodes is not None]
+    return (
+        f"{sum(row.closed for row in part)}/{len(part)}",
+        *(f"{of(cpu):.2f}" for of in (statistics.fmean, statistics.median, max)),
+        _mean([float(count) for count in nodes], ".0f"),
+        _mean([row.upper for row in closed], ".4f"),
+        _mean(attacked, ".4f"),
+    )
 
 
 PAPER_HEADER = (

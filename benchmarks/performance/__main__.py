@@ -1,0 +1,64 @@
+"""Write PERFORMANCE.md from the records in benchmarks/results and the prose of `page.md`.
+
+`python -m benchmarks.performance` writes it; `--check` compares only, and exits 1 with one line where the file is not
+what the records say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import jinja2
+
+from benchmarks.harness.record import PROJECT, write_atomically
+from benchmarks.performance import tables
+from benchmarks.performance.others import others
+
+PAGE = PROJECT / "PERFORMANCE.md"
+PROSE = Path(__file__).with_name("page.md")
+STALE = 1
+
+
+def text() -> str:
+    """The page as the records have it. Raises NotMeasuredError where a record is missing."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    page = environment.from_string(PROSE.read_text(encoding="utf-8"))
+    return page.render(
+        accuracy=tables.accuracy,
+        first_table=tables.first_table,
+        second_table=tables.second_table,
+        beside_peers=tables.beside_peers,
+        peer_contradictions=tables.peer_contradictions,
+        kept_promises=tables.kept_promises,
+        memory=tables.memory,
+        certified=tables.certified,
+        others=others,
+        provenance=lambda name: tables.of(name).provenance(),
+    )
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page is not up to date")
+    parser.add_argument("--out", type=Path, default=PAGE, help="the page (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        new = text()
+    except tables.NotMeasuredError as error:
+        print(f"performance: error: {error}", file=sys.stderr)
+        return 2
+    if not arguments.check:
+        write_atomically(arguments.out, new.encode())
+        return 0
+    old = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
+    if old != new:
+        print(f"{arguments.out} is not what the records say: python -m benchmarks.performance", file=sys.stderr)
+        return STALE
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

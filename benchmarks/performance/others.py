@@ -1,0 +1,171 @@
+"""One row for each record that has no table of its own in PERFORMANCE.md."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+
+from benchmarks.engine import time_limits
+from benchmarks.engine.ablations import BASELINE, VARIANTS
+from benchmarks.harness.instances import Result
+from benchmarks.harness.ratios import ratio
+from benchmarks.performance.provenance import Measured, measured, rows_of, share
+from benchmarks.performance.tables import SIGNS
+
+
+def by_method(rows: list[Result], *methods: str) -> list[list[Result]]:
+    """The rows of each method."""
+    return [[row for row in rows if row.method == method] for method in methods]
+
+
+def settings(record: Measured) -> str:
+    """The tree with one setting changed: the changes that cost most, beside the default."""
+    rows, limit = record.results, record.setting["timeout"]
+    (default,) = by_method(rows, BASELINE)
+    changed = [name for name, variant in VARIANTS.items() if variant.against == BASELINE != name]
+    times = {name: ratio(default, by_method(rows, name)[0], limit, "cpu_seconds") for name in changed}
+    dearest = sorted(times.items(), key=lambda each: -each[1].mean)[:6]
+    return "; ".join(f"{name} × {multiple}" for name, multiple in dearest)
+
+
+def sizes(record: Measured) -> str:
+    """The engine that users get, and the bound tree, beside the LP tree."""
+    rows, cells = record.results, []
+    for model in dict.fromkeys(row.model for row in rows):
+        lp, bound, auto = by_method([row for row in rows if row.model == model], "lp", "bound", "auto")
+        times = [str(ratio(lp, other, record.setting["timeout"])) for other in (bound, auto)]
+        cells.append(f"{model} {share((row.closed for row in auto), auto)}, × {times[0]}, × {times[1]}")
+    return "; ".join(cells)
+
+
+def safety(record: Measured) -> str:
+    """Safe arithmetic against none, and both ends against the real one."""
+    rows, limit = record.results, record.setting["timeout"]
+    unsafe, safe, again, both = by_method(rows, "unsafe", "safe", "safe, again", "safe, float32 too")
+    one, two, control = (ratio(*sides, limit, "cpu_seconds") for sides in ((unsafe, safe), (safe, both), (safe, again)))
+    closed = share((row.closed for row in safe), safe)
+    return f"{closed} closed; safe / unsafe {one}; both ends / safe {two}; safe again / safe (control) {control}"
+
+
+def references(record: Measured) -> str:
+    """Our attacks beside reference implementations."""
+    found = sum(row["found"] for row in record.rows), sum(row["reference_found"] for row in record.rows)
+    ratios = [row["median"] / row["reference_median"] for row in record.rows]
+    times = [row["reference_seconds"] / row["seconds"] for row in record.rows]
+    return (
+        f"{len(record.rows)} attacks: points found {found[0]} / {found[1]}; ours / theirs of the medians of distances: "
+        f"median {statistics.median(ratios):.3f}, largest {max(ratios):.3f}; CPU theirs / ours: median "
+        f"{statistics.median(times):.1f}, least {min(times):.1f}"
+    )
+
+
+def throughput(record: Measured) -> str:
+    """Gradient evaluations a second, ONNX Runtime beside PyTorch."""
+    return "; ".join(f"{row['step']} {row['ours']:,.0f} a second, × {row['ratio']:.2f}" for row in record.rows)
+
+
+def defences(record: Measured) -> str:
+    """For each net: medians of attacks' distances and of the minimum's bracket."""
+    cells = []
+    for model in dict.fromkeys(row["model"] for row in record.rows):
+        part = [row for row in record.rows if row["model"] == model]
+        median = {
+            name: statistics.median(math.inf if row[name] is None else row[name] for row in part)
+            for name in ("fgsm", "pgd", "carlini_wagner", "transfer", "lower", "upper")
+        }
+        shown = {name: "none" if math.isinf(value) else f"{value:.3f}" for name, value in median.items()}
+        attacks = " / ".join(shown[name] for name in ("fgsm", "pgd", "carlini_wagner", "transfer"))
+        cells.append(f"`{model}` {attacks}, minimum {shown['lower']} to {shown['upper']}")
+    return "; ".join(cells)
+
+
+def fgsm(record: Measured) -> str:
+    """Accuracy after one FGSM step, and certified accuracy, at the radii that tell most."""
+    cells = []
+    for model in dict.fromkeys(row["model"] for row in record.rows):
+        part = [row for row in record.rows if row["model"] == model and row["radius"] in (0.01, 0.03, 0.1)]
+        each = [
+            f"{row['radius']:g}: {100 * row['fgsm_correct'] / row['fgsm_images']:.1f} / "
+            f"{100 * row['robust'] / row['images']:.0f} %"
+            for row in part
+        ]
+        cells.append(f"`{model}` {', '.join(each)}")
+    undecided = sum(row["undecided"] for row in record.rows)
+    return f"{'; '.join(cells)}; {undecided} undecided"
+
+
+def start(record: Measured) -> str:
+    """CPU seconds of whole commands."""
+    return "; ".join(f"`{row['command']}` {row['median']:.2f}" for row in record.rows)
+
+
+def fuzz(record: Measured) -> str:
+    """Random networks against exact enumeration."""
+    cells = []
+    for norm in dict.fromkeys(row["norm"] for row in record.rows):
+        part = [row for row in record.rows if row["norm"] == norm]
+        nets, open_ = (sum(row[name] for row in part) for name in ("nets", "open"))
+        wrong = sum(len(row["contradictions"]) for row in part)
+        cells.append(f"{SIGNS[norm]}: {nets:,} nets, {open_:,} left open, {wrong} contradictions")
+    return "; ".join(cells)
+
+
+def limits(record: Measured) -> str:
+    """How many time limits were kept, and by how much the worst was overrun."""
+    rows = rows_of(time_limits.Row, record)
+    worst = max(row.overrun for row in rows)
+    nets = len({row.model for row in rows})
+    kept = share((row.kept for row in rows), rows)
+    return f"{kept} kept on {nets} nets; largest overrun {worst:+.2f} s"
+
+
+def pairs(record: Measured) -> str:
+    """The first methods: closed of all, and means over the closed."""
+    cells = []
+    for norm in ("linf", "l1"):
+        part = [row for row in record.results if row.norm == norm]
+        closed = [row for row in part if row.closed]
+        mean = f", mean {statistics.fmean(row.seconds for row in closed):.1f} s" if closed else ""
+        cells.append(f"{SIGNS[norm]}: {len(closed)}/{len(part)}{mean}")
+    return "; ".join(cells)
+
+
+PAIRS = "pairs of image and target by `{method}` on `{model}`, 120 s"
+
+ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
+    "safety_cost": (
+        "what safe arithmetic costs, and the float32 end beside the real one, CPU time, 20 instances",
+        safety,
+    ),
+    "ablations_settings": ("one setting of the tree changed, CPU time / default, 12 instances: the dearest", settings),
+    "ablations_sizes": ("nets by size: decided by the default; bound tree, default / LP tree (wall)", sizes),
+    "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
+    "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
+    "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),
+    "attack_references_mnist_n": (
+        "attacks beside foolbox, ART, torchattacks, AdverTorch; at most 50 images",
+        references,
+    ),
+    "attack_references_digits": ("the same, at most 20 images", references),
+    "attack_throughput": ("gradient evaluations, ONNX Runtime and × PyTorch, batch 512", throughput),
+    "defences": ("FGSM / PGD / Carlini–Wagner / transfer: median L∞ distance, 10 images, 60 s", defences),
+    "fgsm_accuracy": ("accuracy after one FGSM step / certified, L∞ radius, 100 images certified", fgsm),
+    "pairs_digits_z3": (PAIRS.format(method="z3", model="digits"), pairs),
+    "pairs_mnist_n_z3": (PAIRS.format(method="z3", model="mnist_n") + ", runner-up", pairs),
+    "pairs_mnist_n_milp": (PAIRS.format(method="milp", model="mnist_n") + ", runner-up", pairs),
+    "pairs_mnist_n_milp_random_partial": (PAIRS.format(method="milp", model="mnist_n") + ", stopped early", pairs),
+}
+
+COMMANDS = {"attack_throughput": "python -m benchmarks.attacks.attack_throughput"}
+"""Of records that do not say how they were made."""
+
+
+def others() -> str:
+    """An item for each record that is there."""
+    items = []
+    for name, (asked, outcome) in ROWS.items():
+        record = measured(name)
+        if record is not None:
+            items.append(f"- {asked}: **{outcome(record)}**. {record.provenance(COMMANDS.get(name, ''))}")
+    return "\n".join(items)
