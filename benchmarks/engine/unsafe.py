@@ -24,7 +24,7 @@ from encoders.network.graph import Array, Graph, outputs
 from verifier.bounds.kernels import lagrangian, stage_crown
 from verifier.bounds.kernels.jit import REORDERED
 from verifier.problem.query import Query
-from verifier.solvers.branch_and_bound import BranchAndBound, Tree, hidden_bounds
+from verifier.solvers.branch_and_bound import BranchAndBound, hidden_bounds
 from verifier.solvers.goal_rows import deciding_rows, only
 from verifier.solvers.kernels import node as visit_kernel
 from verifier.solvers.kernels import plunge
@@ -33,6 +33,7 @@ from verifier.solvers.tree.compiled_node import CompiledVisitor
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.lp_tree import LpTree
 from verifier.solvers.tree.node import Visitor
+from verifier.solvers.tree.protocol import Tree
 
 CHARGED = ("size", "real_size")
 """The variables in which the product's kernels gather what rounding is charged."""

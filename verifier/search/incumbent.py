@@ -20,7 +20,6 @@ from verifier.search.inner_ball import START
 from verifier.search.linear_bisection import linear_lower
 from verifier.search.scheduler import TreeSearch
 from verifier.search.state import Problem, SearchState
-from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.process import Decider
 
 REPORT = 0.1
@@ -79,10 +78,10 @@ def check_within(state: SearchState, search: TreeSearch) -> Iterator[Bracket]:
 
 
 def _follow(problem: Problem, states: Sequence[SearchState], decider: Decider) -> Iterator[Bracket]:
-    if not isinstance(decider, BranchAndBound):
+    if decider.trees is None:
         raise TypeError(f"the tree follows the incumbent itself; it is not driven by {decider.name}")
     budget = states[0].budget
-    search = TreeSearch(states, decider)
+    search = TreeSearch(states, decider.trees)
     try:
         yield from _searched(problem, search, states, budget)
     except (OutOfTimeError, SolverError) as error:

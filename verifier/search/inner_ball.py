@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from verifier.solvers.branch_and_bound import Tree
+from verifier.solvers.tree.protocol import Tree
 
 START = {"LP tree": 20_000, "bound tree": 1_000}
 """By engine: nodes that a target's tree has before a probe is sent: some seconds. What closes by then pays nothing."""

@@ -19,7 +19,6 @@ from verifier.search.incumbent import check_within, pruned
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.scheduler import TreeSearch
 from verifier.search.state import Problem, SearchState
-from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.process import Decider, Guarded, Worker
 
 BOUNDS_FIRST = 150
@@ -56,7 +55,7 @@ def check_both(
 
     Raises InputError where it cannot, but the question is about float32 alone.
     """
-    charged = for_float32_too(problem, budget, radius) if isinstance(decider, BranchAndBound) else problem
+    charged = for_float32_too(problem, budget, radius) if decider.trees is not None else problem
     if charged.arithmetic is not REAL and not rounding_reaches(charged, budget):
         state = SearchState(charged, budget)
         answer = checked(state, decider, radius, progress)
@@ -88,7 +87,7 @@ def checked(state: SearchState, decider: Decider, radius: float, progress: Progr
 
 
 def _verdict(state: SearchState, decider: Decider, radius: float, progress: Progress | None) -> Verdict:
-    search = TreeSearch([state], decider, within=radius) if isinstance(decider, BranchAndBound) else None
+    search = TreeSearch([state], decider.trees, within=radius) if decider.trees is not None else None
     if not (search is not None and state.problem.graph.relu_count <= BOUNDS_FIRST and pruned(search)):
         state.attack(polish=False)
         if not state.upper <= radius:

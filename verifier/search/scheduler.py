@@ -25,7 +25,7 @@ from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
 from verifier.search.inner_ball import Probe
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
-from verifier.solvers.branch_and_bound import BranchAndBound, Tree
+from verifier.solvers.tree.protocol import Tree, TreeMaker
 
 TOLERANCE_SHARE = 1e-3
 """An LP's tolerances as a share of the precision, between HiGHS's limits."""
@@ -82,9 +82,9 @@ class Track:
 class TreeSearch:
     """Closes the brackets of `states`, which are about one input; `within`: decides at that radius instead."""
 
-    def __init__(self, states: Sequence[SearchState], decider: BranchAndBound, within: float | None = None) -> None:
+    def __init__(self, states: Sequence[SearchState], trees: TreeMaker, within: float | None = None) -> None:
         first = states[0]
-        self._states, self._decider, self._within = states, decider, within
+        self._states, self._maker, self._within = states, trees, within
         self._budget, self._threads = first.budget, first.problem.threads
         self.bounds = BoundsByRadius(first.problem, first.budget)
         self._tracks = {
@@ -205,7 +205,7 @@ class TreeSearch:
 
     def _fits(self, tree: Tree, radius: float) -> bool:
         """True while the tree's root is good for this radius."""
-        return self._decider.restart * tree.ball.radius <= radius <= tree.ball.radius
+        return self._maker.restart * tree.ball.radius <= radius <= tree.ball.radius
 
     def _stuck(self, track: Track, radius: float) -> bool:
         return track.tree is not None and track.tree.stuck and self._fits(track.tree, radius)
@@ -224,7 +224,7 @@ class TreeSearch:
     def _prunes(self, track: Track) -> bool:
         """Do linear bounds exclude the track's goal at its state's radius? Then it needs no tree there."""
         radius = self._radius(track.state)
-        if not self.bounds.exclude(track.target.goal, radius, self.bounds.near(radius, self._decider.restart), QUICK):
+        if not self.bounds.exclude(track.target.goal, radius, self.bounds.near(radius, self._maker.restart), QUICK):
             return False
         track.tree = None
         self._raise(track, radius, radius)
@@ -233,7 +233,7 @@ class TreeSearch:
     def _probing(self, track: Track) -> Tree | None:
         """The tree of the track's probe, when it is its turn."""
         probe, radius = track.probe, self._radius(track.state)
-        if not self._decider.probes or self._within is not None:
+        if not self._maker.probes or self._within is not None:
             return None
         if track.tree is None or not self._fits(track.tree, radius):
             return None
@@ -253,10 +253,10 @@ class TreeSearch:
     def _rooted(self, track: Track, radius: float) -> Tree:
         """A root for the track on the ball of this radius."""
         problem = track.state.problem
-        return self._decider.tree(
+        return self._maker.tree(
             Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
-            self.bounds.near(radius, self._decider.restart),
+            self.bounds.near(radius, self._maker.restart),
             floor=min(track.float32, radius),
             slack=TREE_SLACK * problem.precision,
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),

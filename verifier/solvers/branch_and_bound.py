@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.goal_rows import deciding_rows, only
+from verifier.solvers.process import Decider
 from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree
-from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
-
-Tree = LpTree | BoundTree
+from verifier.solvers.tree.lp_tree import NUMPY_FIRST, LpTree, TreeSettings
+from verifier.solvers.tree.protocol import Tree
 
 ENGINES: dict[str, tuple[type[Any], str]] = {"lp": (LpTree, "settings"), "bound": (BoundTree, "bound")}
 """Each engine's tree, and the field of `BranchAndBound` with its settings."""
@@ -27,7 +27,7 @@ LP_RELUS = 80
 
 
 @dataclass(frozen=True)
-class BranchAndBound:
+class BranchAndBound(Decider):
     """Decides queries by one search tree; `settings` are those of LP trees, `bound` those of bound trees.
 
     engine: `lp`, `bound`, or `auto`, which goes by the number of unstable ReLUs at the root. restart: who follows an
@@ -52,6 +52,14 @@ class BranchAndBound:
     @property
     def evidence(self) -> Evidence:
         return Evidence.PROVED
+
+    @property
+    def trees(self) -> BranchAndBound:
+        return self
+
+    def asked_once(self) -> BranchAndBound:
+        """With trees that load compiled kernels only where they last."""
+        return replace(self, settings=replace(self.settings, numpy_first=NUMPY_FIRST))
 
     def tree(
         self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float

@@ -25,6 +25,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.linear_query import LinearQuery, distance_query, linear_query
+from verifier.solvers.process import Decider
 
 if TYPE_CHECKING:
     import pulp
@@ -111,7 +112,7 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Milp:
+class Milp(Decider):
     """Decides queries by a MILP solver; `tighten` asks for LP bounds before the model is built."""
 
     solver: str = "highs"

@@ -6,13 +6,16 @@ import contextlib
 import math
 import queue
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.child import Answer, Child, ChildError, Heard
 from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Unknown, Verdict
+
+if TYPE_CHECKING:
+    from verifier.solvers.tree.protocol import TreeMaker
 
 POLL = 0.02
 """Seconds between two looks at the budget while the child works: Ctrl-C is noticed that fast."""
@@ -29,6 +32,15 @@ class Decider(Protocol):
     @property
     def evidence(self) -> Evidence: ...
     def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict: ...
+
+    @property
+    def trees(self) -> TreeMaker | None:
+        """Whose trees a search that follows its incumbent explores; None: this decider answers whole queries only."""
+        return None
+
+    def asked_once(self) -> Decider:
+        """The same for a process that asks one question, where loading may take longer than answering."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +96,7 @@ class Worker:
 
 
 @dataclass
-class Guarded:
+class Guarded(Decider):
     """A decider whose calls run in `worker`, under the same budget."""
 
     decider: Decider

@@ -29,6 +29,7 @@ from verifier.problem.query import Ball, Norm, Query, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.farkas import Refutation, Refuter, phase_columns
 from verifier.solvers.linear_query import LinearQuery, linear_query
+from verifier.solvers.process import Decider
 
 if TYPE_CHECKING:
     import z3
@@ -43,7 +44,7 @@ PULLS = (1.0, 1.0 - 1e-9, 1.0 - 1e-7, 1.0 - 1e-6)
 
 
 @dataclass(frozen=True)
-class Smt:
+class Smt(Decider):
     """Decides queries exactly over the rationals, by Z3 with lazily checked linear conflicts."""
 
     @property

@@ -20,11 +20,12 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers import branch_and_bound
-from verifier.solvers.branch_and_bound import ENGINES, BranchAndBound, Tree
+from verifier.solvers.branch_and_bound import ENGINES, BranchAndBound
 from verifier.solvers.branching import LOSS, VIOLATION
 from verifier.solvers.tree.bound_tree import BoundSettings
 from verifier.solvers.tree.lp_tree import TreeSettings
 from verifier.solvers.tree.node_lp import NodeLp, Solved
+from verifier.solvers.tree.protocol import Tree
 
 TRUTH = 1e-7
 """What the enumerated distances may be off by: the tolerance of the LPs that they come from."""

@@ -23,6 +23,7 @@ from verifier.problem.query import Ball, Halfspaces, Norm, Query, Targeted, disj
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.milp import Milp
+from verifier.solvers.process import Guarded, Worker
 from verifier.solvers.smt import Smt
 
 DECIDERS: list[Any] = [Smt(), Milp("highs"), Milp("cbc"), Milp("highs", tighten=False), BranchAndBound()]
@@ -143,6 +144,13 @@ def check_point(query: Query, point: Array, *, exact: bool, slack: float = MARGI
     assert np.all(point <= region.hi + slack)
     assert distance_exact(region.norm, point, region.centre) <= region.radius + slack * len(point)
     assert query.goal.margin_exact(exact_outputs(query.graph, point)) >= -slack
+
+
+def test_only_branch_and_bound_has_trees_to_explore() -> None:
+    with Worker() as worker:
+        for decider in [*DECIDERS, Guarded(BranchAndBound(), worker)]:
+            assert decider.trees is (decider if isinstance(decider, BranchAndBound) else None)
+            assert (decider.asked_once().trees is None) == (decider.trees is None)
 
 
 @pytest.mark.parametrize("norm", Norm)

@@ -116,6 +116,7 @@ def test_the_command_asks_once_and_the_api_many_times(monkeypatch: pytest.Monkey
     once = api._decider("tree", None, 1, True)
     assert isinstance(once, BranchAndBound)
     assert once.settings.numpy_first == lp_tree.NUMPY_FIRST > 0
+    assert BranchAndBound().asked_once() == once
     data = np.load(models.path("digits").with_name("digits_inputs.npz"))
     seen: list[bool] = []
     real = api._decider

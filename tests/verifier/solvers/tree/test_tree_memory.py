@@ -13,9 +13,10 @@ from verifier import models
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
-from verifier.solvers.branch_and_bound import Tree, hidden_bounds
+from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.lp_tree import LpTree
+from verifier.solvers.tree.protocol import Tree
 
 BYTES = 4_000
 """4 GB for a million nodes."""
