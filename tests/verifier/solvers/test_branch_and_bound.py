@@ -466,9 +466,9 @@ def test_threads_share_one_tree(root: Any, nearest: Callable[[Any], float], deci
         tree = tree_of(decider, root.within(radius), size=4)
         with contextlib.suppress(OutOfTimeError):
             tree.explore(Countdown(3), threads=2)
-        assert tree.lower_end <= max(distance, radius) + TRUTH
+        assert tree.lower_end <= min(tree.radius, distance + TRUTH)
         point = None
         while tree.open_nodes and not tree.stuck and point is None:
             point = tree.explore(Budget(), threads=2)
-            assert tree.lower_end <= distance + TRUTH or tree.lower_end <= radius
+            assert tree.lower_end <= min(tree.radius, distance + TRUTH)
         assert (point is not None) == (radius > distance)
