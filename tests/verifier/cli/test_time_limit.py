@@ -110,7 +110,8 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to a
 
 PROGRAM = """
 import importlib, os, signal, sys, threading, time
-from verifier import cli, models
+from verifier import models
+from verifier.cli import main as cli
 place, name = {place!r}.rsplit(".", 1)
 whole = importlib.import_module(place.split(":")[0])
 owner = whole if ":" not in place else getattr(whole, place.split(":")[1])
@@ -224,7 +225,7 @@ def test_ctrl_c_while_the_files_are_read() -> None:
 def test_what_has_been_said_is_the_end() -> None:
     """A library's thread or exit handler that takes its time does not keep a command that has answered."""
     program = (
-        "import atexit, sys, threading; from verifier import cli; atexit.register(threading.Event().wait); "
+        "import atexit, sys, threading; from verifier.cli import main as cli; atexit.register(threading.Event().wait); "
         "threading.Thread(target=threading.Event().wait).start(); sys.argv = ['verifier', '--version']; cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -32,7 +32,7 @@ LOOK = """
 import json
 from dataclasses import asdict
 from numba.core.event import install_recorder
-from verifier.deciders import kernels
+from verifier.solvers.kernels import cache as kernels
 with install_recorder("numba:compile") as compiled:
     found = asdict(kernels.state())
 print(json.dumps({**found, "compiled": len(compiled.buffer)}))
@@ -45,7 +45,7 @@ import numpy as np
 import verifier
 from numba.core.event import install_recorder
 from verifier import models
-from verifier.deciders import kernels
+from verifier.solvers.kernels import cache as kernels
 data = np.load(models.path("digits").with_name("digits_inputs.npz"))
 model = verifier.load(models.path("digits"))
 with mock.patch.object(kernels, "start") as started, install_recorder("numba:compile") as compiled:
@@ -148,7 +148,7 @@ import numpy as np
 import verifier
 from verifier import api, models
 from verifier.bounds.kernels.loaded import SHELF
-from verifier.deciders import kernels
+from verifier.solvers.kernels import cache as kernels
 from verifier.solvers.branch_and_bound import BranchAndBound
 assert kernels.ready()
 SHELF.strict = True
@@ -226,7 +226,7 @@ def test_one_process_compiles_in_the_background(spawned: list[list[str]]) -> Non
 HOLD = """
 import sys, time
 from pathlib import Path
-from verifier.deciders import kernels
+from verifier.solvers.kernels import cache as kernels
 with kernels._alone(Path(sys.argv[1]), wait=True):
     print("held", flush=True)
     sys.stdin.read()
