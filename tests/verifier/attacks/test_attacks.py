@@ -344,7 +344,7 @@ from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
 from verifier.attacks.base.problem import Case
 from verifier.attacks.registry import ATTACKS
-from verifier.problem.verdict import Budget
+from verifier.problem.budget import Budget
 builder = GraphBuilder(2)
 graph = builder.graph(builder.affine([(Dense(readonly(np.eye(2))), 0)]))
 for name, attack in ATTACKS.items():

@@ -30,7 +30,7 @@ def test_kernels_are_loaded_in_nobodys_time(method: str, steps: list[str], monke
     monkeypatch.setattr(worker, "connected", connected)
     monkeypatch.setattr(worker, "Budget", clock)
     monkeypatch.setattr(worker, "_Log", lambda *_: mock.Mock(last=lambda _: ()))
-    monkeypatch.setattr(worker.kernels, "at_once", lambda: seen.append("kernels"))
+    monkeypatch.setattr(worker.cache, "at_once", lambda: seen.append("kernels"))
     task = SimpleNamespace(id="t", method=method)
     work: Any = SimpleNamespace(
         task=task, known={}, seconds=1.0, whole=True, attack_tasks=(), channel=None, campaign=os.getpid(), claim=None
