@@ -22,16 +22,15 @@ import numpy.typing as npt
 from encoders.formulations.to_stages import Stages
 from encoders.lazy import Lazy
 from encoders.network.graph import Array
-from verifier.bounds.support_function import KNAPSACK_SPARE, Room
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.norms.geometry import Floats
+from verifier.problem.query import Ball, Halfspaces
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 else:
     sp = Lazy("scipy.sparse")
 
-Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 TARGET = 0.1
@@ -88,7 +87,6 @@ class BatchedBound:
         self._layers = [_layer(stages, goal, number, self.kept, starts) for number in range(1, len(stages.stages) + 1)]
         self._undecided = ((lower < 0) & (upper > 0))[self.kept, np.newaxis]
         self._ball = ball
-        self._minimiser = MINIMISERS[ball.norm](ball)
         self._size, self._rows = stages.input_size, len(goal.offset)
         self.margin = 0.0
         """What a bound has to exceed for its node to be done: the safe evaluation charges rounding that is not seen
@@ -96,7 +94,7 @@ class BatchedBound:
 
     def set_radius(self, radius: float) -> None:
         """The ball's radius from now on; at most the root's."""
-        self._minimiser = MINIMISERS[self._ball.norm](self._ball.with_radius(radius))
+        self._ball = self._ball.with_radius(radius)
 
     def first(self) -> Start:
         """Where the root begins, one column for each row of the goal: that row alone."""
@@ -144,7 +142,7 @@ class BatchedBound:
                     mu[self._parts[source - 1]] += sent
                 else:
                     row += sent
-        run.points, least = self._minimiser.least(row)
+        run.points, least = self._ball.geometry.least_of_batch(row)
         return value + (least - np.float32(self.margin)), mu
 
     def _forward(self, run: _Run) -> None:
@@ -288,64 +286,6 @@ def _layer(stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any]
             blocks[source] = sparse, sp.csr_array(sparse.T)
     constant = goal.matrix @ stage.constant + goal.offset if last else stage.constant[rows]
     return _Layer(blocks, constant.astype(np.float32)[:, np.newaxis])
-
-
-class _LinfMinimiser:
-    """Where linear forms are least in an L∞ ball: in a corner of its box."""
-
-    def __init__(self, ball: Ball) -> None:
-        low, high = ball.interval
-        self._low, self._high = (end.astype(np.float32)[:, np.newaxis] for end in (low, high))
-
-    def least(self, rows: Floats) -> tuple[Floats, Floats]:
-        """(points (n, batch), the forms' values there (batch,)) for rows (n, batch)."""
-        points = np.where(rows > 0, self._low, self._high)
-        return points, np.einsum("ij,ij->j", rows, points)
-
-
-class _L1Minimiser:
-    """Where linear forms are least in an L1 ball: the steepest entries move first, as far as the box lets them."""
-
-    def __init__(self, ball: Ball) -> None:
-        room = Room(ball)
-        self._down, self._up = (np.minimum(side, ball.radius).astype(np.float32) for side in (room.down, room.up))
-        self._centre, self._radius = ball.centre.astype(np.float32), ball.radius
-
-    def least(self, rows: Floats) -> tuple[Floats, Floats]:
-        """(points (n, batch), the forms' values there (batch,)) for rows (n, batch)."""
-        across = np.ascontiguousarray(rows.T)
-        room = np.where(across > 0, self._down, self._up)
-        steep = np.abs(across) * (room > 0)
-        kept = int(2 * min(self._radius, steep.shape[1])) + KNAPSACK_SPARE
-        while True:
-            kept = min(kept, steep.shape[1])
-            columns = np.argsort(-steep, axis=1) if kept == steep.shape[1] else _steepest(steep, kept)
-            width = np.take_along_axis(room, columns, axis=1)
-            used = np.cumsum(width, axis=1)
-            if kept == steep.shape[1] or np.all(used[:, -1] >= self._radius):
-                break
-            kept *= 4
-        moved = np.clip(self._radius - (used - width), 0.0, width) * -np.sign(
-            np.take_along_axis(across, columns, axis=1)
-        )
-        points = np.tile(self._centre, (len(across), 1))
-        np.put_along_axis(points, columns, np.take_along_axis(points, columns, axis=1) + moved, axis=1)
-        fall = np.einsum("ij,ij->i", np.take_along_axis(across, columns, axis=1), moved)
-        # Not a product of BLAS: some of its kernels raise the flag of an invalid operation where there is none.
-        begin = np.einsum("ij,j->i", across, self._centre)
-        return np.ascontiguousarray(points.T), (begin + fall).astype(np.float32)
-
-
-def _steepest(steep: Floats, kept: int) -> npt.NDArray[Any]:
-    """The columns of the `kept` largest entries of each row, largest first."""
-    columns = np.argpartition(-steep, kept - 1, axis=1)[:, :kept]
-    order = np.argsort(-np.take_along_axis(steep, columns, axis=1), axis=1)
-    return np.take_along_axis(columns, order, axis=1)
-
-
-_Minimiser = _LinfMinimiser | _L1Minimiser
-
-MINIMISERS: dict[Norm, type[_LinfMinimiser] | type[_L1Minimiser]] = {Norm.LINF: _LinfMinimiser, Norm.L1: _L1Minimiser}
 
 
 def onto_simplex(weights: Floats) -> Floats:

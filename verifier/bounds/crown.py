@@ -2,7 +2,7 @@
 
 For h = relu(a), l ≤ a ≤ u, l < 0 < u: h ≥ α·a for any α in [0, 1], and h ≤ s·a + t with s = u/(u − l), t = −s·l
 (Zhang et al. 2018). A lower bound of ν·v is pushed back node by node until it reads the input alone, where
-`region.minimum` closes it. Every coefficient is a given multiplier; the rounding of each product is charged to an
+`Geometry.minimum` closes it. Every coefficient is a given multiplier; the rounding of each product is charged to an
 error term, as in Neumaier & Shcherbina (2004), so that the bounds hold in real arithmetic.
 """
 
@@ -17,7 +17,6 @@ import numpy as np
 from encoders.network.graph import Affine, Array, Graph, Relu, forward, reverse
 from encoders.network.linear_maps import Dense, LinearMap
 from encoders.network.node_bounds import NodeBounds
-from verifier.bounds import region as regions
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball
 from verifier.problem.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, evaluation_errors, graph_gamma, underflow
@@ -117,7 +116,7 @@ class Relaxation:
         total = np.abs(node.bias)
         for term in node.terms:
             if region is not None and term.source == 0:
-                total = total + regions.sizes(region, _matrix(term.map.magnitude()))
+                total = total + region.geometry.sizes(_matrix(term.map.magnitude()))
                 continue
             with np.errstate(invalid="ignore"):
                 total = total + term.map.magnitude().apply(bounds.magnitude(term.source)[np.newaxis])[0]
@@ -158,7 +157,7 @@ class Relaxation:
         with np.errstate(invalid="ignore", over="ignore"):
             arrived = reverse(self.graph, {Affine: affine, Relu: relu}, node, rows, np.add)
             at_input = arrived.get(0, np.zeros((count, self.graph.input_size)))
-            closed = regions.minimum(self.region, at_input)
+            closed = self.region.geometry.minimum(at_input)
             total = closed + constant
             value = down(total, self._gamma * (error + size + np.abs(closed)) + self._slack)
         return Backward(value, at_input, messages)
@@ -192,6 +191,6 @@ class Relaxation:
             open_value = np.where(message > 0, slopes[index] * argument, above)
             return np.asarray(np.where(lines.unstable > 0, open_value, argument * lines.active))
 
-        start = regions.minimiser(self.region, backward.rows)
+        start = self.region.geometry.minimiser(backward.rows)
         values = forward(self.graph, {Affine: affine, Relu: relu}, start)
         return gradient, values[node]

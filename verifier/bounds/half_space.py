@@ -6,9 +6,8 @@ the output),
 
     min {a·δ : x0 + δ ∈ box, ‖δ‖ ≤ r, g·δ ≤ t}  =  max {−S(a + λ g) − λ t : λ ≥ 0}
 
-with S the support of `support`. Every λ gives a valid bound. The right side is concave and piecewise linear in λ, and
-two tangents are known from the start: that at 0, and a·δ' + λ (g·δ' − t) with the δ' at which g·δ is least. Where two
-tangents meet is the next λ.
+with S of `Geometry`. Every λ gives a valid bound. The right side is concave in λ, and two tangents are known from the
+start: that at 0, and a·δ' + λ (g·δ' − t) with the δ' at which g·δ is least. Where two tangents meet is the next λ.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.support_function import Support
+from verifier.problem.norms.geometry import Geometry
 from verifier.problem.rounding import UNIT
 
 WEIGHTS = 3
@@ -39,13 +38,13 @@ class HalfSpace:
     amount: float
 
 
-def least(support: Support, rows: Array, radius: float, cut: HalfSpace) -> Array:
+def least(geometry: Geometry, rows: Array, radius: float, cut: HalfSpace) -> Array:
     """A safe lower bound of row·δ over the ball of this radius and the half-space, for each row (R, n): (R,)."""
     reach = SUMMED * (rows.shape[1] + 16) * radius
-    fallen, steps = support.largest(rows, radius), support.steps(rows, radius)
-    size, cut_size = support.dual_norm(rows), float(support.dual_norm(cut.row[np.newaxis])[0])
+    fallen, steps = geometry.falls(rows, radius), geometry.steps(rows, radius)
+    size, cut_size = geometry.dual_norm(rows), float(geometry.dual_norm(cut.row[np.newaxis])[0])
     best: Array = -fallen - reach * size
-    deepest = support.steps(cut.row[np.newaxis], radius)[0]
+    deepest = geometry.steps(cut.row[np.newaxis], radius)[0]
     left, rise = -fallen, steps @ cut.row - cut.amount
     right, decline = rows @ deepest, np.full(len(rows), float(cut.row @ deepest) - cut.amount)
     for _ in range(WEIGHTS):
@@ -58,10 +57,10 @@ def least(support: Support, rows: Array, radius: float, cut: HalfSpace) -> Array
             break
         factor = weight[on]
         mixed = rows[on] + factor[:, np.newaxis] * cut.row
-        found = -support.largest(mixed, radius) - factor * cut.amount
+        found = -geometry.falls(mixed, radius) - factor * cut.amount
         charge = reach * (size[on] + factor * cut_size) + SUMMED * np.abs(factor * cut.amount)
         best[on] = np.maximum(best[on], found - charge)
-        slope = support.steps(mixed, radius) @ cut.row - cut.amount
+        slope = geometry.steps(mixed, radius) @ cut.row - cut.amount
         up = slope > 0
         start = found - slope * factor
         left[on[up]], rise[on[up]] = start[up], slope[up]

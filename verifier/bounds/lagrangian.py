@@ -23,8 +23,7 @@ import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds import region as regions
-from verifier.bounds.support_function import Support, support
+from verifier.problem.norms.geometry import Geometry
 from verifier.problem.query import Ball, Halfspaces
 from verifier.problem.rounding import UNDERFLOW, evaluation_error, gamma, underflow
 
@@ -37,7 +36,7 @@ CHARGE = 8.0
 
 @dataclass(frozen=True, eq=False)
 class Dual:
-    """One evaluation: the bound at radius r is `constant` − S(r), S the support of `row`, all rounding subtracted.
+    """One evaluation: the bound at radius r is `constant` − S(r), S of `Geometry` for `row`, all rounding subtracted.
 
     `real` ≥ constant is the same with what holds over the real numbers alone subtracted, where that is wanted.
     """
@@ -49,19 +48,19 @@ class Dual:
     """min {μ t⁺ − ν t} of each ReLU: (relu_count,)."""
     mu: Array
     nu: Array
-    support: Support
+    geometry: Geometry
 
     def value(self, radius: float) -> float:
         """A proved lower bound of min m over the ball of this radius; > 0: nothing there reaches the goal."""
-        return self.constant - self.support.exactly(self.row, radius)
+        return self.constant - self.geometry.fall(self.row, radius)
 
     def real_value(self, radius: float) -> float:
         """`value` over the real numbers, whatever evaluations round."""
-        return self.real - self.support.exactly(self.row, radius)
+        return self.real - self.geometry.fall(self.row, radius)
 
     def radius(self, most: float) -> float:
         """The largest radius ≤ most that this evaluation excludes: nothing closer reaches the goal."""
-        found = self.support.radius(self.row, self.constant, most)
+        found = self.geometry.excluded(self.row, self.constant, most)
         return max(0.0, found * (1.0 - RADIUS_SLACK))
 
 
@@ -74,7 +73,7 @@ class Lagrangian:
 
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.stages, self.ball, self.goal = stages, ball, goal
-        self.support = support(ball)
+        self.geometry = ball.geometry
         self.rate = CHARGE * gamma(stages.operations + stages.input_size + len(goal.offset))
         magnitudes = [np.maximum(*np.abs(ball.interval))]
         starts = stages.starts
@@ -84,7 +83,7 @@ class Lagrangian:
         sizes = [
             stage.magnitude
             + sum(
-                block.magnitude @ magnitudes[source] if source else regions.sizes(ball, block.magnitude)
+                block.magnitude @ magnitudes[source] if source else ball.geometry.sizes(block.magnitude)
                 for source, block in stage.blocks.items()
             )
             for stage in stages.stages
@@ -139,7 +138,9 @@ class Lagrangian:
         ]
 
     def _dual(self, found: _Walked) -> Dual:
-        return Dual(float(found.constant), float(found.real), found.row, found.shares, found.mu, found.nu, self.support)
+        return Dual(
+            float(found.constant), float(found.real), found.row, found.shares, found.mu, found.nu, self.geometry
+        )
 
     def _walk(self, weights: Array, choose: Callable[[slice, Array], Array], lower: Array, upper: Array) -> _Walked:
         """One pass back through the stages; every array may have a last axis more, for a batch of nodes."""

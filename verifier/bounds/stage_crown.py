@@ -26,7 +26,7 @@ class StageBounds:
 
     def __init__(self, stages: Stages, lagrangian: Lagrangian, radius: float) -> None:
         self._stages, self._radius = stages, radius
-        self._support, self._centre = lagrangian.support, lagrangian.ball.centre
+        self._geometry, self._centre = lagrangian.geometry, lagrangian.ball.centre
         self._charge, self._sizes = lagrangian.charge, lagrangian.sizes
         self._slack = lagrangian.slack
         self._rate = lagrangian.rate
@@ -70,7 +70,7 @@ class StageBounds:
                 rows[earlier] = rows[earlier] + sent if earlier in rows else sent
         at_input = rows.get(0)
         if at_input is not None:
-            constant = constant + at_input @ self._centre + least(self._support, at_input, self._radius, cut)
+            constant = constant + at_input @ self._centre + least(self._geometry, at_input, self._radius, cut)
         return down(constant, self._rate * size + self._slack)
 
 

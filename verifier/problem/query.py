@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -13,6 +12,8 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array, Graph, frozen
 from encoders.network.norm import Norm
+from verifier.problem.norms.geometry import Geometry
+from verifier.problem.norms.table import GEOMETRIES
 
 __all__ = [
     "ELSEWHERE",
@@ -46,13 +47,14 @@ class Ball:
         return replace(self, radius=radius)
 
     @cached_property
+    def geometry(self) -> Geometry:
+        """What the ball's norm says of it."""
+        return GEOMETRIES[self.norm](self.centre, self.lo, self.hi, self.radius)
+
+    @property
     def interval(self) -> tuple[Array, Array]:
         """The smallest box around the region, rounded outwards: (lower, upper), each (n,)."""
-        if math.isinf(self.radius):
-            return self.lo, self.hi
-        lower = np.maximum(self.lo, np.nextafter(self.centre - self.radius, -np.inf))
-        upper = np.minimum(self.hi, np.nextafter(self.centre + self.radius, np.inf))
-        return frozen(lower), frozen(upper)
+        return self.geometry.interval
 
     @property
     def bounded(self) -> bool:
@@ -72,29 +74,16 @@ class Ball:
     @property
     def reach(self) -> float:
         """A radius that no point of the box exceeds: the distance to its farthest corner, rounded up."""
-        room = np.maximum(self.hi - self.centre, self.centre - self.lo)
-        farthest = float(room.max()) if self.norm is Norm.LINF else math.fsum(room)
-        return math.nextafter(math.nextafter(farthest, math.inf), math.inf) * (1 + 1e-12)
+        return self.geometry.reach
 
     def length(self, points: Array) -> Array:
         """‖x − centre‖ to within rounding: points (…, n) → (…)."""
-        return np.asarray(np.linalg.norm(points - self.centre, 1 if self.norm is Norm.L1 else np.inf, axis=-1))
+        return self.geometry.length(points - self.centre)
 
 
 def distance_exact(norm: Norm, x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
     """‖x − centre‖ as an exact rational. Raises ValueError for NaN, OverflowError for an infinity."""
-    ends, starts = np.asarray(x, dtype=np.float64), np.asarray(centre, dtype=np.float64)
-    if norm is Norm.L1:
-        return sum(_gaps(zip(ends.tolist(), starts.tolist(), strict=True)), Fraction(0))
-    # Rounding is monotone: the largest difference is among those that are largest when rounded.
-    with np.errstate(over="ignore"):
-        rounded = np.abs(ends - starts)
-    widest = ~(rounded < rounded.max(initial=0.0))
-    return max(_gaps(set(zip(ends[widest].tolist(), starts[widest].tolist(), strict=True))), default=Fraction(0))
-
-
-def _gaps(pairs: Iterable[tuple[float, float]]) -> list[Fraction]:
-    return [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
+    return GEOMETRIES[norm].distance_exact(x, centre)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from benchmarks.engine import unsafe
 from benchmarks.engine.safety_cost import AGAIN, FLOAT32, SAFE, UNSAFE, VARIANTS, cost, summary
 from benchmarks.harness.instances import Result
 from verifier import models
-from verifier.bounds.kernels import support_function
+from verifier.bounds.kernels import norms
 from verifier.problem.budget import Budget
 from verifier.search.initial_attack import attacker
 from verifier.search.question import ask
@@ -43,7 +43,7 @@ def test_all_variants_find_the_same(problem: Problem) -> None:
 
 def test_a_kernel_without_charges_is_refused() -> None:
     with pytest.raises(ValueError, match="fall has none"):
-        unsafe.rebuilt(support_function.fall, unsafe.NoCharge(), {})
+        unsafe.rebuilt(norms.fall, unsafe.NoCharge(), {})
 
 
 def test_ratios_are_those_of_cpu_time_and_of_nodes(result: Made) -> None:

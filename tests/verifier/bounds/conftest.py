@@ -13,7 +13,6 @@ from encoders.network.exact import exact_values
 from encoders.network.graph import Array, Graph, GraphBuilder
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 from encoders.network.node_bounds import NodeBounds
-from verifier.bounds.region import minimiser
 from verifier.problem.query import Ball, Norm, distance_exact
 
 INWARDS = (1.0, 1.0 - 2.0**-52, 1.0 - 2.0**-40, 0.5, 0.0)
@@ -111,7 +110,7 @@ def samples(region: Ball, rng: np.random.Generator, graph: Graph) -> Iterator[Ar
     if hasattr(first, "terms"):
         weights = first.terms[0].map.rows().toarray()[:3]
         rows = np.vstack([rows, weights, -weights])
-    corners = minimiser(region, rows)
+    corners = region.geometry.minimiser(rows)
     for corner in corners:
         yield inside(region, corner)
     yield inside(region, corners[:4].mean(axis=0))

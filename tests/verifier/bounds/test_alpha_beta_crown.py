@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import MINIMISERS, BatchedBound, Proposed, Start, onto_simplex
+from verifier.bounds.alpha_beta_crown import BatchedBound, Proposed, Start, onto_simplex
 from verifier.bounds.lagrangian import Dual
-from verifier.bounds.support_function import support
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm
 
@@ -77,7 +76,7 @@ def test_points_are_where_the_forms_are_least(root: Any) -> None:
     bound, (lower, upper) = bound_of(root), nodes(root, 9)
     found = bound.optimise(lower[bound.kept], upper[bound.kept], any_start(root, bound, 9), 3, Budget())
     for point, dual in zip(found.points.T, evaluated(root, bound, found, lower, upper), strict=True):
-        least = support(root.ball).exactly(dual.row, root.ball.radius)
+        least = root.ball.geometry.fall(dual.row, root.ball.radius)
         assert abs(dual.row @ (root.ball.centre - point) - least) <= SINGLE * (1.0 + least)
         assert root.ball.norm is Norm.LINF or np.abs(point - root.ball.centre).sum() <= root.ball.radius + SINGLE
         assert np.all((point >= root.ball.interval[0] - SINGLE) & (point <= root.ball.interval[1] + SINGLE))
@@ -141,9 +140,9 @@ def test_minimisers_spend_the_whole_ball(norm: Norm, radius: float) -> None:
     rows = rng.normal(size=(120, 6)).astype(np.float32)
     rows[:, 1] = np.abs(rows[:, 1])
     rows[:, 2] = 0.0
-    points, values = MINIMISERS[norm](ball).least(rows)
+    points, values = ball.geometry.least_of_batch(rows)
     for row, point, value in zip(rows.T.astype(np.float64), points.T, values, strict=True):
-        truth = row @ centre - support(ball).exactly(row, radius)
+        truth = row @ centre - ball.geometry.fall(row, radius)
         assert math.isclose(value, truth, rel_tol=1e-4, abs_tol=1e-4)
         assert math.isclose(row @ point, truth, rel_tol=1e-4, abs_tol=1e-4)
 

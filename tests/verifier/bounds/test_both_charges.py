@@ -56,7 +56,7 @@ def test_trees_note_what_float32_leaves(truth: Any, norm: Norm) -> None:
                 while tree.open_nodes and not tree.stuck and found is None:
                     found = tree.explore(Budget())
                 if found is None and not tree.stuck:
-                    ends[both] = tree.lower_end, tree.shipped_end
+                    ends[both] = tree.lower_end, tree.float32_end
             if True in ends:
                 assert ends[True][0] == ball.radius
                 assert 0.9 * ball.radius <= ends[True][1] <= ball.radius

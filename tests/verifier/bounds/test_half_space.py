@@ -11,7 +11,6 @@ from scipy.optimize import linprog
 
 from encoders.network.graph import Array
 from verifier.bounds.half_space import HalfSpace, least
-from verifier.bounds.support_function import support
 from verifier.problem.query import Ball, Norm
 
 AGREEMENT = 1e-9
@@ -54,12 +53,12 @@ def questions(norm: Norm, box: str) -> Any:
         row, rows = rng.normal(size=size), rng.normal(size=(4, size))
         if seed % 3 == 0:
             rows[0] = -row
-        fall = support(ball).exactly(row, ball.radius)
+        fall = ball.geometry.fall(row, ball.radius)
         yield ball, HalfSpace(row, float(-fall * rng.choice([-0.2, 0.1, 0.5, 0.9, 0.999]))), rows
 
 
 def by_numpy(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
-    return least(support(ball), rows, ball.radius, cut)
+    return least(ball.geometry, rows, ball.radius, cut)
 
 
 def by_kernels(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
@@ -67,7 +66,7 @@ def by_kernels(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
     from verifier.bounds.kernels import half_space  # noqa: PLC0415 (imports numba)
     from verifier.bounds.kernels.network import Network  # noqa: PLC0415
 
-    room, none = support(ball).room, np.zeros(0)
+    room, none = ball.geometry.room, np.zeros(0)
     whole = dict.fromkeys(Network._fields, none) | {
         "down": room.down, "up": room.up, "l1": ball.norm is Norm.L1, "rate": 0.0, "slack": 0.0,
     }  # fmt: skip
@@ -81,7 +80,7 @@ def by_kernels(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
 def test_below_the_optimum_of_an_lp_and_near_it(truth: Any, way: Any, norm: Norm, box: str) -> None:
     shares = []
     for ball, cut, rows in questions(norm, box):
-        found, without = way(ball, cut, rows), -support(ball).largest(rows, ball.radius)
+        found, without = way(ball, cut, rows), -ball.geometry.falls(rows, ball.radius)
         for row, value, plain in zip(rows, found.tolist(), without.tolist(), strict=True):
             slack = AGREEMENT * (1.0 + float(np.abs(row).sum()) * ball.radius)
             best = optimum(truth, ball, row, cut)
@@ -98,10 +97,10 @@ def test_a_half_space_that_leaves_out_nothing_changes_nothing(way: Any, norm: No
     rng = np.random.default_rng(1)
     ball = drawn(rng, norm, 20, "unit")
     row, rows = rng.normal(size=20), rng.normal(size=(5, 20))
-    whole = support(ball).exactly(-row, ball.radius)
+    whole = ball.geometry.fall(-row, ball.radius)
     for amount in (whole, np.inf, np.nan):
         found = way(ball, HalfSpace(row, amount), rows)
-        np.testing.assert_allclose(found, -support(ball).largest(rows, ball.radius), rtol=AGREEMENT)
+        np.testing.assert_allclose(found, -ball.geometry.falls(rows, ball.radius), rtol=AGREEMENT)
 
 
 @pytest.mark.parametrize("way", [by_numpy, by_kernels])
@@ -116,7 +115,7 @@ def test_by_hand(way: Any, norm: Norm) -> None:
 def test_rooms_that_are_nothing_are_zero() -> None:
     """The smallest float above 0 in their place makes each product with it a denormal number."""
     ball = Ball(Norm.LINF, np.array([0.0, 1.0, 0.5]), 0.5, np.zeros(3), np.ones(3))
-    room = support(ball).room
+    room = ball.geometry.room
     assert room.down.tolist()[0] == 0.0
     assert room.up.tolist()[1] == 0.0
     assert np.all(room.down[1:] >= [1.0, 0.5])

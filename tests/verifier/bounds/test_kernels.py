@@ -13,10 +13,9 @@ pytest.importorskip("numba", reason="the kernels need numba, which has no wheels
 
 from encoders.network.graph import Array
 from verifier.bounds.half_space import HalfSpace
-from verifier.bounds.kernels import half_space, lagrangian, network, stage_crown, support_function
+from verifier.bounds.kernels import half_space, lagrangian, network, norms, stage_crown
 from verifier.bounds.lagrangian import tightened
 from verifier.bounds.stage_crown import StageBounds
-from verifier.bounds.support_function import support
 from verifier.problem.query import Norm
 from verifier.solvers.node_constants import FIRST_STEP, STEPS
 from verifier.solvers.tree.local_search import LocalSearch
@@ -66,11 +65,11 @@ def test_evaluations_agree(root: Any) -> None:
         ):
             assert close(found, reference)
         radius = root.ball.radius
-        assert close(support_function.fall(net, row, radius), wanted.support.exactly(row, radius))
+        assert close(norms.fall(net, row, radius), wanted.geometry.fall(row, radius))
         for amount in (-1.0, 0.0, 0.1, 1.0, 100.0):
-            found = support_function.excluded(net, row, amount, radius)
-            assert close(found, wanted.support.radius(row, amount, radius))
-            assert amount < 0 or wanted.support.exactly(row, found) <= amount
+            found = norms.excluded(net, row, amount, radius)
+            assert close(found, wanted.geometry.excluded(row, amount, radius))
+            assert amount < 0 or wanted.geometry.fall(row, found) <= amount
 
 
 def test_tightenings_agree(root: Any) -> None:
@@ -83,7 +82,7 @@ def test_tightenings_agree(root: Any) -> None:
         chosen = rng.random(lower.size) < rng.choice([0.5, 1.0])
         row = rng.normal(size=centre.size)
         # A half-space that leaves out nothing: multipliers for one that does are compared in test_half_space.
-        cut = HalfSpace(row, float(rng.choice([np.inf, support(root.ball).exactly(-row, radius)])))
+        cut = HalfSpace(row, float(rng.choice([np.inf, root.ball.geometry.fall(-row, radius)])))
         wanted = stages.tighten(lower, upper, chosen, cut)
         low, high = lower.copy(), upper.copy()
         made = half_space.cut_of(net, cut.row, cut.amount, radius)

@@ -10,7 +10,7 @@ from encoders.network.graph import Array
 from verifier.bounds.half_space import SETTLED, SUMMED, WEIGHTS
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.network import Network
-from verifier.bounds.kernels.support_function import insert
+from verifier.bounds.kernels.norms import insert
 from verifier.problem.rounding import UNIT
 
 HELD = 128

@@ -13,7 +13,7 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.bounds.kernels.jit import compiled
 from verifier.bounds.kernels.network import Network
-from verifier.bounds.kernels.support_function import to_corner
+from verifier.bounds.kernels.norms import to_corner
 from verifier.bounds.lagrangian import CUT_SLACK, SNAP
 from verifier.problem.rounding import UNDERFLOW
 

@@ -63,7 +63,7 @@ def network(stages: Stages, lagrangian: Lagrangian) -> Network:
         np.stack([used.argmax(axis=1), relus - used[:, ::-1].argmax(axis=1)], axis=1) if relus else 0,
         0,
     )
-    room = lagrangian.support.room
+    room = lagrangian.geometry.room
     return Network(
         starts=np.array(starts),
         inputs=inputs,

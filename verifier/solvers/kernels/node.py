@@ -14,8 +14,8 @@ from verifier.bounds.kernels.half_space import cut_of
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.lagrangian import evaluate, forward, tighten_by_costs
 from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.norms import excluded, fall
 from verifier.bounds.kernels.stage_crown import tighten_stages
-from verifier.bounds.kernels.support_function import excluded, fall
 from verifier.solvers.branching import DUAL, NEAR, VIOLATED, VIOLATION
 from verifier.solvers.kernels.simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
 from verifier.solvers.kernels.simplex_program import Program

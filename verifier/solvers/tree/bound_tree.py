@@ -250,7 +250,7 @@ class BoundTree(Frontier):
         margins = self._goal.margin(self._stages.values(proposed.points.T[places].astype(np.float64))[1])
         place = places[int(np.argmax(margins))]
         # In float32 the point may lie a little outside the ball.
-        point = self._lagrangian.support.farthest(duals[place].row, self.radius)
+        point = self._lagrangian.geometry.farthest(duals[place].row, self.radius)
         if self.local.margin(point) >= 0:
             return point, place
         every = self.settings.descend_every

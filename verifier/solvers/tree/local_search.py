@@ -6,7 +6,6 @@ import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.support_function import support
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.solvers.node_constants import FIRST_STEP, STEPS
@@ -26,7 +25,6 @@ class LocalSearch:
 
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces) -> None:
         self._stages, self._ball, self._goal = stages, ball, goal
-        self._support = support(ball)
 
     def margin(self, x: Array) -> float:
         """The goal's smallest row at x (n,), in float64."""
@@ -82,8 +80,8 @@ class LocalSearch:
     def _moved(self, x: Array, gradient: Array, radius: float, share: float) -> Array:
         """One step of that share of the radius (L∞), or of the way to the ball's best corner (L1)."""
         if self._ball.norm is Norm.L1:
-            return np.asarray(x + share * (self._support.farthest(-gradient, radius) - x))
-        low, high = self._ball.with_radius(radius).interval
+            return np.asarray(x + share * (self._ball.geometry.farthest(-gradient, radius) - x))
+        low, high = self._ball.geometry.interval_at(radius)
         return np.clip(x + share * radius * np.sign(gradient), low, high)
 
     def _ascent(self, x: Array) -> tuple[float, Array]:

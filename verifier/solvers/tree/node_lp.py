@@ -149,7 +149,7 @@ class NodeLp:
             return False
         falling = dual.row > 0
         present = np.where(falling, self.present[1], self.present[0])
-        gains = np.where(present, 0.0, dual.support.gains(dual.row, radius, present))
+        gains = np.where(present, 0.0, dual.geometry.gains(dual.row, radius, present))
         chosen = [int(i) for i in np.argsort(-gains)[:NEW_COLUMNS] if gains[i] > 0]
         for entry in chosen:
             self.add(entry, -1 if falling[entry] else 1)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-from verifier.bounds.region import minimiser, minimum, sizes
 from verifier.problem.query import Ball, Norm, distance_exact
 
 AGREEMENT = 1e-9
@@ -63,7 +62,7 @@ def test_never_above_the_exact_minimum(seed: int, size: int, norm: Norm, radius:
     centre = np.round(rng.random(size) * 8) / 8 if rng.random() < 0.5 else rng.random(size)
     lo, hi = (np.zeros(size), np.ones(size)) if box else (np.full(size, -np.inf), np.full(size, np.inf))
     region = Ball(norm, centre, radius, lo, hi)
-    for row, found in zip(rows, minimum(region, rows), strict=True):
+    for row, found in zip(rows, region.geometry.minimum(rows), strict=True):
         exact = exact_minimum(region, row)
         scale = float(np.abs(row) @ (np.abs(centre) + min(radius, 1.0 if box else radius)))
         assert Fraction(float(found)) <= exact
@@ -82,7 +81,7 @@ def test_equals_the_optimum_of_an_lp(truth: Any, seed: int, norm: Norm) -> None:
     row = rng.normal(size=size)
     matrix, limits = truth.ball_rows(region)
     solved = linprog(np.concatenate([row, np.zeros(size)]), A_ub=matrix, b_ub=limits, bounds=(None, None))
-    found = float(minimum(region, row[np.newaxis])[0])
+    found = float(region.geometry.minimum(row[np.newaxis])[0])
     assert found == pytest.approx(solved.fun, rel=AGREEMENT, abs=AGREEMENT)
     assert Fraction(found) <= exact_minimum(region, row)
 
@@ -93,8 +92,8 @@ def test_the_minimiser_attains_the_minimum(norm: Norm) -> None:
     for radius in (0.0, 1e-9, 0.3, 1.5, math.inf):
         region = Ball(norm, rng.random(5), radius, np.zeros(5), np.ones(5))
         rows = rng.normal(size=(6, 5))
-        points = minimiser(region, rows)
-        assert (rows * points).sum(axis=1) == pytest.approx(minimum(region, rows), abs=1e-12)
+        points = region.geometry.minimiser(rows)
+        assert (rows * points).sum(axis=1) == pytest.approx(region.geometry.minimum(rows), abs=1e-12)
         for point in points:
             assert np.all((point >= 0) & (point <= 1))
             assert distance_exact(norm, point, region.centre) <= radius + 1e-15 * 5
@@ -108,13 +107,13 @@ def test_a_centre_outside_the_box_stays_sound(truth: Any, norm: Norm) -> None:
         row = rng.normal(size=3)
         matrix, limits = truth.ball_rows(region)
         solved = linprog(np.concatenate([row, np.zeros(3)]), A_ub=matrix, b_ub=limits, bounds=(None, None))
-        assert minimum(region, row[np.newaxis])[0] <= solved.fun + AGREEMENT
+        assert region.geometry.minimum(row[np.newaxis])[0] <= solved.fun + AGREEMENT
 
 
 @pytest.mark.parametrize("norm", Norm)
 def test_a_form_that_reads_an_open_coordinate_has_no_minimum(norm: Norm) -> None:
     region = Ball(norm, np.zeros(2), math.inf, np.array([0.0, -np.inf]), np.array([1.0, np.inf]))
-    found = minimum(region, np.array([[-1.0, 0.0], [1.0, 1e-9]]))
+    found = region.geometry.minimum(np.array([[-1.0, 0.0], [1.0, 1e-9]]))
     assert found[0] == pytest.approx(-1.0)
     assert found[1] == -math.inf
 
@@ -126,7 +125,7 @@ def test_sizes_cover_every_point(norm: Norm, sparse: bool) -> None:
     rng = np.random.default_rng(0)
     ball = Ball(norm, rng.random(6), 0.3, np.full(6, -1.0), np.full(6, 2.0))
     magnitudes = np.abs(rng.normal(size=(4, 6)))
-    found = sizes(ball, csr_array(magnitudes) if sparse else magnitudes)
+    found = ball.geometry.sizes(csr_array(magnitudes) if sparse else magnitudes)
     moved = ball.centre + 0.3 * np.concatenate([np.eye(6), -np.eye(6), np.ones((1, 6)) * (norm is Norm.LINF)])
     reached = np.abs(moved) @ magnitudes.T
     assert np.all(reached <= found * (1 + 1e-12))

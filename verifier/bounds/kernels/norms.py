@@ -1,4 +1,4 @@
-"""How far a linear form falls in a ball, as kernels: the formulas of `support`."""
+"""How far a linear form falls in a ball, as kernels: the formulas of `problem.norms`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from verifier.bounds.kernels.heap import pop, push
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.network import Network
 from verifier.bounds.lagrangian import RADIUS_SLACK
-from verifier.bounds.support_function import SETTLED, TANGENTS
+from verifier.problem.norms.linf import SETTLED, TANGENTS
 from verifier.problem.rounding import UNIT
 
 TOP = 32
@@ -21,7 +21,7 @@ FILL_SLACK = 4.0 * UNIT
 
 @compiled
 def fall(net: Network, row: Array, radius: float) -> float:
-    """S(radius) of `support`, for one row."""
+    """`Geometry.fall`."""
     if net.l1:
         filled = _fill_from_top(net, row, radius)
         return filled if filled >= 0.0 else _fill(net, row, radius)

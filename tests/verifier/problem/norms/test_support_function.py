@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from encoders.network.graph import Array
-from verifier.bounds.support_function import KNAPSACK_SPARE, TANGENTS, knapsack_threshold, support
+from verifier.problem.norms.l1 import KNAPSACK_SPARE, knapsack_threshold
+from verifier.problem.norms.linf import TANGENTS
 from verifier.problem.query import Ball, Norm, distance_exact
 
 AGREEMENT = 1e-9
@@ -73,11 +74,11 @@ question = given(
 def test_equals_the_optimum_of_an_lp(truth: Any, seed: int, size: int, norm: Norm, box: str, radius: float) -> None:
     rng = np.random.default_rng(seed)
     ball = drawn_ball(rng, norm, size, box, radius)
-    found, rows = support(ball), np.array([drawn_row(rng, size) for _ in range(3)])
-    largest = found.largest(rows, radius)
+    found, rows = ball.geometry, np.array([drawn_row(rng, size) for _ in range(3)])
+    largest = found.falls(rows, radius)
     for row, most in zip(rows, largest.tolist(), strict=True):
         slack = AGREEMENT * scale(row, radius) + 1e-12 * float(np.abs(row) @ np.abs(ball.centre))
-        exactly = found.exactly(row, radius)
+        exactly = found.fall(row, radius)
         assert exactly == pytest.approx(optimum(truth, ball, row), abs=slack)
         # So few entries are all sorted: both ways give the same.
         assert most == pytest.approx(exactly, abs=ROUNDING * scale(row, radius))
@@ -90,8 +91,8 @@ def test_sorting_the_steepest_only_stays_above(seed: int, radius: float, box: st
     size = 3 * KNAPSACK_SPARE + 20
     assert size > 2 * radius + KNAPSACK_SPARE
     ball = drawn_ball(rng, Norm.L1, size, box, radius)
-    found, row = support(ball), drawn_row(rng, size)
-    most, exactly = float(found.largest(row[np.newaxis], radius)[0]), found.exactly(row, radius)
+    found, row = ball.geometry, drawn_row(rng, size)
+    most, exactly = float(found.falls(row[np.newaxis], radius)[0]), found.fall(row, radius)
     assert most >= exactly * (1.0 - ROUNDING)
     if box == "unbounded":
         assert most == pytest.approx(exactly)
@@ -101,7 +102,7 @@ def test_any_threshold_gives_an_upper_bound() -> None:
     """… and the threshold that is used is one at which the budget is spent."""
     rng = np.random.default_rng(2)
     steep, room = np.abs(rng.normal(size=(5, 40))), rng.random((5, 40))
-    threshold = knapsack_threshold(steep, room, 2.0)
+    threshold = knapsack_threshold(steep, room, 2.0, 2 * 2 + KNAPSACK_SPARE)
     for slopes, widths, tau in zip(steep, room, threshold, strict=True):
         assert widths[slopes > tau].sum() <= 2.0 <= widths[slopes >= tau].sum()
 
@@ -111,49 +112,49 @@ def test_any_threshold_gives_an_upper_bound() -> None:
 def test_the_radius_uses_up_the_amount(seed: int, size: int, norm: Norm, box: str, radius: float) -> None:
     """S(r) ≤ amount, and no larger radius will do, unless `most` is reached."""
     rng = np.random.default_rng(seed)
-    found, row = support(drawn_ball(rng, norm, size, box, radius)), drawn_row(rng, size)
-    amount = found.exactly(row, radius) * float(rng.choice([0.0, 1e-6, 0.3, 0.9, 1.0, 1.1]))
-    reached = found.radius(row, amount, radius)
+    found, row = drawn_ball(rng, norm, size, box, radius).geometry, drawn_row(rng, size)
+    amount = found.fall(row, radius) * float(rng.choice([0.0, 1e-6, 0.3, 0.9, 1.0, 1.1]))
+    reached = found.excluded(row, amount, radius)
     slack = ROUNDING * scale(row, radius)
     assert 0.0 <= reached <= radius
-    assert found.exactly(row, reached) <= amount + slack
-    assert reached == radius or found.exactly(row, reached) >= amount - slack
-    assert found.radius(row, -1e-300, radius) == 0.0
+    assert found.fall(row, reached) <= amount + slack
+    assert reached == radius or found.fall(row, reached) >= amount - slack
+    assert found.excluded(row, -1e-300, radius) == 0.0
 
 
 @pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("row", [np.zeros(2), np.array([2.0, -1.0])], ids=str)
 def test_an_amount_that_is_no_number_excludes_nothing(norm: Norm, row: Array) -> None:
     """Bounds that overflow give such amounts; a node is closed by the radius."""
-    found = support(Ball(norm, np.array([0.5, 0.75]), 1.0, np.zeros(2), np.ones(2)))
-    assert found.radius(row, float("nan"), 5.0) == 0.0
-    assert found.radius(row, -np.inf, 5.0) == 0.0
+    found = Ball(norm, np.array([0.5, 0.75]), 1.0, np.zeros(2), np.ones(2)).geometry
+    assert found.excluded(row, float("nan"), 5.0) == 0.0
+    assert found.excluded(row, -np.inf, 5.0) == 0.0
 
 
 @pytest.mark.parametrize("norm", Norm)
 def test_the_radius_by_hand(norm: Norm) -> None:
     """g = (2, −1), rooms 1/2 below and 1/4 above: S rises with slope 3 (2 in L1), then 2 (1), then 0."""
     ball = Ball(norm, np.array([0.5, 0.75]), 1.0, np.zeros(2), np.ones(2))
-    found, row = support(ball), np.array([2.0, -1.0])
+    found, row = ball.geometry, np.array([2.0, -1.0])
     kinks = {0.375: 0.125, 0.75: 0.25, 1.0: 0.375} if norm is Norm.LINF else {0.5: 0.25, 1.0: 0.5, 1.125: 0.625}
     for amount, radius in kinks.items():
-        assert found.radius(row, amount, 5.0) == pytest.approx(radius, rel=1e-12)
-        assert found.exactly(row, radius) == pytest.approx(amount, rel=1e-12)
-    assert found.exactly(row, 5.0) == pytest.approx(1.25, rel=1e-12)
-    assert found.radius(row, 1.3, 5.0) == 5.0
-    assert found.radius(row, 1.3, 0.25) == 0.25
-    assert found.radius(np.zeros(2), 0.1, 5.0) == 5.0
+        assert found.excluded(row, amount, 5.0) == pytest.approx(radius, rel=1e-12)
+        assert found.fall(row, radius) == pytest.approx(amount, rel=1e-12)
+    assert found.fall(row, 5.0) == pytest.approx(1.25, rel=1e-12)
+    assert found.excluded(row, 1.3, 5.0) == 5.0
+    assert found.excluded(row, 1.3, 0.25) == 0.25
+    assert found.excluded(np.zeros(2), 0.1, 5.0) == 5.0
 
 
 def test_more_kinks_than_tangents_leave_a_valid_radius() -> None:
     """Rooms and slopes that grow so that each tangent passes few kinks: what is found is too small at most."""
     steps = np.arange(3 * TANGENTS, dtype=float)
     room = 1.2**steps
-    found = support(Ball(Norm.LINF, room, 1.0, np.zeros(room.size), room))
+    found = Ball(Norm.LINF, room, 1.0, np.zeros(room.size), room).geometry
     row = 1.2 ** (-2.0 * steps)
     for share in (0.5, 0.9, 0.999):
         amount = share * float(row @ room)
-        assert found.exactly(row, found.radius(row, amount, float(room[-1]))) <= amount * (1.0 + ROUNDING)
+        assert found.fall(row, found.excluded(row, amount, float(room[-1]))) <= amount * (1.0 + ROUNDING)
 
 
 @settings(max_examples=150, deadline=None)
@@ -161,12 +162,12 @@ def test_more_kinks_than_tangents_leave_a_valid_radius() -> None:
 def test_the_farthest_point_attains(seed: int, size: int, norm: Norm, box: str, radius: float) -> None:
     rng = np.random.default_rng(seed)
     ball = drawn_ball(rng, norm, size, box, radius)
-    found, row = support(ball), drawn_row(rng, size)
+    found, row = ball.geometry, drawn_row(rng, size)
     x = found.farthest(row, radius)
     near = 1e-12 * float(1.0 + np.abs(ball.centre).max())  # centre + move is rounded
     assert np.all((x >= ball.lo) & (x <= ball.hi))
     assert distance_exact(norm, x, ball.centre) <= radius + size * near
-    assert row @ (ball.centre - x) == pytest.approx(found.exactly(row, radius), abs=near * float(np.abs(row).sum()))
+    assert row @ (ball.centre - x) == pytest.approx(found.fall(row, radius), abs=near * float(np.abs(row).sum()))
 
 
 @settings(max_examples=100, deadline=None)
@@ -175,14 +176,14 @@ def test_gains_are_what_the_entries_add(seed: int, size: int, norm: Norm, box: s
     """S(r) = Σ gains + price · r: the price is 0 in L∞, and that of the entry that spends the rest of r in L1."""
     rng = np.random.default_rng(seed)
     ball = drawn_ball(rng, norm, size, box, radius)
-    found, row = support(ball), drawn_row(rng, size)
+    found, row = ball.geometry, drawn_row(rng, size)
     gains = found.gains(row, radius, np.ones(row.size, dtype=np.bool_))
     assert np.all(gains >= 0.0)
     slack = ROUNDING * scale(row, radius)
     if norm is Norm.LINF:
-        assert gains.sum() == pytest.approx(found.exactly(row, radius), abs=slack)
+        assert gains.sum() == pytest.approx(found.fall(row, radius), abs=slack)
         return
-    price = (found.exactly(row, radius) - float(gains.sum())) / radius
+    price = (found.fall(row, radius) - float(gains.sum())) / radius
     assert price >= -slack / radius
     assert np.all(gains[np.abs(row) < price * (1.0 - ROUNDING)] == 0.0)
     rooms = np.minimum(np.where(row > 0, ball.centre - ball.lo, ball.hi - ball.centre), radius)
