@@ -24,6 +24,7 @@ from encoders.formulations.to_stages import LEAST
 from encoders.lazy import Lazy
 from encoders.network.graph import Affine, Graph, Relu, forward
 from encoders.network.node_bounds import NodeBounds
+from encoders.network.relu_lines import chord_slope, intercepts
 from encoders.passes.polarity import wanted_large
 
 if TYPE_CHECKING:
@@ -224,8 +225,8 @@ class _Encoding:
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("an unstable ReLU without finite bounds has no big-M encoding: bound the region first")
         if self._relaxed:
-            slope = high / (high - low)
-            self.problem.addConstraint(h - slope * a <= -slope * low)
+            slope = chord_slope(low, high)
+            self.problem.addConstraint(h - slope * a <= intercepts(slope, low, high)[0])
             return _one({h: unit})
         s = pulp.LpVariable(f"s_{_place(index, i)}", cat=pulp.LpBinary)
         self.problem.addConstraint(h - a - low * s <= -low)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from encoders.network.graph import Affine, Graph, Relu, forward
 from encoders.network.linear_maps import LinearMap, Scale
 from encoders.network.node_bounds import NodeBounds
+from encoders.network.relu_lines import chord_slope, intercepts
 from encoders.passes.polarity import wanted_large
 
 GRID = 1 << 12
@@ -188,8 +189,8 @@ def _upper_side(h: Column, a: Column, low: float, high: float) -> Row:
     if math.isinf(low) or math.isinf(high):
         return Row(((h.number, Fraction(1)),), (None, _exact_end(high)))
     bottom, top = Fraction(low), Fraction(high)
-    slope = Fraction(round(top / (top - bottom) * GRID), GRID)
-    intercept = Fraction(math.ceil(max(-slope * bottom, top - slope * top) * GRID), GRID)
+    slope = Fraction(round(chord_slope(bottom, top) * GRID), GRID)
+    intercept = Fraction(math.ceil(max(intercepts(slope, bottom, top)) * GRID), GRID)
     terms = ((h.number, Fraction(1)), (a.number, -slope))
     return Row(terms if slope else terms[:1], (None, intercept))
 

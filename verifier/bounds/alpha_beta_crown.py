@@ -22,6 +22,8 @@ import numpy.typing as npt
 from encoders.formulations.to_stages import Stages
 from encoders.lazy import Lazy
 from encoders.network.graph import Array
+from encoders.network.relu_lines import intercepts
+from verifier.bounds.relu_lines import lower_slope, upper_slope
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import Floats
 from verifier.problem.query import Ball, Halfspaces
@@ -168,14 +170,14 @@ class _Run:
         self._open: Bools = (lower < 0) & (upper > 0)
         active = lower >= 0
         split = bound._undecided & ~self._open
-        low, high = np.where(self._open, lower, -1.0), np.where(self._open, upper, 1.0)
-        slope = high / (high - low)
-        self.slope = np.where(self._open, slope, active).astype(np.float32)
-        self.intercept = np.where(self._open, -slope * low, 0.0).astype(np.float32)
+        slope = upper_slope(lower, upper)
+        self.slope = slope.astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            # Without slack: what is proposed is not what is proved.
+            self.intercept = np.where(self._open, intercepts(slope, lower, upper)[0], 0.0).astype(np.float32)
         self.side = np.where(split, np.where(active, -1.0, 1.0), 0.0).astype(np.float32)
         fixed = active.astype(np.float32)
-        default = (upper > -lower).astype(np.float32)
-        alpha = np.where(np.isnan(start.alpha), default, start.alpha)
+        alpha = np.where(np.isnan(start.alpha), lower_slope(lower, upper).astype(np.float32), start.alpha)
         self.alpha: Floats = np.where(self._open, alpha, fixed)
         self._fixed = fixed
         self.beta: Floats = np.maximum(start.beta * self.side, 0.0)

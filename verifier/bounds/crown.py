@@ -1,9 +1,9 @@
 """Linear relaxations of ReLUs over known pre-activation bounds, and the backward pass through them (CROWN).
 
-For h = relu(a), l ≤ a ≤ u, l < 0 < u: h ≥ α·a for any α in [0, 1], and h ≤ s·a + t with s = u/(u − l), t = −s·l
-(Zhang et al. 2018). A lower bound of ν·v is pushed back node by node until it reads the input alone, where
-`Geometry.minimum` closes it. Every coefficient is a given multiplier; the rounding of each product is charged to an
-error term, as in Neumaier & Shcherbina (2004), so that the bounds hold in real arithmetic.
+A ReLU lies between its `relu_lines` (Zhang et al. 2018), the lower one of any slope α in [0, 1]. A lower bound of ν·v
+is pushed back node by node until it reads the input alone, where `Geometry.minimum` closes it. Every coefficient is a
+given multiplier; the rounding of each product is charged to an error term, as in Neumaier & Shcherbina (2004), so that
+the bounds hold in real arithmetic.
 """
 
 from __future__ import annotations
@@ -17,52 +17,13 @@ import numpy as np
 from encoders.network.graph import Affine, Array, Graph, Relu, forward, reverse
 from encoders.network.linear_maps import Dense, LinearMap
 from encoders.network.node_bounds import NodeBounds
+from verifier.bounds.relu_lines import relu_lines
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball
-from verifier.problem.rounding import REAL, UNDERFLOW, UNIT, Arithmetic, down, evaluation_errors, graph_gamma, underflow
+from verifier.problem.rounding import REAL, Arithmetic, down, evaluation_errors, graph_gamma, underflow
 
 Slopes = Mapping[int, Array]
 """Lower slopes α by ReLU node: (1, size) for all rows alike, or (rows, size)."""
-
-LINE_SLACK = 8.0 * UNIT
-"""Relative slack added to the intercept of the upper line: more than the rounding of s, s·l and u·(1 − s) together."""
-
-
-@dataclass(frozen=True, eq=False)
-class ReluLines:
-    """The relaxation of one Relu node; every array has shape (size,)."""
-
-    active: Array
-    """1 where the ReLU passes its argument on, 0 elsewhere."""
-    unstable: Array
-    """1 where the sign is open, 0 elsewhere."""
-    slope: Array
-    intercept: Array
-    alpha: Array
-    """The default lower slope: 1 where u > −l, else 0 (Zhang et al. 2018)."""
-    magnitude: Array
-    """The largest |a| where the sign is open, 0 elsewhere."""
-
-
-def relu_lines(lower: Array, upper: Array) -> ReluLines:
-    """Lines for h = relu(a), lower ≤ a ≤ upper; unbounded ends give the best line that is left."""
-    unstable = (lower < 0) & (upper > 0)
-    low, high = np.where(unstable, lower, -1.0), np.where(unstable, upper, 1.0)
-    closed = np.isfinite(low) & np.isfinite(high)
-    low_closed, high_closed = np.where(closed, low, -1.0), np.where(closed, high, 1.0)
-    slope = np.clip(high_closed / (high_closed - low_closed), 0.0, 1.0)
-    intercept = np.maximum(-slope * low_closed, high_closed * (1.0 - slope)) * (1.0 + LINE_SLACK) + UNDERFLOW
-    # An open end leaves h ≤ u (slope 0) or h ≤ a − l (slope 1).
-    slope = np.where(closed, slope, np.where(np.isinf(high), 1.0, 0.0))
-    intercept = np.where(closed, intercept, np.where(np.isinf(high), -low, high))
-    return ReluLines(
-        active=(lower >= 0).astype(np.float64),
-        unstable=unstable.astype(np.float64),
-        slope=slope * unstable,
-        intercept=np.where(unstable, intercept, 0.0),
-        alpha=(unstable & (upper > -lower)).astype(np.float64),
-        magnitude=np.where(unstable, np.maximum(-low, high), 0.0),
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
+from verifier.bounds.relu_lines import lower_slope, upper_slope
 from verifier.problem.norms.geometry import Geometry
 from verifier.problem.query import Ball, Halfspaces
 from verifier.problem.rounding import UNDERFLOW, evaluation_error, gamma, underflow
@@ -119,7 +120,7 @@ class Lagrangian:
 
     def crown(self, weights: Array, lower: Array, upper: Array) -> Dual:
         """The bound for the multipliers that the default lines of CROWN choose: ν = slope · μ (Zhang et al. 2018)."""
-        alpha = (upper > -lower).astype(np.float64)
+        alpha = lower_slope(lower, upper)
         return self._dual(self._walk(weights, _on_lines(alpha, 0.0, lower, upper), lower, upper))
 
     def on_lines(self, weights: Array, alpha: Array, beta: Array, lower: Array, upper: Array) -> list[Dual]:
@@ -185,8 +186,8 @@ class _Walked(NamedTuple):
 
 
 def _on_lines(alpha: Array, beta: Array | float, lower: Array, upper: Array) -> Callable[[slice, Array], Array]:
-    """ν = α μ⁺ − s μ⁻ + β for one stage's μ, where s = u / (u − l) on open ReLUs, 1 or 0 on fixed ones."""
-    slope = np.clip(upper, 0.0, None) / np.maximum(np.maximum(upper, 0.0) - np.minimum(lower, 0.0), UNDERFLOW)
+    """ν = α μ⁺ − s μ⁻ + β for one stage's μ, s the slope of the upper line."""
+    slope = upper_slope(lower, upper)
 
     def chosen(part: slice, mu: Array) -> Array:
         extra = beta if isinstance(beta, float) else beta[part]

@@ -1,8 +1,8 @@
 """CROWN on stages: bounds of later ReLU arguments, again and again for the nodes of a search tree.
 
-The same lines as `relaxation` (Zhang et al. 2018): h ≥ α·z with α = 1 where u > −l, else 0; h ≤ s·z − s·l with
-s = u/(u − l). Splits are bounds with an end at 0, so that the lines of a split ReLU are exact. Every coefficient is a
-given multiplier, its rounding charged with sizes that are known beforehand.
+A ReLU lies between its `relu_lines`, with the default slopes. Splits are bounds with an end at 0, so that the lines of
+a split ReLU are exact. Every coefficient is a given multiplier, its rounding charged with sizes that are known
+beforehand.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.crown import LINE_SLACK
 from verifier.bounds.half_space import HalfSpace, least
 from verifier.bounds.lagrangian import Lagrangian
-from verifier.problem.rounding import UNDERFLOW, down
+from verifier.bounds.relu_lines import lower_slope, upper_intercept, upper_slope
+from verifier.problem.rounding import down
 
 
 class StageBounds:
@@ -51,7 +51,8 @@ class StageBounds:
         """Lower bounds of (z, −z) for the chosen entries of a stage."""
         stages = self._stages
         stage = stages.stages[number - 1]
-        slope, intercept, alpha = _lines(lower, upper)
+        slope, alpha = upper_slope(lower, upper), lower_slope(lower, upper)
+        intercept = upper_intercept(slope, lower, upper)
         rows = {source: _signed_rows(block.matrix, chosen) for source, block in stage.blocks.items()}
         constant = np.concatenate([stage.constant[chosen], -stage.constant[chosen]])
         size = np.tile(self._sizes[number - 1][chosen], 2)
@@ -78,17 +79,3 @@ def _signed_rows(matrix: Array, chosen: Array) -> Array:
     rows = matrix[chosen]
     dense: Array = rows if isinstance(rows, np.ndarray) else rows.toarray()
     return np.vstack([dense, -dense])
-
-
-def _lines(lower: Array, upper: Array) -> tuple[Array, Array, Array]:
-    """(slope, intercept) of the upper line and α of the lower one; a fixed ReLU has both lines alike."""
-    open_ = (lower < 0) & (upper > 0)
-    low, high = np.where(open_, lower, -1.0), np.where(open_, upper, 1.0)
-    slope = high / (high - low)
-    intercept = np.maximum(-slope * low, high * (1.0 - slope)) * (1.0 + LINE_SLACK) + UNDERFLOW
-    active = (lower >= 0).astype(np.float64)
-    return (
-        np.where(open_, slope, active),
-        np.where(open_, intercept, 0.0),
-        np.where(open_, (high > -low).astype(np.float64), active),
-    )

@@ -14,7 +14,7 @@ from encoders.network.graph import Graph, GraphBuilder
 from encoders.network.linear_maps import Conv, Dense, identity, readonly
 from encoders.network.node_bounds import NodeBounds, unstable_count
 from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds, optimised_lower
-from verifier.bounds.crown import Relaxation, relu_lines
+from verifier.bounds.crown import Relaxation
 from verifier.bounds.interval import interval_bounds
 from verifier.problem import rounding
 from verifier.problem.budget import Budget
@@ -162,26 +162,6 @@ def test_only_lowered_graphs() -> None:
     graph = builder.graph(builder.abs(0))
     with pytest.raises(TypeError, match="Abs"):
         linear_bounds(graph, Ball(Norm.LINF, np.zeros(1), 1.0, -np.ones(1), np.ones(1)), Budget())
-
-
-@pytest.mark.parametrize(
-    ("low", "high"),
-    [(-1.0, 2.0), (-2.0, 1.0), (-1e-300, 1.0), (-1.0, 1e-300), (-1e300, 1e-5), (-0.1, 0.3), (-1 / 3, 1e16)],
-)
-def test_lines_enclose_the_relu(low: float, high: float) -> None:
-    lines = relu_lines(np.array([low]), np.array([high]))
-    slope, intercept = Fraction(float(lines.slope[0])), Fraction(float(lines.intercept[0]))
-    for end in (low, high, 0.0):
-        assert slope * Fraction(end) + intercept >= max(0, Fraction(end))
-    assert slope * Fraction(low) + intercept <= Fraction(1e-14) * (1 + abs(Fraction(low)))
-    assert lines.alpha[0] == (high > -low)
-
-
-@pytest.mark.parametrize(("low", "high"), [(-math.inf, 1.0), (-1.0, math.inf), (-math.inf, math.inf)])
-def test_lines_with_open_ends(low: float, high: float) -> None:
-    lines = relu_lines(np.array([low]), np.array([high]))
-    for a in (max(low, -1e6), 0.0, min(high, 1e6)):
-        assert lines.slope[0] * a + lines.intercept[0] >= max(a, 0.0)
 
 
 def unbounded() -> tuple[Graph, Ball]:

@@ -1,4 +1,4 @@
-"""CROWN of later stages as a kernel: the formulas of `stage_bounds`, with the same charges for rounding."""
+"""CROWN of later stages as a kernel: the formulas of `stage_crown`, with the same charges for rounding."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.crown import LINE_SLACK
 from verifier.bounds.kernels.half_space import Cut, least
 from verifier.bounds.kernels.jit import compiled
 from verifier.bounds.kernels.network import Network
-from verifier.problem.rounding import UNDERFLOW, UNIT
+from verifier.bounds.kernels.relu_lines import relu_lines
+from verifier.problem.rounding import UNIT
 
 
 @compiled
@@ -29,7 +29,7 @@ def tighten_stages(net: Network, cut: Cut, lower: Array, upper: Array, wanted: n
                 count += 1
         if count == 0:
             continue
-        _lines(lower, upper, start, slope, intercept, alpha)
+        relu_lines(lower, upper, start, slope, intercept, alpha)
         messages, constants, sizes = np.zeros((2 * count, start)), np.empty(2 * count), np.empty(2 * count)
         for k in range(count):
             j = chosen[k]
@@ -105,17 +105,3 @@ def _end(net: Network, cut: Cut, row: Array, constant: float, size: float, known
     constant += least(net, cut, row, known - constant + charge) - charge
     end: float = constant - 2.0 * abs(constant) * UNIT
     return end
-
-
-@compiled
-def _lines(lower: Array, upper: Array, count: int, slope: Array, intercept: Array, alpha: Array) -> None:
-    """The lines of `stage_bounds` for the first `count` arguments."""
-    for j in range(count):
-        low, high = lower[j], upper[j]
-        if low < 0.0 < high:
-            slope[j] = high / (high - low)
-            intercept[j] = max(-slope[j] * low, high * (1.0 - slope[j])) * (1.0 + LINE_SLACK) + UNDERFLOW
-            alpha[j] = 1.0 if high > -low else 0.0
-        else:
-            slope[j] = alpha[j] = 1.0 if low >= 0.0 else 0.0
-            intercept[j] = 0.0
