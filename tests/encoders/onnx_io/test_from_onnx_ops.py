@@ -12,7 +12,8 @@ from onnx import helper
 
 from encoders.network.exact import exact_outputs
 from encoders.network.graph import evaluate, outputs
-from encoders.onnx_io.from_onnx import RULES, network_from_model
+from encoders.onnx_io.from_onnx import network_from_model
+from encoders.onnx_io.ops.rules import RULES
 from encoders.passes.lower import lower
 
 RUNTIME_TOLERANCE = 2e-5  # ONNX Runtime computes in float32: 24 bits, and sums of up to some hundred terms here

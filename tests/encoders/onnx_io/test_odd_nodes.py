@@ -15,7 +15,8 @@ from packaging.version import Version
 import verifier
 from encoders.errors import InputError
 from encoders.network.graph import evaluate
-from encoders.onnx_io.from_onnx import RULES, network_from_model
+from encoders.onnx_io.from_onnx import network_from_model
+from encoders.onnx_io.ops.rules import RULES
 from tests.encoders.onnx_io.odd_nodes import DRAWN, Draw, Drawn, i64
 
 DRAWS = 30

@@ -18,9 +18,10 @@ from encoders.errors import InputError
 from encoders.network.graph import LeakyRelu
 from encoders.network.linear_maps import Conv, Dense
 from encoders.onnx_io import to_onnx as making
-from encoders.onnx_io.from_onnx import RULES, network_from_model
+from encoders.onnx_io.from_onnx import network_from_model
 from encoders.onnx_io.ops.call import Call, Tensor, Variable
 from encoders.onnx_io.ops.draft import Draft
+from encoders.onnx_io.ops.rules import RULES
 from encoders.passes import lower as lowering
 from encoders.passes import stacked_copies as stacking
 from tests.encoders.conftest import build_model

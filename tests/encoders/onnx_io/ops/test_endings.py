@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from encoders.errors import InputError
 from encoders.network.exact import exact_outputs
 from encoders.network.graph import outputs
-from encoders.onnx_io.from_onnx import CLASSICAL_RULES, as_classifier, network_from_model
+from encoders.onnx_io.from_onnx import as_classifier, network_from_model
+from encoders.onnx_io.ops.rules import CLASSICAL_RULES
 
 node = helper.make_node
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
