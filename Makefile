@@ -14,7 +14,7 @@ export MYPY_CACHE_DIR := /dev/null
 UNCACHED := --no-cache
 endif
 
-.PHONY: demo test test-lowest lint format lock clean
+.PHONY: demo test test-lowest lint format imports lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/verifier demo --out demo-output
@@ -37,6 +37,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The picture beside ARCHITECTURE.md, from the code.
+imports: $(VENV)/.dev
+	$(BIN)/python docs/draw_imports.py docs/imports.svg
 
 # $(call install,ENVIRONMENT,LOCK)
 define install

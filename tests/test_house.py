@@ -1,0 +1,113 @@
+"""The house is as it is described: every module has its tests, stands on the map, and is short enough to read."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("encoders", "verifier", "benchmarks")
+UNTESTED = "none: "
+"""What the list of tests says of a benchmark's module that none tests, with the reason."""
+
+CHECKER = "verifier/certificates/checker.py"
+
+FAMILIES = ("verifier/attacks", "encoders/onnx_io/ops")
+"""Folders of files of one kind: the map names the kind."""
+
+WORDS = re.compile(r"`([^`]+)`")
+
+
+def modules() -> Iterator[Path]:
+    """Every module of ours but packages and their `__main__`, relative to the project."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if not path.stem.startswith("__"):
+                yield path.relative_to(ROOT)
+
+
+def own_test(module: Path) -> Path:
+    return Path("tests") / module.parent / f"test_{module.name}"
+
+
+def listed() -> dict[Path, str]:
+    """Each module on the list of tests with what it says of it."""
+    found: dict[Path, str] = {}
+    folder = Path()
+    for line in (ROOT / "docs/tests.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            folder = Path(line.removeprefix("## "))
+        elif line.startswith("| `"):
+            names, where = (cell.strip() for cell in line.strip("|").split("|"))
+            for name in WORDS.findall(names):
+                assert folder / f"{name}.py" not in found, f"{folder / name} stands on the list twice"
+                found[folder / f"{name}.py"] = where
+    return found
+
+
+def test_there_are_modules() -> None:
+    assert len(list(modules())) > 200
+
+
+def test_every_module_has_tests_of_its_own_or_says_where_they_are() -> None:
+    lacking = [path for path in modules() if not (ROOT / own_test(path)).exists() and path not in listed()]
+    assert not lacking, f"no {own_test(lacking[0])}, and no line in docs/tests.md" if lacking else ""
+
+
+@pytest.mark.parametrize("module", listed(), ids=str)
+def test_a_line_on_the_list_is_needed_and_true(module: Path) -> None:
+    assert (ROOT / module).exists()
+    assert not (ROOT / own_test(module)).exists()
+    where = listed()[module]
+    if where.startswith(UNTESTED):
+        assert module.parts[0] == "benchmarks"
+        return
+    files = WORDS.findall(where)
+    assert files
+    assert all(re.fullmatch(r"tests/.*/test_\w+\.py", file) and (ROOT / file).exists() for file in files)
+
+
+@pytest.mark.parametrize("module", [path for path in modules() if path.parts[0] != "benchmarks"], ids=str)
+def test_every_module_stands_on_the_map(module: Path) -> None:
+    if module.parent.as_posix() in FAMILIES:
+        return
+    drawn = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("```")[1]
+    assert re.search(rf"(?<![a-z0-9_]){module.stem}(?![a-z0-9_])", drawn)
+
+
+def test_what_the_map_and_the_checklists_name_is_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    names = {path.name for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).parts[0].startswith(".")}
+    for word in WORDS.findall(text):
+        if word.endswith(".py"):
+            assert Path(word).name in names, word
+
+
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "PERFORMANCE.md", "CHANGELOG.md"])
+def test_links_of_the_documents_lead_somewhere(page: str) -> None:
+    pages = [ROOT / page] if page != "ARCHITECTURE.md" else [ROOT / page, *(ROOT / "docs").rglob("*.md")]
+    for source in pages:
+        for target in re.findall(r"\]\(([^)\s]+)\)", source.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                file, _, place = target.partition("#")
+                found = (source.parent / file).resolve() if file else source
+                assert found.exists(), f"{source}: {target}"
+                assert not place or found.suffix != ".md" or place in anchors(found), f"{source}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which a page's headings can be linked to."""
+    lines = [line.lstrip("#").strip().lower() for line in page.read_text("utf-8").splitlines() if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", line).replace(" ", "-") for line in lines}
+
+
+def test_the_checker_imports_the_standard_library_and_numpy_only() -> None:
+    tree = ast.parse((ROOT / CHECKER).read_text(encoding="utf-8"))
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in found} - sys.stdlib_module_names == {"numpy"}
