@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import verifier
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("encoders", "verifier", "benchmarks")
 UNTESTED = "none: "
@@ -19,6 +21,8 @@ CHECKER = "verifier/certificates/checker.py"
 
 FAMILIES = ("verifier/attacks", "encoders/onnx_io/ops")
 """Folders of files of one kind: the map names the kind."""
+
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 
 WORDS = re.compile(r"`([^`]+)`")
 
@@ -88,16 +92,28 @@ def test_what_the_map_and_the_checklists_name_is_there() -> None:
             assert Path(word).name in names, word
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "PERFORMANCE.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, "Makefile", "benchmarks/table1.toml"])
+def test_modules_that_the_documents_name_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"(?<![\w./-])((?:encoders|benchmarks|verifier)(?:\.\w+)+)", text):
+        assert leads_somewhere(name), name
+
+
+def leads_somewhere(name: str) -> bool:
+    """Is it a module, or a name of the package `verifier` itself?"""
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or path.is_dir() or hasattr(verifier, name.removeprefix("verifier."))
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_of_the_documents_lead_somewhere(page: str) -> None:
-    pages = [ROOT / page] if page != "ARCHITECTURE.md" else [ROOT / page, *(ROOT / "docs").rglob("*.md")]
-    for source in pages:
-        for target in re.findall(r"\]\(([^)\s]+)\)", source.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                file, _, place = target.partition("#")
-                found = (source.parent / file).resolve() if file else source
-                assert found.exists(), f"{source}: {target}"
-                assert not place or found.suffix != ".md" or place in anchors(found), f"{source}: {target}"
+    source = ROOT / page
+    for target in re.findall(r"\]\(([^)\s]+)\)", source.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            file, _, place = target.partition("#")
+            found = (source.parent / file).resolve() if file else source
+            assert found.exists(), target
+            assert not place or found.suffix != ".md" or place in anchors(found), target
 
 
 def anchors(page: Path) -> set[str]:

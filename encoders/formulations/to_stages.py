@@ -52,7 +52,7 @@ class Block:
 class Stage:
     """z = Σ blocks[j] · h_j + constant; `magnitude` ≥ |constant|, the sizes of what was added up for it.
 
-    `operations` bounds the rounded ones that an evaluation of the network spends on an entry (`operations.py`).
+    `operations` bounds the rounded ones that an evaluation of the network spends on an entry (`rounded_operations`).
     """
 
     blocks: Mapping[int, Block]

@@ -1,7 +1,7 @@
 """The exact decider: Z3 over the phases of ReLUs, linear arithmetic over the rationals, no tolerance.
 
 Monolithic rational simplex drowns in long numbers, so the theory is lazy. A float LP over the relaxed system proposes
-why a set of phases has no solution; the proposal is checked in exact arithmetic (`refutation`) and, once true, becomes
+why a set of phases has no solution; the proposal is checked in exact arithmetic (`farkas`) and, once true, becomes
 a clause over the phases that it needs. Z3 holds the clauses and says which phases are left; where an LP's proposal does
 not survive the check, Z3 decides that case on the exact formula itself. A solution counts when it is one exactly.
 """

@@ -22,7 +22,7 @@ from verifier.problem.verdict import Search, Witness
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """An instance as the store has it: what was asked, what is known. `status` as in `merging`."""
+    """An instance as the store has it: what was asked, what is known. `status` as in `merge`."""
 
     id: str
     task: str
