@@ -26,13 +26,13 @@ from verifier.bounds.kernels.jit import REORDERED
 from verifier.problem.query import Query
 from verifier.solvers.branch_and_bound import BranchAndBound, hidden_bounds
 from verifier.solvers.goal_rows import deciding_rows, only
-from verifier.solvers.kernels import node as visit_kernel
+from verifier.solvers.kernels import node as node_kernel
 from verifier.solvers.kernels import plunge
 from verifier.solvers.kernels.simplex import EXCLUDED
-from verifier.solvers.tree.compiled_node import CompiledVisitor
+from verifier.solvers.tree.compiled_node import CompiledEvaluator
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.lp_tree import LpTree
-from verifier.solvers.tree.node import Visitor
+from verifier.solvers.tree.node import NodeEvaluator
 from verifier.solvers.tree.protocol import Tree
 
 CHARGED = ("size", "real_size")
@@ -89,37 +89,37 @@ def rebuilt(kernel: Any, change: NoCharge | Trusting | None, names: dict[str, An
 
 @cache
 def kernel() -> Any:
-    """`visit_node` that trusts; compiled at its first call."""
+    """`evaluate_node` that trusts; compiled at its first call."""
     names = {
         "evaluate": rebuilt(lagrangian.evaluate, NoCharge(), {}),
         "tighten_stages": rebuilt(stage_crown.tighten_stages, NoCharge(), {}),
     }
-    names |= {"narrow": rebuilt(visit_kernel.narrow, None, names), "EXCLUDED": EXCLUDED}
-    return rebuilt(visit_kernel.visit_node, Trusting(), names)
+    names |= {"narrow": rebuilt(node_kernel.narrow, None, names), "EXCLUDED": EXCLUDED}
+    return rebuilt(node_kernel.evaluate_node, Trusting(), names)
 
 
 @cache
-def walk() -> Any:
-    """`dive` by that kernel."""
-    return rebuilt(plunge.dive, None, {"visit_node": kernel()})
+def plunging() -> Any:
+    """`plunge` by that kernel."""
+    return rebuilt(plunge.plunge, None, {"evaluate_node": kernel()})
 
 
-class UnsafeVisitor(CompiledVisitor):
-    """Visits with the kernel that trusts."""
+class UnsafeEvaluator(CompiledEvaluator):
+    """Evaluates with the kernel that trusts."""
 
-    def _kernel(self, *arguments: Any) -> Any:
+    def _node_kernel(self, *arguments: Any) -> Any:
         return kernel()(*arguments)
 
-    def _walk(self, *arguments: Any) -> Any:
-        return walk()(*arguments)
+    def _plunge_kernel(self, *arguments: Any) -> Any:
+        return plunging()(*arguments)
 
 
 class UnsafeTree(LpTree):
-    """An LP tree whose nodes the trusting kernel visits."""
+    """An LP tree whose nodes the trusting kernel evaluates."""
 
-    def _by_kernel(self) -> Visitor:
+    def _by_kernel(self) -> NodeEvaluator:
         lp = DenseLp(self._stages, self.ball, self._goal, *self.root)
-        return UnsafeVisitor(self._stages, self._lagrangian, lp, self.settings, self._by_numpy)
+        return UnsafeEvaluator(self._stages, self._lagrangian, lp, self.settings, self._by_numpy)
 
 
 @dataclass(frozen=True)

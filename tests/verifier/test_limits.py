@@ -25,7 +25,7 @@ from verifier.solvers import process
 LIMIT, STEP, SHARE = 1.0, 0.02, 0.05
 
 SLOW = (
-    "verifier.runtime.session:StepLoop.run",
+    "verifier.attacks.base.step_model:StepLoop.run",
     "verifier.attacks.base.search:Surrogate.logits",
     "verifier.attacks.base.search:Surrogate.vjp",
     "verifier.runtime.replay:Replay.logits",
@@ -38,9 +38,9 @@ SLOW = (
     "verifier.bounds.lagrangian:Lagrangian.on_lines",
     "verifier.solvers.tree.node_lp:NodeLp._run",
     "verifier.solvers.tree.dense_lp:DenseLp.solve",
-    "verifier.solvers.tree.node:NumpyVisitor.visit",
-    "verifier.solvers.tree.compiled_node:CompiledVisitor.visit",
-    "verifier.solvers.tree.compiled_node:CompiledVisitor.dive",
+    "verifier.solvers.tree.node:NumpyEvaluator.evaluate",
+    "verifier.solvers.tree.compiled_node:CompiledEvaluator.evaluate",
+    "verifier.solvers.tree.compiled_node:CompiledEvaluator.plunge",
     "encoders.formulations.to_stages:_mapped",
     "verifier.certificates.checker:Proof.ends",
     "verifier.certificates.checker:read_network",

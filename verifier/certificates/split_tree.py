@@ -22,7 +22,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.goal_rows import deciding_rows, only
 from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
-from verifier.solvers.tree.node import Visited
+from verifier.solvers.tree.node import NodeResult
 
 STEPS = (10, 13, 16, 20, 26, 36, 48)
 """Exponents q of the multiples 2⁻q to which multipliers are rounded: tried in turn, from the first that may do."""
@@ -63,7 +63,7 @@ class Waiting:
     """A node whose multipliers wait for their exact evaluation at the step STEPS[level]."""
 
     node: Node
-    found: Visited
+    found: NodeResult
     weights: Array
     given: Array
     """At open ReLUs ν, at active ones μ − ν ≥ 0."""
@@ -97,7 +97,7 @@ class ProofTree:
         self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
         goal = only(self.goal, self.rows)
         lps = LpTree(self.stages, self.ball, goal, self.lower, self.upper, settings=SETTINGS)
-        visitor = lps.visitor
+        evaluator = lps.evaluator
         root = Node(self.lower, self.upper)
         stack, waiting = [root], list[Waiting]()
         while stack or waiting:
@@ -108,7 +108,7 @@ class ProofTree:
                     stack += self._split(entry.node, entry.found)
                 continue
             node = stack.pop()
-            found = visitor.visit(node.lower, node.upper, node.basis, budget)
+            found = evaluator.evaluate(node.lower, node.upper, node.basis, budget)
             self.nodes += 1
             if (found.closed or found.place < 0) and found.multipliers is not None:
                 waiting.append(self._scaled(node, found))
@@ -116,7 +116,7 @@ class ProofTree:
                 stack += self._split(node, found)
         return self._finished(root)
 
-    def _scaled(self, node: Node, found: Visited) -> Waiting:
+    def _scaled(self, node: Node, found: NodeResult) -> Waiting:
         assert found.multipliers is not None
         of_rows, mu, nu = found.multipliers
         weights = np.zeros(len(self.goal.offset))
@@ -171,7 +171,7 @@ class ProofTree:
         upper = np.array([node.upper[self.places] for node in nodes]).reshape(len(nodes), -1)
         return (upper <= 0) & ~self.active, (lower >= 0) & ~self.active
 
-    def _split(self, node: Node, found: Visited) -> list[Node]:
+    def _split(self, node: Node, found: NodeResult) -> list[Node]:
         place = found.place if found.place >= 0 else self._widest(node)
         if place < 0:
             raise NotCertifiedError(f"target {self.target}: multipliers of the last leaves do not close exactly")

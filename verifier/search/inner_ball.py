@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from verifier.solvers.tree.protocol import Tree
 
 START = {"LP tree": 20_000, "bound tree": 1_000}
-"""By engine: nodes that a target's tree has before a probe is sent: some seconds. What closes by then pays nothing."""
+"""By engine: nodes that a target's tree has before a smaller ball is searched: some seconds. What closes by then pays
+nothing."""
 
 SHARE = 0.2
-"""The probes' share of the nodes after that."""
+"""The inner balls' share of the nodes after that."""
 
 FIRST = 0.25
-"""The nodes of a probe at first, as a share of those before any."""
+"""The nodes of an inner ball at first, as a share of those before any."""
 
 NARROW = 0.05
-"""Of the radius: when success and failure are that near to each other, probes are given twice as many nodes."""
+"""Of the radius: when success and failure are that near to each other, inner balls are given twice as many nodes."""
 
 ROOT = 64
 """Nodes that bounding a root counts as."""
@@ -31,13 +32,13 @@ HIGH = 0.9
 
 
 def start(tree: Tree) -> int:
-    """The nodes of such a tree after which probes are sent."""
+    """The nodes of such a tree after which inner balls are searched."""
     return START[tree.engine]
 
 
 @dataclass(eq=False)
-class Probe:
-    """The probes of one target, one at a time, by bisection between what is proved and where the last one was given up.
+class InnerBall:
+    """One target's inner balls, one at a time, by bisection between what is proved and where the last one was given up.
 
     nodes: of all of them; patience: what one may spend, as a multiple of the first; failed: the least radius at which
     one was given up with that.
@@ -50,7 +51,7 @@ class Probe:
     _spent: int = field(default=0, init=False)
 
     def due(self, main: Tree, nodes: int, lower: float, radius: float) -> bool:
-        """Is it a probe's turn, where the target has had so many nodes and is excluded within `lower` of `radius`?"""
+        """Is it its turn, where the target has had so many nodes and is excluded within `lower` of `radius`?"""
         spare = nodes - start(main)
         return spare >= 0 and self.nodes <= SHARE * spare and math.isfinite(radius) and lower < HIGH * radius
 
@@ -62,13 +63,13 @@ class Probe:
             self.patience *= 2.0
         return 0.5 * (lower + high)
 
-    def plant(self, tree: Tree) -> None:
-        """The next tree."""
+    def begin(self, tree: Tree) -> None:
+        """Search the ball of this tree next."""
         self.tree, self._spent = tree, 0
         self.nodes += ROOT
 
-    def grown(self, nodes: int) -> None:
-        """The tree has had so many nodes more: is it finished, or given up?"""
+    def explored(self, nodes: int) -> None:
+        """Its tree has had so many nodes more: is it finished, or given up?"""
         tree = self.tree
         assert tree is not None
         self.nodes += nodes

@@ -22,7 +22,7 @@ from verifier.bounds.alpha_crown import Effort
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Query
 from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
-from verifier.search.inner_ball import Probe
+from verifier.search.inner_ball import InnerBall
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
 from verifier.solvers.tree.protocol import Tree, TreeMaker
@@ -67,7 +67,7 @@ class Track:
     seconds: float = 0.0
     barren: set[bytes] = field(default_factory=set)
     """Activation patterns of points that reach the goal and gave no witness nearer enough: not tried again."""
-    probe: Probe = field(default_factory=Probe)
+    inner: InnerBall = field(default_factory=InnerBall)
 
     @contextmanager
     def clocked(self) -> Iterator[None]:
@@ -138,7 +138,7 @@ class TreeSearch:
                     track = self._next(working.values())
                     if track is None:
                         break
-                    tree = self._probing(track) or self._prepared(track)
+                    tree = self._inside(track) or self._prepared(track)
                     if tree is None:
                         yield track.state
                         continue
@@ -159,7 +159,7 @@ class TreeSearch:
         """Take over what trees that were interrupted have proved; say why states stay open."""
         for state in self._states:
             for track in self._of(state):
-                for tree in (track.tree, track.probe.tree):
+                for tree in (track.tree, track.inner.tree):
                     if tree is not None:
                         self._raise(track, tree.lower_end, tree.float32_end)
             if not state.reason and not self._done(state):
@@ -230,24 +230,24 @@ class TreeSearch:
         self._raise(track, radius, radius)
         return True
 
-    def _probing(self, track: Track) -> Tree | None:
-        """The tree of the track's probe, when it is its turn."""
-        probe, radius = track.probe, self._radius(track.state)
-        if not self._maker.probes or self._within is not None:
+    def _inside(self, track: Track) -> Tree | None:
+        """The tree of the track's inner ball, when it is its turn."""
+        inner, radius = track.inner, self._radius(track.state)
+        if not self._maker.inner_balls or self._within is not None:
             return None
         if track.tree is None or not self._fits(track.tree, radius):
             return None
-        if probe.tree is not None and probe.tree.radius >= radius:
-            probe.tree = None
+        if inner.tree is not None and inner.tree.radius >= radius:
+            inner.tree = None
         with track.clocked():
-            while probe.due(track.tree, track.nodes, track.lower, radius):
-                if probe.tree is not None:
-                    return probe.tree
-                aim = probe.aim(track.lower, radius)
+            while inner.due(track.tree, track.nodes, track.lower, radius):
+                if inner.tree is not None:
+                    return inner.tree
+                aim = inner.aim(track.lower, radius)
                 if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
                     self._raise(track, aim, aim)
                 else:
-                    probe.plant(self._rooted(track, aim))
+                    inner.begin(self._rooted(track, aim))
         return None
 
     def _rooted(self, track: Track, radius: float) -> Tree:
@@ -272,8 +272,8 @@ class TreeSearch:
                     track.barren.add(region)
                     done.tree.refuse()
         self._raise(track, done.tree.lower_end, done.tree.float32_end)
-        if done.tree is track.probe.tree:
-            track.probe.grown(done.nodes)
+        if done.tree is track.inner.tree:
+            track.inner.explored(done.nodes)
 
     def _take(self, track: Track, tree: Tree, point: Array) -> bool:
         """Draw a point nearer, polish it in the tree's LP, offer it; True when that has brought the upper end down."""

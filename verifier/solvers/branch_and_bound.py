@@ -31,15 +31,15 @@ class BranchAndBound(Decider):
     """Decides queries by one search tree; `settings` are those of LP trees, `bound` those of bound trees.
 
     engine: `lp`, `bound`, or `auto`, which goes by the number of unstable ReLUs at the root. restart: who follows an
-    incumbent bounds the root anew when the radius has fallen below this share of the root's; 0 for never. probes: who
-    follows an incumbent sends trees on smaller balls beside one that does not close.
+    incumbent bounds the root anew when the radius has fallen below this share of the root's; 0 for never. inner_balls:
+    who follows an incumbent searches smaller balls beside a tree that does not close.
     """
 
     settings: TreeSettings = field(default_factory=TreeSettings)
     bound: BoundSettings = field(default_factory=BoundSettings)
     engine: str = "auto"
     restart: float = 0.98
-    probes: bool = True
+    inner_balls: bool = True
 
     def __post_init__(self) -> None:
         if self.engine not in (*ENGINES, "auto"):

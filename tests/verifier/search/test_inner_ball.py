@@ -1,4 +1,4 @@
-"""Probes: trees on smaller balls beside one that does not close. What they prove and find is true, and pays."""
+"""Inner balls: trees on smaller balls beside one that does not close. What they prove and find is true, and pays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from verifier import api, models
 from verifier.problem.query import Norm, Targeted, disjuncts, distance_exact
 from verifier.problem.verdict import Status
 from verifier.search import inner_ball
-from verifier.search.inner_ball import Probe
+from verifier.search.inner_ball import InnerBall
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.tree.lp_tree import TreeSettings
 
@@ -23,7 +23,7 @@ TRUTH = 1e-6
 """What enumerated distances may be off by: their solver's tolerance."""
 
 
-class Planted:
+class Begun:
     """Stands for a tree at a radius."""
 
     engine = "bound tree"
@@ -34,25 +34,25 @@ class Planted:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Trees of few nodes a slice, and probes from the first on; the radii at which they were planted."""
+    """Trees of few nodes a slice, and inner balls from the first on; the radii at which they were begun."""
     radii: list[float] = []
-    plant = Probe.plant
+    begin = InnerBall.begin
 
-    def planted(own: Probe, tree: Any) -> None:
+    def begun(own: InnerBall, tree: Any) -> None:
         radii.append(tree.radius)
-        plant(own, tree)
+        begin(own, tree)
 
     monkeypatch.setitem(inner_ball.START, "LP tree", 4)
     monkeypatch.setitem(inner_ball.START, "bound tree", 4)
     monkeypatch.setattr(inner_ball, "SHARE", 0.5)
     monkeypatch.setattr(inner_ball, "ROOT", 1)
-    monkeypatch.setattr(Probe, "plant", planted)
+    monkeypatch.setattr(InnerBall, "begin", begun)
     monkeypatch.setattr(api, "_decider", lambda *_: BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False)))
     return radii
 
 
 @pytest.mark.parametrize("norm", list(Norm))
-def test_brackets_close_around_the_truth_with_probes_all_along(
+def test_brackets_close_around_the_truth_with_inner_balls_all_along(
     make_root: Callable[..., Any], save_net: Callable[[Any], verifier.Model], eager: list[float], norm: Norm
 ) -> None:
     for seed, sizes in ((7, (3, 6, 6, 3)), (8, (4, 6, 5, 3)), (15, (3, 12, 4))):
@@ -75,9 +75,9 @@ def test_on_the_shipped_net_they_change_no_answer(
     with np.load(models.path("digits").with_name("digits_inputs.npz")) as archive:
         images = archive["x"][:6]
     found = [verifier.minimal(model, x, norm=norm.value) for x in images]
-    planted = len(eager)
-    assert planted > 3
-    without = BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False), probes=False)
+    begun = len(eager)
+    assert begun > 3
+    without = BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False), inner_balls=False)
     monkeypatch.setattr(api, "_decider", lambda *_: without)
     for x, one in zip(images, found, strict=True):
         plain = verifier.minimal(model, x, norm=norm.value)
@@ -87,32 +87,32 @@ def test_on_the_shipped_net_they_change_no_answer(
         assert distance_exact(norm, one.witness.point, x) <= one.upper
         logits = exact_outputs(model.graph, one.witness.point)
         assert max(logits) == logits[one.witness.target]
-    assert len(eager) == planted
+    assert len(eager) == begun
 
 
-def test_a_probe_aims_between_what_is_proved_and_what_was_given_up() -> None:
-    own, allowed = Probe(), int(inner_ball.FIRST * inner_ball.START["bound tree"])
+def test_an_inner_ball_aims_between_what_is_proved_and_what_was_given_up() -> None:
+    own, allowed = InnerBall(), int(inner_ball.FIRST * inner_ball.START["bound tree"])
     assert own.aim(0.2, 1.0) == pytest.approx(0.6)
-    own.plant(Planted(0.6))
-    own.grown(allowed - 1)
+    own.begin(Begun(0.6))
+    own.explored(allowed - 1)
     assert own.tree is not None
-    own.grown(1)
+    own.explored(1)
     assert (own.tree, own.failed, own.nodes) == (None, 0.6, inner_ball.ROOT + allowed)
     assert own.aim(0.2, 1.0) == pytest.approx(0.4)
-    own.plant(Planted(0.4))
+    own.begin(Begun(0.4))
     assert own.tree is not None
     own.tree.open_nodes = 0
-    own.grown(3)
+    own.explored(3)
     assert (own.tree, own.failed) == (None, 0.6)
     assert own.aim(0.4, 1.0) == pytest.approx(0.5)
 
 
-def test_where_both_meet_probes_get_more_nodes() -> None:
-    own = Probe(failed=0.44)
+def test_where_both_meet_inner_balls_get_more_nodes() -> None:
+    own = InnerBall(failed=0.44)
     assert own.aim(0.4, 1.0) == pytest.approx(0.7)
     assert own.patience == 2.0
-    own.plant(Planted(0.7, stuck=True))
-    own.grown(1)
+    own.begin(Begun(0.7, stuck=True))
+    own.explored(1)
     assert (own.tree, own.failed) == (None, 0.7)
 
 
@@ -120,7 +120,7 @@ def test_turns(make_root: Callable[..., Any]) -> None:
     """None before the start, none where the lower end is high or no witness known, and no more than their share."""
     root = make_root(7, (3, 6, 6, 3), Norm.LINF)
     main = BranchAndBound(engine="lp").tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
-    own, start = Probe(), inner_ball.START["LP tree"]
+    own, start = InnerBall(), inner_ball.START["LP tree"]
     assert not own.due(main, start - 1, 0.1, 1.0)
     assert own.due(main, start, 0.1, 1.0)
     assert not own.due(main, start, inner_ball.HIGH, 1.0)

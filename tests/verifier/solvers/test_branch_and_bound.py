@@ -96,7 +96,7 @@ TREES: dict[str, BranchAndBound] = {
     "kernels": BranchAndBound(TreeSettings(kernels=True), engine="lp"),
     "bound": BranchAndBound(engine="bound"),
 }
-"""Each engine, and each way to visit the nodes of LP trees."""
+"""Each engine, and each way to evaluate the nodes of LP trees."""
 
 
 @pytest.fixture(params=TREES)

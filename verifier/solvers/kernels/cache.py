@@ -203,12 +203,12 @@ def _compile(place: cache_folders.Place, *, shared: bool) -> None:
     """Compile every kernel, have another process load and call them, and then leave the file. Raises KernelError."""
     sources = cache_file.sources()  # before any of them is imported
     from verifier.bounds.kernels import jit  # noqa: PLC0415 (imports numba)
-    from verifier.solvers.tree.warm_up import visit_sample  # noqa: PLC0415
+    from verifier.solvers.tree.warm_up import solve_sample  # noqa: PLC0415
 
     if not jit.AVAILABLE:
         raise KernelError("numba cannot be imported, or is switched off")
     SHELF.collects = True
-    visit_sample()
+    solve_sample()
     made = cache_file.KernelFile(jit.target(), sources, SHELF.made, {})
     path = place.folder / cache_file.file_name()
     trial = path.with_suffix(f".{os.getpid()}.trial")
@@ -227,10 +227,10 @@ def _compile(place: cache_folders.Place, *, shared: bool) -> None:
 
 def _try(path: Path) -> None:
     """Run the sample with the kernels of a file, without compiling any; print those that it calls, as JSON."""
-    from verifier.solvers.tree.warm_up import visit_sample  # noqa: PLC0415 (imports numba)
+    from verifier.solvers.tree.warm_up import solve_sample  # noqa: PLC0415 (imports numba)
 
     SHELF.file, SHELF.strict = opened(path), True
-    visit_sample()
+    solve_sample()
     sys.stdout.write(json.dumps(SHELF.used))
 
 

@@ -1,6 +1,6 @@
-"""A node's visit as one kernel: CROWN, the dense simplex, the safe evaluation, reduced costs, the choice of the split.
+"""Node evaluation as one kernel: CROWN, the dense simplex, the safe evaluation, reduced costs, the choice of the split.
 
-It runs without the interpreter's lock, so that threads visit nodes side by side.
+It runs without the interpreter's lock, so that threads evaluate nodes side by side.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CLOSED, OPEN, FAILED = 0, 1, 2
 
 
 @compiled
-def visit_node(
+def evaluate_node(
     net: Network,
     program: Program,
     radius: float,
@@ -150,7 +150,7 @@ def narrow(
 def split_at(
     branching: int, kept: Integers, shares: Array, off: Array, optimal: bool, lower: Array, upper: Array
 ) -> int:
-    """`visit.split_at`; `off` is of the LP's ReLUs, which are `kept`, and says something where that is `optimal`."""
+    """`branching.split_at`; `off` is of the LP's ReLUs, which are `kept`, and says something where it is `optimal`."""
     best, place = 0.0, -1
     for k in range(kept.size):
         j = kept[k]

@@ -1,6 +1,6 @@
-"""A walk down a search tree as one kernel: visits, splits and the stack of what is still open below one node.
+"""Plunging as one kernel: node evaluations, splits and the stack of what is still open below one node.
 
-Between two visits nothing is left to the interpreter, whose lock threads would have to wait for.
+Between two nodes nothing is left to the interpreter, whose lock threads would have to wait for.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from encoders.network.graph import Array
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import Network
-from verifier.solvers.kernels.node import CLOSED, FAILED, visit_node
+from verifier.solvers.kernels.node import CLOSED, FAILED, evaluate_node
 from verifier.solvers.kernels.simplex_program import Program
 from verifier.solvers.node_constants import FIRST_STEP, STEPS
 
-WALKED, FOUND, HANDED = 0, 1, 2
-"""How a walk ends: nothing is left, or nothing more was asked for; at a point that reaches the goal; before a node that
-the kernel cannot close or split."""
+ENDED, FOUND, HANDED = 0, 1, 2
+"""How a plunge ends: nothing is left, or nothing more was asked for; at a point that reaches the goal; before a node
+that the kernel cannot close or split."""
 
 
 class Stack(NamedTuple):
-    """Open nodes, one a row, the next one to be visited last: bounds (rows, relus), the radius that each excludes
+    """Open nodes, one a row, the next one to be evaluated last: bounds (rows, relus), the radius that each excludes
     (rows,), the basis that its LP starts from (rows, …), whether points of it were refused (rows,)."""
 
     lower: Array
@@ -49,7 +49,7 @@ def stack_of(rows: int, relus: int, basic: int, key: int) -> Stack:
 
 
 @compiled
-def dive(
+def plunge(
     net: Network,
     program: Program,
     radius: float,
@@ -68,20 +68,20 @@ def dive(
     inherit: bool,
     point: Array,
 ) -> tuple[int, int, int, float]:
-    """(how the walk ends, rows of the stack in use, visits, radius within which no evaluation of a closed node is bad).
+    """(how it ends, rows of the stack in use, nodes, radius within which no evaluation of a closed node is bad).
 
-    At most `most` nodes below the stack's first row are visited, depth-first, until their LPs have `spent` (1,) so many
-    `pivots`, which measure the time; the first node has the running `number`. At every `descend_every`-th a descent
-    begins (0: none). inherit: children of a refused node are refused too. `point` (n,) is filled in; the node of a
-    point that was found stays on the stack, as it was.
+    At most `most` nodes below the stack's first row are evaluated, depth-first, until their LPs have `spent` (1,) so
+    many `pivots`, which measure the time; the first node has the running `number`. At every `descend_every`-th a
+    descent begins (0: none). inherit: children of a refused node are refused too. `point` (n,) is filled in; the node
+    of a point that was found stays on the stack, as it was.
     """
     relus = stack.lower.shape[1]
     low, high, arguments = np.empty(relus), np.empty(relus), np.empty(relus)
     basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
     weights, mu, nu = np.empty(program.goals), np.empty(relus), np.empty(relus)
     moved, best = np.empty_like(point), np.empty_like(point)
-    depth, visits, float32 = 1, 0, math.inf
-    while depth > 0 and visits < most and spent[0] < pivots:
+    depth, nodes, float32 = 1, 0, math.inf
+    while depth > 0 and nodes < most and spent[0] < pivots:
         top = depth - 1
         if stack.ends[top] >= radius > 0.0:
             depth = top
@@ -89,14 +89,14 @@ def dive(
         low[:], high[:] = stack.lower[top], stack.upper[top]
         basic[:], key[:] = stack.basic[top], stack.key[top]
         weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
-        state, within, margin, place = visit_node(
+        state, within, margin, place = evaluate_node(
             net, program, radius, low, high, basic, key, child_bounds, half_space, reduced_costs, branching, cutoff,
             spent, ends, point, arguments, weights, mu, nu,
         )  # fmt: skip
         stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
         if state == FAILED or stuck:
-            return HANDED, depth, visits, float32
-        visits += 1
+            return HANDED, depth, nodes, float32
+        nodes += 1
         within = max(stack.ends[top], within)
         if state == CLOSED:
             float32 = min(float32, within)
@@ -105,13 +105,13 @@ def dive(
         known, refused = margin > -math.inf, stack.refused[top]
         if known and not refused:
             if margin >= 0.0:
-                return FOUND, depth, visits, float32
-            if descend_every and (number + visits - 1) % descend_every == 0:
+                return FOUND, depth, nodes, float32
+            if descend_every and (number + nodes - 1) % descend_every == 0:
                 moved[:] = point
                 if descend(net, ends, moved, radius, STEPS, FIRST_STEP, best) >= 0.0:
                     point[:] = best
-                    return FOUND, depth, visits, float32
-        # Where nothing is open any more, but the LP knew less, the node is visited again with its new bounds.
+                    return FOUND, depth, nodes, float32
+        # Where nothing is open any more, but the LP knew less, the node is evaluated again with its new bounds.
         depth = top + 2 if place >= 0 else top + 1
         for row in range(top, depth):
             stack.lower[row], stack.upper[row] = low, high
@@ -119,8 +119,8 @@ def dive(
             stack.ends[row] = within
             stack.refused[row] = refused and inherit
         if place >= 0:
-            # The child that the point lies in is visited first.
+            # The child that the point lies in is evaluated first.
             active = top + 1 if known and arguments[place] > 0.0 else top
             stack.lower[active, place] = 0.0
             stack.upper[2 * top + 1 - active, place] = 0.0
-    return WALKED, depth, visits, float32
+    return ENDED, depth, nodes, float32

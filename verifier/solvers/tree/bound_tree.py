@@ -150,7 +150,7 @@ class BoundTree(Frontier):
     def _explored(self, nodes: list[Node], budget: Budget, number: int) -> _Batch:
         """Bound a batch, and put back what is still open: split, or as it was when the budget ends."""
         try:
-            return self._visit(nodes, budget, number)
+            return self._evaluate(nodes, budget, number)
         except OutOfTimeError:
             self.put(nodes)
             return _Batch(0)
@@ -182,7 +182,7 @@ class BoundTree(Frontier):
         row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
         return [(int(i), -1 if row[i] > 0 else 1) for i in np.flatnonzero(row)]
 
-    def _visit(self, nodes: list[Node], budget: Budget, number: int) -> _Batch:
+    def _evaluate(self, nodes: list[Node], budget: Budget, number: int) -> _Batch:
         lower, upper = (np.stack(ends, axis=1) for ends in zip(*(self.unpacked(node) for node in nodes), strict=True))
         proposed = self._proposed(nodes, lower, upper, budget)
         duals = self._evaluated(proposed, lower, upper)

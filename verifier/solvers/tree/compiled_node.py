@@ -1,4 +1,4 @@
-"""Visits by compiled kernels, one at a time or a walk of many, for networks small enough for a dense inverse."""
+"""Node evaluation by compiled kernels, one at a time or plunging, for networks small enough for a dense inverse."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from verifier.bounds.kernels.network import network
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
-from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, narrow, visit_node
-from verifier.solvers.kernels.plunge import FOUND, HANDED, Stack, dive, stack_of
+from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, evaluate_node, narrow
+from verifier.solvers.kernels.plunge import FOUND, HANDED, Stack, plunge, stack_of
 from verifier.solvers.node_constants import FIRST_STEP, STEPS
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import Node
-from verifier.solvers.tree.node import Dived, NumpyVisitor, Visited, VisitSettings
+from verifier.solvers.tree.node import NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
 from verifier.solvers.tree.tightening import Narrowed
 
 AT_ONCE = 0.05
 """Seconds that one call of a kernel may take, about: a budget that ends, or Ctrl-C, is seen only between calls."""
 
 
-def compiled_visitor(
+def compiled_evaluator(
     stages: Stages,
     ball: Ball,
     goal: Halfspaces,
     lower: Array,
     upper: Array,
     lagrangian: Lagrangian,
-    settings: VisitSettings,
-    other: Callable[[], NumpyVisitor],
-) -> CompiledVisitor:
-    """The visitor of a tree over the root's bounds lower, upper (relu_count,)."""
-    return CompiledVisitor(stages, lagrangian, DenseLp(stages, ball, goal, lower, upper), settings, other)
+    settings: NodeSettings,
+    other: Callable[[], NumpyEvaluator],
+) -> CompiledEvaluator:
+    """The evaluator of a tree over the root's bounds lower, upper (relu_count,)."""
+    return CompiledEvaluator(stages, lagrangian, DenseLp(stages, ball, goal, lower, upper), settings, other)
 
 
 class CompiledNarrowing:
@@ -67,22 +67,20 @@ class CompiledNarrowing:
         return None if key >= radius > 0.0 or key == math.inf else Narrowed(key, low, high, shares)
 
 
-class CompiledVisitor:
-    """Visits with one kernel; `other` makes the visitor that takes over where the kernel's simplex gives up."""
+class CompiledEvaluator:
+    """Evaluates with one kernel; `other` makes the evaluator that takes over where the kernel's simplex gives up."""
 
-    def __init__(
-        self, stages: Stages, lagrangian: Lagrangian, lp: DenseLp, settings: VisitSettings, other: Any
-    ) -> None:
+    def __init__(self, stages: Stages, lagrangian: Lagrangian, lp: DenseLp, settings: NodeSettings, other: Any) -> None:
         self.lp, self._settings, self._other = lp, settings, other
         self._network = network(stages, lagrangian)
         self._radius = lagrangian.ball.radius
         self._first = lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
         self._cutoff = np.array([CUTOFF])
-        self._fallback: NumpyVisitor | None = None
+        self._fallback: NumpyEvaluator | None = None
         self._stack: Stack | None = None
         self._pivots = 1
-        """Those that fit into AT_ONCE, as the last walk took them."""
+        """Those that fit into AT_ONCE, as the last plunge took them."""
 
     def set_radius(self, radius: float) -> None:
         self._radius = radius
@@ -90,7 +88,7 @@ class CompiledVisitor:
         if self._fallback is not None:
             self._fallback.set_radius(radius)
 
-    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited:
+    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult:
         budget.check()
         given = self._first if basis is None else basis
         basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
@@ -99,7 +97,7 @@ class CompiledVisitor:
         weights = np.zeros(self.lp.program.goals)
         mu, nu = np.zeros(lower.size), np.zeros(lower.size)
         settings = self._settings
-        state, radius, margin, place = self._kernel(
+        state, radius, margin, place = self._node_kernel(
             self._network,
             self.lp.program,
             self._radius,
@@ -122,23 +120,23 @@ class CompiledVisitor:
         )
         proposed = weights, mu, nu
         if state == CLOSED:
-            return Visited(True, float32=radius, bound=margin, multipliers=proposed)
+            return NodeResult(True, float32=radius, bound=margin, multipliers=proposed)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
                 self._fallback.set_radius(self._radius)
-            found = self._fallback.visit(lower, upper, None, budget)
+            found = self._fallback.evaluate(lower, upper, None, budget)
             return replace(found, basis=None)
         known = margin > -math.inf
         up = known and place >= 0 and bool(arguments[place] > 0)
         last = basic.astype(np.int16), key.astype(np.int8)
-        return Visited(
+        return NodeResult(
             False, radius, low, high, place, point if known else None, margin, up, last, multipliers=proposed
         )
 
-    def dive(
+    def plunge(
         self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
-    ) -> Dived:
+    ) -> PlungeResult:
         budget.check()
         basic, key = self._first if node.start is None else node.start
         stack = self._stack
@@ -148,7 +146,7 @@ class CompiledVisitor:
         stack.ends[0], stack.refused[0] = node.key, node.refused
         point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
         settings, start = self._settings, time.perf_counter()
-        state, depth, visits, float32 = self._walk(
+        state, depth, nodes, float32 = self._plunge_kernel(
             self._network,
             self.lp.program,
             self._radius,
@@ -178,13 +176,13 @@ class CompiledVisitor:
             )
             for row in range(depth)
         ]
-        return Dived(visits, rest, float32, point if state == FOUND else None, state == HANDED)
+        return PlungeResult(nodes, rest, float32, point if state == FOUND else None, state == HANDED)
 
-    def _kernel(self, *arguments: Any) -> Any:
-        return visit_node(*arguments)
+    def _node_kernel(self, *arguments: Any) -> Any:
+        return evaluate_node(*arguments)
 
-    def _walk(self, *arguments: Any) -> Any:
-        return dive(*arguments)
+    def _plunge_kernel(self, *arguments: Any) -> Any:
+        return plunge(*arguments)
 
     def descend(self, point: Array) -> tuple[Array, float]:
         best = np.empty_like(point)

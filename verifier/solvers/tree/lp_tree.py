@@ -24,7 +24,7 @@ from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.solvers.kernels import cache
 from verifier.solvers.tree.frontier import Frontier, Node
 from verifier.solvers.tree.local_search import LocalSearch
-from verifier.solvers.tree.node import Dived, NumpyVisitor, Visited, Visitor, VisitSettings
+from verifier.solvers.tree.node import NodeEvaluator, NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.region_polish import Polish
 
@@ -39,7 +39,7 @@ KERNEL_ROWS = 400
 
 
 @dataclass(frozen=True)
-class TreeSettings(VisitSettings):
+class TreeSettings(NodeSettings):
     """What a tree does; the defaults are what PERFORMANCE.md's ablations chose."""
 
     slice: int = 64
@@ -49,15 +49,15 @@ class TreeSettings(VisitSettings):
     seed_columns: int = 150
     """Input columns that an L1 LP in HiGHS begins with; a negative number for all."""
     kernels: bool | None = None
-    """Visit the nodes of small networks with the compiled kernel: None for where it is at hand."""
+    """Evaluate the nodes of small networks by the compiled kernel: None for where it is at hand."""
     numpy_first: int = 0
-    """Nodes that a tree visits with numpy and HiGHS before it has kernels loaded that are not yet: that takes longer
+    """Nodes that a tree evaluates with numpy and HiGHS before it has kernels loaded that are not yet: that takes longer
     than a small tree does without them. Where the process goes on asking, 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """What one thread did: nodes visited, and a point with the node that it came from."""
+    """What one thread did: nodes evaluated, and a point with the node that it came from."""
 
     nodes: int
     point: Array | None = None
@@ -92,29 +92,29 @@ class LpTree(Frontier):
         self._stages, self._goal, self._tolerance = stages, goal, tolerance
         self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
         self.local = LocalSearch(stages, ball, goal)
-        self._visitors: list[Visitor] = []
+        self._evaluators: list[NodeEvaluator] = []
         self._early = False
-        """Do the visitors stand in for kernels that are loaded only for a tree that lasts?"""
+        """Do the evaluators stand in for kernels that are loaded only for a tree that lasts?"""
         self._pool: ThreadPoolExecutor | None = None
         self.nodes = 0
 
     @property
-    def visitor(self) -> Visitor:
+    def evaluator(self) -> NodeEvaluator:
         """The first thread's."""
-        return self._visitors_for(1, math.inf)[0]
+        return self._evaluators_for(1, math.inf)[0]
 
-    def _visitors_for(self, threads: int, seconds: float) -> list[Visitor]:
-        """A visitor for each thread, at the tree's radius, for whom that many seconds are left."""
+    def _evaluators_for(self, threads: int, seconds: float) -> list[NodeEvaluator]:
+        """An evaluator for each thread, at the tree's radius, for whom that many seconds are left."""
         early = self.nodes < self.settings.numpy_first and not cache.loaded()
         if self._early and not early:
-            self._visitors.clear()
+            self._evaluators.clear()
             self.forget_starts()
         self._early = early
-        while len(self._visitors) < threads:
+        while len(self._evaluators) < threads:
             made = self._by_kernel() if not early and self._kernels_pay(seconds) else self._by_numpy()
             made.set_radius(self.radius)
-            self._visitors.append(made)
-        return self._visitors[:threads]
+            self._evaluators.append(made)
+        return self._evaluators[:threads]
 
     def _kernels_pay(self, seconds: float) -> bool:
         """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
@@ -124,17 +124,17 @@ class LpTree(Frontier):
             return False
         return cache.at_once(seconds) if wanted is None else cache.available()
 
-    def _by_kernel(self) -> Visitor:
-        from verifier.solvers.tree.compiled_node import compiled_visitor  # noqa: PLC0415 (imports numba: half a second)
+    def _by_kernel(self) -> NodeEvaluator:
+        from verifier.solvers.tree.compiled_node import compiled_evaluator  # noqa: PLC0415 (imports numba: half a second)
 
         arguments = self._stages, self.ball, self._goal, *self.root
-        return compiled_visitor(*arguments, self._lagrangian, self.settings, self._by_numpy)
+        return compiled_evaluator(*arguments, self._lagrangian, self.settings, self._by_numpy)
 
-    def _by_numpy(self) -> NumpyVisitor:
+    def _by_numpy(self) -> NumpyEvaluator:
         stages, (lower, upper) = self._stages, self.root
         moves = self._first_moves() if self.ball.norm is Norm.L1 else []
         lp = NodeLp(stages, self.ball, self._goal, lower, upper, moves, self._tolerance)
-        return NumpyVisitor(stages, self._lagrangian, self.local, lp, self.settings)
+        return NumpyEvaluator(stages, self._lagrangian, self.local, lp, self.settings)
 
     def _first_moves(self) -> list[tuple[int, int]]:
         """The input entries that pull most in the CROWN form of the goal: where an L1 ball is spent."""
@@ -147,8 +147,8 @@ class LpTree(Frontier):
         """Only points within this smaller radius matter from now on."""
         if radius < self.radius:
             self.radius = radius
-            for visitor in self._visitors:
-                visitor.set_radius(radius)
+            for evaluator in self._evaluators:
+                evaluator.set_radius(radius)
 
     def explore(self, budget: Budget, threads: int = 1) -> Array | None:
         """One slice, or some for each thread; a point (n,) that reaches the goal within the radius, as floats see it,
@@ -156,14 +156,14 @@ class LpTree(Frontier):
 
         When the budget ends, every node that is not closed is open again.
         """
-        visitors = self._visitors_for(threads, budget.remaining)
+        evaluators = self._evaluators_for(threads, budget.remaining)
         if threads == 1:
-            done = [self._slice(visitors[0], budget, alone=True)]
+            done = [self._slice(evaluators[0], budget, alone=True)]
         else:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(threads)
             end, over = time.monotonic() + TOGETHER, threading.Event()
-            tasks = [self._pool.submit(self._slices, visitor, budget, end, over) for visitor in visitors]
+            tasks = [self._pool.submit(self._slices, evaluator, budget, end, over) for evaluator in evaluators]
             done = [task.result() for task in tasks]
         self.nodes += sum(slice_.nodes for slice_ in done)
         found = next((slice_ for slice_ in done if slice_.point is not None), None)
@@ -173,42 +173,42 @@ class LpTree(Frontier):
         self._source = found.source
         return found.point
 
-    def _slices(self, visitor: Visitor, budget: Budget, end: float, over: threading.Event) -> Slice:
+    def _slices(self, evaluator: NodeEvaluator, budget: Budget, end: float, over: threading.Event) -> Slice:
         """Slices until the `end` of time.monotonic(), or `over`: a thread has found a point, or no node to work on."""
-        visits = 0
+        nodes = 0
         while True:
-            done = self._slice(visitor, budget, alone=False)
-            visits += done.nodes
+            done = self._slice(evaluator, budget, alone=False)
+            nodes += done.nodes
             if done.point is not None or not done.nodes:
                 over.set()
             if over.is_set() or time.monotonic() >= end:
-                return replace(done, nodes=visits)
+                return replace(done, nodes=nodes)
 
-    def _slice(self, visitor: Visitor, budget: Budget, *, alone: bool) -> Slice:
-        """Visit nodes below one open node; with other threads beside it, below the next one when that is closed."""
+    def _slice(self, evaluator: NodeEvaluator, budget: Budget, *, alone: bool) -> Slice:
+        """Plunge below one open node; with other threads beside it, below the next one when that is closed."""
         stack: list[Node] = []
-        visits = 0
+        nodes = 0
         try:
-            while visits < self.settings.slice and (stack or self._took(stack)):
+            while nodes < self.settings.slice and (stack or self._took(stack)):
                 if self.beyond(stack[-1]):
                     stack.pop()
                 else:
-                    number, point = self.nodes + visits, None
-                    dived = self._dive(visitor, stack, number, self.settings.slice - visits, budget)
-                    if dived is not None:
-                        visits, point = visits + dived.visits, dived.point
-                    if dived is None or dived.handed:
-                        point = self._visit(visitor, stack, self.nodes + visits, budget)
-                        visits += 1
+                    number, point = self.nodes + nodes, None
+                    plunged = self._plunge(evaluator, stack, number, self.settings.slice - nodes, budget)
+                    if plunged is not None:
+                        nodes, point = nodes + plunged.nodes, plunged.point
+                    if plunged is None or plunged.handed:
+                        point = self._evaluate(evaluator, stack, self.nodes + nodes, budget)
+                        nodes += 1
                     if point is not None:
-                        return Slice(visits, point, stack[-1])
+                        return Slice(nodes, point, stack[-1])
                 if alone and not stack:
                     break
         except OutOfTimeError:
             pass
         finally:
             self.put(stack)
-        return Slice(visits)
+        return Slice(nodes)
 
     def _took(self, stack: list[Node]) -> bool:
         """Move the most promising open node to the stack; False when there is none within the radius."""
@@ -222,7 +222,7 @@ class LpTree(Frontier):
         region holds nothing within the tree's radius.
         """
         settings, (lower, upper) = self.settings, self.root
-        lp = self._visitors_for(1, budget.remaining)[0].lp
+        lp = self._evaluators_for(1, budget.remaining)[0].lp
         work = Polish(
             self._stages,
             self._lagrangian,
@@ -239,20 +239,22 @@ class LpTree(Frontier):
         finally:
             lp.set_radius(self.radius)
 
-    def _dive(self, visitor: Visitor, stack: list[Node], number: int, most: int, budget: Budget) -> Dived | None:
-        """Let the visitor walk below the stack's last node; the stack is what is left then."""
-        dived = visitor.dive(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
-        if dived is not None:
-            self.note(dived.float32)
-            stack[-1:] = dived.rest
-        return dived
+    def _plunge(
+        self, evaluator: NodeEvaluator, stack: list[Node], number: int, most: int, budget: Budget
+    ) -> PlungeResult | None:
+        """Let the evaluator plunge below the stack's last node; the stack is what is left then."""
+        plunged = evaluator.plunge(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
+        if plunged is not None:
+            self.note(plunged.float32)
+            stack[-1:] = plunged.rest
+        return plunged
 
-    def _visit(self, visitor: Visitor, stack: list[Node], number: int, budget: Budget) -> Array | None:
-        """Visit the stack's last node: its children take its place, unless a point of it reaches the goal."""
+    def _evaluate(self, evaluator: NodeEvaluator, stack: list[Node], number: int, budget: Budget) -> Array | None:
+        """Evaluate the stack's last node: its children take its place, unless a point of it reaches the goal."""
         node = stack[-1]
-        found = visitor.visit(*self.unpacked(node), node.start, budget)
+        found = evaluator.evaluate(*self.unpacked(node), node.start, budget)
         if not found.closed and found.point is not None and not node.refused:
-            point = self._candidate(visitor, found.point, found.margin, number)
+            point = self._candidate(evaluator, found.point, found.margin, number)
             if point is not None:
                 return point
         if found.closed:
@@ -260,19 +262,19 @@ class LpTree(Frontier):
         stack[-1:] = [] if found.closed else self._split(node, found)
         return None
 
-    def _candidate(self, visitor: Visitor, start: Array, margin: float, number: int) -> Array | None:
+    def _candidate(self, evaluator: NodeEvaluator, start: Array, margin: float, number: int) -> Array | None:
         """The node's relaxed point, or what a descent from it reaches, when that reaches the goal."""
         if margin >= 0:
             return start
         every = self.settings.descend_every
         if every and number % every == 0:
-            point, margin = visitor.descend(start)
+            point, margin = evaluator.descend(start)
             if margin >= 0:
                 return point
         return None
 
-    def _split(self, node: Node, found: Visited) -> list[Node]:
-        """Two children by the phases of the ReLU that the visit chose; the one that its point is in comes last.
+    def _split(self, node: Node, found: NodeResult) -> list[Node]:
+        """Two children by the phases of the ReLU that its evaluation chose; the one that its point is in comes last.
 
         Where bounds have fixed all that was open when the LP was solved, the one child is the node with these bounds.
         """

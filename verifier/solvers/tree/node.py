@@ -1,7 +1,7 @@
-"""What happens at one node of the LP tree: bounds of its ReLUs, its LP, the safe evaluation, the ReLU to split at.
+"""Node evaluation in the LP tree: bounds of its ReLUs, its LP, the safe evaluation, the ReLU to split at.
 
 Two ways to the same end: with numpy and HiGHS for any network, here, and as one kernel for small ones
-(`compiled_visit`). What the kernel's simplex gives up on is visited the other way.
+(`compiled_node`). What the kernel's simplex gives up on is evaluated the other way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PRICE_GAP = 0.5
 
 
 @dataclass(frozen=True)
-class VisitSettings:
+class NodeSettings:
     """What is done at a node; the defaults are what PERFORMANCE.md's ablations chose."""
 
     child_bounds: bool = True
@@ -48,8 +48,8 @@ class VisitSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Visited:
-    """A node after its visit. `closed`: nothing of it reaches the goal within the radius; `key`: nothing within that.
+class NodeResult:
+    """An evaluated node. `closed`: nothing of it reaches the goal within the radius; `key`: nothing within that.
 
     float32: of a closed node, the radius within which no evaluation that is charged reaches the goal: less than the
     tree's where only the real network is excluded.
@@ -75,14 +75,14 @@ class Visited:
 
 
 @dataclass(frozen=True, eq=False)
-class Dived:
-    """A walk below a node: `visits` nodes, and the `rest` of them that are open, the next one to be visited last.
+class PlungeResult:
+    """A plunge below a node: `nodes` evaluated, and the `rest` of them that are open, the next one to go on with last.
 
-    float32: as that of `Visited`, of all nodes that closed. point: one that reaches the goal, of the last of the rest.
-    handed: the last of the rest is to be visited by itself.
+    float32: as that of `NodeResult`, of all nodes that closed. point: reaches the goal, of the last of the rest.
+    handed: the last of the rest is to be evaluated by itself.
     """
 
-    visits: int
+    nodes: int
     rest: list[Node]
     float32: float = math.inf
     point: Array | None = None
@@ -99,22 +99,22 @@ class Relaxation(Protocol):
         """Let more of the input move, where that lowers the optimum; False when nothing does."""
 
 
-class Visitor(Protocol):
-    """Visits nodes at the radius that it was told last; `lp` is its relaxation, at the same radius."""
+class NodeEvaluator(Protocol):
+    """Evaluates nodes at the radius that it was told last; `lp` is its relaxation, at the same radius."""
 
     @property
     def lp(self) -> Relaxation: ...
     def set_radius(self, radius: float) -> None: ...
-    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited: ...
-    def dive(
+    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult: ...
+    def plunge(
         self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
-    ) -> Dived | None:
-        """Visit at most `most` nodes, depth-first, from this one with its bounds (relu_count,); None: one by one only.
+    ) -> PlungeResult | None:
+        """Evaluate at most `most` nodes, depth-first, from this one with its bounds (relu_count,); None: one by one.
 
-        number: how many were visited before. inherit: children of a refused node are refused too."""
+        number: how many were evaluated before. inherit: children of a refused node are refused too."""
 
     def descend(self, point: Array) -> tuple[Array, float]:
-        """`LocalSearch.descend` at the visitor's radius."""
+        """`LocalSearch.descend` at the evaluator's radius."""
 
 
 def priced(
@@ -141,11 +141,11 @@ def priced(
     return solved, (None if solved.optimum is None and value <= 0 else dual)
 
 
-class NumpyVisitor:
-    """Visits with numpy and HiGHS."""
+class NumpyEvaluator:
+    """Evaluates with numpy and HiGHS, one node at a time."""
 
     def __init__(
-        self, stages: Stages, lagrangian: Lagrangian, local: LocalSearch, lp: NodeLp, settings: VisitSettings
+        self, stages: Stages, lagrangian: Lagrangian, local: LocalSearch, lp: NodeLp, settings: NodeSettings
     ) -> None:
         self.lp, self._lagrangian, self._local, self._settings = lp, lagrangian, local, settings
         self._narrowing = NumpyNarrowing(stages, lagrangian, half_space=settings.half_space)
@@ -155,18 +155,18 @@ class NumpyVisitor:
         self._radius = radius
         self.lp.set_radius(radius)
 
-    def visit(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> Visited:
+    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult:
         settings, radius = self._settings, self._radius
         solved, dual = priced(self.lp, self._lagrangian, radius, lower, upper, budget, basis)
         if dual is None:
-            return Visited(False, 0.0, lower, upper, widest(lower, upper))
+            return NodeResult(False, 0.0, lower, upper, widest(lower, upper))
         value = dual.value(radius)
         key = dual.radius(radius)
         if value > 0 or key >= radius > 0:
-            return Visited(True, multipliers=(solved.weights, dual.mu, dual.nu), bound=value)
+            return NodeResult(True, multipliers=(solved.weights, dual.mu, dual.nu), bound=value)
         real = dual.real_value(radius)
         if real > 0:
-            return Visited(True, float32=key, multipliers=(solved.weights, dual.mu, dual.nu), bound=real)
+            return NodeResult(True, float32=key, multipliers=(solved.weights, dual.mu, dual.nu), bound=real)
         point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
         if solved.optimum is not None:
             point, off = solved.point, solved.violation
@@ -174,16 +174,16 @@ class NumpyVisitor:
         if settings.reduced_costs:
             lower, upper = tightened(dual, value, lower, upper)
             if np.any(lower > upper):
-                return Visited(True)
+                return NodeResult(True)
         shares = dual.shares
         if settings.child_bounds:
             narrowed = self._narrowing.narrow(dual, solved.weights, radius, lower, upper)
             if narrowed is None:
-                return Visited(True)
+                return NodeResult(True)
             key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
         place = split_at(settings.branching, shares, off, lower, upper)
         up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
-        return Visited(
+        return NodeResult(
             False,
             key,
             lower,
@@ -196,9 +196,9 @@ class NumpyVisitor:
             multipliers=(solved.weights, dual.mu, dual.nu),
         )
 
-    def dive(
+    def plunge(
         self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
-    ) -> Dived | None:
+    ) -> PlungeResult | None:
         del node, lower, upper, number, most, inherit, budget
         return None
 

@@ -75,8 +75,8 @@ class TreeMaker(Protocol):
         """The root is bounded anew when the radius has fallen below this share of the root's; 0 for never."""
 
     @property
-    def probes(self) -> bool:
-        """Are trees on smaller balls sent beside one that does not close?"""
+    def inner_balls(self) -> bool:
+        """Are smaller balls searched beside a tree that does not close?"""
 
     def tree(
         self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float

@@ -1,7 +1,7 @@
 """Bounds of a node's ReLU arguments from what its multipliers leave to points that reach the goal.
 
 CROWN within the half-space of the node's dual (`half_space`), for the ReLUs whose relaxations cost the bound most; the
-same multipliers evaluated again, whose bound has risen; their reduced costs. In `visit_kernel.narrow` as a kernel.
+same multipliers evaluated again, whose bound has risen; their reduced costs. In `node_kernel.narrow` as a kernel.
 """
 
 from __future__ import annotations

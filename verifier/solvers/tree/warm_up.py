@@ -17,8 +17,8 @@ LONGEST = 3600.0
 """Seconds after which compiling is given up: it takes one or two minutes on a slow machine."""
 
 
-def visit_sample() -> None:
-    """Decide small queries in both norms by the compiled visitor, and polish a point of each."""
+def solve_sample() -> None:
+    """Decide small queries in both norms by the compiled evaluation of nodes, and polish a point of each."""
     weight = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, 0.5]])
     builder = GraphBuilder(2)
     hidden = builder.relu(builder.affine([(Dense(readonly(weight)), 0)], np.array([0.1, -0.2, 0.0])))
@@ -31,8 +31,8 @@ def visit_sample() -> None:
         ends = np.full(stages.relu_count, 50.0)
         tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
         tree.polish(ball.centre, Budget(LONGEST))
-        tree.visitor.descend(ball.centre)
-        tree.visitor.visit(-ends, ends, None, Budget(LONGEST))
+        tree.evaluator.descend(ball.centre)
+        tree.evaluator.evaluate(-ends, ends, None, Budget(LONGEST))
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)

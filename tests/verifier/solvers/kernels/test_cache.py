@@ -196,7 +196,7 @@ def codes(module: types.ModuleType) -> Iterator[tuple[tuple[str, ...], dict[str,
 
 def test_every_kernel_that_is_called_by_python_is_loaded_at_once(whole: bytes) -> None:
     called = called_by_python()
-    assert "verifier.solvers.kernels.plunge.dive" in called
+    assert "verifier.solvers.kernels.plunge.plunge" in called
     assert called <= set(KernelFile.from_bytes(whole).entries)
 
 
@@ -311,7 +311,7 @@ def test_kernels_that_do_not_run_are_not_left_for_questions(alone: Path, monkeyp
     """The process that tries them dies: no file appears, and nothing else is left either."""
     from verifier.solvers.tree import warm_up  # noqa: PLC0415 (imports numba)
 
-    monkeypatch.setattr(warm_up, "visit_sample", lambda: None)
+    monkeypatch.setattr(warm_up, "solve_sample", lambda: None)
     monkeypatch.setattr(SHELF, "collects", False)
     dead = partial(subprocess.CompletedProcess, stdout="", stderr="LLVM ERROR: Symbol not found")
     monkeypatch.setattr(kernels.subprocess, "run", lambda call, **_: dead(call, -6))

@@ -20,7 +20,7 @@ from verifier.solvers.kernels.cache import LOADING
 from verifier.solvers.tree import lp_tree
 from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
-from verifier.solvers.tree.node import NumpyVisitor
+from verifier.solvers.tree.node import NumpyEvaluator
 from verifier.solvers.tree.tightening import NumpyNarrowing
 
 pytestmark = pytest.mark.skipif(not cache.available(), reason="numba is not installed")
@@ -69,11 +69,11 @@ def test_kernels_take_over_where_the_tree_lasts(root: Any, unloaded: list[None])
     while tree.open_nodes and tree.nodes < FIRST:
         assert unloaded == []
         tree.explore(Budget(math.inf))
-        assert isinstance(tree._visitors[0], NumpyVisitor)
+        assert isinstance(tree._evaluators[0], NumpyEvaluator)
     assert tree.open_nodes, "the question is too easy to show anything"
     tree.explore(Budget(math.inf))
     assert unloaded
-    assert not isinstance(tree._visitors[0], NumpyVisitor)
+    assert not isinstance(tree._evaluators[0], NumpyEvaluator)
 
 
 @pytest.mark.parametrize("first", [0, FIRST])
@@ -98,7 +98,7 @@ def test_loaded_kernels_are_used_from_the_first_node(root: Any, monkeypatch: pyt
     monkeypatch.setattr(cache, "loaded", lambda: True)
     monkeypatch.setattr(cache, "ready", lambda: True)
     tree = tree_of(root, TreeSettings(numpy_first=FIRST))
-    assert not isinstance(tree.visitor, NumpyVisitor)
+    assert not isinstance(tree.evaluator, NumpyEvaluator)
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 5, 8])

@@ -1,4 +1,4 @@
-"""Walks of the compiled kernel do what visits one by one do, however they are cut into calls."""
+"""Plunging in the compiled kernel does what evaluating nodes one by one does, however it is cut into calls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from verifier.problem.query import Norm
 from verifier.solvers.branching import DUAL, LOSS, VIOLATED, VIOLATION, split_at
 from verifier.solvers.kernels import cache
 from verifier.solvers.tree import compiled_node
-from verifier.solvers.tree.compiled_node import CompiledVisitor
+from verifier.solvers.tree.compiled_node import CompiledEvaluator
 
 LEAST_NODES = 150
-"""Fewer over all instances would say little about walks."""
+"""Fewer over all instances would say little about plunging."""
 
 pytestmark = pytest.mark.skipif(not cache.available(), reason="numba is not installed")
 
@@ -36,19 +36,19 @@ def brackets(norm: Norm) -> list[tuple[float, float, int]]:
 
 
 def one_by_one(*_: Any) -> None:
-    """In place of a walk."""
+    """In place of a plunge."""
 
 
 @pytest.mark.parametrize("norm", list(Norm), ids=str)
-def test_walks_are_single_visits(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plunging_is_evaluating_one_by_one(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.compile_now()
-    walked = brackets(norm)
-    assert sum(nodes for _, _, nodes in walked) > LEAST_NODES
+    plunged = brackets(norm)
+    assert sum(nodes for _, _, nodes in plunged) > LEAST_NODES
     with monkeypatch.context() as patch:
         patch.setattr(compiled_node, "AT_ONCE", 0.0)
-        assert brackets(norm) == walked
-    monkeypatch.setattr(CompiledVisitor, "dive", one_by_one)
-    assert brackets(norm) == walked
+        assert brackets(norm) == plunged
+    monkeypatch.setattr(CompiledEvaluator, "plunge", one_by_one)
+    assert brackets(norm) == plunged
 
 
 @pytest.mark.parametrize("branching", [DUAL, LOSS, VIOLATION])

@@ -132,7 +132,7 @@ def test_there_are_nodes_with_and_without_a_solution(truth: Any, make_root: Call
 
 
 def test_moving_about_leaves_no_trace(root: Any) -> None:
-    """One LP that visits nodes in turn, from its last basis or from an older one, against fresh ones."""
+    """One LP that goes from node to node, from its last basis or from an older one, against fresh ones."""
     warm, kept = node_lp(root), None
     nodes = list(drawn_nodes(root, 2, 4))
     for place in (0, 1, 0, 2, 1, 3, 4, 0, 3):
