@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         AllTargets,
         Check,
         attack,
+        available_solvers,
         brackets,
         certificate,
         check,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         load_transforms,
         minimal,
         minimal_all_targets,
-        solvers,
     )
     from verifier.certificates.builder import Certified
     from verifier.report.answers import to_pandas
@@ -41,6 +41,7 @@ __all__ = [
     "Check",
     "Model",
     "attack",
+    "available_solvers",
     "brackets",
     "certificate",
     "check",
@@ -48,7 +49,6 @@ __all__ = [
     "load_transforms",
     "minimal",
     "minimal_all_targets",
-    "solvers",
     "to_pandas",
 ]
 

@@ -37,11 +37,12 @@ from benchmarks.harness.ratios import contradictions, ratio
 from benchmarks.harness.record import RESULTS, Record, table
 from benchmarks.harness.table_set import ACCURATE, PAIRS, sample, table_set
 from encoders.errors import InputError
-from encoders.network.graph import Array
 from verifier.problem.budget import Budget
+from verifier.search import minimum
 from verifier.search.incumbent import follow
 from verifier.search.initial_attack import attacker
-from verifier.search.question import ask
+from verifier.search.question import InputRegion, Misclassification, specify
+from verifier.search.settings import Settings
 from verifier.search.state import Problem
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.branching import LOSS, VIOLATION
@@ -115,31 +116,12 @@ class Options:
 def problem_of(instance: Instance, image: bytes, precision: float) -> Problem:
     """The instance's question with the points of one run of the attack."""
     x = np.frombuffer(image, dtype=np.float32)
-    question = ask(
-        loaded(instance.model),
-        x,
-        norm=instance.norm,
-        target=instance.target,
-        label=instance.label,
-        box=(0.0, 1.0),
-        margin=0.0,
-        budget=Budget(),
-    )
-    points = attacker(question, "cw", "cpu", seed=0, threads=1)(Budget())
-
-    def attack(_: Budget) -> Sequence[Array | None]:
-        return points
-
-    return Problem(
-        graph=question.model.graph,
-        ball=question.ball,
-        disjuncts=question.goals,
-        judge=question.judge,
-        attack=attack,
-        attack_name="cw",
-        precision=precision,
-        target=instance.target,
-    )
+    region = InputRegion(x, instance.norm)
+    goal = Misclassification(instance.target, instance.label)
+    asked = specify(loaded(instance.model), region, goal, precision=precision)
+    settings = Settings(device="cpu")
+    points = attacker(asked, settings)(Budget())
+    return minimum.problem_of(asked, settings, lambda _: points)
 
 
 def solve(instance: Instance, image: Image, name: str, options: Options) -> Result:

@@ -35,9 +35,9 @@ from benchmarks.engine.fuzz_nets import Fuzzed, random_question
 from benchmarks.harness.instances import compile_kernels, in_processes
 from benchmarks.harness.record import RESULTS, Record, table
 from encoders.errors import InputError
-from verifier import api
 from verifier.problem.query import Norm, distance_exact
 from verifier.problem.verdict import Bracket, Holds, Status, Unknown, Violated
+from verifier.search import initial_attack
 
 SETTING = ("nets", "timeout", "block")
 NOTE = (
@@ -222,11 +222,11 @@ def radii(truth: Fraction | None, share: float) -> list[float]:
 def unattacked(wanted: bool) -> Iterator[None]:
     """The time in which attacks find nothing, where that is wanted."""
 
-    def without(question: Any, *_: Any, **__: Any) -> Any:
-        return lambda _: [None] * len(question.goals)
+    def without(asked: Any, *_: Any, **__: Any) -> Any:
+        return lambda _: [None] * len(asked.goals)
 
     if wanted:
-        with patch.object(api, "attacker", without):
+        with patch.object(initial_attack, "attacker", without):
             yield
     else:
         yield

@@ -47,7 +47,7 @@ from benchmarks.peers import gurobi_milp
 from benchmarks.peers.marabou import Marabou, MarabouMissingError, default_environment, interpreter
 from benchmarks.peers.peer_case import Case, Found, case_of
 from encoders.errors import InputError
-from verifier.api import solvers
+from verifier import available_solvers
 from verifier.problem.verdict import Status
 
 OURS = "tree"
@@ -153,7 +153,7 @@ def begin(instances: Sequence[Instance], spare: Image, methods: Sequence[str], o
 
 def missing(name: str, marabou: Path) -> str:
     """Why a method cannot run here, empty when it can."""
-    if name == "milp-cbc" and "cbc" not in solvers():
+    if name == "milp-cbc" and "cbc" not in available_solvers():
         return "PuLP finds no CBC"
     if name == "gurobi":
         try:

@@ -11,10 +11,9 @@ from unittest import mock
 
 import verifier
 from tests.traps.table import Trap
-from verifier import api
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Bracket
-from verifier.search import bisection, robustness
+from verifier.search import bisection, initial_attack, robustness
 from verifier.solvers.kernels import cache
 
 METHODS = ("tree", "tree-numpy", "milp-highs", "milp-cbc", "milp-direct", "z3")
@@ -34,9 +33,9 @@ class InProcess:
         return getattr(decider, method)(*arguments, budget)
 
 
-def without_attack(question: Any, *_: Any, **__: Any) -> Any:
+def without_attack(asked: Any, *_: Any, **__: Any) -> Any:
     """An attack that finds nothing: methods are to find every point themselves."""
-    return lambda _: [None] * len(question.goals)
+    return lambda _: [None] * len(asked.goals)
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def driven_by(method: str) -> Iterator[dict[str, Any]]:
     kind, _, variant = method.partition("-")
     options = {"method": kind, "solver": variant} if method in ("milp-highs", "milp-cbc") else {"method": method}
     with (
-        mock.patch.object(api, "attacker", without_attack),
+        mock.patch.object(initial_attack, "attacker", without_attack),
         mock.patch.object(bisection, "Worker", InProcess),
         mock.patch.object(robustness, "Worker", InProcess),
         mock.patch.object(cache, "start", return_value=None),

@@ -16,12 +16,13 @@ from verifier.attacks.registry import attack_named
 from verifier.attacks.view_attack import CopiesAttack
 from verifier.campaign.plan.attack_tasks import STEPS, AttackTask, Finding, Kind
 from verifier.campaign.plan.messages import Work
+from verifier.campaign.plan.task_models import specification
 from verifier.campaign.plan.tasks import Target
 from verifier.problem.budget import Budget
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Witness
 from verifier.runtime.model import Model
-from verifier.search.question import Question, ask
+from verifier.search.question import Specification
 
 DIRECTIONS = 8
 """Random directions in which a restart is tried: the minimum's has one chance and they eight."""
@@ -37,26 +38,15 @@ class AttackTasks:
     model: Model
     budget: Budget
     take: Callable[[Finding], None]
-    question: Question = field(init=False)
+    asked: Specification = field(init=False)
     _surrogate: Surrogate = field(init=False)
     _several: CopiesAttack = field(init=False)
 
     def run(self) -> None:
         """Do all that the budget allows. An attack that a Ctrl-C or the campaign's end cuts short is not a finding."""
-        task = self.work.task
-        self.question = ask(
-            self.model,
-            task.point.reshape(task.shape),
-            norm=task.norm,
-            target=None,
-            label=task.label,
-            box=(task.lo, task.hi),
-            margin=task.margin,
-            transforms=task.transforms,
-            each=any(attack_task.target is not None for attack_task in self.work.attack_tasks),
-            budget=self.budget,
-        )
-        copies, ball, goals = self.question.copies, self.question.ball, self.question.attacked
+        each = any(attack_task.target is not None for attack_task in self.work.attack_tasks)
+        self.asked = specification(self.work.task, self.model, self.budget, each=each)
+        copies, ball, goals = self.asked.copies, self.asked.ball, self.asked.attacked
         device, threads = self.work.device, self.work.threads
         if copies is not None:
             self._several = CopiesAttack(copies, ball, goals, device, threads)
@@ -75,21 +65,21 @@ class AttackTasks:
 
     def _attack(self, name: str, targets: Sequence[Target], starts: Sequence[Array | None]) -> Candidates:
         """The named attack on each target, begun at each start (None: at the input)."""
-        by, ball, seed = attack_named(name), self.question.ball, self.work.seed
-        if self.question.copies is not None:
-            of = {target: place for place, (target, _) in enumerate(self.question.goals)}
+        by, ball, seed = attack_named(name), self.asked.ball, self.work.seed
+        if self.asked.copies is not None:
+            of = {target: place for place, (target, _) in enumerate(self.asked.goals)}
             places = [of[ELSEWHERE if target is None else target] for target in targets]
             return self._several(by, places, self.budget, seed, starts)
         pairs = zip(targets, starts, strict=True)
-        cases = [Case(ball.centre, self.question.label, target, start) for target, start in pairs]
-        margin = self.work.task.margin + self.question.judge.tie
+        cases = [Case(ball.centre, self.asked.label, target, start) for target, start in pairs]
+        margin = self.work.task.margin + self.asked.judge.tie
         return by(self._surrogate, cases, ball.norm, ball.lo, ball.hi, margin=margin, budget=self.budget, seed=seed)
 
     def _judged(self, target: Target, point: npt.ArrayLike | None) -> Witness | None:
         """The witness that an attack's point is, or None: nobody's word is trusted."""
         if point is None:
             return None
-        judge = self.question.only(None if target is None else [target]).judge
+        judge = self.asked.only(None if target is None else [target]).judge
         return judge.secured(point, self.work.task.precision, self.budget)
 
     def _attacks(self, attack_tasks: Sequence[AttackTask]) -> None:
@@ -117,7 +107,7 @@ class AttackTasks:
         if self.budget.remaining <= 0 or attack_task.point is None:
             return
         begin = time.monotonic()
-        centre = self.question.ball.centre
+        centre = self.asked.ball.centre
         rng = np.random.default_rng([self.work.seed, attack_task.target if attack_task.target is not None else 2**32])
         signs = rng.choice([-1.0, 1.0], size=(DIRECTIONS, centre.size))
         if self.work.task.norm == "l1":

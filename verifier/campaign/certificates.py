@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from verifier import api
-from verifier.campaign.plan.task_models import task_model
+from verifier.campaign.plan.task_models import specification, task_model
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.pool import Lost, Pool
 from verifier.campaign.pool import Task as Piece
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
-from verifier.certificates.builder import UNDER_TRANSFORMS
+from verifier.certificates.builder import UNDER_TRANSFORMS, certified
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Evidence
 from verifier.runtime.model import Model
-from verifier.search.question import ask
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,18 +119,7 @@ def certificate(job: Job) -> Done:
         content = task.model.read_bytes()
         if _stands(job, model, content):
             return Done(job)
-        made = api.certificate(
-            model,
-            task.point.reshape(task.shape),
-            job.lower,
-            job.witness,
-            target=job.target,
-            label=task.label,
-            norm=task.norm,
-            box=(task.lo, task.hi),
-            margin=task.margin,
-            timeout=budget,
-        )
+        made = certified(specification(task, model, budget, job.target), job.lower, job.witness, budget)
         with _put_in_place(job.path) as temporary:
             temporary.write_bytes(made.content)
         return Done(job, "" if _stands(job, model, content) else f"{job.path}: the file that was written is not valid")
@@ -143,17 +130,7 @@ def certificate(job: Job) -> Done:
 def _stands(job: Job, model: Model, content: bytes) -> bool:
     """Does the file prove the job's lower end, for the job's question, to the independent checker?"""
     task = job.task
-    box = task.lo, task.hi
-    asked = ask(
-        model,
-        task.point,
-        norm=task.norm,
-        target=job.target,
-        label=task.label,
-        box=box,
-        margin=task.margin,
-        budget=Budget(job.seconds),
-    )
+    asked = specification(task, model, Budget(job.seconds), job.target)
     ball = asked.ball
     query = checker.Query(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
     try:

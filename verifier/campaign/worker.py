@@ -6,22 +6,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from encoders.errors import InputError
-from verifier import api
 from verifier.campaign.attack_worker import AttackTasks
 from verifier.campaign.connection import Line, connected
 from verifier.campaign.plan.attack_tasks import Finding
 from verifier.campaign.plan.messages import Outcome, Report, Step, Work
-from verifier.campaign.plan.task_models import task_model
+from verifier.campaign.plan.task_models import settings, specification, task_model
 from verifier.campaign.plan.tasks import Target
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Status
+from verifier.search.all_targets import minimal_all_targets
+from verifier.search.minimum import brackets
 from verifier.solvers.kernels import cache
 
 CHECKPOINT = 5.0
@@ -97,48 +95,18 @@ def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:
 
 def _search(work: Work, budget: Budget, take: Callable[[Target, Bracket], None]) -> None:
     """Every bracket of the task, on the way and at the end, goes to `take`."""
-    task = work.task
-    model = task_model(task, budget)
-    point = task.point.reshape(task.shape)
-    options: api.Options = {
-        "label": task.label,
-        "norm": task.norm,
-        "box": (task.lo, task.hi),
-        "precision": task.precision,
-        "margin": task.margin,
-        "method": task.method,
-        "solver": task.solver if task.method.startswith("milp") else None,
-        "threads": work.threads,
-        "timeout": budget,
-        "device": work.device,
-        "seed": work.seed,
-        "transforms": task.transforms,
-    }
+    model, how = task_model(work.task, budget), settings(work, budget)
     if None in work.known:
-        for bracket in api.brackets(model, point, **options):
+        for bracket in brackets(specification(work.task, model, budget), how):
             take(None, bracket)
         return
     targets = [target for target in work.known if target is not None]
-    known = {target: point for target, point in _witnesses(work.known).items() if target is not None}
-    del options["label"]
-    found = api.minimal_all_targets(
-        model,
-        point,
-        targets=targets,
-        known=known,
-        label=task.label,
-        progress=lambda bracket: take(bracket.target, bracket),
-        **options,  # type: ignore[misc]
-    )
+    known = {target: point for target, point in work.known.items() if target is not None and point is not None}
+    asked = specification(work.task, model, budget, each=True, targets=targets)
+    found = minimal_all_targets(asked, how, known, lambda bracket: take(bracket.target, bracket))
     if found.overall.status is Status.ALREADY_ADVERSARIAL:
         for target in targets:
             take(target, replace(found.overall, target=target))
-
-
-def _witnesses(
-    known: Mapping[Target, npt.NDArray[np.floating] | None],
-) -> dict[Target, npt.NDArray[np.floating]]:
-    return {target: point for target, point in known.items() if point is not None}
 
 
 @dataclass

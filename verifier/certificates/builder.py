@@ -23,7 +23,7 @@ from verifier.certificates.checker import InvalidError, Layer, Network, Proof
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
 from verifier.certificates.split_tree import NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.search.question import Question
+from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
 
 RECHECK = 1.2
@@ -52,7 +52,9 @@ class Certified:
         return f"<Certified: {len(self.content):,} bytes, {self.leaves:,} leaves, {self.seconds:.2f} s>"
 
 
-def certified(question: Question, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget) -> Certified:
+def certified(
+    asked: Specification, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget
+) -> Certified:
     """A checked certificate that nothing within `radius` is adversarial (0: no such claim) and that the witness is.
 
     Raises NotCertifiedError, one line, or OutOfTimeError.
@@ -60,7 +62,7 @@ def certified(question: Question, radius: float, witness: npt.NDArray[np.floatin
     start = time.perf_counter()
     try:
         with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
-            return _certified(question, radius, witness, budget, start)
+            return _certified(asked, radius, witness, budget, start)
     except InvalidError as error:
         raise NotCertifiedError(f"the checker refuses the certificate: {error}") from None
     except OverflowError:
@@ -68,17 +70,15 @@ def certified(question: Question, radius: float, witness: npt.NDArray[np.floatin
 
 
 def _certified(
-    question: Question, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget, start: float
+    asked: Specification, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget, start: float
 ) -> Certified:
-    model, ball = question.model, question.ball
+    model, ball = asked.model, asked.ball
     if radius <= 0 and witness is None:
         raise NotCertifiedError("there is neither a lower end above 0 nor an adversarial example")
     content = model.path.read_bytes()
     folder = model.path.parent
-    net = _network(content, folder, question)
-    query = checker.Query(
-        ball.norm.value, question.label, question.target, question.margin, ball.centre, ball.lo, ball.hi
-    )
+    net = _network(content, folder, asked)
+    query = checker.Query(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
     layers: list[Layer] = []
     trees: list[SplitTree] = []
     spent = 0.0
@@ -96,7 +96,7 @@ def _certified(
         spent = time.perf_counter() - begun
         layers = proof.layers
         places = np.flatnonzero(upper > 0)
-        for target, goal in question.goals:
+        for target, goal in asked.goals:
             tree = ProofTree(stages, finite, target, goal, proof, places, lower[places] >= 0, lower, upper)
             trees.append(tree.grow(budget))
             spent += tree.seconds
@@ -111,18 +111,18 @@ def _certified(
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
 
 
-def _network(content: bytes, folder: Path, question: Question) -> Network:
+def _network(content: bytes, folder: Path, asked: Specification) -> Network:
     """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
-    network = question.model.network
+    network = asked.model.network
     try:
         net = checker.read_network(content, folder)
     except Exception as error:  # noqa: BLE001, as in the checker itself
         raise NotCertifiedError(f"the checker does not read this model: {error}") from None
     if net.digest != network.sha256:
         raise NotCertifiedError("the model's files have changed since they were read")
-    if net.scores != network.logits_name or net.size(net.output) != question.model.classes:
+    if net.scores != network.logits_name or net.size(net.output) != asked.model.classes:
         raise NotCertifiedError("the checker reads other scores than the engine")
-    if net.size(net.input) != question.ball.centre.size:
+    if net.size(net.input) != asked.ball.centre.size:
         raise NotCertifiedError("the checker reads another input than the engine")
     return net
 

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from typing import Any
 
 from encoders.onnx_io.runtime import runtime
-from verifier import api
 from verifier.report import json_result, terminal
 from verifier.report.versions import distribution_version, versions
 from verifier.runtime.device import cuda_missing
 from verifier.runtime.session import cores
 from verifier.solvers.kernels import cache
+from verifier.solvers.milp import available_solvers
 
 PACKAGES = ("highspy", "pulp", "z3-solver", "numba", "scipy", "matplotlib", "pillow", "typer", "rich")
 
@@ -34,7 +34,7 @@ def diagnosis() -> dict[str, Any]:
             "cuda_missing": missing,
         },
         "kernels": asdict(cache.state()),
-        "solvers": {"milp": list(api.solvers()), "z3": distribution_version("z3-solver") is not None},
+        "solvers": {"milp": list(available_solvers()), "z3": distribution_version("z3-solver") is not None},
     }
 
 

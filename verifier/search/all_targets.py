@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy.typing as npt
 
 from verifier.problem.answer import Answer, Subject
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import LINEAR_BOUNDS, Bracket, Evidence, Search, Status
+from verifier.search import initial_attack
+from verifier.search.float32 import follow_each_both
+from verifier.search.initial_attack import going_on
+from verifier.search.minimum import already_adversarial, problem_of, with_float32
+from verifier.search.question import Specification
+from verifier.search.settings import Settings
+from verifier.search.state import Attack
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,6 +43,40 @@ class AllTargets(Answer):
         )
         evidence = min(bracket.evidence for bracket in results)
         return AllTargets(results, replace(self.overall, evidence=evidence))
+
+
+def minimal_all_targets(
+    asked: Specification,
+    settings: Settings,
+    known: Mapping[int, npt.ArrayLike] | None = None,
+    progress: Callable[[Bracket], None] | None = None,
+) -> AllTargets:
+    """The minimum of each of the goals: a tree's side by side, any other method's in turn, with equal shares of time.
+
+    known: by target a witness of an earlier search, which goes on from it instead of attacking. progress: called with
+    every bracket. Raises InputError.
+    """
+    budget, decider = settings.budget, settings.decider
+
+    def attacking(rest: Specification) -> Attack:
+        return initial_attack.attacker(rest, settings, brief=decider.trees is not None)
+
+    first = going_on(asked, known, attacking) if known else attacking(asked)
+    problem = problem_of(asked, settings, first)
+    about, found = asked.subject("minimal"), asked.already(budget)
+    if found is not None:
+        last = already_adversarial(asked, found, budget)
+        return AllTargets((last,), last).asked(about)  # the input itself is misclassified: no target has to be sought
+    if decider.trees is not None:
+        return overall(finals(follow_each_both(problem, decider, budget), progress), budget).asked(about)
+    points = first(budget)
+
+    def alone(place: int, share: Budget) -> Iterator[Bracket]:
+        one = replace(problem.alone(place), attack=lambda _: points[place : place + 1])
+        for bracket in settings.row.minimise(one, decider, share):
+            yield with_float32(bracket, one, share) if bracket.final else bracket
+
+    return overall(finals(in_turn(alone, len(points), budget), progress), budget).asked(about)
 
 
 def finals(brackets: Iterator[Bracket], progress: Callable[[Bracket], None] | None) -> list[Bracket]:

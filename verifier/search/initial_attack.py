@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from encoders.errors import InputError
 from encoders.network.graph import Array
 from verifier.attacks import registry as attacks
 from verifier.attacks.base.problem import Candidates, Case, Metric
 from verifier.attacks.base.search import Surrogate
 from verifier.attacks.carlini_wagner import BRIEF, carlini_wagner
 from verifier.attacks.view_attack import CopiesAttack
-from verifier.problem.arguments import whole, word
+from verifier.problem.arguments import word
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball
-from verifier.search.question import Question
+from verifier.search.question import Specification
+from verifier.search.settings import Settings
 from verifier.search.state import Attack
 
 ATTACK_SHARE = 0.3
@@ -30,38 +30,41 @@ ATTACK_ALONE = 0.9
 """The same where nothing is to be proved: the rest secures and polishes the witness."""
 
 
+DEFAULT_ATTACK = "cw"
+
+EVERY_CORE = 0
+"""Threads of an attack that runs alone."""
+
+
 def attacker(
-    question: Question,
-    name: str,
-    device: str,
-    seed: int,
+    asked: Specification,
+    settings: Settings,
+    name: str = DEFAULT_ATTACK,
     *,
-    threads: int = 0,
     radius: float = math.inf,
     nearest: bool = False,
     share: float = ATTACK_SHARE,
     brief: bool = False,
+    alone: bool = False,
 ) -> Attack:
-    """The named attack on the question's goals as a function of a budget; InputError: unknown name, or seed < 0.
+    """The named attack on the goals as a function of a budget; raises InputError for an unknown name.
 
-    threads: 0 for every core. radius: points that are much farther away are left out. nearest: only the nearest target
-    matters, so that the named attack takes up the promising ones and a quick one is enough for the others, and for all
-    where it finds a point well within the radius. share: of a finite time limit. brief: a tree follows, which on a
-    small network finds more than a longer attack would.
+    radius: points that are much farther away are left out. nearest: only the nearest target matters, so that the named
+    attack takes up the promising ones and a quick one is enough for the others, and for all where it finds a point well
+    within the radius. share: of a finite time limit. brief: a tree follows, which on a small network finds more than a
+    longer attack would. alone: nothing follows, and it runs on every core.
     """
     attack = attacks.attack_named(word(name, "the attack"))
-    seed = whole(seed, "the seed")
-    if brief and attack.search is carlini_wagner and question.graph.relu_count <= SMALL:
-        attack = replace(attack, settings=BRIEF[Metric(question.ball.norm.value)])
-    if seed < 0:
-        raise InputError(f"the seed must be a whole number ≥ 0, not {seed}")
-    ball = question.ball
-    find = _finder(question, device, threads)
+    if brief and attack.search is carlini_wagner and asked.graph.relu_count <= SMALL:
+        attack = replace(attack, settings=BRIEF[Metric(asked.ball.norm.value)])
+    ball, seed = asked.ball, settings.seed
+    share = ATTACK_ALONE if alone else share
+    find = _finder(asked, settings.device, EVERY_CORE if alone else settings.threads)
 
     def run(budget: Budget) -> Sequence[Array | None]:
         limit = budget.share(1.0 / share)
         points: dict[int, Array] = {}
-        places: Sequence[int] = range(len(question.goals))
+        places: Sequence[int] = range(len(asked.goals))
         bounded = math.isfinite(radius)
         if nearest and (bounded or len(places) > PROMISING):
             quick = find(attacks.attack_named(QUICK), places, limit, seed)
@@ -72,7 +75,7 @@ def attacker(
             points |= _known(places, find(attack, places, limit, seed))
         return [
             point if (point := points.get(k)) is not None and _near(ball, point, radius) else None
-            for k in range(len(question.goals))
+            for k in range(len(asked.goals))
         ]
 
     return run
@@ -82,13 +85,13 @@ Finder = Callable[[attacks.Attack, Sequence[int], Budget, int], Candidates]
 """Runs an attack on the goals at some places within a budget, by a seed: one candidate for each."""
 
 
-def _finder(question: Question, device: str, threads: int) -> Finder:
-    ball = question.ball
-    goals = question.attacked
-    if question.copies is not None:
-        return CopiesAttack(question.copies, ball, goals, device, threads)
-    surrogate = Surrogate(question.model.network.graph, device, threads)
-    cases = [Case(ball.centre, question.label, target) for target, _ in goals]
+def _finder(asked: Specification, device: str, threads: int) -> Finder:
+    ball = asked.ball
+    goals = asked.attacked
+    if asked.copies is not None:
+        return CopiesAttack(asked.copies, ball, goals, device, threads)
+    surrogate = Surrogate(asked.model.network.graph, device, threads)
+    cases = [Case(ball.centre, asked.label, target) for target, _ in goals]
     margin = -float(goals[0][1].offset[0])
 
     def find(by: attacks.Attack, places: Sequence[int], budget: Budget, seed: int) -> Candidates:
@@ -98,15 +101,17 @@ def _finder(question: Question, device: str, threads: int) -> Finder:
     return find
 
 
-def going_on(question: Question, known: Mapping[int, npt.ArrayLike], attack: Callable[[Question], Attack]) -> Attack:
+def going_on(
+    asked: Specification, known: Mapping[int, npt.ArrayLike], attack: Callable[[Specification], Attack]
+) -> Attack:
     """An attack that gives the known points of targets, and attacks the others only."""
-    points = {target: question.model.vector(point).astype(np.float64) for target, point in known.items()}
-    unknown = [target for target, _ in question.goals if target not in points]
-    rest = attack(question.only(unknown)) if unknown else None
+    points = {target: asked.model.vector(point).astype(np.float64) for target, point in known.items()}
+    unknown = [target for target, _ in asked.goals if target not in points]
+    rest = attack(asked.only(unknown)) if unknown else None
 
     def run(budget: Budget) -> Sequence[Array | None]:
         found = dict(zip(unknown, rest(budget), strict=True)) if rest is not None else {}
-        return [points.get(target, found.get(target)) for target, _ in question.goals]
+        return [points.get(target, found.get(target)) for target, _ in asked.goals]
 
     return run
 

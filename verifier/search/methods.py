@@ -1,9 +1,9 @@
-"""The methods: how a bracket is closed, and the solver that each drives."""
+"""The methods, one table: the decider that each drives, and how it closes a bracket."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket
@@ -14,30 +14,38 @@ from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.milp import Milp
 from verifier.solvers.process import Decider
 
-if TYPE_CHECKING:
-    pass
-
-
 Minimiser = Callable[[Problem, Decider, Budget], Iterator[Bracket]]
 
 
-MINIMISERS: Mapping[str, Minimiser] = {"tree": follow_both, "milp": bisection, "z3": bisection, "milp-direct": direct}
-"""The methods by name; `verifier.api` gives each its decider."""
+@dataclass(frozen=True)
+class Method:
+    """A decider, given a solver's name and threads, and how it closes a bracket.
+
+    solver: what it uses where none is named, for the record; "" where there is none. choice: may a solver be named?
+    """
+
+    decider: Callable[[str, int], Decider]
+    minimise: Minimiser
+    solver: str = ""
+    choice: bool = False
 
 
-def _smt(_: str | None, __: int) -> Decider:
+def _tree(_: str, __: int) -> Decider:
+    return BranchAndBound()
+
+
+def _smt(_: str, __: int) -> Decider:
     from verifier.solvers.smt import Smt  # noqa: PLC0415, most questions are the tree's
 
     return Smt()
 
 
-METHODS: Mapping[str, Callable[[str | None, int], Decider]] = {
-    "tree": lambda _, __: BranchAndBound(),
-    "milp": lambda solver, threads: Milp(solver or "highs", threads),
-    "milp-direct": lambda solver, threads: Milp(solver or "highs", threads),
-    "z3": _smt,
-}
-"""The methods, and the decider that each drives, given --solver and --threads."""
-
-
 DEFAULT_METHOD = "tree"
+
+METHODS: Mapping[str, Method] = {
+    DEFAULT_METHOD: Method(_tree, follow_both),
+    "milp": Method(Milp, bisection, solver="highs", choice=True),
+    "milp-direct": Method(Milp, direct, solver="highs", choice=True),
+    "z3": Method(_smt, bisection, solver="z3"),
+}
+"""By the names that users give them."""

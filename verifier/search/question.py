@@ -1,4 +1,4 @@
-"""What a caller of the Python API asks, checked and made ready: input, ball, goal, judge, attack."""
+"""What is asked, checked once and handed down: model, ball, goals, judge, semantics, precision."""
 
 from __future__ import annotations
 
@@ -15,25 +15,59 @@ from encoders.errors import InputError
 from encoders.network.graph import Array, Graph
 from encoders.passes.from_transforms import Transforms
 from verifier.problem.answer import Subject
-from verifier.problem.arguments import real, whole, word
+from verifier.problem.arguments import above_zero, real, whole, word
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside
 from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
-from verifier.problem.verdict import Witness
+from verifier.problem.verdict import Semantics, Witness
 from verifier.runtime.agreement import same_copies, same_function
 from verifier.runtime.model import Model
 from verifier.runtime.transformed import Copies
 from verifier.runtime.witness import Judge
 
 CALLER = 3
-"""Frames from a warning of `ask` to who called the API."""
+"""Frames from a warning of `specify` to who called the API."""
 
 Box = tuple[npt.ArrayLike, npt.ArrayLike]
+"""Two numbers, or two arrays of as many as the input has entries."""
+
+DEFAULT_BOX: Box = (0.0, 1.0)
+
+DEFAULT_PRECISION = 1e-3
+"""Width at which a bracket is closed."""
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """A checked question about one input of one model; `ball` has an infinite radius."""
+class InputRegion:
+    """The x' of the box, by their distance ‖x' − x‖ from an input x of the model's shape, or flat; not yet checked."""
+
+    x: npt.ArrayLike
+    norm: str = Norm.LINF
+    box: Box = DEFAULT_BOX
+
+
+@dataclass(frozen=True, eq=False)
+class Misclassification:
+    """The goal that `target` wins by `margin`, or any class but the label; not yet checked.
+
+    label: None for the class that the model predicts. each: about every other class on its own, or about `targets` of
+    them; then there is no `target`.
+    """
+
+    target: int | None = None
+    label: int | None = None
+    margin: float = 0.0
+    each: bool = False
+    targets: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Specification:
+    """A checked question about one input of one model; `ball` has an infinite radius.
+
+    goals: by target the half-spaces of the logits in which it counts as reached: adversarial points lie in one of them.
+    precision: the width at which a bracket is closed. semantics: which network a lower end is about.
+    """
 
     model: Model
     ball: Ball
@@ -46,6 +80,8 @@ class Question:
     margin: float = 0.0
     copies: Copies | None = None
     """The network under several transformations of the input; None: as it is."""
+    semantics: Semantics = Semantics.BOTH
+    precision: float = DEFAULT_PRECISION
 
     @property
     def graph(self) -> Graph:
@@ -80,7 +116,7 @@ class Question:
             radius=radius,
         )
 
-    def only(self, targets: Sequence[int] | None) -> Question:
+    def only(self, targets: Sequence[int] | None) -> Specification:
         """The same about some of the targets; None: all. Raises InputError for one that is none, or for no target."""
         if targets is None:
             return self
@@ -121,58 +157,64 @@ class Question:
         return Witness(self.point, 0.0, predicted, exact, margin, predicted)
 
 
-def ask(
+def specify(
     model: Model,
-    x: npt.ArrayLike,
-    *,
-    norm: str,
-    target: int | None,
-    label: int | None,
-    box: Box,
-    margin: float,
+    region: InputRegion,
+    goal: Misclassification,
+    budget: Budget | None = None,
     transforms: Transforms | None = None,
-    each: bool = False,
-    budget: Budget,
-) -> Question:
+    semantics: str = Semantics.BOTH,
+    precision: float = DEFAULT_PRECISION,
+) -> Specification:
     """Check everything that a question needs; raises InputError, one line, for what cannot be.
 
     The graph is compared with ONNX Runtime at the input and in the box, as far as the budget allows. transforms: be
-    adversarial under all of them. each: about every target on its own, where there is no `target`.
+    adversarial under all of them.
     """
     if not isinstance(model, Model):
         raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
-    flat = model.vector(x)
-    lo, hi = _box(box, flat.size)
+    meaning, width = _semantics(semantics, model), above_zero(precision, "the precision", -math.inf)
+    budget = budget or Budget()
+    flat = model.vector(region.x)
+    lo, hi = _box(region.box, flat.size)
     try:
         flat, moved = inside(flat, lo, hi)
     except InputError as error:
         raise InputError(f"the input: {error}") from None
     if moved:
         warnings.warn(f"the input: {moved}", stacklevel=CALLER)
-    centre = flat.astype(np.float64)
-    if word(norm, "the norm") not in tuple(Norm):
-        raise InputError(f"unknown norm '{norm}': choose one of {', '.join(Norm)}")
-    margin = real(margin, "the margin")
+    if word(region.norm, "the norm") not in tuple(Norm):
+        raise InputError(f"unknown norm '{region.norm}': choose one of {', '.join(Norm)}")
+    ball = Ball(Norm(region.norm), flat.astype(np.float64), math.inf, lo, hi)
+    margin, target = real(goal.margin, "the margin"), goal.target
     if not (math.isfinite(margin) and margin >= 0):
         raise InputError(f"the margin must be a finite number ≥ 0, not {margin:g}")
     model.comparison.at_question(flat, lo, hi, budget)
     own = model.predict(flat)
-    label = own if label is None else _class(label, "label", model)
+    label = own if goal.label is None else _class(goal.label, "label", model)
     if target is not None and _class(target, "target", model) == label:
         raise InputError(f"the target {target} is the label itself: choose another class")
-    ball = Ball(Norm(norm), centre, math.inf, lo, hi)
     if transforms is not None:
-        copies = Copies(model, transforms, label, target is None and not each)
-        return _transformed(copies, own, ball, target, margin, budget)
-    goal = Untargeted(label, margin) if target is None else Targeted(target, margin)
-    goals = disjuncts(goal, model.classes)
-    judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
-    return Question(model, ball, label, own, target, goals, judge, margin)
+        copies = Copies(model, transforms, label, rivals=target is None and not goal.each)
+        asked = _transformed(copies, own, ball, target, margin, budget)
+    else:
+        goals = disjuncts(Untargeted(label, margin) if target is None else Targeted(target, margin), model.classes)
+        judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
+        asked = Specification(model, ball, label, own, target, goals, judge, margin)
+    return replace(asked, semantics=meaning, precision=width).only(goal.targets)
+
+
+def _semantics(semantics: str, model: Model) -> Semantics:
+    if word(semantics, "the semantics") not in tuple(Semantics):
+        raise InputError(f"unknown semantics '{semantics}': choose one of {', '.join(Semantics)}")
+    if semantics == Semantics.FLOAT32 and model.no_float32:
+        raise InputError(f"semantics float32 is about models that compute in float32: {model.no_float32}")
+    return Semantics(semantics)
 
 
 def _transformed(
     copies: Copies, predicted: int, ball: Ball, target: int | None, margin: float, budget: Budget
-) -> Question:
+) -> Specification:
     model, label = copies.model, copies.label
     if copies.transforms.maps[0].in_size != ball.centre.size:
         raise InputError(f"{copies.transforms.path}: made for an input of another size than {ball.centre.size}")
@@ -182,7 +224,7 @@ def _transformed(
     others = [other for other in range(model.classes) if other != label]
     goals = copies.goals(others if target is None else [target], margin)
     judge = Judge(copies.graph, copies.lowered, copies, model.dtype, ball, goals, label)
-    return Question(model, ball, label, predicted, target, goals, judge, margin, copies)
+    return Specification(model, ball, label, predicted, target, goals, judge, margin, copies)
 
 
 def _class(number: int, what: str, model: Model) -> int:

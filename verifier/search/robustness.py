@@ -11,13 +11,17 @@ from dataclasses import dataclass, replace
 from encoders.errors import SolverError
 from verifier.problem.answer import Answer, Subject
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Query
+from verifier.problem.query import ELSEWHERE, Query
 from verifier.problem.rounding import REAL
 from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Semantics, Unknown, Verdict, Violated, Witness
+from verifier.search import initial_attack
 from verifier.search.float32 import for_float32_too, resumed, rounding_reaches
 from verifier.search.incumbent import check_within, pruned
 from verifier.search.linear_bisection import BoundsByRadius
+from verifier.search.minimum import problem_of
+from verifier.search.question import Specification
 from verifier.search.scheduler import TreeSearch
+from verifier.search.settings import Settings
 from verifier.search.state import Problem, SearchState
 from verifier.solvers.process import Decider, Guarded, Worker
 
@@ -46,6 +50,22 @@ class Check(Answer):
     """True where no float32 evaluation of the network, in any order of summation, is adversarial either; else None."""
     about: Subject | None = None
     """What was asked."""
+
+
+RADIUS_SHARE = 1e-3
+"""What securing a witness may add to its distance, relative to the radius."""
+
+
+def check(asked: Specification, settings: Settings, radius: float, progress: Progress | None = None) -> Check:
+    """Does a point within `radius` reach a goal? `progress` is called with brackets on the way. Raises InputError."""
+    budget, decider = settings.budget, settings.decider
+    about, found = asked.subject("check", radius), asked.already(budget)
+    if found is not None:
+        reached = found.target if found.target != ELSEWHERE else None
+        return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached, about=about)
+    first = initial_attack.attacker(asked, settings, radius=radius, nearest=True, brief=decider.trees is not None)
+    problem = replace(problem_of(asked, settings, first), precision=radius * RADIUS_SHARE)
+    return replace(check_both(problem, decider, radius, budget, progress), about=about)
 
 
 def check_both(

@@ -14,8 +14,10 @@ from benchmarks.harness.instances import Result
 from verifier import models
 from verifier.bounds.kernels import norms
 from verifier.problem.budget import Budget
+from verifier.search import minimum
 from verifier.search.initial_attack import attacker
-from verifier.search.question import ask
+from verifier.search.question import InputRegion, Misclassification, specify
+from verifier.search.settings import Settings
 from verifier.search.state import Problem
 
 Made = Callable[..., Result]
@@ -25,12 +27,9 @@ Made = Callable[..., Result]
 def problem() -> Problem:
     model = verifier.load(models.path("digits"))
     x = np.load(models.path("digits").parent / "digits_inputs.npz")["x"][3]
-    question = ask(model, x, norm="linf", target=4, label=None, box=(0.0, 1.0), margin=0.0, budget=Budget())
-    points = attacker(question, "cw", "cpu", seed=0, threads=1)(Budget())
-    return Problem(
-        graph=question.model.graph, ball=question.ball, disjuncts=question.goals, judge=question.judge,
-        attack=lambda _: points, attack_name="cw", precision=1e-3, target=4,
-    )  # fmt: skip
+    asked, settings = specify(model, InputRegion(x), Misclassification(target=4)), Settings(device="cpu")
+    points = attacker(asked, settings)(Budget())
+    return minimum.problem_of(asked, settings, lambda _: points)
 
 
 def test_all_variants_find_the_same(problem: Problem) -> None:

@@ -16,7 +16,7 @@ from verifier.certificates.builder import Certified, certified
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm, distance_exact
 from verifier.runtime.model import Model
-from verifier.search.question import Question, ask
+from verifier.search.question import InputRegion, Misclassification, Specification, specify
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +25,12 @@ class Case:
 
     net: Any
     model: Model
-    question: Question
+    asked: Specification
 
     @cached_property
     def truth(self) -> float:
-        ball = self.question.ball
-        return min(float(self.net.nearest(ball.norm, ball.centre, goal)) for _, goal in self.question.goals)
+        ball = self.asked.ball
+        return min(float(self.net.nearest(ball.norm, ball.centre, goal)) for _, goal in self.asked.goals)
 
     @property
     def content(self) -> bytes:
@@ -39,7 +39,7 @@ class Case:
     @cached_property
     def point(self) -> np.ndarray | None:
         """An adversarial point of the box, from a grid; not the nearest one."""
-        ball = self.question.ball
+        ball = self.asked.ball
         rng = np.random.default_rng(0)
         points = [rng.integers(0, 65, ball.centre.size) / 64 for _ in range(200)]
         found = [x for x in points if self.reached(x)]
@@ -48,10 +48,10 @@ class Case:
     def reached(self, x: np.ndarray) -> bool:
         """Is x adversarial, by the engine's exact evaluation?"""
         logits = exact_outputs(self.model.graph, x)
-        return any(goal.margin_exact(logits) >= 0 for _, goal in self.question.goals)
+        return any(goal.margin_exact(logits) >= 0 for _, goal in self.asked.goals)
 
     def certified(self, radius: float, witness: np.ndarray | None = None) -> Certified:
-        return certified(self.question, radius, witness, Budget())
+        return certified(self.asked, radius, witness, Budget())
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +65,8 @@ def make_case(truth: Any, save_net: Callable[[Any], Model]) -> Callable[..., Cas
         scores = [float(z) for z in exact_outputs(model.graph, centre)]
         target = int(np.argsort(scores)[-2]) if targeted else None
         box = net.lo, net.hi
-        question = ask(model, centre, norm=norm, target=target, label=None, box=box, margin=0.0, budget=Budget())
-        return Case(net, model, question)
+        asked = specify(model, InputRegion(centre, norm, box), Misclassification(target))
+        return Case(net, model, asked)
 
     return make
 

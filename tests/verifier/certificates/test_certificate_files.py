@@ -198,10 +198,10 @@ def test_the_whole_claim_is_printed(written, capsys):
 def test_a_box_in_which_little_can_change_is_told(make_case, capsys):
     """A claim over one point holds for every radius: it must not look like a minimum."""
     case = make_case(2, (2, 3, 2), Norm.LINF, True)
-    ball = case.question.ball
+    ball = case.asked.ball
     narrow = replace(ball, lo=ball.centre, hi=ball.centre)
-    question = replace(case.question, ball=narrow)
-    made = certified(question, 5.0, None, Budget())
+    asked = replace(case.asked, ball=narrow)
+    made = certified(asked, 5.0, None, Budget())
     assert "in which only 0 of 2 entries can change" in str(checker.judged(made.content, case.content))
     assert made.result.to_json()["box"]["free"] == 0
     demanded = checker.Demands(box=(np.zeros(1), np.ones(1)))

@@ -68,7 +68,7 @@ def test_a_witness_is_told_with_its_exact_distance(finite_cases):
     known = [case for case in finite_cases if case.point is not None]
     assert known
     for case in known:
-        ball = case.question.ball
+        ball = case.asked.ball
         found = case.certified(0.5 * case.truth, case.point)
         assert found.result.distance == distance_exact(ball.norm, case.point, ball.centre)
         assert case.certified(0.0, case.point).result.lower == 0.0
@@ -77,7 +77,7 @@ def test_a_witness_is_told_with_its_exact_distance(finite_cases):
 def test_a_point_that_is_not_adversarial_is_refused(cases):
     for case in cases:
         with pytest.raises(NotCertifiedError, match="not adversarial"):
-            case.certified(0.0, case.question.ball.centre)
+            case.certified(0.0, case.asked.ball.centre)
 
 
 def test_the_checker_evaluates_as_the_engine_does(cases):
@@ -86,6 +86,6 @@ def test_the_checker_evaluates_as_the_engine_does(cases):
     rng = np.random.default_rng(1)
     for case in cases:
         net = checker.read_network(case.content)
-        x = rng.normal(size=case.question.ball.centre.size)
+        x = rng.normal(size=case.asked.ball.centre.size)
         values, den = net.forward(*checker.exact(x.tolist()))
         assert [Fraction(int(value), den) for value in values] == exact_outputs(case.model.graph, x)

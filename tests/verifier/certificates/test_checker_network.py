@@ -21,7 +21,7 @@ from verifier.certificates.builder import certified
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget
 from verifier.runtime.model import Model, load
-from verifier.search.question import ask
+from verifier.search.question import InputRegion, Misclassification, specify
 
 
 @pytest.fixture(params=NETS)
@@ -47,9 +47,9 @@ def test_the_layers_are_the_stages_of_the_engine(model):
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 def test_small_radii_of_every_kind_of_net_are_certified(model, norm):
     x = np.random.default_rng(5).random(72).astype(np.float32)
-    question = ask(model, x, norm=norm, target=None, label=None, box=(0.0, 1.0), margin=0.0, budget=Budget())
+    asked = specify(model, InputRegion(x, norm), Misclassification())
     radius = 0.001 if norm == "linf" else 0.01
-    assert certified(question, radius, None, Budget()).result.lower == radius
+    assert certified(asked, radius, None, Budget()).result.lower == radius
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_ends_that_keep_the_order_are_left_out(tmp_path, end, size):
     rng = np.random.default_rng(1)
     for _ in range(3):
         x = rng.random(4).astype(np.float32)
-        question = ask(model, x, norm="linf", target=None, label=None, box=(0.0, 1.0), margin=0.0, budget=Budget())
+        asked = specify(model, InputRegion(x), Misclassification())
         radius = found = 0.0
         for radius in (0.01, 0.02, 0.04, 0.08):
             with suppress(NotCertifiedError):
-                found = certified(question, radius, None, Budget()).result.lower
+                found = certified(asked, radius, None, Budget()).result.lower
         assert found > 0
         points = np.clip(x + found * rng.uniform(-1, 1, (300, 1, 4)), 0, 1).astype(np.float32)
         shown = np.array([session.run(None, {"x": point})[0][0] for point in points])
         threshold = 0.5 if end == "Sigmoid" else 0.0
         classes = shown.argmax(axis=1) if size > 1 else (shown[:, 0] >= threshold).astype(int)
-        assert set(classes.tolist()) == {question.label}
-    said = str(checker.judged(certified(question, found, None, Budget()).content, content))
+        assert set(classes.tolist()) == {asked.label}
+    said = str(checker.judged(certified(asked, found, None, Budget()).content, content))
     assert (f", before a final {end}" in said) == bool(end)
     assert ("one number z, of class 0 where z < 0 and of class 1 where z ≥ 0" in said) == (size == 1)
 

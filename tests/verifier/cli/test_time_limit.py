@@ -140,7 +140,7 @@ WORKING = {
     ),
     "check": (
         "verifier.search.robustness.rounding_reaches",
-        "verifier.search.question:Question.already",
+        "verifier.search.question:Specification.already",
         "verifier.search.robustness.check_within",
     ),
     "attack": ("verifier.attacks.base.search:Search.chunks", "verifier.runtime.witness.exact_outputs"),

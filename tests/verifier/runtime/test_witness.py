@@ -13,7 +13,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Norm, distance_exact
 from verifier.runtime import witness as judging
 from verifier.runtime.activation_region import deepest, nearest, region_of
-from verifier.search.question import Question, ask
+from verifier.search.question import InputRegion, Misclassification, Specification, specify
 
 ROUNDING = 1e-6
 """What rounding 64 pixels to float32 may add to a distance in L1, with room to spare."""
@@ -27,12 +27,12 @@ def model() -> verifier.Model:
     return verifier.load(models.path("digits"))
 
 
-def asked(model: verifier.Model, index: int, target: int, norm: Norm) -> Question:
+def asked(model: verifier.Model, index: int, target: int, norm: Norm) -> Specification:
     x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][index]
-    return ask(model, x, norm=norm.value, target=target, label=None, box=(0.0, 1.0), margin=0.0, budget=Budget())
+    return specify(model, InputRegion(x, norm), Misclassification(target))
 
 
-def on_the_tie(model: verifier.Model, question: Question) -> Any:
+def on_the_tie(model: verifier.Model, question: Specification) -> Any:
     """The nearest point of the region of an attack's witness: rounding decides on which side of the goal it falls."""
     found = verifier.attack(
         model, question.ball.centre, target=question.goals[0][0], norm=question.ball.norm.value, device="cpu"

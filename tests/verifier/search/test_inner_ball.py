@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 
 import verifier
 from encoders.network.exact import exact_outputs
-from verifier import api, models
+from verifier import models
 from verifier.problem.query import Norm, Targeted, disjuncts, distance_exact
 from verifier.problem.verdict import Status
 from verifier.search import inner_ball
 from verifier.search.inner_ball import InnerBall
+from verifier.search.methods import METHODS
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.tree.lp_tree import TreeSettings
 
@@ -30,6 +32,11 @@ class Begun:
 
     def __init__(self, radius: float, *, stuck: bool = False) -> None:
         self.radius, self.open_nodes, self.stuck = radius, 1, stuck
+
+
+def driven_by(monkeypatch: pytest.MonkeyPatch, decider: BranchAndBound) -> None:
+    """The method tree by this one."""
+    monkeypatch.setitem(METHODS, "tree", replace(METHODS["tree"], decider=lambda *_: decider))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -47,7 +54,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(inner_ball, "SHARE", 0.5)
     monkeypatch.setattr(inner_ball, "ROOT", 1)
     monkeypatch.setattr(InnerBall, "begin", begun)
-    monkeypatch.setattr(api, "_decider", lambda *_: BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False)))
+    driven_by(monkeypatch, BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False)))
     return radii
 
 
@@ -78,7 +85,7 @@ def test_on_the_shipped_net_they_change_no_answer(
     begun = len(eager)
     assert begun > 3
     without = BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False), inner_balls=False)
-    monkeypatch.setattr(api, "_decider", lambda *_: without)
+    driven_by(monkeypatch, without)
     for x, one in zip(images, found, strict=True):
         plain = verifier.minimal(model, x, norm=norm.value)
         assert max(one.lower, plain.lower) <= min(one.upper, plain.upper)

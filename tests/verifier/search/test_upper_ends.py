@@ -11,11 +11,10 @@ import pytest
 
 import verifier
 from encoders.network.graph import Array
-from verifier import api
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Status
-from verifier.search import incumbent, inner_ball
+from verifier.search import incumbent, initial_attack, inner_ball
 
 PRECISION = 1e-3
 
@@ -50,10 +49,10 @@ class Attacks:
     def __init__(self, far: Array, near: Array) -> None:
         self.far, self.near, self.calls = far, near, list[str]()
 
-    def __call__(self, question: Any, *_: Any, nearest: bool = False, **__: Any) -> Any:
+    def __call__(self, asked: Any, *_: Any, nearest: bool = False, **__: Any) -> Any:
         def run(_: Budget) -> Sequence[Array | None]:
             self.calls.append("first" if nearest else "longer")
-            return [self.far if nearest else self.near] * len(question.goals)
+            return [self.far if nearest else self.near] * len(asked.goals)
 
         return run
 
@@ -73,7 +72,7 @@ def test_what_trees_leave_open_is_attacked_at_length(
     truth: Any, save_net: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Attacks(np.array([1.0, 0.0]), np.array([0.5625, 0.0]))
-    monkeypatch.setattr(api, "attacker", found)
+    monkeypatch.setattr(initial_attack, "attacker", found)
     stuck(monkeypatch)
     bracket = verifier.minimal(line(truth, save_net), np.zeros(2))
     assert found.calls == ["first", "longer"]
@@ -82,7 +81,7 @@ def test_what_trees_leave_open_is_attacked_at_length(
 
 def test_closed_brackets_pay_for_one_attack(truth: Any, save_net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Attacks(np.array([1.0, 0.0]), np.array([0.5625, 0.0]))
-    monkeypatch.setattr(api, "attacker", found)
+    monkeypatch.setattr(initial_attack, "attacker", found)
     bracket = verifier.minimal(line(truth, save_net), np.zeros(2))
     assert bracket.status is Status.MINIMAL
     assert found.calls == ["first"]

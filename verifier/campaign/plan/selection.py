@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from verifier import api
 from verifier.campaign.plan.data import Data, open_data
 from verifier.campaign.plan.plan import Plan, Selection
 from verifier.campaign.plan.task_models import models_of
 from verifier.campaign.plan.tasks import Target, Task, Wanted
 from verifier.problem.inputs.box import inside, read_box
 from verifier.runtime.model import Model
+from verifier.runtime.transformed import load_transforms
 from verifier.solvers.milp import solver_class
 
 Remarks = dict[str, dict[str, None]]
@@ -41,7 +41,7 @@ def tasks_of(plan: Plan, remarks: Remarks | None = None) -> list[Wanted]:
 def _of_model(
     plan: Plan, model: Model, output: str | None, norm: str, data: Data, chosen: Sequence[int], remarks: Remarks
 ) -> Iterator[Wanted]:
-    transforms = None if plan.transforms is None else api.load_transforms(model, plan.transforms)
+    transforms = None if plan.transforms is None else load_transforms(model, plan.transforms)
     for index in chosen:
         place = f"{data.name}, input {index}"
         given, told = data.told(index, model)

@@ -1,17 +1,21 @@
-"""The models of a campaign: which output of each a plan means, and a task's model, kept loaded in each process."""
+"""A task as the engine takes it: its model, kept loaded in each process, what it asks, and how that is answered."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
 from encoders.errors import InputError
 from encoders.onnx_io.file import load_model, outputs
-from verifier import api
+from verifier.campaign.plan.messages import Work
 from verifier.campaign.plan.plan import Plan
+from verifier.campaign.plan.tasks import Target, Task
 from verifier.problem.budget import Budget
-from verifier.runtime.model import Model
+from verifier.runtime.model import Model, load
+from verifier.search.question import InputRegion, Misclassification, Specification, specify
+from verifier.search.settings import Settings
 
 KEPT = 4
 """Models that a process keeps loaded."""
@@ -36,14 +40,14 @@ def models_of(plan: Plan) -> list[tuple[Model, str | None]]:
     Raises InputError where a model cannot be read, or none has an output of that name.
     """
     if plan.output is None:
-        return [(api.load(path), None) for path in plan.models]
+        return [(load(path), None) for path in plan.models]
     named = {path: [port.name for port in outputs(load_model(path)[0])] for path in plan.models}
     known = dict.fromkeys(name for names in named.values() for name in names)
     if plan.output not in known:
         listed = ", ".join(f"'{name}'" for name in known)
         raise InputError(f"output: no model of the plan has an output '{plan.output}'; there are {listed}")
     chosen = {path: plan.output if len(names) > 1 and plan.output in names else None for path, names in named.items()}
-    return [(api.load(path, output=output), output) for path, output in chosen.items()]
+    return [(load(path, output=output), output) for path, output in chosen.items()]
 
 
 def task_model(task: Asked, budget: Budget) -> Model:
@@ -59,7 +63,7 @@ def task_model(task: Asked, budget: Budget) -> Model:
             _kept[key] = found  # the last one used is the last one to go
     if found is not None:
         return found
-    model = api.load(task.model, budget, output=task.output)
+    model = load(task.model, budget, output=task.output)
     if model.network.sha256 != task.model_sha256:
         raise InputError(f"{task.model} has changed since the campaign began: begin it again")
     if model.agreement.complete:
@@ -68,6 +72,26 @@ def task_model(task: Asked, budget: Budget) -> Model:
             while len(_kept) > KEPT:
                 del _kept[next(iter(_kept))]
     return model
+
+
+def specification(
+    task: Task,
+    model: Model,
+    budget: Budget,
+    target: Target = None,
+    *,
+    each: bool = False,
+    targets: Sequence[int] | None = None,
+) -> Specification:
+    """What a task asks about one target (None: any but the label), or about each on its own. Raises InputError."""
+    goal = Misclassification(target, task.label, task.margin, each, targets)
+    region = InputRegion(task.point.reshape(task.shape), task.norm, (task.lo, task.hi))
+    return specify(model, region, goal, budget, task.transforms, precision=task.precision)
+
+
+def settings(work: Work, budget: Budget) -> Settings:
+    """How a piece of work is to be done. Raises InputError."""
+    return Settings(work.task.method, work.task.solver, work.threads, work.device, work.seed, budget)
 
 
 _kept: dict[Key, Model] = {}

@@ -254,7 +254,7 @@ def test_the_model_that_was_not_used_for_longest_goes(
     task = tasks_of(asked("far"))[0].task
     network, agreement = SimpleNamespace(sha256=task.model_sha256), SimpleNamespace(complete=True)
     made = mock.Mock(side_effect=lambda *_, **__: SimpleNamespace(network=network, agreement=agreement))
-    monkeypatch.setattr(task_models.api, "load", made)
+    monkeypatch.setattr(task_models, "load", made)
     several = [replace(task, model=Path(f"{place}.onnx")) for place in range(KEPT + 1)]
     first, *others = several
     for each in (first, *others[:-1], first, others[-1]):
@@ -279,7 +279,7 @@ def test_a_worker_reads_the_model_in_its_tasks_time(
         raise InputError("seen")
 
     monkeypatch.setattr(worker, "connected", connected)
-    monkeypatch.setattr(task_models.api, "load", load)
+    monkeypatch.setattr(task_models, "load", load)
     work: Any = SimpleNamespace(
         task=replace(task, method="milp"), known={None: None}, seconds=7.0, whole=True, attack_tasks=attack_tasks,
         channel=None, campaign=os.getpid(), claim=None,

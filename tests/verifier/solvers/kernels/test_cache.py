@@ -146,16 +146,18 @@ STRICT = """
 from itertools import product
 import numpy as np
 import verifier
-from verifier import api, models
+from dataclasses import replace
+from verifier import models
 from verifier.bounds.kernels.loaded import SHELF
-from verifier.solvers.kernels import cache as kernels
+from verifier.search.methods import METHODS
 from verifier.solvers.branch_and_bound import BranchAndBound
-assert kernels.ready()
+from verifier.solvers.kernels import cache
+assert cache.ready()
 SHELF.strict = True
 data = np.load(models.path("digits").with_name("digits_inputs.npz"))
 model = verifier.load(models.path("digits"))
 for norm, engine in product(("linf", "l1"), ("lp", "bound")):
-    api._decider = lambda *_: BranchAndBound(engine=engine)
+    METHODS["tree"] = replace(METHODS["tree"], decider=lambda *_: BranchAndBound(engine=engine))
     found = verifier.minimal(model, data["x"][0], norm=norm)
     verifier.check(model, data["x"][0], found.upper * 0.95, norm=norm, target=8)
     verifier.minimal_all_targets(model, data["x"][1], norm=norm, targets=(3, 5))

@@ -14,6 +14,7 @@ from verifier import api, models
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Holds
+from verifier.search.settings import Settings
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import cache
 from verifier.solvers.kernels.cache import LOADING
@@ -112,17 +113,18 @@ def test_the_verdict_is_the_same_wherever_they_take_over(root: Any, unloaded: li
 
 
 def test_the_command_asks_once_and_the_api_many_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert api._decider("tree", None, 1, False) == BranchAndBound()
-    once = api._decider("tree", None, 1, True)
+    assert Settings().decider == BranchAndBound()
+    once = Settings(once=True).decider
     assert isinstance(once, BranchAndBound)
     assert once.settings.numpy_first == lp_tree.NUMPY_FIRST > 0
     assert BranchAndBound().asked_once() == once
     data = np.load(models.path("digits").with_name("digits_inputs.npz"))
-    seen: list[bool] = []
-    real = api._decider
-    monkeypatch.setattr(api, "_decider", lambda *given: seen.append(given[3]) or real(*given))
+    seen: list[BranchAndBound] = []
+    real = BranchAndBound.asked_once
+    monkeypatch.setattr(BranchAndBound, "asked_once", lambda own: seen.append(own) or real(own))
     x = data["x"][0]
     model = api.load(models.path("digits"))
-    assert isinstance(api.check(model, x, 0.01, once=True).verdict, Holds)
     assert isinstance(api.check(model, x, 0.01).verdict, Holds)
-    assert seen == [True, False]
+    assert seen == []
+    assert isinstance(api.check(model, x, 0.01, once=True).verdict, Holds)
+    assert len(seen) == 1

@@ -1,0 +1,109 @@
+"""The distance to the nearest adversarial point: brackets that shrink, the last of them, and the upper end alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from encoders.errors import InputError, SolverError
+from verifier.problem.budget import Budget
+from verifier.problem.query import ELSEWHERE
+from verifier.problem.verdict import Bracket, Evidence, Initial, Semantics, Status, Witness
+from verifier.search import initial_attack
+from verifier.search.float32_lower import float32_lower
+from verifier.search.initial_attack import DEFAULT_ATTACK
+from verifier.search.question import Specification
+from verifier.search.settings import Settings
+from verifier.search.state import Attack, Problem, SearchState
+
+THOROUGH_SHARE = 0.5
+"""Part of the time left that the longer attack may use on a bracket that trees have not closed."""
+
+
+def brackets(asked: Specification, settings: Settings) -> Iterator[Bracket]:
+    """Shrinking brackets on d*; the last one has `final` set. Raises InputError at once, not at the first bracket."""
+    decider = settings.decider
+    first = initial_attack.attacker(asked, settings, nearest=True, brief=decider.trees is not None)
+    thorough = initial_attack.attacker(asked, settings, share=THOROUGH_SHARE)
+    return _brackets(asked, settings, replace(problem_of(asked, settings, first), thorough=thorough))
+
+
+def _brackets(asked: Specification, settings: Settings, problem: Problem) -> Iterator[Bracket]:
+    about, budget = asked.subject("minimal"), settings.budget
+    found = asked.already(budget)
+    if found is not None:
+        yield replace(already_adversarial(asked, found, budget), about=about)
+        return
+    for bracket in settings.row.minimise(problem, settings.decider, budget):
+        last = bracket.final
+        yield replace(with_float32(bracket, problem, budget), about=about) if last else bracket
+
+
+def minimal(asked: Specification, settings: Settings) -> Bracket:
+    """The last of `brackets`."""
+    *_, last = brackets(asked, settings)
+    return last
+
+
+def attack(asked: Specification, settings: Settings, name: str = DEFAULT_ATTACK) -> Bracket:
+    """The upper end alone, by one attack, judged and polished; the lower end is 0. Raises InputError."""
+    budget = settings.budget
+    run = initial_attack.attacker(asked, settings, name, alone=True)
+    about, found = asked.subject("attack"), asked.already(budget)
+    if found is not None:
+        return replace(already_adversarial(asked, found, budget), about=about)
+    state = SearchState(replace(problem_of(asked, settings, run), attack_name=name), budget)
+    state.attack()
+    return replace(state.bracket(final=True), reason="an attack proves no lower end", about=about)
+
+
+def problem_of(asked: Specification, settings: Settings, first: Attack) -> Problem:
+    """What is asked as the methods take it, with the attack that they begin with.
+
+    Raises InputError where it is about float32 alone, and the method about real arithmetic.
+    """
+    if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:
+        raise InputError(f"semantics float32 goes with the method tree; {settings.method} is about real arithmetic")
+    return Problem(
+        graph=asked.graph,
+        ball=asked.ball,
+        disjuncts=asked.goals,
+        judge=asked.judge,
+        attack=first,
+        attack_name=DEFAULT_ATTACK,
+        precision=asked.precision,
+        target=asked.target,
+        threads=settings.threads,
+        semantics=asked.semantics,
+        no_float32=asked.model.no_float32,
+    )
+
+
+def already_adversarial(asked: Specification, found: Witness, budget: Budget) -> Bracket:
+    """The bracket of an input that is its own witness: distance 0."""
+    return Bracket(
+        lower=0.0,
+        upper=0.0,
+        witness=found,
+        evidence=Evidence.PROVED,
+        precision=asked.precision,
+        status=Status.ALREADY_ADVERSARIAL,
+        initial=Initial("none", 0.0),
+        target=asked.target if asked.target is not None or found.target == ELSEWHERE else found.target,
+        seconds=budget.spent,
+        final=True,
+    )
+
+
+def with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
+    """The bracket with what holds for the network as it is shipped, where that computes in float32."""
+    asked = problem.semantics is not Semantics.REAL and not problem.no_float32
+    if not asked or bracket.float32 is not None or budget.ended:
+        return bracket
+    goals, rounds = [goal for _, goal in problem.disjuncts], problem.judge.runtime.rounds
+    nodes = bracket.search.nodes if bracket.search is not None else 0
+    try:
+        lower = float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget, rounds)
+    except SolverError as error:
+        return replace(bracket, float32=0.0, reason=bracket.reason or str(error))
+    return replace(bracket, float32=lower)

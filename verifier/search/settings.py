@@ -1,0 +1,72 @@
+"""How an answer is sought: the method and its solver, threads, device, seed and budget, checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from encoders.errors import InputError
+from verifier.problem.arguments import real, whole, word
+from verifier.problem.budget import Budget
+from verifier.search.methods import DEFAULT_METHOD, METHODS, Method
+from verifier.solvers.milp import solver_class
+from verifier.solvers.process import Decider
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """How an answer is sought; raises InputError, one line, for what cannot be.
+
+    threads: trees, or a MILP solver's threads, at a time. device, seed: where attacks run, of their random starts.
+    once: this process asks nothing else, so that what takes longer to load than small questions do without it is
+    loaded only for large ones.
+    """
+
+    method: str = DEFAULT_METHOD
+    solver: str | None = None
+    threads: int = 1
+    device: str = "auto"
+    seed: int = 0
+    budget: Budget = field(default_factory=Budget)
+    once: bool = False
+
+    def __post_init__(self) -> None:
+        if word(self.method, "the method") not in METHODS:
+            raise InputError(f"unknown method '{self.method}': choose one of {', '.join(METHODS)}")
+        threads = whole(self.threads, "the number of threads")
+        if threads < 1:
+            raise InputError(f"the number of threads must be a whole number ≥ 1, not {threads}")
+        if self.solver is not None:
+            if not self.row.choice:
+                choosing = " or ".join(name for name, row in METHODS.items() if row.choice)
+                raise InputError(
+                    f"the method {self.method} has no solver to choose; '{self.solver}' goes with {choosing}"
+                )
+            solver_class(self.solver)
+        seed = whole(self.seed, "the seed")
+        if seed < 0:
+            raise InputError(f"the seed must be a whole number ≥ 0, not {seed}")
+        object.__setattr__(self, "threads", threads)
+        object.__setattr__(self, "seed", seed)
+
+    @property
+    def row(self) -> Method:
+        """The method's row of the table."""
+        return METHODS[self.method]
+
+    @cached_property
+    def decider(self) -> Decider:
+        """What decides. Raises InputError where a library that it needs is missing or too new."""
+        decider = self.row.decider(self.solver or self.row.solver, self.threads)
+        return decider.asked_once() if self.once else decider
+
+
+def budget_of(timeout: float | Budget) -> Budget:
+    """A budget of so many seconds, or the one that is given. Raises InputError."""
+    if isinstance(timeout, Budget):
+        return timeout
+    seconds = real(timeout, "the timeout")
+    if math.isnan(seconds) or seconds <= 0:
+        raise InputError(f"the timeout must be a number of seconds > 0, not {seconds:g}")
+    return Budget(seconds)
