@@ -14,9 +14,5 @@ STEPS = 12
 """Gradient steps of one descent; more found no more in measurements."""
 
 
-FIRST_STEP = 0.5
-"""The first L∞ step as a share of the radius; steps shrink to nothing linearly."""
-
-
 PIVOTS = 50
 """Pivots allowed for each row; a node's LP takes some twenty in all."""

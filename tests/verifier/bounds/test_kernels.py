@@ -17,7 +17,7 @@ from verifier.bounds.kernels import half_space, lagrangian, network, norms, stag
 from verifier.bounds.lagrangian import tightened
 from verifier.bounds.stage_crown import StageBounds
 from verifier.problem.query import Norm
-from verifier.solvers.node_constants import FIRST_STEP, STEPS
+from verifier.solvers.node_constants import STEPS
 from verifier.solvers.tree.local_search import LocalSearch
 
 SAME = 1e-9
@@ -132,7 +132,7 @@ def test_descents_agree(root: Any) -> None:
     for x in root.points(5):
         _, margin = local.descend(x, root.ball.radius)
         best = np.empty_like(x)
-        found = lagrangian.descend(net, ends, x.copy(), root.ball.radius, STEPS, FIRST_STEP, best)
+        found = lagrangian.descend(net, ends, x.copy(), root.ball.radius, STEPS, best)
         assert found == pytest.approx(margin, rel=SAME, abs=SAME)
         assert local.margin(best) == pytest.approx(found, rel=SAME, abs=SAME)
         assert root.holds(best, SAME)

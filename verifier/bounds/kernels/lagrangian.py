@@ -13,7 +13,7 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.bounds.kernels.jit import compiled
 from verifier.bounds.kernels.network import Network
-from verifier.bounds.kernels.norms import to_corner
+from verifier.bounds.kernels.norms import ascend
 from verifier.bounds.lagrangian import CUT_SLACK, SNAP
 from verifier.problem.rounding import UNDERFLOW
 
@@ -119,11 +119,11 @@ def _margin(net: Network, x: Array, arguments: Array) -> tuple[float, int]:
 
 
 @compiled
-def descend(net: Network, ends: Array, x: Array, radius: float, steps: int, first_step: float, best: Array) -> float:
+def descend(net: Network, ends: Array, x: Array, radius: float, steps: int, best: Array) -> float:
     """`LocalSearch.descend` from x (n,), which is moved, in the box `ends` (2, n): the margin at `best`, filled in."""
     size, relus = x.size, net.charge.size
     arguments, sent, gradient = np.empty(relus), np.empty(relus), np.empty(size)
-    hidden, spans, reads, inputs, centre = net.hidden, net.spans, net.reads, net.inputs, net.centre
+    hidden, spans, reads, inputs = net.hidden, net.spans, net.reads, net.inputs
     found = -math.inf
     best[:] = x
     for step in range(steps):
@@ -145,15 +145,5 @@ def descend(net: Network, ends: Array, x: Array, radius: float, steps: int, firs
                     coefficients = inputs[number]
                     for i in range(size):
                         gradient[i] += value * coefficients[i]
-        if net.l1:
-            share = 2.0 / (step + 3.0)
-            for i in range(size):
-                x[i] -= share * (x[i] - centre[i])
-            to_corner(net, gradient, radius, share, x)
-        else:
-            length = first_step * radius * (1.0 - step / steps)
-            for i in range(size):
-                moved = x[i] + length * np.sign(gradient[i])
-                moved = min(max(moved, centre[i] - radius), centre[i] + radius)
-                x[i] = min(max(moved, ends[0, i]), ends[1, i])
+        ascend(net, ends, gradient, radius, step, steps, x)
     return found

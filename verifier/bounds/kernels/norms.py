@@ -9,6 +9,7 @@ from verifier.bounds.kernels.heap import pop, push
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.network import Network
 from verifier.bounds.lagrangian import RADIUS_SLACK
+from verifier.problem.norms.geometry import FIRST_STEP
 from verifier.problem.norms.linf import SETTLED, TANGENTS
 from verifier.problem.rounding import UNIT
 
@@ -128,7 +129,24 @@ def _steepest(net: Network, row: Array, most: float) -> tuple[Array, Array, int]
 
 
 @compiled
-def to_corner(net: Network, gradient: Array, radius: float, share: float, x: Array) -> None:
+def ascend(net: Network, ends: Array, gradient: Array, radius: float, step: int, steps: int, x: Array) -> None:
+    """`Geometry.ascended` in place, with the share of that step, in the box `ends` (2, n)."""
+    centre = net.centre
+    if net.l1:
+        share = 2.0 / (step + 3.0)
+        for i in range(x.size):
+            x[i] -= share * (x[i] - centre[i])
+        _to_vertex(net, gradient, radius, share, x)
+        return
+    length = FIRST_STEP * radius * (1.0 - step / steps)
+    for i in range(x.size):
+        moved = x[i] + length * np.sign(gradient[i])
+        moved = min(max(moved, centre[i] - radius), centre[i] + radius)
+        x[i] = min(max(moved, ends[0, i]), ends[1, i])
+
+
+@compiled
+def _to_vertex(net: Network, gradient: Array, radius: float, share: float, x: Array) -> None:
     """x += share · (the step from the centre within the L1 ball that the gradient prefers)."""
     down, up = net.down, net.up
     steep, places, count, left = np.empty(x.size), np.empty(x.size), 0, radius

@@ -26,6 +26,9 @@ from verifier.problem.rounding import down, gamma
 
 Floats = npt.NDArray[np.float32]
 
+FIRST_STEP = 0.5
+"""The first step of an ascent as a share of the radius; steps shrink to nothing linearly."""
+
 REACH_SLACK = 1e-12
 """Relative: what summing the sides of a box may lose, many times over."""
 
@@ -148,6 +151,15 @@ class Geometry(ABC):
     @abstractmethod
     def farthest(self, row: Array, radius: float) -> Array:
         """The x (n,) of the ball at which row·x is least."""
+
+    @staticmethod
+    def ascent_share(step: int, steps: int) -> float:
+        """`share` of `ascended` for one of so many steps."""
+        return FIRST_STEP * (1.0 - step / steps)
+
+    @abstractmethod
+    def ascended(self, x: Array, gradient: Array, radius: float, share: float) -> Array:
+        """x (n,) after a step of steepest ascent, as long as that share of the radius, that stays in the ball."""
 
     @abstractmethod
     def least_of_batch(self, rows: Floats) -> tuple[Floats, Floats]:

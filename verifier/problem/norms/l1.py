@@ -137,6 +137,16 @@ class L1(Geometry):
         move[order] = np.clip(radius - before, 0.0, side[order])
         return np.where(steep > 0, np.clip(self.centre - np.sign(row) * move, self.lo, self.hi), self.centre)
 
+    @staticmethod
+    def ascent_share(step: int, steps: int) -> float:
+        """That of Frank and Wolfe, the first point being no vertex of the ball."""
+        del steps
+        return 2.0 / (step + 3.0)
+
+    def ascended(self, x: Array, gradient: Array, radius: float, share: float) -> Array:
+        """A share of the way to the vertex where the gradient rises most (Frank & Wolfe 1956)."""
+        return np.asarray(x + share * (self.farthest(-gradient, radius) - x))
+
     def least_of_batch(self, rows: Floats) -> tuple[Floats, Floats]:
         radius, (down_, up, centre) = self.radius, self._singles
         across = np.ascontiguousarray(rows.T)

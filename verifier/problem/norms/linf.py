@@ -102,6 +102,10 @@ class LInf(Geometry):
         high = np.minimum(self.hi, self.centre + radius)
         return np.where(row > 0, low, np.where(row < 0, high, self.centre))
 
+    def ascended(self, x: Array, gradient: Array, radius: float, share: float) -> Array:
+        """Projected gradient: every entry moves alike, and is clipped (Madry et al. 2018)."""
+        return np.clip(x + share * radius * np.sign(gradient), *self.interval_at(radius))
+
     def least_of_batch(self, rows: Floats) -> tuple[Floats, Floats]:
         points = np.where(rows > 0, *self._columns)
         return points, np.einsum("ij,ij->j", rows, points)

@@ -17,7 +17,7 @@ from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import Network
 from verifier.solvers.kernels.node import CLOSED, FAILED, evaluate_node
 from verifier.solvers.kernels.simplex_program import Program
-from verifier.solvers.node_constants import FIRST_STEP, STEPS
+from verifier.solvers.node_constants import STEPS
 
 ENDED, FOUND, HANDED = 0, 1, 2
 """How a plunge ends: nothing is left, or nothing more was asked for; at a point that reaches the goal; before a node
@@ -108,7 +108,7 @@ def plunge(
                 return FOUND, depth, nodes, float32
             if descend_every and (number + nodes - 1) % descend_every == 0:
                 moved[:] = point
-                if descend(net, ends, moved, radius, STEPS, FIRST_STEP, best) >= 0.0:
+                if descend(net, ends, moved, radius, STEPS, best) >= 0.0:
                     point[:] = best
                     return FOUND, depth, nodes, float32
         # Where nothing is open any more, but the LP knew less, the node is evaluated again with its new bounds.

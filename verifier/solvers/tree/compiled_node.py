@@ -19,7 +19,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, evaluate_node, narrow
 from verifier.solvers.kernels.plunge import FOUND, HANDED, Stack, plunge, stack_of
-from verifier.solvers.node_constants import FIRST_STEP, STEPS
+from verifier.solvers.node_constants import STEPS
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.node import NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
@@ -186,5 +186,5 @@ class CompiledEvaluator:
 
     def descend(self, point: Array) -> tuple[Array, float]:
         best = np.empty_like(point)
-        margin = descend(self._network, self._ends, point.copy(), self._radius, STEPS, FIRST_STEP, best)
+        margin = descend(self._network, self._ends, point.copy(), self._radius, STEPS, best)
         return best, margin

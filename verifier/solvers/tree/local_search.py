@@ -7,8 +7,8 @@ import numpy as np
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces, Norm
-from verifier.solvers.node_constants import FIRST_STEP, STEPS
+from verifier.problem.query import Ball, Halfspaces
+from verifier.solvers.node_constants import STEPS
 
 DRAWN, LEAST_DRAWN = 0.5, 2.0**-8
 """The share of its distance by which a point is drawn nearer at first, and the smallest one that is tried."""
@@ -21,7 +21,7 @@ ASCENT = 0.25
 
 
 class LocalSearch:
-    """Projected gradient (L∞; Madry et al. 2018) or Frank–Wolfe (L1) ascent of the goal's smallest row."""
+    """Ascent of the goal's smallest row, in the steps of the ball's norm."""
 
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces) -> None:
         self._stages, self._ball, self._goal = stages, ball, goal
@@ -37,15 +37,14 @@ class LocalSearch:
 
     def descend(self, x: Array, radius: float, steps: int = STEPS) -> tuple[Array, float]:
         """The best point met within the radius on the way from x, and its margin; stops at the first with one ≥ 0."""
-        best, best_margin = x, -np.inf
+        geometry, best, best_margin = self._ball.geometry, x, -np.inf
         for step in range(steps):
             margin, gradient = self._ascent(x)
             if margin > best_margin:
                 best, best_margin = x, margin
             if margin >= 0:
                 break
-            share = 2.0 / (step + 3.0) if self._ball.norm is Norm.L1 else FIRST_STEP * (1.0 - step / steps)
-            x = self._moved(x, gradient, radius, share)
+            x = geometry.ascended(x, gradient, radius, geometry.ascent_share(step, steps))
         return best, best_margin
 
     def draw(self, x: Array, radius: float, budget: Budget) -> Array:
@@ -74,15 +73,8 @@ class LocalSearch:
             margin, gradient = self._ascent(x)
             if margin >= 0:
                 return x
-            x = self._moved(x, gradient, radius, step)
+            x = self._ball.geometry.ascended(x, gradient, radius, step)
         return x if self.margin(x) >= 0 else None
-
-    def _moved(self, x: Array, gradient: Array, radius: float, share: float) -> Array:
-        """One step of that share of the radius (L∞), or of the way to the ball's best corner (L1)."""
-        if self._ball.norm is Norm.L1:
-            return np.asarray(x + share * (self._ball.geometry.farthest(-gradient, radius) - x))
-        low, high = self._ball.geometry.interval_at(radius)
-        return np.clip(x + share * radius * np.sign(gradient), low, high)
 
     def _ascent(self, x: Array) -> tuple[float, Array]:
         """The smallest row at x and its gradient."""
