@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from encoders.errors import InputError
 from encoders.network.graph import Graph, GraphBuilder, renumbered
 from encoders.network.linear_maps import Dense, identity, readonly, select
 from encoders.network.norm import Norm
@@ -16,8 +17,11 @@ from encoders.passes.lower import lower
 def with_distance(graph: Graph, norm: Norm, centre: npt.ArrayLike) -> Graph:
     """The lowered graph whose output is (network output, ‖x − centre‖): one entry more than `graph` has.
 
-    Σ|x_i − x0_i| is an affine sum of Abs entries; max|x_i − x0_i| is a Max over them (Carlini et al. 2018).
+    Σ|x_i − x0_i| is an affine sum of Abs entries; max|x_i − x0_i| is a Max over them (Carlini et al. 2018). Raises
+    InputError for a norm that is not piecewise linear.
     """
+    if norm not in DISTANCES:
+        raise InputError(f"distances in the norm '{norm}' are not piecewise linear: {', '.join(DISTANCES)} are")
     builder = GraphBuilder(graph.input_size)
     place = [0]
     for node in graph.nodes[1:]:

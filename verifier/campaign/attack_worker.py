@@ -101,20 +101,16 @@ class AttackTasks:
     def _restart(self, attack_task: AttackTask) -> None:
         """The attack begun STEPS of the way to the minimum, and as far away as the first of them in random directions.
 
-        A direction in the norm's own geometry: signs for L∞, an exponential share of every pixel for L1, so that all
-        starts are at the same distance from the input.
+        Directions are the norm's own, so that all these starts are at the same distance from the input.
         """
         if self.budget.remaining <= 0 or attack_task.point is None:
             return
         begin = time.monotonic()
         centre = self.asked.ball.centre
         rng = np.random.default_rng([self.work.seed, attack_task.target if attack_task.target is not None else 2**32])
-        signs = rng.choice([-1.0, 1.0], size=(DIRECTIONS, centre.size))
-        if self.work.task.norm == "l1":
-            share = rng.standard_exponential((DIRECTIONS, centre.size))
-            signs *= share / share.sum(axis=1, keepdims=True)
+        directions = self.asked.ball.geometry.directions(rng, (DIRECTIONS, centre.size))
         way = attack_task.point.astype(np.float64) - centre
-        starts = [*(centre + step * way for step in STEPS), *(centre + STEPS[0] * attack_task.upper * signs)]
+        starts = [*(centre + step * way for step in STEPS), *(centre + STEPS[0] * attack_task.upper * directions)]
         found = self._attack(attack_task.attack, [attack_task.target] * len(starts), starts)
         if self._cut:
             return

@@ -14,7 +14,7 @@ from encoders.formulations.highs import run, simplex
 from encoders.lazy import Lazy
 from encoders.network.graph import Affine, Array, Graph, Relu, evaluate, forward
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.query import Ball, Halfspaces
 
 if TYPE_CHECKING:
     import highspy
@@ -75,7 +75,10 @@ def region_of(graph: Graph, point: Array, goal: Halfspaces) -> LinearRegion | No
 
 
 def nearest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
-    """The point of the region nearest to the centre that reaches the goal: min ‖x − x0‖ (an LP in both norms)."""
+    """The point of the region nearest to the centre that reaches the goal: min ‖x − x0‖.
+
+    Raises InputError for a norm in which that is no LP.
+    """
     matrix, offset = region.goal
     rows, limits = np.vstack([region.rows, -matrix]), np.concatenate([region.limits, offset])
     return _solve(rows, limits, ball, None, budget)
@@ -92,17 +95,18 @@ def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
 def _solve(rows: Array, limits: Array, ball: Ball, depth: Array | None, budget: Budget) -> Array | None:
     """x = x0 + t; minimise the norm of t or, given `depth`, maximise s with rows·x + depth·s ≤ limits.
 
-    The last column is s, or the L∞ radius; the others are entries of t, in L1 its rises and falls apart.
+    The last column is s, or the radius of a box; the others are entries of t, or its rises and falls apart.
     """
+    split = ball.geometry.split_moves
     entries, low, high = _moves(ball, ball.radius if depth is not None else math.inf)
     count, rising = entries.size, np.where(high > 0, 1.0, -1.0)
     last = depth if depth is not None else np.zeros(len(rows))
     parts: list[Any] = [sp.csr_array(np.hstack([rows[:, entries], last[:, np.newaxis]]))]
     ends = [limits - rows @ ball.centre]
     cost = np.append(np.zeros(count), 1.0 if depth is None else -1.0)
-    if ball.norm is Norm.L1 and depth is None:
+    if split and depth is None:
         cost = np.append(rising, 0.0)
-    elif ball.norm is Norm.L1:
+    elif split:
         parts.append(sp.csr_array(np.append(rising, 0.0)[np.newaxis]))
         ends.append(np.array([ball.radius]))
     elif depth is None:
@@ -127,9 +131,9 @@ def _solve(rows: Array, limits: Array, ball: Ball, depth: Array | None, budget: 
 
 
 def _moves(ball: Ball, most: float) -> tuple[npt.NDArray[np.intp], Array, Array]:
-    """(entries, low, high) of the moves that the box allows, none farther than `most`; in L1 on one side each."""
+    """(entries, low, high) of the moves that the box allows, none farther than `most`; on one side each where split."""
     up, down = np.minimum(ball.hi - ball.centre, most), np.minimum(ball.centre - ball.lo, most)
-    if ball.norm is Norm.LINF:
+    if not ball.geometry.split_moves:
         entries = np.flatnonzero((up > 0) | (down > 0))
         return entries, -down[entries], up[entries]
     rises, falls = np.flatnonzero(up > 0), np.flatnonzero(down > 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from encoders.passes.distance import with_distance, with_split_l1
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.interval import interval_pairs
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces, Norm, Query
+from verifier.problem.query import Ball, Halfspaces, Query
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +37,12 @@ class LinearQuery:
 
 
 def linear_query(query: Query, bounds: NodeBounds) -> LinearQuery:
-    """L∞ balls are boxes, which the bounds carry; an L1 ball becomes one more output Σ(p + m) with a row ≤ r."""
+    """A ball that is a box is carried by the bounds; another becomes one more output Σ(p + m) with a row ≤ r.
+
+    Raises InputError for a norm without a linear form.
+    """
     region = query.region
-    if region.norm is Norm.LINF or math.isinf(region.radius):
+    if region.geometry.is_box or not region.geometry.split_moves:
         return LinearQuery(query.graph, bounds, query.goal)
     split = split_query(query, bounds)
     last = np.append(np.zeros(query.graph.output_size), -1.0)
@@ -78,8 +80,11 @@ def gap_up(high: Array, low: Array) -> Array:
 
 
 def distance_query(query: Query, bounds: NodeBounds, budget: Budget) -> LinearQuery:
-    """The query with ‖x − x0‖ as the last output, which the goal does not read: for minimising the distance."""
-    if query.region.norm is Norm.L1:
+    """The query with ‖x − x0‖ as the last output, which the goal does not read: for minimising the distance.
+
+    Raises InputError for a norm without a linear form.
+    """
+    if query.region.geometry.split_moves:
         return split_query(query, bounds)
     graph = with_distance(query.graph, query.region.norm, query.region.centre)
     rows = np.hstack([query.goal.matrix, np.zeros((len(query.goal.matrix), 1))])

@@ -25,7 +25,7 @@ from encoders.network.exact import exact_outputs
 from encoders.network.graph import Array, outputs
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Ball, Norm, Query, distance_exact
+from verifier.problem.query import Ball, Query, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.farkas import Refutation, Refuter, phase_columns
 from verifier.solvers.linear_query import LinearQuery, linear_query
@@ -68,8 +68,8 @@ class Smt(Decider):
 
 
 def exact_box(system: Rows, region: Ball) -> Rows:
-    """`system` with the exact ends centre ± radius of an L∞ ball; the float bounds carry them rounded outwards."""
-    if region.norm is not Norm.LINF or math.isinf(region.radius):
+    """`system` with the exact ends centre ± radius of a box; the float bounds carry them rounded outwards."""
+    if math.isinf(region.radius) or region.geometry.split_moves:
         return system
     columns, rows, radius = list(system.columns), list(system.rows), Fraction(region.radius)
     for entry, centre in zip(system.inputs, map(Fraction, region.centre.tolist()), strict=True):

@@ -72,6 +72,37 @@ def test_evaluations_agree(root: Any) -> None:
             assert amount < 0 or wanted.geometry.fall(row, found) <= amount
 
 
+@pytest.mark.parametrize("share", [0.0, 1e-3, 0.2, 0.9, 1.5])
+def test_support_functions_agree(root: Any, share: float) -> None:
+    """Also where a ball is spent on more entries than are sought first, and where some have no room."""
+    rng, net, geometry = np.random.default_rng(6), network.network(root.stages, root.lagrangian), root.ball.geometry
+    radius = share * root.ball.reach
+    for zeros in (0.0, 0.3, 1.0):
+        row = np.where(rng.random(net.centre.size) < zeros, 0.0, rng.normal(size=net.centre.size))
+        fall = norms.fall(net, row, radius)
+        assert close(fall, geometry.fall(row, radius))
+        for part in (-1.0, 0.0, 0.3, 0.99, 1.0, 1.1, np.nan):
+            found = norms.excluded(net, row, part * fall, radius)
+            assert 0.0 <= found <= radius
+            assert close(found, geometry.excluded(row, part * fall, radius))
+
+
+def test_more_entries_are_sought_than_first_ones() -> None:
+    """The ball of `test_support_functions_agree` that the steepest entries do not use up."""
+    assert max(sizes[0] for (_, sizes, _), _ in QUESTIONS) > norms.TOP
+
+
+def test_steps_of_an_ascent_agree(root: Any) -> None:
+    rng, net, geometry = np.random.default_rng(7), network.network(root.stages, root.lagrangian), root.ball.geometry
+    ends, radius = np.array([root.ball.lo, root.ball.hi]), 0.7 * root.ball.radius
+    x = root.ball.centre.copy()
+    for step in range(STEPS):
+        gradient = rng.normal(size=x.size) * rng.integers(0, 2, x.size)
+        wanted = geometry.ascended(x, gradient, radius, geometry.ascent_share(step, STEPS))
+        norms.ascend(net, ends, gradient, radius, step, STEPS, x)
+        assert close(x, wanted)
+
+
 def test_tightenings_agree(root: Any) -> None:
     rng, net = np.random.default_rng(2), network.network(root.stages, root.lagrangian)
     stages = StageBounds(root.stages, root.lagrangian, root.ball.radius)

@@ -9,7 +9,6 @@ import numpy as np
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
-from verifier.problem.query import Norm
 
 
 class Network(NamedTuple):
@@ -17,7 +16,7 @@ class Network(NamedTuple):
 
     `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
     `sizes`, `goal_size`, `real_charge`, `real_goal_size`, `rate`, `slack`: what rounding is charged with, as in
-    `Lagrangian`. `down`, `up`: the room that the box leaves around `centre`.
+    `Lagrangian`. `down`, `up`: the room that the box leaves around `centre`. `l1`: L1, or else L∞.
     """
 
     starts: Array
@@ -81,5 +80,5 @@ def network(stages: Stages, lagrangian: Lagrangian) -> Network:
         up=np.array(room.up),
         rate=lagrangian.rate,
         slack=lagrangian.slack,
-        l1=ball.norm is Norm.L1,
+        l1=lagrangian.geometry.split_moves,
     )

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from encoders.errors import InputError
 from encoders.network.graph import Array, frozen
 from encoders.network.norm import Norm
 from verifier.problem.rounding import down, gamma
@@ -88,6 +89,16 @@ class Geometry(ABC):
         return math.isinf(self.radius)
 
     @property
+    def split_moves(self) -> bool:
+        """How linear programs say ‖x − x0‖ ≤ r: by one row Σ (p + m) ≤ r, x = x0 + p − m with p, m ≥ 0, else by bounds.
+
+        Raises InputError for a norm whose balls no such program describes.
+        """
+        raise InputError(
+            f"balls of the norm '{self.norm}' have no flat sides, as LPs, MILP and Z3 need: take linf or l1"
+        )
+
+    @property
     def reach(self) -> float:
         """A radius that no point of the box exceeds: the distance to its farthest corner, rounded up."""
         room = np.maximum(self.hi - self.centre, self.centre - self.lo)
@@ -107,6 +118,11 @@ class Geometry(ABC):
     @abstractmethod
     def distance_exact(x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
         """‖x − centre‖ as an exact rational. Raises ValueError for NaN, OverflowError for an infinity."""
+
+    @staticmethod
+    @abstractmethod
+    def directions(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+        """Random steps of length 1, each entry as likely up as down: `shape` (count, n)."""
 
     @staticmethod
     @abstractmethod

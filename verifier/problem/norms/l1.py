@@ -29,6 +29,10 @@ class L1(Geometry):
     norm = Norm.L1
     has_kernels = True
 
+    @property
+    def split_moves(self) -> bool:
+        return True
+
     @staticmethod
     def length(steps: Array) -> Array:
         return np.asarray(np.linalg.norm(steps, 1, axis=-1))
@@ -41,6 +45,13 @@ class L1(Geometry):
     def distance_exact(x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
         ends, starts = np.asarray(x, dtype=np.float64), np.asarray(centre, dtype=np.float64)
         return sum(exact_gaps(zip(ends.tolist(), starts.tolist(), strict=True)), Fraction(0))
+
+    @staticmethod
+    def directions(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+        """Exponential shares of the length: uniform on the face of random signs."""
+        signs = rng.choice([-1.0, 1.0], size=shape)
+        share = rng.standard_exponential(shape)
+        return np.asarray(signs * (share / share.sum(axis=1, keepdims=True)))
 
     @staticmethod
     def dual_norm(rows: Array) -> Array:

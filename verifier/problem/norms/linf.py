@@ -30,6 +30,10 @@ class LInf(Geometry):
     def is_box(self) -> bool:
         return True
 
+    @property
+    def split_moves(self) -> bool:
+        return False
+
     @staticmethod
     def length(steps: Array) -> Array:
         return np.asarray(np.linalg.norm(steps, np.inf, axis=-1))
@@ -47,6 +51,11 @@ class LInf(Geometry):
         widest = ~(rounded < rounded.max(initial=0.0))
         pairs = zip(ends[widest].tolist(), starts[widest].tolist(), strict=True)
         return max(exact_gaps(set(pairs)), default=Fraction(0))
+
+    @staticmethod
+    def directions(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+        """Corners of the cube."""
+        return rng.choice([-1.0, 1.0], size=shape)
 
     @staticmethod
     def dual_norm(rows: Array) -> Array:

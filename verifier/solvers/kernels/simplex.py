@@ -55,7 +55,7 @@ def crash(program: Program, low: Array, high: Array, basic: Integers, key: Integ
     basic[relus] = base + 3 * relus + goals
     for g in range(1, goals):
         basic[relus + g] = base + 3 * relus + g
-    if program.l1:
+    if program.split:
         basic[relus + goals] = base + 3 * relus + goals + 1
 
 
@@ -158,7 +158,7 @@ def _solution(program: Program, state: State, point: Array, off: Array) -> None:
     """The moves of the input, and how far the ReLUs are off their graphs."""
     n, relus, base, room = program.moves.shape[1], program.relus, program.room.size, program.room
     where, key, reach, x, lo, hi = state.where, state.key, state.reach, state.x, state.lo, state.hi
-    for c in range(2 * n if program.l1 else n):
+    for c in range(2 * n if program.split else n):
         place = where[c]
         value = x[place] if place >= 0 else room[c] if place == UPPER else 0.0
         if c < n:

@@ -155,7 +155,7 @@ def _columns(program: Program, state: State, matrix: Array) -> None:
             entry, sign = (entries[place + 2 * n], 1.0) if place < -n else (entries[place + n], -1.0)
             for r in range(rows.size):
                 out[rows[r]] = sign * entry[r]
-            if program.l1:
+            if program.split:
                 out[relus + goals] = 1.0
         elif place < 3 * relus:
             kind, j = place // relus, place % relus
@@ -178,7 +178,7 @@ def _columns(program: Program, state: State, matrix: Array) -> None:
 @compiled
 def refresh(program: Program, state: State) -> None:
     """Multipliers, reduced costs, resting places, basic values and weights of a basis whose inverse is at hand."""
-    relus, goals, l1, moves, rows = program.relus, program.goals, program.l1, program.moves, program.rows
+    relus, goals, split, moves, rows = program.relus, program.goals, program.split, program.moves, program.rows
     lo, hi, where, paired, reach, key = state.lo, state.hi, state.where, state.paired, state.reach, state.key
     inverse, y, cost, move_cost, column = state.inverse, state.y, state.cost, state.move_cost, state.column
     n, size = moves.shape[1], y.size
@@ -201,7 +201,7 @@ def refresh(program: Program, state: State) -> None:
             cost[kind, j] += extra[kind, j]
     rest = program.constants.copy()
     moved, spent = np.zeros(n), 0.0
-    for c in range(base if l1 else n):
+    for c in range(base if split else n):
         if where[c] < 0:
             where[c] = UPPER if move_cost[c] < 0.0 else LOWER
             if where[c] == UPPER:
@@ -217,7 +217,7 @@ def refresh(program: Program, state: State) -> None:
             where[top + g] = UPPER if y[relus + g] < 0.0 else LOWER
             if where[top + g] == UPPER:
                 rest[relus + g] += hi[top + g]
-    if l1:
+    if split:
         ball = top + goals + 1
         if where[ball] < 0:
             where[ball] = UPPER if y[relus + goals] > 0.0 else LOWER

@@ -31,13 +31,13 @@ SLACK_ROOM = 1e6
 
 class Program(NamedTuple):
     """The LP's coefficients: `moves` (f, n) with its transpose `entries` and the `rows` that they stand in, `hidden`
-    (rows, relus) with its transpose, the `constants` (rows,), the `room` (2n,) of moves up and down. `l1`: 1 for an L1
-    ball, whose row is the last. `kept`, `used`, `base`: which ReLUs and input entries these are, and where the moves
-    start."""
+    (rows, relus) with its transpose, the `constants` (rows,), the `room` (2n,) of moves up and down. `split`: 1 where
+    these are apart and the ball's row is the last. `kept`, `used`, `base`: which ReLUs and input entries these are, and
+    where the moves start."""
 
     relus: int
     goals: int
-    l1: int
+    split: int
     moves: Array
     entries: Array
     rows: Integers
@@ -83,7 +83,7 @@ class State(NamedTuple):
 @compiled
 def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integers, y: Array) -> State:
     """The arrays of a run."""
-    relus, goals, l1, room, constants = program.relus, program.goals, program.l1, program.room, program.constants
+    relus, goals, split, room, constants = program.relus, program.goals, program.split, program.room, program.constants
     base, rows = room.size, constants.size
     top = base + 3 * relus
     count = top + goals + 2
@@ -98,7 +98,7 @@ def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integ
             reach[ACTIVE, j], reach[INACTIVE, j] = high[j], -low[j]
     hi[top : top + goals] = SLACK_ROOM
     lo[top + goals], hi[top + goals] = -np.inf, np.inf
-    if l1:
+    if split:
         hi[top + goals + 1] = constants[relus + goals]
     return State(
         lo,
@@ -137,7 +137,7 @@ def add_raw(program: Program, c: int, scale: float, out: Array) -> None:
         entry, sign = (program.entries[c], scale) if c < n else (program.entries[c - n], -scale)
         for r in range(rows.size):
             out[rows[r]] += sign * entry[r]
-        if program.l1:
+        if program.split:
             out[relus + goals] += scale
     elif place < relus:
         pass
@@ -204,7 +204,7 @@ def fill_prices(program: Program, y: Array, of_moves: Array, of_members: Array) 
             row = moves[r]
             for i in range(n):
                 ups[i] -= value * row[i]
-    if program.l1:
+    if program.split:
         price = y[relus + goals]
         for i in range(n):
             downs[i] = -ups[i] - price

@@ -169,14 +169,14 @@ def breakpoints(program: Program, state: State, row: int) -> int:
                 ratio = max(-turn * y[relus + g], 0.0) / speed
                 size = push(ratios, candidates, size, ratio, c)
                 end = min(end, ratio)
-    if program.l1 and where[top + goals + 1] < 0:
+    if program.split and where[top + goals + 1] < 0:
         turn = -1.0 if where[top + goals + 1] == LOWER else 1.0
         speed = -turn * direction[relus + goals]
         if speed > INFEASIBLE:
             ratio = max(turn * y[relus + goals], 0.0) / speed
             size = push(ratios, candidates, size, ratio, top + goals + 1)
     move_cost, move_rate = state.move_cost, state.move_rate
-    for c in range(base if program.l1 else base // 2):
+    for c in range(base if program.split else base // 2):
         speed, own_cost = -move_rate[c], move_cost[c]
         if where[c] == UPPER:
             speed, own_cost = -speed, -own_cost
@@ -271,7 +271,7 @@ def flip(program: Program, state: State, gained: int) -> None:
         k += 1
     for r in range(of_rows.size):
         change[rows[r]] += of_rows[r]
-    if program.l1:
+    if program.split:
         change[relus + program.goals] += length
 
 

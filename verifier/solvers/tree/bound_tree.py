@@ -178,7 +178,7 @@ class BoundTree(Frontier):
         return self._lp
 
     def _moves(self) -> list[tuple[int, int]]:
-        """Every input entry, to the side to which the CROWN form of the goal pulls it (used in L1)."""
+        """Every input entry, to the side to which the CROWN form of the goal pulls it (used where moves are split)."""
         row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
         return [(int(i), -1 if row[i] > 0 else 1) for i in np.flatnonzero(row)]
 
@@ -289,7 +289,7 @@ class BoundTree(Frontier):
         if self._narrows is None:
             stages = self._stages
             small = stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE
-            if small and cache.at_once(budget.remaining):
+            if small and self._lagrangian.geometry.has_kernels and cache.at_once(budget.remaining):
                 from verifier.solvers.tree.compiled_node import CompiledNarrowing  # noqa: PLC0415 (imports numba)
 
                 self._narrows = CompiledNarrowing(stages, self._lagrangian)

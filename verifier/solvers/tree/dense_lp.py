@@ -14,7 +14,7 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.kernels import simplex
 from verifier.solvers.kernels.simplex_program import INFEASIBLE, Program
 from verifier.solvers.node_constants import PIVOTS
@@ -28,10 +28,9 @@ FAR = 1e4
 def program(layout: Layout) -> Program:
     """The arrays of a relaxation, at its layout's radius."""
     kept, goals = layout.kept.size, len(layout.goal.offset)
-    l1 = layout.ball.norm is Norm.L1
     inputs = -layout.inputs
     used, rows = np.flatnonzero(np.any(inputs != 0, axis=0)), np.flatnonzero(np.any(inputs != 0, axis=1))
-    hidden = np.zeros((kept + goals + l1, kept))
+    hidden = np.zeros((kept + goals + layout.split, kept))
     hidden[: kept + goals] = -layout.hidden.toarray()
     hidden[:kept] += np.eye(kept)
     blank = np.zeros(0)
@@ -39,7 +38,7 @@ def program(layout: Layout) -> Program:
     made = Program(
         relus=kept,
         goals=goals,
-        l1=int(l1),
+        split=int(layout.split),
         moves=moves,
         entries=np.ascontiguousarray(moves.T),
         rows=np.array(rows, dtype=np.int64),
@@ -57,7 +56,7 @@ def program(layout: Layout) -> Program:
 def at_radius(made: Program, layout: Layout) -> Program:
     """The same program on the ball that the layout has now."""
     ball, used = layout.ball, made.used
-    if ball.norm is Norm.LINF:
+    if not layout.split:
         room = np.concatenate([layout.widths[used], np.zeros(used.size)])
         return made._replace(constants=np.array(layout.constants), room=room, base=np.array(layout.base))
     sides = np.concatenate([(ball.hi - ball.centre)[used], (ball.centre - ball.lo)[used]])

@@ -1,7 +1,7 @@
 """Where each variable and row of the triangle relaxation stands, and the coefficients: shared by both LP solvers.
 
 Columns: a of each ReLU that the root does not prove inactive, p of each whose sign is open, s, then moves of input
-entries. Rows: a − p = B·h + c, then a/u + p/|l| ≤ 1, then s + C·z + d ≥ 0, then in an L1 ball Σ t ≤ r.
+entries. Rows: a − p = B·h + c, then a/u + p/|l| ≤ 1, then s + C·z + d ≥ 0, then Σ t ≤ r where moves are split.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from encoders.formulations.to_stages import Stages
 from encoders.lazy import Lazy
 from encoders.network.graph import Array
-from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.query import Ball, Halfspaces
 
 if TYPE_CHECKING:
     import highspy
@@ -33,6 +33,8 @@ class Layout:
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.stages, self.ball, self.goal = stages, ball, goal
         self.lower, self.upper = lower, upper
+        self.split = ball.geometry.split_moves
+        """Do entries move up and down apart, from the centre? Else upwards from the ball's lower corner."""
         self.kept = np.flatnonzero(upper > 0)
         self.opened = np.flatnonzero((lower < 0) & (upper > 0))
         kept, opened, count = self.kept.size, self.opened.size, stages.relu_count
@@ -46,15 +48,15 @@ class Layout:
         self.set_radius(ball.radius)
 
     def set_radius(self, radius: float) -> None:
-        """Where inputs rest, how far each may move up (L∞), and the constants that follow."""
+        """Where inputs rest, how far each may move up, and the constants that follow."""
         self.ball = self.ball.with_radius(radius)
         low, high = self.ball.interval
-        self.base = self.ball.centre if self.ball.norm is Norm.L1 else low
+        self.base = self.ball.centre if self.split else low
         self.widths = np.maximum(high - low, 0.0)
         self.constants = self.offsets + self.inputs @ self.base
 
     def every_move(self) -> list[tuple[int, int]]:
-        """All entries that a row reads and that can move, upwards (L∞)."""
+        """All entries that a row reads and that can move, upwards."""
         return [(int(entry), 1) for entry in np.flatnonzero((self.widths > 0) & np.any(self.inputs != 0, axis=0))]
 
     def multipliers(self, duals: Array) -> tuple[Array, Array]:
@@ -69,7 +71,7 @@ class Layout:
         rows = np.flatnonzero(column)
         values = -sign * column[rows]
         rows = np.where(rows < self.kept.size, rows, rows + self.opened.size)
-        if self.ball.norm is Norm.LINF:
+        if not self.split:
             return float(self.widths[entry]), rows.astype(np.int32), values
         end = self.ball.hi[entry] if sign > 0 else self.ball.lo[entry]
         width = sign * (end - self.base[entry])
@@ -87,7 +89,7 @@ class Layout:
         model = highspy.HighsLp()
         kept, opened, infinite = self.kept, self.opened, highspy.kHighsInf
         low, high = self.lower, self.upper
-        ball = [self.ball.radius] if self.ball.norm is Norm.L1 else []
+        ball = [self.ball.radius] if self.split else []
         matrix, rows = self.matrix(), self.row_ends()
         model.num_col_, model.num_row_ = matrix.shape[1], matrix.shape[0]
         model.col_cost_ = np.append(np.zeros(self.s_column), 1.0)
@@ -145,7 +147,7 @@ class Layout:
         # Hidden rows of the goal are negated already: s − (−C·z) = s + C·z ≥ −d.
         goals = [-hidden[kept:], sp.csr_array((goal, opened)), sp.csr_array(np.ones((goal, 1)))]
         rows = [sp.hstack(parts, format="csr") for parts in (equations, triangles, goals)]
-        if self.ball.norm is Norm.L1:
+        if self.split:
             rows.append(sp.csr_array((1, self.first_move)))
         return sp.vstack(rows, format="csr")
 

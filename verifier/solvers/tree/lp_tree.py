@@ -20,7 +20,7 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.kernels import cache
 from verifier.solvers.tree.frontier import Frontier, Node
 from verifier.solvers.tree.local_search import LocalSearch
@@ -47,7 +47,7 @@ class TreeSettings(NodeSettings):
     flips: int = 6
     """Tight ReLUs whose phase is tried the other way in polishing; 0 for none."""
     seed_columns: int = 150
-    """Input columns that an L1 LP in HiGHS begins with; a negative number for all."""
+    """Input columns that an LP in HiGHS begins with, where moves are split; a negative number for all."""
     kernels: bool | None = None
     """Evaluate the nodes of small networks by the compiled kernel: None for where it is at hand."""
     numpy_first: int = 0
@@ -120,7 +120,7 @@ class LpTree(Frontier):
         """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
         rows = int(np.count_nonzero(self.root[1] > 0)) + len(self._goal.offset)
         wanted = self.settings.kernels
-        if wanted is False or rows > KERNEL_ROWS or not self._stages.relu_count:
+        if wanted is False or not self.ball.geometry.has_kernels or rows > KERNEL_ROWS or not self._stages.relu_count:
             return False
         return cache.at_once(seconds) if wanted is None else cache.available()
 
@@ -132,12 +132,12 @@ class LpTree(Frontier):
 
     def _by_numpy(self) -> NumpyEvaluator:
         stages, (lower, upper) = self._stages, self.root
-        moves = self._first_moves() if self.ball.norm is Norm.L1 else []
+        moves = self._first_moves() if self.ball.geometry.split_moves else []
         lp = NodeLp(stages, self.ball, self._goal, lower, upper, moves, self._tolerance)
         return NumpyEvaluator(stages, self._lagrangian, self.local, lp, self.settings)
 
     def _first_moves(self) -> list[tuple[int, int]]:
-        """The input entries that pull most in the CROWN form of the goal: where an L1 ball is spent."""
+        """The input entries that pull most in the CROWN form of the goal: where the ball is spent."""
         row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
         order = np.argsort(-np.abs(row))
         limit = self.settings.seed_columns

@@ -16,7 +16,6 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
 from verifier.problem.budget import Budget
-from verifier.problem.query import Norm
 from verifier.solvers.branching import DUAL, split_at, widest
 from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.local_search import LocalSearch
@@ -131,7 +130,7 @@ def priced(
         dual = lagrangian.evaluate(solved.weights, solved.nu, lower, upper)
         value = dual.value(radius)
         optimum = math.inf if solved.optimum is None else solved.optimum
-        if value > 0 or lagrangian.ball.norm is Norm.LINF:
+        if value > 0:
             break
         # Columns only lower the optimum: above 0 it may yet be that they decide.
         if optimum <= 0 and optimum - value <= PRICE_GAP * abs(value):

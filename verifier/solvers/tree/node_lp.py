@@ -1,8 +1,8 @@
 """The triangle relaxation of a query as one LP in HiGHS, kept warm from node to node of a search tree.
 
 Variables: a, p ≥ 0 with z = a − p for each ReLU whose sign the root leaves open (a alone where it is active), s, and
-moves t ≥ 0 of input entries. Minimise s subject to −(C·z_out + d) ≤ s, a − p = B·h + c, a/u + p/|l| ≤ 1. In an L∞
-ball x is its lower corner plus t; in an L1 ball x = x0 ± t with Σ t ≤ r, and only some entries may move at first (`add`
+moves t ≥ 0 of input entries. Minimise s subject to −(C·z_out + d) ≤ s, a − p = B·h + c, a/u + p/|l| ≤ 1. In a box x is
+its lower corner plus t; where moves are split x = x0 ± t with Σ t ≤ r, and only some entries may move at first (`add`
 lets more). A node changes bounds of a and p and coefficients of triangles, `set_radius` the ball. What the LP says is
 taken as multipliers and as a point, never as an answer.
 """
@@ -20,7 +20,7 @@ from encoders.lazy import Lazy
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.tree.lp_layout import TINY_END, Layout
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ LOOSE = 0.98
 """A triangle is written anew when one of its ends has shrunk by more: smaller moves cost more than they bring."""
 
 NEW_COLUMNS = 12
-"""Input columns added to an L1 LP at a time."""
+"""Input columns added to an LP at a time, where moves are split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Solved:
 class NodeLp:
     """One LP over the root's bounds (relu_count,); `solve` moves it to a node's bounds first.
 
-    moves: (entry, sign) of each input column that the LP begins with, steepest first (L1; in L∞ every entry moves).
+    moves: (entry, sign) of each input column that the LP begins with, steepest first (where moves are split; else all).
     tolerance: HiGHS's feasibility tolerances. Raises OutOfTimeError from `solve` when the budget ends.
     """
 
@@ -82,7 +82,7 @@ class NodeLp:
         self.moves: list[tuple[int, int]] = []
         self.present = np.zeros((2, stages.input_size), dtype=bool)
         """present[0 or 1, i]: whether entry i may move up, down."""
-        for entry, sign in moves if ball.norm is Norm.L1 else self._layout.every_move():
+        for entry, sign in moves if self._layout.split else self._layout.every_move():
             self.add(entry, sign)
         self.solved = self.pivots = 0
 
@@ -104,7 +104,7 @@ class NodeLp:
         if radius == layout.ball.radius:
             return
         layout.set_radius(radius)
-        if layout.ball.norm is Norm.L1:
+        if layout.split:
             highs.changeRowBounds(int(layout.goal_rows[-1]) + 1, -highspy.kHighsInf, radius)
             return
         count = len(self.moves)
@@ -145,7 +145,7 @@ class NodeLp:
 
     def price(self, dual: Dual, radius: float) -> bool:
         """Add the absent input columns that would lower the LP most at the dual's prices; False when there is none."""
-        if self._layout.ball.norm is Norm.LINF:
+        if not self._layout.split:
             return False
         falling = dual.row > 0
         present = np.where(falling, self.present[1], self.present[0])

@@ -15,7 +15,6 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
-from verifier.problem.query import Norm
 from verifier.solvers.tree.local_search import LocalSearch
 from verifier.solvers.tree.node import PRICE_ROUNDS, Relaxation
 from verifier.solvers.tree.node_lp import Solved
@@ -141,6 +140,6 @@ class Polish:
             if not solved.usable:
                 return None
             dual = self.lagrangian.evaluate(solved.weights, solved.nu, low, high)
-            if self.lagrangian.ball.norm is Norm.LINF or not self.lp.price(dual, radius):
+            if not self.lp.price(dual, radius):
                 break
         return solved, dual

@@ -9,7 +9,8 @@ from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.norms.table import GEOMETRIES
+from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.tree.compiled_node import CompiledNarrowing
 from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
 
@@ -18,7 +19,7 @@ LONGEST = 3600.0
 
 
 def solve_sample() -> None:
-    """Decide small queries in both norms by the compiled evaluation of nodes, and polish a point of each."""
+    """Decide small queries by the compiled evaluation of nodes, in every norm that has kernels, and polish a point."""
     weight = np.array([[1.0, -1.0], [1.0, 1.0], [-1.0, 0.5]])
     builder = GraphBuilder(2)
     hidden = builder.relu(builder.affine([(Dense(readonly(weight)), 0)], np.array([0.1, -0.2, 0.0])))
@@ -26,7 +27,7 @@ def solve_sample() -> None:
     graph = builder.graph(builder.affine([(Dense(readonly(np.ones((2, 3)))), hidden)], np.zeros(2)))
     stages = to_stages(graph)
     goal = Halfspaces(np.array([[1.0, 0.0], [0.0, -1.0]]), np.array([-0.5, 0.4]))
-    for norm in Norm:
+    for norm in (norm for norm, kind in GEOMETRIES.items() if kind.has_kernels):
         ball = Ball(norm, np.array([0.4, 0.5]), 0.5, np.zeros(2), np.ones(2))
         ends = np.full(stages.relu_count, 50.0)
         tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
