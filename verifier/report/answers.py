@@ -26,6 +26,7 @@ from verifier.report.json_result import (
     check_fields,
     dumps,
 )
+from verifier.report.norm_signs import NORM_SIGNS
 from verifier.search.all_targets import AllTargets
 from verifier.search.robustness import Check
 
@@ -42,7 +43,7 @@ def words(answer: Any) -> str:
 @words.register
 def _(bracket: Bracket) -> str:
     about = bracket.about
-    norm = f"{captions.NORM_SIGNS[about.norm]} " if about is not None else ""
+    norm = f"{NORM_SIGNS[about.norm]} " if about is not None else ""
     if bracket.status is Status.ALREADY_ADVERSARIAL:
         said = "distance 0"
     elif bracket.status is Status.UNREACHABLE:
@@ -58,7 +59,7 @@ def _(bracket: Bracket) -> str:
 def _(check: Check) -> str:
     verdict = VERDICTS[type(check.verdict)]
     about = check.about
-    within = f" within {captions.NORM_SIGNS[about.norm]} {about.radius:g}" if about is not None else ""
+    within = f" within {NORM_SIGNS[about.norm]} {about.radius:g}" if about is not None else ""
     more = ""
     if check.witness is not None:
         more = f", {check.witness!r}"

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from verifier.problem.verdict import Bracket, Status, Witness
 from verifier.report.directed_rounding import directed, ends
 from verifier.report.json_result import Run
+from verifier.report.norm_signs import NORM_SIGNS
 from verifier.report.pictures import Cell
-
-NORM_SIGNS = {"linf": "L∞", "l1": "L1"}
 
 
 def bracket_words(run: Run, bracket: Bracket) -> tuple[str, str]:

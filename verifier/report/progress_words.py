@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from verifier.campaign.analysis.progress import Left, Progress, State
 from verifier.campaign.plan.attack_tasks import Kind
 from verifier.campaign.store.presence import Work
-from verifier.report.captions import NORM_SIGNS
+from verifier.report.norm_signs import NORM_SIGNS
 
 MOST_WORK = 12
 """Tasks at work that are told one by one, those that were begun first."""

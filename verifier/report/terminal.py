@@ -16,9 +16,9 @@ from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Search, Status, Witness
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
 from verifier.report.json_result import VERDICTS, CheckResult, Run
+from verifier.report.norm_signs import NORM_NAMES
 from verifier.report.screen import Screen
 
-NORM_NAMES = {"linf": "L-inf", "l1": "L1"}
 EVIDENCE_TEXT = {
     Evidence.SOLVER: "a floating-point solver's word, within its tolerances",
     Evidence.EXACT: "an exact solver's word (Z3 over the rationals)",

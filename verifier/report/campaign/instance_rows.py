@@ -18,8 +18,8 @@ from verifier.problem.inputs.image_layout import ImageLayout, image_layout
 from verifier.problem.verdict import Evidence, Status
 from verifier.report.campaign.study import Study, certificate_name, short_id
 from verifier.report.campaign.thumbnails import difference, picture
-from verifier.report.captions import NORM_SIGNS
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
+from verifier.report.norm_signs import NORM_SIGNS
 from verifier.report.pictures import span_of
 from verifier.report.terminal import EVIDENCE_TEXT
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from verifier.report.campaign.study import Study
 from verifier.report.campaign.tables import Row, attacks, table1, table2
 from verifier.report.directed_rounding import directed
+from verifier.report.norm_signs import NORM_LATEX
 
 LATEX_SIGNS = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
-NORMS = {"linf": r"$L_\infty$", "l1": "$L_1$"}
 
 
 def latex(text: object) -> str:
@@ -39,7 +39,7 @@ Tabular = tuple[str, Sequence[str], list[list[str]]]
 def _latex_table1(study: Study) -> Tabular:
     head = ("Model", "Norm", "Closed", "Initial", "Minimal", "Impr.", "Initial (all)", "Minimal (all)", "Impr.")
     rows = [
-        [_model(row), NORMS[row["norm"]], f"{row['closed']}/{row['instances']}",
+        [_model(row), NORM_LATEX[row["norm"]], f"{row['closed']}/{row['instances']}",
          *_mean_cells(row, "closed"), *_mean_cells(row, "all")]
         for row in table1(study)
     ]  # fmt: skip
@@ -49,7 +49,7 @@ def _latex_table1(study: Study) -> Tabular:
 def _latex_table2(study: Study) -> Tabular:
     head = ("Undefended", "Defended", "Norm", "Both closed", "Undef.", "Def.", "Factor", "Worse", "By")
     rows = [
-        [_model(row, "undefended"), latex(row["defended"]), NORMS[row["norm"]], str(row["closed_on_both"]),
+        [_model(row, "undefended"), latex(row["defended"]), NORM_LATEX[row["norm"]], str(row["closed_on_both"]),
          _up(row["undefended_mean"]), _up(row["defended_mean"]), f"{row['factor']:.2f}",
          str(row["worse"]), _percent(row["worse_by_mean"])]
         for row in table2(study)
@@ -60,7 +60,7 @@ def _latex_table2(study: Study) -> Tabular:
 def _latex_attacks(study: Study) -> Tabular:
     head = ("Model", "Norm", "Attack", "Found", "At minimum", "Median ratio", "90 \\%", "Largest")
     rows = [
-        [_model(row), NORMS[row["norm"]], latex(row["attack"]), f"{row['found']}/{row['measured']}",
+        [_model(row), NORM_LATEX[row["norm"]], latex(row["attack"]), f"{row['found']}/{row['measured']}",
          str(row["at_minimum"]), _down(row["ratio_median"]), _down(row["ratio_p90"]), _down(row["ratio_max"])]
         for row in attacks(study)
     ]  # fmt: skip

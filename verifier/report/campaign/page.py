@@ -24,8 +24,8 @@ from verifier.report.campaign import charts
 from verifier.report.campaign.instance_rows import MOST_PICTURED, Frame, Json, Pictures, rows
 from verifier.report.campaign.study import Study, short_id
 from verifier.report.campaign.svg import colour, ticks
-from verifier.report.captions import NORM_SIGNS
 from verifier.report.directed_rounding import directed, places_for
+from verifier.report.norm_signs import NORM_SIGNS
 
 PACKAGE = "verifier.report"
 WORST = 3

@@ -20,7 +20,7 @@ from verifier.campaign.store.snapshot import Contents
 from verifier.campaign.store.store import Store
 from verifier.certificates.checker import MAGIC
 from verifier.problem.verdict import Evidence
-from verifier.report.captions import NORM_SIGNS
+from verifier.report.norm_signs import NORM_SIGNS
 
 
 @dataclass(frozen=True, eq=False)

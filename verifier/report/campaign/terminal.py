@@ -13,8 +13,8 @@ from rich.table import Table
 from verifier.campaign.analysis.table1 import summary
 from verifier.campaign.store.records import Counts, Result
 from verifier.problem.budget import Budget
+from verifier.report.norm_signs import NORM_NAMES
 from verifier.report.screen import Screen
-from verifier.report.terminal import NORM_NAMES
 
 HEADER = ("model", "norm", "method", "closed", "initial (mean)", "minimal (mean)", "improvement")
 
