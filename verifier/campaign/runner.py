@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from encoders.errors import InputError
 from verifier.campaign.backends import Backend
@@ -48,14 +49,18 @@ def run(
     backend: Backend,
     budget: Budget,
     watch: Callable[[Counts], None] = lambda _: None,
+    claims: Callable[[str], Claims] | None = None,
 ) -> Counts:
     """Work until the plan's instances are closed, their time limits used up, or the budget ends (Ctrl-C cancels it).
 
-    The counts at the end. Raises InputError: the store cannot be written, or the backend fails again and again.
+    claims: given the plan's key, says what is worked on instead, until that has nothing more. The counts at the end.
+    Raises InputError: the store cannot be written, or the backend fails again and again.
     """
     key = store.begin(plan, wanted)
     limits = limits_of(plan, backend.slots, store.counts(key))
-    campaign = _Campaign(plan, key, store, backend, budget, limits, watch)
+    owner = Owner.here()
+    chosen = _Leased(store, key, owner, limits) if claims is None else claims(key)
+    campaign = _Campaign(plan, key, store, backend, budget, limits, watch, chosen, owner)
     with campaign.at_work():
         while campaign.round():
             pass
@@ -72,6 +77,48 @@ def limits_of(plan: Plan, slots: int, counts: Counts) -> Limits:
     return Limits(plan.timeout, min(plan.timeout, max(LEAST_FIRST, share)))
 
 
+class Claims(Protocol):
+    """What is worked on next."""
+
+    def next(self) -> Claim | None:
+        """A claim; None where there is none now. By threads of the backend. Raises StoreError."""
+        ...
+
+    def heard(self, outcomes: Sequence[Outcome | Finding]) -> None:
+        """What has been saved: brackets on their way, by any thread."""
+        ...
+
+    def finished(self, claim: Claim) -> None:
+        """A claim has come to its end."""
+        ...
+
+    def waiting(self) -> bool:
+        """Is there anything that may be claimed later on? Raises StoreError."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Leased:
+    """The plan's open instances, which other campaigns on the same store do not work on meanwhile."""
+
+    store: Store
+    key: str
+    owner: Owner
+    limits: Limits
+
+    def next(self) -> Claim | None:
+        return self.store.claim(self.key, self.owner, self.limits)
+
+    def heard(self, outcomes: Sequence[Outcome | Finding]) -> None:
+        """The store has them."""
+
+    def finished(self, claim: Claim) -> None:
+        """Its lease has ended."""
+
+    def waiting(self) -> bool:
+        return self.store.others_at_work(self.key, self.limits.most)
+
+
 @dataclass
 class _Campaign:
     plan: Plan
@@ -81,7 +128,8 @@ class _Campaign:
     budget: Budget
     limits: Limits
     watch: Callable[[Counts], None]
-    owner: Owner = field(default_factory=Owner.here)
+    claims: Claims
+    owner: Owner
     failure: StoreError | None = None
     setbacks: int = 0
     shown: float = -math.inf
@@ -128,6 +176,8 @@ class _Campaign:
             for report in self.backend.run(self._works(), self.budget):
                 self.begun.pop(report.claim.task, None)
                 self.store.finish(self.owner, report, report.lost or (LINE_LOST if self._was_cut(report) else ""))
+                self.claims.heard(report.outcomes)
+                self.claims.finished(report.claim)
                 self._show()
                 done, self.setbacks = done + 1, 0
                 if self.failure is not None:
@@ -142,7 +192,7 @@ class _Campaign:
         if done:
             return True
         time.sleep(TICK)
-        return self.store.others_at_work(self.key, self.limits.most)
+        return self.claims.waiting()
 
     def _show(self) -> None:
         """Hand the counts on, from time to time: to count is to look at every instance."""
@@ -161,7 +211,7 @@ class _Campaign:
         """Claim after claim; drawn by threads of the backend, which an exception would not get out of."""
         while self.failure is None and not self._ending:
             try:
-                claim = self.store.claim(self.key, self.owner, self.limits)
+                claim = self.claims.next()
                 if claim is None:
                     return
                 yield self._work(claim)
@@ -188,6 +238,7 @@ class _Campaign:
         """Brackets on their way: by a thread of the connections."""
         try:
             self.store.save(*outcomes)
+            self.claims.heard(outcomes)
             self._show()
         except StoreError as error:
             self.failure = error

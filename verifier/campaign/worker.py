@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -17,9 +18,10 @@ from verifier.campaign.plan.messages import Outcome, Report, Step, Work
 from verifier.campaign.plan.task_models import settings, specification, task_model
 from verifier.campaign.plan.tasks import Target
 from verifier.problem.budget import Budget
-from verifier.problem.verdict import Bracket, Status
+from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status
 from verifier.search.all_targets import minimal_all_targets
 from verifier.search.minimum import brackets
+from verifier.search.robustness import Check, check
 from verifier.solvers.kernels import cache
 
 CHECKPOINT = 5.0
@@ -35,6 +37,8 @@ def solve(work: Work) -> Report:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the campaign, which tells its workers
     if work.attack_tasks:
         return _attack_tasks(work)
+    if work.claim.radius is not None:
+        return _robustness(work, work.claim.radius)
     with connected(work.channel) as line:
         still_open = line.begin(work.task.id, list(work.known))
         if still_open is not None:
@@ -83,6 +87,58 @@ def _attack_tasks(work: Work) -> Report:
         left = [one for one in work.attack_tasks if error and (one.target, one.kind, one.attack) not in done]
         findings += [Finding(work.task.id, one.target, one.kind, one.attack, error=error) for one in left]
         return Report(work.claim, tuple(findings), used_up=False, cut=budget.cancelled)
+
+
+def _robustness(work: Work, radius: float) -> Report:
+    """Is each target of a task robust within the radius? The first one that is not ends it."""
+    with connected(work.channel) as line:
+        line.begin(work.task.id, ())  # to say who is at it: what is known of its brackets does not matter
+        if work.task.method == "tree":
+            cache.at_once()
+        budget, outcomes = Budget(work.seconds), list[Outcome]()
+        ended = threading.Event()
+        threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
+        try:
+            for place, target in enumerate(work.claim.targets):
+                outcomes.append(_checked(work, target, radius, budget.share(len(work.claim.targets) - place)))
+                line.send(outcomes[-1:])
+                if (found := outcomes[-1].bracket) is not None and found.upper <= radius:
+                    break
+        finally:
+            ended.set()
+        return Report(work.claim, tuple(outcomes), used_up=False, cut=budget.cancelled)
+
+
+def _checked(work: Work, target: Target, radius: float, budget: Budget) -> Outcome:
+    """What a check says of a target's bracket. Whatever goes wrong is an outcome."""
+    task = work.task
+    try:
+        asked = specification(task, task_model(task, budget), budget, target)
+        found = check(asked, settings(work, budget), radius)
+    except InputError as problem:
+        return Outcome(task.id, target, None, error=str(problem))
+    except Exception as problem:  # noqa: BLE001, as in `solve`
+        return Outcome(task.id, target, None, error=f"{type(problem).__name__}: {problem}")
+    return Outcome(task.id, target, bracket_of(found, radius, task.precision, target))
+
+
+def bracket_of(found: Check, radius: float, precision: float, target: Target) -> Bracket:
+    """The bracket that a check leaves: from its radius where it holds, to its witness where it does not."""
+    upper = math.inf if found.witness is None else found.witness.distance
+    return Bracket(
+        lower=radius if isinstance(found.verdict, Holds) else 0.0,
+        upper=upper,
+        witness=found.witness,
+        evidence=found.evidence or Evidence.PROVED,
+        precision=precision,
+        status=Status.ALREADY_ADVERSARIAL if upper == 0.0 else Status.BRACKETED,
+        initial=Initial("", upper),
+        target=found.target if target is None else target,
+        seconds=found.seconds,
+        reason=found.reason,
+        search=found.search,
+        float32=radius if found.float32 else None,
+    )
 
 
 def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 from encoders.errors import InputError
+from verifier.problem.whole_file import written
 
 
 class CertificateFile:
@@ -28,16 +28,7 @@ class CertificateFile:
 
     def write(self, content: bytes) -> Path:
         """Write under a temporary name, then put it in place; the path. Raises InputError."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, self.path)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from None
-            raise
-        return self.path
+        return written(self.path, lambda stream: stream.write(content))
 
     def remove(self) -> None:
         """Remove what an earlier run left: an old certificate beside a new answer misleads."""

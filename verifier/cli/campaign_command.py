@@ -48,7 +48,7 @@ def campaign(
         deadline.answer = lambda: _late(deadline)
         remarks: Remarks = {}
         wanted = tasks_of(asked, remarks)
-        _tell(remarks)
+        tell_remarks(remarks)
         if not wanted:
             raise InputError(f"{plan or 'the command line'}: the plan asks for nothing: no input fits the selection")
         with Store(asked.store) as store:
@@ -77,7 +77,7 @@ def _late(deadline: Deadline) -> Exit:
     return Exit.UNDECIDED
 
 
-def _tell(remarks: Remarks) -> None:
+def tell_remarks(remarks: Remarks) -> None:
     """What is to be known of the inputs, each remark once."""
     for remark, places in list(remarks.items())[:SHOWN]:
         others = f" and {len(places) - 1} more" if len(places) > 1 else ""

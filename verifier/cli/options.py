@@ -182,6 +182,9 @@ TotalBudget = Annotated[
     str | None, typer.Option(metavar="S", help="For the run: a short time for all first, then where it helps most.")
 ]
 StoreFile = Annotated[str | None, typer.Option("--store", metavar="FILE", help="The store; the plan's name, .sqlite.")]
+GATE_FILE = Path("robustness.toml")
+"""The file that `verifier gate` reads where none is named."""
+
 Jobs = Annotated[int | None, typer.Option(metavar="N", help="Tasks at a time on this machine; its cores by default.")]
 BackendName = Annotated[str, typer.Option("--backend", metavar="local|dask|ray", help="Where tasks run.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as tcp://host:8786.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from encoders.errors import InputError
+from verifier.problem.whole_file import written
 
 OURS = ("result.json", "picture.png", "witness.npy", "witness-[0-9]*.npy")
 """Files that an earlier run may have left; those that this run does not write again are removed."""
@@ -66,17 +66,7 @@ class OutFolder:
         Raises:
             InputError: the disk is full, or the folder has become unwritable.
         """
-        place = self.path / name
-        temporary = self.path / f".{name}.{os.getpid()}"
-        try:
-            with temporary.open("wb") as stream:
-                save(stream)
-            os.replace(temporary, place)
-        except BaseException as error:
-            temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise InputError(f"{place}: cannot be written: {error.strerror or error}") from None
-            raise
+        place = written(self.path / name, save)
         self._written.add(name)
         return place
 

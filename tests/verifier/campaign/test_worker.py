@@ -12,6 +12,7 @@ from unittest import mock
 import pytest
 
 from verifier.campaign import worker
+from verifier.campaign.plan.messages import Claim
 from verifier.problem.budget import Budget
 
 
@@ -33,7 +34,14 @@ def test_kernels_are_loaded_in_nobodys_time(method: str, steps: list[str], monke
     monkeypatch.setattr(worker.cache, "at_once", lambda: seen.append("kernels"))
     task = SimpleNamespace(id="t", method=method)
     work: Any = SimpleNamespace(
-        task=task, known={}, seconds=1.0, whole=True, attack_tasks=(), channel=None, campaign=os.getpid(), claim=None
+        task=task,
+        known={},
+        seconds=1.0,
+        whole=True,
+        attack_tasks=(),
+        channel=None,
+        campaign=os.getpid(),
+        claim=Claim("", (), 0.0),
     )
     worker.solve(work)
     assert seen == steps

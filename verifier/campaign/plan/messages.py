@@ -80,10 +80,12 @@ class Report:
 class Claim:
     """The instances (by target) of a task that are to be worked on, each for `limit` seconds on average.
 
-    attack_task: with None their brackets; else what is to be found out about them besides.
+    attack_task: with None their brackets; else what is to be found out about them besides. radius: whether they are
+    robust within it is enough to know; None: their whole brackets are wanted.
     """
 
     task: str
     targets: tuple[int | None, ...]
     limit: float
     attack_task: tuple[Kind, str] | None = None
+    radius: float | None = None

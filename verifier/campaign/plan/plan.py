@@ -97,13 +97,18 @@ def read_plan(path: Path | None, flags: Mapping[str, Any] | None = None) -> Plan
     given = dict(flags or {})
     if path is None:
         return _plan(given, given, FLAGS, Path())
-    told, _ = read_toml(path)
+    return plan_of({"store": path.with_suffix(".sqlite").name, **read_toml(path)[0]}, path, given)
+
+
+def plan_of(told: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> Plan:
+    """The plan of a file's tables, as `read_plan` does. Raises InputError."""
+    given, told = dict(flags), dict(told)
     select = told.pop("select", {})
     if not isinstance(select, dict):
         raise InputError(f"{path}: select: a table is expected, [select] with keys {', '.join(SELECT)}")
     _known(told, KEYS, str(path))
     _known(select, SELECT, f"{path}: [select]")
-    return _plan({"store": path.with_suffix(".sqlite").name, **told, **select, **given}, given, str(path), path.parent)
+    return _plan({**told, **select, **given}, given, str(path), path.parent)
 
 
 def _known(keys: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:

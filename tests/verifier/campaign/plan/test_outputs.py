@@ -21,6 +21,7 @@ from encoders.errors import InputError
 from verifier.campaign import worker
 from verifier.campaign.analysis.relu_flips import switches
 from verifier.campaign.plan import task_models
+from verifier.campaign.plan.messages import Claim
 from verifier.campaign.plan.plan import Plan, Selection, read_plan
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.plan.task_models import KEPT, task_model
@@ -282,7 +283,7 @@ def test_a_worker_reads_the_model_in_its_tasks_time(
     monkeypatch.setattr(task_models, "load", load)
     work: Any = SimpleNamespace(
         task=replace(task, method="milp"), known={None: None}, seconds=7.0, whole=True, attack_tasks=attack_tasks,
-        channel=None, campaign=os.getpid(), claim=None,
+        channel=None, campaign=os.getpid(), claim=Claim("", (), 0.0),
     )  # fmt: skip
     assert [outcome.error for outcome in worker.solve(work).outcomes] == ["seen"]
     assert seen == [(7.0, "far")]

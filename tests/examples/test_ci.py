@@ -1,0 +1,72 @@
+"""The example of a gate in CI: the robust net passes, a weakened copy fails with a picture, 1 s is not enough."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from verifier.cli.exit_codes import Exit
+from verifier.cli.main import main
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ci"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    copy = tmp_path / "project"
+    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns(".verifier", "weakened.onnx"))
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def changed(project: Path, old: str, new: str) -> None:
+    path = project / "robustness.toml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_the_robust_net_passes_and_is_not_asked_again(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gate", "--json"]) == Exit.GOOD
+    first = json.loads(capsys.readouterr().out)
+    assert main(["gate", "--json"]) == Exit.GOOD
+    again = json.loads(capsys.readouterr().out)
+    assert (first["questions"] > 0, again["questions"]) == (True, 0)
+    assert [one["ruling"] for one in again["requirements"]] == ["pass"] * len(again["requirements"])
+
+
+def test_a_weakened_copy_fails_with_the_picture_of_a_witness(project: Path) -> None:
+    runpy.run_path(str(project / "weaken.py"), run_name="__main__")
+    changed(project, 'models = ["digits"]', 'models = ["weakened.onnx"]')
+    assert main(["gate", "--witnesses", "witnesses"]) == Exit.VIOLATED
+    assert list((project / "witnesses").glob("weakened-*.png"))
+
+
+def test_a_budget_that_does_not_suffice_is_undecided(project: Path) -> None:
+    changed(project, 'total_budget = "5m"', 'total_budget = "0.01s"')
+    assert main(["gate"]) == Exit.UNDECIDED
+
+
+def test_workflow_files_name_commands_that_there_are(project: Path) -> None:
+    """Their options are the command's: what the workflow calls is what the tests call."""
+    lines = [
+        line.split("verifier gate", 1)[1].split()
+        for name in (".github/workflows/robustness.yml", ".gitlab-ci.yml")
+        for line in (project / name).read_text(encoding="utf-8").splitlines()
+        if "verifier gate" in line
+    ]
+    assert len(lines) == 2
+    changed(project, 'total_budget = "5m"', 'total_budget = "0.01s"')
+    for arguments in lines:
+        assert main(["gate", *arguments]) == Exit.UNDECIDED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the action is bash's")
+def test_the_action_is_yaml_that_runs_the_command() -> None:
+    text = (EXAMPLE.parents[1] / "action.yml").read_text(encoding="utf-8")
+    assert 'verifier gate "$FILE" --github' in text

@@ -1,0 +1,109 @@
+"""`verifier gate`: exit codes, what it prints and writes, and one line for what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from verifier.cli.exit_codes import Exit
+from verifier.cli.main import main
+
+PLAN = 'models = ["digits"]\ndata = "digits"\nselect = { count = 4 }\n'
+KEPT = '[[require]]\nname = "kept"\nmin_distortion = 0.005\n'
+BROKEN = '[[require]]\nname = "broken | <b>"\nmin_distortion = 0.5\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(folder: Path, *requirements: str, plan: str = PLAN) -> None:
+    (folder / "robustness.toml").write_text(plan + "".join(requirements), encoding="utf-8")
+
+
+def test_the_file_of_the_folder_is_taken_and_kept_requirements_pass(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(folder, KEPT)
+    assert main(["gate", "--jobs", "1"]) == Exit.GOOD
+    assert "1 pass" in capsys.readouterr().out
+    assert [path.suffix for path in (folder / ".verifier").iterdir()] == [".sqlite"]
+
+
+def test_a_broken_one_fails_with_everything_that_a_reviewer_wants(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(folder, KEPT, BROKEN)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+    files = ["--junit", "j.xml", "--markdown", "m.md", "--sarif", "s.json", "--witnesses", "w"]
+    assert main(["gate", "--jobs", "1", "--json", "--github", *files]) == Exit.VIOLATED
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["ruling"], told["exit_code"]) == ("fail", 1)
+    assert [one["ruling"] for one in told["requirements"]] == ["pass", "fail"]
+    failing = next(one for one in told["requirements"][1]["inputs"] if one["ruling"] == "fail")
+    picture = Path(failing["witness"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    witness = np.load(picture.with_suffix(".npy"))
+    assert witness.dtype == np.float32
+    suites = ElementTree.parse("j.xml").getroot()
+    assert int(suites.get("failures", 0)) >= 2
+    assert suites.get("errors") == "0"
+    page = Path("m.md").read_text(encoding="utf-8")
+    assert "| broken \\| \\<b\\>" in page
+    assert Path("summary.md").read_text(encoding="utf-8") == page
+    assert "::error file=robustness.toml,title=broken | <b>%3A FAIL::" in err
+    results = json.loads(Path("s.json").read_text())["runs"][0]["results"]
+    assert [one["level"] for one in results] == ["none", "error"]
+
+
+@pytest.mark.parametrize(("allowed", "code"), [("fail", Exit.UNDECIDED), ("warn", Exit.GOOD)])
+def test_undecided_is_no_pass_unless_it_is_let_through(
+    folder: Path, capsys: pytest.CaptureFixture[str], allowed: str, code: Exit
+) -> None:
+    written(folder, KEPT, plan=PLAN + "total_budget = 1e-6\n")
+    assert main(["gate", "--jobs", "1", "--json", "--undecided", allowed]) == code
+    out, err = capsys.readouterr()
+    assert json.loads(out)["ruling"] == "undecided"
+    assert ("UNDECIDED" in err) == (allowed == "warn")
+
+
+def test_a_baseline_is_written_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(folder, '[[require]]\nname = "b"\nno_worse_than = "baseline.json"\n')
+    assert main(["gate", "--jobs", "1", "--update-baseline", "baseline.json"]) == Exit.GOOD
+    first = Path("baseline.json").read_bytes()
+    assert main(["gate", "--jobs", "1"]) == Exit.GOOD
+    assert main(["gate", "--jobs", "1", "--update-baseline", "baseline.json", "--no-cache"]) == Exit.GOOD
+    assert Path("baseline.json").read_bytes() == first
+
+
+def test_without_the_cache_nothing_is_kept(folder: Path) -> None:
+    written(folder, KEPT)
+    assert main(["gate", "--jobs", "1", "--no-cache"]) == Exit.GOOD
+    assert [path.name for path in folder.iterdir()] == ["robustness.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["absent.toml"], "absent.toml"),
+        (["--undecided", "pass"], "fail or warn"),
+        (["--junit", "no/such/folder.xml"], "--junit"),
+        (["--update-baseline", "."], "directory"),
+    ],
+)
+def test_bad_usage_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    written(folder, KEPT)
+    assert main(["gate", *arguments]) == Exit.BAD_INPUT
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert said in err

@@ -1,0 +1,100 @@
+"""Baselines: rounded outwards, the same text for the same brackets, and compared input by input."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoders.errors import InputError
+from verifier.gate.baseline import Baseline, baseline_text, identity, read_baseline, rounded
+from verifier.gate.requirements import NoWorse
+from verifier.gate.verdict import Group, Known, Ruling
+
+GROUP = Group(Path("somewhere/net.onnx"), "linf")
+
+
+def known(place: int, lower: float, upper: float) -> Known:
+    return Known(str(place), f"input {place}", identity(f"{place:016}", 3), 3, lower, upper, "proved", reach=10.0)
+
+
+def baseline(folder: Path, inputs: list[Known], radii: tuple[float, ...] = (0.02,)) -> Baseline:
+    path = folder / "baseline.json"
+    path.write_text(baseline_text({GROUP: inputs}, {GROUP.model: "d" * 64}, radii, "0.1.0"), encoding="utf-8")
+    return read_baseline(path)
+
+
+@given(st.floats(min_value=0.0, max_value=1e300))
+def test_rounding_goes_outwards(value: float) -> None:
+    low, high = rounded(value, up=False), rounded(value, up=True)
+    assert isinstance(low, float)
+    assert low <= value
+    assert high == "inf" or float(high) >= value
+    assert math.isinf(float(high)) or float(high) - low <= max(2e-3 * value, 1e-300)
+
+
+def test_the_text_does_not_depend_on_the_order(tmp_path: Path) -> None:
+    inputs = [known(k, 0.01 * k, 0.01 * k + 0.001) for k in range(1, 5)]
+    texts = {
+        baseline_text({GROUP: order}, {GROUP.model: "d" * 64}, (0.02, 0.01), "0.1.0")
+        for order in (inputs, inputs[::-1])
+    }
+    (text,) = texts
+    (group,) = json.loads(text)["groups"]
+    assert group["certified_accuracy"] == {"0.01": 1.0, "0.02": 0.75}
+    assert group["mean"] == pytest.approx([0.025, 0.026], abs=2e-5)
+
+
+def test_the_same_model_is_no_worse_than_itself(tmp_path: Path) -> None:
+    inputs = [known(0, 0.0203, 0.0211), known(1, 0.0301, math.inf)]
+    rulings = {one.ruling for one in NoWorse("b", baseline(tmp_path, inputs), 0.0).judge(GROUP, inputs)}
+    assert rulings == {Ruling.PASS}
+
+
+def test_a_nearer_witness_fails_and_a_wide_bracket_is_undecided(tmp_path: Path) -> None:
+    before = baseline(tmp_path, [known(0, 0.03, 0.031), known(1, 0.02, 0.021)])
+    required = NoWorse("b", before, 0.005, ("inputs",))
+    for upper, ruling in ((0.024, Ruling.FAIL), (0.0251, Ruling.UNDECIDED)):
+        (judgement,) = required.judge(GROUP, [known(0, 0.0, upper), known(1, 0.02, 0.021)])
+        assert judgement.ruling is ruling
+        assert [wish.key for wish in judgement.wishes] == (["0"] if ruling is Ruling.UNDECIDED else [])
+
+
+def test_inputs_that_the_baseline_lacks_are_told(tmp_path: Path) -> None:
+    before = baseline(tmp_path, [known(0, 0.03, 0.031)])
+    found = NoWorse("b", before, 0.0).judge(GROUP, [known(0, 0.03, 0.031), known(7, 0.0, math.inf)])
+    assert all(one.note == "1 inputs are not in the baseline" for one in found)
+    with pytest.raises(InputError, match="none of the inputs"):
+        NoWorse("b", before, 0.0).judge(GROUP, [known(7, 0.0, math.inf)])
+
+
+def test_a_model_of_another_name_is_compared_with_a_single_one(tmp_path: Path) -> None:
+    before = baseline(tmp_path, [known(0, 0.03, 0.031)])
+    assert before.of(replace(GROUP, model=Path("retrained.onnx"))) == {known(0, 0, 1).identity: 0.03}
+    assert before.of(replace(GROUP, norm="l1")) == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": "another"}',
+        '{"format": "relu-verifier baseline 1", "groups": 3}',
+        '{"format": "relu-verifier baseline 1", "groups": [{"model": "a", "norm": "l1", "certified_accuracy": {}, '
+        '"inputs": [{"identity": "x", "lower": -1}]}]}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_baseline_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"baseline\.json") as caught:
+        read_baseline(path)
+    assert "\n" not in str(caught.value)

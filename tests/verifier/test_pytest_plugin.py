@@ -1,0 +1,96 @@
+"""The plugin in pytest runs of its own: proved, refuted, undecided, and beside other plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from verifier import models
+
+pytest_plugins = ["pytester"]
+
+HEAD = """
+import numpy as np
+import pytest
+from verifier import models
+DATA = np.load(models.path("digits").with_name("digits_inputs.npz"))
+X, Y = DATA["x"][:3], DATA["y"][:3]
+"""
+TESTS = """
+@pytest.mark.robustness
+def test_kept(verifier):
+    verifier.assert_robust("digits", X, Y, linf=0.005)
+
+def test_broken(verifier):
+    verifier.assert_robust("digits", X, Y, linf=0.5)
+
+def test_far(verifier):
+    verifier.assert_min_distortion("digits", X[0], norm="l1", at_least=0.05)
+
+def test_undecided(verifier):
+    verifier.assert_robust("digits", X, Y, linf=0.02, timeout=1e-9)
+
+def test_wrongly_asked(verifier):
+    verifier.assert_robust("digits", X, Y)
+"""
+
+
+def run(pytester: pytest.Pytester, text: str, *options: str) -> pytest.RunResult:
+    pytester.makepyfile(HEAD + text)
+    return pytester.runpytest_subprocess("-p", "verifier.pytest_plugin", "-p", "no:cacheprovider", *options)
+
+
+def test_a_failure_says_bracket_labels_threshold_and_picture(pytester: pytest.Pytester) -> None:
+    found = run(pytester, TESTS, "--robustness-report", "report", "--strict-markers")
+    found.assert_outcomes(passed=2, failed=3)
+    found.stdout.re_match_lines_random(
+        [
+            r".*3 of 3 inputs are not robust in L∞",
+            r".*image 0: class \d becomes \d at a distance of 0\.\d+, required beyond 0\.5: report/.*\.png",
+            r".*3 of 3 inputs are undecided in L∞ after 1e-09 s",
+            r".*image 0: undecided whether robust within 0\.02: .*",
+            r".*one of linf= and l1= is expected.*",
+        ]
+    )
+    assert list(Path(pytester.path, "report").glob("*.png"))
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_it_works_under_xdist(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    run(pytester, TESTS, "-k", "kept or far", *workers).assert_outcomes(passed=2)
+
+
+def test_a_baseline_is_kept_or_not(pytester: pytest.Pytester) -> None:
+    data = models.path("digits").with_name("digits_inputs.npz")
+    plan = f'models = ["digits"]\ndata = "{data}"\nselect = {{ indices = [0, 1, 2] }}\n'
+    pytester.makefile(".toml", robustness=plan)
+    text = """
+from verifier.cli.main import main
+assert main(["gate", "--jobs", "1", "--update-baseline", "b.json"]) == 0
+
+def test_same(verifier):
+    verifier.assert_no_less_robust("digits", X, Y, baseline="b.json", by=0.001)
+
+def test_worse(verifier):
+    with pytest.raises(AssertionError, match="not robust"):
+        verifier.assert_no_less_robust("digits", X * 0.9 + 0.05, Y, baseline=worse())
+
+def worse():
+    import json
+    from verifier.campaign.plan.identity import digest
+    from verifier.gate.baseline import identity
+    told = json.load(open("b.json"))
+    point = (X[0] * 0.9 + 0.05).astype(np.float32)
+    row = told["groups"][0]["inputs"][0]
+    row["identity"], row["lower"] = identity(digest(str(point.dtype), point.tobytes()), int(Y[0])), 0.9
+    json.dump(told, open("c.json", "w"))
+    return "c.json"
+"""
+    run(pytester, text).assert_outcomes(passed=2)
+
+
+def test_a_wrong_limit_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    found = run(pytester, TESTS, "--robustness-timeout", "soon", "-k", "kept")
+    assert found.ret != 0
+    found.stdout.re_match_lines_random([r".*--robustness-timeout: a duration > 0 is expected.*"])

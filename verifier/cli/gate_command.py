@@ -1,0 +1,222 @@
+"""What `verifier gate` does: settle the requirements of a file, tell the verdicts in every form that is asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoders.errors import InputError
+from verifier import __version__
+from verifier.campaign.backends import Backend
+from verifier.campaign.plan.selection import Remarks, tasks_of
+from verifier.campaign.plan.tasks import Wanted
+from verifier.campaign.store.store import Store
+from verifier.cli.campaign_command import tell_remarks
+from verifier.cli.complaint import complain
+from verifier.cli.exit_codes import Exit
+from verifier.cli.time_limit import CommandTime, Deadline
+from verifier.gate.baseline import baseline_text
+from verifier.gate.requirements import CertifiedAccuracy, Gate, MinDistortion, Quantile, read_gate
+from verifier.gate.settle import Questions, Settled, settle
+from verifier.gate.verdict import Ruling, overall
+from verifier.problem.whole_file import written
+from verifier.report import terminal
+from verifier.report.gate.junit import junit_xml
+from verifier.report.gate.markdown import append_step_summary, markdown, workflow_commands
+from verifier.report.gate.result import gate_json
+from verifier.report.gate.sarif import sarif
+from verifier.report.gate.terminal import gate_progress, gate_table
+from verifier.report.gate.words import GateRun, deciding
+from verifier.report.witness_picture import Shown, write_witness
+
+PICTURED = 5
+"""Witnesses that are drawn for each requirement that fails."""
+
+CODES = {Ruling.PASS: Exit.GOOD, Ruling.FAIL: Exit.VIOLATED, Ruling.UNDECIDED: Exit.UNDECIDED}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the verdicts go besides the terminal; None: nowhere. github: to its annotations and step summary."""
+
+    junit: Path | None = None
+    markdown: Path | None = None
+    sarif: Path | None = None
+    witnesses: Path | None = None
+    github: bool = False
+    json: bool = False
+
+    @property
+    def files(self) -> dict[str, Path]:
+        named = {"--junit": self.junit, "--markdown": self.markdown, "--sarif": self.sarif}
+        return {name: path for name, path in named.items() if path is not None}
+
+
+def gate(
+    path: Path,
+    flags: Mapping[str, Any],
+    backend: Backend,
+    outputs: Outputs,
+    *,
+    undecided_fails: bool,
+    baseline: Path | None,
+    cache: bool,
+    start: float,
+    ends_process: bool,
+) -> Exit:
+    """Settle the file's requirements within its budget, or write a `baseline`. Raises InputError.
+
+    cache: are answers kept, and taken, where the file says? start, ends_process: as for campaigns.
+    """
+    asked = read_gate(path, flags, baselines=baseline is None)
+    _writable(outputs, baseline)
+    with Deadline(asked.plan.total_budget, start, ends_process=ends_process) as deadline, ExitStack() as stack:
+        teller = _Teller(asked, outputs, undecided_fails, deadline)
+        deadline.answer = teller.nothing
+        limits = CommandTime(deadline.whole, draws=outputs.witnesses is not None, proves=False)
+        remarks: Remarks = {}
+        wanted = tasks_of(asked.plan, remarks)
+        tell_remarks(remarks)
+        if not wanted:
+            raise InputError(f"{path}: the file asks for nothing: no input fits the selection")
+        place = asked.plan.store if cache else Path(stack.enter_context(tempfile.TemporaryDirectory())) / "gate.sqlite"
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{place.parent}: cannot be made: {error.strerror or error}") from None
+        store = stack.enter_context(Store(place))
+        deadline.answer = lambda: teller.late(store, wanted)
+        with gate_progress(limits.engine) as watch:
+            found = settle(asked, wanted, store, backend, limits.engine, watch, whole=baseline is not None)
+        drawn = _draw(found, wanted, outputs.witnesses, limits) if outputs.witnesses is not None else {}
+        deadline.begin_answer()
+        if baseline is not None:
+            return _write_baseline(asked, found, wanted, baseline)
+        return teller.tell(found, drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class _Teller:
+    asked: Gate
+    outputs: Outputs
+    undecided_fails: bool
+    deadline: Deadline
+
+    def nothing(self) -> Exit:
+        """The time is up before anything was asked: nothing is decided."""
+        return self.tell(Settled((), {}, (), 0), {})
+
+    def late(self, store: Store, wanted: Sequence[Wanted]) -> Exit:
+        """The verdicts by what the store has, where the time is up while something else is waited for."""
+        results = store.results(self.asked.plan.sha256)
+        if not results:
+            return self.nothing()
+        questions = Questions(self.asked, wanted, results, lambda _: None, whole=False)
+        return self.tell(Settled(tuple(questions.judgements()), questions.known(), tuple(results), 0), {})
+
+    def tell(self, found: Settled, drawn: Mapping[str, Path]) -> Exit:
+        """Say the verdicts in every form; the exit code."""
+        budget = self.deadline.whole
+        ruling = overall(found.judgements) if found.judgements else Ruling.UNDECIDED
+        warned = ruling is Ruling.UNDECIDED and not self.undecided_fails
+        code = Exit.GOOD if warned else CODES[ruling]
+        reason = budget.reason if ruling is Ruling.UNDECIDED and budget.remaining <= 0 else ""
+        run = GateRun(
+            path=self.asked.path,
+            judgements=found.judgements,
+            ruling=ruling,
+            code=int(code),
+            asked=found.asked,
+            seconds=budget.spent,
+            version=__version__,
+            reason=reason,
+            witnesses=drawn,
+            warned=warned,
+        )
+        if self.outputs.json:
+            sys.stdout.write(json.dumps(gate_json(run), indent=1, allow_nan=False) + "\n")
+        else:
+            terminal.stdout().print(gate_table(run))
+        for name, file in self.outputs.files.items():
+            _write(file, WRITERS[name](run))
+        if self.outputs.github:
+            append_step_summary(markdown(run))
+            for line in workflow_commands(run):
+                print(line, file=sys.stderr if self.outputs.json else sys.stdout)
+        if warned:
+            complain("UNDECIDED, which --undecided warn lets through: not everything that is required is proved")
+        if budget.cancelled:
+            complain("interrupted: the same command goes on from here")
+        return code
+
+
+def _sarif_text(run: GateRun) -> str:
+    return json.dumps(sarif(run), indent=1) + "\n"
+
+
+WRITERS: Mapping[str, Callable[[GateRun], str]] = {
+    "--junit": junit_xml,
+    "--markdown": markdown,
+    "--sarif": _sarif_text,
+}
+
+
+def _write(path: Path, text: str) -> None:
+    written(path, lambda stream: stream.write(text.encode()))
+
+
+def _writable(outputs: Outputs, baseline: Path | None) -> None:
+    """What cannot be written is told before the work. Raises InputError."""
+    named = {**outputs.files, **({"--update-baseline": baseline} if baseline is not None else {})}
+    for name, path in named.items():
+        if path.is_dir():
+            raise InputError(f"{name} {path}: this is a directory")
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise InputError(f"{name} {path}: cannot write there: {error.strerror or error}") from None
+
+
+def _draw(found: Settled, wanted: Sequence[Wanted], folder: Path, limits: CommandTime) -> dict[str, Path]:
+    """The nearest witnesses of inputs that fail, as arrays and, while there is time, pictures: these, by input."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--witnesses {folder}: cannot write there: {error.strerror or error}") from None
+    failing = {
+        one.key: one
+        for judgement in found.judgements
+        for one, ruling in deciding(judgement, PICTURED)
+        if ruling is Ruling.FAIL
+    }
+    tasks = {one.task.id: one.task for one in wanted}
+    drawn = {}
+    for one in sorted(found.results, key=lambda result: -result.upper):  # the nearest target of an input comes last
+        if one.task in failing and one.witness is not None:
+            task = tasks[one.task]
+            box = task.lo, task.hi
+            shown = Shown(one.input_name, one.model.name, one.norm, one.label, task.point, task.shape, box)
+            picture = write_witness(shown, one.witness, folder, limits.picture)
+            if picture is not None:
+                drawn[one.task] = picture
+    return drawn
+
+
+def _write_baseline(asked: Gate, found: Settled, wanted: Sequence[Wanted], path: Path) -> Exit:
+    """Write what is known; Exit 3 where brackets are open, which a baseline may hold but should not."""
+    radii = [one.radius for one in asked.requirements if isinstance(one, MinDistortion | Quantile | CertifiedAccuracy)]
+    digests = {one.task.model: one.task.model_sha256 for one in wanted}
+    text = baseline_text(found.known, digests, radii, __version__)
+    _write(path, text)
+    inputs = [one for group in found.known.values() for one in group]
+    still_open = sum(one.width > asked.plan.precision for one in inputs)
+    rest = f", {still_open} with open brackets" if still_open else ""
+    terminal.stdout().print(f"{path}: {len(inputs)} inputs{rest}")
+    return Exit.UNDECIDED if still_open else Exit.GOOD

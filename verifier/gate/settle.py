@@ -1,0 +1,213 @@
+"""Settling requirements: the next question is the one that settles most, and none is asked once all are settled.
+
+An input is checked at the radius that a requirement names; its whole bracket is sought only for a mean, or for a
+baseline that is to be written. Each question has a short time first, then more, as long as its requirement is open.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from verifier.campaign.backends import Backend
+from verifier.campaign.plan.attack_tasks import Finding
+from verifier.campaign.plan.messages import Claim, Outcome
+from verifier.campaign.plan.tasks import Target, Wanted, instance_id
+from verifier.campaign.runner import run
+from verifier.campaign.store.leases import Limits
+from verifier.campaign.store.merge import CLOSED, CONTRADICTION, Ends
+from verifier.campaign.store.records import Counts, Result
+from verifier.campaign.store.store import Store
+from verifier.gate.baseline import identity
+from verifier.gate.requirements import Gate
+from verifier.gate.verdict import Group, Judgement, Known, Ruling, Wish
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Norm
+from verifier.problem.verdict import Evidence
+from verifier.runtime.model import load
+
+FIRST = 5.0
+"""Seconds for a question at first: what takes longer may not be needed."""
+
+MOST = 3600.0
+"""Seconds for a question where neither `timeout` nor `total_budget` ends it: an open gate has to end some day."""
+
+Watch = Callable[[Sequence[Judgement]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The end of a gate's run: every verdict, and what it rests on."""
+
+    judgements: tuple[Judgement, ...]
+    known: Mapping[Group, tuple[Known, ...]]
+    results: tuple[Result, ...]
+    asked: int
+
+
+def settle(
+    gate: Gate, wanted: Sequence[Wanted], store: Store, backend: Backend, budget: Budget, watch: Watch, *, whole: bool
+) -> Settled:
+    """Ask until every requirement is settled, its questions' time limits are used up, or the budget ends.
+
+    whole: every input's whole bracket is wanted, for a baseline. Raises InputError as `run` does.
+    """
+    questions: list[Questions] = []
+
+    def claims(key: str) -> Questions:
+        questions.append(Questions(gate, wanted, store.results(key), watch, whole=whole))
+        return questions[0]
+
+    def keep(_: Counts) -> None:
+        """The counts of brackets say little here."""
+
+    run(gate.plan, wanted, store, backend, budget, keep, claims)
+    found = questions[0]
+    return Settled(
+        tuple(found.judgements()), found.known(), tuple(store.results(gate.plan.sha256)), sum(found.tries.values())
+    )
+
+
+@dataclass(eq=False)
+class Questions:
+    """The open questions of a gate, and what is known of its inputs; asked by several threads."""
+
+    gate: Gate
+    wanted: Sequence[Wanted]
+    results: Sequence[Result]
+    watch: Watch
+    whole: bool
+    tries: dict[Wish, int] = field(default_factory=dict)
+    _spent: dict[Wish, float] = field(default_factory=dict)
+    _flying: set[str] = field(default_factory=set)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        self._ends = {
+            one.id: _Instance(Ends(one.status, one.lower, one.upper, one.evidence), one.reason) for one in self.results
+        }
+        self._by_key = {one.task.id: one for one in self.wanted}
+        self._reach = {key: reach(one) for key, one in self._by_key.items()}
+        self._scores: dict[str, float] = {}
+        plan = self.gate.plan
+        most = min(plan.timeout, MOST)
+        self._limits = Limits(most, min(FIRST, most))
+
+    def known(self) -> dict[Group, tuple[Known, ...]]:
+        """What is known of every input, by group, in the order in which they were asked for."""
+        with self._lock:
+            found: dict[Group, list[Known]] = {}
+            for one in self.wanted:
+                found.setdefault(Group(one.task.model, one.task.norm), []).append(self._known(one))
+            return {group: tuple(inputs) for group, inputs in found.items()}
+
+    def _known(self, one: Wanted) -> Known:
+        """An input's bracket: the nearest of its targets'."""
+        task, ends = one.task, [self._ends[one.task.instance(target)] for target in one.targets]
+        lower = min(each.ends.lower for each in ends)
+        return Known(
+            task.id,
+            task.name or f"input {task.index}",
+            identity(task.input_sha256, task.label),
+            task.label,
+            lower,
+            min(each.ends.upper for each in ends),
+            next((each.ends.evidence for each in ends if each.ends.lower == lower), "") or Evidence.PROVED.label,
+            self._reach[task.id],
+            self._scores.get(task.id, 0.0),
+            next((each.reason for each in ends if each.reason), ""),
+        )
+
+    def judgements(self) -> list[Judgement]:
+        """Every requirement's verdict by what is known now."""
+        return self.gate.judge(self.known())
+
+    def next(self) -> Claim | None:
+        """The question that settles most, of those that were tried least; None where there is none now."""
+        with self._lock:
+            if not self._open():
+                return None
+            if not self._scores:  # models are read for it: not where everything is known
+                self._scores = scores(self.wanted)
+            found = self._open()
+            wish = min(found, key=lambda each: self._spent.get(each, 0.0))  # min keeps the order among equals
+            targets = self._targets(wish)
+            limit = self._limits.after(self._spent.get(wish, 0.0))
+            self._flying.add(wish.key)
+            self.tries[wish] = self.tries.get(wish, 0) + 1
+            self._spent[wish] = limit
+            return Claim(wish.key, targets, limit, radius=wish.radius)
+
+    def _open(self) -> list[Wish]:
+        """What is worth asking now: first what the requirements with the fewest open questions wish for."""
+        judged = [one for one in self.judgements() if one.ruling is Ruling.UNDECIDED]
+        wishes = [wish for one in sorted(judged, key=lambda one: len(one.wishes)) for wish in one.wishes]
+        if self.whole:
+            wishes += [Wish(one.task.id, None) for one in self.wanted]
+        return [
+            wish
+            for wish in wishes
+            if wish.key not in self._flying and self._spent.get(wish, 0.0) < self._limits.most and self._targets(wish)
+        ]
+
+    def _targets(self, wish: Wish) -> tuple[Target, ...]:
+        """The targets of a question of which the answer is not known yet."""
+        one = self._by_key[wish.key]
+        found = []
+        for target in one.targets:
+            ends = self._ends[one.task.instance(target)].ends
+            if wish.radius is None:
+                if ends.status not in CLOSED and ends.status != CONTRADICTION:
+                    found.append(target)
+            elif ends.lower < wish.radius < ends.upper:
+                found.append(target)
+        return tuple(found)
+
+    def heard(self, outcomes: Sequence[Outcome | Finding]) -> None:
+        """Merge brackets as the store does."""
+        with self._lock:
+            for outcome in outcomes:
+                if isinstance(outcome, Finding):
+                    continue
+                one = self._ends[instance_id(outcome.task, outcome.target)]
+                if outcome.bracket is None:
+                    one.reason = outcome.error
+                else:
+                    one.ends, one.reason = one.ends.merged(outcome.bracket), outcome.bracket.reason
+            self.watch(self.judgements())
+
+    def finished(self, claim: Claim) -> None:
+        """The input of a claim may be asked about again."""
+        with self._lock:
+            self._flying.discard(claim.task)
+
+    def waiting(self) -> bool:
+        """Is a question left? Others do not work on a gate's store."""
+        with self._lock:
+            return bool(self._open())
+
+
+@dataclass(eq=False)
+class _Instance:
+    ends: Ends
+    reason: str
+
+
+def scores(wanted: Sequence[Wanted]) -> dict[str, float]:
+    """How far each label's logit lies above the highest of the others: small ones fall first."""
+    found: dict[str, float] = {}
+    models = {(one.task.model, one.task.output): load(one.task.model, output=one.task.output) for one in wanted}
+    for one in wanted:
+        logits = np.asarray(models[one.task.model, one.task.output].logits(one.task.point), dtype=np.float64).ravel()
+        found[one.task.id] = float(logits[one.task.label] - np.delete(logits, one.task.label).max())
+    return found
+
+
+def reach(one: Wanted) -> float:
+    """The distance from the input to the farthest point of its box."""
+    task = one.task
+    return float(Ball(Norm(task.norm), task.point.astype(np.float64), math.inf, task.lo, task.hi).reach)

@@ -1,0 +1,220 @@
+"""Assertions on robustness for a test suite: proved, or refuted by a witness; what is undecided fails, and says so.
+
+    from verifier.testing import assert_robust
+
+    def test_the_model_keeps_its_robustness():
+        assert_robust("model.onnx", images, labels, linf=0.05)
+
+Under pytest the fixture `verifier` offers the same functions with the limits of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from verifier import api
+from verifier.campaign.plan.identity import digest
+from verifier.gate.baseline import Baseline, identity, read_baseline
+from verifier.gate.verdict import Group
+from verifier.problem.budget import Budget
+from verifier.problem.verdict import Holds, Violated
+from verifier.report.directed_rounding import directed
+from verifier.report.norm_signs import NORM_SIGNS
+from verifier.report.witness_picture import Shown, write_witness
+from verifier.search.robustness import Check
+
+DEFAULT_TIMEOUT = 60.0
+"""Seconds for one assertion, all of its inputs together."""
+
+SHOWN = 10
+"""Inputs that a failure names."""
+
+
+class NotRobustError(AssertionError):
+    """A witness refutes what was asserted."""
+
+
+class UndecidedError(AssertionError):
+    """Neither a proof nor a witness was found within the time limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Asserted:
+    """One input, and the radius within which it is to be robust."""
+
+    name: str
+    x: npt.NDArray[Any]
+    label: int | None
+    radius: float
+
+
+def assert_robust(
+    model: Any,
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    *,
+    linf: float | None = None,
+    l1: float | None = None,
+    box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
+    timeout: float = DEFAULT_TIMEOUT,
+    report: Path | str | None = None,
+) -> None:
+    """No point of the box within `linf` (or `l1`) of an image is classified otherwise than its label says.
+
+    model: what `verifier.load` takes. images: (count, …) of the model's shape, or a single one. labels: (count,); by
+    default what the model predicts. timeout: seconds, for all images together. report: a folder for pictures of the
+    witnesses. Raises NotRobustError, UndecidedError: which images, with brackets; InputError.
+    """
+    __tracebackhide__ = True
+    given = {norm: radius for norm, radius in (("linf", linf), ("l1", l1)) if radius is not None}
+    if len(given) != 1:
+        raise InputError("assert_robust: one of linf= and l1= is expected: the radius in that norm")
+    ((norm, radius),) = given.items()
+    loaded, rows, names = _inputs(model, images, labels)
+    asserted = [_Asserted(names[place], x, label, float(radius)) for place, (x, label) in enumerate(rows)]
+    _assert(loaded, asserted, norm, box, timeout, report)
+
+
+def assert_min_distortion(
+    model: Any,
+    x: npt.ArrayLike,
+    *,
+    at_least: float,
+    norm: str = "linf",
+    label: int | None = None,
+    box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
+    timeout: float = DEFAULT_TIMEOUT,
+    report: Path | str | None = None,
+) -> None:
+    """No adversarial example of one input lies within `at_least` in `norm`. Raises as `assert_robust`."""
+    __tracebackhide__ = True
+    loaded, rows, names = _inputs(model, [np.asarray(x)], None if label is None else [label])
+    _assert(loaded, [_Asserted(names[0], *rows[0], float(at_least))], norm, box, timeout, report)
+
+
+def assert_no_less_robust(
+    model: Any,
+    images: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    *,
+    baseline: Path | str,
+    by: float = 0.0,
+    norm: str = "linf",
+    box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
+    timeout: float = DEFAULT_TIMEOUT,
+    report: Path | str | None = None,
+) -> None:
+    """Every image's minimal distortion is at most `by` below what a baseline of `verifier gate` has proved.
+
+    Images that the baseline lacks do not count; InputError where it has none of them. Raises as `assert_robust`.
+    """
+    __tracebackhide__ = True
+    loaded, rows, names = _inputs(model, images, labels)
+    known = _known(read_baseline(Path(baseline)), Group(loaded.path, norm))
+    asserted = []
+    for place, (x, label) in enumerate(rows):
+        point = loaded.vector(x).astype(loaded.dtype)
+        own = loaded.predict(point) if label is None else label
+        before = known.get(identity(digest(str(point.dtype), point.tobytes()), own))
+        if before is not None and before > by:
+            asserted.append(_Asserted(names[place], x, label, before - by))
+    if not known or not asserted:
+        raise InputError(f"{baseline}: it proves nothing of these images in {norm}: write it with verifier gate")
+    _assert(loaded, asserted, norm, box, timeout, report)
+
+
+def _known(baseline: Baseline, group: Group) -> Mapping[str, float]:
+    return baseline.of(group)
+
+
+def _inputs(
+    model: Any, images: npt.ArrayLike, labels: npt.ArrayLike | None
+) -> tuple[api.Model, list[tuple[npt.NDArray[Any], int | None]], list[str]]:
+    """The model, each image with its label, and what each is called. Raises InputError."""
+    loaded = model if isinstance(model, api.Model) else api.load(model)
+    rows = np.asarray(images)
+    size = loaded.graph.input_size
+    if rows.size == size:
+        rows = rows.reshape(1, -1)
+    if rows.size == 0 or rows.size != len(rows) * size:
+        raise InputError(f"images of shape {rows.shape} are no inputs of {size} numbers each")
+    wanted = [None] * len(rows) if labels is None else np.asarray(labels).reshape(-1).tolist()
+    if len(wanted) != len(rows):
+        raise InputError(f"{len(wanted)} labels for {len(rows)} images")
+    names = [f"image {place}" for place in range(len(rows))]
+    return loaded, [(row.reshape(-1), label) for row, label in zip(rows, wanted, strict=True)], names
+
+
+def _assert(
+    model: api.Model,
+    asserted: Sequence[_Asserted],
+    norm: str,
+    box: tuple[npt.ArrayLike, npt.ArrayLike],
+    timeout: float,
+    report: Path | str | None,
+) -> None:
+    __tracebackhide__ = True  # pytest shows the test that asserted it, not this function
+    budget = Budget(timeout)
+    found = list(_checks(model, asserted, norm, box, budget))
+    failed = [(one, check) for one, check in found if isinstance(check.verdict, Violated)]
+    undecided = [(one, check) for one, check in found if not isinstance(check.verdict, Violated | Holds)]
+    if not failed and not undecided:
+        return
+    folder = Path(report) if report is not None else None
+    lines = [f"{len(failed)} of {len(found)} inputs are not robust in {NORM_SIGNS[norm]}"] if failed else []
+    for one, check in failed[:SHOWN]:
+        lines.append(f"  {one.name}: {_refuted(check, one)}{_picture(model, one, check, norm, box, folder)}")
+    if undecided:
+        lines.append(f"{len(undecided)} of {len(found)} inputs are undecided in {NORM_SIGNS[norm]} after {timeout:g} s")
+    lines += [
+        f"  {one.name}: undecided whether robust within {one.radius:g}: {check.reason}"
+        for one, check in undecided[:SHOWN]
+    ]
+    raise (NotRobustError if failed else UndecidedError)("\n".join(lines))
+
+
+def _checks(
+    model: api.Model,
+    asserted: Sequence[_Asserted],
+    norm: str,
+    box: tuple[npt.ArrayLike, npt.ArrayLike],
+    budget: Budget,
+) -> Iterator[tuple[_Asserted, Check]]:
+    for place, one in enumerate(asserted):
+        share = budget.share(len(asserted) - place)
+        yield one, api.check(model, one.x, one.radius, norm=norm, label=one.label, box=box, timeout=share)
+
+
+def _refuted(check: Check, one: _Asserted) -> str:
+    witness = check.witness
+    assert witness is not None
+    label = check.about.label if check.about is not None else one.label
+    if witness.distance == 0.0:
+        return f"classified as {witness.predicted}, not {label}, as it is"
+    return (
+        f"class {label} becomes {witness.predicted} at a distance of {directed(witness.distance, up=True)}, "
+        f"required beyond {one.radius:g}"
+    )
+
+
+def _picture(
+    model: api.Model,
+    one: _Asserted,
+    check: Check,
+    norm: str,
+    box: tuple[npt.ArrayLike, npt.ArrayLike],
+    folder: Path | None,
+) -> str:
+    if folder is None or check.witness is None or check.about is None:
+        return ""
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = Shown(one.name, model.path.name, norm, check.about.label, one.x, tuple(model.network.input_shape), box)
+    place = write_witness(shown, check.witness, folder, Budget())
+    return f": {place}" if place is not None else ""
