@@ -11,7 +11,7 @@ from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
 from benchmarks.performance.provenance import Measured, measured, rows_of, share
-from benchmarks.performance.tables import SIGNS
+from verifier.report.norm_signs import NORM_SIGNS
 
 
 def by_method(rows: list[Result], *methods: str) -> list[list[Result]]:
@@ -107,7 +107,7 @@ def fuzz(record: Measured) -> str:
         part = [row for row in record.rows if row["norm"] == norm]
         nets, open_ = (sum(row[name] for row in part) for name in ("nets", "open"))
         wrong = sum(len(row["contradictions"]) for row in part)
-        cells.append(f"{SIGNS[norm]}: {nets:,} nets, {open_:,} left open, {wrong} contradictions")
+        cells.append(f"{NORM_SIGNS[norm]}: {nets:,} nets, {open_:,} left open, {wrong} contradictions")
     return "; ".join(cells)
 
 
@@ -127,7 +127,7 @@ def pairs(record: Measured) -> str:
         part = [row for row in record.results if row.norm == norm]
         closed = [row for row in part if row.closed]
         mean = f", mean {statistics.fmean(row.seconds for row in closed):.1f} s" if closed else ""
-        cells.append(f"{SIGNS[norm]}: {len(closed)}/{len(part)}{mean}")
+        cells.append(f"{NORM_SIGNS[norm]}: {len(closed)}/{len(part)}{mean}")
     return "; ".join(cells)
 
 

@@ -17,8 +17,7 @@ from benchmarks.paper import published, table1, table2
 from benchmarks.peers import peers
 from benchmarks.performance.provenance import Measured, measured, rows_of
 from verifier import models
-
-SIGNS = {"linf": "L∞", "l1": "L1", "l2": "L2", "l0": "L0"}
+from verifier.report.norm_signs import NORM_SIGNS
 
 AIMS: Mapping[tuple[str, str], float] = {
     ("N", "linf"): 0.4, ("N", "l1"): 0.4, ("N-bar", "linf"): 2.0, ("N-bar", "l1"): 1.1,
@@ -57,7 +56,7 @@ def first_table() -> str:
         for (net, model), norm in product(zip(published.NETS, nets, strict=True), NORMS):
             closed, mean, *rest = table1.figures([row for row in rows if (row.model, row.norm) == (model, norm)])
             paper = f"{published.TABLE1[net, norm].closed}/{published.INSTANCES}"
-            lines.append((f"`{model}`", SIGNS[norm], paper, closed, f"{mean} ({AIMS[net, norm]:g})", *rest))
+            lines.append((f"`{model}`", NORM_SIGNS[norm], paper, closed, f"{mean} ({AIMS[net, norm]:g})", *rest))
     return table(
         ("net", "norm", "closed: paper", "ours", "CPU s: mean (aim)", "median", "max", "nodes (mean)", "minimum (mean)",
          "attack / minimum"),
@@ -72,13 +71,13 @@ def second_table() -> str:
         printed = published.TABLE2.get(norm)
         if printed is not None:
             values = f"{printed.undefended:g}", f"{printed.defended:g}", f"{printed.factor:g}", str(printed.worse)
-            lines.append((SIGNS[norm], "the paper's", str(printed.instances), *values))
+            lines.append((NORM_SIGNS[norm], "the paper's", str(printed.instances), *values))
         for pair, nets in PAIRS.items():
             found = table2.pairs(of_pair("table1_engine", pair).results, norm, nets)
             before, after = (statistics.fmean(each[place].upper for each in found) for place in (0, 1))
             worse = sum(defended.upper < undefended.lower for undefended, defended in found)
             numbers = f"{before:.4f}", f"{after:.4f}", f"{after / before:.2f}", str(worse)
-            lines.append((SIGNS[norm], pair, str(len(found)), *numbers))
+            lines.append((NORM_SIGNS[norm], pair, str(len(found)), *numbers))
     return table(("norm", "pair", "instances", "minimum on N (mean)", "on N̄", "factor", "nearer on N̄"), lines)
 
 
@@ -101,7 +100,7 @@ def kept_promises() -> str:
             open_ = sum(not row.closed for side in sides for row in side)
             cells += [f"{one:.1f} → {other:.1f}", f"{other / one:.2f}", str(open_)] if one else ["", "", ""]
         words, unit = WORDS[name]
-        lines.append((words, SIGNS[norm], f"{part.most:.2g} ({unit})", *cells))
+        lines.append((words, NORM_SIGNS[norm], f"{part.most:.2g} ({unit})", *cells))
     header = (
         "way",
         "norm",
@@ -133,7 +132,7 @@ def beside_peers() -> str:
             median = statistics.median(row.seconds for row in theirs)
             cells += [f"{sum(row.closed for row in theirs)}/{len(theirs)}", times, f"{median:.3g}"]
         name = "ours" if method == peers.OURS else method
-        lines.append((SIGNS[norm], name, *cells))
+        lines.append((NORM_SIGNS[norm], name, *cells))
     columns = (": closed", ", CPU / ours", ", median s")
     return table(("norm", "method", *(f"{pair}{column}" for pair in PAIRS for column in columns)), lines)
 
@@ -160,7 +159,7 @@ def certified() -> str:
             lines.append(
                 (
                     f"`{model}`",
-                    SIGNS[norm],
+                    NORM_SIGNS[norm],
                     f"{len(made)}/{len(part)}",
                     f"{leaves / len(made):,.0f} / {max(row.leaves for row in made):,}",
                     f"{sum(row.size for row in made) / leaves:.0f}",
