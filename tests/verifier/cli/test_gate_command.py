@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import numpy as np
 import pytest
 
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 
+SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "schemas" / "gate.json"
 PLAN = 'models = ["digits"]\ndata = "digits"\nselect = { count = 4 }\n'
 KEPT = '[[require]]\nname = "kept"\nmin_distortion = 0.005\n'
 BROKEN = '[[require]]\nname = "broken | <b>"\nmin_distortion = 0.5\n'
@@ -45,6 +47,7 @@ def test_a_broken_one_fails_with_everything_that_a_reviewer_wants(
     assert main(["gate", "--jobs", "1", "--json", "--github", *files]) == Exit.VIOLATED
     out, err = capsys.readouterr()
     told = json.loads(out)
+    jsonschema.validate(told, json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert (told["ruling"], told["exit_code"]) == ("fail", 1)
     assert [one["ruling"] for one in told["requirements"]] == ["pass", "fail"]
     failing = next(one for one in told["requirements"][1]["inputs"] if one["ruling"] == "fail")
@@ -70,6 +73,7 @@ def test_undecided_is_no_pass_unless_it_is_let_through(
     written(folder, KEPT, plan=PLAN + "total_budget = 1e-6\n")
     assert main(["gate", "--jobs", "1", "--json", "--undecided", allowed]) == code
     out, err = capsys.readouterr()
+    jsonschema.validate(json.loads(out), json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert json.loads(out)["ruling"] == "undecided"
     assert ("UNDECIDED" in err) == (allowed == "warn")
 
