@@ -2,8 +2,9 @@
 
 `python -m benchmarks.engine.time_limits --models FOLDER` (of ONNX files, such as VNN-COMP's; without it, the shipped
 nets) asks one question each about a random input, in a process of its own as a user does, and prints by how much the
-wall clock of the process overran `--timeout`. `busy`: so many other processes keep cores busy meanwhile. Exit code 1
-where a limit was overrun by more than 1 s and 5 %, or an answer is no JSON.
+wall clock of the process overran `--timeout`. `--large`: also about a dense net of 22 MB with random weights. `busy`:
+so many other processes keep cores busy meanwhile. Exit code 1 where a limit was overrun by more than 1 s and 5 %, or
+there is no answer.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 
 from benchmarks.harness.instances import compile_kernels
 from benchmarks.harness.record import RESULTS, Record, load_average, table
 from encoders.errors import InputError
+from encoders.onnx_io.builder import OnnxBuilder
 from verifier import models
 from verifier.runtime.model import load
 
@@ -43,7 +48,20 @@ QUESTIONS: dict[str, list[str]] = {
     "check, z3": ["check", "--radius", "0.02", "--method", "z3"],
     "check, tree, l1": ["check", "--radius", "2", "--norm", "l1"],
     "attack": ["attack"],
+    "campaign": ["campaign"],
+    "gate": ["gate"],
 }
+LARGE = (784, 2000, 2000, 10)
+"""Sizes of the layers of the large net: 5.6 million weights."""
+
+GATE = """
+models = [{model}]
+data = "x.npz"
+targets = "untargeted"
+total_budget = {limit}
+[[require]]
+min_distortion = 0.02
+"""
 BUSY = "while True: pass"
 TABLE_CODES = (0, 1, 3)
 """Exit codes that come with an answer."""
@@ -78,20 +96,33 @@ class Row:
 
 def asked(model: Path, question: str, limit: float, busy: int) -> Row:
     """Ask it in a process of its own, in a folder of its own."""
-    command, *options = QUESTIONS[question]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         size = load(model, limit).graph.input_size
-        x = np.random.default_rng(0).random(size).astype(np.float32)
-        np.save(Path(folder) / "x.npy", x)
-        call = [command, str(model.resolve()), "x.npy", *options, "--timeout", str(limit), "--json"]
+        x = np.random.default_rng(0).random((3, size)).astype(np.float32)
+        np.save(folder / "x.npy", x[0])
+        np.savez(folder / "x.npz", x=x)
+        call = call_of(question, model.resolve(), limit, folder)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         load_before, start = load_average(), time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "verifier", *call], cwd=folder, env=environment, capture_output=True, check=False
         )
         seconds = time.monotonic() - start
-    answered = done.returncode in TABLE_CODES and _is_json(done.stdout)
+    told = bool(done.stdout.strip()) if question == "campaign" else _is_json(done.stdout)
+    answered = done.returncode in TABLE_CODES and told
     return Row(model.stem, question, limit, busy, round(seconds, 2), done.returncode, answered, load_before)
+
+
+def call_of(question: str, model: Path, limit: float, folder: Path) -> list[str]:
+    """The command line of a question; what it reads is written to the folder."""
+    command, *options = QUESTIONS[question]
+    if command == "campaign":
+        return [command, "--model", str(model), "--data", "x.npz", "--total-budget", str(limit), "--jobs", "2"]
+    if command == "gate":
+        (folder / "robustness.toml").write_text(GATE.format(model=json.dumps(str(model)), limit=limit))
+        return [command, "--json", "--jobs", "2"]
+    return [command, str(model), "x.npy", *options, "--timeout", str(limit), "--json"]
 
 
 def _is_json(text: bytes) -> bool:
@@ -111,6 +142,20 @@ def cores_busy(count: int) -> Iterator[None]:
         yield
 
 
+def large_net(folder: Path) -> Path:
+    """A dense net with random weights, written to the folder."""
+    rng, builder = np.random.default_rng(0), OnnxBuilder()
+    value = builder.input("x", ["batch", LARGE[0]])
+    for place, (rows, columns) in enumerate(pairwise(LARGE)):
+        weights = (rng.standard_normal((rows, columns)) / np.sqrt(rows / 2)).astype(np.float32)
+        value = builder.op("MatMul", value, builder.constant(weights))
+        if place < len(LARGE) - 2:
+            value = builder.op("Relu", value)
+    path = folder / "dense_2000x2.onnx"
+    onnx.save(builder.model({"logits": (value, ["batch", LARGE[-1]])}), path)
+    return path
+
+
 def nets(folder: Path | None) -> list[Path]:
     """The ONNX files of a folder that can be read, or the shipped nets."""
     if folder is None:
@@ -126,9 +171,21 @@ def nets(folder: Path | None) -> list[Path]:
     return found
 
 
+def ask_all(options: argparse.Namespace, chosen: list[Path], record: Record[Row], known: set[tuple[Any, ...]]) -> None:
+    """Every question about every net that the record lacks."""
+    for busy in options.busy:
+        with cores_busy(busy):
+            for model in chosen:
+                for question in options.questions:
+                    for limit in options.timeout:
+                        if (model.stem, list(QUESTIONS).index(question), limit, busy) not in known:
+                            record.add(asked(model, question, limit, busy))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--models", type=Path, help="a folder of ONNX files")
+    parser.add_argument("--large", action="store_true", help="also about a dense net of 22 MB")
     parser.add_argument("--timeout", type=float, nargs="+", default=[3.0, 10.0], help="the limits, in seconds")
     parser.add_argument("--busy", type=int, nargs="+", default=[0], help="so many cores are kept busy")
     parser.add_argument("--questions", nargs="+", choices=list(QUESTIONS), default=list(QUESTIONS), metavar="QUESTION")
@@ -138,13 +195,9 @@ def main() -> int:
     compile_kernels()
     record = Record.of(options, [], Row)
     known = {row.key for row in record.rows}
-    for busy in options.busy:
-        with cores_busy(busy):
-            for model in nets(options.models):
-                for question in options.questions:
-                    for limit in options.timeout:
-                        if (model.stem, list(QUESTIONS).index(question), limit, busy) not in known:
-                            record.add(asked(model, question, limit, busy))
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = nets(options.models) + ([large_net(Path(folder))] if options.large else [])
+        ask_all(options, chosen, record, known)
     lines = [
         (
             row.model,
