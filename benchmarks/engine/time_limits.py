@@ -109,7 +109,7 @@ def asked(model: Path, question: str, limit: float, busy: int) -> Row:
             [sys.executable, "-m", "verifier", *call], cwd=folder, env=environment, capture_output=True, check=False
         )
         seconds = time.monotonic() - start
-    told = bool(done.stdout.strip()) if question == "campaign" else _is_json(done.stdout)
+    told = question == "campaign" or _is_json(done.stdout)  # the answer of a campaign is its store
     answered = done.returncode in TABLE_CODES and told
     return Row(model.stem, question, limit, busy, round(seconds, 2), done.returncode, answered, load_before)
 
