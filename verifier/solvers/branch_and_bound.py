@@ -11,7 +11,7 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Query
+from verifier.problem.query import Ball, Query
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.goal_rows import deciding_rows, only
 from verifier.solvers.process import Decider
@@ -30,9 +30,9 @@ LP_RELUS = 80
 class BranchAndBound(Decider):
     """Decides queries by one search tree; `settings` are those of LP trees, `bound` those of bound trees.
 
-    engine: `lp`, `bound`, or `auto`, which goes by the number of unstable ReLUs at the root. restart: who follows an
-    incumbent bounds the root anew when the radius has fallen below this share of the root's; 0 for never. inner_balls:
-    who follows an incumbent searches smaller balls beside a tree that does not close.
+    engine: `lp`, `bound`, or `auto`, which goes by the number of unstable ReLUs at the root and by the norm. restart:
+    who follows an incumbent bounds the root anew when the radius has fallen below this share of the root's; 0 for
+    never. inner_balls: who follows an incumbent searches smaller balls beside a tree that does not close.
     """
 
     settings: TreeSettings = field(default_factory=TreeSettings)
@@ -71,7 +71,7 @@ class BranchAndBound(Decider):
         lower, upper = hidden_bounds(stages, bounds)
         ball = query.region.finite
         goal = only(query.goal, deciding_rows(stages, ball, query.goal, lower, upper))
-        kind, settings = ENGINES[self._engine(lower, upper)]
+        kind, settings = ENGINES[self._engine(ball, lower, upper)]
         tree: Tree = kind(
             stages,
             ball,
@@ -85,10 +85,11 @@ class BranchAndBound(Decider):
         )
         return tree
 
-    def _engine(self, lower: Array, upper: Array) -> str:
+    def _engine(self, ball: Ball, lower: Array, upper: Array) -> str:
         if self.engine != "auto":
             return self.engine
-        return "lp" if np.count_nonzero((lower < 0) & (upper > 0)) <= LP_RELUS else "bound"
+        few = np.count_nonzero((lower < 0) & (upper > 0)) <= LP_RELUS
+        return "lp" if few and ball.geometry.has_flat_sides else "bound"
 
     def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
         """Violated, Holds (evidence proved) or Unknown when the budget ends or only unsplittable nodes are left."""

@@ -32,7 +32,7 @@ class Round(LInf):
     """A norm that no LP describes and no kernel knows, as far as engines can tell."""
 
     norm = ROUND
-    has_kernels = False
+    has_flat_sides = has_kernels = False
     is_box = False
     split_moves = Geometry.split_moves
 
@@ -82,6 +82,13 @@ def test_distances_that_are_not_piecewise_linear_are_refused_by_name(make_root: 
     root = make_root(3, (4, 5, 3), Norm.LINF)
     with pytest.raises(InputError, match=r"the norm 'round' are not piecewise linear: l1, linf are"):
         with_distance(root.net.graph, ROUND, root.ball.centre)
+
+
+def test_no_tree_that_needs_lps_is_chosen(make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, tree_of in ((LInf, LpTree), (Round, BoundTree)):
+        root = served_by(kind, make_root, monkeypatch)
+        made = BranchAndBound().tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+        assert type(made) is tree_of
 
 
 def test_trees_do_without_kernels_of_a_norm(make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,8 @@ class Geometry(ABC):
     """
 
     norm: ClassVar[Norm]
+    has_flat_sides: ClassVar[bool] = False
+    """Are balls polyhedra? Trees that need LPs are chosen for no others."""
     has_kernels: ClassVar[bool] = False
     """Do compiled kernels know the norm? Where they do not, trees are explored with numpy."""
 

@@ -27,6 +27,7 @@ class L1(Geometry):
     """S(r) by filling the steepest entries first."""
 
     norm = Norm.L1
+    has_flat_sides = True
     has_kernels = True
 
     @property

@@ -24,6 +24,7 @@ class LInf(Geometry):
     """S(r) = Σ |g_i| min(r, room_i), room_i what the box leaves on the side to which g_i pulls."""
 
     norm = Norm.LINF
+    has_flat_sides = True
     has_kernels = True
 
     @property
