@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from encoders.passes.from_transforms import Transforms
-from verifier.problem.arguments import above_zero, real
+from verifier.problem.arguments import real
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket
 from verifier.runtime.model import Model, load
@@ -187,7 +187,6 @@ def check(
     arguments are those of `minimal`. Raises InputError, one line, for an argument that cannot be.
     """
     settings = Settings(method, solver, threads, device, seed, budget_of(timeout), once)
-    radius = above_zero(radius, "the radius", math.inf)
     region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics)
     return robustness.check(asked, settings, radius, progress)

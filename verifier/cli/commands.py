@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from verifier import api
 from verifier.cli import late
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.job import Job, Question, made, missing, prepared
+from verifier.cli.job import Job, Request, made, missing, prepared
 from verifier.problem.quantities import Quantity
 from verifier.problem.verdict import (
     Bracket,
@@ -23,30 +22,24 @@ from verifier.problem.verdict import (
 )
 from verifier.report import captions, json_result, pictures, terminal
 from verifier.report.json_result import CertificateRecord, Run
+from verifier.search import all_targets, minimum, robustness
 from verifier.search.all_targets import AllTargets
 from verifier.search.robustness import Check
 
 
-def minimal(question: Question, *, precision: float, all_targets: bool = False) -> Exit:
+def minimal(request: Request, *, precision: float, all_targets: bool = False) -> Exit:
     """Answer `verifier minimal`."""
-    with prepared(question) as job:
+    with prepared(request) as job:
         if all_targets:
             return _every_target(job, precision)
         last: Bracket | None = None
 
         def known() -> Bracket:
-            return late.bracket(last, question.target, precision, "cw", job.time.whole)
+            return late.bracket(last, request.asked.target, precision, "cw", job.time.whole)
 
         job.if_late(lambda: _answer_minimal(job, known(), precision))
         with terminal.progress(job.time.engine) as show:
-            for bracket in api.brackets(
-                job.model,
-                job.x,
-                target=question.target,
-                precision=precision,
-                semantics=question.semantics,
-                **job.options(),
-            ):
+            for bracket in minimum.brackets(job.specification(precision), job.settings()):
                 last = bracket
                 show(bracket)
         return _answer_minimal(job, known(), precision)
@@ -60,16 +53,16 @@ def _answer_minimal(job: Job, last: Bracket, precision: float) -> Exit:
     return Exit.UNDECIDED if last.status is Status.BRACKETED or missing(record) else Exit.GOOD
 
 
-def attack(question: Question, *, name: str) -> Exit:
+def attack(request: Request, *, name: str) -> Exit:
     """Answer `verifier attack`."""
-    with prepared(question) as job:
+    with prepared(request) as job:
         job.if_late(
             lambda: _answer_attack(
-                job, late.bracket(None, question.target, precision=1e-3, attack=name, budget=job.time.whole)
+                job, late.bracket(None, request.asked.target, precision=1e-3, attack=name, budget=job.time.whole)
             )
         )
         with terminal.progress(job.time.engine):
-            found = api.attack(job.model, job.x, target=question.target, attack=name, **job.options(decides=False))
+            found = minimum.attack(job.specification(), job.settings(), name)
         return _answer_attack(job, found)
 
 
@@ -104,14 +97,8 @@ def _every_target(job: Job, precision: float) -> Exit:
             last[bracket.target] = bracket
             show(bracket)
 
-        answer = api.minimal_all_targets(
-            job.model,
-            job.x,
-            precision=precision,
-            semantics=job.question.semantics,
-            progress=seen,
-            **job.options(),
-        )
+        asked, settings = job.specification(precision, each=True), job.settings()
+        answer = all_targets.minimal_all_targets(asked, settings, progress=seen)
     job.if_late(lambda: _answer_every(job, answer, precision))
     return _answer_every(job, answer, precision)
 
@@ -145,25 +132,17 @@ def _answer_every(job: Job, answer: AllTargets, precision: float) -> Exit:
     return Exit.UNDECIDED if undecided or any(b.status is Status.BRACKETED for b in answer.results) else Exit.GOOD
 
 
-def check(question: Question, *, radius: Quantity) -> Exit:
+def check(request: Request, *, radius: Quantity) -> Exit:
     """Answer `verifier check`."""
-    with prepared(question) as job:
+    with prepared(request) as job:
         answer: Check | None = None
 
         def known() -> Check:
-            return late.check(answer, question.target, job.time.whole)
+            return late.check(answer, request.asked.target, job.time.whole)
 
         job.if_late(lambda: _answer_check(job, known(), radius))
         with terminal.progress(job.time.engine) as show:
-            answer = api.check(
-                job.model,
-                job.x,
-                radius.value,
-                target=question.target,
-                semantics=question.semantics,
-                progress=show,
-                **job.options(),
-            )
+            answer = robustness.check(job.specification(), job.settings(), radius.value, show)
         return _answer_check(job, answer, radius)
 
 

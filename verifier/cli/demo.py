@@ -7,7 +7,8 @@ from pathlib import Path
 from verifier import models
 from verifier.cli import commands
 from verifier.cli.exit_codes import Exit
-from verifier.cli.job import Question
+from verifier.cli.job import Request
+from verifier.cli.options import QuestionOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import Deadline
 from verifier.report import terminal
 
@@ -20,10 +21,9 @@ INPUTS = "digits_inputs.npz"
 def run(out: Path, deadline: Deadline) -> Exit:
     """Solve one digit in L-inf, untargeted; show the table, write the picture, say what it means."""
     model = models.path("digits")
-    question = Question(
-        model=model, input=model.with_name(INPUTS), deadline=deadline, index=INDEX, norm="linf", out=out
-    )
-    code = commands.minimal(question, precision=PRECISION)
+    asked = QuestionOptions(model, model.with_name(INPUTS), index=INDEX)
+    request = Request(asked, SearchOptions(), ResultOptions(out), deadline)
+    code = commands.minimal(request, precision=PRECISION)
     stdout = terminal.stdout()
     if code is Exit.GOOD:
         picture = out / "picture.png"

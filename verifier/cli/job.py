@@ -1,4 +1,4 @@
-"""A question as the command line puts it, and the job that comes of it: its files read, its time divided."""
+"""A request as the command line puts it, and the job that comes of it: its files read, its time divided."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from verifier import api
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
+from verifier.cli.options import QuestionOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline, draw_within
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside, read_box
@@ -27,49 +27,33 @@ from verifier.report import json_result, pictures, terminal
 from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
 from verifier.report.out_folder import OutFolder
 from verifier.runtime import transformed
-from verifier.runtime.model import Model
-from verifier.search.methods import DEFAULT_METHOD
+from verifier.runtime.model import Model, load
+from verifier.runtime.transformed import load_transforms
+from verifier.search.methods import METHODS
+from verifier.search.question import DEFAULT_PRECISION, InputRegion, Misclassification, Specification, specify
+from verifier.search.settings import Settings
 
 if TYPE_CHECKING:
     from verifier.certificates.file import CertificateFile
 
 METHOD_ALIASES = {"smt": "z3"}
-DEFAULT_SOLVERS = {"milp": "highs", "milp-direct": "highs", "z3": "z3"}
-"""What a method uses when --solver is absent, for the record in the result; the tree has none."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """The shared options as given; `method` and `solver` stay as they are for a command that has none."""
+class Request:
+    """What the command line asks, how, and where the results go, until the deadline."""
 
-    model: Path
-    input: Path
+    asked: QuestionOptions
+    how: SearchOptions
+    results: ResultOptions
     deadline: Deadline
-    output: str | None = None
-    index: int | None = None
-    header: str = "auto"
-    target: int | None = None
-    margin: float = 0.0
-    norm: str = "linf"
-    box: str = "0,1"
-    label: int | None = None
-    method: str = DEFAULT_METHOD
-    solver: str | None = None
-    threads: int = 1
-    semantics: str = "both"
-    device: str = "auto"
-    seed: int = 0
-    out: Path | None = None
-    certificate: Path | None = None
-    transforms: Path | None = None
-    json: bool = False
 
 
 @dataclass
 class Job:
-    """A question whose model and input have been read: ready for the engine, and for writing what it says."""
+    """A request whose model and input have been read: ready for the engine, and for writing what it says."""
 
-    question: Question
+    request: Request
     model: Model
     x: npt.NDArray[Any]
     index: int
@@ -93,34 +77,35 @@ class Job:
             self.late = True
             return answer()
 
-        self.question.deadline.answer = told
+        self.request.deadline.answer = told
 
     def begin_answer(self) -> None:
         """To be called before anything is written."""
         if not self.late:
-            self.question.deadline.begin_answer()
+            self.request.deadline.begin_answer()
 
-    def options(self, *, decides: bool = True) -> dict[str, Any]:
-        """The keyword arguments that the functions of `verifier.api` share."""
-        asked = self.question
-        shared = {
-            "label": self.label,
-            "norm": asked.norm,
-            "box": self.box,
-            "margin": asked.margin,
-            "timeout": self.time.engine,
-            "device": asked.device,
-            "seed": asked.seed,
-            "transforms": None if self.transforms is None else self.transforms.given,
-        }
-        if not decides:
-            return shared
-        return {**shared, "method": _method(asked), "solver": asked.solver, "threads": asked.threads, "once": True}
+    def specification(self, precision: float = DEFAULT_PRECISION, *, each: bool = False) -> Specification:
+        """What is asked, checked. each: about every target on its own."""
+        return self._specified(self.request.asked.target, self.time.engine, precision, each)
+
+    def _specified(
+        self, target: int | None, budget: Budget, precision: float = DEFAULT_PRECISION, each: bool = False
+    ) -> Specification:
+        asked = self.request.asked
+        region = InputRegion(self.x, asked.norm, self.box)
+        goal = Misclassification(target, self.label, asked.margin, each)
+        transforms = None if self.transforms is None else self.transforms.given
+        return specify(self.model, region, goal, budget, transforms, asked.semantics, precision)
+
+    def settings(self) -> Settings:
+        """How the answer is sought, checked."""
+        how = self.request.how
+        return Settings(_method(how), how.solver, how.threads, how.device, how.seed, self.time.engine, once=True)
 
     def run(self, command: str, **more: Any) -> Run:
         """What was asked, for the result."""
-        asked = self.question
-        method = None if command == "attack" else _method(asked)
+        asked, how = self.request.asked, self.request.how
+        method = None if command == "attack" else _method(how)
         return Run(
             command=command,
             model=asked.model,
@@ -132,7 +117,7 @@ class Job:
             target=asked.target,
             margin=asked.margin,
             method=method,
-            solver=(asked.solver or DEFAULT_SOLVERS.get(method)) if method else None,
+            solver=None if method is None else how.solver or _own_solver(method),
             transforms=self.transforms,
             notes=self.notes,
             **more,
@@ -156,7 +141,7 @@ class Job:
         """Build, check and write the certificate that was asked for; None when none was."""
         if self.certificate is None:
             return None
-        return self._certified(self.certificate, radius, witness, self.question.target, self.time.proof)
+        return self._certified(self.certificate, radius, witness, self.request.asked.target, self.time.proof)
 
     def certify_each(self, results: Sequence[Bracket]) -> dict[int | None, CertificateRecord]:
         """A certificate for each target's bracket, in a file of its own, where they were asked for."""
@@ -174,14 +159,12 @@ class Job:
     ) -> CertificateRecord:
         if self.late:
             return self._no_certificate(file, target, self.time.whole.reason)
-        from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415, most questions want no certificate
+        from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
+        from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
-        other = ("device", "seed", "transforms")
-        shared = {name: value for name, value in self.options(decides=False).items() if name not in other}
         point = witness.point if witness is not None else None
         try:
-            shared["timeout"] = budget
-            made = api.certificate(self.model, self.x, radius, point, target=target, **shared)
+            made = certified(self._specified(target, budget), radius, point, budget)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self._no_certificate(file, target, str(error))
         if self._saved(lambda: file.write(made.content)) is None:
@@ -190,7 +173,7 @@ class Job:
 
     def _no_certificate(self, file: CertificateFile, target: int | None, why: str) -> CertificateRecord:
         file.remove()
-        complain(f"no certificate was written{_about(target, self.question)}: {why}")
+        complain(f"no certificate was written{_about(target, self.request.asked.target)}: {why}")
         return CertificateRecord(None, why)
 
     def write_picture(self, draw: Callable[[], bytes]) -> Path | None:
@@ -209,7 +192,7 @@ class Job:
         if self.folder is not None:
             self._written("result.json", lambda stream: stream.write(text.encode()))
             self.folder.remove_stale()
-        if self.question.json:
+        if self.request.results.json:
             sys.stdout.write(text)
         else:
             for table in tables(self.files):
@@ -232,47 +215,54 @@ class Job:
         return self.files[-1]
 
 
-def _about(target: int | None, question: Question) -> str:
+def _about(target: int | None, asked: int | None) -> str:
     """Which target is spoken of, where there are several."""
-    return "" if target == question.target else f" for target {target}"
+    return "" if target == asked else f" for target {target}"
 
 
-def _method(question: Question) -> str:
-    return METHOD_ALIASES.get(question.method, question.method)
+def _method(how: SearchOptions) -> str:
+    return METHOD_ALIASES.get(how.method, how.method)
+
+
+def _own_solver(method: str) -> str | None:
+    """What the method uses when --solver is absent, for the record; the tree has none."""
+    row = METHODS.get(method)
+    return row.solver or None if row is not None else None
 
 
 @contextmanager
-def prepared(question: Question) -> Iterator[Job]:
+def prepared(request: Request) -> Iterator[Job]:
     """Read the model and the input, and make sure that the results can be written, before any work."""
-    proves = question.certificate is not None
+    asked, results = request.asked, request.results
+    proves = results.certificate is not None
     if proves:
         from verifier.certificates.builder import UNDER_TRANSFORMS  # noqa: PLC0415
         from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
-    if proves and question.transforms is not None:
+    if proves and asked.transforms is not None:
         raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
-    whole = question.deadline.whole
-    time = CommandTime(whole, draws=question.out is not None, proves=proves)
-    model = api.load(question.model, time.engine, output=question.output)
+    whole = request.deadline.whole
+    time = CommandTime(whole, draws=results.out is not None, proves=proves)
+    model = load(asked.model, time.engine, output=asked.output)
     network = model.network
-    given = read_input(question.input, network.input_shape, network.input_dtype, question.index, question.header)
-    box = read_box(question.box, given.x.size)
+    given = read_input(asked.input, network.input_shape, network.input_dtype, asked.index, asked.header)
+    box = read_box(asked.box, given.x.size)
     try:
         x, moved = inside(given.x, *box)
     except InputError as error:
-        raise InputError(f"{question.input}: {error}") from None
+        raise InputError(f"{asked.input}: {error}") from None
     notes = (*given.notes, *([moved] if moved else ()))
     for note in notes:
-        complain(f"{question.input}: {note}")
+        complain(f"{asked.input}: {note}")
     predicted = model.predict(x)
     transforms = None
-    if question.transforms is not None:
-        read = api.load_transforms(model, question.transforms)
+    if asked.transforms is not None:
+        read = load_transforms(model, asked.transforms)
         transforms = TransformsRecord(read, transformed.predictions(model, read, x))
-    label = next(label for label in (question.label, given.label, predicted) if label is not None)
+    label = next(label for label in (asked.label, given.label, predicted) if label is not None)
     with ExitStack() as stack:
-        folder = stack.enter_context(OutFolder(question.out)) if question.out is not None else None
-        file = CertificateFile(question.certificate) if question.certificate is not None else None
-        yield Job(question, model, x, given.index, label, predicted, box, time, folder, file, transforms, notes)
+        folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
+        file = CertificateFile(results.certificate) if results.certificate is not None else None
+        yield Job(request, model, x, given.index, label, predicted, box, time, folder, file, transforms, notes)
 
 
 def made(record: CertificateRecord | None) -> bool:

@@ -25,10 +25,10 @@ from verifier import PROCESS_START, __version__
 from verifier.cli import options
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
+from verifier.cli.signature import with_options
 from verifier.problem import streams
 
 if TYPE_CHECKING:
-    from verifier.cli.job import Question
     from verifier.cli.time_limit import Deadline
 
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
@@ -61,113 +61,67 @@ def top(
 
 
 @app.command()
+@with_options(order=options.IN_HELP)
 def minimal(
     context: typer.Context,
-    model: options.Model,
-    input_: options.Input,
-    output: options.Output = None,
-    index: options.Index = None,
-    header: options.Header = "auto",
-    target: options.Target = None,
+    asked: options.QuestionOptions,
+    how: options.SearchOptions,
+    results: options.ResultOptions,
     all_targets: Annotated[bool, typer.Option("--all-targets", help="Every target.")] = False,
-    precision: options.Precision = options.PRECISION,
-    margin: options.Margin = 0.0,
-    norm: options.Norm = "linf",
-    box: options.Box = "0,1",
-    label: options.Label = None,
-    timeout: options.Timeout = None,
-    method: options.Method = "tree",
-    solver: options.Solver = None,
-    threads: options.Threads = 1,
-    device: options.Device = "auto",
-    semantics: options.Semantics = "both",
-    seed: options.Seed = 0,
-    out: options.Out = None,
-    certificate: options.Certificate = None,
-    transforms: options.Transforms = None,
-    json: options.Json = False,
+    precision: options.PrecisionOption = options.PRECISION,
 ) -> None:
     """Find the nearest adversarial example and prove that none is nearer."""
-    if all_targets and target is not None:
+    if all_targets and asked.target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    with _deadline(context, timeout, NO_BRACKET if json else None) as deadline:
+    with _deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
         with _imports(context):
-            from verifier.cli import commands  # noqa: PLC0415, see the module's docstring
+            from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
 
-        question = _question(locals())
-        code = commands.minimal(question, precision=precision.value, all_targets=all_targets)
+        request = job.Request(asked, how, results, deadline)
+        code = commands.minimal(request, precision=precision.value, all_targets=all_targets)
     raise typer.Exit(code)
 
 
 @app.command()
+@with_options(order=options.IN_HELP)
 def check(
     context: typer.Context,
-    model: options.Model,
-    input_: options.Input,
-    radius: options.Radius,
-    output: options.Output = None,
-    index: options.Index = None,
-    header: options.Header = "auto",
-    target: options.Target = None,
-    margin: options.Margin = 0.0,
-    norm: options.Norm = "linf",
-    box: options.Box = "0,1",
-    label: options.Label = None,
-    timeout: options.Timeout = None,
-    method: options.Method = "tree",
-    solver: options.Solver = None,
-    threads: options.Threads = 1,
-    device: options.Device = "auto",
-    semantics: options.Semantics = "both",
-    seed: options.Seed = 0,
-    out: options.Out = None,
-    certificate: options.Certificate = None,
-    transforms: options.Transforms = None,
-    json: options.Json = False,
+    asked: options.QuestionOptions,
+    how: options.SearchOptions,
+    results: options.ResultOptions,
+    radius: options.RadiusOption,
 ) -> None:
     """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
-    with _deadline(context, timeout, NO_VERDICT if json else None) as deadline:
+    with _deadline(context, how.timeout, NO_VERDICT if results.json else None) as deadline:
         with _imports(context):
-            from verifier.cli import commands  # noqa: PLC0415, see the module's docstring
+            from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
 
-        code = commands.check(_question(locals()), radius=radius)
+        code = commands.check(job.Request(asked, how, results, deadline), radius=radius)
     raise typer.Exit(code)
 
 
 @app.command()
+@with_options(order=options.IN_HELP, without=("method", "solver", "threads", "semantics", "certificate"))
 def attack(
     context: typer.Context,
-    model: options.Model,
-    input_: options.Input,
-    output: options.Output = None,
-    index: options.Index = None,
-    header: options.Header = "auto",
-    target: options.Target = None,
-    margin: options.Margin = 0.0,
-    norm: options.Norm = "linf",
-    box: options.Box = "0,1",
-    label: options.Label = None,
-    timeout: options.Timeout = None,
-    attack_: Annotated[str, typer.Option("--attack", metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    out: options.Out = None,
-    transforms: options.Transforms = None,
-    json: options.Json = False,
+    asked: options.QuestionOptions,
+    how: options.SearchOptions,
+    results: options.ResultOptions,
+    attack: Annotated[str, typer.Option(metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
 ) -> None:
     """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
-    with _deadline(context, timeout, NO_BRACKET if json else None) as deadline:
+    with _deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
         with _imports(context):
-            from verifier.cli import commands  # noqa: PLC0415, see the module's docstring
+            from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
 
-        code = commands.attack(_question(locals()), name=attack_)
+        code = commands.attack(job.Request(asked, how, results, deadline), name=attack)
     raise typer.Exit(code)
 
 
 @app.command()
 def certify(
     certificate: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate.")],
-    model: options.Model,
+    model: options.ModelArgument,
     input_: Annotated[str | None, typer.Option("--input", metavar="X.npy", help="Refuse another input.")] = None,
     box: Annotated[str | None, typer.Option(metavar="LO HI", help="Refuse another box (or an .npz: lo, hi).")] = None,
     norm: Annotated[str | None, typer.Option(metavar="linf|l1", help="Refuse another norm.")] = None,
@@ -179,7 +133,7 @@ def certify(
     radius: Annotated[
         str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius (0.01, 8/255).")
     ] = None,
-    json: options.Json = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not.
 
@@ -193,52 +147,29 @@ def certify(
 
 
 @app.command()
+@with_options()
 def campaign(
     context: typer.Context,
+    keys: options.PlanOptions,
+    where: options.BackendOptions,
     plan: Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="The plan; flags replace its keys.")] = None,
-    models: options.Models = None,
-    data: options.Data = None,
-    split: options.Split = None,
-    indices: options.Indices = None,
-    per_class: options.PerClass = None,
-    count: options.Count = None,
-    correct: options.Correct = None,
-    seed: options.PlanSeed = None,
-    norms: options.Norms = None,
-    targets: options.Targets = None,
-    margin: options.PlanMargin = None,
-    precision: options.PlanPrecision = None,
-    box: options.PlanBox = None,
-    method: options.PlanMethod = None,
-    solver: options.Solver = None,
-    threads: options.PlanThreads = None,
-    device: options.PlanDevice = None,
-    attacks: options.Attacks = None,
-    transforms: options.PlanTransforms = None,
-    output: options.PlanOutput = None,
-    timeout: options.PlanTimeout = None,
-    total_budget: options.TotalBudget = None,
-    store: options.StoreFile = None,
-    jobs: options.Jobs = None,
-    backend: options.BackendName = "local",
-    scheduler: options.Scheduler = None,
-    certificates: options.Certificates = None,
-    status: options.StatusOf = None,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a checked certificate there for each closed bracket."),
+    ] = None,
+    status: Annotated[Path | None, typer.Option(metavar="STORE", help="Print how far a store has come.")] = None,
 ) -> None:
     """Ask many questions, and go on where the last run stopped. Exit code 0: all closed, 3: some are open."""
-    given = {name: value for name, value in locals().items() if value not in (None, [])}
     from verifier.campaign.backends import Backend  # noqa: PLC0415
     from verifier.cli import campaign_command  # noqa: PLC0415, see the module's docstring
 
     if status is not None:
         raise typer.Exit(campaign_command.status(status))
-    other = ("context", "plan", "jobs", "backend", "scheduler", "certificates", "status")
-    flags = {name: value for name, value in given.items() if name not in other}
-    chosen = Backend(backend, scheduler, jobs)
-    asked = options.plan_flags(flags)
+    chosen = Backend(where.backend, where.scheduler, where.jobs)
     own = _own_process(context)
     start = PROCESS_START if own else time.monotonic()
-    raise typer.Exit(campaign_command.campaign(plan, asked, chosen, certificates, start=start, ends_process=own))
+    code = campaign_command.campaign(plan, keys.flags(), chosen, certificates, start=start, ends_process=own)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -259,8 +190,8 @@ def gate(
         Path | None, typer.Option(metavar="FILE", help="Close the brackets and write them, instead of judging.")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask everything anew, and keep nothing.")] = False,
-    jobs: options.Jobs = None,
-    json: options.Json = False,
+    jobs: options.JobsOption = None,
+    json: options.JsonOption = False,
 ) -> None:
     """Do the models keep what a file requires? Exit code 0: all of it is proved, 1: not, 3: undecided."""
     if undecided not in ("fail", "warn"):
@@ -289,8 +220,8 @@ def gate(
 def report(
     store: options.StoreArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the report.")],
-    title: options.Title = None,
-    baseline: options.Baseline = None,
+    title: options.TitleOption = None,
+    baseline: options.BaselineOption = None,
 ) -> None:
     """A campaign's store as a page, report.html, and the same numbers as JSON, CSV and LaTeX."""
     from verifier.cli import report_commands  # noqa: PLC0415, see the module's docstring
@@ -305,7 +236,7 @@ def watch(
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others see it.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", help="On which port; 0: any that is free.")] = 8765,
-    title: options.Title = None,
+    title: options.TitleOption = None,
 ) -> None:
     """The same page in a browser while the campaign runs; Ctrl-C ends it. Nothing can be changed from there."""
     from verifier.cli import report_commands  # noqa: PLC0415, see the module's docstring
@@ -314,7 +245,9 @@ def watch(
 
 
 @app.command()
-def inspect(model: options.Model, output: options.Output = None, json: options.Json = False) -> None:
+def inspect(
+    model: options.ModelArgument, output: options.OutputOption = None, json: options.JsonOption = False
+) -> None:
     """What a model is, and what of it cannot be read. Exit code 0: it can be verified, 2: not."""
     from verifier.cli import inspect_command  # noqa: PLC0415, see the module's docstring
 
@@ -322,7 +255,7 @@ def inspect(model: options.Model, output: options.Output = None, json: options.J
 
 
 @app.command()
-def doctor(json: options.Json = False) -> None:
+def doctor(json: options.JsonOption = False) -> None:
     """Versions, processors, ONNX Runtime providers and solvers of this machine."""
     from verifier.cli import doctor as diagnosis  # noqa: PLC0415, see the module's docstring
 
@@ -389,15 +322,6 @@ def _imports(context: typer.Context) -> Iterator[None]:
 def _own_process(context: typer.Context) -> bool:
     """Does the process do nothing but this command?"""
     return context.obj is True
-
-
-def _question(given: dict[str, Any]) -> Question:
-    """The shared options among a command's parameters, as one object."""
-    from verifier.cli.job import Question  # noqa: PLC0415, see the module's docstring
-
-    named = {name.rstrip("_"): value for name, value in given.items()}
-    fields = {name: named[name] for name in Question.__dataclass_fields__ if name in named}
-    return Question(**fields)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,11 +5,13 @@ Of a small network linear bounds cost less than the attack: there they come firs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from encoders.errors import SolverError
 from verifier.problem.answer import Answer, Subject
+from verifier.problem.arguments import above_zero
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import ELSEWHERE, Query
 from verifier.problem.rounding import REAL
@@ -58,7 +60,7 @@ RADIUS_SHARE = 1e-3
 
 def check(asked: Specification, settings: Settings, radius: float, progress: Progress | None = None) -> Check:
     """Does a point within `radius` reach a goal? `progress` is called with brackets on the way. Raises InputError."""
-    budget, decider = settings.budget, settings.decider
+    budget, decider, radius = settings.budget, settings.decider, above_zero(radius, "the radius", math.inf)
     about, found = asked.subject("check", radius), asked.already(budget)
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None

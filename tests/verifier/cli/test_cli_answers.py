@@ -15,11 +15,13 @@ import pytest
 from PIL import Image
 
 import verifier
-from verifier import api, models
+from verifier import models
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
-from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Initial, Status, Unknown
+from verifier.search import minimum, robustness
+from verifier.search.robustness import Check
+from verifier.search.settings import Settings
 
 ROOT = str(Path(verifier.__file__).resolve().parents[1])
 DIGITS = str(models.path("digits"))
@@ -60,7 +62,7 @@ def test_minimal_closes_and_writes(norm: str, tmp_path: Path, capsys: pytest.Cap
     gaps = np.abs(witness.reshape(-1).astype(np.float64) - X)
     distance = gaps.max() if norm == "linf" else math.fsum(gaps)
     assert distance == pytest.approx(result["upper"], rel=1e-12)
-    assert api.load(DIGITS).predict(witness) == result["witness"]["predicted"] == 8
+    assert verifier.load(DIGITS).predict(witness) == result["witness"]["predicted"] == 8
     with Image.open(result["picture"]) as picture:
         assert np.asarray(picture.convert("L")).var() > 0
 
@@ -133,21 +135,17 @@ def test_attack_gives_an_upper_end(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_smt_is_another_name_of_z3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = {}
+    asked: list[Settings] = []
 
-    def check(*_: object, **options: object) -> api.Check:
-        asked.update(options)
-        return api.Check(Unknown("why not"), None, "why not", None, 0.0, None)
+    def check(_: object, settings: Settings, *__: object) -> Check:
+        asked.append(settings)
+        return Check(Unknown("why not"), None, "why not", None, 0.0, None)
 
-    monkeypatch.setattr(api, "check", check)
+    monkeypatch.setattr(robustness, "check", check)
     assert main(["check", *DIGIT, "--radius", "1", "--method", "smt", "--json"]) == Exit.UNDECIDED
     result = told(capsys)
-    assert (asked["method"], result["method"], result["verdict"], result["reason"]) == (
-        "z3",
-        "z3",
-        "unknown",
-        "why not",
-    )
+    assert [settings.method for settings in asked] == ["z3"]
+    assert (result["method"], result["verdict"], result["reason"]) == ("z3", "unknown", "why not")
 
 
 BRACKET = Bracket(
@@ -168,7 +166,7 @@ BRACKET = Bracket(
 def test_an_open_bracket_is_undecided(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(api, "brackets", lambda *_, **__: iter([BRACKET]))
+    monkeypatch.setattr(minimum, "brackets", lambda *_, **__: iter([BRACKET]))
     assert main(["minimal", *DIGIT, "--json", "--out", str(tmp_path)]) == Exit.UNDECIDED
     result = told(capsys)
     assert (result["lower"], result["upper"], result["witness"], result["picture"]) == (0.25, None, None, None)
@@ -179,24 +177,24 @@ def test_an_open_bracket_is_undecided(
 
 def test_nothing_reachable_is_an_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     nothing = replace(BRACKET, lower=math.inf, status=Status.UNREACHABLE)
-    monkeypatch.setattr(api, "brackets", lambda *_, **__: iter([nothing]))
+    monkeypatch.setattr(minimum, "brackets", lambda *_, **__: iter([nothing]))
     assert main(["minimal", *DIGIT, "--target", "1"]) == Exit.GOOD
     assert "unreachable" in capsys.readouterr().out
 
 
 def test_an_attack_that_finds_nothing_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "attack", lambda *_, **__: replace(BRACKET, lower=0.0))
+    monkeypatch.setattr(minimum, "attack", lambda *_, **__: replace(BRACKET, lower=0.0))
     assert main(["attack", *DIGIT]) == Exit.UNDECIDED
 
 
 def test_ctrl_c_prints_what_is_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def brackets(*_: object, timeout: Budget, **__: object) -> Iterator[Bracket]:
+    def brackets(_: object, settings: Settings) -> Iterator[Bracket]:
         yield BRACKET
         signal.raise_signal(signal.SIGINT)
-        assert timeout.remaining == 0
-        yield replace(BRACKET, reason=timeout.reason)
+        assert settings.budget.remaining == 0
+        yield replace(BRACKET, reason=settings.budget.reason)
 
-    monkeypatch.setattr(api, "brackets", brackets)
+    monkeypatch.setattr(minimum, "brackets", brackets)
     assert main(["minimal", *DIGIT, "--json"]) == Exit.UNDECIDED
     assert told(capsys)["reason"] == "interrupted"
 

@@ -30,7 +30,7 @@ SLOW = {
     "rich.live": "inspect",
     "onnx": "inspect",
     "onnxruntime": "inspect",
-    "verifier.api": "check",
+    "verifier.search.minimum": "check",
     "verifier.attacks.registry": "check",
     "highspy": "minimal",
     "scipy.sparse._base": "minimal",
