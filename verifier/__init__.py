@@ -17,9 +17,9 @@ PROCESS_START = time.monotonic() - time.process_time()
 """When the process began, to within what it waited for so far: until this first import it did little but compute."""
 
 if TYPE_CHECKING:
+    from encoders.errors import InputError, SolverError
+    from encoders.passes.from_transforms import Transforms
     from verifier.api import (
-        AllTargets,
-        Check,
         attack,
         available_solvers,
         brackets,
@@ -31,15 +31,51 @@ if TYPE_CHECKING:
         minimal_all_targets,
     )
     from verifier.certificates.builder import Certified
+    from verifier.certificates.split_tree import NotCertifiedError
+    from verifier.problem.answer import Subject
+    from verifier.problem.budget import Budget, OutOfTimeError
+    from verifier.problem.verdict import (
+        Bracket,
+        Evidence,
+        Holds,
+        Initial,
+        Search,
+        Semantics,
+        Status,
+        Unknown,
+        Verdict,
+        Violated,
+        Witness,
+    )
     from verifier.report.answers import to_pandas
     from verifier.runtime.model import Model
+    from verifier.search.all_targets import AllTargets
+    from verifier.search.robustness import Check
 
 __version__ = "0.1.0"
 __all__ = [
     "AllTargets",
+    "Bracket",
+    "Budget",
     "Certified",
     "Check",
+    "Evidence",
+    "Holds",
+    "Initial",
+    "InputError",
     "Model",
+    "NotCertifiedError",
+    "OutOfTimeError",
+    "Search",
+    "Semantics",
+    "SolverError",
+    "Status",
+    "Subject",
+    "Transforms",
+    "Unknown",
+    "Verdict",
+    "Violated",
+    "Witness",
     "attack",
     "available_solvers",
     "brackets",
@@ -52,14 +88,32 @@ __all__ = [
     "to_pandas",
 ]
 
-ELSEWHERE = {"Certified": "verifier.certificates.builder", "to_pandas": "verifier.report.answers"}
-"""Whose home is not the API."""
+VERDICT = "verifier.problem.verdict"
+HOMES = {
+    **dict.fromkeys(("InputError", "SolverError"), "encoders.errors"),
+    **dict.fromkeys(("Bracket", "Evidence", "Holds", "Initial", "Search", "Semantics", "Status"), VERDICT),
+    **dict.fromkeys(("Unknown", "Verdict", "Violated", "Witness"), VERDICT),
+    **dict.fromkeys(("Budget", "OutOfTimeError"), "verifier.problem.budget"),
+    "AllTargets": "verifier.search.all_targets",
+    "Certified": "verifier.certificates.builder",
+    "Check": "verifier.search.robustness",
+    "Model": "verifier.runtime.model",
+    "NotCertifiedError": "verifier.certificates.split_tree",
+    "Subject": "verifier.problem.answer",
+    "Transforms": "encoders.passes.from_transforms",
+    "to_pandas": "verifier.report.answers",
+}
+"""The modules of the names whose home is not the API."""
 
 
 def __getattr__(name: str) -> Any:
-    """The API on first use: `import verifier` alone, as the command line and the solver processes do, stays cheap."""
+    """A public name on first use: `import verifier` alone, as the terminal and the solver processes do, stays cheap."""
     if name in __all__:
-        value = getattr(importlib.import_module(ELSEWHERE.get(name, "verifier.api")), name)
+        value = getattr(importlib.import_module(HOMES.get(name, "verifier.api")), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'verifier' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
