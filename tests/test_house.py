@@ -17,7 +17,11 @@ PACKAGES = ("encoders", "verifier", "benchmarks")
 UNTESTED = "none: "
 """What the list of tests says of a benchmark's module that none tests, with the reason."""
 
+LONGEST = 400
+"""Lines of a file that is read in one sitting."""
+
 CHECKER = "verifier/certificates/checker.py"
+"""Longer, because it has to run alone: a stranger copies one file."""
 
 FAMILIES = ("verifier/attacks", "encoders/onnx_io/ops")
 """Folders of files of one kind: the map names the kind."""
@@ -120,6 +124,16 @@ def anchors(page: Path) -> set[str]:
     """The names under which a page's headings can be linked to."""
     lines = [line.lstrip("#").strip().lower() for line in page.read_text("utf-8").splitlines() if line.startswith("#")]
     return {re.sub(r"[^\w\- ]", "", line).replace(" ", "-") for line in lines}
+
+
+def test_no_file_is_too_long_for_one_sitting() -> None:
+    long = {str(path): count for path in modules() if (count := lines(path)) > LONGEST}
+    long.pop(CHECKER)
+    assert not long
+
+
+def lines(module: Path) -> int:
+    return len((ROOT / module).read_text(encoding="utf-8").splitlines())
 
 
 def test_the_checker_imports_the_standard_library_and_numpy_only() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from encoders.errors import InputError
 from verifier import __version__
@@ -60,7 +59,6 @@ class Outputs:
 
 def gate(
     path: Path,
-    flags: Mapping[str, Any],
     backend: Backend,
     outputs: Outputs,
     *,
@@ -74,7 +72,7 @@ def gate(
 
     cache: are answers kept, and taken, where the file says? start, ends_process: as for campaigns.
     """
-    asked = read_gate(path, flags, baselines=baseline is None)
+    asked = read_gate(path, baselines=baseline is None)
     _writable(outputs, baseline)
     with Deadline(asked.plan.total_budget, start, ends_process=ends_process) as deadline, ExitStack() as stack:
         teller = _Teller(asked, outputs, undecided_fails, deadline)

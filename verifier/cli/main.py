@@ -204,7 +204,6 @@ def gate(
     raise typer.Exit(
         gate_command.gate(
             plan,
-            {},
             Backend(jobs=jobs),
             outputs,
             undecided_fails=undecided == "fail",
