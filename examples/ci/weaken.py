@@ -1,6 +1,6 @@
 """Writes weakened.onnx, a copy of the shipped digits net whose first weights carry noise: a model that got worse.
 
-python weaken.py && verifier gate --models weakened.onnx
+python weaken.py && verifier gate --model weakened.onnx
 """
 
 from __future__ import annotations

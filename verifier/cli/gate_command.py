@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from encoders.errors import InputError
 from verifier import __version__
@@ -19,6 +20,7 @@ from verifier.campaign.store.store import Store
 from verifier.cli.campaign_command import tell_remarks
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
+from verifier.cli.options import GateOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.gate.baseline import baseline_text
 from verifier.gate.requirements import CertifiedAccuracy, Gate, MinDistortion, Quantile, read_gate
@@ -40,42 +42,20 @@ PICTURED = 5
 CODES = {Ruling.PASS: Exit.GOOD, Ruling.FAIL: Exit.VIOLATED, Ruling.UNDECIDED: Exit.UNDECIDED}
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where the verdicts go besides the terminal; None: nowhere. github: to its annotations and step summary."""
-
-    junit: Path | None = None
-    markdown: Path | None = None
-    sarif: Path | None = None
-    witnesses: Path | None = None
-    github: bool = False
-    json: bool = False
-
-    @property
-    def files(self) -> dict[str, Path]:
-        named = {"--junit": self.junit, "--markdown": self.markdown, "--sarif": self.sarif}
-        return {name: path for name, path in named.items() if path is not None}
-
-
 def gate(
-    path: Path,
-    backend: Backend,
-    outputs: Outputs,
-    *,
-    undecided_fails: bool,
-    baseline: Path | None,
-    cache: bool,
-    start: float,
-    ends_process: bool,
+    path: Path, flags: Mapping[str, Any], backend: Backend, outputs: GateOptions, *, start: float, ends_process: bool
 ) -> Exit:
-    """Settle the file's requirements within its budget, or write a `baseline`. Raises InputError.
+    """Settle the file's requirements within its budget, or write a baseline. Raises InputError.
 
-    cache: are answers kept, and taken, where the file says? start, ends_process: as for campaigns.
+    flags: keys of the file's plan that are replaced. start, ends_process: as for campaigns.
     """
-    asked = read_gate(path, baselines=baseline is None)
-    _writable(outputs, baseline)
+    if outputs.undecided not in ("fail", "warn"):
+        raise InputError(f"--undecided {outputs.undecided}: fail or warn is expected")
+    baseline, cache = outputs.update_baseline, not outputs.no_cache
+    asked = read_gate(path, flags, baselines=baseline is None)
+    _writable(outputs)
     with Deadline(asked.plan.total_budget, start, ends_process=ends_process) as deadline, ExitStack() as stack:
-        teller = _Teller(asked, outputs, undecided_fails, deadline)
+        teller = _Teller(asked, outputs, deadline)
         deadline.answer = teller.nothing
         limits = CommandTime(deadline.whole, draws=outputs.witnesses is not None, proves=False)
         remarks: Remarks = {}
@@ -102,8 +82,7 @@ def gate(
 @dataclass(frozen=True, eq=False)
 class _Teller:
     asked: Gate
-    outputs: Outputs
-    undecided_fails: bool
+    outputs: GateOptions
     deadline: Deadline
 
     def nothing(self) -> Exit:
@@ -122,7 +101,7 @@ class _Teller:
         """Say the verdicts in every form; the exit code."""
         budget = self.deadline.whole
         ruling = overall(found.judgements) if found.judgements else Ruling.UNDECIDED
-        warned = ruling is Ruling.UNDECIDED and not self.undecided_fails
+        warned = ruling is Ruling.UNDECIDED and self.outputs.undecided == "warn"
         code = Exit.GOOD if warned else CODES[ruling]
         reason = budget.reason if ruling is Ruling.UNDECIDED and budget.remaining <= 0 else ""
         run = GateRun(
@@ -169,9 +148,9 @@ def _write(path: Path, text: str) -> None:
     written(path, lambda stream: stream.write(text.encode()))
 
 
-def _writable(outputs: Outputs, baseline: Path | None) -> None:
+def _writable(outputs: GateOptions) -> None:
     """What cannot be written is told before the work. Raises InputError."""
-    named = {**outputs.files, **({"--update-baseline": baseline} if baseline is not None else {})}
+    named = {**outputs.files, **({"--update-baseline": outputs.update_baseline} if outputs.update_baseline else {})}
     for name, path in named.items():
         if path.is_dir():
             raise InputError(f"{name} {path}: this is a directory")

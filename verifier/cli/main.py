@@ -173,46 +173,24 @@ def campaign(
 
 
 @app.command()
+@with_options()
 def gate(
     context: typer.Context,
+    outputs: options.GateOptions,
+    keys: options.PlanOptions,
     plan: Annotated[
-        Path, typer.Argument(metavar="FILE.toml", help="A plan with [[require]] tables.")
+        Path, typer.Argument(metavar="FILE.toml", help="A plan and its requirements; flags replace the plan's keys.")
     ] = options.GATE_FILE,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them for a reviewer.")] = None,
-    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them as SARIF 2.1.")] = None,
-    witnesses: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw the witnesses of what fails, and write their arrays.")
-    ] = None,
-    github: Annotated[bool, typer.Option("--github", help="Annotations and a step summary for GitHub.")] = False,
-    undecided: Annotated[str, typer.Option(metavar="fail|warn", help="What undecided requirements do.")] = "fail",
-    update_baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Close the brackets and write them, instead of judging.")
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask everything anew, and keep nothing.")] = False,
     jobs: options.JobsOption = None,
-    json: options.JsonOption = False,
 ) -> None:
     """Do the models keep what a file requires? Exit code 0: all of it is proved, 1: not, 3: undecided."""
-    if undecided not in ("fail", "warn"):
-        raise InputError(f"--undecided {undecided}: fail or warn is expected")
     from verifier.campaign.backends import Backend  # noqa: PLC0415
     from verifier.cli import gate_command  # noqa: PLC0415, see the module's docstring
 
     own = _own_process(context)
-    outputs = gate_command.Outputs(junit, markdown, sarif, witnesses, github, json)
-    raise typer.Exit(
-        gate_command.gate(
-            plan,
-            Backend(jobs=jobs),
-            outputs,
-            undecided_fails=undecided == "fail",
-            baseline=update_baseline,
-            cache=not no_cache,
-            start=PROCESS_START if own else time.monotonic(),
-            ends_process=own,
-        )
-    )
+    start = PROCESS_START if own else time.monotonic()
+    code = gate_command.gate(plan, keys.flags(), Backend(jobs=jobs), outputs, start=start, ends_process=own)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -260,6 +260,31 @@ class PlanOptions:
 
 
 @dataclass(frozen=True)
+class GateOptions:
+    """Where a gate's verdicts go, besides the terminal, and what becomes of undecided ones."""
+
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")] = None
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them for a reviewer.")] = None
+    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write them as SARIF 2.1.")] = None
+    witnesses: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw the witnesses of what fails, and write their arrays.")
+    ] = None
+    github: Annotated[bool, typer.Option("--github", help="Annotations and a step summary for GitHub.")] = False
+    undecided: Annotated[str, typer.Option(metavar="fail|warn", help="What undecided requirements do.")] = "fail"
+    update_baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Close the brackets and write them, instead of judging.")
+    ] = None
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask everything anew, and keep nothing.")] = False
+    json: JsonOption = False
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files of the verdicts, by option."""
+        named = {"--junit": self.junit, "--markdown": self.markdown, "--sarif": self.sarif}
+        return {name: path for name, path in named.items() if path is not None}
+
+
+@dataclass(frozen=True)
 class BackendOptions:
     """Where a campaign's tasks run."""
 
