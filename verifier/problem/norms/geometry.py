@@ -119,7 +119,10 @@ class Geometry(ABC):
     @staticmethod
     @abstractmethod
     def distance_exact(x: npt.ArrayLike, centre: npt.ArrayLike) -> Fraction:
-        """‖x − centre‖ as an exact rational. Raises ValueError for NaN, OverflowError for an infinity."""
+        """‖x − centre‖ in rational arithmetic; where that is irrational, a rational just above it.
+
+        Raises ValueError for NaN, OverflowError for an infinity.
+        """
 
     @staticmethod
     @abstractmethod
