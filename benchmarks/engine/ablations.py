@@ -68,13 +68,13 @@ class Variant:
 
 
 def lp_tree(**changed: Any) -> BranchAndBound:
-    """The LP tree with these fields of `TreeSettings` replaced."""
-    return replace(LP, settings=replace(LP.settings, **changed))
+    """The LP tree with these fields of `LpSettings` replaced."""
+    return LP.having("lp", **changed)
 
 
 def bound_tree(**changed: Any) -> BranchAndBound:
     """The bound tree with these fields of `BoundSettings` replaced."""
-    return replace(BOUND, bound=replace(BOUND.bound, **changed))
+    return BOUND.having("bound", **changed)
 
 
 HIGHS = "nodes by numpy and HiGHS"

@@ -49,6 +49,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.tree.lp_tree import LpTree
+from verifier.solvers.tree.protocol import TreeRoot
 
 SETTING = ("timeout", "seed", "per_norm", "nodes")
 NOTE = (
@@ -131,7 +132,8 @@ def grown(instance: Instance, image: Image, nodes: int) -> list[Row]:
     ball = Ball(Norm(instance.norm), x, FAR, np.zeros(x.size), np.ones(x.size))
     goal = disjuncts(Targeted(instance.target), model.classes)[0][1]
     stages = to_stages(model.graph)
-    tree = LpTree(stages, ball, goal, *hidden_bounds(stages, linear_bounds(model.graph, ball, Budget())))
+    bounds = hidden_bounds(stages, linear_bounds(model.graph, ball, Budget()))
+    tree = LpTree(TreeRoot(stages, ball, goal, *bounds))
     tree.explore(Budget())
     before, watch = _resident(), Stopwatch()
     while 0 < tree.open_nodes < nodes:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from benchmarks.engine.ablations import LP, Options, problem_of
-from benchmarks.engine.unsafe import UnsafeSearch, float_witnesses
+from benchmarks.engine.unsafe import TRUSTS, float_witnesses
 from benchmarks.harness.instances import (
     Image,
     Instance,
@@ -52,7 +52,7 @@ UNSAFE, SAFE, AGAIN, FLOAT32 = "unsafe", "safe", "safe, again", "safe, float32 t
 
 
 def unsafely(problem: Problem, budget: Budget) -> Iterator[Bracket]:
-    return follow(problem, UnsafeSearch(engine="lp"), budget)
+    return follow(problem, TRUSTS, budget)
 
 
 def safely(problem: Problem, budget: Budget) -> Iterator[Bracket]:

@@ -11,7 +11,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -19,21 +19,17 @@ from unittest.mock import patch
 
 from numba import njit
 
-from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array, Graph, outputs
 from verifier.bounds.kernels import lagrangian, stage_crown
 from verifier.bounds.kernels.jit import REORDERED
-from verifier.problem.query import Query
-from verifier.solvers.branch_and_bound import BranchAndBound, hidden_bounds
-from verifier.solvers.goal_rows import deciding_rows, only
+from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import node as node_kernel
 from verifier.solvers.kernels import plunge
 from verifier.solvers.kernels.simplex import EXCLUDED
 from verifier.solvers.tree.compiled_node import CompiledEvaluator
-from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.lp_tree import LpTree
 from verifier.solvers.tree.node import NodeEvaluator
-from verifier.solvers.tree.protocol import Tree
+from verifier.solvers.tree.table import TREES
 
 CHARGED = ("size", "real_size")
 """The variables in which the product's kernels gather what rounding is charged."""
@@ -118,19 +114,11 @@ class UnsafeTree(LpTree):
     """An LP tree whose nodes the trusting kernel evaluates."""
 
     def _by_kernel(self) -> NodeEvaluator:
-        lp = DenseLp(self._stages, self.ball, self._goal, *self.root)
-        return UnsafeEvaluator(self._stages, self._lagrangian, lp, self.settings, self._by_numpy)
+        return UnsafeEvaluator(self.root, self._lagrangian, self.settings, self._by_numpy)
 
 
-@dataclass(frozen=True)
-class UnsafeSearch(BranchAndBound):
-    """Makes unsafe LP trees, whatever the engine."""
-
-    def tree(self, query: Query, stages: Stages, bounds: Any, **options: Any) -> Tree:
-        lower, upper = hidden_bounds(stages, bounds)
-        settings, ball = self.settings, query.region.finite
-        goal = only(query.goal, deciding_rows(stages, ball, query.goal, lower, upper))
-        return UnsafeTree(stages, ball, goal, lower, upper, settings=settings, **options)
+TRUSTS = BranchAndBound("lp", tuple(replace(kind, make=UnsafeTree) for kind in TREES if kind.name == "lp"))
+"""Makes unsafe LP trees, whatever the root."""
 
 
 def in_floats(graph: Graph, x: Array) -> list[Fraction]:

@@ -18,13 +18,12 @@ from verifier.problem.verdict import Holds, Unknown, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.milp import Milp
 from verifier.solvers.smt import Smt
-from verifier.solvers.tree.lp_tree import TreeSettings
 
 NETS = 200
 
 SIZES = ((2, 3, 2), (2, 4, 3), (1, 6, 2), (2, 3, 3, 2), (2, 5, 3), (1, 4, 4, 3), (2, 2, 2, 2, 2))
 
-PROVING: list[Any] = [BranchAndBound(), BranchAndBound(TreeSettings(kernels=False)), Smt()]
+PROVING: list[Any] = [BranchAndBound(), BranchAndBound().having("lp", kernels=False), Smt()]
 
 DECIDERS: list[Any] = [*PROVING, Milp("highs"), Milp("highs", tighten=False), Milp("cbc")]
 

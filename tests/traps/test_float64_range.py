@@ -21,7 +21,6 @@ from verifier.problem.verdict import Holds, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.milp import Milp
 from verifier.solvers.smt import Smt
-from verifier.solvers.tree.lp_tree import TreeSettings
 
 CHAINS = (
     ((1e-200, 1e-200, 1e200, 1e200), (0, 0, 0, 0)),
@@ -38,7 +37,7 @@ CHAINS = (
 
 DECIDERS: list[Any] = [
     BranchAndBound(),
-    BranchAndBound(TreeSettings(kernels=False)),
+    BranchAndBound().having("lp", kernels=False),
     Milp("highs"),
     Milp("highs", tighten=False),
     Smt(),

@@ -19,7 +19,6 @@ from verifier.problem.verdict import Evidence, Holds, Status, Unknown, Violated,
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.milp import Milp
 from verifier.solvers.smt import Smt
-from verifier.solvers.tree.lp_tree import TreeSettings
 
 EVIDENCE = {"tree": Evidence.PROVED, "milp": Evidence.SOLVER, "z3": Evidence.EXACT}
 """The least that a method's answers rest on."""
@@ -77,7 +76,7 @@ def radii(truth: Fraction | None) -> list[float]:
 
 DECIDERS: list[Any] = [
     BranchAndBound(),
-    BranchAndBound(TreeSettings(kernels=False)),
+    BranchAndBound().having("lp", kernels=False),
     Milp("highs"),
     Milp("highs", tighten=False),
     Milp("cbc"),

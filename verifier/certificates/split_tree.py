@@ -21,8 +21,9 @@ from verifier.certificates.format import SplitTree
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.goal_rows import deciding_rows, only
-from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
+from verifier.solvers.tree.lp_tree import LpSettings, LpTree
 from verifier.solvers.tree.node import NodeResult
+from verifier.solvers.tree.protocol import TreeRoot
 
 STEPS = (10, 13, 16, 20, 26, 36, 48)
 """Exponents q of the multiples 2⁻q to which multipliers are rounded: tried in turn, from the first that may do."""
@@ -34,7 +35,7 @@ that a step closed lay above 0.08 to 0.14, 90 % of those that it did not close b
 BATCH = 64
 """Leaves that are evaluated exactly at a time: numpy's overhead is spread over them."""
 
-SETTINGS = TreeSettings(child_bounds=False, reduced_costs=False)
+SETTINGS = LpSettings(child_bounds=False, reduced_costs=False)
 """A leaf's bounds are those of the root and its path: whatever else tightened them would have to be proved too."""
 
 LARGEST = 2.0**60
@@ -96,8 +97,7 @@ class ProofTree:
         """The finished tree. Raises OutOfTimeError, or NotCertifiedError: a leaf does not close, there are too many."""
         self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
         goal = only(self.goal, self.rows)
-        lps = LpTree(self.stages, self.ball, goal, self.lower, self.upper, settings=SETTINGS)
-        evaluator = lps.evaluator
+        evaluator = LpTree(TreeRoot(self.stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
         root = Node(self.lower, self.upper)
         stack, waiting = [root], list[Waiting]()
         while stack or waiting:

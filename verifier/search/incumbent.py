@@ -16,7 +16,6 @@ from encoders.errors import SolverError
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Bracket
-from verifier.search.inner_ball import START
 from verifier.search.linear_bisection import linear_lower
 from verifier.search.scheduler import TreeSearch
 from verifier.search.state import Problem, SearchState
@@ -98,7 +97,7 @@ def _searched(problem: Problem, search: TreeSearch, states: Sequence[SearchState
         yield from (state.bracket() for state in states)
         for state in search.polish():
             yield state.bracket()
-        again = _Again(problem, states, budget)
+        again = _Again(problem, search, states, budget)
         yield from _explored(search, states, budget, again)
         if again.due(over=True):
             again.run()
@@ -120,8 +119,8 @@ class _Again:
     Without a time limit its turn comes by nodes, so that one thread always does the same.
     """
 
-    def __init__(self, problem: Problem, states: Sequence[SearchState], budget: Budget) -> None:
-        self._attack, self._states, self._budget = problem.thorough, states, budget
+    def __init__(self, problem: Problem, search: TreeSearch, states: Sequence[SearchState], budget: Budget) -> None:
+        self._attack, self._search, self._states, self._budget = problem.thorough, search, states, budget
         self._left = budget.remaining
 
     def due(self, *, over: bool = False) -> bool:
@@ -130,8 +129,7 @@ class _Again:
             return False
         if over or not math.isinf(self._left):
             return over or self._budget.remaining < (1.0 - TREES_FIRST) * self._left
-        found = [state.search for state in self._states if state.search is not None]
-        return any(search.nodes >= START[search.engine] for search in found if search.engine in START)
+        return self._search.lasts
 
     def run(self) -> None:
         """Attack, and offer what is found."""

@@ -11,15 +11,11 @@ from dataclasses import dataclass, field
 
 from verifier.solvers.tree.protocol import Tree
 
-START = {"LP tree": 20_000, "bound tree": 1_000}
-"""By engine: nodes that a target's tree has before a smaller ball is searched: some seconds. What closes by then pays
-nothing."""
-
 SHARE = 0.2
 """The inner balls' share of the nodes after that."""
 
 FIRST = 0.25
-"""The nodes of an inner ball at first, as a share of those before any."""
+"""The nodes of an inner ball at first, as a share of those that its kind of tree has before any."""
 
 NARROW = 0.05
 """Of the radius: when success and failure are that near to each other, inner balls are given twice as many nodes."""
@@ -29,11 +25,6 @@ ROOT = 64
 
 HIGH = 0.9
 """The share of the radius from which a lower end is left to the tree itself."""
-
-
-def start(tree: Tree) -> int:
-    """The nodes of such a tree after which inner balls are searched."""
-    return START[tree.engine]
 
 
 @dataclass(eq=False)
@@ -49,10 +40,11 @@ class InnerBall:
     patience: float = 1.0
     failed: float = math.inf
     _spent: int = field(default=0, init=False)
+    _most: float = field(default=math.inf, init=False)
 
-    def due(self, main: Tree, nodes: int, lower: float, radius: float) -> bool:
-        """Is it its turn, where the target has had so many nodes and is excluded within `lower` of `radius`?"""
-        spare = nodes - start(main)
+    def due(self, spare: float, lower: float, radius: float) -> bool:
+        """Is it its turn, where the target has had so many nodes more than trees have alone, and is excluded within
+        `lower` of `radius`?"""
         return spare >= 0 and self.nodes <= SHARE * spare and math.isfinite(radius) and lower < HIGH * radius
 
     def aim(self, lower: float, radius: float) -> float:
@@ -63,9 +55,9 @@ class InnerBall:
             self.patience *= 2.0
         return 0.5 * (lower + high)
 
-    def begin(self, tree: Tree) -> None:
-        """Search the ball of this tree next."""
-        self.tree, self._spent = tree, 0
+    def begin(self, tree: Tree, alone: float) -> None:
+        """Search the ball of this tree next; alone: the nodes that such trees have before inner balls."""
+        self.tree, self._spent, self._most = tree, 0, self.patience * FIRST * alone
         self.nodes += ROOT
 
     def explored(self, nodes: int) -> None:
@@ -76,5 +68,5 @@ class InnerBall:
         self._spent += nodes
         if not tree.open_nodes:
             self.tree = None
-        elif tree.stuck or self._spent >= self.patience * FIRST * start(tree):
+        elif tree.stuck or self._spent >= self._most:
             self.tree, self.failed = None, tree.radius

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
@@ -26,6 +25,7 @@ from verifier.search.inner_ball import InnerBall
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
 from verifier.solvers.tree.protocol import Tree, TreeMaker
+from verifier.solvers.tree.threads import ALONE, Threads
 
 TOLERANCE_SHARE = 1e-3
 """An LP's tolerances as a share of the precision, between HiGHS's limits."""
@@ -131,10 +131,10 @@ class TreeSearch:
 
         Raises OutOfTimeError, after what was under way has been taken over.
         """
-        with _Inline() if self._threads == 1 else ThreadPoolExecutor(self._threads) as pool:
+        with Threads(self._threads) as threads:
             working: dict[Future[_Slice], Track] = {}
             while True:
-                while self._budget.remaining > 0 and len(working) < self._threads:
+                while self._budget.remaining > 0 and len(working) < threads.count:
                     track = self._next(working.values())
                     if track is None:
                         break
@@ -142,11 +142,12 @@ class TreeSearch:
                     if tree is None:
                         yield track.state
                         continue
-                    # A tree that is the only one with work to do gets all threads.
-                    alone = not working and self._next([track]) is None
-                    working[pool.submit(_explore, tree, self._budget, self._threads if alone else 1)] = track
-                    if alone:
-                        break
+                    if not working and self._next([track]) is None:
+                        # A tree that is the only one with work to do gets all threads.
+                        self._finish(track, _explore(tree, self._budget, threads))
+                        yield track.state
+                    else:
+                        working[threads.submit(_explore, tree, self._budget, ALONE)] = track
                 if not working:
                     self._budget.check()
                     return
@@ -154,6 +155,12 @@ class TreeSearch:
                     track = working.pop(future)
                     self._finish(track, future.result())
                     yield track.state
+
+    @property
+    def lasts(self) -> bool:
+        """Have a state's trees had as many nodes as trees have before inner balls are searched?"""
+        found = [state.search for state in self._states if state.search is not None]
+        return any(search.nodes >= self._maker.nodes_alone(search.engine) for search in found)
 
     def update(self) -> None:
         """Take over what trees that were interrupted have proved; say why states stay open."""
@@ -205,7 +212,7 @@ class TreeSearch:
 
     def _fits(self, tree: Tree, radius: float) -> bool:
         """True while the tree's root is good for this radius."""
-        return self._maker.restart * tree.ball.radius <= radius <= tree.ball.radius
+        return self._maker.restart * tree.root_radius <= radius <= tree.root_radius
 
     def _stuck(self, track: Track, radius: float) -> bool:
         return track.tree is not None and track.tree.stuck and self._fits(track.tree, radius)
@@ -240,14 +247,15 @@ class TreeSearch:
         if inner.tree is not None and inner.tree.radius >= radius:
             inner.tree = None
         with track.clocked():
-            while inner.due(track.tree, track.nodes, track.lower, radius):
+            while inner.due(track.nodes - self._maker.nodes_alone(track.tree.engine), track.lower, radius):
                 if inner.tree is not None:
                     return inner.tree
                 aim = inner.aim(track.lower, radius)
                 if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
                     self._raise(track, aim, aim)
                 else:
-                    inner.begin(self._rooted(track, aim))
+                    tree = self._rooted(track, aim)
+                    inner.begin(tree, self._maker.nodes_alone(tree.engine))
         return None
 
     def _rooted(self, track: Track, radius: float) -> Tree:
@@ -267,7 +275,7 @@ class TreeSearch:
         track.seconds += done.seconds
         with track.clocked():
             if done.found is not None:
-                region = done.tree.local.pattern(done.found).tobytes()
+                region = done.tree.pattern(done.found).tobytes()
                 if region in track.barren or not self._take(track, done.tree, done.found):
                     track.barren.add(region)
                     done.tree.refuse()
@@ -280,7 +288,7 @@ class TreeSearch:
         state, before = track.state, track.state.upper
         drawn = point
         if track.lower < FAR * before:
-            drawn = tree.local.draw(point, state.length(point), self._budget)
+            drawn = tree.draw(point, state.length(point), self._budget)
         nearer, radius = tree.polish(drawn, self._budget)
         for candidate, last in ((nearer, None), (drawn, nearer), (point, drawn)):
             if candidate is last:
@@ -338,19 +346,9 @@ class _Slice:
     seconds: float
 
 
-def _explore(tree: Tree, budget: Budget, threads: int) -> _Slice:
+def _explore(tree: Tree, budget: Budget, threads: Threads) -> _Slice:
     """One slice, which the end of the budget shortens: the caller looks at it too."""
     start, before, found = time.perf_counter(), tree.nodes, None
     with suppress(OutOfTimeError):
         found = tree.explore(budget, threads)
     return _Slice(tree, found, tree.nodes - before, time.perf_counter() - start)
-
-
-class _Inline(Executor):
-    """Runs every task at once, in the caller's thread: one thread without the cost of another."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """The result of fn(*args, **kwargs), already there."""
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,39 +12,48 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Ball, Query
+from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.goal_rows import deciding_rows, only
 from verifier.solvers.process import Decider
-from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree
-from verifier.solvers.tree.lp_tree import NUMPY_FIRST, LpTree, TreeSettings
-from verifier.solvers.tree.protocol import Tree
+from verifier.solvers.tree.lp_tree import NUMPY_FIRST
+from verifier.solvers.tree.protocol import Tree, TreeRoot
+from verifier.solvers.tree.table import TREES, TreeKind
 
-ENGINES: dict[str, tuple[type[Any], str]] = {"lp": (LpTree, "settings"), "bound": (BoundTree, "bound")}
-"""Each engine's tree, and the field of `BranchAndBound` with its settings."""
-
-LP_RELUS = 80
-"""Unstable ReLUs up to which `auto` takes the LP tree: beyond, LPs take too long (PERFORMANCE.md, sizes)."""
+AUTO = "auto"
+"""The engine that chooses one for each root."""
 
 
 @dataclass(frozen=True)
 class BranchAndBound(Decider):
-    """Decides queries by one search tree; `settings` are those of LP trees, `bound` those of bound trees.
+    """Decides queries by one search tree.
 
-    engine: `lp`, `bound`, or `auto`, which goes by the number of unstable ReLUs at the root and by the norm. restart:
-    who follows an incumbent bounds the root anew when the radius has fallen below this share of the root's; 0 for
-    never. inner_balls: who follows an incumbent searches smaller balls beside a tree that does not close.
+    engine: the name of one of `kinds`, or `auto`: the first of them that suits the root. restart: who follows an
+    incumbent bounds the root anew when the radius has fallen below this share of the root's; 0 for never. inner_balls:
+    who follows an incumbent searches smaller balls beside a tree that does not close.
     """
 
-    settings: TreeSettings = field(default_factory=TreeSettings)
-    bound: BoundSettings = field(default_factory=BoundSettings)
-    engine: str = "auto"
+    engine: str = AUTO
+    kinds: tuple[TreeKind, ...] = TREES
     restart: float = 0.98
     inner_balls: bool = True
 
     def __post_init__(self) -> None:
-        if self.engine not in (*ENGINES, "auto"):
-            raise ValueError(f"engine {self.engine!r} is none of {', '.join(ENGINES)}, auto")
+        if self.engine != AUTO:
+            self._named(self.engine, AUTO)
+
+    def having(self, name: str, **changed: Any) -> BranchAndBound:
+        """With these settings of the trees of this name. Raises ValueError where there are none."""
+        found = self._named(name)
+        other = replace(found, settings=replace(found.settings, **changed))
+        return replace(self, kinds=tuple(other if kind is found else kind for kind in self.kinds))
+
+    def _named(self, name: str, *more: str) -> TreeKind:
+        """Raises ValueError, which lists the names that there are."""
+        for kind in self.kinds:
+            if kind.name == name:
+                return kind
+        raise ValueError(f"engine {name!r} is none of {', '.join([*(kind.name for kind in self.kinds), *more])}")
 
     @property
     def name(self) -> str:
@@ -59,37 +69,26 @@ class BranchAndBound(Decider):
 
     def asked_once(self) -> BranchAndBound:
         """With trees that load compiled kernels only where they last."""
-        return replace(self, settings=replace(self.settings, numpy_first=NUMPY_FIRST))
+        return self.having("lp", numpy_first=NUMPY_FIRST)
+
+    def nodes_alone(self, engine: str) -> float:
+        """Nodes that a target's tree of this engine has before inner balls; infinite for what is no tree."""
+        return next((kind.alone for kind in self.kinds if kind.make.engine == engine), math.inf)
 
     def tree(
         self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float
     ) -> Tree:
-        """The tree of a query; nothing within `floor` is known to reach the goal. See `LpTree`.
+        """The tree of a query; nothing within `floor` is known to reach the goal. See `TreeRoot`.
 
         Raises ValueError when the region is unbounded or the bounds are not proved.
         """
         lower, upper = hidden_bounds(stages, bounds)
         ball = query.region.finite
         goal = only(query.goal, deciding_rows(stages, ball, query.goal, lower, upper))
-        kind, settings = ENGINES[self._engine(ball, lower, upper)]
-        tree: Tree = kind(
-            stages,
-            ball,
-            goal,
-            lower,
-            upper,
-            floor=floor,
-            slack=slack,
-            settings=getattr(self, settings),
-            tolerance=tolerance,
-        )
-        return tree
-
-    def _engine(self, ball: Ball, lower: Array, upper: Array) -> str:
-        if self.engine != "auto":
-            return self.engine
-        few = np.count_nonzero((lower < 0) & (upper > 0)) <= LP_RELUS
-        return "lp" if few and ball.geometry.has_flat_sides else "bound"
+        root = TreeRoot(stages, ball, goal, lower, upper, floor, slack, tolerance)
+        auto = self.engine == AUTO
+        kind = next(kind for kind in self.kinds if kind.suits(root)) if auto else self._named(self.engine)
+        return kind.make(root, kind.settings)
 
     def decide(self, query: Query, bounds: NodeBounds, budget: Budget) -> Verdict:
         """Violated, Holds (evidence proved) or Unknown when the budget ends or only unsplittable nodes are left."""

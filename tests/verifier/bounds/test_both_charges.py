@@ -16,7 +16,8 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.problem.rounding import FLOAT32
 from verifier.solvers.branch_and_bound import hidden_bounds
-from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
+from verifier.solvers.tree.lp_tree import LpSettings, LpTree
+from verifier.solvers.tree.protocol import TreeRoot
 
 GOAL = Halfspaces(np.array([[-1.0, 1.0, 0.0], [-1.0, 0.0, 1.0]]), np.zeros(2))
 
@@ -51,7 +52,7 @@ def test_trees_note_what_float32_leaves(truth: Any, norm: Norm) -> None:
             ends = {}
             for both in (True, False):
                 stages, ball, goal, lower, upper = made(truth, seed, norm, both=both)
-                tree = LpTree(stages, ball, goal, lower, upper, settings=TreeSettings(kernels=kernels))
+                tree = LpTree(TreeRoot(stages, ball, goal, lower, upper), LpSettings(kernels=kernels))
                 found = None
                 while tree.open_nodes and not tree.stuck and found is None:
                     found = tree.explore(Budget())

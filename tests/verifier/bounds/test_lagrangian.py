@@ -23,6 +23,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Norm, distance_exact
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.protocol import TreeRoot
 
 NO_WORK = Effort(neuron_iterations=0, goal_iterations=0)
 
@@ -117,7 +118,7 @@ def inside(arguments: list[Fraction], lower: Array, upper: Array) -> bool:
 def lp_dual(root: Any, lower: Array, upper: Array) -> tuple[Array, Dual] | None:
     """(λ, evaluation) of the multipliers of a node's LP."""
     every = [(entry, sign) for entry in range(root.ball.centre.size) for sign in (1, -1)]
-    solved = NodeLp(root.stages, root.ball, root.goal, *root.ends, every).solve(lower, upper, Budget())
+    solved = NodeLp(TreeRoot(root.stages, root.ball, root.goal, *root.ends), every).solve(lower, upper, Budget())
     if not solved.usable or solved.optimum is None:
         return None
     return solved.weights, root.lagrangian.evaluate(solved.weights, solved.nu, lower, upper)

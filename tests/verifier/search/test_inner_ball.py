@@ -19,16 +19,21 @@ from verifier.search import inner_ball
 from verifier.search.inner_ball import InnerBall
 from verifier.search.methods import METHODS
 from verifier.solvers.branch_and_bound import BranchAndBound
-from verifier.solvers.tree.lp_tree import TreeSettings
+from verifier.solvers.tree.table import TREES
 
 TRUTH = 1e-6
 """What enumerated distances may be off by: their solver's tolerance."""
 
 
+EAGER = BranchAndBound(kinds=tuple(replace(kind, alone=4) for kind in TREES)).having("lp", slice=2, child_bounds=False)
+"""Trees of few nodes a slice, which have inner balls from the first nodes on."""
+
+ALONE = 1_000
+"""Nodes before an inner ball, where a tree is made up."""
+
+
 class Begun:
     """Stands for a tree at a radius."""
-
-    engine = "bound tree"
 
     def __init__(self, radius: float, *, stuck: bool = False) -> None:
         self.radius, self.open_nodes, self.stuck = radius, 1, stuck
@@ -41,20 +46,18 @@ def driven_by(monkeypatch: pytest.MonkeyPatch, decider: BranchAndBound) -> None:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Trees of few nodes a slice, and inner balls from the first on; the radii at which they were begun."""
+    """A search by `EAGER`, half of it in inner balls; the radii at which they were begun."""
     radii: list[float] = []
     begin = InnerBall.begin
 
-    def begun(own: InnerBall, tree: Any) -> None:
+    def begun(own: InnerBall, tree: Any, alone: float) -> None:
         radii.append(tree.radius)
-        begin(own, tree)
+        begin(own, tree, alone)
 
-    monkeypatch.setitem(inner_ball.START, "LP tree", 4)
-    monkeypatch.setitem(inner_ball.START, "bound tree", 4)
     monkeypatch.setattr(inner_ball, "SHARE", 0.5)
     monkeypatch.setattr(inner_ball, "ROOT", 1)
     monkeypatch.setattr(InnerBall, "begin", begun)
-    driven_by(monkeypatch, BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False)))
+    driven_by(monkeypatch, EAGER)
     return radii
 
 
@@ -84,8 +87,7 @@ def test_on_the_shipped_net_they_change_no_answer(
     found = [verifier.minimal(model, x, norm=norm.value) for x in images]
     begun = len(eager)
     assert begun > 3
-    without = BranchAndBound(settings=TreeSettings(slice=2, child_bounds=False), inner_balls=False)
-    driven_by(monkeypatch, without)
+    driven_by(monkeypatch, replace(EAGER, inner_balls=False))
     for x, one in zip(images, found, strict=True):
         plain = verifier.minimal(model, x, norm=norm.value)
         assert max(one.lower, plain.lower) <= min(one.upper, plain.upper)
@@ -98,15 +100,15 @@ def test_on_the_shipped_net_they_change_no_answer(
 
 
 def test_an_inner_ball_aims_between_what_is_proved_and_what_was_given_up() -> None:
-    own, allowed = InnerBall(), int(inner_ball.FIRST * inner_ball.START["bound tree"])
+    own, allowed = InnerBall(), int(inner_ball.FIRST * ALONE)
     assert own.aim(0.2, 1.0) == pytest.approx(0.6)
-    own.begin(Begun(0.6))
+    own.begin(Begun(0.6), ALONE)
     own.explored(allowed - 1)
     assert own.tree is not None
     own.explored(1)
     assert (own.tree, own.failed, own.nodes) == (None, 0.6, inner_ball.ROOT + allowed)
     assert own.aim(0.2, 1.0) == pytest.approx(0.4)
-    own.begin(Begun(0.4))
+    own.begin(Begun(0.4), ALONE)
     assert own.tree is not None
     own.tree.open_nodes = 0
     own.explored(3)
@@ -118,20 +120,20 @@ def test_where_both_meet_inner_balls_get_more_nodes() -> None:
     own = InnerBall(failed=0.44)
     assert own.aim(0.4, 1.0) == pytest.approx(0.7)
     assert own.patience == 2.0
-    own.begin(Begun(0.7, stuck=True))
+    own.begin(Begun(0.7, stuck=True), ALONE)
     own.explored(1)
     assert (own.tree, own.failed) == (None, 0.7)
 
 
-def test_turns(make_root: Callable[..., Any]) -> None:
-    """None before the start, none where the lower end is high or no witness known, and no more than their share."""
-    root = make_root(7, (3, 6, 6, 3), Norm.LINF)
-    main = BranchAndBound(engine="lp").tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
-    own, start = InnerBall(), inner_ball.START["LP tree"]
-    assert not own.due(main, start - 1, 0.1, 1.0)
-    assert own.due(main, start, 0.1, 1.0)
-    assert not own.due(main, start, inner_ball.HIGH, 1.0)
-    assert not own.due(main, start, 0.1, math.inf)
-    own.nodes = start
-    assert not own.due(main, 3 * start, 0.1, 1.0)
-    assert own.due(main, 7 * start, 0.1, 1.0)
+def test_turns() -> None:
+    """None before trees have had their nodes alone, none where the lower end is high or no witness known, and no more
+    than their share."""
+    own = InnerBall()
+    assert not own.due(-1, 0.1, 1.0)
+    assert own.due(0, 0.1, 1.0)
+    assert not own.due(-math.inf, 0.1, 1.0)
+    assert not own.due(0, inner_ball.HIGH, 1.0)
+    assert not own.due(0, 0.1, math.inf)
+    own.nodes = ALONE
+    assert not own.due(2 * ALONE, 0.1, 1.0)
+    assert own.due(6 * ALONE, 0.1, 1.0)

@@ -19,13 +19,14 @@ from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
-from verifier.solvers import branch_and_bound
-from verifier.solvers.branch_and_bound import ENGINES, BranchAndBound
+from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.branching import LOSS, VIOLATION
-from verifier.solvers.tree.bound_tree import BoundSettings
-from verifier.solvers.tree.lp_tree import TreeSettings
-from verifier.solvers.tree.node_lp import NodeLp, Solved
-from verifier.solvers.tree.protocol import Tree
+from verifier.solvers.tree import table
+from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.protocol import Tree, TreeRoot
+from verifier.solvers.tree.relaxation import Solved
+from verifier.solvers.tree.table import TreeKind
+from verifier.solvers.tree.threads import Threads
 
 TRUTH = 1e-7
 """What the enumerated distances may be off by: the tolerance of the LPs that they come from."""
@@ -36,6 +37,8 @@ GAP = 1e-5
 POINT = 2e-9
 """What a returned point may miss the ball or the goal by: rounding of sums of size 1 to 100, and what LPs let values be
 outside their bounds."""
+
+KINDS = {kind.name: kind for kind in table.TREES}
 
 QUESTIONS = [
     (0, (5, 6, 3), 0),
@@ -92,8 +95,8 @@ def norm(request: pytest.FixtureRequest) -> Norm:
 
 
 TREES: dict[str, BranchAndBound] = {
-    "numpy": BranchAndBound(TreeSettings(kernels=False), engine="lp"),
-    "kernels": BranchAndBound(TreeSettings(kernels=True), engine="lp"),
+    "numpy": BranchAndBound("lp").having("lp", kernels=False),
+    "kernels": BranchAndBound("lp").having("lp", kernels=True),
     "bound": BranchAndBound(engine="bound"),
 }
 """Each engine, and each way to evaluate the nodes of LP trees."""
@@ -105,21 +108,19 @@ def decider(request: pytest.FixtureRequest) -> BranchAndBound:
 
 
 def with_settings(decider: BranchAndBound, **options: Any) -> BranchAndBound:
-    """The decider with those options that either tree has."""
-    for name in ("settings", "bound"):
-        settings = getattr(decider, name)
-        known = {field.name for field in fields(settings)}
-        changed = {key: value for key, value in options.items() if key in known}
-        decider = replace(decider, **{name: replace(settings, **changed)})
+    """The decider with those options that each kind of tree has."""
+    for kind in decider.kinds:
+        known = {field.name for field in fields(kind.settings)}
+        decider = decider.having(kind.name, **{key: value for key, value in options.items() if key in known})
     return decider
 
 
-VARIANTS = [
-    with_settings(BranchAndBound(engine=engine), **{name: value})
+VARIANTS = {
+    f"{engine}, {name}={value}": with_settings(BranchAndBound(engine=engine), **{name: value})
     for engine, alternatives in ALTERNATIVES.items()
     for name, values in alternatives.items()
     for value in values
-]
+}
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +168,9 @@ def tree_of(decider: BranchAndBound, root: Any, *, floor: float = 0.0, slack: fl
 
 
 def test_every_setting_has_an_alternative() -> None:
-    for engine, kind in (("lp", TreeSettings), ("bound", BoundSettings)):
-        assert set(ALTERNATIVES[engine]) == {field.name for field in fields(kind)}
+    assert set(ALTERNATIVES) == set(KINDS)
+    for name, kind in KINDS.items():
+        assert set(ALTERNATIVES[name]) == {field.name for field in fields(kind.settings)}
 
 
 def test_verdicts_around_the_nearest_point(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
@@ -227,7 +229,7 @@ def test_lps_without_multipliers_close_nothing(
     assert useless > 0
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 def test_all_settings_agree(
     make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, variant: BranchAndBound
 ) -> None:
@@ -416,15 +418,15 @@ def test_a_ball_of_infinite_radius(
             assert not isinstance(verdict, Holds)
 
 
-@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+@pytest.mark.parametrize("engine", ["auto", *KINDS])
 @pytest.mark.parametrize("most", [-1, 10_000])
 def test_the_engine_goes_by_the_number_of_unstable_relus(
     make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, engine: str, most: int
 ) -> None:
-    monkeypatch.setattr(branch_and_bound, "LP_RELUS", most)
+    monkeypatch.setattr(table, "LP_RELUS", most)
     root = make_root(*QUESTIONS[0][:2], Norm.LINF)
     wanted = engine if engine != "auto" else "lp" if most > 0 else "bound"
-    assert isinstance(tree_of(BranchAndBound(engine=engine), root), ENGINES[wanted][0])
+    assert tree_of(BranchAndBound(engine=engine), root).engine == KINDS[wanted].make.engine
 
 
 def test_an_unknown_engine_is_named() -> None:
@@ -432,12 +434,12 @@ def test_an_unknown_engine_is_named() -> None:
         BranchAndBound(engine="lps")
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in ENGINES.values()])
-def test_crossed_bounds_leave_nothing_open(make_root: Callable[..., Any], norm: Norm, kind: type[Tree]) -> None:
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_crossed_bounds_leave_nothing_open(make_root: Callable[..., Any], norm: Norm, kind: TreeKind) -> None:
     root = make_root(*QUESTIONS[0][:2], norm)
     lower, upper = root.ends[0].copy(), root.ends[1]
     lower[0] = upper[0] + 1.0
-    tree = kind(root.stages, root.ball, root.goal, lower, upper)
+    tree = kind.make(TreeRoot(root.stages, root.ball, root.goal, lower, upper), kind.settings)
     assert (tree.open_nodes, tree.stuck, tree.lower_end) == (0, False, root.ball.radius)
     assert tree.explore(Budget()) is None
 
@@ -464,11 +466,12 @@ def test_threads_share_one_tree(root: Any, nearest: Callable[[Any], float], deci
     distance = nearest(root)
     for radius in around(distance, root):
         tree = tree_of(decider, root.within(radius), size=4)
-        with contextlib.suppress(OutOfTimeError):
-            tree.explore(Countdown(3), threads=2)
+        with contextlib.suppress(OutOfTimeError), Threads(2) as threads:
+            tree.explore(Countdown(3), threads)
         assert tree.lower_end <= min(tree.radius, distance + TRUTH)
         point = None
-        while tree.open_nodes and not tree.stuck and point is None:
-            point = tree.explore(Budget(), threads=2)
-            assert tree.lower_end <= min(tree.radius, distance + TRUTH)
+        with Threads(2) as threads:
+            while tree.open_nodes and not tree.stuck and point is None:
+                point = tree.explore(Budget(), threads)
+                assert tree.lower_end <= min(tree.radius, distance + TRUTH)
         assert (point is not None) == (radius > distance)

@@ -23,7 +23,6 @@ from verifier.problem.rounding import FLOAT32
 from verifier.problem.verdict import Holds
 from verifier.solvers.branch_and_bound import BranchAndBound, hidden_bounds
 from verifier.solvers.goal_rows import deciding_rows, only
-from verifier.solvers.tree.lp_tree import TreeSettings
 
 INPUTS, PAIRS, CLASSES = 40, 16, 5
 
@@ -124,7 +123,7 @@ def test_a_row_that_is_left_out_holds_everywhere(truth: Any, norm: Norm, seed: i
 @pytest.mark.parametrize("others", [0.0, -0.25])
 @pytest.mark.parametrize("scale", [1.0, 2.0**-16])
 def test_tied_classes_do_not_blind_the_tree(exclusive: Any, scale: float, others: float, kernels: bool | None) -> None:
-    graph, decider = exclusive(scale, others * scale).graph, BranchAndBound(TreeSettings(kernels=kernels))
+    graph, decider = exclusive(scale, others * scale).graph, BranchAndBound().having("lp", kernels=kernels)
     query = Query(graph, ball_of(Norm.LINF, 0.9), goal_of(3))
     stages, bounds = to_stages(graph), linear_bounds(graph, query.region, Budget())
     tree = decider.tree(query, stages, bounds, floor=0.0, slack=0.0, tolerance=1e-7)

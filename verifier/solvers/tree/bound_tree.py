@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import BatchedBound, Proposed, Start
-from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
+from verifier.bounds.lagrangian import Dual, tightened
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.branching import LOSS, split_at
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
-from verifier.solvers.tree.frontier import Frontier, Node
-from verifier.solvers.tree.local_search import LocalSearch
-from verifier.solvers.tree.node import priced
+from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.node_lp import NodeLp
-from verifier.solvers.tree.region_polish import Polish
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.relaxation import priced
+from verifier.solvers.tree.relu_tree import Explored, ReluTree
+from verifier.solvers.tree.threads import ALONE, Threads
 from verifier.solvers.tree.tightening import Narrowing, NumpyNarrowing
 
 STEPS_OF_ALPHA = 255
@@ -71,48 +69,18 @@ class _Multipliers:
     weights: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """What one thread did: nodes bounded, and a point with the node that it came from."""
-
-    nodes: int
-    point: Array | None = None
-    source: Node | None = None
-
-
-class BoundTree(Frontier):
-    """The tree of one goal over one ball; `lower`, `upper` (relu_count,) are proved on that ball.
-
-    The arguments and methods are those of `LpTree`.
-    """
+class BoundTree(ReluTree):
+    """The search tree that bounds batches of nodes by multipliers."""
 
     engine = "bound tree"
 
-    def __init__(
-        self,
-        stages: Stages,
-        ball: Ball,
-        goal: Halfspaces,
-        lower: Array,
-        upper: Array,
-        *,
-        floor: float = 0.0,
-        slack: float = 0.0,
-        settings: BoundSettings | None = None,
-        tolerance: float = 1e-7,
-    ) -> None:
-        super().__init__(lower, upper, ball.radius, floor)
+    def __init__(self, root: TreeRoot, settings: BoundSettings | None = None) -> None:
+        super().__init__(root)
         self.settings = settings or BoundSettings()
-        self.ball, self._slack = ball, slack
-        self._stages, self._goal, self._tolerance = stages, goal, tolerance
-        self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
-        self._bound = BatchedBound(stages, ball, goal, lower, upper)
-        self.local = LocalSearch(stages, ball, goal)
+        self._bound = BatchedBound(root.stages, root.ball, root.goal, root.lower, root.upper)
         self._lp: NodeLp | None = None
         self._lp_lock = threading.Lock()
         self._narrows: Narrowing | None = None
-        self._pool: ThreadPoolExecutor | None = None
-        self.nodes = 0
         self._batches = 0
 
     def cut(self, radius: float) -> None:
@@ -123,66 +91,47 @@ class BoundTree(Frontier):
             if self._lp is not None:
                 self._lp.set_radius(radius)
 
-    def explore(self, budget: Budget, threads: int = 1) -> Array | None:
+    def explore(self, budget: Budget, threads: Threads = ALONE) -> Array | None:
         """One batch for each thread; a point (n,) that reaches the goal within the radius, as floats see it, ends one.
 
         When the budget ends, every node that is not closed is open again.
         """
         budget.check()
-        work = [batch for _ in range(threads) if (batch := self.take(self.settings.batch))]
-        if len(work) <= 1:
-            done = [self._explored(batch, budget, self._batches) for batch in work]
-        else:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(threads)
-            numbered = enumerate(work, self._batches)
-            tasks = [self._pool.submit(self._explored, batch, budget, number) for number, batch in numbered]
-            done = [task.result() for task in tasks]
+        work = [batch for _ in range(threads.count) if (batch := self.take(self.settings.batch))]
+        done = threads.each(lambda one: self._explored(one[1], budget, one[0]), enumerate(work, self._batches))
         self._batches += len(work)
-        self.nodes += sum(batch.nodes for batch in done)
-        found = next((batch for batch in done if batch.point is not None), None)
-        if found is None:
-            budget.check()
-            return None
-        self._source = found.source
-        return found.point
+        return self._taken(done, budget)
 
-    def _explored(self, nodes: list[Node], budget: Budget, number: int) -> _Batch:
+    def _explored(self, nodes: list[Node], budget: Budget, number: int) -> Explored:
         """Bound a batch, and put back what is still open: split, or as it was when the budget ends."""
         try:
             return self._evaluate(nodes, budget, number)
         except OutOfTimeError:
             self.put(nodes)
-            return _Batch(0)
+            return Explored(0)
 
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
         """As `LpTree.polish`; (x, the tree's radius) when the LPs take too long."""
-        settings = self.settings
-        lp = self._relaxation()
-        part = budget.first_of(Budget(settings.polish_seconds))
-        work = Polish(
-            self._stages, self._lagrangian, self.local, lp, *self.root, self._tolerance, self._slack, settings.flips
-        )
         try:
-            return work.polish(x, self.radius, part)
+            part = budget.first_of(Budget(self.settings.polish_seconds))
+            return self._polished(x, self._relaxation(), self.settings.flips, part)
         except OutOfTimeError:
             budget.check()
             return x, self.radius
-        finally:
-            lp.set_radius(self.radius)
 
     def _relaxation(self) -> NodeLp:
         if self._lp is None:
-            self._lp = NodeLp(self._stages, self.ball, self._goal, *self.root, self._moves(), self._tolerance)
+            self._lp = NodeLp(self.root, self._moves())
             self._lp.set_radius(self.radius)
         return self._lp
 
     def _moves(self) -> list[tuple[int, int]]:
         """Every input entry, to the side to which the CROWN form of the goal pulls it (used where moves are split)."""
-        row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
+        root = self.root
+        row = self._lagrangian.crown(np.ones(len(root.goal.offset)), root.lower, root.upper).row
         return [(int(i), -1 if row[i] > 0 else 1) for i in np.flatnonzero(row)]
 
-    def _evaluate(self, nodes: list[Node], budget: Budget, number: int) -> _Batch:
+    def _evaluate(self, nodes: list[Node], budget: Budget, number: int) -> Explored:
         lower, upper = (np.stack(ends, axis=1) for ends in zip(*(self.unpacked(node) for node in nodes), strict=True))
         proposed = self._proposed(nodes, lower, upper, budget)
         duals = self._evaluated(proposed, lower, upper)
@@ -192,7 +141,7 @@ class BoundTree(Frontier):
         found = self._candidate(proposed, duals, [place for place in stay if not nodes[place].refused], number)
         if found is not None:
             self.put(nodes[place] for place in stay)
-            return _Batch(len(nodes), found[0], nodes[found[1]])
+            return Explored(len(nodes), found[0], nodes[found[1]])
         for done, place in enumerate(stay):
             node, start = nodes[place], self._packed_start(proposed.best, place)
             key = max(node.key, keys[place])
@@ -200,11 +149,11 @@ class BoundTree(Frontier):
                 point = self._split(node, key, duals[place], lower[:, place], upper[:, place], start, budget)
             except OutOfTimeError:
                 self.put(nodes[other] for other in stay[done:])
-                return _Batch(len(nodes))
+                return Explored(len(nodes))
             if point is not None:
                 self.put(nodes[other] for other in stay[done:])
-                return _Batch(len(nodes), point, node)
-        return _Batch(len(nodes))
+                return Explored(len(nodes), point, node)
+        return Explored(len(nodes))
 
     def _proposed(self, nodes: list[Node], lower: Array, upper: Array, budget: Budget) -> Proposed:
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
@@ -247,15 +196,15 @@ class BoundTree(Frontier):
         """A point that reaches the goal, of the batch's or by a descent from the best of them, and its place."""
         if not places:
             return None
-        margins = self._goal.margin(self._stages.values(proposed.points.T[places].astype(np.float64))[1])
+        margins = self.root.goal.margin(self.root.stages.values(proposed.points.T[places].astype(np.float64))[1])
         place = places[int(np.argmax(margins))]
         # In float32 the point may lie a little outside the ball.
         point = self._lagrangian.geometry.farthest(duals[place].row, self.radius)
-        if self.local.margin(point) >= 0:
+        if self._local.margin(point) >= 0:
             return point, place
         every = self.settings.descend_every
         if every and number % every == 0:
-            point, margin = self.local.descend(point, self.radius)
+            point, margin = self._local.descend(point, self.radius)
             if margin >= 0:
                 return point, place
         return None
@@ -287,7 +236,7 @@ class BoundTree(Frontier):
     def _narrowing(self, budget: Budget) -> Narrowing:
         """By the kernel where it can be called at once and the network is small enough for dense matrices."""
         if self._narrows is None:
-            stages = self._stages
+            stages = self.root.stages
             small = stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE
             if small and self._lagrangian.geometry.has_kernels and cache.at_once(budget.remaining):
                 from verifier.solvers.tree.compiled_node import CompiledNarrowing  # noqa: PLC0415 (imports numba)
@@ -305,7 +254,7 @@ class BoundTree(Frontier):
             key = max(key, dual.radius(self.radius))
             if self._closes(dual, key):
                 return None
-        if solved.optimum is not None and not node.refused and self.local.margin(solved.point) >= -self._tolerance:
+        if solved.optimum is not None and not node.refused and self._local.margin(solved.point) >= -self.root.tolerance:
             return solved.point
         self.put_stuck(self.child(node, key, lower, upper, node.start))
         return None

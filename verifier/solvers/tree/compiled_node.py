@@ -16,31 +16,17 @@ from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import network
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, evaluate_node, narrow
 from verifier.solvers.kernels.plunge import FOUND, HANDED, Stack, plunge, stack_of
 from verifier.solvers.node_constants import STEPS
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.node import NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
+from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.tightening import Narrowed
 
 AT_ONCE = 0.05
 """Seconds that one call of a kernel may take, about: a budget that ends, or Ctrl-C, is seen only between calls."""
-
-
-def compiled_evaluator(
-    stages: Stages,
-    ball: Ball,
-    goal: Halfspaces,
-    lower: Array,
-    upper: Array,
-    lagrangian: Lagrangian,
-    settings: NodeSettings,
-    other: Callable[[], NumpyEvaluator],
-) -> CompiledEvaluator:
-    """The evaluator of a tree over the root's bounds lower, upper (relu_count,)."""
-    return CompiledEvaluator(stages, lagrangian, DenseLp(stages, ball, goal, lower, upper), settings, other)
 
 
 class CompiledNarrowing:
@@ -70,11 +56,13 @@ class CompiledNarrowing:
 class CompiledEvaluator:
     """Evaluates with one kernel; `other` makes the evaluator that takes over where the kernel's simplex gives up."""
 
-    def __init__(self, stages: Stages, lagrangian: Lagrangian, lp: DenseLp, settings: NodeSettings, other: Any) -> None:
-        self.lp, self._settings, self._other = lp, settings, other
-        self._network = network(stages, lagrangian)
+    def __init__(
+        self, root: TreeRoot, lagrangian: Lagrangian, settings: NodeSettings, other: Callable[[], NumpyEvaluator]
+    ) -> None:
+        self.lp, self._settings, self._other = DenseLp(root), settings, other
+        self._network = network(root.stages, lagrangian)
         self._radius = lagrangian.ball.radius
-        self._first = lp.first_basis()
+        self._first = self.lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
         self._cutoff = np.array([CUTOFF])
         self._fallback: NumpyEvaluator | None = None

@@ -5,21 +5,22 @@ The rows and columns are those of `lp_layout`; triangles are kept apart, all mov
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.kernels import simplex
 from verifier.solvers.kernels.simplex_program import INFEASIBLE, Program
 from verifier.solvers.node_constants import PIVOTS
 from verifier.solvers.tree.lp_layout import Layout
-from verifier.solvers.tree.node_lp import NodeLp, Solved
+from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.relaxation import Solved
 
 FAR = 1e4
 """A dual value, in logits, above which an LP counts as having no solution: rays end there."""
@@ -70,11 +71,11 @@ class DenseLp:
     Where the simplex gives up, a `NodeLp` with all moves solves instead.
     """
 
-    def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
-        self._given = stages, ball, goal, lower, upper
-        self._layout = Layout(stages, ball, goal, lower, upper)
+    def __init__(self, root: TreeRoot) -> None:
+        self._root = root
+        self._layout = Layout(root.stages, root.ball, root.goal, root.lower, root.upper)
         self.program = program(self._layout)
-        self._relus = stages.relu_count
+        self._relus = root.stages.relu_count
         self.solved = self.pivots = 0
         self._basis = self.first_basis()
 
@@ -125,7 +126,7 @@ class DenseLp:
         if state in (simplex.STOPPED, simplex.TIED):
             self._basis = self.first_basis()
             moves = [(entry, sign) for entry in range(made.base.size) for sign in (1, -1)]
-            other = NodeLp(*self._given, moves, INFEASIBLE)
+            other = NodeLp(replace(self._root, tolerance=INFEASIBLE), moves)
             other.set_radius(self._layout.ball.radius)
             return other.solve(lower, upper, budget)
         kept = made.kept.size

@@ -43,8 +43,8 @@ class Frontier:
     """
 
     def __init__(self, lower: Array, upper: Array, radius: float, floor: float) -> None:
-        self.root = np.array(lower), np.array(upper)
-        self.radius = radius
+        self.root_bounds = np.array(lower), np.array(upper)
+        self.radius = self.root_radius = radius
         self._order = count()
         self._lock = threading.Lock()
         self._source: Node | None = None
@@ -53,7 +53,7 @@ class Frontier:
         self._stuck: list[Node] = []
         self._float32 = math.inf
         if not np.any(lower > upper):
-            self.put([Node(floor, *self.root, None)])
+            self.put([Node(floor, *self.root_bounds, None)])
 
     @property
     def lower_end(self) -> float:
@@ -132,7 +132,7 @@ class Frontier:
         """The node as it is kept in the queue."""
         if node.places is None:
             lower, upper = node.lower, node.upper
-            places = np.flatnonzero((lower != self.root[0]) | (upper != self.root[1])).astype(np.int32)
+            places = np.flatnonzero((lower != self.root_bounds[0]) | (upper != self.root_bounds[1])).astype(np.int32)
             with np.errstate(over="ignore"):
                 low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
             node.lower = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
@@ -144,7 +144,7 @@ class Frontier:
         """The node's bounds (relu_count,), lower and upper; not to be written to."""
         if node.places is None:
             return node.lower, node.upper
-        lower, upper = self.root[0].copy(), self.root[1].copy()
+        lower, upper = self.root_bounds[0].copy(), self.root_bounds[1].copy()
         lower[node.places] = np.maximum(lower[node.places], node.lower)
         upper[node.places] = np.minimum(upper[node.places], node.upper)
         return lower, upper

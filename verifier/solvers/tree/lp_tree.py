@@ -11,22 +11,19 @@ from __future__ import annotations
 import math
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.kernels import cache
-from verifier.solvers.tree.frontier import Frontier, Node
-from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.node import NodeEvaluator, NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
 from verifier.solvers.tree.node_lp import NodeLp
-from verifier.solvers.tree.region_polish import Polish
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.relu_tree import Explored, ReluTree
+from verifier.solvers.tree.threads import ALONE, Threads
 
 TOGETHER = 0.25
 """Seconds for which threads explore one tree before they wait for each other."""
@@ -39,8 +36,8 @@ KERNEL_ROWS = 400
 
 
 @dataclass(frozen=True)
-class TreeSettings(NodeSettings):
-    """What a tree does; the defaults are what PERFORMANCE.md's ablations chose."""
+class LpSettings(NodeSettings):
+    """What an LP tree does; the defaults are what PERFORMANCE.md's ablations chose."""
 
     slice: int = 64
     """Nodes explored below one open node before the most promising one is looked for again."""
@@ -55,48 +52,17 @@ class TreeSettings(NodeSettings):
     than a small tree does without them. Where the process goes on asking, 0."""
 
 
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """What one thread did: nodes evaluated, and a point with the node that it came from."""
-
-    nodes: int
-    point: Array | None = None
-    source: Node | None = None
-
-
-class LpTree(Frontier):
-    """The tree of one goal over one ball; `lower`, `upper` (relu_count,) are proved on that ball.
-
-    Nothing within `lower_end` of the input reaches the goal. `floor`: what is known of that already. slack: how much
-    farther out than necessary a polished point may lie. tolerance: that of the LPs.
-    """
+class LpTree(ReluTree):
+    """The search tree with an LP at each node."""
 
     engine = "LP tree"
 
-    def __init__(
-        self,
-        stages: Stages,
-        ball: Ball,
-        goal: Halfspaces,
-        lower: Array,
-        upper: Array,
-        *,
-        floor: float = 0.0,
-        slack: float = 0.0,
-        settings: TreeSettings | None = None,
-        tolerance: float = 1e-7,
-    ) -> None:
-        super().__init__(lower, upper, ball.radius, floor)
-        self.settings = settings or TreeSettings()
-        self.ball, self._slack = ball, slack
-        self._stages, self._goal, self._tolerance = stages, goal, tolerance
-        self._lagrangian = Lagrangian(stages, ball, goal, lower, upper)
-        self.local = LocalSearch(stages, ball, goal)
+    def __init__(self, root: TreeRoot, settings: LpSettings | None = None) -> None:
+        super().__init__(root)
+        self.settings = settings or LpSettings()
         self._evaluators: list[NodeEvaluator] = []
         self._early = False
         """Do the evaluators stand in for kernels that are loaded only for a tree that lasts?"""
-        self._pool: ThreadPoolExecutor | None = None
-        self.nodes = 0
 
     @property
     def evaluator(self) -> NodeEvaluator:
@@ -118,27 +84,26 @@ class LpTree(Frontier):
 
     def _kernels_pay(self, seconds: float) -> bool:
         """Is the network small enough for a dense inverse, and can the kernels be called at once?"""
-        rows = int(np.count_nonzero(self.root[1] > 0)) + len(self._goal.offset)
-        wanted = self.settings.kernels
-        if wanted is False or not self.ball.geometry.has_kernels or rows > KERNEL_ROWS or not self._stages.relu_count:
+        root, wanted = self.root, self.settings.kernels
+        rows = int(np.count_nonzero(root.upper > 0)) + len(root.goal.offset)
+        if wanted is False or not root.ball.geometry.has_kernels or rows > KERNEL_ROWS or not root.stages.relu_count:
             return False
         return cache.at_once(seconds) if wanted is None else cache.available()
 
     def _by_kernel(self) -> NodeEvaluator:
-        from verifier.solvers.tree.compiled_node import compiled_evaluator  # noqa: PLC0415 (imports numba: half a second)
+        from verifier.solvers.tree.compiled_node import CompiledEvaluator  # noqa: PLC0415 (imports numba: half a second)
 
-        arguments = self._stages, self.ball, self._goal, *self.root
-        return compiled_evaluator(*arguments, self._lagrangian, self.settings, self._by_numpy)
+        return CompiledEvaluator(self.root, self._lagrangian, self.settings, self._by_numpy)
 
     def _by_numpy(self) -> NumpyEvaluator:
-        stages, (lower, upper) = self._stages, self.root
-        moves = self._first_moves() if self.ball.geometry.split_moves else []
-        lp = NodeLp(stages, self.ball, self._goal, lower, upper, moves, self._tolerance)
-        return NumpyEvaluator(stages, self._lagrangian, self.local, lp, self.settings)
+        moves = self._first_moves() if self.root.ball.geometry.split_moves else []
+        lp = NodeLp(self.root, moves)
+        return NumpyEvaluator(self.root.stages, self._lagrangian, self._local, lp, self.settings)
 
     def _first_moves(self) -> list[tuple[int, int]]:
         """The input entries that pull most in the CROWN form of the goal: where the ball is spent."""
-        row = self._lagrangian.crown(np.ones(len(self._goal.offset)), *self.root).row
+        root = self.root
+        row = self._lagrangian.crown(np.ones(len(root.goal.offset)), root.lower, root.upper).row
         order = np.argsort(-np.abs(row))
         limit = self.settings.seed_columns
         return [(int(i), -1 if row[i] > 0 else 1) for i in (order if limit < 0 else order[:limit])]
@@ -150,30 +115,21 @@ class LpTree(Frontier):
             for evaluator in self._evaluators:
                 evaluator.set_radius(radius)
 
-    def explore(self, budget: Budget, threads: int = 1) -> Array | None:
+    def explore(self, budget: Budget, threads: Threads = ALONE) -> Array | None:
         """One slice, or some for each thread; a point (n,) that reaches the goal within the radius, as floats see it,
         ends them.
 
         When the budget ends, every node that is not closed is open again.
         """
-        evaluators = self._evaluators_for(threads, budget.remaining)
-        if threads == 1:
+        evaluators = self._evaluators_for(threads.count, budget.remaining)
+        if threads.count == 1:
             done = [self._slice(evaluators[0], budget, alone=True)]
         else:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(threads)
             end, over = time.monotonic() + TOGETHER, threading.Event()
-            tasks = [self._pool.submit(self._slices, evaluator, budget, end, over) for evaluator in evaluators]
-            done = [task.result() for task in tasks]
-        self.nodes += sum(slice_.nodes for slice_ in done)
-        found = next((slice_ for slice_ in done if slice_.point is not None), None)
-        if found is None:
-            budget.check()
-            return None
-        self._source = found.source
-        return found.point
+            done = threads.each(lambda evaluator: self._slices(evaluator, budget, end, over), evaluators)
+        return self._taken(done, budget)
 
-    def _slices(self, evaluator: NodeEvaluator, budget: Budget, end: float, over: threading.Event) -> Slice:
+    def _slices(self, evaluator: NodeEvaluator, budget: Budget, end: float, over: threading.Event) -> Explored:
         """Slices until the `end` of time.monotonic(), or `over`: a thread has found a point, or no node to work on."""
         nodes = 0
         while True:
@@ -184,7 +140,7 @@ class LpTree(Frontier):
             if over.is_set() or time.monotonic() >= end:
                 return replace(done, nodes=nodes)
 
-    def _slice(self, evaluator: NodeEvaluator, budget: Budget, *, alone: bool) -> Slice:
+    def _slice(self, evaluator: NodeEvaluator, budget: Budget, *, alone: bool) -> Explored:
         """Plunge below one open node; with other threads beside it, below the next one when that is closed."""
         stack: list[Node] = []
         nodes = 0
@@ -201,14 +157,14 @@ class LpTree(Frontier):
                         point = self._evaluate(evaluator, stack, self.nodes + nodes, budget)
                         nodes += 1
                     if point is not None:
-                        return Slice(nodes, point, stack[-1])
+                        return Explored(nodes, point, stack[-1])
                 if alone and not stack:
                     break
         except OutOfTimeError:
             pass
         finally:
             self.put(stack)
-        return Slice(nodes)
+        return Explored(nodes)
 
     def _took(self, stack: list[Node]) -> bool:
         """Move the most promising open node to the stack; False when there is none within the radius."""
@@ -218,26 +174,10 @@ class LpTree(Frontier):
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
         """The nearest point that reaches the goal in the linear region of x, or in one next to it, and its radius.
 
-        The point lies `slack` farther out than the radius, as deep in the goal as that allows; (x, inf) where the
-        region holds nothing within the tree's radius.
+        The point lies the root's slack farther out than the radius, as deep in the goal as that allows; (x, inf) where
+        the region holds nothing within the tree's radius.
         """
-        settings, (lower, upper) = self.settings, self.root
-        lp = self._evaluators_for(1, budget.remaining)[0].lp
-        work = Polish(
-            self._stages,
-            self._lagrangian,
-            self.local,
-            lp,
-            lower,
-            upper,
-            self._tolerance,
-            self._slack,
-            settings.flips,
-        )
-        try:
-            return work.polish(x, self.radius, budget)
-        finally:
-            lp.set_radius(self.radius)
+        return self._polished(x, self._evaluators_for(1, budget.remaining)[0].lp, self.settings.flips, budget)
 
     def _plunge(
         self, evaluator: NodeEvaluator, stack: list[Node], number: int, most: int, budget: Budget

@@ -14,20 +14,14 @@ import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
+from verifier.bounds.lagrangian import Lagrangian, tightened
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import DUAL, split_at, widest
 from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.local_search import LocalSearch
-from verifier.solvers.tree.node_lp import NodeLp, Solved
+from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.relaxation import Relaxation, priced
 from verifier.solvers.tree.tightening import NumpyNarrowing
-
-PRICE_ROUNDS = 20
-"""Times that columns are added at one node: more than ever occurred."""
-
-
-PRICE_GAP = 0.5
-"""Columns are added when their absence costs this share of the bound: cheaper to branch on a slightly weaker dual."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +82,6 @@ class PlungeResult:
     handed: bool = False
 
 
-class Relaxation(Protocol):
-    """The triangle relaxation, moved from node to node."""
-
-    def solve(self, lower: Array, upper: Array, budget: Budget, basis: Any = None) -> Solved: ...
-    def basis(self) -> Any: ...
-    def set_radius(self, radius: float) -> None: ...
-    def price(self, dual: Dual, radius: float) -> bool:
-        """Let more of the input move, where that lowers the optimum; False when nothing does."""
-
-
 class NodeEvaluator(Protocol):
     """Evaluates nodes at the radius that it was told last; `lp` is its relaxation, at the same radius."""
 
@@ -114,30 +98,6 @@ class NodeEvaluator(Protocol):
 
     def descend(self, point: Array) -> tuple[Array, float]:
         """`LocalSearch.descend` at the evaluator's radius."""
-
-
-def priced(
-    lp: Relaxation, lagrangian: Lagrangian, radius: float, lower: Array, upper: Array, budget: Budget, basis: Any = None
-) -> tuple[Solved, Dual | None]:
-    """A node's LP and the safe evaluation of its multipliers; columns are added while their absence is dear."""
-    for attempt in range(PRICE_ROUNDS):
-        solved = lp.solve(lower, upper, budget, basis)
-        basis = None
-        if not solved.usable:
-            if attempt == 0:
-                continue
-            return solved, None
-        dual = lagrangian.evaluate(solved.weights, solved.nu, lower, upper)
-        value = dual.value(radius)
-        optimum = math.inf if solved.optimum is None else solved.optimum
-        if value > 0:
-            break
-        # Columns only lower the optimum: above 0 it may yet be that they decide.
-        if optimum <= 0 and optimum - value <= PRICE_GAP * abs(value):
-            break
-        if not lp.price(dual, radius):
-            break
-    return solved, (None if solved.optimum is None and value <= 0 else dual)
 
 
 class NumpyEvaluator:

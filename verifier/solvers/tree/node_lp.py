@@ -9,19 +9,18 @@ taken as multipliers and as a point, never as an answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from encoders.formulations.highs import run, simplex
-from encoders.formulations.to_stages import Stages
 from encoders.lazy import Lazy
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.tree.lp_layout import TINY_END, Layout
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.relaxation import Solved
 
 if TYPE_CHECKING:
     import highspy
@@ -38,49 +37,25 @@ NEW_COLUMNS = 12
 """Input columns added to an LP at a time, where moves are split."""
 
 
-@dataclass(frozen=True, eq=False)
-class Solved:
-    """What an LP left: row weights λ, multipliers ν (relu_count,) and its optimum s (None when it has no solution).
-
-    Where there is an optimum, `point` (n,) is the relaxed point's input and `violation` (relu_count,) how far that
-    point lies off each ReLU's graph, min(a, p). `usable` is False where the LP ended without multipliers.
-    """
-
-    usable: bool
-    weights: Array
-    nu: Array
-    optimum: float | None
-    point: Array
-    violation: Array
-
-
 class NodeLp:
     """One LP over the root's bounds (relu_count,); `solve` moves it to a node's bounds first.
 
     moves: (entry, sign) of each input column that the LP begins with, steepest first (where moves are split; else all).
-    tolerance: HiGHS's feasibility tolerances. Raises OutOfTimeError from `solve` when the budget ends.
+    HiGHS's feasibility tolerances are the root's. Raises OutOfTimeError from `solve` when the budget ends.
     """
 
-    def __init__(
-        self,
-        stages: Stages,
-        ball: Ball,
-        goal: Halfspaces,
-        lower: Array,
-        upper: Array,
-        moves: list[tuple[int, int]],
-        tolerance: float = 1e-7,
-    ) -> None:
-        self._layout = Layout(stages, ball, goal, lower, upper)
+    def __init__(self, root: TreeRoot, moves: list[tuple[int, int]]) -> None:
+        lower, upper = root.lower, root.upper
+        self._layout = Layout(root.stages, root.ball, root.goal, lower, upper)
         self._open = self._layout.opened
         self._lower, self._upper = lower.copy(), upper.copy()
         self._root_lower, self._root_upper = lower, upper
         self._tri_lower, self._tri_upper = lower.copy(), upper.copy()
-        self._highs = simplex(tolerance)
+        self._highs = simplex(root.tolerance)
         self._refused = self._highs.passModel(self._layout.lp()) == highspy.HighsStatus.kError
         """True for coefficients that HiGHS does not take: nothing is solved then."""
         self.moves: list[tuple[int, int]] = []
-        self.present = np.zeros((2, stages.input_size), dtype=bool)
+        self.present = np.zeros((2, root.stages.input_size), dtype=bool)
         """present[0 or 1, i]: whether entry i may move up, down."""
         for entry, sign in moves if self._layout.split else self._layout.every_move():
             self.add(entry, sign)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Query
-from verifier.solvers.tree.local_search import LocalSearch
+from verifier.problem.query import Ball, Halfspaces, Query
+from verifier.solvers.tree.threads import ALONE, Threads
+
+
+@dataclass(frozen=True, eq=False)
+class TreeRoot:
+    """The root of a tree: does a point of `ball` reach `goal`? `lower`, `upper` (relu_count,) are proved there.
+
+    floor: nothing nearer is known to reach the goal. slack: how much farther out than need be polished points may lie,
+    to lie deeper. tolerance: that of the tree's LPs.
+    """
+
+    stages: Stages
+    ball: Ball
+    goal: Halfspaces
+    lower: Array
+    upper: Array
+    floor: float = 0.0
+    slack: float = 0.0
+    tolerance: float = 1e-7
+
+    @property
+    def unstable(self) -> int:
+        """ReLUs whose sign the bounds leave open."""
+        return int(np.count_nonzero((self.lower < 0) & (self.upper > 0)))
 
 
 class Tree(Protocol):
-    """A branch-and-bound tree: is there an x with ‖x − x0‖ < `radius` in the root's `ball` that reaches the goal?"""
+    """A branch-and-bound tree: is there an x with ‖x − x0‖ < `radius` that reaches the goal?"""
 
     engine: str
     """The engine's name in results."""
@@ -21,16 +47,12 @@ class Tree(Protocol):
     """Nodes evaluated so far."""
 
     @property
-    def ball(self) -> Ball:
-        """The ball that the root was bounded on."""
+    def root_radius(self) -> float:
+        """The radius of the ball that the root was bounded on."""
 
     @property
     def radius(self) -> float:
-        """Where the tree decides: at most the ball's radius."""
-
-    @property
-    def local(self) -> LocalSearch:
-        """Primal heuristics on the tree's network and goal."""
+        """Where the tree decides: at most the root's radius."""
 
     @property
     def open_nodes(self) -> int:
@@ -51,7 +73,7 @@ class Tree(Protocol):
     def cut(self, radius: float) -> None:
         """Only points within this smaller radius matter from now on; a larger one changes nothing."""
 
-    def explore(self, budget: Budget, threads: int = 1) -> Array | None:
+    def explore(self, budget: Budget, threads: Threads = ALONE) -> Array | None:
         """Evaluate some nodes; a point (n,) that reaches the goal within the radius, as floats see it, ends that.
 
         When the budget ends, every node that is not closed is open again. Raises OutOfTimeError.
@@ -59,6 +81,12 @@ class Tree(Protocol):
 
     def refuse(self) -> None:
         """The point that was found last is no witness: the node that it came from is split without it."""
+
+    def pattern(self, x: Array) -> Array:
+        """Which ReLUs are active at x (n,): (relu_count,)."""
+
+    def draw(self, x: Array, radius: float, budget: Budget) -> Array:
+        """A point that reaches the goal as x does, at the distance `radius`, drawn nearer as far as cheap steps do."""
 
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
         """The nearest point that reaches the goal in the linear region of x or in one next to it, and its radius.
@@ -78,11 +106,13 @@ class TreeMaker(Protocol):
     def inner_balls(self) -> bool:
         """Are smaller balls searched beside a tree that does not close?"""
 
+    def nodes_alone(self, engine: str) -> float:
+        """Nodes that a target's tree of this engine has before; infinite for what is no tree."""
+
     def tree(
         self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float
     ) -> Tree:
         """The tree of a query over a bounded region, with proved `bounds` there; `stages` are its network.
 
-        floor: nothing nearer is known to reach the goal. slack: how much farther out than need be polished points may
-        lie, to lie deeper. tolerance: that of the tree's LPs. Raises ValueError for bounds that are not proved.
+        The rest as in `TreeRoot`. Raises ValueError for bounds that are not proved.
         """

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
 from verifier.solvers.tree.local_search import LocalSearch
-from verifier.solvers.tree.node import PRICE_ROUNDS, Relaxation
-from verifier.solvers.tree.node_lp import Solved
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.relaxation import PRICE_ROUNDS, Relaxation, Solved
 
 NEWTON_STEPS = 12
 """Steps to the nearest point of a linear region: three or four are usual."""
@@ -43,20 +42,16 @@ class Nearest:
 
 @dataclass(frozen=True, eq=False)
 class Polish:
-    """Polishes points of one tree; the LP is the tree's own, `lower`, `upper` its root's bounds.
+    """Polishes points of one tree; the LP is the tree's own.
 
-    tolerance: an optimum up to this counts as reaching the goal. slack: how much farther out than its radius a point
-    may lie, to lie as deep in the goal as that allows. flips: tight ReLUs whose phase is tried the other way.
+    An optimum up to the root's tolerance counts as reaching the goal. flips: tight ReLUs whose phase is tried the other
+    way.
     """
 
-    stages: Stages
+    root: TreeRoot
     lagrangian: Lagrangian
     local: LocalSearch
     lp: Relaxation
-    lower: Array
-    upper: Array
-    tolerance: float
-    slack: float
     flips: int
 
     def polish(self, x: Array, most: float, budget: Budget) -> tuple[Array, float]:
@@ -76,9 +71,9 @@ class Polish:
         """A neighbouring region with a nearer point: the tight ReLUs with the largest multipliers are flipped."""
         dual = best.dual
         pull = np.maximum(np.where(pattern, dual.mu - dual.nu, dual.nu), 0.0)
-        arguments = self.stages.values(best.point)[0][0]
+        arguments = self.root.stages.values(best.point)[0][0]
         tight = np.abs(arguments) <= TIGHT * (1.0 + np.abs(arguments).max(initial=0.0))
-        score = np.where(tight & (self.lower < 0) & (self.upper > 0), pull, 0.0)
+        score = np.where(tight & (self.root.lower < 0) & (self.root.upper > 0), pull, 0.0)
         for place in np.argsort(-score)[: self.flips].tolist():
             if score[place] <= 0:
                 break
@@ -91,8 +86,8 @@ class Polish:
 
     def _nearest(self, pattern: Array, most: float, budget: Budget) -> Nearest | None:
         """The nearest point in the region of an activation pattern; None when it holds nothing within `most`."""
-        low = np.where(pattern, np.maximum(self.lower, 0.0), self.lower)
-        high = np.where(pattern, self.upper, np.minimum(self.upper, 0.0))
+        low = np.where(pattern, np.maximum(self.root.lower, 0.0), self.root.lower)
+        high = np.where(pattern, self.root.upper, np.minimum(self.root.upper, 0.0))
         if np.any(low > high):
             return None
         radius, floor = most, 0.0
@@ -103,7 +98,7 @@ class Polish:
             if found is None:
                 return best
             solved, dual = found
-            feasible = solved.optimum is not None and solved.optimum <= self.tolerance
+            feasible = solved.optimum is not None and solved.optimum <= self.root.tolerance
             if step == 0 and not feasible:
                 return None
             if feasible:
@@ -124,9 +119,9 @@ class Polish:
         excess = settled
         while best.radius - radius > settled:
             middle = min(radius + excess, 0.5 * (radius + best.radius))
-            self.lp.set_radius(min(most, middle + self.slack))
+            self.lp.set_radius(min(most, middle + self.root.slack))
             last = self.lp.solve(low, high, budget)
-            if last.optimum is not None and last.optimum <= self.tolerance:
+            if last.optimum is not None and last.optimum <= self.root.tolerance:
                 best = Nearest(last.point, middle, best.dual)
             else:
                 radius = middle

@@ -12,7 +12,8 @@ from verifier.problem.budget import Budget
 from verifier.problem.norms.table import GEOMETRIES
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.tree.compiled_node import CompiledNarrowing
-from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
+from verifier.solvers.tree.lp_tree import LpSettings, LpTree
+from verifier.solvers.tree.protocol import TreeRoot
 
 LONGEST = 3600.0
 """Seconds after which compiling is given up: it takes one or two minutes on a slow machine."""
@@ -30,7 +31,7 @@ def solve_sample() -> None:
     for norm in (norm for norm, kind in GEOMETRIES.items() if kind.has_kernels):
         ball = Ball(norm, np.array([0.4, 0.5]), 0.5, np.zeros(2), np.ones(2))
         ends = np.full(stages.relu_count, 50.0)
-        tree = LpTree(stages, ball, goal, -ends, ends, settings=TreeSettings(kernels=True))
+        tree = LpTree(TreeRoot(stages, ball, goal, -ends, ends), LpSettings(kernels=True))
         tree.polish(ball.centre, Budget(LONGEST))
         tree.evaluator.descend(ball.centre)
         tree.evaluator.evaluate(-ends, ends, None, Budget(LONGEST))

@@ -20,7 +20,7 @@ from verifier.solvers.kernels import cache
 from verifier.solvers.kernels.cache import LOADING
 from verifier.solvers.tree import lp_tree
 from verifier.solvers.tree.bound_tree import BoundTree
-from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
+from verifier.solvers.tree.lp_tree import LpTree
 from verifier.solvers.tree.node import NumpyEvaluator
 from verifier.solvers.tree.tightening import NumpyNarrowing
 
@@ -58,15 +58,15 @@ def root(make_root: Callable[..., Any]) -> Any:
     return make_root(24, (4, 16, 8, 3), Norm.LINF)
 
 
-def tree_of(root: Any, settings: TreeSettings) -> LpTree:
-    decider = BranchAndBound(settings, engine="lp")
+def tree_of(root: Any, **settings: Any) -> LpTree:
+    decider = BranchAndBound("lp").having("lp", **settings)
     tree = decider.tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
     assert isinstance(tree, LpTree)
     return tree
 
 
 def test_kernels_take_over_where_the_tree_lasts(root: Any, unloaded: list[None]) -> None:
-    tree = tree_of(root, TreeSettings(numpy_first=FIRST, **WEAK))
+    tree = tree_of(root, numpy_first=FIRST, **WEAK)
     while tree.open_nodes and tree.nodes < FIRST:
         assert unloaded == []
         tree.explore(Budget(math.inf))
@@ -79,7 +79,7 @@ def test_kernels_take_over_where_the_tree_lasts(root: Any, unloaded: list[None])
 
 @pytest.mark.parametrize("first", [0, FIRST])
 def test_not_where_loading_might_outlast_the_limit(root: Any, unloaded: list[None], first: int) -> None:
-    tree = tree_of(root, TreeSettings(numpy_first=first, **WEAK))
+    tree = tree_of(root, numpy_first=first, **WEAK)
     short = mock.Mock(spec=Budget, remaining=LOADING / 2)
     while tree.open_nodes and tree.nodes <= FIRST + 1:
         tree.explore(short)
@@ -98,16 +98,16 @@ def test_no_bound_tree_loads_them_there_either(root: Any, unloaded: list[None]) 
 def test_loaded_kernels_are_used_from_the_first_node(root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "loaded", lambda: True)
     monkeypatch.setattr(cache, "ready", lambda: True)
-    tree = tree_of(root, TreeSettings(numpy_first=FIRST))
+    tree = tree_of(root, numpy_first=FIRST)
     assert not isinstance(tree.evaluator, NumpyEvaluator)
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 5, 8])
 def test_the_verdict_is_the_same_wherever_they_take_over(root: Any, unloaded: list[None], first: int) -> None:
-    settings = TreeSettings(numpy_first=first, **WEAK)
+    settings: tuple[dict[str, Any], ...] = ({"numpy_first": first, **WEAK}, {"kernels": False})
     verdicts = [
-        type(BranchAndBound(one, engine="lp").decide(root.query, root.bounds, Budget(math.inf)))
-        for one in (settings, TreeSettings(kernels=False))
+        type(BranchAndBound("lp").having("lp", **one).decide(root.query, root.bounds, Budget(math.inf)))
+        for one in settings
     ]
     assert verdicts[0] is verdicts[1]
 
@@ -116,7 +116,8 @@ def test_the_command_asks_once_and_the_api_many_times(monkeypatch: pytest.Monkey
     assert Settings().decider == BranchAndBound()
     once = Settings(once=True).decider
     assert isinstance(once, BranchAndBound)
-    assert once.settings.numpy_first == lp_tree.NUMPY_FIRST > 0
+    assert once == BranchAndBound().having("lp", numpy_first=lp_tree.NUMPY_FIRST)
+    assert lp_tree.NUMPY_FIRST > 0
     assert BranchAndBound().asked_once() == once
     data = np.load(models.path("digits").with_name("digits_inputs.npz"))
     seen: list[BranchAndBound] = []

@@ -23,6 +23,7 @@ from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.kernels import simplex
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.protocol import TreeRoot
 
 SAME = 1e-6
 """Relative to 1 + |optimum|: HiGHS's tolerances."""
@@ -38,8 +39,8 @@ def root(request: pytest.FixtureRequest, make_root: Callable[..., Any]) -> Any:
 
 def solvers(root: Any) -> tuple[DenseLp, NodeLp]:
     moves = [(entry, sign) for entry in range(root.ball.centre.size) for sign in (1, -1)]
-    given = root.stages, root.ball, root.goal, *root.ends
-    return DenseLp(*given), NodeLp(*given, moves, 1e-9)
+    given = TreeRoot(root.stages, root.ball, root.goal, *root.ends, tolerance=1e-9)
+    return DenseLp(given), NodeLp(given, moves)
 
 
 def child(lower: Array, upper: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -90,8 +91,8 @@ def test_ties_do_not_stall_it(seed: int) -> None:
     ball = Ball(Norm.LINF, x, 0.05, np.zeros(784), np.ones(784))
     goal = disjuncts(Targeted((model.predict(x.astype(np.float32)) + 3) % 10), 10)[0][1]
     root = hidden_bounds(to_stages(model.graph), linear_bounds(model.graph, ball, Budget()))
-    given = to_stages(model.graph), ball, goal, *root
-    dense, highs = DenseLp(*given), NodeLp(*given, [], 1e-9)
+    given = TreeRoot(to_stages(model.graph), ball, goal, *root, tolerance=1e-9)
+    dense, highs = DenseLp(given), NodeLp(given, [])
     feasible = 0
     for depth in range(20):
         lower, upper = (end.copy() for end in root)

@@ -21,6 +21,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.protocol import TreeRoot
 
 AGREEMENT = 1e-6
 """Relative to 1 + |optimum|: ten times the LPs' feasibility tolerances."""
@@ -74,7 +75,7 @@ def all_moves(root: Any) -> list[tuple[int, int]]:
 
 
 def node_lp(root: Any, moves: list[tuple[int, int]] | None = None) -> NodeLp:
-    return NodeLp(root.stages, root.ball, root.goal, *root.ends, all_moves(root) if moves is None else moves)
+    return NodeLp(TreeRoot(root.stages, root.ball, root.goal, *root.ends), all_moves(root) if moves is None else moves)
 
 
 def drawn_nodes(root: Any, seed: int, count: int = 6) -> Iterator[tuple[Array, Array]]:
@@ -248,7 +249,7 @@ def test_an_argument_that_hardly_moves(truth: Any, norm: Norm, end: float) -> No
         lower, upper = (np.array(ends) for ends in hidden_bounds(stages, linear_bounds(net.graph, ball, Budget())))
         if bias == 0:
             lower[1], upper[1] = -end, end
-        solved = NodeLp(stages, ball, goal, lower, upper, [(0, 1), (0, -1), (1, 1), (1, -1)]).solve(
+        solved = NodeLp(TreeRoot(stages, ball, goal, lower, upper), [(0, 1), (0, -1), (1, 1), (1, -1)]).solve(
             lower, upper, Budget()
         )
         assert solved.usable

@@ -14,9 +14,8 @@ from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.solvers.branch_and_bound import hidden_bounds
-from verifier.solvers.tree.bound_tree import BoundTree
-from verifier.solvers.tree.lp_tree import LpTree
-from verifier.solvers.tree.protocol import Tree
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.table import TREES, TreeKind
 
 BYTES = 4_000
 """4 GB for a million nodes."""
@@ -29,14 +28,15 @@ FIRST = 4
 """Open nodes when counting begins."""
 
 
-@pytest.mark.parametrize("kind", [LpTree, BoundTree])
-def test_a_node_keeps_differences_only(kind: type[Tree]) -> None:
+@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
+def test_a_node_keeps_differences_only(kind: TreeKind) -> None:
     model = verifier.load(models.path("mnist_n"))
     x = np.random.default_rng(0).random(784)
     target = (model.predict(x) + 1) % 10
     ball = Ball(Norm.LINF, x, 0.2, np.zeros(x.size), np.ones(x.size))
     stages, goal = to_stages(model.graph), disjuncts(Targeted(target), model.classes)[0][1]
-    tree = kind(stages, ball, goal, *hidden_bounds(stages, linear_bounds(model.graph, ball, Budget())))
+    bounds = linear_bounds(model.graph, ball, Budget())
+    tree = kind.make(TreeRoot(stages, ball, goal, *hidden_bounds(stages, bounds)), kind.settings)
     # What the tree makes once, for all nodes, is not theirs.
     while tree.open_nodes < FIRST:
         if tree.explore(Budget()) is not None:

@@ -1,0 +1,86 @@
+"""The table of trees: every kind is a tree of the protocol, has a name, and is chosen by what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+
+from verifier.problem.budget import Budget
+from verifier.problem.query import Norm
+from verifier.problem.verdict import LINEAR_BOUNDS
+from verifier.solvers.branch_and_bound import AUTO, BranchAndBound
+from verifier.solvers.tree import table
+from verifier.solvers.tree.protocol import Tree, TreeRoot
+from verifier.solvers.tree.table import TREES, TreeKind
+
+SIZES = (3, 6, 6, 3)
+
+MEMBERS = sorted(name for name in {*dir(Tree), *Tree.__annotations__} if not name.startswith("_"))
+
+
+@pytest.fixture
+def root(make_root: Callable[..., Any]) -> TreeRoot:
+    made = make_root(7, SIZES, Norm.LINF)
+    return TreeRoot(made.stages, made.ball, made.goal, *made.ends)
+
+
+def test_names_and_engines_are_those_of_one_row_each() -> None:
+    for names in ([kind.name for kind in TREES], [kind.make.engine for kind in TREES]):
+        assert len(set(names)) == len(TREES)
+    assert AUTO not in {kind.name for kind in TREES}
+
+
+@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
+def test_every_kind_is_a_tree(root: TreeRoot, kind: TreeKind) -> None:
+    tree = kind.make(root, kind.settings)
+    for name in MEMBERS:
+        assert hasattr(tree, name), name
+    assert (tree.radius, tree.root_radius, tree.nodes) == (root.ball.radius, root.ball.radius, 0)
+    tree.explore(Budget())
+    assert tree.nodes > 0
+    tree.cut(0.5 * root.ball.radius)
+    assert (tree.radius, tree.root_radius) == (0.5 * root.ball.radius, root.ball.radius)
+
+
+@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
+def test_nodes_before_inner_balls_stand_in_the_row(kind: TreeKind) -> None:
+    assert BranchAndBound().nodes_alone(kind.make.engine) == kind.alone > 0
+    fewer = BranchAndBound(kinds=tuple(replace(row, alone=3) for row in TREES))
+    assert fewer.nodes_alone(kind.make.engine) == 3
+    assert BranchAndBound().nodes_alone(LINEAR_BOUNDS) == math.inf
+
+
+@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
+def test_settings_are_those_of_one_kind(kind: TreeKind) -> None:
+    assert is_dataclass(kind.settings)
+    field = fields(kind.settings)[0]
+    one = BranchAndBound().having(kind.name, **{field.name: "changed"})
+    for before, after in zip(TREES, one.kinds, strict=True):
+        if before.name == kind.name:
+            assert after == replace(before, settings=replace(before.settings, **{field.name: "changed"}))
+        else:
+            assert after == before
+
+
+def test_the_first_kind_that_suits_is_chosen(make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_root(7, SIZES, Norm.LINF)
+    root = TreeRoot(made.stages, made.ball, made.goal, *made.ends)
+    assert root.unstable > 1
+    for most, wanted in ((root.unstable, "lp"), (root.unstable - 1, "bound")):
+        monkeypatch.setattr(table, "LP_RELUS", most)
+        assert next(kind.name for kind in TREES if kind.suits(root)) == wanted
+        tree = BranchAndBound().tree(made.query, made.stages, made.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+        assert tree.engine == next(kind for kind in TREES if kind.name == wanted).make.engine
+
+
+def test_the_last_kind_takes_whatever_is_left(root: TreeRoot) -> None:
+    assert TREES[-1].suits(root)
+
+
+def test_settings_of_a_name_that_there_is_not_are_an_error() -> None:
+    with pytest.raises(ValueError, match="'lps' is none of lp, bound"):
+        BranchAndBound().having("lps", slice=1)

@@ -1,0 +1,60 @@
+"""What trees share that split at ReLUs: the root, its safe evaluation, primal heuristics, what threads hand back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from encoders.network.graph import Array
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.problem.budget import Budget
+from verifier.solvers.tree.frontier import Frontier, Node
+from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.region_polish import Polish
+from verifier.solvers.tree.relaxation import Relaxation
+
+
+@dataclass(frozen=True, eq=False)
+class Explored:
+    """What one thread did: nodes evaluated, and a point with the node that it came from."""
+
+    nodes: int
+    point: Array | None = None
+    source: Node | None = None
+
+
+class ReluTree(Frontier):
+    """A tree over bounds of ReLU arguments: the members of `Tree` that do not depend on how its nodes are bounded."""
+
+    def __init__(self, root: TreeRoot) -> None:
+        super().__init__(root.lower, root.upper, root.ball.radius, root.floor)
+        self.root = root
+        self.nodes = 0
+        self._lagrangian = Lagrangian(root.stages, root.ball, root.goal, root.lower, root.upper)
+        self._local = LocalSearch(root.stages, root.ball, root.goal)
+
+    def pattern(self, x: Array) -> Array:
+        """Which ReLUs are active at x (n,): (relu_count,)."""
+        return self._local.pattern(x)
+
+    def draw(self, x: Array, radius: float, budget: Budget) -> Array:
+        """A point that reaches the goal as x does, drawn towards the input by small steps."""
+        return self._local.draw(x, radius, budget)
+
+    def _taken(self, done: Sequence[Explored], budget: Budget) -> Array | None:
+        """Count what threads did; the first point that one of them found. Raises OutOfTimeError where none did."""
+        self.nodes += sum(part.nodes for part in done)
+        found = next((part for part in done if part.point is not None), None)
+        if found is None:
+            budget.check()
+            return None
+        self._source = found.source
+        return found.point
+
+    def _polished(self, x: Array, lp: Relaxation, flips: int, budget: Budget) -> tuple[Array, float]:
+        """`Polish.polish` by this relaxation, which is left at the tree's radius. Raises OutOfTimeError."""
+        try:
+            return Polish(self.root, self._lagrangian, self._local, lp, flips).polish(x, self.radius, budget)
+        finally:
+            lp.set_radius(self.radius)

@@ -1,0 +1,51 @@
+"""The kinds of search trees: one row each, and what a decider that has a choice goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree
+from verifier.solvers.tree.lp_tree import LpSettings, LpTree
+from verifier.solvers.tree.protocol import Tree, TreeRoot
+
+LP_RELUS = 80
+"""Unstable ReLUs up to which the LP tree is chosen: beyond, LPs take too long (PERFORMANCE.md, sizes)."""
+
+
+class TreeClass(Protocol):
+    """Makes a tree from its root and its kind's settings; `engine`: the name of such trees in results."""
+
+    engine: str
+
+    def __call__(self, root: TreeRoot, settings: Any) -> Tree: ...
+
+
+@dataclass(frozen=True)
+class TreeKind:
+    """A kind of tree and its settings. name: what asks for it; suits: is it the one for this root, if the rows above
+    are not? alone: nodes that a target's tree has before inner balls are searched beside it, which is some seconds;
+    what closes by then pays nothing."""
+
+    name: str
+    make: TreeClass
+    settings: Any
+    suits: Callable[[TreeRoot], bool]
+    alone: int
+
+
+def small_lps(root: TreeRoot) -> bool:
+    """Are the root's LPs small, and do they say what the ball is?"""
+    return root.unstable <= LP_RELUS and root.ball.geometry.has_flat_sides
+
+
+def always(_: TreeRoot) -> bool:
+    """Whatever the rows above have left."""
+    return True
+
+
+TREES: tuple[TreeKind, ...] = (
+    TreeKind("lp", LpTree, LpSettings(), small_lps, alone=20_000),
+    TreeKind("bound", BoundTree, BoundSettings(), always, alone=1_000),
+)
