@@ -36,6 +36,9 @@ DEFAULT_TIMEOUT = 60.0
 SHOWN = 10
 """Inputs that a failure names."""
 
+DRAWING = 10.0
+"""Seconds for the pictures of a failure, after its time limit."""
+
 
 class NotRobustError(AssertionError):
     """A witness refutes what was asserted."""
@@ -167,10 +170,10 @@ def _assert(
     undecided = [(one, check) for one, check in found if not isinstance(check.verdict, Violated | Holds)]
     if not failed and not undecided:
         return
-    folder = Path(report) if report is not None else None
+    folder, drawing = Path(report) if report is not None else None, Budget(DRAWING)
     lines = [f"{len(failed)} of {len(found)} inputs are not robust in {NORM_SIGNS[norm]}"] if failed else []
     for one, check in failed[:SHOWN]:
-        lines.append(f"  {one.name}: {_refuted(check, one)}{_picture(model, one, check, norm, box, folder)}")
+        lines.append(f"  {one.name}: {_refuted(check, one)}{_picture(model, one, check, norm, box, folder, drawing)}")
     if undecided:
         lines.append(f"{len(undecided)} of {len(found)} inputs are undecided in {NORM_SIGNS[norm]} after {timeout:g} s")
     lines += [
@@ -211,10 +214,11 @@ def _picture(
     norm: str,
     box: tuple[npt.ArrayLike, npt.ArrayLike],
     folder: Path | None,
+    budget: Budget,
 ) -> str:
     if folder is None or check.witness is None or check.about is None:
         return ""
     folder.mkdir(parents=True, exist_ok=True)
     shown = Shown(one.name, model.path.name, norm, check.about.label, one.x, tuple(model.network.input_shape), box)
-    place = write_witness(shown, check.witness, folder, Budget())
+    place = write_witness(shown, check.witness, folder, budget)
     return f": {place}" if place is not None else ""

@@ -118,7 +118,7 @@ def problem_of(instance: Instance, image: bytes, precision: float) -> Problem:
     x = np.frombuffer(image, dtype=np.float32)
     region = InputRegion(x, instance.norm)
     goal = Misclassification(instance.target, instance.label)
-    asked = specify(loaded(instance.model), region, goal, precision=precision)
+    asked = specify(loaded(instance.model), region, goal, Budget(), precision=precision)
     settings = Settings(device="cpu")
     points = attacker(asked, settings)(Budget())
     return minimum.problem_of(asked, settings, lambda _: points)

@@ -161,7 +161,7 @@ def specify(
     model: Model,
     region: InputRegion,
     goal: Misclassification,
-    budget: Budget | None = None,
+    budget: Budget,
     transforms: Transforms | None = None,
     semantics: str = Semantics.BOTH,
     precision: float = DEFAULT_PRECISION,
@@ -174,7 +174,6 @@ def specify(
     if not isinstance(model, Model):
         raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
     meaning, width = _semantics(semantics, model), above_zero(precision, "the precision", -math.inf)
-    budget = budget or Budget()
     flat = model.vector(region.x)
     lo, hi = _box(region.box, flat.size)
     try:

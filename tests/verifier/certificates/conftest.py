@@ -65,7 +65,7 @@ def make_case(truth: Any, save_net: Callable[[Any], Model]) -> Callable[..., Cas
         scores = [float(z) for z in exact_outputs(model.graph, centre)]
         target = int(np.argsort(scores)[-2]) if targeted else None
         box = net.lo, net.hi
-        asked = specify(model, InputRegion(centre, norm, box), Misclassification(target))
+        asked = specify(model, InputRegion(centre, norm, box), Misclassification(target), Budget())
         return Case(net, model, asked)
 
     return make

@@ -47,7 +47,7 @@ def test_the_layers_are_the_stages_of_the_engine(model):
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 def test_small_radii_of_every_kind_of_net_are_certified(model, norm):
     x = np.random.default_rng(5).random(72).astype(np.float32)
-    asked = specify(model, InputRegion(x, norm), Misclassification())
+    asked = specify(model, InputRegion(x, norm), Misclassification(), Budget())
     radius = 0.001 if norm == "linf" else 0.01
     assert certified(asked, radius, None, Budget()).result.lower == radius
 
@@ -88,7 +88,7 @@ def test_ends_that_keep_the_order_are_left_out(tmp_path, end, size):
     rng = np.random.default_rng(1)
     for _ in range(3):
         x = rng.random(4).astype(np.float32)
-        asked = specify(model, InputRegion(x), Misclassification())
+        asked = specify(model, InputRegion(x), Misclassification(), Budget())
         radius = found = 0.0
         for radius in (0.01, 0.02, 0.04, 0.08):
             with suppress(NotCertifiedError):

@@ -29,7 +29,7 @@ def model() -> verifier.Model:
 
 def asked(model: verifier.Model, index: int, target: int, norm: Norm) -> Specification:
     x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][index]
-    return specify(model, InputRegion(x, norm), Misclassification(target))
+    return specify(model, InputRegion(x, norm), Misclassification(target), Budget())
 
 
 def on_the_tie(model: verifier.Model, question: Specification) -> Any:

@@ -13,6 +13,7 @@ from encoders.network.graph import Array
 from encoders.network.linear_maps import sparse
 from encoders.passes.from_transforms import Transforms
 from verifier import models
+from verifier.problem.budget import Budget
 from verifier.problem.query import ELSEWHERE, Norm
 from verifier.problem.verdict import Semantics
 from verifier.runtime.model import Model, load
@@ -33,7 +34,7 @@ def image() -> np.ndarray:
 
 
 def test_a_specification_is_what_the_caller_has_left_out_too(digits: Model, image: np.ndarray) -> None:
-    asked = specify(digits, InputRegion(image), Misclassification())
+    asked = specify(digits, InputRegion(image), Misclassification(), Budget())
     assert (asked.label, asked.predicted) == (digits.predict(image), digits.predict(image))
     assert [target for target, _ in asked.goals] == [other for other in range(10) if other != asked.label]
     assert (asked.ball.norm, asked.ball.radius, asked.target) == (Norm.LINF, math.inf, None)
@@ -42,7 +43,7 @@ def test_a_specification_is_what_the_caller_has_left_out_too(digits: Model, imag
 
 
 def test_some_targets_are_the_goals_and_the_judges(digits: Model, image: np.ndarray) -> None:
-    asked = specify(digits, InputRegion(image), Misclassification(each=True, targets=[8, 1]))
+    asked = specify(digits, InputRegion(image), Misclassification(each=True, targets=[8, 1]), Budget())
     assert [target for target, _ in asked.goals] == [1, 8]
     assert asked.judge.disjuncts is asked.goals
 
@@ -52,7 +53,10 @@ def test_under_transformations_any_class_is_one_goal_and_each_has_its_own(digits
     views = Transforms(Path("views.toml"), "", ("one", "two"), (sparse(eye), sparse(eye)))
     region = InputRegion(image)
     targets = {
-        each: [target for target, _ in specify(digits, region, Misclassification(each=each), transforms=views).goals]
+        each: [
+            target
+            for target, _ in specify(digits, region, Misclassification(each=each), Budget(), transforms=views).goals
+        ]
         for each in (False, True)
     }
     label = digits.predict(image)
@@ -61,7 +65,7 @@ def test_under_transformations_any_class_is_one_goal_and_each_has_its_own(digits
 
 @pytest.mark.parametrize("method", ["milp", "z3"])
 def test_float32_alone_is_the_trees(digits: Model, image: np.ndarray, method: str) -> None:
-    asked = specify(digits, InputRegion(image), Misclassification(), semantics="float32")
+    asked = specify(digits, InputRegion(image), Misclassification(), Budget(), semantics="float32")
     with pytest.raises(InputError, match=f"goes with the method tree; {method} is about real arithmetic"):
         problem_of(asked, Settings(method), lambda _: [])
     assert problem_of(asked, Settings(), lambda _: []).semantics is Semantics.FLOAT32
