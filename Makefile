@@ -20,12 +20,12 @@ demo: $(VENV)/.demo
 	$(BIN)/verifier demo --out demo-output
 
 test: $(VENV)/.dev lint
-	-$(BIN)/python -m verifier.solvers.kernels.cache
+	-$(BIN)/python -m verifier.solvers.compile_kernels
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 # Every test of the package, and every fourth of its cases: CI has 20 minutes for both environments.
 test-lowest: $(LOWEST)/.ready
-	-$(LOWEST)/bin/python -m verifier.solvers.kernels.cache
+	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 4 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
 
 lint: $(VENV)/.dev
@@ -46,7 +46,7 @@ imports: $(VENV)/.dev
 define install
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/$(2).txt
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	-$(1)/bin/python -m verifier.solvers.kernels.cache
+	-$(1)/bin/python -m verifier.solvers.compile_kernels
 	@touch $@
 endef
 

@@ -23,6 +23,7 @@ from verifier.bounds.kernels import cache_file, cache_folders
 from verifier.bounds.kernels.cache_file import ROOT, KernelFile
 from verifier.bounds.kernels.cache_folders import Place
 from verifier.bounds.kernels.loaded import SHELF
+from verifier.solvers import compile_kernels
 from verifier.solvers.kernels import cache as kernels
 from verifier.solvers.kernels.cache import RETRY, KernelError
 
@@ -32,6 +33,7 @@ LOOK = """
 import json
 from dataclasses import asdict
 from numba.core.event import install_recorder
+from verifier.solvers import compile_kernels
 from verifier.solvers.kernels import cache as kernels
 with install_recorder("numba:compile") as compiled:
     found = asdict(kernels.state())
@@ -229,7 +231,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from verifier.solvers.kernels import cache as kernels
-with kernels._alone(Path(sys.argv[1]), wait=True):
+with kernels.alone(Path(sys.argv[1]), wait=True):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -268,8 +270,8 @@ def test_what_failed_is_not_tried_at_each_question(
     def fails(*_: Any, **__: Any) -> None:
         raise KernelError("LLVM is out of order")
 
-    monkeypatch.setattr(kernels, "_compile", fails)
-    assert kernels.main([]) == 1
+    monkeypatch.setattr(compile_kernels, "_compile", fails)
+    assert compile_kernels.main([]) == 1
     assert "LLVM is out of order" in (kernels.state().why or "")
     kernels.start()
     assert spawned == []
@@ -279,8 +281,8 @@ def test_what_failed_is_not_tried_at_each_question(
     kernels._PROCESS.asked = False
     kernels.start()
     assert len(spawned) == 1
-    monkeypatch.setattr(kernels, "_compile", lambda *_, **__: None)
-    assert kernels.main([]) == 0
+    monkeypatch.setattr(compile_kernels, "_compile", lambda *_, **__: None)
+    assert compile_kernels.main([]) == 0
     assert not note.exists()
 
 
@@ -288,8 +290,8 @@ def test_what_one_user_has_compiled_is_copied_for_all(
     alone: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SHELF, "look", lambda: KernelFile.from_bytes(whole))
-    monkeypatch.setattr(kernels, "_compile", None)
-    assert kernels.main(["--shared"]) == 0
+    monkeypatch.setattr(compile_kernels, "_compile", None)
+    assert compile_kernels.main(["--shared"]) == 0
     file = alone / cache_file.file_name()
     assert KernelFile.from_bytes(file.read_bytes()) == KernelFile.from_bytes(whole)
     assert os.name == "nt" or file.stat().st_mode & 0o777 == 0o644
@@ -305,7 +307,7 @@ def test_without_a_folder_nothing_is_started_and_the_doctor_says_what_to_do(
     found = kernels.state()
     assert not found.ready
     assert "NUMBA_CACHE_DIR" in (found.remedy or "")
-    assert kernels.main([]) == 1
+    assert compile_kernels.main([]) == 1
     assert "NUMBA_CACHE_DIR" in capsys.readouterr().err
 
 
@@ -318,7 +320,7 @@ def test_kernels_that_do_not_run_are_not_left_for_questions(alone: Path, monkeyp
     dead = partial(subprocess.CompletedProcess, stdout="", stderr="LLVM ERROR: Symbol not found")
     monkeypatch.setattr(kernels.subprocess, "run", lambda call, **_: dead(call, -6))
     with pytest.raises(KernelError, match="Symbol not found"):
-        kernels._compile(Place(alone, "here"), shared=False)
+        compile_kernels._compile(Place(alone, "here"), shared=False)
     assert list(alone.iterdir()) == []
 
 
