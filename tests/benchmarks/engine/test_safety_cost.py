@@ -1,4 +1,4 @@
-"""The unsafe engine is the product's without its charges, and finds the same; the table compares variants."""
+"""The unsafe engine is the product's with charges of 0, and finds the same; the table compares variants."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 
 import verifier
-from benchmarks.engine import unsafe
 from benchmarks.engine.safety_cost import AGAIN, FLOAT32, SAFE, UNSAFE, VARIANTS, cost, summary
+from benchmarks.engine.unsafe import UnchargedTree
 from benchmarks.harness.instances import Result
+from encoders.formulations.to_stages import to_stages
 from verifier import models
-from verifier.bounds.kernels import norms
+from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
 from verifier.search import minimum
 from verifier.search.initial_attack import attacker
 from verifier.search.question import InputRegion, Misclassification, specify
 from verifier.search.settings import Settings
 from verifier.search.state import Problem
+from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.tree.lp_tree import LpTree
+from verifier.solvers.tree.protocol import TreeRoot
 
 Made = Callable[..., Result]
 
@@ -40,9 +44,18 @@ def test_all_variants_find_the_same(problem: Problem) -> None:
     assert found[SAFE].float32 is None
 
 
-def test_a_kernel_without_charges_is_refused() -> None:
-    with pytest.raises(ValueError, match="fall has none"):
-        unsafe.rebuilt(norms.fall, unsafe.NoCharge(), {})
+def test_a_tree_that_is_charged_nothing_bounds_higher(problem: Problem) -> None:
+    """The same multipliers at the root: what the product charges is the difference, above 0 and below a bracket."""
+    target, goal = problem.disjuncts[0]
+    assert target == 4
+    stages, ball = to_stages(problem.graph), problem.ball.with_radius(0.05)
+    bounds = linear_bounds(problem.graph, ball, Budget())
+    lower, upper = hidden_bounds(stages, bounds)
+    root = TreeRoot(stages, ball, goal, lower, upper)
+    safe, unsafe = (kind(root)._lagrangian for kind in (LpTree, UnchargedTree))
+    weights, nu = np.ones(len(goal.offset)), np.full(stages.relu_count, 0.1)
+    charged, plain = (float(one.evaluate(weights, nu, lower, upper).constant) for one in (safe, unsafe))
+    assert 0.0 < plain - charged < 1e-9
 
 
 def test_ratios_are_those_of_cpu_time_and_of_nodes(result: Made) -> None:
