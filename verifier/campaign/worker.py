@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from encoders.errors import InputError
@@ -17,10 +18,11 @@ from verifier.campaign.plan.attack_tasks import Finding
 from verifier.campaign.plan.messages import Outcome, Report, Step, Work
 from verifier.campaign.plan.task_models import settings, specification, task_model
 from verifier.campaign.plan.tasks import Target
-from verifier.problem.budget import Budget
-from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, Violated
 from verifier.search.all_targets import minimal_all_targets
 from verifier.search.minimum import brackets
+from verifier.search.question import Specification
 from verifier.search.robustness import Check, check
 from verifier.solvers.kernels import cache
 
@@ -114,12 +116,22 @@ def _checked(work: Work, target: Target, radius: float, budget: Budget) -> Outco
     task = work.task
     try:
         asked = specification(task, task_model(task, budget), budget, target)
-        found = check(asked, settings(work, budget), radius)
+        found = _still_fooled(asked, work, radius, budget) or check(asked, settings(work, budget), radius)
     except InputError as problem:
         return Outcome(task.id, target, None, error=str(problem))
     except Exception as problem:  # noqa: BLE001, as in `solve`
         return Outcome(task.id, target, None, error=f"{type(problem).__name__}: {problem}")
     return Outcome(task.id, target, bracket_of(found, radius, task.precision, target))
+
+
+def _still_fooled(asked: Specification, work: Work, radius: float, budget: Budget) -> Check | None:
+    """The answer that an old witness of another model gives within the radius, None where none does."""
+    with suppress(OutOfTimeError):
+        for point in work.old_witnesses:
+            found = asked.judge.witness(point, budget)
+            if found is not None and found.distance <= radius:
+                return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, found.target)
+    return None
 
 
 def bracket_of(found: Check, radius: float, precision: float, target: Target) -> Bracket:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 import verifier
 from verifier import models
+from verifier.campaign import worker
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.store.store import Store
@@ -132,3 +136,22 @@ def test_targets_are_asked_one_by_one_and_the_nearest_counts(settled: Callable[.
     (some,), (free,) = found.known.values(), everything.known.values()
     assert all(a.upper >= b.lower for a, b in zip(some, free, strict=True))
     assert all(one.width <= 1e-3 for one in (*some, *free))
+
+
+def test_what_fooled_a_model_before_is_tried_first(
+    settled: Callable[..., Settled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retrained model, by a hair: its old witnesses settle what fails, without a search."""
+    first = settled("[[require]]\ncertified_accuracy = 1.0\nradius = 0.2\n", whole=True)
+    assert all(one.upper < 0.2 for group in first.known.values() for one in group)
+    model = onnx.load(models.path("digits"))
+    weights = model.graph.initializer[0]
+    values = numpy_helper.to_array(weights)
+    weights.CopyFrom(numpy_helper.from_array(values * np.float32(1.0001), weights.name))
+    onnx.save(model, tmp_path / "digits.onnx")
+    checks = []
+    monkeypatch.setattr(worker, "check", lambda *given: checks.append(given))
+    plan = PLAN.replace('["digits"]', f'["{tmp_path / "digits.onnx"}"]')
+    found = settled("[[require]]\ncertified_accuracy = 0.1\nradius = 0.2\n", plan=plan)
+    assert only(found).ruling is Ruling.FAIL
+    assert (checks, found.asked) == ([], 8)

@@ -46,7 +46,8 @@ class Work:
     """A claimed task: `seconds` for all open targets together; `known`: these, with witnesses of earlier attempts.
 
     whole: the seconds are those of the claim's limit, not what the campaign has left. campaign: the number of the
-    process that gives the work out. attack_tasks: what is to be done instead of closing brackets.
+    process that gives the work out. attack_tasks: what is to be done instead of closing brackets. old_witnesses: other
+    models' at this input, to be tried before a claim's radius is looked at.
     """
 
     claim: Claim
@@ -60,6 +61,7 @@ class Work:
     channel: Channel | None = None
     campaign: int = 0
     attack_tasks: tuple[AttackTask, ...] = ()
+    old_witnesses: tuple[npt.NDArray[np.floating], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,9 @@ from verifier.campaign.store.snapshot import Contents, read_contents
 from verifier.campaign.store.witness_columns import columns
 from verifier.problem.verdict import Bracket, Evidence, Initial, Status
 
+MOST_TRIED = 8
+"""Witnesses of other models that are tried: each costs a run of the file, and an exact evaluation where it fools."""
+
 
 class Store:
     """What is known, and who works on what. Every method is one transaction; all raise StoreError.
@@ -169,6 +172,21 @@ class Store:
                 if row["status"] not in CLOSED:
                     found[target] = vector(row, "witness", row["dtype"]) if row["witness"] else None
         return found
+
+    def of_other_models(self, task: str) -> tuple[npt.NDArray[np.floating], ...]:
+        """Witnesses that other models had at the same input, with the same label and norm, the nearest first.
+
+        What fooled a model before it was trained again may fool it still.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT witness, dtype FROM tasks AS own JOIN tasks AS other ON other.input = own.input "
+                "AND other.label = own.label AND other.norm = own.norm AND other.model != own.model "
+                "JOIN instances ON instances.task = other.id JOIN inputs ON inputs.sha256 = own.input "
+                "WHERE own.id = ? AND witness IS NOT NULL AND upper > 0 ORDER BY upper LIMIT ?",
+                (task, MOST_TRIED),
+            ).fetchall()
+            return tuple(vector(row, "witness", row["dtype"]) for row in rows)
 
     def attack_tasks(self, claim: Claim) -> tuple[AttackTask, ...]:
         """What a claim is to find out besides brackets."""
