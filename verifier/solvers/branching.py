@@ -1,37 +1,57 @@
-"""Branching: which unstable ReLU a node is split at."""
+"""Branching rules: which unstable ReLU a node is split at. One row each, and the code by which kernels know it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from encoders.network.graph import Array
+from verifier.solvers.node_constants import NEAR, SPLIT_BY_DUAL, SPLIT_BY_LOSS, SPLIT_BY_VIOLATION, VIOLATED
 
-VIOLATED = 1e-9
-"""A relaxed point that is off a ReLU's graph by less counts as on it: nothing is gained by splitting there."""
-
-
-NEAR = 0.1
-"""Share of its argument's interval: relaxed points that lie nearer to a ReLU's graph count as this near."""
+Score = Callable[[Array, Array, Array, Array], Array]
+"""Scores (relu_count,) from what each ReLU's relaxation costs the bound (shares ≤ 0), how far a relaxed point is off
+its graph (infinite where there is no such point), and bounds l < 0 < u of its argument."""
 
 
-DUAL, LOSS, VIOLATION = 0, 1, 2
-"""How the ReLU to split at is chosen (`split_at`): DUAL; by the loss alone; by how far the relaxed point is off."""
+@dataclass(frozen=True)
+class BranchingRule:
+    """The ReLU with the highest score is split; `code`: the same rule in kernels, which a test holds to be that."""
+
+    name: str
+    code: int
+    score: Score = field(repr=False)
 
 
-def split_at(branching: int, shares: Array, off: Array, lower: Array, upper: Array) -> int:
-    """The ReLU to split at: that with the highest score, or the `widest`; −1 for none.
+def _dual(shares: Array, off: Array, lower: Array, upper: Array) -> Array:
+    """loss · √(u − l) / max(o / (u − l), NEAR), found by trial."""
+    width = np.maximum(upper - lower, VIOLATED)
+    return -shares * np.sqrt(width) / np.clip(off / width, NEAR, 1.0)
 
-    DUAL: loss · √(u − l) / max(o / (u − l), NEAR), found by trial, for bounds l < 0 < u, a relaxed point that is `off`
-    the ReLU's graph by o (infinite where there is no such point), and what its relaxation costs the bound, −share.
-    """
-    if branching == VIOLATION:
-        score = np.minimum(off, np.minimum(-lower, upper))
-    elif branching == LOSS:
-        score = -shares
-    else:
-        width = np.maximum(upper - lower, VIOLATED)
-        score = -shares * np.sqrt(width) / np.clip(off / width, NEAR, 1.0)
-    score = np.where((off > VIOLATED) & (lower < 0) & (upper > 0), score, 0.0)
+
+def _loss(shares: Array, _: Array, __: Array, ___: Array) -> Array:
+    """What the relaxation costs the bound."""
+    return -shares
+
+
+def _violation(_: Array, off: Array, lower: Array, upper: Array) -> Array:
+    """How far the relaxed point is off, at most how far the argument reaches to either side."""
+    return np.minimum(off, np.minimum(-lower, upper))
+
+
+DUAL = BranchingRule("dual", SPLIT_BY_DUAL, _dual)
+LOSS = BranchingRule("loss", SPLIT_BY_LOSS, _loss)
+VIOLATION = BranchingRule("violation", SPLIT_BY_VIOLATION, _violation)
+
+RULES: tuple[BranchingRule, ...] = (DUAL, LOSS, VIOLATION)
+
+
+def split_at(rule: BranchingRule, shares: Array, off: Array, lower: Array, upper: Array) -> int:
+    """The ReLU to split at: of those that the relaxed point is off, that with the highest score above 0, else the
+    `widest`; −1 for none."""
+    scored = (off > VIOLATED) & (lower < 0) & (upper > 0)
+    score = np.where(scored, rule.score(shares, off, lower, upper), 0.0)
     return int(np.argmax(score)) if np.any(score > 0) else widest(lower, upper)
 
 

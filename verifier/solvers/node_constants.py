@@ -16,3 +16,15 @@ STEPS = 12
 
 PIVOTS = 50
 """Pivots allowed for each row; a node's LP takes some twenty in all."""
+
+
+VIOLATED = 1e-9
+"""A relaxed point that is off a ReLU's graph by less counts as on it: nothing is gained by splitting there."""
+
+
+NEAR = 0.1
+"""Share of its argument's interval: relaxed points that lie nearer to a ReLU's graph count as this near."""
+
+
+SPLIT_BY_DUAL, SPLIT_BY_LOSS, SPLIT_BY_VIOLATION = 0, 1, 2
+"""The rows of `branching.RULES`, in kernels."""

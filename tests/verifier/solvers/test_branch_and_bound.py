@@ -20,7 +20,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
-from verifier.solvers.branching import LOSS, VIOLATION
+from verifier.solvers.branching import DUAL, LOSS, VIOLATION
 from verifier.solvers.tree import table
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.protocol import Tree, TreeRoot
@@ -75,6 +75,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "first_steps": (0,),
         "reduced_costs": (False,),
         "half_space": (False,),
+        "branching": (DUAL, VIOLATION),
         "descend_every": (0, 1),
         "flips": (0,),
         "polish_seconds": (0.0,),
@@ -116,7 +117,7 @@ def with_settings(decider: BranchAndBound, **options: Any) -> BranchAndBound:
 
 
 VARIANTS = {
-    f"{engine}, {name}={value}": with_settings(BranchAndBound(engine=engine), **{name: value})
+    f"{engine}, {name}={getattr(value, 'name', value)}": with_settings(BranchAndBound(engine=engine), **{name: value})
     for engine, alternatives in ALTERNATIVES.items()
     for name, values in alternatives.items()
     for value in values

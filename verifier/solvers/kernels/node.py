@@ -6,6 +6,7 @@ It runs without the interpreter's lock, so that threads evaluate nodes side by s
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +17,17 @@ from verifier.bounds.kernels.lagrangian import evaluate, forward, tighten_by_cos
 from verifier.bounds.kernels.network import Network
 from verifier.bounds.kernels.norms import excluded, fall
 from verifier.bounds.kernels.stage_crown import tighten_stages
-from verifier.solvers.branching import DUAL, NEAR, VIOLATED, VIOLATION
 from verifier.solvers.kernels.simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
 from verifier.solvers.kernels.simplex_program import Program
-from verifier.solvers.node_constants import COSTLY, HIGHEST, PIVOTS
+from verifier.solvers.node_constants import (
+    COSTLY,
+    HIGHEST,
+    NEAR,
+    PIVOTS,
+    SPLIT_BY_DUAL,
+    SPLIT_BY_VIOLATION,
+    VIOLATED,
+)
 
 CUTOFF = 1e-7
 """The dual value at which the kernel's LP ends at first: enough to stay above 0 when float64 rounding is charged."""
@@ -36,36 +44,58 @@ CLOSED, OPEN, FAILED = 0, 1, 2
 """How the kernel leaves a node."""
 
 
+class Rules(NamedTuple):
+    """What is done at nodes: the fields of `NodeSettings`, the branching rule by its code."""
+
+    child_bounds: bool
+    half_space: bool
+    reduced_costs: bool
+    branching: int
+    descend_every: int
+
+
+class Shared(NamedTuple):
+    """What all nodes of a tree share: the box `ends` (2, n); the value `cutoff` (1,) at which LPs end, which follows
+    what float32 evaluations are charged; the pivots `spent` (1,) on them."""
+
+    ends: Array
+    cutoff: Array
+    spent: Integers
+
+
+class NodeState(NamedTuple):
+    """A node: bounds lower, upper (relu_count,), and the basis (basic, key) that its LP starts from."""
+
+    lower: Array
+    upper: Array
+    basic: Integers
+    key: Integers
+
+
+class Found(NamedTuple):
+    """Room for what an evaluation finds: the relaxed point (n,), its arguments (relu_count,), and the multipliers
+    weights (goals,), mu and nu (relu_count,), zeros before."""
+
+    point: Array
+    arguments: Array
+    weights: Array
+    mu: Array
+    nu: Array
+
+
 @compiled
 def evaluate_node(
-    net: Network,
-    program: Program,
-    radius: float,
-    lower: Array,
-    upper: Array,
-    basic: Integers,
-    key: Integers,
-    child_bounds: bool,
-    half_space: bool,
-    reduced_costs: bool,
-    branching: int,
-    cutoff: Array,
-    spent: Integers,
-    ends: Array,
-    point: Array,
-    arguments: Array,
-    weights: Array,
-    mu: Array,
-    nu: Array,
+    net: Network, program: Program, radius: float, rules: Rules, shared: Shared, node: NodeState, found: Found
 ) -> tuple[int, float, float, int]:
-    """(how the node is left, radius that it excludes, margin at `point` or −inf, ReLU to split at or −1).
+    """(how the node is left, radius that it excludes, margin at the point or −inf, ReLU to split at or −1).
 
     The radius is that of all evaluations that are charged, also where the node is closed for the real network alone;
-    where multipliers close it, the margin is their bound.
-    lower, upper, basic, key are replaced by the node's own; point (n,), inside the box `ends` (2, n), arguments
-    (relu_count,) and the multipliers weights (goals,), mu and nu (relu_count,), zeros before, are filled in. LPs end at
-    `cutoff` (1,), which follows what float32 evaluations are charged; their pivots are added to `spent` (1,).
+    where multipliers close it, the margin is their bound. All arrays of `node` are replaced by its own, those of
+    `found` filled in.
     """
+    lower, upper, basic, key = node.lower, node.upper, node.basic, node.key
+    point, arguments, weights, mu, nu = found.point, found.arguments, found.weights, found.mu, found.nu
+    ends, cutoff = shared.ends, shared.cutoff
     nothing = -math.inf
     relus, kept, goals = lower.size, program.kept, program.goals
     count = kept.size
@@ -78,7 +108,7 @@ def evaluate_node(
     level = cutoff[0]
     for attempt in range(ATTEMPTS):
         state, _, pivots = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
-        spent[0] += pivots
+        shared.spent[0] += pivots
         if state == STOPPED:
             return FAILED, 0.0, nothing, -1
         for k in range(count):
@@ -106,15 +136,15 @@ def evaluate_node(
             i = program.used[k]
             point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
         margin = forward(net, point, arguments)
-    if reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+    if rules.reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
         return CLOSED, math.inf, nothing, -1
-    if child_bounds:
-        amount = -constant if half_space else math.inf
+    if rules.child_bounds:
+        amount = -constant if rules.half_space else math.inf
         reached = narrow(net, radius, weights, nu, mu, row, shares, amount, value, lower, upper)
         if reached >= radius > 0.0 or reached == math.inf:
             return CLOSED, math.inf, nothing, -1
         within = max(within, reached)
-    place = split_at(branching, program.kept, shares, off, state == OPTIMAL, lower, upper)
+    place = split_at(rules.branching, program.kept, shares, off, state == OPTIMAL, lower, upper)
     return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
 
 
@@ -156,9 +186,9 @@ def split_at(
         j = kept[k]
         if lower[j] < 0.0 < upper[j] and (not optimal or off[k] > VIOLATED):
             score, width = -shares[j], upper[j] - lower[j]
-            if branching == DUAL:
+            if branching == SPLIT_BY_DUAL:
                 score *= math.sqrt(width) / (min(max(off[k] / width, NEAR), 1.0) if optimal else 1.0)
-            elif branching == VIOLATION:
+            elif branching == SPLIT_BY_VIOLATION:
                 score = min(off[k] if optimal else math.inf, -lower[j], upper[j])
             if score > best:
                 best, place = score, j

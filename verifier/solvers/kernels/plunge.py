@@ -15,7 +15,7 @@ from encoders.network.graph import Array
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import Network
-from verifier.solvers.kernels.node import CLOSED, FAILED, evaluate_node
+from verifier.solvers.kernels.node import CLOSED, FAILED, Found, NodeState, Rules, Shared, evaluate_node
 from verifier.solvers.kernels.simplex_program import Program
 from verifier.solvers.node_constants import STEPS
 
@@ -48,40 +48,42 @@ def stack_of(rows: int, relus: int, basic: int, key: int) -> Stack:
     )
 
 
+class Extent(NamedTuple):
+    """How far a plunge goes: at most `most` nodes, until their LPs have had so many `pivots`, which measure the time.
+
+    number: of nodes before the first one. inherit: children of a refused node are refused too.
+    """
+
+    most: int
+    pivots: int
+    number: int
+    inherit: bool
+
+
 @compiled
 def plunge(
     net: Network,
     program: Program,
     radius: float,
-    ends: Array,
-    cutoff: Array,
-    spent: Integers,
+    rules: Rules,
+    shared: Shared,
     stack: Stack,
-    most: int,
-    pivots: int,
-    number: int,
-    descend_every: int,
-    child_bounds: bool,
-    half_space: bool,
-    reduced_costs: bool,
-    branching: int,
-    inherit: bool,
+    extent: Extent,
     point: Array,
 ) -> tuple[int, int, int, float]:
     """(how it ends, rows of the stack in use, nodes, radius within which no evaluation of a closed node is bad).
 
-    At most `most` nodes below the stack's first row are evaluated, depth-first, until their LPs have `spent` (1,) so
-    many `pivots`, which measure the time; the first node has the running `number`. At every `descend_every`-th a
-    descent begins (0: none). inherit: children of a refused node are refused too. `point` (n,) is filled in; the node
-    of a point that was found stays on the stack, as it was.
+    Nodes below the stack's first row are evaluated, depth-first; at every so-many-th a descent begins. `point` (n,) is
+    filled in; the node of a point that was found stays on the stack, as it was.
     """
     relus = stack.lower.shape[1]
     low, high, arguments = np.empty(relus), np.empty(relus), np.empty(relus)
     basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
     weights, mu, nu = np.empty(program.goals), np.empty(relus), np.empty(relus)
+    node, found = NodeState(low, high, basic, key), Found(point, arguments, weights, mu, nu)
     moved, best = np.empty_like(point), np.empty_like(point)
     depth, nodes, float32 = 1, 0, math.inf
-    while depth > 0 and nodes < most and spent[0] < pivots:
+    while depth > 0 and nodes < extent.most and shared.spent[0] < extent.pivots:
         top = depth - 1
         if stack.ends[top] >= radius > 0.0:
             depth = top
@@ -89,10 +91,7 @@ def plunge(
         low[:], high[:] = stack.lower[top], stack.upper[top]
         basic[:], key[:] = stack.basic[top], stack.key[top]
         weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
-        state, within, margin, place = evaluate_node(
-            net, program, radius, low, high, basic, key, child_bounds, half_space, reduced_costs, branching, cutoff,
-            spent, ends, point, arguments, weights, mu, nu,
-        )  # fmt: skip
+        state, within, margin, place = evaluate_node(net, program, radius, rules, shared, node, found)
         stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
         if state == FAILED or stuck:
             return HANDED, depth, nodes, float32
@@ -106,9 +105,9 @@ def plunge(
         if known and not refused:
             if margin >= 0.0:
                 return FOUND, depth, nodes, float32
-            if descend_every and (number + nodes - 1) % descend_every == 0:
+            if rules.descend_every and (extent.number + nodes - 1) % rules.descend_every == 0:
                 moved[:] = point
-                if descend(net, ends, moved, radius, STEPS, best) >= 0.0:
+                if descend(net, shared.ends, moved, radius, STEPS, best) >= 0.0:
                     point[:] = best
                     return FOUND, depth, nodes, float32
         # Where nothing is open any more, but the LP knew less, the node is evaluated again with its new bounds.
@@ -117,7 +116,7 @@ def plunge(
             stack.lower[row], stack.upper[row] = low, high
             stack.basic[row], stack.key[row] = basic, key
             stack.ends[row] = within
-            stack.refused[row] = refused and inherit
+            stack.refused[row] = refused and extent.inherit
         if place >= 0:
             # The child that the point lies in is evaluated first.
             active = top + 1 if known and arguments[place] > 0.0 else top

@@ -19,7 +19,7 @@ from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Dual, tightened
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.solvers.branching import LOSS, split_at
+from verifier.solvers.branching import LOSS, BranchingRule, split_at
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
 from verifier.solvers.tree.frontier import Node
@@ -51,6 +51,8 @@ class BoundSettings:
     """Tighten bounds of ReLU arguments by what a node's dual leaves."""
     half_space: bool = True
     """… and by CROWN within the half-space that it leaves to points that reach the goal."""
+    branching: BranchingRule = LOSS
+    """One of `branching.RULES`; there is no relaxed point that could be off a ReLU's graph."""
     descend_every: int = 4
     """A gradient descent from the best point of every so-many-th batch; 0 for none."""
     flips: int = 6
@@ -225,7 +227,7 @@ class BoundTree(ReluTree):
             if narrowed is None:
                 return None
             key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
-        place = split_at(LOSS, shares, np.full(lower.size, np.inf), lower, upper)
+        place = split_at(settings.branching, shares, np.full(lower.size, np.inf), lower, upper)
         if place < 0:
             return self._by_lp(node, key, lower, upper, budget)
         low, high = lower.copy(), upper.copy()

@@ -16,8 +16,8 @@ from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import network
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
-from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, evaluate_node, narrow
-from verifier.solvers.kernels.plunge import FOUND, HANDED, Stack, plunge, stack_of
+from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, Found, NodeState, Rules, Shared, evaluate_node, narrow
+from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Stack, plunge, stack_of
 from verifier.solvers.node_constants import STEPS
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import Node
@@ -59,7 +59,14 @@ class CompiledEvaluator:
     def __init__(
         self, root: TreeRoot, lagrangian: Lagrangian, settings: NodeSettings, other: Callable[[], NumpyEvaluator]
     ) -> None:
-        self.lp, self._settings, self._other = DenseLp(root), settings, other
+        self.lp, self._other = DenseLp(root), other
+        self._rules = Rules(
+            settings.child_bounds,
+            settings.half_space,
+            settings.reduced_costs,
+            settings.branching.code,
+            settings.descend_every,
+        )
         self._network = network(root.stages, lagrangian)
         self._radius = lagrangian.ball.radius
         self._first = self.lp.first_basis()
@@ -81,45 +88,31 @@ class CompiledEvaluator:
         given = self._first if basis is None else basis
         basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
         low, high = lower.copy(), upper.copy()
-        point, arguments = np.empty(self._network.centre.size), np.empty(lower.size)
-        weights = np.zeros(self.lp.program.goals)
-        mu, nu = np.zeros(lower.size), np.zeros(lower.size)
-        settings = self._settings
-        state, radius, margin, place = self._node_kernel(
-            self._network,
-            self.lp.program,
-            self._radius,
-            low,
-            high,
-            basic,
-            key,
-            settings.child_bounds,
-            settings.half_space,
-            settings.reduced_costs,
-            settings.branching,
-            self._cutoff,
-            np.zeros(1, dtype=np.int64),
-            self._ends,
-            point,
-            arguments,
-            weights,
-            mu,
-            nu,
+        node = NodeState(low, high, basic, key)
+        found = Found(
+            np.empty(self._network.centre.size),
+            np.empty(lower.size),
+            np.zeros(self.lp.program.goals),
+            np.zeros(lower.size),
+            np.zeros(lower.size),
         )
-        proposed = weights, mu, nu
+        shared = Shared(self._ends, self._cutoff, np.zeros(1, dtype=np.int64))
+        state, radius, margin, place = self._node_kernel(
+            self._network, self.lp.program, self._radius, self._rules, shared, node, found
+        )
+        proposed = found.weights, found.mu, found.nu
         if state == CLOSED:
             return NodeResult(True, float32=radius, bound=margin, multipliers=proposed)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
                 self._fallback.set_radius(self._radius)
-            found = self._fallback.evaluate(lower, upper, None, budget)
-            return replace(found, basis=None)
+            return replace(self._fallback.evaluate(lower, upper, None, budget), basis=None)
         known = margin > -math.inf
-        up = known and place >= 0 and bool(arguments[place] > 0)
+        up = known and place >= 0 and bool(found.arguments[place] > 0)
         last = basic.astype(np.int16), key.astype(np.int8)
         return NodeResult(
-            False, radius, low, high, place, point if known else None, margin, up, last, multipliers=proposed
+            False, radius, low, high, place, found.point if known else None, margin, up, last, multipliers=proposed
         )
 
     def plunge(
@@ -133,25 +126,10 @@ class CompiledEvaluator:
         stack.lower[0], stack.upper[0], stack.basic[0], stack.key[0] = lower, upper, basic, key
         stack.ends[0], stack.refused[0] = node.key, node.refused
         point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
-        settings, start = self._settings, time.perf_counter()
+        shared, start = Shared(self._ends, self._cutoff, spent), time.perf_counter()
+        extent = Extent(most, self._pivots, number, inherit)
         state, depth, nodes, float32 = self._plunge_kernel(
-            self._network,
-            self.lp.program,
-            self._radius,
-            self._ends,
-            self._cutoff,
-            spent,
-            stack,
-            most,
-            self._pivots,
-            number,
-            settings.descend_every,
-            settings.child_bounds,
-            settings.half_space,
-            settings.reduced_costs,
-            settings.branching,
-            inherit,
-            point,
+            self._network, self.lp.program, self._radius, self._rules, shared, stack, extent, point
         )
         self._pivots = max(1, int(AT_ONCE * spent[0] / (time.perf_counter() - start)))
         rest = [

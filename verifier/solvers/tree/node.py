@@ -16,7 +16,7 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian, tightened
 from verifier.problem.budget import Budget
-from verifier.solvers.branching import DUAL, split_at, widest
+from verifier.solvers.branching import DUAL, BranchingRule, split_at, widest
 from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.local_search import LocalSearch
 from verifier.solvers.tree.node_lp import NodeLp
@@ -34,8 +34,8 @@ class NodeSettings:
     """CROWN within the half-space that the node's multipliers leave to points that reach the goal."""
     reduced_costs: bool = True
     """Tighten bounds of ReLU arguments by what the node's dual leaves; what `child_bounds` does ends with it anyway."""
-    branching: int = DUAL
-    """DUAL, LOSS or VIOLATION."""
+    branching: BranchingRule = DUAL
+    """One of `branching.RULES`."""
     descend_every: int = 10
     """Gradient descents from every so-many-th node's relaxed point; 0 for none."""
 

@@ -10,8 +10,9 @@ import pytest
 import verifier
 from verifier import models
 from verifier.problem.query import Norm
-from verifier.solvers.branching import DUAL, LOSS, VIOLATED, VIOLATION, split_at
+from verifier.solvers.branching import RULES, BranchingRule, split_at
 from verifier.solvers.kernels import cache
+from verifier.solvers.node_constants import VIOLATED
 from verifier.solvers.tree import compiled_node
 from verifier.solvers.tree.compiled_node import CompiledEvaluator
 
@@ -51,20 +52,20 @@ def test_plunging_is_evaluating_one_by_one(norm: Norm, monkeypatch: pytest.Monke
     assert brackets(norm) == plunged
 
 
-@pytest.mark.parametrize("branching", [DUAL, LOSS, VIOLATION])
-def test_the_kernel_splits_where_numpy_does(branching: int) -> None:
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_kernel_splits_where_numpy_does(rule: BranchingRule) -> None:
     from verifier.solvers.kernels import node  # noqa: PLC0415 (numba)
 
-    rng, places = np.random.default_rng(branching), set()
+    rng, places = np.random.default_rng(rule.code), set()
     for trial in range(200):
         size = int(rng.integers(1, 12))
         lower, upper = rng.normal(-0.5, 1.0, size), rng.normal(0.5, 1.0, size)
         shares = np.where(rng.random(size) < 0.3, 0.0, -rng.exponential(size=size))
         off = np.where(rng.random(size) < 0.3, VIOLATED, rng.exponential(0.1, size))
         optimal = trial % 3 > 0
-        wanted = split_at(branching, shares, off if optimal else np.full(size, np.inf), lower, upper)
+        wanted = split_at(rule, shares, off if optimal else np.full(size, np.inf), lower, upper)
         given = off if optimal else np.zeros(size)
-        found = node.split_at(branching, np.arange(size), shares, given, optimal, lower, upper)
+        found = node.split_at(rule.code, np.arange(size), shares, given, optimal, lower, upper)
         assert found == wanted
         places.add(wanted)
     assert {-1, 0, 5} <= places
