@@ -28,6 +28,9 @@ FAMILIES = ("verifier/attacks", "encoders/onnx_io/ops")
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 
+TWO_KINDS = {"Network", "Node", "Relaxation", "State"}
+"""Names that kernels and search trees share with other rooms."""
+
 WORDS = re.compile(r"`([^`]+)`")
 
 
@@ -141,3 +144,32 @@ def test_the_checker_imports_the_standard_library_and_numpy_only() -> None:
     found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     found |= {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in found} - sys.stdlib_module_names == {"numpy"}
+
+
+def definitions() -> dict[str, list[str]]:
+    """Where each public class and type alias of the product is defined, by name."""
+    found: dict[str, list[str]] = {}
+    for module in modules():
+        if module.parts[0] == "benchmarks":
+            continue
+        for node in ast.parse((ROOT / module).read_text(encoding="utf-8")).body:
+            match node:
+                case (
+                    ast.ClassDef(name=name)
+                    | ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name))
+                ):
+                    if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name):
+                        found.setdefault(name, []).append(module.as_posix())
+    return found
+
+
+def test_the_walk_sees_classes_and_aliases() -> None:
+    found = definitions()
+    assert found["Specification"] == ["verifier/search/question.py"]
+    assert found["Array"] == ["encoders/network/graph.py"]
+    assert len(found) > 300
+
+
+def test_one_public_name_has_one_meaning() -> None:
+    assert {name for name, places in definitions().items() if len(places) > 1} <= TWO_KINDS

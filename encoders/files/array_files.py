@@ -17,7 +17,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.files.regular_file import regular_size, size_text
 
-Array = npt.NDArray[Any]
+AnyArray = npt.NDArray[Any]
 LARGEST_ARRAY = 2**30
 """Bytes of an array that are read: 340,000 images of MNIST in float32. A zip of 1 MB may unpack to 1 GB."""
 NPY, NPZ = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")
@@ -42,7 +42,7 @@ BROKEN = (
 """What numpy and zipfile raise on truncated, foreign or hostile files."""
 
 
-def npy_array(path: Path) -> Array:
+def npy_array(path: Path) -> AnyArray:
     """The array of an .npy file. Raises InputError."""
     size = regular_size(path)
     try:
@@ -55,7 +55,7 @@ def npy_array(path: Path) -> Array:
         raise InputError(f"{path} is no readable .npy file: {_one_line(error)}") from None
 
 
-def npz_arrays(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Array]:
+def npz_arrays(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, AnyArray]:
     """The arrays of an .npz file. Raises InputError when it cannot be read or lacks one that is needed."""
     regular_size(path)
     try:
@@ -73,12 +73,12 @@ def npz_arrays(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = 
         raise InputError(f"{path} is no readable .npz file: {_one_line(error)}") from None
 
 
-def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> AnyArray:
     with archive.open(entry) as stream:
         return _array(stream, entry.file_size)
 
 
-def _array(stream: IO[bytes], size: int) -> Array:
+def _array(stream: IO[bytes], size: int) -> AnyArray:
     """The array that a stream of `size` bytes holds. Nothing is unpacked before the header has been believed."""
     header = np.lib.format.read_magic(stream)
     if header not in HEADERS:

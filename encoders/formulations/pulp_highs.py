@@ -10,9 +10,11 @@ import pulp
 from encoders.errors import SolverError
 from encoders.formulations.highs import gave_up, quiet, run
 
-Status = highspy.HighsModelStatus
+HighsStatus = highspy.HighsModelStatus
 
-UNREADABLE = frozenset({Status.kUnboundedOrInfeasible, Status.kUnknown, Status.kMemoryLimit, Status.kSolutionLimit})
+UNREADABLE = frozenset(
+    {HighsStatus.kUnboundedOrInfeasible, HighsStatus.kUnknown, HighsStatus.kMemoryLimit, HighsStatus.kSolutionLimit}
+)
 """Ends that PuLP calls infeasible or has no word for: nothing is known after them."""
 
 

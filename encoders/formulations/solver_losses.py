@@ -16,9 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoders.network.graph import Affine, Graph, Relu, reverse
-
-Array = npt.NDArray[np.float64]
+from encoders.network.graph import Affine, Array, Graph, Relu, reverse
 
 SMALLEST, LARGEST = 1e-9, 1e15
 """HiGHS's `small_matrix_value` and `large_matrix_value`: it drops what is smaller and refuses what is larger."""

@@ -13,12 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-from encoders.network.graph import Affine, Graph, Relu, reverse
+from encoders.network.graph import Affine, Array, Graph, Relu, reverse
 from encoders.network.node_bounds import NodeBounds
-
-Array = npt.NDArray[np.float64]
 
 ORDINARY = 2.0**8
 """Entries whose largest value lies between this and its inverse are modelled as they are; others in units of a power of

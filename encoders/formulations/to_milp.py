@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 else:
     pulp = Lazy("pulp")
 
-Variable: TypeAlias = Any
+MilpVariable: TypeAlias = Any
 """A pulp.LpVariable: PuLP has no types."""
 
 Scalar: TypeAlias = Any
-"""An entry of a node in the model: a Variable, a pulp.LpAffineExpression of few, or a float where only one is left."""
+"""An entry of a node in the model: a variable, a pulp.LpAffineExpression of few, or a float where only one is left."""
 
 SOFT = 10.0
 """Times what tolerances can move the margin by, a goal is soft: solvers keep theirs on models that they have scaled."""
@@ -61,13 +61,13 @@ class MilpModel:
     binaries: int
     lost: float
     soft: float = 0.0
-    depth: Variable = None
+    depth: MilpVariable = None
 
     def point(self) -> npt.NDArray[np.float64]:
         """The inputs' values after a solve, shape (n,); inputs that no constraint reads stay near 0 in their bounds."""
         return np.array([entry if isinstance(entry, float) else _value(entry) for entry in self.values[0]])
 
-    def read_inputs(self) -> list[Variable]:
+    def read_inputs(self) -> list[MilpVariable]:
         """The inputs' variables that some constraint reads: those to which a solver gives a value."""
         read = {id(variable) for variable in self.problem.variables()}
         return [entry for entry in self.values[0] if id(entry) in read]
@@ -151,7 +151,7 @@ class _Encoding:
         return self._variable(f"x_{i}", low, high)
 
     @staticmethod
-    def _variable(name: str, low: float, high: float) -> Variable:
+    def _variable(name: str, low: float, high: float) -> MilpVariable:
         # Float bounds of an empty region may cross; the solver is then to say "infeasible", not to refuse the model.
         return pulp.LpVariable(name, low if math.isfinite(low) else None, high if high < math.inf else None)
 
@@ -191,7 +191,7 @@ class _Encoding:
         self.problem.addConstraint(pulp.LpAffineExpression(terms, constant) == 0)
         return _one({result: unit})
 
-    def _loosened(self, index: int, i: int, terms: dict[Variable, float], unit: float) -> dict[Variable, float]:
+    def _loosened(self, index: int, i: int, terms: dict[MilpVariable, float], unit: float) -> dict[MilpVariable, float]:
         """The terms that solvers keep, and one variable in a range that they see for all that they would drop."""
         kept, (low, high) = without_small(terms)
         if low < high:
@@ -239,7 +239,7 @@ def _place(index: int, i: int) -> str:
     return f"{index}_{i}" if index else str(i)
 
 
-def _value(variable: Variable) -> float:
+def _value(variable: MilpVariable) -> float:
     if variable.varValue is not None:
         return float(variable.varValue)
     low = -math.inf if variable.lowBound is None else variable.lowBound
@@ -258,7 +258,7 @@ def _underflows(coefficient: float, value: Scalar) -> bool:
     return False
 
 
-def _one(terms: dict[Variable, float], constant: float = 0.0) -> Scalar:
+def _one(terms: dict[MilpVariable, float], constant: float = 0.0) -> Scalar:
     """Σ c·v + constant as an entry: the one variable itself, where it is no more than that."""
     if constant == 0.0 and list(terms.values()) == [1.0]:
         return next(iter(terms))
@@ -270,9 +270,9 @@ def _combination(coefficients: Any, values: list[Scalar], constant: float) -> pu
     return pulp.LpAffineExpression(terms, rest)
 
 
-def _collected(parts: list[tuple[float, Scalar]], constant: float) -> tuple[dict[Variable, float], float]:
+def _collected(parts: list[tuple[float, Scalar]], constant: float) -> tuple[dict[MilpVariable, float], float]:
     """Σ c·v + constant as (coefficient by variable, constant)."""
-    terms: dict[Variable, float] = {}
+    terms: dict[MilpVariable, float] = {}
     for coefficient, value in parts:
         if isinstance(value, float):
             constant += coefficient * value

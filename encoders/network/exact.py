@@ -19,14 +19,14 @@ import numpy.typing as npt
 from encoders.network.graph import Abs, Affine, Clip, ForwardTable, Graph, LeakyRelu, Max, Relu, forward
 from encoders.network.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 
-Integers = npt.NDArray[np.object_]
+BigIntegers = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True, eq=False)
 class Rational:
     """The vector numerators / denominator; numerators is an object array of Python integers, denominator > 0."""
 
-    numerators: Integers
+    numerators: BigIntegers
     denominator: int
 
     def fractions(self) -> list[Fraction]:
@@ -46,7 +46,7 @@ def rational(values: npt.ArrayLike) -> Rational:
     filled = integers != 0
     lift = max(0, int(-powers[filled].min())) if filled.any() else 0
     odd, shifts = np.where(filled, integers >> np.maximum(zeros, 0), 0), np.where(filled, powers + lift, 0)
-    scaled: Integers = np.left_shift(odd.astype(object), shifts.astype(object))
+    scaled: BigIntegers = np.left_shift(odd.astype(object), shifts.astype(object))
     return Rational(scaled.reshape(array.shape), 1 << lift)
 
 
@@ -112,8 +112,8 @@ def _integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
     raise TypeError(f"no exact form for the linear map {type(linear).__name__}")
 
 
-def _over(value: Rational, denominator: int) -> Integers:
-    scaled: Integers = value.numerators * (denominator // value.denominator)
+def _over(value: Rational, denominator: int) -> BigIntegers:
+    scaled: BigIntegers = value.numerators * (denominator // value.denominator)
     return scaled
 
 

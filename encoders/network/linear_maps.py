@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     sp = Lazy("scipy.sparse")
 
-Array = npt.NDArray[Any]
+Values = npt.NDArray[Any]
 
 
 class LinearMap(Protocol):
@@ -38,10 +38,10 @@ class LinearMap(Protocol):
     def fan_in(self) -> int: ...
     @property
     def fan_out(self) -> int: ...
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Values) -> Values:
         """M·x for each row of x: (batch, in_size) → (batch, out_size)."""
 
-    def adjoint(self, y: Array) -> Array:
+    def adjoint(self, y: Values) -> Values:
         """Mᵀ·y for each row of y: (batch, out_size) → (batch, in_size)."""
 
     def magnitude(self) -> LinearMap:
@@ -51,7 +51,7 @@ class LinearMap(Protocol):
         """M as a sparse float64 matrix of shape (out_size, in_size)."""
 
 
-def readonly(values: npt.ArrayLike, dtype: Any = np.float64) -> Array:
+def readonly(values: npt.ArrayLike, dtype: Any = np.float64) -> Values:
     """A private, read-only copy."""
     array = np.array(values, dtype=dtype, copy=True)
     array.flags.writeable = False
@@ -65,7 +65,7 @@ class Dense:
     `weight` has shape (m, k); in_size = left·k·right, out_size = left·m·right. left = right = 1 is the plain matrix.
     """
 
-    weight: Array
+    weight: Values
     left: int = 1
     right: int = 1
 
@@ -85,17 +85,17 @@ class Dense:
     def fan_out(self) -> int:
         return int(self.weight.shape[0])
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Values) -> Values:
         return self._product(self.weight, x)
 
-    def adjoint(self, y: Array) -> Array:
+    def adjoint(self, y: Values) -> Values:
         return self._product(self.weight.T, y)
 
-    def _product(self, matrix: Array, x: Array) -> Array:
+    def _product(self, matrix: Values, x: Values) -> Values:
         if self.left == self.right == 1:
             return x @ matrix.T
         blocks = x.reshape(len(x), self.left, matrix.shape[1], self.right)
-        product: Array = np.matmul(matrix, blocks)
+        product: Values = np.matmul(matrix, blocks)
         return product.reshape(len(x), -1)
 
     def magnitude(self) -> Dense:
@@ -118,7 +118,7 @@ class Conv:
     `pads` = (begin₁ … begin_d, end₁ … end_d), zeros outside.
     """
 
-    weight: Array
+    weight: Values
     spatial: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
@@ -167,20 +167,20 @@ class Conv:
                 ),
             )
 
-    def _grouped_tap(self, tap: tuple[int, ...]) -> Array:
+    def _grouped_tap(self, tap: tuple[int, ...]) -> Values:
         """The weight at one kernel position: (groups, M/groups, C/groups)."""
         place: tuple[Any, ...] = (slice(None), slice(None), *tap)
-        matrix: Array = self.weight[place]
+        matrix: Values = self.weight[place]
         return matrix.reshape(self.groups, -1, matrix.shape[1])
 
     def _inner(self) -> tuple[slice, ...]:
         return tuple(slice(self.pads[i], self.pads[i] + n) for i, n in enumerate(self.spatial))
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Values) -> Values:
         batch = len(x)
         padded = np.zeros((batch, self.channels, *self.padded), dtype=np.result_type(x, self.weight))
         padded[(slice(None), slice(None), *self._inner())] = x.reshape(batch, self.channels, *self.spatial)
-        total: Array | None = None
+        total: Values | None = None
         for tap, window in self._taps():
             patch = padded[(slice(None), slice(None), *window)].reshape(
                 batch, self.groups, -1, int(np.prod(self.out_spatial))
@@ -190,7 +190,7 @@ class Conv:
         assert total is not None
         return total.reshape(batch, -1)
 
-    def adjoint(self, y: Array) -> Array:
+    def adjoint(self, y: Values) -> Values:
         batch = len(y)
         grouped = y.reshape(batch, self.groups, -1, int(np.prod(self.out_spatial)))
         padded = np.zeros((batch, self.channels, *self.padded), dtype=np.result_type(y, self.weight))
@@ -241,10 +241,10 @@ class Select:
         used = self.index[self.index >= 0]
         return int(np.bincount(used).max()) if used.size else 0
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Values) -> Values:
         return np.where(self.index >= 0, x[:, np.maximum(self.index, 0)], _zero(x.dtype))
 
-    def adjoint(self, y: Array) -> Array:
+    def adjoint(self, y: Values) -> Values:
         result = np.zeros((len(y), self.in_size), dtype=y.dtype)
         kept = np.flatnonzero(self.index >= 0)
         np.add.at(result.T, self.index[kept], y[:, kept].T)
@@ -266,8 +266,8 @@ class Scale:
     The divisor (absent = 1) keeps quotients such as 1/3 exact: no float is formed where exact arithmetic is asked for.
     """
 
-    factor: Array
-    divisor: Array | None = field(default=None)
+    factor: Values
+    divisor: Values | None = field(default=None)
 
     @property
     def in_size(self) -> int:
@@ -286,14 +286,14 @@ class Scale:
         return 1
 
     @cached_property
-    def quotient(self) -> Array:
+    def quotient(self) -> Values:
         """factor / divisor, rounded once to float64."""
         return self.factor if self.divisor is None else self.factor / self.divisor
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Values) -> Values:
         return x * self.quotient
 
-    def adjoint(self, y: Array) -> Array:
+    def adjoint(self, y: Values) -> Values:
         return y * self.quotient
 
     def magnitude(self) -> Scale:
@@ -311,7 +311,7 @@ class Sparse:
     Row i has the entries data[indptr[i] : indptr[i + 1]] in the columns indices[indptr[i] : indptr[i + 1]].
     """
 
-    data: Array
+    data: Values
     indices: npt.NDArray[np.intp]
     indptr: npt.NDArray[np.intp]
     in_size: int
@@ -328,7 +328,7 @@ class Sparse:
     def fan_out(self) -> int:
         return int(np.bincount(self.indices).max(initial=0))
 
-    def apply(self, x: Array) -> Array:
+    def apply(self, x: Values) -> Values:
         if not (x.dtype.hasobject or self.data.dtype.hasobject):
             return np.ascontiguousarray((self._matrix @ x.T).T)
         products = x[:, self.indices] * self.data
@@ -338,7 +338,7 @@ class Sparse:
             result[:, filled] = np.add.reduceat(products, self.indptr[filled], axis=1)
         return result
 
-    def adjoint(self, y: Array) -> Array:
+    def adjoint(self, y: Values) -> Values:
         return self.transposed.apply(y)
 
     @cached_property

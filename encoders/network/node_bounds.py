@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoders.network.graph import Graph
-
-Array = npt.NDArray[np.float64]
+from encoders.network.graph import Array, Graph
 
 
 @dataclass(frozen=True, eq=False)

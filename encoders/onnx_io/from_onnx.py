@@ -37,7 +37,7 @@ from encoders.onnx_io.ops.exactness import is_exact
 from encoders.onnx_io.ops.foldable import NOT_FOLDED
 from encoders.onnx_io.ops.folding import evaluate_node, one_line
 from encoders.onnx_io.ops.refusals import why_not
-from encoders.onnx_io.ops.room import Room, TooLargeError
+from encoders.onnx_io.ops.room import Allowance, TooLargeError
 from encoders.onnx_io.ops.rules import CLASSICAL_RULES, RULES
 
 
@@ -244,7 +244,9 @@ class _Reader:
         self.values: dict[str, Tensor] = {input_name: first}
         self.needed = _needed(model.graph, end.read)
         uses = Counter([end.read, *(name for proto in self.needed for name in proto.input)])
-        self.room = Room(sum(tensor.ByteSize() for tensor in model.graph.initializer) // np.dtype(np.float32).itemsize)
+        self.room = Allowance(
+            sum(tensor.ByteSize() for tensor in model.graph.initializer) // np.dtype(np.float32).itemsize
+        )
         self.draft = Draft(first.size, end, uses, self.room)
         self.draft.names[0].append(input_name)
         self.dtypes = {first.dtype: None}

@@ -29,7 +29,7 @@ from encoders.network.graph import Array
 from encoders.onnx_io.builder import BATCH
 from verifier.attacks.base.objective import MEASURE, Gap, gap_at, sign
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.base.search import FAR, Search, Surrogate
+from verifier.attacks.base.search import FAR, AttackSearch, Surrogate
 from verifier.attacks.base.step_model import StepBuilder, StepModel
 from verifier.attacks.base.sweep import SweepSettings, sweep
 from verifier.attacks.gradient import starts, vertex
@@ -112,7 +112,7 @@ class ApgdSettings(SweepSettings):
 
 def apgd(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: ApgdSettings) -> Candidates:
     """Auto-PGD over radii in the problem's norm."""
-    search = Search(surrogate, problem, budget)
+    search = AttackSearch(surrogate, problem, budget)
     sweep(search, settings, partial(apgd_rows, search, settings))
     return search.finish()
 
@@ -132,7 +132,7 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def apgd_rows(
-    search: Search, settings: ApgdSettings, cases: Indices, radius: Array, restart: Indices
+    search: AttackSearch, settings: ApgdSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     """One run within each row's radius, as `sweep` asks for it."""
     problem = search.problem

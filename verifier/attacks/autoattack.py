@@ -14,8 +14,8 @@ import numpy as np
 
 from verifier.attacks.apgd import ApgdSettings, LossName, apgd_rows
 from verifier.attacks.base.problem import AttackProblem, Candidates
-from verifier.attacks.base.search import Search, Surrogate
-from verifier.attacks.base.sweep import Run, SweepSettings, sweep
+from verifier.attacks.base.search import AttackSearch, Surrogate
+from verifier.attacks.base.sweep import RunWithinRadii, SweepSettings, sweep
 from verifier.attacks.fab import FabSettings, walk_boundary
 from verifier.attacks.square import SquareSettings, square_rows
 from verifier.problem.budget import Budget
@@ -34,7 +34,7 @@ def autoattack(
     surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: AutoAttackSettings
 ) -> Candidates:
     """The nearest point of the four attacks in the problem's norm."""
-    search = Search(surrogate, problem, budget)
+    search = AttackSearch(surrogate, problem, budget)
     walk_boundary(search, settings.fab)
     for one in settings.apgd:
         _closer(search, one, partial(apgd_rows, search, one))
@@ -42,7 +42,7 @@ def autoattack(
     return search.finish()
 
 
-def _closer(search: Search, settings: SweepSettings, run: Run) -> None:
+def _closer(search: AttackSearch, settings: SweepSettings, run: RunWithinRadii) -> None:
     """Search below the known points; from afar only while there are none."""
     search.shorten()
     all_known = bool(np.isfinite(search.distances[search.open]).all())

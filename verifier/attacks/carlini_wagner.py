@@ -26,7 +26,7 @@ from encoders.network.graph import Array
 from encoders.onnx_io.builder import BATCH
 from verifier.attacks.base.objective import keep_best, loss_at, sign
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.base.search import FAR, Search, Surrogate
+from verifier.attacks.base.search import FAR, AttackSearch, Surrogate
 from verifier.attacks.base.step_model import StepBuilder, StepModel
 from verifier.attacks.base.sweep import FARTHEST
 from verifier.attacks.gradient import FGSM_SETTINGS, PGD_SETTINGS, descend
@@ -190,7 +190,7 @@ def carlini_wagner_l2(
 def _attack(
     surrogate: Surrogate, problem: AttackProblem, budget: Budget, metric: Metric, settings: CarliniWagnerSettings
 ) -> Candidates:
-    search = Search(surrogate, problem, budget, metric)
+    search = AttackSearch(surrogate, problem, budget, metric)
     if metric is problem.metric:
         descend(search, FGSM_SETTINGS)
         search.shorten()
@@ -214,7 +214,7 @@ def _attack(
     return search.finish()
 
 
-def _attack_grid(search: Search, settings: CarliniWagnerSettings, cases: Indices, grids: Array) -> Array:
+def _attack_grid(search: AttackSearch, settings: CarliniWagnerSettings, cases: Indices, grids: Array) -> Array:
     """One round: the distance that each case reached with each constant, (cases, constants); inf for no success."""
     row_cases = np.repeat(cases, grids.shape[1] * settings.restarts)
     row_constants = np.repeat(grids.reshape(-1), settings.restarts)
@@ -230,7 +230,7 @@ def _attack_grid(search: Search, settings: CarliniWagnerSettings, cases: Indices
 
 
 def _rows(
-    search: Search,
+    search: AttackSearch,
     settings: CarliniWagnerSettings,
     cases: Indices,
     constant: Array,
@@ -261,40 +261,40 @@ def _rows(
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class LossScale:
     """length: one pixel's move, (batch, 1). constant: the c at which both terms are in balance, (batch, 1)."""
 
     length: Array
     constant: Array
 
 
-def _linf_scale(search: Search, cases: Indices) -> Scale:
+def _linf_scale(search: AttackSearch, cases: Indices) -> LossScale:
     """τ starts at the best distance so far; c compares c · mean |∂f/∂x_i| with the penalty's slope 1."""
     known = search.distances[cases]
     length = np.where(np.isfinite(known), known, np.minimum(search.reach(), FARTHEST * search.first_order())[cases])
     mean = np.abs(search.slopes[cases]).mean(axis=1, dtype=np.float64)
-    return Scale(length[:, None], 1.0 / np.maximum(mean, 1e-30)[:, None])
+    return LossScale(length[:, None], 1.0 / np.maximum(mean, 1e-30)[:, None])
 
 
-def _l1_scale(search: Search, cases: Indices) -> Scale:
+def _l1_scale(search: AttackSearch, cases: Indices) -> LossScale:
     """A pixel moves when c · |∂f/∂x_i| > 1; its move is the largest one of the nearest point so far."""
     slopes = np.abs(search.slopes[cases]).astype(np.float64)
     largest = np.maximum(slopes.max(axis=1), 1e-30)
     move = np.abs(search.points[cases] - search.problem.origins[cases]).max(axis=1)
     length = np.where(np.isfinite(search.distances[cases]), move, search.gaps[cases] / largest)
-    return Scale(length[:, None], (1.0 / largest)[:, None])
+    return LossScale(length[:, None], (1.0 / largest)[:, None])
 
 
-def _l2_scale(search: Search, cases: Indices) -> Scale:
+def _l2_scale(search: AttackSearch, cases: Indices) -> LossScale:
     """The first-order minimiser is δ = −f ∇f / ‖∇f‖₂²; there c · ‖∇f‖₂ = 2 ‖δ‖₂."""
     slopes = np.abs(search.slopes[cases]).astype(np.float64)
     squared = np.maximum((slopes**2).sum(axis=1), 1e-30)
-    return Scale(
+    return LossScale(
         (search.gaps[cases] * slopes.max(axis=1) / squared)[:, None], (2.0 * search.gaps[cases] / squared)[:, None]
     )
 
 
-SCALES: Mapping[Metric, Callable[[Search, Indices], Scale]] = {
+SCALES: Mapping[Metric, Callable[[AttackSearch, Indices], LossScale]] = {
     Metric.LINF: _linf_scale,
     Metric.L1: _l1_scale,
     Metric.L2: _l2_scale,

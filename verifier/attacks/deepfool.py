@@ -14,7 +14,7 @@ import numpy as np
 
 from verifier.attacks.base.hyperplane import nearest_plane, shortest_step
 from verifier.attacks.base.problem import AttackProblem, Candidates, Indices, Metric
-from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.problem.budget import Budget
 
 
@@ -32,22 +32,22 @@ class DeepFoolSettings:
 
 def deepfool(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: DeepFoolSettings) -> Candidates:
     """DeepFool in the problem's norm."""
-    return _attack(Search(surrogate, problem, budget), settings)
+    return _attack(AttackSearch(surrogate, problem, budget), settings)
 
 
 def deepfool_l2(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: DeepFoolSettings) -> Candidates:
     """DeepFool in L2; the distances are in the problem's norm."""
-    return _attack(Search(surrogate, problem, budget, Metric.L2), settings)
+    return _attack(AttackSearch(surrogate, problem, budget, Metric.L2), settings)
 
 
-def _attack(search: Search, settings: DeepFoolSettings) -> Candidates:
+def _attack(search: AttackSearch, settings: DeepFoolSettings) -> Candidates:
     for bounded in settings.bounded:
         for cases in search.chunks(search.open):
             _walk(search, settings, cases, bounded)
     return search.finish()
 
 
-def _walk(search: Search, settings: DeepFoolSettings, cases: Indices, bounded: bool) -> None:
+def _walk(search: AttackSearch, settings: DeepFoolSettings, cases: Indices, bounded: bool) -> None:
     problem = search.problem
     points = problem.starts[cases]
     total = np.zeros(points.shape)

@@ -14,7 +14,7 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.attacks.base.hyperplane import nearest_plane, shortest_step
 from verifier.attacks.base.problem import LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.problem.budget import Budget
 
 
@@ -34,19 +34,19 @@ class FabSettings:
 
 def fab(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: FabSettings) -> Candidates:
     """FAB in the problem's norm."""
-    search = Search(surrogate, problem, budget)
+    search = AttackSearch(surrogate, problem, budget)
     walk_boundary(search, settings)
     return search.finish()
 
 
 def fab_l2(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: FabSettings) -> Candidates:
     """FAB in L2; the distances are in the problem's norm."""
-    search = Search(surrogate, problem, budget, Metric.L2)
+    search = AttackSearch(surrogate, problem, budget, Metric.L2)
     walk_boundary(search, settings)
     return search.finish()
 
 
-def walk_boundary(search: Search, settings: FabSettings) -> None:
+def walk_boundary(search: AttackSearch, settings: FabSettings) -> None:
     """Offer to `search` what every restart finds."""
     for restart in range(settings.restarts):
         for cases in search.chunks(search.open):
@@ -54,7 +54,7 @@ def walk_boundary(search: Search, settings: FabSettings) -> None:
             _walk(search, settings, cases, points)
 
 
-def _random_starts(search: Search, cases: Indices, stride: float) -> Float32:
+def _random_starts(search: AttackSearch, cases: Indices, stride: float) -> Float32:
     known = search.distances[cases]
     length = np.where(np.isfinite(known), 0.5 * known, stride * search.first_order()[cases])
     start = search.problem.origins[cases]
@@ -63,7 +63,7 @@ def _random_starts(search: Search, cases: Indices, stride: float) -> Float32:
     return search.problem.clipped(start + push * (length / size)[:, None])
 
 
-def _walk(search: Search, settings: FabSettings, cases: Indices, points: Float32) -> None:
+def _walk(search: AttackSearch, settings: FabSettings, cases: Indices, points: Float32) -> None:
     problem = search.problem
     centre = problem.origins[cases].astype(np.float64)
     for _ in range(settings.steps):
@@ -81,7 +81,7 @@ def _walk(search: Search, settings: FabSettings, cases: Indices, points: Float32
 
 
 def _biased_step(
-    search: Search, settings: FabSettings, centre: Array, here: Array, gaps: Array, slopes: Array
+    search: AttackSearch, settings: FabSettings, centre: Array, here: Array, gaps: Array, slopes: Array
 ) -> Array:
     problem, metric, length = search.problem, search.metric, LENGTH[search.metric]
     from_here = shortest_step(metric, slopes, gaps, here - problem.lo, problem.hi - here)

@@ -23,7 +23,7 @@ from encoders.onnx_io.builder import BATCH
 from verifier.attacks.base.box_walk import box_walk
 from verifier.attacks.base.objective import MEASURE, loss_at, sign
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.attacks.base.step_model import StepBuilder, StepModel
 from verifier.attacks.base.sweep import SweepSettings, sweep
 from verifier.problem.budget import Budget
@@ -49,7 +49,7 @@ def gradient_attack(
     surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: GradientSettings
 ) -> Candidates:
     """The nearest point that a sweep over radii finds for each case; partial when the budget ends."""
-    search = Search(surrogate, problem, budget)
+    search = AttackSearch(surrogate, problem, budget)
     descend(search, settings)
     return search.finish()
 
@@ -58,12 +58,12 @@ def gradient_attack_l2(
     surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: GradientSettings
 ) -> Candidates:
     """The same over L2 balls: each case's point of least ‖δ‖₂ found, with its distance in the problem's norm."""
-    search = Search(surrogate, problem, budget, Metric.L2)
+    search = AttackSearch(surrogate, problem, budget, Metric.L2)
     descend(search, settings)
     return search.finish()
 
 
-def descend(search: Search, settings: GradientSettings, cases: Indices | None = None) -> None:
+def descend(search: AttackSearch, settings: GradientSettings, cases: Indices | None = None) -> None:
     """Offer to `search` what gradient steps within balls of its metric find for `cases`, by default all that are open;
     where they may sample, `box_walk` too."""
     rows = ROWS[search.metric]
@@ -74,22 +74,22 @@ def descend(search: Search, settings: GradientSettings, cases: Indices | None = 
         box_walk(search)
 
 
-def starts(search: Search, cases: Indices, radius: Array, restart: Indices) -> Float32:
+def starts(search: AttackSearch, cases: Indices, radius: Array, restart: Indices) -> Float32:
     """Where rows begin: restart 0 at its case's start, the others at random in ball ∩ box."""
     return np.where(restart > 0, STARTS[search.metric](search, cases, radius), search.problem.starts[cases])
 
 
-def _cube(search: Search, cases: Indices, radius: Array) -> tuple[Float32, Float32]:
+def _cube(search: AttackSearch, cases: Indices, radius: Array) -> tuple[Float32, Float32]:
     centre = search.problem.centres[cases]
     return search.problem.clipped(centre - radius), search.problem.clipped(centre + radius)
 
 
-def _anywhere_in_linf(search: Search, cases: Indices, radius: Array) -> Float32:
+def _anywhere_in_linf(search: AttackSearch, cases: Indices, radius: Array) -> Float32:
     lower, upper = _cube(search, cases, radius)
     return lower + search.random.random(lower.shape, dtype=np.float32) * (upper - lower)
 
 
-def _anywhere_in_l1(search: Search, cases: Indices, radius: Array) -> Float32:
+def _anywhere_in_l1(search: AttackSearch, cases: Indices, radius: Array) -> Float32:
     """Random shares of the radius in random directions, cut at the box."""
     centre = search.problem.origins[cases]
     share = search.random.standard_exponential(centre.shape)
@@ -97,7 +97,7 @@ def _anywhere_in_l1(search: Search, cases: Indices, radius: Array) -> Float32:
     return search.problem.clipped(centre + signs * share / share.sum(axis=1, keepdims=True) * radius)
 
 
-def _anywhere_in_l2(search: Search, cases: Indices, radius: Array) -> Float32:
+def _anywhere_in_l2(search: AttackSearch, cases: Indices, radius: Array) -> Float32:
     """A random direction, and a length that makes the density even."""
     centre = search.problem.origins[cases]
     push = search.random.standard_normal(centre.shape)
@@ -106,7 +106,7 @@ def _anywhere_in_l2(search: Search, cases: Indices, radius: Array) -> Float32:
     return search.problem.clipped(centre + push * radius)
 
 
-STARTS: Mapping[Metric, Callable[[Search, Indices, Array], Float32]] = {
+STARTS: Mapping[Metric, Callable[[AttackSearch, Indices, Array], Float32]] = {
     Metric.LINF: _anywhere_in_linf,
     Metric.L1: _anywhere_in_l1,
     Metric.L2: _anywhere_in_l2,
@@ -117,7 +117,7 @@ STARTS: Mapping[Metric, Callable[[Search, Indices, Array], Float32]] = {
 class _Rows:
     """Rows of a batch, each a case under a radius and a restart, to be walked by one step model."""
 
-    search: Search
+    search: AttackSearch
     settings: GradientSettings
     cases: Indices
     radius: Array
@@ -142,7 +142,7 @@ class _Rows:
 
 
 def _sign_rows(
-    search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
+    search: AttackSearch, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     lower, upper = _cube(search, cases, radius)
     rows = _Rows(search, settings, cases, radius, restart)
@@ -164,7 +164,7 @@ def sign_step(b: StepBuilder) -> StepModel:
 
 
 def _sparse_rows(
-    search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
+    search: AttackSearch, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     problem = search.problem
     centre = problem.origins[cases]
@@ -219,7 +219,7 @@ def vertex(b: StepBuilder, gradient: str, centre: str, radius: str) -> str:
 
 
 def _l2_rows(
-    search: Search, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
+    search: AttackSearch, settings: GradientSettings, cases: Indices, radius: Array, restart: Indices
 ) -> tuple[Float32, Float32]:
     problem = search.problem
     rows = _Rows(search, settings, cases, radius, restart)
@@ -246,5 +246,5 @@ def l2_step(b: StepBuilder) -> StepModel:
     return b.step({"x": (moved, (BATCH, n)), "step": (smaller, (BATCH, 1)), "gap": (loss.gap, (BATCH, 1))})
 
 
-Rows = Callable[[Search, GradientSettings, Indices, Array, Indices], tuple[Float32, Float32]]
-ROWS: Mapping[Metric, Rows] = {Metric.LINF: _sign_rows, Metric.L1: _sparse_rows, Metric.L2: _l2_rows}
+StepRows = Callable[[AttackSearch, GradientSettings, Indices, Array, Indices], tuple[Float32, Float32]]
+ROWS: Mapping[Metric, StepRows] = {Metric.LINF: _sign_rows, Metric.L1: _sparse_rows, Metric.L2: _l2_rows}

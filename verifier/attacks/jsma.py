@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices
-from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.problem.budget import Budget
 
 
@@ -39,7 +39,7 @@ class JsmaSettings:
 
 def jsma(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: JsmaSettings) -> Candidates:
     """Each case's nearest point over the directions, and over the targets where none is given."""
-    search = Search(surrogate, problem, budget)
+    search = AttackSearch(surrogate, problem, budget)
     pairs = [(case, target) for case in search.open.tolist() for target in _targets(problem, case)]
     rows = np.array(pairs, dtype=np.intp).reshape(-1, 2)
     for direction, salient in product(settings.directions, settings.maps):
@@ -56,7 +56,7 @@ def _targets(problem: AttackProblem, case: int) -> list[int]:
 
 
 def _walk(
-    search: Search, settings: JsmaSettings, cases: Indices, targets: Indices, direction: float, salient: bool
+    search: AttackSearch, settings: JsmaSettings, cases: Indices, targets: Indices, direction: float, salient: bool
 ) -> None:
     problem = search.problem
     points = problem.starts[cases]
@@ -92,7 +92,7 @@ def _lead(logits: Float32, targets: Indices) -> Float32:
     return np.asarray(np.eye(logits.shape[1], dtype=np.float32)[rival] - target)
 
 
-def _slope(search: Search, points: Float32, cotangents: Float32) -> Array:
+def _slope(search: AttackSearch, points: Float32, cotangents: Float32) -> Array:
     search.evaluations += len(points)
     return search.surrogate.vjp(points, cotangents).astype(np.float64)
 

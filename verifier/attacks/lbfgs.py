@@ -21,7 +21,7 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.attacks.base.problem import AttackProblem, Candidates, Metric
-from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.problem.budget import Budget
 
 FIRST, GROWTH = 0.05, 1.5  # where c begins, as a share of the first-order estimate; its next value, as a multiple
@@ -42,19 +42,19 @@ class LbfgsSettings:
 
 def lbfgs(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: LbfgsSettings) -> Candidates:
     """L-BFGS in the problem's norm."""
-    return _attack(Search(surrogate, problem, budget), settings)
+    return _attack(AttackSearch(surrogate, problem, budget), settings)
 
 
 def lbfgs_l2(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: LbfgsSettings) -> Candidates:
     """L-BFGS in L2, the paper's form; the distances are in the problem's norm."""
-    return _attack(Search(surrogate, problem, budget, Metric.L2), settings)
+    return _attack(AttackSearch(surrogate, problem, budget, Metric.L2), settings)
 
 
 class _Ended(Exception):  # noqa: N818 - it leaves SciPy's loop, and is no error
     """The budget is spent, or the point that this constant was tried for is there."""
 
 
-def _attack(search: Search, settings: LbfgsSettings) -> Candidates:
+def _attack(search: AttackSearch, settings: LbfgsSettings) -> Candidates:
     cases = search.open[np.argsort(search.first_order()[search.open], kind="stable")]
     for case in cases.tolist():  # the nearest first, in case the budget ends
         if search.over:
@@ -84,7 +84,7 @@ def _search_constant(case: _Case) -> None:
 class _Case:
     """One case of a search; `found` tells whether the constant being tried has led to an adversarial point."""
 
-    def __init__(self, search: Search, settings: LbfgsSettings, number: int) -> None:
+    def __init__(self, search: AttackSearch, settings: LbfgsSettings, number: int) -> None:
         problem = search.problem
         self.search, self.settings, self.number = search, settings, number
         self.centre = problem.origins[number].astype(np.float64)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.attacks.base.problem import LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.attacks.base.sweep import SweepSettings, sweep
 from verifier.problem.budget import Budget
 
@@ -39,7 +39,7 @@ class SquareSettings(SweepSettings):
 
 def square(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: SquareSettings) -> Candidates:
     """Square over radii in the problem's norm; a gradient is taken once, at x0, to choose the first radii."""
-    search = Search(surrogate, problem, budget)
+    search = AttackSearch(surrogate, problem, budget)
     sweep(search, settings, partial(square_rows, search, settings))
     return search.finish()
 
@@ -58,7 +58,7 @@ def image_shape(size: int) -> Shape:
 
 
 def square_rows(
-    search: Search, settings: SquareSettings, cases: Indices, radius: Array, _: Indices
+    search: AttackSearch, settings: SquareSettings, cases: Indices, radius: Array, _: Indices
 ) -> tuple[Float32, Array]:
     """One run within each row's radius, as `sweep` asks for it."""
     problem, shape = search.problem, image_shape(search.problem.size)
@@ -83,7 +83,7 @@ def square_rows(
     return points, gaps
 
 
-def _windows(search: Search, rows: int, shape: Shape, share: float) -> npt.NDArray[np.bool_]:
+def _windows(search: AttackSearch, rows: int, shape: Shape, share: float) -> npt.NDArray[np.bool_]:
     """A window of about share · height · width pixels in each row, the same in all its channels."""
     channels, height, width = shape
     side = max(1, round(math.sqrt(share * height * width)))
@@ -96,7 +96,7 @@ def _windows(search: Search, rows: int, shape: Shape, share: float) -> npt.NDArr
     return np.broadcast_to(inside[:, None], (rows, channels, height, width))
 
 
-def _with_windows(search: Search, cases: Indices, points: Float32, marks: Array, radius: Array) -> Float32:
+def _with_windows(search: AttackSearch, cases: Indices, points: Float32, marks: Array, radius: Array) -> Float32:
     """The points with their windows, marked ±1, filled anew."""
     delta = points.astype(np.float64) - search.problem.origins[cases]
     if search.metric is Metric.LINF:
@@ -109,7 +109,7 @@ def _with_windows(search: Search, cases: Indices, points: Float32, marks: Array,
     return _within(search, cases, part * window + (1.0 - part) * rest, radius)
 
 
-def _within(search: Search, cases: Indices, delta: Array, radius: Array) -> Float32:
+def _within(search: AttackSearch, cases: Indices, delta: Array, radius: Array) -> Float32:
     """x0 + δ, scaled to the length `radius` and clipped to the box."""
     length = np.maximum(LENGTH[search.metric](delta), 1e-30)[:, None]
     return search.problem.clipped(search.problem.origins[cases] + delta / length * radius)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from encoders.network.graph import Array, Graph, GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices
-from verifier.attacks.base.search import Search, Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.attacks.base.sweep import sweep
 from verifier.attacks.gradient import ROWS, GradientSettings
 from verifier.problem.budget import Budget
@@ -135,14 +135,14 @@ class TransferSettings:
 
 def transfer(surrogate: Surrogate, problem: AttackProblem, budget: Budget, settings: TransferSettings) -> Candidates:
     """The nearest points that carry over from the substitute to the victim, in the problem's norm."""
-    search = Search(surrogate, problem, budget, gradients=False)
+    search = AttackSearch(surrogate, problem, budget, gradients=False)
     learnt = _learnt(search, settings) if len(search.open) else None
     if learnt is not None:
         _carry_over(search, settings, learnt)
     return search.finish()
 
 
-def _learnt(search: Search, settings: TransferSettings) -> Surrogate | None:
+def _learnt(search: AttackSearch, settings: TransferSettings) -> Surrogate | None:
     """The substitute; None when the budget ended before it was trained."""
     width = _width(search)
     points = _seeds(search, settings.seeds, width)
@@ -162,13 +162,13 @@ def _learnt(search: Search, settings: TransferSettings) -> Surrogate | None:
     return learnt
 
 
-def _augmented(search: Search, learnt: Surrogate, points: Float32, labels: Labels, stride: Array) -> Float32:
+def _augmented(search: AttackSearch, learnt: Surrogate, points: Float32, labels: Labels, stride: Array) -> Float32:
     """clip(x + stride · sign ∇z_label(x)) for each point."""
     own = np.eye(search.problem.classes, dtype=np.float32)[labels]
     return search.problem.clipped(points + stride * np.sign(learnt.vjp(points, own)))
 
 
-def _seeds(search: Search, count: int, width: Array) -> Float32:
+def _seeds(search: AttackSearch, count: int, width: Array) -> Float32:
     """The open cases' inputs, each once, and copies of them with noise of random sizes up to the box's width."""
     starts = np.unique(search.problem.origins[search.open], axis=0)
     copies = starts[np.arange(max(0, count - len(starts))) % len(starts)]
@@ -177,7 +177,7 @@ def _seeds(search: Search, count: int, width: Array) -> Float32:
     return np.concatenate([starts, search.problem.clipped(copies + noise)])
 
 
-def _width(search: Search) -> Array:
+def _width(search: AttackSearch) -> Array:
     """How far each pixel may move, (n,): the box's width; where that is infinite, noise that changes labels."""
     problem = search.problem
     box = problem.hi - problem.lo
@@ -194,7 +194,7 @@ def _width(search: Search) -> Array:
     return np.where(np.isfinite(box), box, size)
 
 
-def _labels(search: Search, points: Float32) -> Labels:
+def _labels(search: AttackSearch, points: Float32) -> Labels:
     """The victim's label of each point; fewer when the budget ends."""
     found = [np.zeros(0, dtype=np.intp)]
     for rows in search.chunks(np.arange(len(points))):
@@ -203,11 +203,11 @@ def _labels(search: Search, points: Float32) -> Labels:
     return np.concatenate(found)
 
 
-def _carry_over(search: Search, settings: TransferSettings, learnt: Surrogate) -> None:
+def _carry_over(search: AttackSearch, settings: TransferSettings, learnt: Surrogate) -> None:
     """PGD on the substitute, judged by the victim."""
     problem = search.problem
-    aimed = Search(learnt, problem, search.budget)
-    beyond = Search(learnt, replace(problem, margin=PAST), search.budget)
+    aimed = AttackSearch(learnt, problem, search.budget)
+    beyond = AttackSearch(learnt, replace(problem, margin=PAST), search.budget)
     reach = search.reach()
     # Where the substitute takes x0 for another class, its boundary is as far as it is on the other side.
     estimate = np.abs(aimed.first_order())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from encoders.network.graph import Array
 from verifier.attacks.base.problem import Candidates, Case
 from verifier.attacks.base.search import Surrogate
 from verifier.attacks.registry import attack_named
@@ -26,8 +27,6 @@ from verifier.search.question import Specification
 
 DIRECTIONS = 8
 """Random directions in which a restart is tried: the minimum's has one chance and they eight."""
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass

@@ -14,7 +14,7 @@ from joblib import Parallel, delayed, parallel_config
 from encoders.errors import InputError
 from verifier.campaign.connection import LOCALHOST, own_address
 from verifier.campaign.plan.messages import Report, Work
-from verifier.campaign.pool import Lost, Pool, Task
+from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.worker import solve
 from verifier.problem.budget import Budget
 from verifier.runtime.session import cores
@@ -87,7 +87,7 @@ class _Solve:
 
 def _in_processes(works: Iterator[Work], count: int, budget: Budget) -> Iterator[Report]:
     pool: Pool[Work] = Pool(count, budget)
-    for work, found in pool.run(Task(work, _Solve(work), work.seconds) for work in works):
+    for work, found in pool.run(Piece(work, _Solve(work), work.seconds) for work in works):
         yield _gone(work, found) if isinstance(found, Lost) else found
 
 

@@ -15,8 +15,7 @@ from typing import Any
 from encoders.errors import InputError
 from verifier.campaign.plan.task_models import specification, task_model
 from verifier.campaign.plan.tasks import Target, Task
-from verifier.campaign.pool import Lost, Pool
-from verifier.campaign.pool import Task as Piece
+from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
@@ -28,7 +27,7 @@ from verifier.runtime.model import Model
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class CertificateJob:
     """A closed bracket to be certified: `lower` proved, `witness` shown; the certificate goes to `path`."""
 
     instance: str
@@ -44,7 +43,7 @@ class Job:
 class Done:
     """What became of a job: the error is empty where the checker has found the file at `path` valid."""
 
-    job: Job
+    job: CertificateJob
     error: str = ""
 
 
@@ -82,33 +81,33 @@ def _made(result: Result) -> bool:
     return result.evidence == Evidence.CERTIFIED.label and Path(result.certificate).is_file()
 
 
-def _job(store: Store, result: Result, folder: Path, limit: float) -> Job:
+def _job(store: Store, result: Result, folder: Path, limit: float) -> CertificateJob:
     target = "any" if result.target is None else result.target
     name = f"{result.model.stem}-{result.index}-{result.norm}-{target}-{result.id[:12]}.cert"
     witness = result.witness.point if result.witness is not None else None
     path = folder.resolve() / name
-    return Job(result.id, store.task(result.task), result.target, result.lower, witness, path, limit)
+    return CertificateJob(result.id, store.task(result.task), result.target, result.lower, witness, path, limit)
 
 
 @dataclass(frozen=True, eq=False)
 class _Certify:
     """A call of `certificate` in another process."""
 
-    job: Job
+    job: CertificateJob
 
     def run(self) -> Done:
         """What becomes of the job."""
         return certificate(self.job)
 
 
-def _in_processes(jobs: Sequence[Job], count: int, budget: Budget) -> Iterator[Done]:
+def _in_processes(jobs: Sequence[CertificateJob], count: int, budget: Budget) -> Iterator[Done]:
     """The jobs' ends as they come, until the budget ends, and the processes with it: files are whole or not there."""
-    pool: Pool[Job] = Pool(count, budget)
+    pool: Pool[CertificateJob] = Pool(count, budget)
     for job, found in pool.run(Piece(job, _Certify(job), job.seconds) for job in jobs):
         yield Done(job, found.why) if isinstance(found, Lost) else found
 
 
-def certificate(job: Job) -> Done:
+def certificate(job: CertificateJob) -> Done:
     """Build a job's certificate, or take the file that is there; either is read back and checked."""
     task = job.task
     if task.transforms is not None:
@@ -127,12 +126,14 @@ def certificate(job: Job) -> Done:
         return Done(job, str(error))
 
 
-def _stands(job: Job, model: Model, content: bytes) -> bool:
+def _stands(job: CertificateJob, model: Model, content: bytes) -> bool:
     """Does the file prove the job's lower end, for the job's question, to the independent checker?"""
     task = job.task
     asked = specification(task, model, Budget(job.seconds), job.target)
     ball = asked.ball
-    query = checker.Query(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
+    query = checker.CheckedQuery(
+        ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi
+    )
     try:
         found = checker.checked(job.path.read_bytes(), content, task.model.parent)
     except (OSError, checker.InvalidError):

@@ -29,7 +29,7 @@ CONNECT_SECONDS = 5.0
 BROKEN = (OSError, EOFError)
 
 
-Known = Mapping[Target, npt.NDArray[np.floating] | None]
+KnownWitnesses = Mapping[Target, npt.NDArray[np.floating] | None]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Connections:
     def __init__(
         self,
         receive: Callable[[Sequence[Outcome | Finding]], None],
-        ask: Callable[[Begin], Known],
+        ask: Callable[[Begin], KnownWitnesses],
         reachable: str | None = None,
     ) -> None:
         key = os.urandom(32)
@@ -106,12 +106,12 @@ class Line:
     def __init__(self, connection: Connection | None) -> None:
         self._connection = connection
 
-    def begin(self, task: str, targets: Sequence[Target]) -> Known | None:
+    def begin(self, task: str, targets: Sequence[Target]) -> KnownWitnesses | None:
         """Those of the targets that are still open, with known witnesses; None when the campaign does not say."""
         if self._connection is not None:
             with contextlib.suppress(*BROKEN):
                 self._connection.send(Begin(task, tuple(targets), f"{platform.node()}, process {os.getpid()}"))
-                known: Known = self._connection.recv()
+                known: KnownWitnesses = self._connection.recv()
                 return known
         return None
 

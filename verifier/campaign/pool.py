@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from verifier.problem.budget import Budget
-from verifier.problem.child import Begun, Call, Child, ChildError, Heard
+from verifier.problem.child import Begun, Child, ChildError, Heard, RemoteCall
 
 ONE_THREAD = {
     f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "NUMEXPR")
@@ -37,11 +37,11 @@ What = TypeVar("What")
 
 
 @dataclass(frozen=True, eq=False)
-class Task(Generic[What]):
+class Piece(Generic[What]):
     """Something to be done by a call within so many seconds."""
 
     what: What
-    call: Call
+    call: RemoteCall
     seconds: float
 
 
@@ -57,7 +57,7 @@ class Lost:
 class _Running(Generic[What]):
     """A task in its process; `until`: when that is to have ended."""
 
-    task: Task[What]
+    task: Piece[What]
     until: float
 
 
@@ -70,7 +70,7 @@ class Pool(Generic[What]):
         self._running: dict[Child, _Running[What]] = {}
         self._idle: list[Child] = []
 
-    def run(self, tasks: Iterator[Task[What]]) -> Iterator[tuple[What, Any | Lost]]:
+    def run(self, tasks: Iterator[Piece[What]]) -> Iterator[tuple[What, Any | Lost]]:
         """What becomes of every task as it ends: the call's value, or Lost; each is drawn when a process is free."""
         over: float | None = None
         try:
@@ -91,7 +91,7 @@ class Pool(Generic[What]):
             for child in [*self._idle, *self._running]:
                 child.close()
 
-    def _begin(self, task: Task[What]) -> None:
+    def _begin(self, task: Piece[What]) -> None:
         child = self._idle.pop() if self._idle else Child(self._heard, ONE_THREAD, guarded=True)
         self._running[child] = _Running(task, _until(task, STARTING))
         with contextlib.suppress(ChildError):  # it is gone, as it will say
@@ -127,5 +127,5 @@ class Pool(Generic[What]):
             yield task.what, Lost(f"it took longer than its {task.seconds:g} s", overran=True)
 
 
-def _until(task: Task[Any], starting: float = 0.0) -> float:
+def _until(task: Piece[Any], starting: float = 0.0) -> float:
     return time.monotonic() + starting + task.seconds + OVERRUN + OVERRUN_SHARE * task.seconds

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from encoders.errors import InputError
 from verifier.campaign.backends import Backend
-from verifier.campaign.connection import Begin, Connections, Known
+from verifier.campaign.connection import Begin, Connections, KnownWitnesses
 from verifier.campaign.plan.attack_tasks import Finding
 from verifier.campaign.plan.messages import Claim, Outcome, Report, Work
 from verifier.campaign.plan.plan import Plan
@@ -244,7 +244,7 @@ class _Campaign:
         except StoreError as error:
             self.failure = error
 
-    def _begin(self, begin: Begin) -> Known:
+    def _begin(self, begin: Begin) -> KnownWitnesses:
         """What is open of a task that a worker begins, for the first time or after a scheduler has lost its worker."""
         self.begun[begin.task] += 1
         if self.begun[begin.task] > LOSSES:

@@ -19,7 +19,7 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.certificates import checker
-from verifier.certificates.checker import InvalidError, Layer, Network, Proof
+from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, Proof
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
 from verifier.certificates.split_tree import NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -42,7 +42,7 @@ class Certified:
     """A certificate that the checker has found valid: the file's `content`, and what that proves."""
 
     content: bytes
-    result: checker.Result
+    result: checker.CheckedResult
     leaves: int
     seconds: float
     """Building and checking."""
@@ -78,7 +78,9 @@ def _certified(
     content = model.path.read_bytes()
     folder = model.path.parent
     net = _network(content, folder, asked)
-    query = checker.Query(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
+    query = checker.CheckedQuery(
+        ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi
+    )
     layers: list[Layer] = []
     trees: list[SplitTree] = []
     spent = 0.0
@@ -111,7 +113,7 @@ def _certified(
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
 
 
-def _network(content: bytes, folder: Path, asked: Specification) -> Network:
+def _network(content: bytes, folder: Path, asked: Specification) -> CheckedNetwork:
     """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
     network = asked.model.network
     try:

@@ -77,7 +77,7 @@ LEAVES = 1 << 10
 CHUNK = 1 << 17
 """Bytes of numbers that are decoded at a time."""
 
-Array = npt.NDArray[Any]
+Entries = npt.NDArray[Any]
 
 
 class InvalidError(Exception):
@@ -93,12 +93,12 @@ def need(condition: object, reason: str) -> None:
 # ---------------------------------------------------------------------------------------------------------- integers
 
 
-def longest(integers: Array) -> int:
+def longest(integers: Entries) -> int:
     """Bits of the longest of the integers."""
     return max(int(integers.max(initial=0)).bit_length(), int(integers.min(initial=0)).bit_length())
 
 
-def split(integers: Array, bits: int) -> tuple[list[Array], Array]:
+def split(integers: Entries, bits: int) -> tuple[list[Entries], Entries]:
     """(digits of the absolute values in float64, the lowest first, each in [0, 2^bits); where they are < 0)."""
     rest: Any = abs(integers)
     most = longest(rest)
@@ -111,7 +111,7 @@ def split(integers: Array, bits: int) -> tuple[list[Array], Array]:
     return digits, np.asarray(integers < 0, dtype=bool)
 
 
-def exact(values: Iterable[float]) -> tuple[Array, int]:
+def exact(values: Iterable[float]) -> tuple[Entries, int]:
     """Finite floats as integers over one common power of two."""
     ratios = [float(value).as_integer_ratio() for value in values]
     common = max((below for _, below in ratios), default=1)
@@ -125,7 +125,7 @@ def exact(values: Iterable[float]) -> tuple[Array, int]:
 class Weights:
     """A stack (groups, k, n) of finite matrices as float64 digits over the denominator `den`, a power of two."""
 
-    def __init__(self, stack: Array) -> None:
+    def __init__(self, stack: Entries) -> None:
         need(np.all(np.isfinite(stack)) and stack.size, "a weight of the model is not finite, or a matrix is empty")
         self.shape = stack.shape
         self.bits = (EXACT_BITS - max(stack.shape[1:]).bit_length()) // 2
@@ -145,16 +145,16 @@ class Weights:
         digits = (self._digit(size, place - at * self.bits) for at in range(count))
         self.digits = [np.where(stack < 0, -digit, digit) for digit in digits]
 
-    def _digit(self, size: Array, place: Array) -> Array:
+    def _digit(self, size: Entries, place: Entries) -> Entries:
         """The bits 0 to `bits` of size · 2^place, in float64."""
         mask = (1 << self.bits) - 1
         up = np.clip(place, 0, self.bits)
         raised = (size & (mask >> up)) << up
         lowered = (size >> np.clip(-place, 0, WORD_BITS)) & mask
-        digit: Array = np.where(place >= 0, raised, lowered).astype(np.float64)
+        digit: Entries = np.where(place >= 0, raised, lowered).astype(np.float64)
         return digit
 
-    def product(self, rows: Array, *, back: bool) -> Array:
+    def product(self, rows: Entries, *, back: bool) -> Entries:
         """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose; over den times theirs."""
         batch, groups, left, inner = rows.shape
         digits = max(1, -(-longest(rows) // self.bits))
@@ -173,11 +173,11 @@ class Weights:
         total = parts[-1].astype(object)
         for part in parts[-2::-1]:
             total = (total << self.bits) + part
-        result: Array = total.reshape(groups, batch, left, -1).swapaxes(0, 1)
+        result: Entries = total.reshape(groups, batch, left, -1).swapaxes(0, 1)
         return result
 
 
-def varints(data: memoryview | bytes, most: int, what: str) -> Array:
+def varints(data: memoryview | bytes, most: int, what: str) -> Entries:
     """The numbers (uint64) of at most `most` bytes each: seven bits a byte, the lowest first, the last byte < 128."""
     raw = np.frombuffer(data, dtype=np.uint8)
     need(not raw.size or raw[-1] < 128, f"{what} is cut off")
@@ -349,7 +349,7 @@ class Reading:
     left: int = MOST_FIELDS
 
 
-class Message:
+class ProtoMessage:
     """One protobuf message: its fields by name, each a list of integers or of byte views.
 
     Every field is one that the schema knows, of a wire type that belongs to it, and stands once unless it is repeated:
@@ -399,13 +399,13 @@ class Message:
         found: memoryview = value
         return found
 
-    def parts(self, name: str, known: Schema) -> list[Message]:
-        return [Message(value, known, self.reading) for value in self.fields.get(name, [])]
+    def parts(self, name: str, known: Schema) -> list[ProtoMessage]:
+        return [ProtoMessage(value, known, self.reading) for value in self.fields.get(name, [])]
 
-    def part(self, name: str, known: Schema) -> Message:
-        return Message(self.raw(name), known, self.reading)
+    def part(self, name: str, known: Schema) -> ProtoMessage:
+        return ProtoMessage(self.raw(name), known, self.reading)
 
-    def integers(self, name: str) -> Array:
+    def integers(self, name: str) -> Entries:
         """A repeated int64, packed or not."""
         found = [np.zeros(0, dtype=np.uint64)]
         for value in self.fields.get(name, []):
@@ -413,7 +413,7 @@ class Message:
             found.append(varints(value, 10, "the model file") if packed else np.array([value], dtype=np.uint64))
         return np.concatenate(found).view(np.int64)
 
-    def floats(self, name: str, dtype: str) -> Array:
+    def floats(self, name: str, dtype: str) -> Entries:
         """Repeated floats or doubles, packed or not."""
         return np.concatenate([np.zeros(0, dtype=dtype), *(np.frombuffer(v, dtype) for v in self.fields.get(name, []))])
 
@@ -428,7 +428,7 @@ TENSOR_TYPES: dict[int, tuple[str, str]] = {
 DATA = ("float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data")
 
 
-def tensor(message: Message) -> Array:
+def tensor(message: ProtoMessage) -> Entries:
     """A TensorProto; its entries stand in one place, of the kind that belongs to its type."""
     name, kind = message.text("name"), message.integer("data_type", 0)
     need(kind in TENSOR_TYPES, f"tensor '{name}' is of a type that is not read here")
@@ -459,7 +459,7 @@ def tensor(message: Message) -> Array:
 
 FLOAT, INT, TEXT, VALUES, FLOATS, INTS = 1, 2, 3, 4, 6, 7
 """ONNX's attribute types that are read."""
-ATTRIBUTES: dict[int, tuple[str, Callable[[Message], Any]]] = {
+ATTRIBUTES: dict[int, tuple[str, Callable[[ProtoMessage], Any]]] = {
     FLOAT: ("f", lambda message: struct.unpack("<f", message.raw("f"))[0]),
     INT: ("i", lambda message: message.integer("i", 0)),
     TEXT: ("s", lambda message: message.text("s")),
@@ -470,10 +470,10 @@ ATTRIBUTES: dict[int, tuple[str, Callable[[Message], Any]]] = {
 """Attribute type → the one field that may hold its value, and how that is read."""
 
 
-class Node:
+class Operator:
     """One operator of the file; every attribute has to be asked for, so that none is overlooked."""
 
-    def __init__(self, message: Message, opset: int) -> None:
+    def __init__(self, message: ProtoMessage, opset: int) -> None:
         self.opset = opset
         self.op = message.text("op_type")
         self.inputs = message.texts("input")
@@ -512,8 +512,8 @@ class Node:
     def integers(self, name: str, default: Sequence[int]) -> list[int]:
         return [*self._take(name, default, INTS)]
 
-    def values(self, name: str) -> Array | None:
-        found: Array | None = self._take(name, None, VALUES)
+    def values(self, name: str) -> Entries | None:
+        found: Entries | None = self._take(name, None, VALUES)
         return found
 
     def done(self) -> None:
@@ -524,7 +524,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Step:
+class NetworkStep:
     """A step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x)."""
 
     kind: str
@@ -540,12 +540,12 @@ class Step:
 
 
 @dataclass
-class Network:
+class CheckedNetwork:
     """The steps of a model from `input` to `output`; `layers` names each ReLU layer with its size."""
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    constants: dict[str, Array] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    constants: dict[str, Entries] = field(default_factory=dict)
+    steps: list[NetworkStep] = field(default_factory=list)
     layers: list[tuple[str, int]] = field(default_factory=list)
     arguments: list[str] = field(default_factory=list)
     input: str = ""
@@ -568,20 +568,22 @@ class Network:
         self.shapes[out] = tuple(int(n) for n in shape)
         self.entries += math.prod(self.shapes[out])
         need(self.entries <= MOST_ENTRIES, "the model is too large")
-        self.steps.append(Step(kind, tuple(sources), out, **rest))
+        self.steps.append(NetworkStep(kind, tuple(sources), out, **rest))
         return out
 
-    def move(self, source: str, out: str, index: Array) -> str:
+    def move(self, source: str, out: str, index: Entries) -> str:
         """y = x[index] in the shape of `index`; 0 where it is −1."""
         return self.add("move", [source], out, index.shape, index=index.reshape(-1))
 
-    def multiply(self, source: str, out: str, stack: Array, shape: Sequence[int]) -> str:
+    def multiply(self, source: str, out: str, stack: Entries, shape: Sequence[int]) -> str:
         weights = Weights(stack)
         self.digits += len(weights.digits) * stack.size
         need(self.digits <= MOST_DIGITS, "the model has too many weights")
         return self.add("product", [source], out, shape, weights=weights, left=self.size(source) // stack[..., 0].size)
 
-    def scale(self, source: str, out: str, factor: Array | None, divisor: Array | None, offset: Array | None) -> str:
+    def scale(
+        self, source: str, out: str, factor: Entries | None, divisor: Entries | None, offset: Entries | None
+    ) -> str:
         """factor · x + offset, or x / divisor, entry by entry: exact fractions over one denominator."""
         shape, slopes = self.shapes[source], factor if divisor is None else divisor
         for given in (slopes, offset):
@@ -594,7 +596,7 @@ class Network:
         self.bits += den.bit_length() * self.size(source)
         need(self.bits <= MOST_BITS, "the model has fractions that are too long")
 
-        def spread(like: Array | None, values: list[Fraction]) -> Array | None:
+        def spread(like: Entries | None, values: list[Fraction]) -> Entries | None:
             return None if like is None else np.broadcast_to(whole(values, den).reshape(like.shape), shape).reshape(-1)
 
         scaled = spread(slopes, ratios)
@@ -605,7 +607,7 @@ class Network:
         self.arguments.append(source)
         return self.add("relu", [source], out, self.shapes[source], layer=len(self.layers) - 1)
 
-    def forward(self, x: Array, den: int) -> tuple[Array, int]:
+    def forward(self, x: Entries, den: int) -> tuple[Entries, int]:
         """The output (K,) over a denominator at the input x (n,) over `den`, exactly."""
         values = {self.input: (x.reshape(1, -1), den)}
         for step in self.steps:
@@ -614,10 +616,12 @@ class Network:
         result, den = values[self.output]
         return result[0], den
 
-    def backward(self, start: str, rows: Array, den: int, relu: Relu) -> tuple[Array | None, int, list[Term]]:
+    def backward(
+        self, start: str, rows: Entries, den: int, relu: ReluRule
+    ) -> tuple[Entries | None, int, list[RowTerm]]:
         """rows · value of `start` as g · x + Σ terms, `relu` replacing each ReLU: (g over a denominator, terms)."""
         messages = {start: (rows, den)}
-        terms: list[Term] = []
+        terms: list[RowTerm] = []
         for step in reversed(self.steps):
             message = messages.pop(step.out, None)
             if message is None:
@@ -636,15 +640,15 @@ class Network:
         return found, below, terms
 
 
-Value = tuple[Array, int]
+RowValue = tuple[Entries, int]
 """(B, n) integers over a denominator."""
-Term = tuple[Array, int]
+RowTerm = tuple[Entries, int]
 """(B,) integers over a denominator."""
-Relu = Callable[[int, Array, int], tuple[Array, int, Term]]
+ReluRule = Callable[[int, Entries, int], tuple[Entries, int, RowTerm]]
 """(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j)."""
 
 
-def fractions(values: Array | None) -> list[Fraction]:
+def fractions(values: Entries | None) -> list[Fraction]:
     return [] if values is None else [Fraction(value) for value in values.astype(np.float64).reshape(-1).tolist()]
 
 
@@ -658,13 +662,13 @@ def least_common(denominators: Iterable[int]) -> int:
     return found
 
 
-def whole(values: Sequence[Fraction], den: int) -> Array:
+def whole(values: Sequence[Fraction], den: int) -> Entries:
     integers = np.empty(len(values), dtype=object)
     integers[:] = [value.numerator * (den // value.denominator) for value in values]
     return integers
 
 
-def total(values: Sequence[Value]) -> Value:
+def total(values: Sequence[RowValue]) -> RowValue:
     """The sum of integers over denominators."""
     if len(values) == 1:
         return values[0]
@@ -672,18 +676,18 @@ def total(values: Sequence[Value]) -> Value:
     return sum((value * (den // below) for value, below in values[1:]), values[0][0] * (den // values[0][1])), den
 
 
-def bounded(value: Array, den: int) -> Value:
+def bounded(value: Entries, den: int) -> RowValue:
     """The same; refused where the numbers are too long."""
     bits = max(longest(value), den.bit_length())
     need(bits <= LONGEST_NUMBER and bits * value.size <= MOST_BITS, "the numbers of the model are too long")
     return value, den
 
 
-def gathered(step: Step, value: Array, den: int) -> Value:
+def gathered(step: NetworkStep, value: Entries, den: int) -> RowValue:
     return np.where(step.index >= 0, value[:, step.index], 0), den
 
 
-def scattered(step: Step, size: int, value: Array, den: int) -> Value:
+def scattered(step: NetworkStep, size: int, value: Entries, den: int) -> RowValue:
     order = np.argsort(step.index, kind="stable")
     order = order[np.count_nonzero(step.index < 0) :]
     places, starts = np.unique(step.index[order], return_index=True)
@@ -693,31 +697,31 @@ def scattered(step: Step, size: int, value: Array, den: int) -> Value:
     return result, den
 
 
-def multiplied(step: Step, value: Array, den: int, *, back: bool = False) -> Value:
+def multiplied(step: NetworkStep, value: Entries, den: int, *, back: bool = False) -> RowValue:
     groups, k, n = step.weights.shape
     rows = value.reshape(len(value), groups, step.left, n if back else k)
     return bounded(step.weights.product(rows, back=back).reshape(len(value), -1), den * step.weights.den)
 
 
-def scaled(step: Step, value: Array, den: int) -> Value:
+def scaled(step: NetworkStep, value: Entries, den: int) -> RowValue:
     if step.factor is not None:
         value, den = bounded(value * step.factor, den * step.den)
     return value, den
 
 
-def shifted(step: Step, value: Array, den: int) -> Value:
+def shifted(step: NetworkStep, value: Entries, den: int) -> RowValue:
     own = [] if step.offset is None else [(step.offset, step.den)]
     return total([scaled(step, value, den), *own])
 
 
-FORWARD: dict[str, Callable[..., Value]] = {
+FORWARD: dict[str, Callable[..., RowValue]] = {
     "move": gathered,
     "product": multiplied,
     "scale": shifted,
     "sum": lambda _, value, den: (value, den),
     "relu": lambda _, value, den: (np.maximum(value, 0), den),
 }
-BACKWARD: dict[str, Callable[..., Value]] = {
+BACKWARD: dict[str, Callable[..., RowValue]] = {
     "move": scattered,
     "product": lambda step, _, value, den: multiplied(step, value, den, back=True),
     "scale": lambda step, _, value, den: scaled(step, value, den),
@@ -728,7 +732,7 @@ BACKWARD: dict[str, Callable[..., Value]] = {
 # ---------------------------------------------------------------------------------------------------------- operators
 
 
-def number(net: Network, node: Node, place: int) -> Array | None:
+def number(net: CheckedNetwork, node: Operator, place: int) -> Entries | None:
     """The constant input at `place` in float64; None where it is left out."""
     if place >= len(node.inputs) or not node.inputs[place]:
         return None
@@ -738,14 +742,14 @@ def number(net: Network, node: Node, place: int) -> Array | None:
     return values.astype(np.float64)
 
 
-def weight(net: Network, node: Node, place: int) -> Array:
+def weight(net: CheckedNetwork, node: Operator, place: int) -> Entries:
     values = number(net, node, place)
     if values is None:
         raise InvalidError(f"operator {node.op} lacks input {place}")
     return values
 
 
-def gemm(net: Network, node: Node, x: str, out: str) -> None:
+def gemm(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     alpha, trans = node.real("alpha", 1.0), node.integer("transB", 0)
     plain = node.real("beta", 1.0) == 1.0 and not node.integer("transA", 0)
     need(plain, "Gemm with beta or transA is not read here")
@@ -757,7 +761,7 @@ def gemm(net: Network, node: Node, x: str, out: str) -> None:
     net.scale(product, out, None if alpha == 1.0 else np.array(alpha), None, number(net, node, 2))
 
 
-def matmul(net: Network, node: Node, x: str, out: str) -> None:
+def matmul(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     first = x == node.inputs[0]
     matrix, shape = weight(net, node, 1 if first else 0), net.shapes[x]
     need(matrix.ndim == 2, "MatMul is read with one matrix")
@@ -769,7 +773,7 @@ def matmul(net: Network, node: Node, x: str, out: str) -> None:
     net.multiply(x, out, matrix.T[np.newaxis], (matrix.shape[0], *shape[1:]))
 
 
-def add(net: Network, node: Node, x: str, out: str) -> None:
+def add(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     sign = -1.0 if node.op == "Sub" else 1.0
     if all(name in net.shapes for name in node.inputs):
         one, other = node.inputs
@@ -783,7 +787,7 @@ def add(net: Network, node: Node, x: str, out: str) -> None:
         net.scale(x, out, np.array(sign) if sign < 0 else None, None, weight(net, node, 0))
 
 
-def times(net: Network, node: Node, x: str, out: str) -> None:
+def times(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     first = x == node.inputs[0]
     need(first or node.op == "Mul", "a division by a variable is not linear")
     values = weight(net, node, 1 if first else 0)
@@ -791,7 +795,7 @@ def times(net: Network, node: Node, x: str, out: str) -> None:
     net.scale(x, out, factor, divisor, None)
 
 
-def normalise(net: Network, node: Node, x: str, out: str) -> None:
+def normalise(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """γ/√(σ² + ε)·(x − μ) + β; the factor in float64, rounded once: so the network is defined."""
     epsilon, training = node.real("epsilon", float(np.float32(1e-5))), node.integer("training_mode", 0)
     need(not training and len(node.outputs) == 1, "BatchNormalization in training is not read here")
@@ -807,7 +811,7 @@ def normalise(net: Network, node: Node, x: str, out: str) -> None:
     net.scale(centred, out, factor, None, beta.reshape(channels))
 
 
-def windows(net: Network, node: Node, x: str, kernel: Sequence[int]) -> tuple[Array, tuple[int, ...]]:
+def windows(net: CheckedNetwork, node: Operator, x: str, kernel: Sequence[int]) -> tuple[Entries, tuple[int, ...]]:
     """(index (places, taps) into one channel, −1 in the padding; the places' shape) of a sliding kernel."""
     spatial = net.shapes[x][2:]
     d = len(spatial)
@@ -836,14 +840,14 @@ def windows(net: Network, node: Node, x: str, kernel: Sequence[int]) -> tuple[Ar
     return np.where(valid, index, -1).transpose(order).reshape(rows), tuple(places)
 
 
-def per_channel(index: Array, channels: int, step: int) -> Array:
+def per_channel(index: Entries, channels: int, step: int) -> Entries:
     """An index into one channel, for each of several in turn: (channels, *its shape)."""
     need(index.size * channels <= MOST_ENTRIES, "a window is too large")
     moved = index + step * np.arange(channels).reshape(-1, *(1 for _ in index.shape))
     return np.where(index >= 0, moved, -1)
 
 
-def conv(net: Network, node: Node, x: str, out: str) -> None:
+def conv(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     kernels, shape, groups = weight(net, node, 1), net.shapes[x], node.integer("group", 1)
     need(len(shape) > 2 and kernels.ndim == len(shape) and shape[0] == 1, "Conv of a batch of one is read")
     m, c = kernels.shape[:2]
@@ -863,7 +867,7 @@ def conv(net: Network, node: Node, x: str, out: str) -> None:
         net.scale(result, out, None, None, bias.reshape(m, *(1 for _ in places)))
 
 
-def average(net: Network, node: Node, x: str, out: str) -> None:
+def average(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     shape, everywhere = net.shapes[x], node.op == "GlobalAveragePool"
     if everywhere:
         node.done()
@@ -879,7 +883,7 @@ def average(net: Network, node: Node, x: str, out: str) -> None:
     net.scale(together, out, None, counts.astype(np.float64).reshape(places), None)
 
 
-def max_pool(net: Network, node: Node, x: str, out: str) -> None:
+def max_pool(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """A tournament: while two are left, max(a, b) = relu(a − b) + b."""
     shape = net.shapes[x]
     need(len(node.outputs) == 1 and not node.integer("storage_order", 0), "MaxPool with indices is not read here")
@@ -893,13 +897,13 @@ def max_pool(net: Network, node: Node, x: str, out: str) -> None:
 MOST_PLAYERS = 9
 
 
-def maximum(net: Network, node: Node, _: str, out: str) -> None:
+def maximum(net: CheckedNetwork, node: Operator, _: str, out: str) -> None:
     need(all(name in net.shapes for name in node.inputs), "Max with a constant is not read here")
     need(len(node.inputs) <= MOST_PLAYERS and len({net.shapes[name] for name in node.inputs}) == 1, "Max")
     tournament(net, list(node.inputs), out)
 
 
-def tournament(net: Network, players: list[str], out: str) -> None:
+def tournament(net: CheckedNetwork, players: list[str], out: str) -> None:
     shape, game = net.shapes[players[0]], 0
     while len(players) > 1:
         winners = []
@@ -912,7 +916,7 @@ def tournament(net: Network, players: list[str], out: str) -> None:
     net.move(players[0], out, np.arange(math.prod(shape)).reshape(shape))
 
 
-def leaky(net: Network, node: Node, x: str, out: str) -> None:
+def leaky(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """s·x + relu(x) − s·relu(x); PRelu has a slope s for each entry, broadcast to x."""
     of_file = node.op == "PRelu"
     slope = weight(net, node, 1) if of_file else np.array(node.real("alpha", float(np.float32(0.01))))
@@ -921,7 +925,7 @@ def leaky(net: Network, node: Node, x: str, out: str) -> None:
     net.add("sum", parts, out, net.shapes[x])
 
 
-def clip(net: Network, node: Node, x: str, out: str) -> None:
+def clip(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """l + relu(x − l) − relu(x − u)."""
     if node.opset > 10:
         ends = [number(net, node, place) for place in (1, 2)]
@@ -937,7 +941,7 @@ def clip(net: Network, node: Node, x: str, out: str) -> None:
     net.scale(net.add("sum", [below, minus], f"{out}#s", net.shapes[x]), out, None, None, low)
 
 
-def moved(net: Network, node: Node, x: str, out: str) -> None:
+def moved(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """What only re-shapes or permutes entries: the same done to their numbers."""
     shape = net.shapes[x]
     index = np.arange(math.prod(shape)).reshape(shape)
@@ -954,13 +958,13 @@ def moved(net: Network, node: Node, x: str, out: str) -> None:
     net.move(x, out, index)
 
 
-def behind(node: Node, axis: int, rank: int) -> int:
+def behind(node: Operator, axis: int, rank: int) -> int:
     """The axis counted from the front; negative ones count from the back since opset 11."""
     need(-rank <= axis <= rank and (axis >= 0 or node.opset > 10), f"{node.op} has no such axis: {axis}")
     return axis + rank if axis < 0 else axis
 
 
-def wanted_shape(given: Array | None, shape: tuple[int, ...], *, literal: bool) -> list[int]:
+def wanted_shape(given: Entries | None, shape: tuple[int, ...], *, literal: bool) -> list[int]:
     """Reshape's shape: −1 (at most once) is whatever is left, 0 the size at the same place, or `literal`: none."""
     if given is None or given.dtype != np.int64 or given.ndim != 1:
         raise InvalidError("Reshape is read with a constant list of sizes")
@@ -971,8 +975,8 @@ def wanted_shape(given: Array | None, shape: tuple[int, ...], *, literal: bool) 
     return [shape[place] if n == 0 else n for place, n in enumerate(wanted)]
 
 
-Rule = Callable[[Network, Node, str, str], Any]
-OPERATORS: dict[str, tuple[Rule, int, int]] = {
+OperatorRule = Callable[[CheckedNetwork, Operator, str, str], Any]
+OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "Add": (add, 2, 2),
     "AveragePool": (average, 1, 1),
     "BatchNormalization": (normalise, 5, 5),
@@ -1005,11 +1009,11 @@ OLDEST_OPSET, NEWEST_OPSET = 7, 28
 OLDEST_IR, NEWEST_IR = 3, 14
 
 
-def read_network(content: bytes, folder: Path | None = None) -> Network:
+def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
     """The network in an ONNX file; external data are looked for in `folder`."""
     need(len(content) <= 2 * MOST_BYTES, "the model is too large")
     reading = Reading(Files(folder))
-    model = Message(memoryview(content), MODEL, reading)
+    model = ProtoMessage(memoryview(content), MODEL, reading)
     need(OLDEST_IR <= model.integer("ir_version", 0) <= NEWEST_IR, "the model's version of ONNX is not read here")
     for name in ("functions", "training_info"):
         need(not model.has(name), f"a model with {name} is not read here")
@@ -1020,7 +1024,7 @@ def read_network(content: bytes, folder: Path | None = None) -> Network:
     need(len(opsets) == 1, "the model names no opset, or several")
     opset = opsets[0].integer("version", 0)
     need(OLDEST_OPSET <= opset <= NEWEST_OPSET, f"opset {opset} is not read here")
-    net = Network()
+    net = CheckedNetwork()
     for message in graph.parts("initializer", TENSOR):
         name = message.text("name")
         need(name and name not in net.constants, f"tensor '{name}' has no name, or is given twice")
@@ -1029,7 +1033,7 @@ def read_network(content: bytes, folder: Path | None = None) -> Network:
     outputs = [*map(told, graph.parts("output", VALUE))]
     need(len(outputs) == 1, f"the model has {len(outputs)} outputs; one with the scores alone is read")
     output = outputs[0].name
-    nodes = [Node(message, opset) for message in graph.parts("node", NODE)]
+    nodes = [Operator(message, opset) for message in graph.parts("node", NODE)]
     check_names(nodes, {first, *net.constants})
     net.digest = reading.files.digest(content)
     last, dropped = scores(nodes, output)
@@ -1056,7 +1060,7 @@ class Told:
     sizes: list[int] | None
 
 
-def told(entry: Message) -> Told:
+def told(entry: ProtoMessage) -> Told:
     """A ValueInfoProto, which speaks of a tensor or of nothing."""
     name, kind = entry.text("name"), entry.part("type", TYPE)
     need(kind.fields.keys() <= {"tensor_type", "denotation"}, f"'{name}' is no tensor")
@@ -1083,7 +1087,7 @@ def check_told(value: Told, shape: tuple[int, ...] | None, dtype: str) -> None:
     need(fits, f"'{value.name}' is of another shape than told")
 
 
-def the_input(net: Network, graph: Message) -> str:
+def the_input(net: CheckedNetwork, graph: ProtoMessage) -> str:
     """The name of the one input that is no weight. (Weights that are inputs too have the values of the file.)"""
     inputs = [*map(told, graph.parts("input", VALUE))]
     names = [entry.name for entry in inputs]
@@ -1105,7 +1109,7 @@ def the_input(net: Network, graph: Message) -> str:
     return net.input
 
 
-def check_names(nodes: Sequence[Node], known: set[str]) -> None:
+def check_names(nodes: Sequence[Operator], known: set[str]) -> None:
     """Refuse unless each tensor is given once, and before it is read."""
     for node in nodes:
         for name in node.inputs:
@@ -1115,7 +1119,7 @@ def check_names(nodes: Sequence[Node], known: set[str]) -> None:
             known.add(name)
 
 
-def scores(nodes: Sequence[Node], output: str) -> tuple[str, Node | None]:
+def scores(nodes: Sequence[Operator], output: str) -> tuple[str, Operator | None]:
     """The scores: the output, or what stands before an operator at the very end that keeps their order; and that."""
     givers = {node.outputs[0]: node for node in nodes if node.outputs}
     name = output
@@ -1127,7 +1131,7 @@ def scores(nodes: Sequence[Node], output: str) -> tuple[str, Node | None]:
     return givers[name].inputs[0], givers[name]
 
 
-def check_ending(node: Node, shape: tuple[int, ...]) -> None:
+def check_ending(node: Operator, shape: tuple[int, ...]) -> None:
     """Refuse unless it keeps the order of all scores: a Sigmoid, or a Softmax that works on all of them at once.
 
     Since opset 13 Softmax works along one axis; before, on all axes from that one on together.
@@ -1141,7 +1145,7 @@ def check_ending(node: Node, shape: tuple[int, ...]) -> None:
     need(covered and shape[-1] > 1, f"{node.op} along an axis that does not hold all scores does not keep their order")
 
 
-def needed(nodes: Sequence[Node], output: str) -> list[Node]:
+def needed(nodes: Sequence[Operator], output: str) -> list[Operator]:
     """The nodes on which the output depends, in the order of the file."""
     wanted, found = {output}, []
     for node in reversed(nodes):
@@ -1151,7 +1155,7 @@ def needed(nodes: Sequence[Node], output: str) -> list[Node]:
     return found[::-1]
 
 
-def translate(net: Network, node: Node) -> None:
+def translate(net: CheckedNetwork, node: Operator) -> None:
     """Add one operator's steps; constants are kept as they are."""
     variables = [name for name in node.inputs if name in net.shapes]
     need(node.outputs and not any(node.outputs[1:]), f"operator {node.op} has another number of outputs than one")
@@ -1177,16 +1181,16 @@ def translate(net: Network, node: Node) -> None:
 
 
 @dataclass(frozen=True)
-class Query:
+class CheckedQuery:
     """What is asked: the box and the ball around `centre`, in floats; target None: any class but the label."""
 
     norm: str
     label: int | None
     target: int | None
     margin: float
-    centre: Array
-    lo: Array
-    hi: Array
+    centre: Entries
+    lo: Entries
+    hi: Entries
 
     def targets(self, classes: int) -> list[int]:
         need(self.label is None or 0 <= self.label < classes, "the label is no class of the model")
@@ -1205,7 +1209,7 @@ class Query:
 class Region:
     """{x : lo ≤ x ≤ hi, ‖x − centre‖ ≤ radius}, a radius of None for the whole box; all in integers over `unit`."""
 
-    def __init__(self, query: Query, radius: float | None) -> None:
+    def __init__(self, query: CheckedQuery, radius: float | None) -> None:
         n = query.centre.size
         need(radius is not None or np.all(np.isfinite([query.lo, query.hi])), "the whole of an unbounded box")
         finite = [np.where(np.isfinite(end), end, query.centre) for end in (query.lo, query.hi)]
@@ -1219,7 +1223,7 @@ class Region:
         self.centre, self.down, self.up = centre, down, up
         self._rooms = [(room.astype(object) / self.unit).astype(np.float64) for room in (down, up)]
 
-    def least(self, rows: Array, den: int) -> Term:
+    def least(self, rows: Entries, den: int) -> RowTerm:
         """A lower bound of rows · x over the region, (B,); exact but for the choice of τ, any of which is valid.
 
         min g·x ≥ g·centre − τ·radius − Σ_i max(0, |g_i| − τ)·room_i, with τ = 0 but for balls in L1.
@@ -1230,7 +1234,7 @@ class Region:
             result, size = result - slope * self.radius, np.maximum(size - slope[:, np.newaxis], 0)
         return result - (size * np.where(negative, self.up, self.down)).sum(axis=1), den * self.unit
 
-    def _threshold(self, size: Array, negative: Array) -> Array:
+    def _threshold(self, size: Entries, negative: Entries) -> Entries:
         """For each row about the |g_i| at which the radius is used up when the steepest entries move first."""
         shift = max(0, int(size.max(initial=0)).bit_length() - EXACT_BITS)
         steep = (size >> shift).astype(np.int64)
@@ -1247,14 +1251,16 @@ class Layer:
     """What is known of the arguments of one ReLU layer: those that are `kept` are ≥ low, and ≥ 0 where they are
     `active`, else ≤ high (integers over 2^step, low < 0 < high); all others are ≤ 0."""
 
-    kept: Array
-    active: Array
-    low: Array
-    high: Array
+    kept: Entries
+    active: Entries
+    low: Entries
+    high: Entries
     step: int
 
-    def argument(self, mu: Array, den: int, given: Array, q: int, low: Array, high: Array) -> tuple[Array, int, Term]:
-        """`Relu` with ν = given/2^q at open ReLUs, ⌊μ·2^q⌋/2^q − given/2^q at active ones, given ≥ 0, and 0 elsewhere.
+    def argument(
+        self, mu: Entries, den: int, given: Entries, q: int, low: Entries, high: Entries
+    ) -> tuple[Entries, int, RowTerm]:
+        """A `ReluRule`: ν = given/2^q at open ReLUs, ⌊μ·2^q⌋/2^q − given/2^q at active ones, given ≥ 0, 0 elsewhere.
 
         The least of μ relu(t) − ν t is min(0, −ν·low, (μ − ν)·high) for low ≤ t ≤ high, (μ − ν)·low for t ≥ low ≥ 0
         and μ ≥ ν, and 0 for t ≤ 0 = ν.
@@ -1268,30 +1274,30 @@ class Layer:
         share = np.where(self.active, rest * low, ends).sum(axis=1)
         return nu, 1 << q, (share, den << (q + self.step))
 
-    def lines(self, mu: Array, den: int, q: int) -> Array:
+    def lines(self, mu: Entries, den: int, q: int) -> Entries:
         """What is given for ν by the lines of CROWN: α·μ at open ReLUs with μ > 0, u/(u − l)·μ at other open ones."""
         alpha = np.where(self.high > -self.low, 1 << SLOPE_BITS, 0).astype(object)
         steep = (self.high << SLOPE_BITS) // np.maximum(self.high - self.low, 1)
         own = mu[:, self.kept]
-        found: Array = (np.where(own > 0, own * alpha, own * steep) << q) // (den << SLOPE_BITS)
+        found: Entries = (np.where(own > 0, own * alpha, own * steep) << q) // (den << SLOPE_BITS)
         return np.where(self.active, 0, found)
 
 
 @dataclass(frozen=True)
-class Tree:
+class CheckedTree:
     """A split tree over one target's goal: `leaves` (L, 1 + rows + kept) has q, λ·2^q and what is given for ν of each
     leaf; `off` and `on` (L, kept) say which ReLUs are ≤ 0 and ≥ 0 there."""
 
     target: int
-    leaves: Array
-    off: Array
-    on: Array
+    leaves: Entries
+    off: Entries
+    on: Entries
 
 
 class Proof:
     """The network over one region, with bounds of ReLU layers as far as they have been established."""
 
-    def __init__(self, net: Network, query: Query, radius: float | None, fine: int) -> None:
+    def __init__(self, net: CheckedNetwork, query: CheckedQuery, radius: float | None, fine: int) -> None:
         self.net, self.query, self.fine = net, query, fine
         self.region = Region(query, radius)
         self.layers: list[Layer] = []
@@ -1303,7 +1309,7 @@ class Proof:
         self.work += rows * self.net.entries
         need(self.work <= MOST_WORK, "the certificate asks for too many evaluations of this model")
 
-    def value(self, start: str, rows: Array, den: int, relu: Relu) -> Term:
+    def value(self, start: str, rows: Entries, den: int, relu: ReluRule) -> RowTerm:
         """A lower bound of rows · (value of `start`) over the region, (B,)."""
         found, below, terms = self.net.backward(start, rows, den, relu)
         if found is not None:
@@ -1311,11 +1317,11 @@ class Proof:
         common = least_common(den for _, den in terms)
         return sum((value * (common // den) for value, den in terms), np.zeros(len(rows), dtype=object)), common
 
-    def ends(self, layer: int, entries: Array, signs: Array) -> Term:
+    def ends(self, layer: int, entries: Entries, signs: Entries) -> RowTerm:
         """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before."""
         start = self.net.arguments[layer]
         self.spend(len(entries))
-        above: list[Array] = []
+        above: list[Entries] = []
         common = 1
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
@@ -1327,7 +1333,7 @@ class Proof:
             common = new
         return np.concatenate([np.zeros(0, dtype=object), *above]), common
 
-    def _by_lines(self, layer: int, mu: Array, den: int) -> tuple[Array, int, Term]:
+    def _by_lines(self, layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
         known = self.layers[layer]
         return known.argument(mu, den, known.lines(mu, den, self.fine), self.fine, known.low, known.high)
 
@@ -1353,7 +1359,7 @@ class Proof:
                 raise InvalidError(f"layer '{name}': the {which} bound of neuron {entries[entry]} does not follow")
         self.layers.append(layer)
 
-    def leaf_values(self, tree: Tree, chosen: Array) -> Array:
+    def leaf_values(self, tree: CheckedTree, chosen: Entries) -> Entries:
         """Lower bounds of Σ_i λ_i (z_i − z_target + margin) in the leaves `chosen`, up to a positive factor: (len,)."""
         q = int(tree.leaves[chosen[0], 0])
         classes = self.net.size(self.net.output)
@@ -1364,16 +1370,16 @@ class Proof:
         starts = np.cumsum([0, *(layer.kept.size for layer in self.layers)])
         off, on = tree.off[chosen], tree.on[chosen]
 
-        def relu(layer: int, mu: Array, den: int) -> tuple[Array, int, Term]:
+        def relu(layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
             known, part = self.layers[layer], slice(starts[layer], starts[layer + 1])
             low, high = np.where(on[:, part], 0, known.low), np.where(off[:, part], 0, known.high)
             return known.argument(mu, den, nu[:, part], q, low, high)
 
         value, den = self.value(self.net.output, rows, 1 << q, relu)
-        found: Array = value * (below << q) + weights.sum(axis=1) * margin * den
+        found: Entries = value * (below << q) + weights.sum(axis=1) * margin * den
         return found
 
-    def closed(self, tree: Tree) -> Array:
+    def closed(self, tree: CheckedTree) -> Entries:
         """Which leaves hold no adversarial point, (L,): those whose bound is > 0."""
         leaves, result = tree.leaves, np.zeros(len(tree.leaves), dtype=bool)
         need(
@@ -1393,17 +1399,17 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Certificate:
+class CheckedCertificate:
     """A certificate as read: nothing of it is believed. `radius` is 0 where no lower end is claimed."""
 
     model: str
-    query: Query
+    query: CheckedQuery
     radius: float
     dtype: str
-    witness: Array | None
+    witness: Entries | None
     names: list[tuple[str, int]]
     layers: list[Layer]
-    trees: list[Tree]
+    trees: list[CheckedTree]
     fine: int
 
 
@@ -1446,7 +1452,7 @@ FIELDS = [
 ]
 
 
-def parse(content: bytes) -> Certificate:
+def parse(content: bytes) -> CheckedCertificate:
     """The certificate in a file's bytes."""
     data = unpacked(content)
     need(len(data) >= 4, "the certificate is cut off")
@@ -1457,7 +1463,7 @@ def parse(content: bytes) -> Certificate:
     need(header["schema"] == SCHEMA, f"the certificate has another schema than {SCHEMA}")
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
-    def floats(count: int, dtype: str) -> Array:
+    def floats(count: int, dtype: str) -> Entries:
         nonlocal at
         size = count * int(dtype[-1])
         need(size <= len(data) - at, "the certificate is cut off")
@@ -1475,7 +1481,7 @@ def parse(content: bytes) -> Certificate:
     label, asked = (None if header[k] is None else natural(header[k], MOST_ENTRIES) for k in ("label", "target"))
     margin, radius = real(header["margin"]), real(header["radius"])
     need(math.isfinite(margin), "the margin is not finite")
-    query = Query(norm, label, asked, margin, centre, np.broadcast_to(lo, n), np.broadcast_to(hi, n))
+    query = CheckedQuery(norm, label, asked, margin, centre, np.broadcast_to(lo, n), np.broadcast_to(hi, n))
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
     numbers = Numbers(memoryview(data)[at:])
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
@@ -1484,7 +1490,7 @@ def parse(content: bytes) -> Certificate:
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [numbers.tree(t, rows, opened) for t, rows in wanted]
     need(numbers.left == 0, "the certificate has numbers that belong to nothing")
-    return Certificate(str(header["model"]), query, radius, dtype, witness, names, layers, trees, fine)
+    return CheckedCertificate(str(header["model"]), query, radius, dtype, witness, names, layers, trees, fine)
 
 
 class Numbers:
@@ -1504,7 +1510,7 @@ class Numbers:
     def left(self) -> int:
         return int(self._values.size) - self._at
 
-    def take(self, count: int) -> Array:
+    def take(self, count: int) -> Entries:
         need(0 <= count <= self.left, "the certificate is cut off")
         self._at += count
         return self._values[self._at - count : self._at]
@@ -1518,7 +1524,7 @@ class Numbers:
         high[~active] = self.take(int(np.count_nonzero(~active)))
         return Layer(kept, active, low, high, step)
 
-    def tree(self, target: int, rows: int, opened: Array) -> Tree:
+    def tree(self, target: int, rows: int, opened: Entries) -> CheckedTree:
         """Splits in preorder, 0 for a leaf and 1 + j for a split of the kept ReLU j, ≤ 0 first; then the leaves."""
         columns = opened.size
         tokens = self.take(int(self.take(1)[0]))
@@ -1529,10 +1535,10 @@ class Numbers:
         off, on = signs(target, tokens.tolist(), count, opened)
         # Column by column: entries of one kind lie side by side.
         leaves = self.take(count * (1 + rows + columns)).reshape(1 + rows + columns, count).T
-        return Tree(target, leaves, off, on)
+        return CheckedTree(target, leaves, off, on)
 
 
-def signs(target: int, tokens: Sequence[int], count: int, opened: Array) -> tuple[Array, Array]:
+def signs(target: int, tokens: Sequence[int], count: int, opened: Entries) -> tuple[Entries, Entries]:
     """(off, on) of the `count` leaves of a tree in preorder, each (count, neurons): which are ≤ 0, and ≥ 0, there."""
     off, on = (np.zeros((count, opened.size), dtype=bool) for _ in range(2))
     side = np.zeros(opened.size, dtype=np.int8)
@@ -1560,14 +1566,14 @@ def signs(target: int, tokens: Sequence[int], count: int, opened: Array) -> tupl
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckedResult:
     """What a valid certificate proves: no adversarial point is closer than `lower` (inf: none is in the box), and
     there is one at `distance` (None: none is given). `model` is the file's sha256, `dtype` that of its input, `scores`
     says what the classes are in the file."""
 
     lower: float
     distance: Fraction | None
-    query: Query
+    query: CheckedQuery
     model: str
     dtype: str
     scores: str
@@ -1635,10 +1641,10 @@ def finite(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def box_text(lo: Array, hi: Array) -> str:
+def box_text(lo: Entries, hi: Entries) -> str:
     """The box in words: one interval, or the range of each end; and how many entries may change at all."""
 
-    def span(end: Array) -> str:
+    def span(end: Entries) -> str:
         least, most = float(np.min(end)), float(np.max(end))
         return repr(least) if least == most else f"{least!r} … {most!r}"
 
@@ -1654,7 +1660,7 @@ def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
     return f"{units // 10**places}.{units % 10**places:0{places}d}"
 
 
-def checked(certificate: bytes, model: bytes, folder: Path | None = None) -> Result:
+def checked(certificate: bytes, model: bytes, folder: Path | None = None) -> CheckedResult:
     """What a certificate proves about a model, whose external data lie in `folder`.
 
     Raises InvalidError with the first reason why it proves nothing.
@@ -1668,7 +1674,7 @@ def checked(certificate: bytes, model: bytes, folder: Path | None = None) -> Res
         raise InvalidError(f"malformed: {type(error).__name__}: {error}"[:300]) from None
 
 
-def _checked(claim: Certificate, model: bytes, folder: Path | None) -> Result:
+def _checked(claim: CheckedCertificate, model: bytes, folder: Path | None) -> CheckedResult:
     net, query = read_network(model, folder), claim.query
     need(claim.model == net.digest, "the certificate is for another model")
     need(query.centre.size == net.size(net.input), "the input does not have the model's size")
@@ -1682,17 +1688,17 @@ def _checked(claim: Certificate, model: bytes, folder: Path | None) -> Result:
         proved(net, claim, targets)
     else:
         need(not claim.layers and not claim.trees, "the certificate has a proof of nothing")
-    return Result(claim.radius, distance, query, net.digest, net.dtype, scores_text(net))
+    return CheckedResult(claim.radius, distance, query, net.digest, net.dtype, scores_text(net))
 
 
-def scores_text(net: Network) -> str:
+def scores_text(net: CheckedNetwork) -> str:
     """What the classes are in the file, in words."""
     size, before = net.size(net.scores), f", before a final {net.dropped}" if net.dropped else ""
     many = f"{size} numbers" if size > 1 else "one number z, of class 0 where z < 0 and of class 1 where z ≥ 0"
     return printable(f"'{net.scores}'{before}: {many}")
 
 
-def witnessed(net: Network, query: Query, point: Array, targets: Sequence[int]) -> Fraction:
+def witnessed(net: CheckedNetwork, query: CheckedQuery, point: Entries, targets: Sequence[int]) -> Fraction:
     """The exact distance of the witness, which is adversarial."""
     need(np.all(np.isfinite(point)) and np.all((query.lo <= point) & (point <= query.hi)), "the witness leaves the box")
     values, den = net.forward(*exact(point.tolist()))
@@ -1705,7 +1711,7 @@ def witnessed(net: Network, query: Query, point: Array, targets: Sequence[int]) 
     return max(gaps) if query.norm == "linf" else sum(gaps, Fraction(0))
 
 
-def proved(net: Network, claim: Certificate, targets: Sequence[int]) -> None:
+def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int]) -> None:
     """Refuse unless every target is excluded within the radius."""
     need(claim.names == net.layers, "the certificate's layers are not those of the model")
     need(sorted(tree.target for tree in claim.trees) == sorted(targets), "a target has no tree, or has two")
@@ -1717,7 +1723,7 @@ def proved(net: Network, claim: Certificate, targets: Sequence[int]) -> None:
         need(tree.leaves.shape[1] == columns and len(tree.leaves), f"target {tree.target}: leaves of a wrong width")
         for first in range(0, len(tree.leaves), LEAVES):
             part = slice(first, first + LEAVES)
-            closed = proof.closed(Tree(tree.target, tree.leaves[part], tree.off[part], tree.on[part]))
+            closed = proof.closed(CheckedTree(tree.target, tree.leaves[part], tree.off[part], tree.on[part]))
             need(closed.all(), f"target {tree.target}: leaf {first + int(np.argmin(closed))} does not close")
 
 
@@ -1728,8 +1734,8 @@ def proved(net: Network, claim: Certificate, targets: Sequence[int]) -> None:
 class Demands:
     """What the certificate has to be about; None: not demanded. The target "any" is any class but the label."""
 
-    input: Array | None = None
-    box: tuple[Array, Array] | None = None
+    input: Entries | None = None
+    box: tuple[Entries, Entries] | None = None
     norm: str | None = None
     label: int | None = None
     target: int | str | None = None
@@ -1739,7 +1745,7 @@ class Demands:
     def missing(self) -> list[str]:
         return [name for name in DEMANDS if getattr(self, name) is None]
 
-    def unmet(self, result: Result) -> str:
+    def unmet(self, result: CheckedResult) -> str:
         """The first demand that the certificate does not meet, empty if it meets all."""
         query, claim = result.query, result.claim()
         about = {
@@ -1761,17 +1767,17 @@ class Demands:
 DEMANDS = ("input", "box", "norm", "label", "target", "margin", "radius")
 
 
-def same(given: Array, own: Array) -> bool:
+def same(given: Entries, own: Entries) -> bool:
     """Are the numbers the same, where one number may stand for all?"""
     values = np.ravel(given)
     return values.size in (1, own.size) and bool(np.all(values == own))
 
 
 @dataclass(frozen=True)
-class Judgement:
+class CheckedJudgement:
     """What a certificate proves if it is valid and meets the demands, else why not; `missing`: what nobody demanded."""
 
-    result: Result | None
+    result: CheckedResult | None
     reason: str
     missing: Sequence[str]
 
@@ -1794,7 +1800,9 @@ class Judgement:
         return json.dumps(told, allow_nan=False)
 
 
-def judged(certificate: bytes, model: bytes, demands: Demands | None = None, folder: Path | None = None) -> Judgement:
+def judged(
+    certificate: bytes, model: bytes, demands: Demands | None = None, folder: Path | None = None
+) -> CheckedJudgement:
     """The judgement on a certificate that has to be about a model and what is demanded."""
     demands = demands or Demands()
     try:
@@ -1802,8 +1810,8 @@ def judged(certificate: bytes, model: bytes, demands: Demands | None = None, fol
         reason = demands.unmet(result)
         need(not reason, reason)
     except InvalidError as error:
-        return Judgement(None, printable(str(error)), demands.missing())
-    return Judgement(result, "", demands.missing())
+        return CheckedJudgement(None, printable(str(error)), demands.missing())
+    return CheckedJudgement(result, "", demands.missing())
 
 
 def printable(text: str) -> str:
@@ -1811,7 +1819,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def files_judged(certificate: Path, model: Path, demands: Demands) -> Judgement:
+def files_judged(certificate: Path, model: Path, demands: Demands) -> CheckedJudgement:
     """The same of files. Raises OSError where one cannot be read."""
     content = file_bytes(certificate, MOST_BYTES), file_bytes(model, 2 * MOST_BYTES)
     return judged(*content, demands, model.parent)
@@ -1862,7 +1870,7 @@ MOST_LETTERS = 100
 """Of a quotient, which is computed exactly."""
 
 
-def read_box(text: str) -> tuple[Array, Array]:
+def read_box(text: str) -> tuple[Entries, Entries]:
     """ "LO,HI", or an .npz with arrays lo and hi."""
     if text.endswith(".npz"):
         lo, hi = read_arrays("--box", text, ("lo", "hi"))
@@ -1874,7 +1882,7 @@ def read_box(text: str) -> tuple[Array, Array]:
     return np.array(low), np.array(high)
 
 
-def read_arrays(option: str, path: str | Path, names: Sequence[str] | None) -> list[Array]:
+def read_arrays(option: str, path: str | Path, names: Sequence[str] | None) -> list[Entries]:
     """The array of an .npy, or those of these names in an .npz."""
     try:
         loaded = np.load(io.BytesIO(file_bytes(Path(path), 2 * MOST_BYTES)), allow_pickle=False)

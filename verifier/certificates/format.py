@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verifier.certificates.checker import MAGIC, SCHEMA, Layer, Query
+from verifier.certificates.checker import MAGIC, SCHEMA, CheckedQuery, Layer
 
 STEP = 24
 """Bounds of neurons are multiples of 2⁻²⁴: what rounding them outwards costs is far below what splits decide."""
@@ -19,7 +19,7 @@ STEP = 24
 FINE = 30
 """The multipliers of neuron bounds are multiples of 2⁻³⁰; they follow from a rule, so that they cost no space."""
 
-Integers = npt.NDArray[np.int64]
+Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class SplitTree:
 
     target: int
     tokens: Sequence[int]
-    leaves: Integers
+    leaves: Int64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Certificate:
     """All that a proof needs; `radius` is 0 without a lower end, infinite where the box holds no adversarial point."""
 
     model_sha256: str
-    query: Query
+    query: CheckedQuery
     dtype: str
     radius: float
     witness: npt.NDArray[Any] | None
@@ -75,7 +75,7 @@ class Certificate:
         floats = [query.centre.astype(self.dtype), *(end.astype("<f8") for end in ends)]
         if self.witness is not None:
             floats.append(self.witness.astype(self.dtype))
-        numbers: list[Integers] = []
+        numbers: list[Int64Array] = []
         for (_, size), layer in zip(self.names, self.layers, strict=True):
             state = np.zeros(size, dtype=np.int64)
             state[layer.kept] = np.where(layer.active, 1, 2)
@@ -91,7 +91,7 @@ class Certificate:
         return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
 
 
-def varints(values: Integers) -> bytes:
+def varints(values: Int64Array) -> bytes:
     """Signed integers below 2⁶² in size: zigzag, seven bits a byte, the lowest first, the last byte below 128.
 
     >>> varints(np.array([0, -1, 1, 64])).hex()

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.certificates.checker import MOST_BYTES, Proof, Tree
+from verifier.certificates.checker import MOST_BYTES, CheckedTree, Proof
 from verifier.certificates.format import SplitTree
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
@@ -47,14 +47,14 @@ class NotCertifiedError(Exception):
 
 
 @dataclass(eq=False)
-class Node:
+class ProofNode:
     """A node of the tree under construction; `split` is −1 at a leaf, whose `numbers` are q, λ and ν."""
 
     lower: Any
     upper: Any
     basis: Any = None
     split: int = -1
-    children: tuple[Node, ...] = ()
+    children: tuple[ProofNode, ...] = ()
     numbers: Any = None
     path: tuple[Any, ...] | None = None
 
@@ -63,7 +63,7 @@ class Node:
 class Waiting:
     """A node whose multipliers wait for their exact evaluation at the step STEPS[level]."""
 
-    node: Node
+    node: ProofNode
     found: NodeResult
     weights: Array
     given: Array
@@ -98,7 +98,7 @@ class ProofTree:
         self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
         goal = only(self.goal, self.rows)
         evaluator = LpTree(TreeRoot(self.stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
-        root = Node(self.lower, self.upper)
+        root = ProofNode(self.lower, self.upper)
         stack, waiting = [root], list[Waiting]()
         while stack or waiting:
             budget.check()
@@ -116,7 +116,7 @@ class ProofTree:
                 stack += self._split(node, found)
         return self._finished(root)
 
-    def _scaled(self, node: Node, found: NodeResult) -> Waiting:
+    def _scaled(self, node: ProofNode, found: NodeResult) -> Waiting:
         assert found.multipliers is not None
         of_rows, mu, nu = found.multipliers
         weights = np.zeros(len(self.goal.offset))
@@ -141,7 +141,7 @@ class ProofTree:
         if fits:
             rows = np.array([numbers[k] for k in fits], dtype=np.int64)
             off, on = self._signs([waiting[k].node for k in fits])
-            closed[fits] = self.proof.closed(Tree(self.target, rows, off, on))
+            closed[fits] = self.proof.closed(CheckedTree(self.target, rows, off, on))
         again, failed = [], []
         for entry, row, good in zip(waiting, numbers, closed.tolist(), strict=True):
             if good and row is not None:
@@ -165,29 +165,29 @@ class ProofTree:
             return None
         return np.concatenate([[q], np.rint(values).astype(np.int64)])
 
-    def _signs(self, nodes: list[Node]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def _signs(self, nodes: list[ProofNode]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """(off, on) of each node at the open ReLUs."""
         lower = np.array([node.lower[self.places] for node in nodes]).reshape(len(nodes), -1)
         upper = np.array([node.upper[self.places] for node in nodes]).reshape(len(nodes), -1)
         return (upper <= 0) & ~self.active, (lower >= 0) & ~self.active
 
-    def _split(self, node: Node, found: NodeResult) -> list[Node]:
+    def _split(self, node: ProofNode, found: NodeResult) -> list[ProofNode]:
         place = found.place if found.place >= 0 else self._widest(node)
         if place < 0:
             raise NotCertifiedError(f"target {self.target}: multipliers of the last leaves do not close exactly")
         node.split = int(np.flatnonzero(self.places == place)[0])
         high, low = node.upper.copy(), node.lower.copy()
         high[place] = low[place] = 0.0
-        children = (Node(node.lower, high, found.basis), Node(low, node.upper, found.basis))
+        children = (ProofNode(node.lower, high, found.basis), ProofNode(low, node.upper, found.basis))
         node.children = children
         node.lower = node.upper = node.basis = None
         return list(children)
 
-    def _widest(self, node: Node) -> int:
+    def _widest(self, node: ProofNode) -> int:
         reach = np.minimum(-node.lower[self.places], node.upper[self.places])
         return int(self.places[np.argmax(reach)]) if reach.max(initial=0.0) > 0 else -1
 
-    def _finished(self, root: Node) -> SplitTree:
+    def _finished(self, root: ProofNode) -> SplitTree:
         tokens, leaves, stack = [], [], [root]
         while stack:
             node = stack.pop()

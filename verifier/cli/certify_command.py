@@ -34,14 +34,14 @@ def check(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) 
         if told:
             complain(f"{given['input']}: {told}")
         reason = checker.printable(moved.unmet(found.result))
-        found = checker.Judgement(None if reason else found.result, reason, demands.missing())
+        found = checker.CheckedJudgement(None if reason else found.result, reason, demands.missing())
     else:
         found = replace(found, missing=demands.missing())
     print(found.to_json() if json else found)
     return Exit.GOOD if found.valid else Exit.VIOLATED
 
 
-def _moved(demands: checker.Demands, result: checker.Result) -> tuple[checker.Demands, str]:
+def _moved(demands: checker.Demands, result: checker.CheckedResult) -> tuple[checker.Demands, str]:
     """The demands with an input that rounding puts beside the certificate's box in it, as questions move it; a remark.
 
     What more than rounding has put outside, or has another size, stays as it is: it is another input.

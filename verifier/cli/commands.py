@@ -21,7 +21,7 @@ from verifier.problem.verdict import (
     Witness,
 )
 from verifier.report import captions, json_result, pictures, terminal
-from verifier.report.json_result import CertificateRecord, Run
+from verifier.report.json_result import CertificateRecord, RunRecord
 from verifier.search import all_targets, minimum, robustness
 from verifier.search.all_targets import AllTargets
 from verifier.search.robustness import Check
@@ -71,7 +71,7 @@ def _answer_attack(job: Job, found: Bracket) -> Exit:
     return Exit.UNDECIDED if found.witness is None else Exit.GOOD
 
 
-def _report_bracket(job: Job, run: Run, bracket: Bracket) -> None:
+def _report_bracket(job: Job, run: RunRecord, bracket: Bracket) -> None:
     job.begin_answer()
     path = job.write_witness(bracket.witness)
     picture = _one_picture(job, run, bracket.witness, *captions.bracket_words(run, bracket))
@@ -79,7 +79,7 @@ def _report_bracket(job: Job, run: Run, bracket: Bracket) -> None:
     job.finish(result, lambda files: [terminal.bracket_table(run, bracket, files)])
 
 
-def _one_picture(job: Job, run: Run, witness: Witness | None, title: str, note: str) -> Path | None:
+def _one_picture(job: Job, run: RunRecord, witness: Witness | None, title: str, note: str) -> Path | None:
     if witness is None:
         return None
     words = captions.panel_words(run, job.predicted, witness)

@@ -24,7 +24,7 @@ from verifier.problem.inputs.image_layout import image_layout
 from verifier.problem.streams import UnwrittenError
 from verifier.problem.verdict import Bracket, Witness
 from verifier.report import json_result, pictures, terminal
-from verifier.report.json_result import CertificateRecord, Json, Run, TransformsRecord
+from verifier.report.json_result import CertificateRecord, Json, RunRecord, TransformsRecord
 from verifier.report.out_folder import OutFolder
 from verifier.runtime import transformed
 from verifier.runtime.model import Model, load
@@ -102,11 +102,11 @@ class Job:
         how = self.request.how
         return Settings(_method(how), how.solver, how.threads, how.device, how.seed, self.time.engine, once=True)
 
-    def run(self, command: str, **more: Any) -> Run:
+    def run(self, command: str, **more: Any) -> RunRecord:
         """What was asked, for the result."""
         asked, how = self.request.asked, self.request.how
         method = None if command == "attack" else _method(how)
-        return Run(
+        return RunRecord(
             command=command,
             model=asked.model,
             model_sha256=self.model.network.sha256,

@@ -19,7 +19,7 @@ from verifier.campaign.plan.messages import Claim, Outcome
 from verifier.campaign.plan.tasks import Target, Wanted, instance_id
 from verifier.campaign.runner import run
 from verifier.campaign.store.leases import Limits
-from verifier.campaign.store.merge import CLOSED, CONTRADICTION, Ends
+from verifier.campaign.store.merge import CLOSED, CONTRADICTION, StoredEnds
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.gate.baseline import identity
@@ -88,7 +88,8 @@ class Questions:
 
     def __post_init__(self) -> None:
         self._ends = {
-            one.id: _Instance(Ends(one.status, one.lower, one.upper, one.evidence), one.reason) for one in self.results
+            one.id: _Instance(StoredEnds(one.status, one.lower, one.upper, one.evidence), one.reason)
+            for one in self.results
         }
         self._by_key = {one.task.id: one for one in self.wanted}
         self._reach = {key: reach(one) for key, one in self._by_key.items()}
@@ -193,7 +194,7 @@ class Questions:
 
 @dataclass(eq=False)
 class _Instance:
-    ends: Ends
+    ends: StoredEnds
     reason: str
 
 

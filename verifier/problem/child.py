@@ -31,7 +31,7 @@ PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
 
 
-class Call(Protocol):
+class RemoteCall(Protocol):
     """What is sent: an object that can be pickled."""
 
     def run(self) -> Any: ...
@@ -47,7 +47,7 @@ class Begun:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Reply:
     """What became of a call: `value`, or the error that it raised."""
 
     value: Any = None
@@ -60,7 +60,7 @@ class Answer:
         return self.value
 
 
-Heard = tuple["Child", Begun | Answer | None]
+Heard = tuple["Child", Begun | Reply | None]
 """What a child said; None: it is gone."""
 
 
@@ -106,7 +106,7 @@ class Child:
                 self._answers.put((self, pickle.load(self._process.stdout)))
         self._answers.put((self, None))
 
-    def send(self, call: Call) -> None:
+    def send(self, call: RemoteCall) -> None:
         """Have it run. Raises ChildError."""
         assert self._process.stdin is not None
         try:
@@ -134,15 +134,15 @@ def serve(calls: BinaryIO, answers: BinaryIO) -> None:
         call = waiting.get()
         _say(Begun(), answers)
         try:
-            answer = Answer(call.run())
+            answer = Reply(call.run())
         except (InputError, SolverError) as error:
-            answer = Answer(error=type(error)(str(error)))
+            answer = Reply(error=type(error)(str(error)))
         except Exception as error:  # noqa: BLE001 - whatever is raised is reported to the parent, never swallowed
-            answer = Answer(error=ChildError(f"{type(error).__name__}: {error}"))
+            answer = Reply(error=ChildError(f"{type(error).__name__}: {error}"))
         _say(answer, answers)
 
 
-def _say(what: Begun | Answer, answers: BinaryIO) -> None:
+def _say(what: Begun | Reply, answers: BinaryIO) -> None:
     pickle.dump(what, answers)
     answers.flush()
 

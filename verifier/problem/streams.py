@@ -40,7 +40,7 @@ def _unwritten() -> Iterator[None]:
         raise UnwrittenError(f"the answer cannot be written to stdout: {error.strerror or error}") from None
 
 
-class Remarks(io.TextIOWrapper):
+class RemarkStream(io.TextIOWrapper):
     """Standard error: what cannot be written there is lost, and nothing else with it."""
 
     def write(self, text: str, /) -> int:
@@ -74,7 +74,7 @@ def keep_stdout_for_answers() -> None:
         line_buffering=os.isatty(private),
     )
     # Unbuffered: what could not be written is not tried again as the interpreter ends.
-    sys.stderr = sys.__stderr__ = Remarks(  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = RemarkStream(  # type: ignore[misc]
         _raw(2),
         encoding=remarks.encoding if remarks is not None else "utf-8",
         errors="backslashreplace",

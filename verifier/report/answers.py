@@ -21,7 +21,7 @@ from verifier.report.json_result import (
     SCHEMA,
     VERDICTS,
     Json,
-    Run,
+    RunRecord,
     bracket_json,
     check_fields,
     dumps,
@@ -150,7 +150,10 @@ def _(check: Check) -> str:
 
 
 def _example(
-    answer: Answer, about: Subject | None, witness: Witness | None, told: Callable[[Run, Witness], tuple[str, str]]
+    answer: Answer,
+    about: Subject | None,
+    witness: Witness | None,
+    told: Callable[[RunRecord, Witness], tuple[str, str]],
 ) -> str:
     """The page of an answer about one example; `told` gives the picture's title and note."""
     if about is None or witness is None:
@@ -187,11 +190,11 @@ def _ends(bracket: Bracket) -> tuple[str, str]:
     return ends(bracket.lower, bracket.upper, bracket.precision)
 
 
-def _run(about: Subject | None) -> Run:
+def _run(about: Subject | None) -> RunRecord:
     """What was asked in the words of reports."""
     if about is None:
-        return Run("minimal", Path(), "", Path(), 0, "", 0, None, 0.0)
-    return Run(
+        return RunRecord("minimal", Path(), "", Path(), 0, "", 0, None, 0.0)
+    return RunRecord(
         command=about.command,
         model=Path(about.model),
         model_sha256=about.model_sha256,

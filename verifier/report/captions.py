@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from verifier.problem.verdict import Bracket, Status, Witness
 from verifier.report.directed_rounding import directed, ends
-from verifier.report.json_result import Run
+from verifier.report.json_result import RunRecord
 from verifier.report.norm_signs import NORM_SIGNS
 from verifier.report.pictures import Cell
 
 
-def bracket_words(run: Run, bracket: Bracket) -> tuple[str, str]:
+def bracket_words(run: RunRecord, bracket: Bracket) -> tuple[str, str]:
     """Title and note for one adversarial example."""
     norm = NORM_SIGNS[run.norm]
     lower, upper = ends(bracket.lower, bracket.upper, bracket.precision)
@@ -26,7 +26,7 @@ def bracket_words(run: Run, bracket: Bracket) -> tuple[str, str]:
     return title, f"not closed: the nearest one lies between {lower} and {upper} (evidence: {bracket.evidence.label})"
 
 
-def check_words(run: Run, witness: Witness) -> tuple[str, str]:
+def check_words(run: RunRecord, witness: Witness) -> tuple[str, str]:
     """Title and note for the counterexample of a check."""
     distance = directed(witness.distance, up=True)
     return (
@@ -35,7 +35,7 @@ def check_words(run: Run, witness: Witness) -> tuple[str, str]:
     )
 
 
-def panel_words(run: Run, predicted: int, witness: Witness) -> tuple[str, str]:
+def panel_words(run: RunRecord, predicted: int, witness: Witness) -> tuple[str, str]:
     """What stands over the original and over the adversarial panel."""
     truth = f"predicted {predicted}" if predicted == run.label else f"label {run.label}, predicted {predicted}"
     if run.transforms is not None:
@@ -44,7 +44,7 @@ def panel_words(run: Run, predicted: int, witness: Witness) -> tuple[str, str]:
     return f"original\n{truth}", f"adversarial\npredicted {witness.predicted}"
 
 
-def grid_words(run: Run, overall: Bracket) -> tuple[str, str]:
+def grid_words(run: RunRecord, overall: Bracket) -> tuple[str, str]:
     """Title and note for the grid of all targets."""
     title = f"Nearest adversarial example for every target, {NORM_SIGNS[run.norm]}"
     if overall.witness is None:

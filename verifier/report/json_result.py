@@ -86,7 +86,7 @@ class TransformsRecord:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """What was asked, as far as the result repeats it. `method` and `solver` are None where none decides (attack)."""
 
     command: str
@@ -117,7 +117,7 @@ class Run:
         return Quantity(self.radius_text or f"{self.radius:g}", self.radius).told
 
 
-def bracket_json(run: Run, bracket: Bracket, witness_path: Path | None) -> Json:
+def bracket_json(run: RunRecord, bracket: Bracket, witness_path: Path | None) -> Json:
     """One bracket as an object: the keys of `verifier minimal --json` without those of the run as a whole."""
     return {
         "status": bracket.status.value,
@@ -151,13 +151,13 @@ def _float32_json(bracket: Bracket, witness_path: Path | None) -> Json | None:
     }
 
 
-def minimal_json(run: Run, bracket: Bracket, witness_path: Path | None, picture: Path | None) -> Json:
+def minimal_json(run: RunRecord, bracket: Bracket, witness_path: Path | None, picture: Path | None) -> Json:
     """The object of `verifier minimal --json` and `verifier attack --json`."""
     return {"schema": SCHEMA, **bracket_json(run, bracket, witness_path), **_tail(run, picture)}
 
 
 def all_targets_json(
-    run: Run,
+    run: RunRecord,
     overall: Bracket,
     results: Sequence[Bracket],
     paths: Mapping[int | None, Path],
@@ -183,12 +183,12 @@ def all_targets_json(
     }
 
 
-def check_json(run: Run, result: CheckResult, witness_path: Path | None, picture: Path | None) -> Json:
+def check_json(run: RunRecord, result: CheckResult, witness_path: Path | None, picture: Path | None) -> Json:
     """The object of `verifier check --json`."""
     return {"schema": SCHEMA, **check_fields(run, result, witness_path), **_tail(run, picture)}
 
 
-def check_fields(run: Run, result: CheckResult, witness_path: Path | None) -> Json:
+def check_fields(run: RunRecord, result: CheckResult, witness_path: Path | None) -> Json:
     """One check as an object: the keys of `verifier check --json` without those of the run as a whole."""
     return {
         "verdict": VERDICTS[type(result.verdict)],
@@ -238,7 +238,7 @@ def witness_json(witness: Witness | None, path: Path | None) -> Json | None:
     }
 
 
-def _tail(run: Run, picture: Path | None) -> Json:
+def _tail(run: RunRecord, picture: Path | None) -> Json:
     return {
         "command": run.command,
         "margin": number(run.margin),

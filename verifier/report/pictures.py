@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from encoders.files.array_files import AnyArray
 from verifier.problem.inputs.image_layout import RGB, ImageLayout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = npt.NDArray[Any]
 INK, QUIET, BEFORE, AFTER = "#1b1f24", "#5f6b7a", "#3d4c63", "#c8452f"
 DIVERGING = "RdBu_r"
 DPI = 160
@@ -40,7 +39,7 @@ MOST_MARKS = 120
 class Scene:
     """What all panels share: the input x (n,), its layout (None: no image), and the values that are black and white."""
 
-    original: Array
+    original: AnyArray
     layout: ImageLayout | None
     span: tuple[float, float]
 
@@ -50,10 +49,10 @@ class Cell:
     """One target of the grid: its caption, and the adversarial point (n,) or None."""
 
     caption: str
-    point: Array | None
+    point: AnyArray | None
 
 
-def span_of(lo: Array, hi: Array, *points: Array) -> tuple[float, float]:
+def span_of(lo: AnyArray, hi: AnyArray, *points: AnyArray) -> tuple[float, float]:
     """The values shown as black and white: the box's where it is one finite interval, else the data's."""
     low, high = float(np.min(lo)), float(np.max(hi))
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -61,7 +60,7 @@ def span_of(lo: Array, hi: Array, *points: Array) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def triptych(scene: Scene, adversarial: Array, title: str, note: str, captions: tuple[str, str]) -> bytes:
+def triptych(scene: Scene, adversarial: AnyArray, title: str, note: str, captions: tuple[str, str]) -> bytes:
     """A PNG: original, adversarial and their difference with its scale; `captions` stand over the first two."""
     if scene.layout is None:
         return _png(_vector_figure(scene, adversarial, title, note, captions))
@@ -167,12 +166,12 @@ def _framed(axes: Axes) -> None:
         spine.set_linewidth(0.8)
 
 
-def _limit(change: Array) -> float:
+def _limit(change: AnyArray) -> float:
     """The largest change, never 0: the end of the diverging scale."""
     return float(np.abs(change).max(initial=0.0)) or 1.0
 
 
-def _show(axes: Axes, scene: Scene, point: Array) -> None:
+def _show(axes: Axes, scene: Scene, point: AnyArray) -> None:
     assert scene.layout is not None
     image = scene.layout.to_image(np.asarray(point, dtype=np.float64))
     low, high = scene.span
@@ -183,7 +182,7 @@ def _show(axes: Axes, scene: Scene, point: Array) -> None:
     _framed(axes)
 
 
-def _show_change(axes: Axes, layout: ImageLayout, change: Array, limit: float) -> Any:
+def _show_change(axes: Axes, layout: ImageLayout, change: AnyArray, limit: float) -> Any:
     """The signed change; of three channels the one that changes most at each pixel. Returns what a scale is made of."""
     image = layout.to_image(change)
     if layout.channels == RGB:
@@ -207,7 +206,7 @@ def _colour_scale(figure: Figure, shown: Any, place: Axes, beside: Axes | None) 
     bar.outline.set_edgecolor("#c9d1d9")
 
 
-def _vector_figure(scene: Scene, adversarial: Array, title: str, note: str, captions: tuple[str, str]) -> Figure:
+def _vector_figure(scene: Scene, adversarial: AnyArray, title: str, note: str, captions: tuple[str, str]) -> Figure:
     figure = _figure(max(7.0, min(12.0, 0.12 * scene.original.size + 4)), 5.2)
     canvas = figure.add_gridspec(2, 1, height_ratios=(3, 2), left=0.1, right=0.975, top=0.75, bottom=0.1, hspace=0.12)
     values, changes = figure.add_subplot(canvas[0]), figure.add_subplot(canvas[1])
@@ -237,7 +236,7 @@ def _vector_figure(scene: Scene, adversarial: Array, title: str, note: str, capt
     return figure
 
 
-def _bars(axes: Axes, change: Array, limit: float) -> None:
+def _bars(axes: Axes, change: AnyArray, limit: float) -> None:
     colours = [AFTER if value > 0 else "#2f6fb3" for value in change]
     axes.bar(np.arange(change.size), change, color=colours, width=0.8)
     axes.axhline(0, color=QUIET, linewidth=0.8)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from verifier.campaign.analysis.progress import Left, Progress, State
+from verifier.campaign.analysis.progress import CampaignState, Left, Progress
 from verifier.campaign.plan.attack_tasks import Kind
-from verifier.campaign.store.presence import Work
+from verifier.campaign.store.presence import ClaimedTask
 from verifier.report.norm_signs import NORM_SIGNS
 
 MOST_WORK = 12
@@ -19,13 +19,13 @@ OPEN_AT_END = "what is open has used up its time limit, or belongs to another pl
 GOES_ON = "the same command goes on from here"
 
 HEADS = {
-    State.RUNNING: "Running",
-    State.FINISHED: "Finished",
-    State.TIME_UP: "Total budget used up",
-    State.INTERRUPTED: "Interrupted",
-    State.FAILED: "Failed",
-    State.DIED: "Died without a word",
-    State.IDLE: "Not running",
+    CampaignState.RUNNING: "Running",
+    CampaignState.FINISHED: "Finished",
+    CampaignState.TIME_UP: "Total budget used up",
+    CampaignState.INTERRUPTED: "Interrupted",
+    CampaignState.FAILED: "Failed",
+    CampaignState.DIED: "Died without a word",
+    CampaignState.IDLE: "Not running",
 }
 
 
@@ -83,7 +83,7 @@ def earlier(progress: Progress) -> str:
     )
 
 
-UNSURE = {State.DIED, State.IDLE}
+UNSURE = {CampaignState.DIED, CampaignState.IDLE}
 """Ends of which nobody has noted when they came."""
 
 
@@ -95,9 +95,9 @@ def contradictions(progress: Progress) -> str:
 
 def advice(progress: Progress) -> str:
     """What else there is to say of an end; "" where nothing is."""
-    if progress.state is State.FINISHED:
+    if progress.state is CampaignState.FINISHED:
         return OPEN_AT_END if progress.tally.open else ""
-    if progress.state is State.FAILED:
+    if progress.state is CampaignState.FAILED:
         return f"{progress.why}; {GOES_ON}" if progress.why else GOES_ON
     return "" if progress.running else GOES_ON
 
@@ -123,7 +123,7 @@ def left_how(left: Left | None) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class TaskRow:
     """A task at work, in words."""
 
     model: str
@@ -133,17 +133,17 @@ class Row:
     worker: str
 
 
-def rows_of(progress: Progress, names: Mapping[str, str]) -> list[Row]:
+def rows_of(progress: Progress, names: Mapping[str, str]) -> list[TaskRow]:
     """The first of the tasks at work; names: of models, by sha256."""
     return [_row(work, names, progress.now) for work in progress.work[:MOST_WORK]]
 
 
-def _row(work: Work, names: Mapping[str, str], now: float) -> Row:
+def _row(work: ClaimedTask, names: Mapping[str, str], now: float) -> TaskRow:
     targets = ", ".join("any" if target is None else str(target) for target in work.targets)
     attack_task = {Kind.ATTACK.value: f"attack {work.attack}", Kind.RESTART.value: f"{work.attack} begun again"}
     parts = [work.input_name, NORM_SIGNS[work.norm], *filter(None, [attack_task.get(work.kind)])]
     host, process, *_ = work.owner.text.rsplit("/", 3)
-    return Row(
+    return TaskRow(
         model=names.get(work.model_sha256, work.model.stem),
         what=" · ".join(parts),
         classes=f"{work.label} → {targets or '–'}",

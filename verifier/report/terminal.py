@@ -15,7 +15,7 @@ from rich.text import Text
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Search, Status, Witness
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
-from verifier.report.json_result import VERDICTS, CheckResult, Run
+from verifier.report.json_result import VERDICTS, CheckResult, RunRecord
 from verifier.report.norm_signs import NORM_NAMES
 from verifier.report.screen import Screen
 
@@ -58,7 +58,7 @@ def pairs(title: str, rows: Sequence[tuple[str, str | Text]]) -> Table:
     return table
 
 
-def bracket_table(run: Run, bracket: Bracket, files: Sequence[Path]) -> Table:
+def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Table:
     """The result of `minimal` or `attack`: lower rounded down, upper rounded up."""
     places = places_for(bracket.precision)
     proved = run.command != "attack"
@@ -131,7 +131,7 @@ def all_targets_table(results: Sequence[Bracket]) -> Table:
     return table
 
 
-def check_table(run: Run, result: CheckResult, files: Sequence[Path]) -> Table:
+def check_table(run: RunRecord, result: CheckResult, files: Sequence[Path]) -> Table:
     """The result of `check`."""
     verdict = VERDICTS[type(result.verdict)]
     radius = run.radius_told
@@ -156,7 +156,7 @@ def check_table(run: Run, result: CheckResult, files: Sequence[Path]) -> Table:
     return pairs(title, [*rows, *_run_rows(run, result.search, result.seconds, files)])
 
 
-def status_text(run: Run, bracket: Bracket) -> str:
+def status_text(run: RunRecord, bracket: Bracket) -> str:
     """The status of a bracket and what it means."""
     if run.command == "attack" and bracket.status is Status.BRACKETED:
         return "found, not proved to be the nearest" if bracket.witness else f"none found {bracket.reason}".rstrip()
@@ -169,7 +169,7 @@ def status_text(run: Run, bracket: Bracket) -> str:
     return f"{bracket.status.value}: {meaning}"
 
 
-def goal_text(run: Run) -> str:
+def goal_text(run: RunRecord) -> str:
     """The goal in words: from the label to the target."""
     goal = f"class {run.label} to class {run.target}" if run.target is not None else f"class {run.label} to any other"
     if run.transforms is not None:
@@ -187,7 +187,7 @@ def witness_rows(witness: Witness) -> list[tuple[str, str | Text]]:
     ]
 
 
-def transform_rows(run: Run, witness: Witness | None) -> list[tuple[str, str | Text]]:
+def transform_rows(run: RunRecord, witness: Witness | None) -> list[tuple[str, str | Text]]:
     """For each transformation what the model predicts for the input, and for the witness."""
     record = run.transforms
     if record is None:
@@ -198,7 +198,9 @@ def transform_rows(run: Run, witness: Witness | None) -> list[tuple[str, str | T
     return [("under each", "\n".join(lines))]
 
 
-def _run_rows(run: Run, search: Search | None, seconds: float, files: Sequence[Path]) -> list[tuple[str, str | Text]]:
+def _run_rows(
+    run: RunRecord, search: Search | None, seconds: float, files: Sequence[Path]
+) -> list[tuple[str, str | Text]]:
     rows: list[tuple[str, str | Text]] = []
     if run.method is not None:
         rows.append(("method", run.method if run.solver in (None, run.method) else f"{run.method} with {run.solver}"))

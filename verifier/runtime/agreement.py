@@ -29,7 +29,7 @@ from encoders.onnx_io.ops.call import describe
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.rounding import gamma
 from verifier.runtime.pointwise import FORMATS, REAL_NUMBERS, Spread, spreads
-from verifier.runtime.replay import Floats, Replay, Trace
+from verifier.runtime.replay import FloatArray, Replay, Trace
 from verifier.runtime.session import Level
 
 SCALES = (1.0, 16.0, 255.0, 1e-3)
@@ -164,18 +164,18 @@ class Comparison:
             complete = True
         return Agreement(len(points), len(seen.tensors), (Level.ALL.value,), seen.difference, seen.bound, complete)
 
-    def _drawn(self) -> Floats:
+    def _drawn(self) -> FloatArray:
         """Points of several sizes, zeros and corners among them: what saturates at one does not at another."""
         size, rng = self._network.graph.input_size, np.random.default_rng(SEED)
         points = [rng.random(size), rng.integers(0, 2, size).astype(np.float64), np.zeros(size)]
         points += [scale * rng.normal(size=size) for scale in SCALES * ROUNDS]
         return self._rounded(np.array(points[: max(2, min(WORK // self._work, HELD // _values(self._network.graph)))]))
 
-    def _rounded(self, points: Array) -> Floats:
+    def _rounded(self, points: Array) -> FloatArray:
         with np.errstate(over="ignore"):
             return points.astype(self._network.input_dtype)
 
-    def _tensors(self, points: Floats, seen: _Seen, budget: Budget) -> None:
+    def _tensors(self, points: FloatArray, seen: _Seen, budget: Budget) -> None:
         """Compare every tensor with what the graph makes of ONNX Runtime's own values before it."""
         assert self._trace is not None
         values = self._trace.values(points)
@@ -197,11 +197,11 @@ class Comparison:
             self._network.graph, Spread(first, np.zeros_like(first)), self._formats, budget, set(self._by_node), settle
         )
 
-    def _output_spread(self, points: Floats, budget: Budget) -> Spread:
+    def _output_spread(self, points: FloatArray, budget: Budget) -> Spread:
         first, graph = points.astype(np.float64), self._network.graph
         return spreads(graph, Spread(first, np.zeros_like(first)), self._formats, budget)[graph.output]
 
-    def _output(self, replay: Replay, points: Floats, spread: Spread, seen: _Seen, level: Level) -> None:
+    def _output(self, replay: Replay, points: FloatArray, spread: Spread, seen: _Seen, level: Level) -> None:
         if replay.rounds and spread.value.shape[1] > 1:
             self._prefers(replay, points, spread, level)
         if self._network.transformed:  # probabilities, which the graph does not have
@@ -210,7 +210,7 @@ class Comparison:
             here = Spread(spread.value[row : row + 1], spread.error[row : row + 1])
             self._agrees(self._network.logits_name, replay.logits(point), here, seen, level, points[row : row + 1])
 
-    def _prefers(self, replay: Replay, points: Floats, spread: Spread, level: Level) -> None:
+    def _prefers(self, replay: Replay, points: FloatArray, spread: Spread, level: Level) -> None:
         """Compare the class that the file's own output says with the logits before what was dropped at the end."""
         tie = ENDING_UNITS * max(float(np.finfo(dtype).eps) for dtype in self._network.dtypes)
         for point, value, error in zip(points, spread.value, spread.error, strict=True):
@@ -223,7 +223,9 @@ class Comparison:
                     self._network.output_name, level, f"prefers class {told}, but class {largest} as it was read"
                 )
 
-    def _agrees(self, tensor: str, given: Floats, spread: Spread, seen: _Seen, level: Level, points: Floats) -> None:
+    def _agrees(
+        self, tensor: str, given: FloatArray, spread: Spread, seen: _Seen, level: Level, points: FloatArray
+    ) -> None:
         if given.shape != spread.value.shape:
             raise self._differs(tensor, level, f"has {given.shape[1]} entries, not {spread.value.shape[1]} as read")
         with np.errstate(invalid="ignore"):

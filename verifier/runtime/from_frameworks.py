@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from encoders.errors import InputError
 from encoders.onnx_io.ops.folding import one_line
-
-Floats = npt.NDArray[np.floating[Any]]
+from verifier.runtime.replay import FloatArray
 
 POINTS, SEED = 4, 0
 """Random inputs at which an export is compared with the original."""
@@ -38,7 +36,7 @@ class Exported:
     """A model as ONNX: its bytes, the original as a function of points (batch, *shape), and the name to show."""
 
     content: bytes
-    original: Callable[[Floats], Floats]
+    original: Callable[[FloatArray], FloatArray]
     name: str
 
 
@@ -74,7 +72,7 @@ _NEEDED = {
 }
 
 
-def compare(exported: Exported, scores: Callable[[Floats], Floats], shape: Sequence[int]) -> None:
+def compare(exported: Exported, scores: Callable[[FloatArray], FloatArray], shape: Sequence[int]) -> None:
     """Raise InputError where `scores` of the export, (batch, K), are not those of the original at random points."""
     rng = np.random.default_rng(SEED)
     points = rng.random((POINTS, *shape)).astype(np.float32)
@@ -129,12 +127,12 @@ def _from_torch(module: Any, shape: Sequence[int] | None) -> Exported:
         for part in training:
             part.training = True
 
-    def original(points: Floats) -> Floats:
+    def original(points: FloatArray) -> FloatArray:
         was = [part for part in module.modules() if part.training]
         module.eval()
         try:
             with torch.no_grad():
-                result: Floats = module(torch.from_numpy(points).to(example.dtype)).numpy()
+                result: FloatArray = module(torch.from_numpy(points).to(example.dtype)).numpy()
         finally:
             for part in was:
                 part.training = True

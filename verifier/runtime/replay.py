@@ -21,7 +21,7 @@ from encoders.onnx_io.ops.folding import one_line
 from verifier.runtime.device import Device
 from verifier.runtime.session import Level, session
 
-Floats = npt.NDArray[np.floating[Any]]
+FloatArray = npt.NDArray[np.floating[Any]]
 
 
 class Opened:
@@ -47,13 +47,13 @@ class Opened:
         except Exception as error:  # onnxruntime's exceptions share no base class
             raise InputError(f"{path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
 
-    def rows(self, points: npt.ArrayLike, tensor: str) -> Floats:
+    def rows(self, points: npt.ArrayLike, tensor: str) -> FloatArray:
         """The tensor at points (batch, n), a row each."""
         rows = np.atleast_2d(np.asarray(points, dtype=self._dtype))
         if not self._batched or len(rows) == 1:
             return np.concatenate([self.single(row, [tensor])[0] for row in rows])
         try:
-            result: Floats = self._session.run([tensor], {self._name: rows.reshape(len(rows), *self._shape[1:])})[0]
+            result: FloatArray = self._session.run([tensor], {self._name: rows.reshape(len(rows), *self._shape[1:])})[0]
         except Exception:  # noqa: BLE001 - a fixed shape inside the file, though its first axis is dynamic
             result = np.empty(0)
         if result.ndim == 0 or len(result) != len(rows):
@@ -61,7 +61,7 @@ class Opened:
             return self.rows(rows, tensor)
         return result.reshape(len(rows), -1)
 
-    def single(self, row: Floats, tensors: Sequence[str]) -> list[Floats]:
+    def single(self, row: FloatArray, tensors: Sequence[str]) -> list[FloatArray]:
         """The tensors at one point (n,), in one run: (1, size) each."""
         if not tensors:  # ONNX Runtime takes no names for all names
             return []
@@ -95,7 +95,7 @@ class Replay:
             shown = without_transforms(model) if network.transformed else model
             self._inner = Opened(path, shown, network, [network.logits_name], level)
 
-    def logits(self, points: npt.ArrayLike) -> Floats:
+    def logits(self, points: npt.ArrayLike) -> FloatArray:
         """The logits that ONNX Runtime computes: points (batch, n) → (batch, K), in the model's own dtype.
 
         A binary classifier's are (0, z).
@@ -103,7 +103,7 @@ class Replay:
         found = self._inner.rows(points, self._network.logits_name)
         return np.hstack([np.zeros_like(found), found]) if self._network.binary else found
 
-    def scores(self, points: npt.ArrayLike) -> Floats:
+    def scores(self, points: npt.ArrayLike) -> FloatArray:
         """The file's own output at points (batch, n): (batch, K). What it prefers is what counts."""
         return self._file.rows(points, self._network.scores_name)
 
@@ -112,13 +112,13 @@ class Replay:
         """Are the scores made of the logits by what may round different ones to the same?"""
         return self._inner is not self._file or self._network.transformed
 
-    def classes(self, scores: Floats) -> tuple[int, ...]:
+    def classes(self, scores: FloatArray) -> tuple[int, ...]:
         """The class that the file's output (K,) says: the first of the largest; one number: 1 from 0 or 0.5 on."""
         if scores.size == 1:
             return (int(scores[0] >= self._network.threshold),)
         return (int(np.argmax(scores)),)
 
-    def outputs(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
+    def outputs(self, points: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """(logits, scores); one run where they are the same."""
         scores = self.scores(points)
         same = self._inner is self._file and not self._network.binary
@@ -132,7 +132,7 @@ class Trace:
         self._tensors = tuple(tensors)
         self._opened = Opened(path, model, network, tensors, Level.DISABLE_ALL)
 
-    def values(self, points: Floats) -> dict[str, Floats]:
+    def values(self, points: FloatArray) -> dict[str, FloatArray]:
         """Each tensor at points (batch, n), flattened: (batch, size); every point in a run of its own."""
         runs = [self._opened.single(point, self._tensors) for point in points]
         return {

@@ -6,14 +6,10 @@ import os
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from encoders.onnx_io.runtime import FATAL, runtime
 from verifier.runtime.device import Device
-
-Float32 = npt.NDArray[np.float32]
 
 # TF32 would round every product to 10 bits; exhaustive search would time each convolution shape anew.
 CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}

@@ -26,7 +26,7 @@ from encoders.passes.stacked_copies import copies, with_rivals
 from verifier.problem.inputs.image_layout import image_layout
 from verifier.problem.query import ELSEWHERE, Halfspaces, Targeted, disjuncts
 from verifier.runtime.model import Model
-from verifier.runtime.replay import Floats
+from verifier.runtime.replay import FloatArray
 
 
 def load_transforms(model: Model, path: str | Path) -> Transforms:
@@ -87,7 +87,7 @@ class Copies:
             found.append(np.concatenate([each.reshape(-1).astype(np.float64), rivals]))
         return np.array(found)
 
-    def outputs(self, points: npt.ArrayLike) -> tuple[Floats, Floats]:
+    def outputs(self, points: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """The logits, and the file's own output for each copy, one after the other."""
         logits = self.logits(points)
         if not self.rounds:
@@ -101,7 +101,7 @@ class Copies:
         """Does the file's own output round different logits to the same?"""
         return self.model.replay.rounds
 
-    def classes(self, scores: Floats) -> tuple[int, ...]:
+    def classes(self, scores: FloatArray) -> tuple[int, ...]:
         """The class that each copy predicts, by the file's own output for it."""
         return tuple(self.model.replay.classes(each)[0] for each in scores.reshape(self.count, -1))
 
@@ -118,6 +118,8 @@ def predictions(model: Model, transforms: Transforms, x: npt.ArrayLike) -> tuple
     return tuple(model.replay.classes(scores)[0] for scores in _each(model.replay.scores, model, transforms, x))
 
 
-def _each(run: Callable[[Floats], Floats], model: Model, transforms: Transforms, x: npt.ArrayLike) -> Floats:
+def _each(
+    run: Callable[[FloatArray], FloatArray], model: Model, transforms: Transforms, x: npt.ArrayLike
+) -> FloatArray:
     """What `run` gives for each T_k x, (count, m): runs of single inputs, since a batch may differ in the last bits."""
     return np.concatenate([run(view[np.newaxis]) for view in views(model, transforms, x)])

@@ -17,7 +17,7 @@ from verifier.search.initial_attack import going_on
 from verifier.search.minimum import already_adversarial, problem_of, with_float32
 from verifier.search.question import Specification
 from verifier.search.settings import Settings
-from verifier.search.state import Attack
+from verifier.search.state import Attacker
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,7 +58,7 @@ def minimal_all_targets(
     """
     budget, decider = settings.budget, settings.decider
 
-    def attacking(rest: Specification) -> Attack:
+    def attacking(rest: Specification) -> Attacker:
         return initial_attack.attacker(rest, settings, brief=decider.trees is not None)
 
     first = going_on(asked, known, attacking) if known else attacking(asked)

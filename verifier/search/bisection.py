@@ -17,7 +17,7 @@ from verifier.problem.query import Query
 from verifier.problem.verdict import Bracket, Evidence, Holds, Unknown, Violated
 from verifier.search.linear_bisection import BoundsByRadius, linear_lower
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, Problem, SearchState, TargetState
-from verifier.solvers.milp import Milp, Nearest
+from verifier.solvers.milp import Milp, MilpMinimum
 from verifier.solvers.process import Decider, Guarded, Worker
 
 BISECT_FACTOR = 4.0
@@ -141,7 +141,7 @@ def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[
             return
         query = Query(state.problem.graph, state.problem.ball.with_radius(radius), target.goal)
         try:
-            found: Nearest = worker.call(decider, "nearest", query, bounds.at(radius), budget=state.budget)
+            found: MilpMinimum = worker.call(decider, "nearest", query, bounds.at(radius), budget=state.budget)
         except ChildError as error:
             state.reason = str(error)
             continue

@@ -20,7 +20,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball
 from verifier.search.question import Specification
 from verifier.search.settings import Settings
-from verifier.search.state import Attack
+from verifier.search.state import Attacker
 
 ATTACK_SHARE = 0.3
 """Part of a finite time limit that the attack may use: the rest belongs to the proof."""
@@ -46,7 +46,7 @@ def attacker(
     share: float = ATTACK_SHARE,
     brief: bool = False,
     alone: bool = False,
-) -> Attack:
+) -> Attacker:
     """The named attack on the goals as a function of a budget; raises InputError for an unknown name.
 
     radius: points that are much farther away are left out. nearest: only the nearest target matters, so that the named
@@ -102,8 +102,8 @@ def _finder(asked: Specification, device: str, threads: int) -> Finder:
 
 
 def going_on(
-    asked: Specification, known: Mapping[int, npt.ArrayLike], attack: Callable[[Specification], Attack]
-) -> Attack:
+    asked: Specification, known: Mapping[int, npt.ArrayLike], attack: Callable[[Specification], Attacker]
+) -> Attacker:
     """An attack that gives the known points of targets, and attacks the others only."""
     points = {target: asked.model.vector(point).astype(np.float64) for target, point in known.items()}
     unknown = [target for target, _ in asked.goals if target not in points]

@@ -14,7 +14,7 @@ from verifier.search.float32_lower import float32_lower
 from verifier.search.initial_attack import DEFAULT_ATTACK
 from verifier.search.question import Specification
 from verifier.search.settings import Settings
-from verifier.search.state import Attack, Problem, SearchState
+from verifier.search.state import Attacker, Problem, SearchState
 
 THOROUGH_SHARE = 0.5
 """Part of the time left that the longer attack may use on a bracket that trees have not closed."""
@@ -57,7 +57,7 @@ def attack(asked: Specification, settings: Settings, name: str = DEFAULT_ATTACK)
     return replace(state.bracket(final=True), reason="an attack proves no lower end", about=about)
 
 
-def problem_of(asked: Specification, settings: Settings, first: Attack) -> Problem:
+def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Problem:
     """What is asked as the methods take it, with the attack that they begin with.
 
     Raises InputError where it is about float32 alone, and the method about real arithmetic.

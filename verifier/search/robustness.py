@@ -31,7 +31,7 @@ BOUNDS_FIRST = 150
 """ReLUs up to which linear bounds come before the attack: on the digits net 2 to 4 ms, which save the 50 of an attack
 that finds nothing. A violated check pays for them in vain."""
 
-Progress = Callable[[Bracket], None]
+BracketWatcher = Callable[[Bracket], None]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,7 +58,7 @@ RADIUS_SHARE = 1e-3
 """What securing a witness may add to its distance, relative to the radius."""
 
 
-def check(asked: Specification, settings: Settings, radius: float, progress: Progress | None = None) -> Check:
+def check(asked: Specification, settings: Settings, radius: float, progress: BracketWatcher | None = None) -> Check:
     """Does a point within `radius` reach a goal? `progress` is called with brackets on the way. Raises InputError."""
     budget, decider, radius = settings.budget, settings.decider, above_zero(radius, "the radius", math.inf)
     about, found = asked.subject("check", radius), asked.already(budget)
@@ -71,7 +71,7 @@ def check(asked: Specification, settings: Settings, radius: float, progress: Pro
 
 
 def check_both(
-    problem: Problem, decider: Decider, radius: float, budget: Budget, progress: Progress | None = None
+    problem: Problem, decider: Decider, radius: float, budget: Budget, progress: BracketWatcher | None = None
 ) -> Check:
     """The answer at one radius, for the real network and the float32 one at once where that can be proved.
 
@@ -90,7 +90,7 @@ def check_both(
     return checked(SearchState(problem, budget), decider, radius, progress)
 
 
-def checked(state: SearchState, decider: Decider, radius: float, progress: Progress | None = None) -> Check:
+def checked(state: SearchState, decider: Decider, radius: float, progress: BracketWatcher | None = None) -> Check:
     """The answer at one radius; `progress` is called with brackets on the way."""
     try:
         verdict = _verdict(state, decider, radius, progress)
@@ -108,7 +108,7 @@ def checked(state: SearchState, decider: Decider, radius: float, progress: Progr
     )
 
 
-def _verdict(state: SearchState, decider: Decider, radius: float, progress: Progress | None) -> Verdict:
+def _verdict(state: SearchState, decider: Decider, radius: float, progress: BracketWatcher | None) -> Verdict:
     search = TreeSearch([state], decider.trees, within=radius) if decider.trees is not None else None
     if not (search is not None and state.problem.graph.relu_count <= BOUNDS_FIRST and pruned(search)):
         state.attack(polish=False)

@@ -32,7 +32,7 @@ outwards on the screen, where they are no farther apart than the precision eithe
 FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
 """Radii tried by doubling where the box is unbounded and no witness is known."""
 
-Attack = Callable[[Budget], Sequence[Array | None]]
+Attacker = Callable[[Budget], Sequence[Array | None]]
 """For each of a problem's disjuncts a candidate point (n,), or None; the judge decides what they are worth."""
 
 
@@ -50,7 +50,7 @@ class Problem:
     ball: Ball
     disjuncts: tuple[tuple[int, Halfspaces], ...]
     judge: Judge
-    attack: Attack
+    attack: Attacker
     attack_name: str
     precision: float
     target: int | None
@@ -60,7 +60,7 @@ class Problem:
     semantics: Semantics = Semantics.BOTH
     no_float32: str = ""
     """Why nothing can be said about the network as it is run in float32; "" where something can."""
-    thorough: Attack | None = None
+    thorough: Attacker | None = None
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""

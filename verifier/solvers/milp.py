@@ -75,8 +75,6 @@ RESERVE = 0.05
 DEEP_ENOUGH = 1e-3
 """A point whose smallest margin reaches this needs no deeper one: it is far above rounding errors of logits."""
 
-Point = Array
-
 
 def available_solvers() -> tuple[str, ...]:
     """Our names of the MILP solvers that PuLP finds on this machine."""
@@ -102,11 +100,11 @@ def solver_class(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Nearest:
+class MilpMinimum:
     """What minimising the distance left: no solution is closer than `lower`; `point` is the best one, if any."""
 
     lower: float
-    point: Point | None
+    point: Array | None
     infeasible: bool
     reason: str = ""
 
@@ -163,28 +161,28 @@ class Milp(Decider):
     def _near(self, missed: float, soft: float) -> str:
         return f"the goal is missed by {missed:.1g}; {self.solver}'s tolerances may hide {soft:.1g} in this network"
 
-    def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> Nearest:
+    def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> MilpMinimum:
         """Minimise the distance itself over the query's region, with the distance as ReLUs of the same model.
 
         Raises SolverError.
         """
         linear = self._tightened(distance_query(query, bounds, budget), budget)
         if linear is None:
-            return Nearest(math.inf, None, infeasible=True)
+            return MilpMinimum(math.inf, None, infeasible=True)
         objective = np.append(np.zeros(query.graph.output_size), 1.0)
         model = self._model(linear, minimise=objective)
         if model.lost > NEGLIGIBLE:
-            return Nearest(0.0, None, infeasible=False, reason=_out_of_range(model))
+            return MilpMinimum(0.0, None, infeasible=False, reason=_out_of_range(model))
         try:
             reason = self._solve(model, budget)
         except OutOfTimeError as error:
-            return Nearest(0.0, None, infeasible=False, reason=str(error))
+            return MilpMinimum(0.0, None, infeasible=False, reason=str(error))
         if model.problem.status == pulp.LpStatusInfeasible:
-            return Nearest(math.inf, None, infeasible=True)
+            return MilpMinimum(math.inf, None, infeasible=True)
         bound = _dual_bound(model)
         lower = max(0.0, bound - SOFT_COST - BOUND_SLACK * (1.0 + abs(bound))) if math.isfinite(bound) else 0.0
         point = linear.point(model.point()) if _has_point(model) else None
-        return Nearest(lower, point, infeasible=False, reason=reason)
+        return MilpMinimum(lower, point, infeasible=False, reason=reason)
 
     def _tightened(self, linear: LinearQuery, budget: Budget) -> LinearQuery | None:
         if not self.tighten:

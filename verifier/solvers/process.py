@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.child import Answer, Child, ChildError, Heard
+from verifier.problem.child import Child, ChildError, Heard, Reply
 from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Unknown, Verdict
 
@@ -84,7 +84,7 @@ class Worker:
                 _, heard = self._answers.get(timeout=POLL)
                 if heard is None:
                     raise ChildError("the solver process ended without an answer")
-                if isinstance(heard, Answer):
+                if isinstance(heard, Reply):
                     return heard.result()
             if budget.ended:
                 self.close()

@@ -6,8 +6,9 @@ from typing import cast
 
 import numpy as np
 
+from encoders.network.graph import Array
 from encoders.network.linear_maps import LinearMap
-from encoders.onnx_io.ops.call import Array, Call, Tensor, Variable
+from encoders.onnx_io.ops.call import Call, Tensor, Variable
 from encoders.onnx_io.ops.draft import Draft, scale
 from encoders.onnx_io.ops.room import entries
 

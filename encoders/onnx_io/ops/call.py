@@ -12,11 +12,11 @@ import numpy.typing as npt
 import onnx
 
 from encoders.errors import InputError
+from encoders.network.graph import Array
 
 FLOATS: tuple[np.dtype[Any], ...] = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 ML_DOMAIN = "ai.onnx.ml"
 Constant = npt.NDArray[Any]
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

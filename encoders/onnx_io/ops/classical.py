@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from encoders.network.graph import Array
 from encoders.network.linear_maps import Dense
-from encoders.onnx_io.ops.call import Array, Call, Tensor, Variable
+from encoders.onnx_io.ops.call import Call, Tensor, Variable
 from encoders.onnx_io.ops.draft import Draft
 from encoders.onnx_io.ops.endings import post_transform
 

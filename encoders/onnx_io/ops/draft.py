@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from encoders.network.graph import Affine, frozen
+from encoders.network.graph import Affine, Array, frozen
 from encoders.network.linear_maps import LinearMap, Scale, Select, identity, select
-from encoders.onnx_io.ops.call import Array, Variable
+from encoders.onnx_io.ops.call import Variable
 from encoders.onnx_io.ops.endings import Ending
-from encoders.onnx_io.ops.room import BoundedBuilder, Room, entries
+from encoders.onnx_io.ops.room import Allowance, BoundedBuilder, entries
 
 Index = npt.NDArray[np.intp]
 
@@ -25,7 +25,7 @@ class Draft:
     holds probabilities where the graph has the scores they were made from.
     """
 
-    def __init__(self, input_size: int, ending: Ending, uses: Mapping[str, int], room: Room) -> None:
+    def __init__(self, input_size: int, ending: Ending, uses: Mapping[str, int], room: Allowance) -> None:
         self.builder = BoundedBuilder(input_size, room)
         self.uses = Counter(uses)
         self.names: defaultdict[int, list[str]] = defaultdict(list)

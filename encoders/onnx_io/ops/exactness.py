@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from encoders.onnx_io.ops.call import Array, Call, Constant
+from encoders.network.graph import Array
+from encoders.onnx_io.ops.call import Call, Constant
 
-Inputs = Sequence[Constant]
-Check = Callable[[Call, Inputs, Constant], bool]
+ConstantInputs = Sequence[Constant]
+ExactnessTest = Callable[[Call, ConstantInputs, Constant], bool]
 
 WIDE: Mapping[np.dtype[np.generic], int] = {np.dtype(np.float32): 24, np.dtype(np.float64): 53}
 """Dtypes in which ONNX Runtime computes as it says, and the bits of their fractions. It has no float16 kernels for most
@@ -51,7 +52,7 @@ def _wide(values: Sequence[Constant]) -> bool:
     return all(value.dtype in WIDE and value.dtype == values[0].dtype for value in values)
 
 
-def _sum_of_two(call: Call, given: Inputs, result: Constant) -> bool:
+def _sum_of_two(call: Call, given: ConstantInputs, result: Constant) -> bool:
     """Knuth's TwoSum: the rounding error of a ± b, computed without one."""
     if len(given) != 2 or not _wide([*given, result]):
         return False
@@ -61,15 +62,15 @@ def _sum_of_two(call: Call, given: Inputs, result: Constant) -> bool:
     return bool(np.all(error == 0))
 
 
-def _product_of_two(_: Call, given: Inputs, result: Constant) -> bool:
+def _product_of_two(_: Call, given: ConstantInputs, result: Constant) -> bool:
     return len(given) == 2 and _single([*given, result]) and _equal(_double(given[0]) * _double(given[1]), result)
 
 
-def _quotient(_: Call, given: Inputs, result: Constant) -> bool:
+def _quotient(_: Call, given: ConstantInputs, result: Constant) -> bool:
     return len(given) == 2 and _single([*given, result]) and _equal(_double(result) * _double(given[1]), given[0])
 
 
-def _root(_: Call, given: Inputs, result: Constant) -> bool:
+def _root(_: Call, given: ConstantInputs, result: Constant) -> bool:
     return _single([*given, result]) and _equal(_double(result) ** 2, given[0])
 
 
@@ -86,7 +87,7 @@ def _equal(a: Constant, b: Constant) -> bool:
     return bool(np.all(a == b))
 
 
-def _cast(_: Call, given: Inputs, result: Constant) -> bool:
+def _cast(_: Call, given: ConstantInputs, result: Constant) -> bool:
     """The value is kept, or cut to an integer that the dtype holds, as the standard says."""
     value = given[0]
     if value.dtype.kind == "f" and result.dtype.kind in "iu":
@@ -103,7 +104,7 @@ def _cast(_: Call, given: Inputs, result: Constant) -> bool:
 EXACT_IN_FLOAT64 = 2.0**53
 
 
-def _sums(call: Call, given: Inputs, result: Constant) -> bool:
+def _sums(call: Call, given: ConstantInputs, result: Constant) -> bool:
     """Every partial sum is a multiple of the addends' common grid, and small enough to be exact."""
     addends = given if call.op == "Sum" else given[:1]
     if not _wide([*addends, result]):
@@ -116,7 +117,7 @@ def _sums(call: Call, given: Inputs, result: Constant) -> bool:
     return _fits(total, step, result)
 
 
-def _matrix_product(_: Call, given: Inputs, result: Constant) -> bool:
+def _matrix_product(_: Call, given: ConstantInputs, result: Constant) -> bool:
     if len(given) != 2 or not _wide([*given, result]):
         return False
     total = float(np.max(np.abs(_double(given[0])) @ np.abs(_double(given[1])), initial=0.0))
@@ -150,13 +151,13 @@ def _grid(values: Constant) -> int:
 NO_GRID = -(2**20)
 
 
-def _counted(_: Call, given: Inputs, result: Constant) -> bool:
+def _counted(_: Call, given: ConstantInputs, result: Constant) -> bool:
     """Range over whole numbers, whether it adds or multiplies."""
     ends = np.concatenate([np.abs(_double(value)).reshape(-1) for value in given])
     return _wide([*given, result]) and bool(np.all((ends == np.rint(ends)) & (ends < 2.0 ** (WIDE[result.dtype] - 1))))
 
 
-CHECKED: Mapping[str, Check] = {
+CHECKED: Mapping[str, ExactnessTest] = {
     "Add": _sum_of_two,
     "Cast": _cast,
     "CastLike": lambda call, given, result: _cast(call, given[:1], result),

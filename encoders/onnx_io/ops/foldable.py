@@ -11,7 +11,7 @@ from encoders.onnx_io.ops.call import Call, Constant
 from encoders.onnx_io.ops.room import MAX_ENTRIES
 
 Inputs = Sequence[Constant | None]
-Work = Callable[[Call, Inputs, int], int]
+FoldingCost = Callable[[Call, Inputs, int], int]
 """(node, inputs, entries of the result) → the elementary steps that computing it takes, within a small factor."""
 
 STORE = "store its result in the file instead, as onnxsim or ONNX Runtime's offline optimisation do"
@@ -85,7 +85,7 @@ _NORMALISING = (
     *("MeanVarianceNormalization", "RMSNormalization", "Resize", "Upsample"),
 )
 
-FOLDABLE: Mapping[str, Work] = {
+FOLDABLE: Mapping[str, FoldingCost] = {
     **dict.fromkeys((*_ENTRYWISE, *_MOVING, *_REDUCING, *_NORMALISING), _each_entry),
     **dict.fromkeys(("TopK", "Unique"), _sorting),
     **dict.fromkeys(("MatMul", "Gemm"), _product),

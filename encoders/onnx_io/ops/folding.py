@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from encoders.errors import InputError
 from encoders.onnx_io.ops.call import FLOATS, Call, Constant, Variable
 from encoders.onnx_io.ops.foldable import FOLDABLE, GROWTH, NOT_FOLDED, STORE, complaint
-from encoders.onnx_io.ops.room import MAX_ENTRIES, Room, TooLargeError
+from encoders.onnx_io.ops.room import MAX_ENTRIES, Allowance, TooLargeError
 from encoders.onnx_io.runtime import FATAL, runtime
 
 IR_VERSION = 8
@@ -37,7 +37,7 @@ NUMERIC_TYPES = frozenset(
 """ONNX Runtime's names of the same."""
 
 
-def evaluate_node(call: Call, inputs: Sequence[Constant | None], room: Room) -> list[Constant]:
+def evaluate_node(call: Call, inputs: Sequence[Constant | None], room: Allowance) -> list[Constant]:
     """The node's outputs for these inputs, in the node's opset; raises InputError where they cannot be had.
 
     They take room: what is too large for it is refused before it is computed.
@@ -67,7 +67,9 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 240 else text[:237] + "..."
 
 
-def _run(call: Call, inputs: Sequence[Constant | None], given: Mapping[str, Constant], room: Room) -> list[Constant]:
+def _run(
+    call: Call, inputs: Sequence[Constant | None], given: Mapping[str, Constant], room: Allowance
+) -> list[Constant]:
     names = [name for name in call.proto.output if name]
     fed = {name: np.ascontiguousarray(value) for name, value in given.items() if value.size > FEW}
     graph = helper.make_graph(
@@ -101,7 +103,7 @@ def _session(model: onnx.ModelProto) -> Any:
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _take_room(call: Call, inputs: Sequence[Constant | None], shapes: Sequence[Sequence[Any]], room: Room) -> None:
+def _take_room(call: Call, inputs: Sequence[Constant | None], shapes: Sequence[Sequence[Any]], room: Allowance) -> None:
     """Raise before anything is computed of a size that is unknown or too large."""
     total = 0
     for shape in shapes:
@@ -128,7 +130,7 @@ def positions(call: Call, x: Variable, others: Sequence[Constant | None]) -> lis
     first: InputError | None = None
     for kind in dict.fromkeys(kinds):
         try:
-            results = evaluate_node(call, [x.index().astype(kind), *others], Room())
+            results = evaluate_node(call, [x.index().astype(kind), *others], Allowance())
         except InputError as error:
             first = first or error
         else:

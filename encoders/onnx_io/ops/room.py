@@ -42,7 +42,7 @@ def entries(shape: tuple[int, ...]) -> int:
     return total
 
 
-class Room:
+class Allowance:
     """What is left of the entries, steps and products that one file may take."""
 
     def __init__(self, weights: int = 0) -> None:
@@ -72,7 +72,7 @@ class Room:
 class BoundedBuilder(GraphBuilder):
     """A GraphBuilder for graphs that a file asks for: raises TooLargeError where they leave no room."""
 
-    def __init__(self, input_size: int, room: Room) -> None:
+    def __init__(self, input_size: int, room: Allowance) -> None:
         super().__init__(input_size)
         self._room = room
 

@@ -20,7 +20,7 @@ from verifier.campaign.backends import Backend
 from verifier.campaign.plan.messages import Claim, Report
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.selection import tasks_of
-from verifier.campaign.pool import Lost, Pool, Task
+from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.runner import run
 from verifier.campaign.store.store import Store
 from verifier.problem.budget import Budget
@@ -64,8 +64,8 @@ class HoldTheLock:
         re.match(r"(a+)+$", "a" * 64 + "b")
 
 
-def tasks(*calls: Any, seconds: float = 3600.0) -> list[Task[int]]:
-    return [Task(place, call, seconds) for place, call in enumerate(calls)]
+def tasks(*calls: Any, seconds: float = 3600.0) -> list[Piece[int]]:
+    return [Piece(place, call, seconds) for place, call in enumerate(calls)]
 
 
 def test_a_process_that_dies_costs_its_own_task_alone() -> None:
@@ -78,7 +78,7 @@ def test_a_process_that_dies_costs_its_own_task_alone() -> None:
 
 def test_a_task_that_overruns_its_limit_is_ended_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "OVERRUN", 0.1)
-    given = [Task(0, Wait(), 0.1), *(Task(place, Double(place), 3600.0) for place in (1, 2, 3))]
+    given = [Piece(0, Wait(), 0.1), *(Piece(place, Double(place), 3600.0) for place in (1, 2, 3))]
     found = dict(Pool[int](2, Budget(3600.0)).run(iter(given)))
     assert found == {0: Lost("it took longer than its 0.1 s", overran=True), 1: 2, 2: 4, 3: 6}
 

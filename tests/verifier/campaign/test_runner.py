@@ -18,7 +18,7 @@ import pytest
 
 from encoders.errors import InputError
 from tests.verifier.campaign.store.linearizability import by_task, explained, read
-from verifier.campaign.analysis.table1 import Line, summary
+from verifier.campaign.analysis.table1 import TableLine, summary
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan.plan import Plan, Selection
 from verifier.campaign.plan.selection import tasks_of
@@ -82,7 +82,7 @@ def assert_same(found: Sequence[Result], expected: Sequence[Result]) -> None:
     assert [table_line(line) for line in summary(found)] == [table_line(line) for line in summary(expected)]
 
 
-def table_line(line: Line) -> tuple[object, ...]:
+def table_line(line: TableLine) -> tuple[object, ...]:
     """A line of the final table as it is printed, but for what an attack that Ctrl-C cut short may have changed."""
     assert line.means is not None
     return *line.group, line.closed, line.instances, f"{line.means.upper:.4f}"

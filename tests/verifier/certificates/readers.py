@@ -71,7 +71,7 @@ def compared(content: bytes) -> Said:
     return Said.ALIKE if engine is not None else Said.ENGINE_REFUSES
 
 
-def _exact(net: checker.Network, x: np.ndarray) -> tuple[list[Fraction], float]:
+def _exact(net: checker.CheckedNetwork, x: np.ndarray) -> tuple[list[Fraction], float]:
     """(the scores at x, the largest number on the way)."""
     values = {net.input: (checker.exact(x.tolist())[0].reshape(1, -1), checker.exact(x.tolist())[1])}
     size = 1.0
@@ -104,7 +104,7 @@ def _engine(content: bytes) -> Network | None:
         return None
 
 
-def _run(session: ort.InferenceSession, net: checker.Network, x: np.ndarray) -> np.ndarray | None:
+def _run(session: ort.InferenceSession, net: checker.CheckedNetwork, x: np.ndarray) -> np.ndarray | None:
     try:
         return np.asarray(session.run(None, {net.input: x.reshape(net.shapes[net.input])})[0])
     except Exception:  # noqa: BLE001, as below

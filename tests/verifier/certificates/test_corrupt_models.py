@@ -19,7 +19,7 @@ ROUNDED = 1e-5
 SAMPLES = 200
 
 
-def points_within(result: checker.Result, rng: np.random.Generator) -> list[np.ndarray]:
+def points_within(result: checker.CheckedResult, rng: np.random.Generator) -> list[np.ndarray]:
     """Points of the box within the radius that is proved: on its border, and on that of the box."""
     query, n = result.query, result.query.centre.size
     if not 0 < result.lower < math.inf:

@@ -26,7 +26,7 @@ FAR = 1e4
 """A corrupt box may be endless; minima of these nets lie nearer than that."""
 
 
-def still_true(case, claim: checker.Result, witness: np.ndarray | None) -> bool:
+def still_true(case, claim: checker.CheckedResult, witness: np.ndarray | None) -> bool:
     """What a certificate that was not refused says, checked by enumeration and by the engine's exact evaluation."""
     query = claim.query
     goal = Targeted(query.target, query.margin) if query.target is not None else Untargeted(query.label, query.margin)

@@ -143,7 +143,7 @@ WORKING = {
         "verifier.search.question:Specification.already",
         "verifier.search.robustness.check_within",
     ),
-    "attack": ("verifier.attacks.base.search:Search.chunks", "verifier.runtime.witness.exact_outputs"),
+    "attack": ("verifier.attacks.base.search:AttackSearch.chunks", "verifier.runtime.witness.exact_outputs"),
 }
 OPTIONS = {"minimal": ["--target", "8"], "check": ["--radius", "0.05"], "attack": []}
 STUCK = [(command, place) for command, places in WORKING.items() for place in places]

@@ -20,9 +20,9 @@ from verifier.problem.verdict import (
     Violated,
     Witness,
 )
-from verifier.report.json_result import Run, all_targets_json, check_json, dumps, minimal_json, number
+from verifier.report.json_result import RunRecord, all_targets_json, check_json, dumps, minimal_json, number
 
-RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, None, 0.0, 1e-3, None, "milp", "highs")
+RUN = RunRecord("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, None, 0.0, 1e-3, None, "milp", "highs")
 WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1 + 0.2, 5, 1e-9, 2e-9, 5)
 BRACKET = Bracket(
     0.1, 0.1 + 0.2, WITNESS, Evidence.SOLVER, 1e-3, Status.MINIMAL, Initial("cw", 0.5), None, 1.5, final=True

@@ -8,11 +8,11 @@ import pytest
 
 from tests.verifier.campaign.analysis.test_progress import BEGAN, NOW, RUN, TALLY, WORK, presence
 from verifier.campaign.analysis.progress import progress_of
-from verifier.campaign.store.presence import Run
+from verifier.campaign.store.presence import CampaignRun
 from verifier.report.progress_words import MOST_WORK, duration, progress_lines
 
 
-def told(*runs: Run, work: int = 1, now: float = NOW) -> list[str]:
+def told(*runs: CampaignRun, work: int = 1, now: float = NOW) -> list[str]:
     return progress_lines(progress_of(presence(*runs, work=(WORK,) * work), TALLY, now), {"a": "net"})
 
 

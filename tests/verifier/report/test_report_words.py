@@ -14,7 +14,7 @@ from PIL import Image
 from encoders.errors import InputError
 from tests.verifier.report.conftest import Reported
 from verifier.campaign.analysis.certified_accuracy import Curve
-from verifier.campaign.analysis.table1 import Group
+from verifier.campaign.analysis.table1 import TableGroup
 from verifier.campaign.plan.plan import read_plan
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.store.store import Store
@@ -93,7 +93,7 @@ def test_the_date_is_in_the_head(changed: Callable[..., Study]) -> None:
 )
 def test_robust_accuracy_is_rounded_outwards(inputs: int, fallen: tuple[int, int], text: str) -> None:
     ends = tuple(float(place) for place in range(inputs))
-    assert _robust(Curve(Group("m", "linf", "tree", None), ends, ends, {}, (1, 1)), *fallen) == text
+    assert _robust(Curve(TableGroup("m", "linf", "tree", None), ends, ends, {}, (1, 1)), *fallen) == text
 
 
 def test_robust_accuracy_stands_beside_counts(changed: Callable[..., Study]) -> None:

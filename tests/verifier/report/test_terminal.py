@@ -14,9 +14,9 @@ from rich.table import Table
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Status, Witness
 from verifier.report import captions, terminal
-from verifier.report.json_result import Run
+from verifier.report.json_result import RunRecord
 
-RUN = Run("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, 5, 0.0, 1e-3, None, "milp", "highs")
+RUN = RunRecord("minimal", Path("m.onnx"), "ab", Path("x.npy"), 0, "linf", 3, 5, 0.0, 1e-3, None, "milp", "highs")
 WITNESS = Witness(np.zeros(4, dtype=np.float32), 0.1234567, 5, 1e-9, 2e-9, 5)
 BRACKET = Bracket(
     0.1224567, 0.1234567, WITNESS, Evidence.SOLVER, 1e-3, Status.MINIMAL, Initial("cw", 0.5), 5, 1.5, final=True

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.attacks.base.problem import LENGTH, Float32, Indices, Metric
-from verifier.attacks.base.search import Search
+from verifier.attacks.base.search import AttackSearch
 from verifier.attacks.base.sweep import FARTHEST
 
 SHARES = tuple(2.0**-power for power in range(5, 9))
@@ -22,7 +22,7 @@ SHARES = tuple(2.0**-power for power in range(5, 9))
 STEPS = 200
 
 
-def box_walk(search: Search) -> None:
+def box_walk(search: AttackSearch) -> None:
     """Offer to `search` what the walks of its open cases without a point meet first."""
     lost = search.lost
     far = _farthest(search)[lost]
@@ -35,7 +35,7 @@ def box_walk(search: Search) -> None:
         _walk(search, cases[rows], steps[rows, None], alone[rows, None])
 
 
-def _farthest(search: Search) -> Array:
+def _farthest(search: AttackSearch) -> Array:
     """How far an input entry may go: to the end of the box, or a multiple of the first-order distance; (cases,)."""
     problem = search.problem
     room = LENGTH[Metric.LINF](np.maximum(problem.hi - problem.centres, problem.centres - problem.lo))
@@ -46,7 +46,7 @@ def _farthest(search: Search) -> Array:
     return farthest
 
 
-def _walk(search: Search, cases: Indices, step: Array, alone: npt.NDArray[np.bool_]) -> None:
+def _walk(search: AttackSearch, cases: Indices, step: Array, alone: npt.NDArray[np.bool_]) -> None:
     """Rows walk from their cases' starts until they reach the goal; `alone`: along the goal's own logit."""
     problem, surrogate = search.problem, search.surrogate
     points = problem.starts[cases]

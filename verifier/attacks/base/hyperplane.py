@@ -13,10 +13,10 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.attacks.base.problem import DUAL, LENGTH, Float32, Indices, Metric
-from verifier.attacks.base.search import Search
+from verifier.attacks.base.search import AttackSearch
 
 
-def nearest_plane(search: Search, cases: Indices, points: Float32) -> tuple[Array, Array, Array]:
+def nearest_plane(search: AttackSearch, cases: Indices, points: Float32) -> tuple[Array, Array, Array]:
     """f at each point, and the linearised goal: (f (rows,), gap (rows,), slope (rows, n)), goal: gap + slope · δ ≤ 0.
 
     A targeted row takes the rival that leads, an untargeted one the class whose hyperplane is nearest in the metric:

@@ -90,7 +90,7 @@ class Surrogate:
         return result
 
 
-class Search:
+class AttackSearch:
     """One attack in progress: the cases still open, what it has found, and what it has spent.
 
     distances: each case's least distance so far in `metric`, by default the problem's norm; inf where there is none.

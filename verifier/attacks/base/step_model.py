@@ -14,8 +14,9 @@ from encoders.network.graph import Graph
 from encoders.onnx_io.builder import OnnxBuilder
 from encoders.onnx_io.runtime import runtime
 from encoders.onnx_io.to_onnx import forward_onnx, vjp_onnx
+from verifier.attacks.base.problem import Float32
 from verifier.runtime.device import Device
-from verifier.runtime.session import NEXT, Float32, session
+from verifier.runtime.session import NEXT, session
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.attacks.base.problem import Float32, Indices
-from verifier.attacks.base.search import Search
-from verifier.runtime.replay import Floats
+from verifier.attacks.base.search import AttackSearch
+from verifier.runtime.replay import FloatArray
 
 NEAREST, FARTHEST = 0.5, 64.0  # the first sweep's radii, as multiples of the first-order estimate
 LEAST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)
 """No shorter step moves a float32 point, no longer one stays among the float32 numbers."""
 
-Run = Callable[[Indices, Array, Indices], tuple[Float32, Floats]]
+RunWithinRadii = Callable[[Indices, Array, Indices], tuple[Float32, FloatArray]]
 """An attack within radii. Row j is case cases[j], radius[j] (rows, 1), restart[j] (rows, 1), and restart 0 begins at
 x0: the rows' points (rows, n) and their f, ≤ 0 where the goal is reached."""
 
@@ -38,9 +38,9 @@ class SweepSettings:
 
 
 def sweep(
-    search: Search,
+    search: AttackSearch,
     settings: SweepSettings,
-    run: Run,
+    run: RunWithinRadii,
     estimate: Array | None = None,
     *,
     first: int = 0,
@@ -85,7 +85,7 @@ def geometric(bottom: Array, top: Array, count: int) -> Array:
 
 
 def _attack_radii(
-    search: Search, settings: SweepSettings, run: Run, cases: Indices, radii: Array
+    search: AttackSearch, settings: SweepSettings, run: RunWithinRadii, cases: Indices, radii: Array
 ) -> npt.NDArray[np.bool_]:
     """One round: True at (case, radius) where some restart became adversarial."""
     row_cases = np.repeat(cases, radii.shape[1] * settings.restarts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.campaign.analysis.table1 import Group, grouped
+from verifier.campaign.analysis.table1 import TableGroup, grouped
 from verifier.campaign.plan.attack_tasks import DONE, Found, Kind, missed
 from verifier.campaign.store.records import Result
 
@@ -49,7 +49,7 @@ class Restarts:
 class Audit:
     """One attack in one group, over its closed instances at a distance > 0 on which it was run."""
 
-    group: Group
+    group: TableGroup
     attack: str
     measured: tuple[Measured, ...]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from verifier.campaign.analysis.table1 import Group, grouped
+from verifier.campaign.analysis.table1 import TableGroup, grouped
 from verifier.campaign.plan.attack_tasks import Found, Kind
 from verifier.campaign.store.records import Result
 
@@ -22,7 +22,7 @@ class Curve:
     targets: how many targets were asked of each input, as (least, most); 0 for untargeted questions.
     """
 
-    group: Group
+    group: TableGroup
     lowers: tuple[float, ...]
     uppers: tuple[float, ...]
     attacks: Mapping[str, tuple[float, ...]]
@@ -52,7 +52,7 @@ def curves(results: Iterable[Result], findings: Iterable[Found]) -> list[Curve]:
     return [_curve(group, members, attacks) for group, members in grouped(results).items()]
 
 
-def _curve(group: Group, members: Iterable[Result], attacks: Mapping[str, Mapping[str, float]]) -> Curve:
+def _curve(group: TableGroup, members: Iterable[Result], attacks: Mapping[str, Mapping[str, float]]) -> Curve:
     inputs: dict[str, list[Result]] = {}
     for one in members:
         inputs.setdefault(one.task, []).append(one)

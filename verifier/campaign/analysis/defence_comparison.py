@@ -7,12 +7,12 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from verifier.campaign.analysis.table1 import Group, grouped
+from verifier.campaign.analysis.table1 import TableGroup, grouped
 from verifier.campaign.store.records import Result
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class DefencePair:
     """One question to both models, closed on both."""
 
     first: Result
@@ -35,16 +35,16 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class DefenceComparison:
     """Two groups that differ by the model; `first` is the baseline's.
 
     factor: mean distance of the second over that of the first, in [factor_least, factor_most] whatever the minima are
     within their brackets. Better and worse count pairs whose brackets do not meet.
     """
 
-    first: Group
-    second: Group
-    pairs: tuple[Pair, ...]
+    first: TableGroup
+    second: TableGroup
+    pairs: tuple[DefencePair, ...]
     mean_first: float
     mean_second: float
     factor: float
@@ -52,7 +52,7 @@ class Comparison:
     factor_most: float
 
     @property
-    def worse(self) -> list[Pair]:
+    def worse(self) -> list[DefencePair]:
         """The points that the defence made worse, the worst first."""
         return sorted((pair for pair in self.pairs if pair.worse), key=lambda pair: pair.change)
 
@@ -71,7 +71,7 @@ class Comparison:
         return -self.worse[0].change if self.worse else None
 
 
-def comparisons(results: Iterable[Result], baseline: str | None = None) -> list[Comparison]:
+def comparisons(results: Iterable[Result], baseline: str | None = None) -> list[DefenceComparison]:
     """Each model against the baseline (a model's sha256), norm by norm and method by method, where instances are closed
     on both. None: against the first model with which it shares such instances."""
     groups, found = list(grouped(results).items()), []
@@ -84,10 +84,10 @@ def comparisons(results: Iterable[Result], baseline: str | None = None) -> list[
     return found
 
 
-def _pairs(members: Sequence[Result], others: Sequence[Result]) -> list[Pair]:
+def _pairs(members: Sequence[Result], others: Sequence[Result]) -> list[DefencePair]:
     known = {_question(one): one for one in members if _counts(one)}
     both = [(known.get(_question(other)), other) for other in others if _counts(other)]
-    return [Pair(one, other) for one, other in both if one is not None]
+    return [DefencePair(one, other) for one, other in both if one is not None]
 
 
 def _question(one: Result) -> tuple[object, ...]:
@@ -98,10 +98,10 @@ def _counts(one: Result) -> bool:
     return one.closed and 0 < one.upper < math.inf
 
 
-def _comparison(one: Group, other: Group, pairs: Sequence[Pair]) -> Comparison:
+def _comparison(one: TableGroup, other: TableGroup, pairs: Sequence[DefencePair]) -> DefenceComparison:
     low1, high1 = (math.fsum(getattr(pair.first, end) for pair in pairs) for end in ("lower", "upper"))
     low2, high2 = (math.fsum(getattr(pair.second, end) for pair in pairs) for end in ("lower", "upper"))
-    return Comparison(
+    return DefenceComparison(
         one, other, tuple(pairs), high1 / len(pairs), high2 / len(pairs),
         high2 / high1, low2 / high1, high2 / low1 if low1 > 0 else math.inf,
     )  # fmt: skip

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from verifier.campaign.store.merge import CLOSED, CONTRADICTION, ERROR
-from verifier.campaign.store.presence import How, Presence, Run, Work, alive
+from verifier.campaign.store.presence import CampaignRun, ClaimedTask, How, Presence, alive
 from verifier.campaign.store.records import Result
 
 LEAST_STEPS = 3
 """Steps of a run after which its pace is told: one or two say nothing about the rest."""
 
 
-class State(StrEnum):
+class CampaignState(StrEnum):
     """What the campaigns of a store are at."""
 
     RUNNING = "running"
@@ -82,7 +82,7 @@ class Progress:
     """
 
     now: float
-    state: State
+    state: CampaignState
     began: float | None
     ended: float | None
     why: str
@@ -90,11 +90,11 @@ class Progress:
     earlier_seconds: float
     tally: Tally
     left: Left | None
-    work: tuple[Work, ...]
+    work: tuple[ClaimedTask, ...]
 
     @property
     def running(self) -> bool:
-        return self.state is State.RUNNING
+        return self.state is CampaignState.RUNNING
 
     @property
     def seconds(self) -> float | None:
@@ -113,7 +113,7 @@ def progress_of(presence: Presence, tally: Tally, now: float) -> Progress:
     if running:
         began = running[0].began
         past = [run for run in presence.runs if run not in running]
-        state, ended, why = State.RUNNING, None, ""
+        state, ended, why = CampaignState.RUNNING, None, ""
     else:
         last = max(presence.runs, key=_end)
         began, past = last.began, [run for run in presence.runs if run is not last]
@@ -132,46 +132,50 @@ def progress_of(presence: Presence, tally: Tally, now: float) -> Progress:
     )
 
 
-def _without_runs(presence: Presence, tally: Tally, work: tuple[Work, ...], now: float) -> Progress:
+def _without_runs(presence: Presence, tally: Tally, work: tuple[ClaimedTask, ...], now: float) -> Progress:
     """By an earlier version, which noted claims and brackets only; or entered, and not begun."""
     updated = presence.updated or None
     if work:
-        state = State.RUNNING
+        state = CampaignState.RUNNING
     elif tally.closed == tally.all:
-        state = State.FINISHED
+        state = CampaignState.FINISHED
     else:
-        state = State.IDLE
+        state = CampaignState.IDLE
     ended = None if work else updated
     return Progress(now, state, presence.created if updated or work else None, ended, "", 0, 0.0, tally, None, work)
 
 
-def _end(run: Run) -> float:
+def _end(run: CampaignRun) -> float:
     """When a run that is over ended, as far as that is known."""
     return run.seen if run.ended is None else run.ended
 
 
-def _over(run: Run) -> State:
+def _over(run: CampaignRun) -> CampaignState:
     """How a run that is over ended. What was left may have been done by others since."""
     if run.ended is None:
-        return State.TIME_UP if run.owner.gone and run.seen + LATE >= run.until else State.DIED
+        return CampaignState.TIME_UP if run.owner.gone and run.seen + LATE >= run.until else CampaignState.DIED
     if run.how == How.FAILED:
-        return State.FAILED
-    return State.FINISHED if run.steps.left == 0 else ENDS[How(run.how)]
+        return CampaignState.FAILED
+    return CampaignState.FINISHED if run.steps.left == 0 else ENDS[How(run.how)]
 
 
 LATE = 25.0
 """Seconds before the end of its total budget in which a run that ended without a word was ended by the limit, as
 commands are that do not answer in time: it gives a sign of life every 20."""
-ENDS = {How.DONE: State.FINISHED, How.TIME_UP: State.TIME_UP, How.INTERRUPTED: State.INTERRUPTED}
+ENDS = {
+    How.DONE: CampaignState.FINISHED,
+    How.TIME_UP: CampaignState.TIME_UP,
+    How.INTERRUPTED: CampaignState.INTERRUPTED,
+}
 
 
-def _left(running: Sequence[Run], now: float) -> Left:
+def _left(running: Sequence[CampaignRun], now: float) -> Left:
     """Of the run that needs longest; several on one plan share its steps."""
     first = {run.plan: run for run in reversed(running)}
     return max((_left_of(run, now) for run in first.values()), key=lambda left: left.seconds or math.inf)
 
 
-def _left_of(run: Run, now: float) -> Left:
+def _left_of(run: CampaignRun, now: float) -> Left:
     done = run.steps.done - run.done_before
     pace = run.steps.left * max(0.0, now - run.began) / done if done >= LEAST_STEPS else None
     return Left(pace, max(0.0, run.until - now), max(0, done), run.steps.left)

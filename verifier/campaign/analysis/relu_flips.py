@@ -9,7 +9,7 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.network.graph import Relu, evaluate
-from verifier.campaign.analysis.table1 import Group, grouped
+from verifier.campaign.analysis.table1 import TableGroup, grouped
 from verifier.campaign.plan.task_models import task_model
 from verifier.campaign.plan.tasks import Task
 from verifier.campaign.store.records import Result
@@ -24,7 +24,7 @@ class Switches:
     layers: ReLUs in each layer of the network, lowered. missing: why nothing was counted, "" where it was.
     """
 
-    group: Group
+    group: TableGroup
     layers: tuple[int, ...]
     by_instance: Mapping[str, tuple[int, ...]]
     missing: str = ""
@@ -49,7 +49,7 @@ PATIENCE = 60.0
 """Seconds for a model that is read again, with its comparison: reports have no limit of their own."""
 
 
-def _of_group(group: Group, members: Sequence[Result], tasks: Mapping[str, Task]) -> Switches:
+def _of_group(group: TableGroup, members: Sequence[Result], tasks: Mapping[str, Task]) -> Switches:
     closed = [one for one in members if one.closed and one.witness is not None and one.upper > 0]
     if group.transforms is not None:
         return Switches(group, (), {}, "not counted under transformations, where each copy of the network has its own")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from verifier.campaign.store.records import Result
 
 
-class Group(NamedTuple):
+class TableGroup(NamedTuple):
     """What the tables have a line for: one model (and output) under one norm by one method, with the same
     transformations."""
 
@@ -28,15 +28,15 @@ class Group(NamedTuple):
         return self.norm, self.method, self.transforms
 
     @classmethod
-    def of(cls, result: Result) -> Group:
+    def of(cls, result: Result) -> TableGroup:
         return cls(result.model_sha256, result.norm, result.method, result.transforms, result.output)
 
 
-def grouped(results: Iterable[Result]) -> dict[Group, list[Result]]:
-    """The instances of each group, in the order in which they come; `Group.model` is the file's sha256."""
-    groups: dict[Group, list[Result]] = {}
+def grouped(results: Iterable[Result]) -> dict[TableGroup, list[Result]]:
+    """The instances of each group, in the order in which they come; `TableGroup.model` is the file's sha256."""
+    groups: dict[TableGroup, list[Result]] = {}
     for result in results:
-        groups.setdefault(Group.of(result), []).append(result)
+        groups.setdefault(TableGroup.of(result), []).append(result)
     return groups
 
 
@@ -53,14 +53,14 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableLine:
     """One group. Means are over instances with an example at a distance > 0.
 
     means: those of the closed ones; all_means: those of all, open ones with their last upper end. None where there is
     nothing to take a mean of.
     """
 
-    group: Group
+    group: TableGroup
     model: Path
     closed: int
     instances: int
@@ -70,14 +70,16 @@ class Line:
     """What the transformations are called."""
 
 
-def summary(results: Iterable[Result]) -> list[Line]:
+def summary(results: Iterable[Result]) -> list[TableLine]:
     """A line for each model, norm and method, in the order in which they come."""
     return [_line(group, members) for group, members in grouped(results).items()]
 
 
-def _line(group: Group, members: Sequence[Result]) -> Line:
+def _line(group: TableGroup, members: Sequence[Result]) -> TableLine:
     closed = [one for one in members if one.closed]
-    return Line(group, members[0].model, len(closed), len(members), _means(closed), _means(members), members[0].views)
+    return TableLine(
+        group, members[0].model, len(closed), len(members), _means(closed), _means(members), members[0].views
+    )
 
 
 def _means(members: Iterable[Result]) -> Means | None:

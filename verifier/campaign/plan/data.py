@@ -11,13 +11,12 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from encoders.files.array_files import LARGEST_ARRAY, npz_arrays
+from encoders.files.array_files import LARGEST_ARRAY, AnyArray, npz_arrays
 from encoders.files.regular_file import regular_size, size_text
 from verifier.problem.inputs.image_files import BYTE, read_image
 from verifier.runtime.model import Model
@@ -57,7 +56,6 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)
 
 
-Array = npt.NDArray[Any]
 IMAGES = (".png", ".jpg", ".jpeg")
 DIGITS, DIGITS_LARGEST = "digits", np.float32(16)
 """scikit-learn's 8 × 8 digits; their pixels are 0 to 16."""
@@ -71,7 +69,7 @@ class Data:
     name: str
     count: int
     labels: npt.NDArray[np.int64] | None
-    read: Callable[[int, Model], tuple[Array, Sequence[str]]]
+    read: Callable[[int, Model], tuple[AnyArray, Sequence[str]]]
     names: Sequence[str] = ()
 
     def point(self, index: int, model: Model) -> npt.NDArray[np.floating]:
@@ -105,7 +103,7 @@ def open_data(source: str, split: str = "test") -> Data:
     raise InputError(f"data: {source}: {what}; there are .npz files, folders of images or idx files, and {DIGITS}")
 
 
-def _of_array(name: str, values: Array, labels: Array | None) -> Data:
+def _of_array(name: str, values: AnyArray, labels: AnyArray | None) -> Data:
     if labels is not None:
         if labels.shape != values.shape[:1] or labels.dtype.kind not in "buif" or np.any(labels != np.floor(labels)):
             raise InputError(f"{name}: the labels are no whole numbers, one for each of {len(values)} inputs")
@@ -149,7 +147,7 @@ def _folder(path: Path) -> Data:
     files = flat or [file for _, file in by_class]
     labels = None if flat else np.array([label for label, _ in by_class], dtype=np.int64)
 
-    def read(index: int, model: Model) -> tuple[Array, Sequence[str]]:
+    def read(index: int, model: Model) -> tuple[AnyArray, Sequence[str]]:
         return read_image(files[index], model.network.input_shape)
 
     return Data(str(path), len(files), labels, read, [str(file.relative_to(path)) for file in files])

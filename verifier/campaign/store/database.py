@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from verifier.campaign.store.columns import DamagedError
+from verifier.campaign.store.columns import DamagedColumnError
 from verifier.campaign.store.connecting import BUSY_SECONDS, Marks, StoreError, connect, look_at, marks, reading
 from verifier.campaign.store.schema import migrate, version
 
@@ -108,7 +108,7 @@ class Database:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except DamagedError as error:
+        except DamagedColumnError as error:
             raise StoreError(f"{self.path} is damaged: {error}") from error
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {_advice(error)}") from error

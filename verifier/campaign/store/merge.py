@@ -16,7 +16,7 @@ FINISHED = CLOSED | {CONTRADICTION}
 
 
 @dataclass(frozen=True)
-class Ends:
+class StoredEnds:
     """What is stored of a bracket's ends; `evidence` is the lower end's, "" before the first one."""
 
     status: str = PENDING
@@ -24,13 +24,13 @@ class Ends:
     upper: float = math.inf
     evidence: str = ""
 
-    def merged(self, found: Bracket) -> Ends:
+    def merged(self, found: Bracket) -> StoredEnds:
         """The ends after another bracket on the same distance."""
         raises = not self.evidence or found.lower > self.lower
         lower = max(self.lower, found.lower)
         upper = min(self.upper, found.upper)
         evidence = found.evidence.label if raises else self.evidence
-        return Ends(self._status(found, lower, upper), lower, upper, evidence)
+        return StoredEnds(self._status(found, lower, upper), lower, upper, evidence)
 
     def _status(self, found: Bracket, lower: float, upper: float) -> str:
         if lower > upper:

@@ -33,7 +33,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Run:
+class CampaignRun:
     """One campaign's work on the store; moments are in seconds since 1970.
 
     until: when its total budget ends, infinity without one. seen: its last sign of life. ended, how: None, "" while it
@@ -57,7 +57,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Work:
+class ClaimedTask:
     """A task that is claimed: since when, by which worker ("" before one has begun), for which open targets.
 
     kind, attack: what is to be found out besides brackets; "" for these.
@@ -85,8 +85,8 @@ class Work:
 class Presence:
     """created: when the first plan was entered; updated: when an instance was last changed; 0.0 for never."""
 
-    runs: tuple[Run, ...]
-    work: tuple[Work, ...]
+    runs: tuple[CampaignRun, ...]
+    work: tuple[ClaimedTask, ...]
     created: float
     updated: float
 
@@ -130,9 +130,9 @@ def read(connection: sqlite3.Connection) -> Presence:
     )
 
 
-def _run(row: sqlite3.Row, steps: Steps) -> Run:
+def _run(row: sqlite3.Row, steps: Steps) -> CampaignRun:
     plain = {name: row[name] for name in ("plan", "began", "until", "seen", "ended", "how", "why", "done_before")}
-    return Run(owner=Owner(row["owner"]), steps=steps, **plain)
+    return CampaignRun(owner=Owner(row["owner"]), steps=steps, **plain)
 
 
 def _steps(connection: sqlite3.Connection, plan: str, most: float) -> Steps:
@@ -155,7 +155,7 @@ CLAIMED = """
 """
 
 
-def _works(connection: sqlite3.Connection) -> tuple[Work, ...]:
+def _works(connection: sqlite3.Connection) -> tuple[ClaimedTask, ...]:
     found = []
     for row in connection.execute(CLAIMED).fetchall():
         which = "true" if row["kind"] else OPEN
@@ -163,7 +163,7 @@ def _works(connection: sqlite3.Connection) -> tuple[Work, ...]:
             f"SELECT target FROM instances WHERE task = ? AND {which} ORDER BY target", (row["task"],)
         )
         found.append(
-            Work(
+            ClaimedTask(
                 owner=Owner(row["owner"]),
                 model=Path(row["path"]),
                 model_sha256=row["model"],
@@ -182,6 +182,6 @@ def at_work(connection: sqlite3.Connection, now: float) -> int:
     return sum(row["owner"] not in gone and now <= row["expires"] for row in rows)
 
 
-def alive(works: Iterable[Work], now: float) -> tuple[Work, ...]:
+def alive(works: Iterable[ClaimedTask], now: float) -> tuple[ClaimedTask, ...]:
     """Those whose claims hold."""
     return tuple(work for work in works if work.at_work(now))

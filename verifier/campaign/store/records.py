@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.store import attack_queue, presence, transforms_table
-from verifier.campaign.store.columns import SHOWN, DamagedError, Kinds, facts_column, json_column, vector
+from verifier.campaign.store.columns import SHOWN, DamagedColumnError, Kinds, facts_column, json_column, vector
 from verifier.campaign.store.merge import CLOSED, ERROR
 from verifier.campaign.store.witness_columns import witness_of
 from verifier.problem.verdict import Search, Witness
@@ -135,9 +135,9 @@ def read_task(connection: sqlite3.Connection, key: str) -> Task:
     point = vector(row, "data", row["dtype"])
     shape = json_column(row, "shape", list)
     if not all(isinstance(axis, int) and axis > 0 for axis in shape) or math.prod(shape) != point.size:
-        raise DamagedError(f"column shape is {str(shape)[:SHOWN]}, and the input has {point.size} entries")
+        raise DamagedColumnError(f"column shape is {str(shape)[:SHOWN]}, and the input has {point.size} entries")
     if not np.isfinite(point).all():
-        raise DamagedError("column data holds an input that is not finite")
+        raise DamagedColumnError("column data holds an input that is not finite")
     lo, hi = (_unpacked(row, end, point.size) for end in ("lo", "hi"))
     return Task(
         model=Path(row["path"]),

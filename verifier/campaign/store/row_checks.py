@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from verifier.campaign.plan.attack_tasks import DONE, FAILED, OPEN, Kind
-from verifier.campaign.store.columns import SHOWN, DamagedError
+from verifier.campaign.store.columns import SHOWN, DamagedColumnError
 from verifier.campaign.store.merge import CONTRADICTION, ERROR, PENDING
 from verifier.campaign.store.presence import How
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Evidence, Status
 
-Check = Callable[[Any], bool]
+ValueCheck = Callable[[Any], bool]
 YEAR_9999 = 253_370_764_800
 """Its beginning, in seconds since 1970: later moments have no date."""
 
@@ -43,11 +43,11 @@ def _blob(value: Any) -> bool:
     return isinstance(value, bytes)
 
 
-def _or_none(check: Check) -> Check:
+def _or_none(check: ValueCheck) -> ValueCheck:
     return lambda value: value is None or check(value)
 
 
-def _one_of(values: Collection[str]) -> Check:
+def _one_of(values: Collection[str]) -> ValueCheck:
     return lambda value: isinstance(value, str) and value in values
 
 
@@ -63,7 +63,7 @@ STATUSES = {*(status.value for status in Status), PENDING, ERROR, CONTRADICTION}
 EVIDENCES = {"", *(evidence.label for evidence in Evidence)}
 DTYPES = {"<f2", "<f4", "<f8", ">f2", ">f4", ">f8"}
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Mapping[str, ValueCheck] = {
     **dict.fromkeys(("lower", "upper", "initial", "margin", "precision", "seconds", "distance", "earlier"), _size),
     **dict.fromkeys(("tried", "expires", "until", "most"), _number),
     **dict.fromkeys(("updated", "created", "since", "began", "seen"), _moment),
@@ -90,9 +90,9 @@ CHECKS: Mapping[str, Check] = {
 
 
 def checked_row(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> sqlite3.Row:
-    """A row factory that raises DamagedError for a column that cannot be."""
+    """A row factory that raises DamagedColumnError for a column that cannot be."""
     for (name, *_), value in zip(cursor.description, values, strict=True):
         check = CHECKS.get(name)
         if check is not None and not check(value):
-            raise DamagedError(f"column {name} holds {repr(value)[:SHOWN]}")
+            raise DamagedColumnError(f"column {name} holds {repr(value)[:SHOWN]}")
     return sqlite3.Row(cursor, values)

@@ -12,7 +12,7 @@ from verifier.campaign.plan.attack_tasks import Found
 from verifier.campaign.plan.messages import Step
 from verifier.campaign.plan.tasks import Task
 from verifier.campaign.store import attack_queue, presence, records
-from verifier.campaign.store.columns import DamagedError, json_column
+from verifier.campaign.store.columns import DamagedColumnError, json_column
 from verifier.campaign.store.presence import Presence
 from verifier.campaign.store.records import Counts, Result
 
@@ -58,7 +58,7 @@ def _plan(row: sqlite3.Row) -> Mapping[str, Any]:
     told: Mapping[str, Any] = json_column(row, "text", dict)
     models = told.get("models")
     if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
-        raise DamagedError("column text is a plan without models")
+        raise DamagedColumnError("column text is a plan without models")
     return told
 
 

@@ -23,7 +23,7 @@ from verifier.campaign.store import attack_queue, leases, presence, records
 from verifier.campaign.store.columns import vector
 from verifier.campaign.store.database import Database
 from verifier.campaign.store.leases import Limits
-from verifier.campaign.store.merge import CLOSED, CONTRADICTION, ERROR, PENDING, Ends
+from verifier.campaign.store.merge import CLOSED, CONTRADICTION, ERROR, PENDING, StoredEnds
 from verifier.campaign.store.owner import Owner
 from verifier.campaign.store.presence import How, Presence
 from verifier.campaign.store.records import Counts, Result
@@ -272,7 +272,7 @@ def _note(connection: sqlite3.Connection, row: sqlite3.Row, finding: Finding) ->
 
 
 def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> str:
-    old = Ends(row["status"], row["lower"], row["upper"], row["evidence"])
+    old = StoredEnds(row["status"], row["lower"], row["upper"], row["evidence"])
     new = old.merged(found)
     if new.status == CONTRADICTION:
         reason = f"one run says lower {max(old.lower, found.lower)!r}, another upper {min(old.upper, found.upper)!r}"

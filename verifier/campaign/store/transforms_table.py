@@ -14,7 +14,7 @@ from encoders.files.array_files import BROKEN
 from encoders.network.linear_maps import Sparse, readonly
 from encoders.passes.from_transforms import Transforms
 from verifier.campaign.plan.identity import maps_sha256
-from verifier.campaign.store.columns import DamagedError, json_column
+from verifier.campaign.store.columns import DamagedColumnError, json_column
 
 
 def add(connection: sqlite3.Connection, transforms: Transforms) -> str:
@@ -37,7 +37,7 @@ def read(connection: sqlite3.Connection, key: str | None) -> Transforms | None:
         return None
     row = connection.execute("SELECT * FROM transforms WHERE sha256 = ?", (key,)).fetchone()
     if row is None:
-        raise DamagedError("column transforms names none that the store holds")
+        raise DamagedColumnError("column transforms names none that the store holds")
     names = tuple(json_column(row, "names", list))
     try:
         with np.load(io.BytesIO(row["maps"]), allow_pickle=False) as arrays:
@@ -55,5 +55,5 @@ def read(connection: sqlite3.Connection, key: str | None) -> Transforms | None:
         maps = ()
     found = Transforms(Path(row["source"]), key, names, maps)
     if not maps or maps_sha256(found) != key:
-        raise DamagedError("column maps holds other transformations than its sha256 says")
+        raise DamagedColumnError("column maps holds other transformations than its sha256 says")
     return found

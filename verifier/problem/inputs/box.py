@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from encoders.errors import InputError
-from encoders.files.array_files import npz_arrays
+from encoders.files.array_files import AnyArray, npz_arrays
 from verifier.problem.inputs.image_layout import shape_text
 
-Array = npt.NDArray[Any]
 STEPS = 3
 """By so many numbers of the model's dtype rounding may put an input outside: (x − mean) / deviation rounds mean,
 deviation and quotient, each by half a step, which is a whole one where the quotient's mantissa is short."""
 
 
-def read_box(text: str, size: int) -> tuple[Array, Array]:
+def read_box(text: str, size: int) -> tuple[AnyArray, AnyArray]:
     """The box of --box: "LO,HI" with two numbers (infinite ones allowed), or the path of an .npz with arrays lo, hi.
 
     Returns lo and hi, each float64 (size,).
@@ -55,7 +52,7 @@ def _box_number(text: str) -> float:
         raise InputError(f"--box takes two numbers LO HI or one .npz file, and {text!r} is neither") from None
 
 
-def _box_end(path: Path, name: str, values: Array, size: int) -> Array:
+def _box_end(path: Path, name: str, values: AnyArray, size: int) -> AnyArray:
     if values.dtype.kind not in "buif":
         raise InputError(f"--box: {path}: {name} holds {values.dtype} values, not numbers")
     if values.size not in (1, size):
@@ -64,7 +61,7 @@ def _box_end(path: Path, name: str, values: Array, size: int) -> Array:
         return np.broadcast_to(values.astype(np.float64).reshape(-1), (size,))
 
 
-def inside(x: Array, lo: Array, hi: Array) -> tuple[Array, str]:
+def inside(x: AnyArray, lo: AnyArray, hi: AnyArray) -> tuple[AnyArray, str]:
     """x (n entries, in the model's dtype) within [lo, hi], and a remark on what was moved, "" where nothing was.
 
     Rounding to the model's dtype may put an input beyond the end of the box that it lies on, as 0.3 in float32, or
@@ -89,7 +86,7 @@ def inside(x: Array, lo: Array, hi: Array) -> tuple[Array, str]:
     return back.reshape(x.shape), told
 
 
-def _complaint(flat: Array, lo: Array, hi: Array, outside: Array) -> str:
+def _complaint(flat: AnyArray, lo: AnyArray, hi: AnyArray, outside: AnyArray) -> str:
     at = outside[0]
     pixels = bool(np.all(flat >= 0) and np.all(flat <= 255) and np.all(flat == np.round(flat)) and hi[at] == 1)
     hint = f"values up to {flat.max():g}: divide by 255 or widen --box" if pixels else "widen --box (-inf inf for none)"

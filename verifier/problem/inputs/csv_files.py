@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from encoders.errors import InputError
+from encoders.files.array_files import AnyArray
 from encoders.files.regular_file import regular_size
 from verifier.problem.inputs.image_layout import shape_text
 
-Array = npt.NDArray[Any]
 LABELS = ("y", "label")
 """Headers of a column that holds labels."""
 INDEX = ("", "unnamed: 0")
@@ -35,7 +34,7 @@ AUTO, YES, NO = "auto", "yes", "no"
 HEADERS = (AUTO, YES, NO)
 
 
-def read_csv(path: Path, shape: Sequence[int], header: str = AUTO) -> tuple[Array, Array | None, tuple[str, ...]]:
+def read_csv(path: Path, shape: Sequence[int], header: str = AUTO) -> tuple[AnyArray, AnyArray | None, tuple[str, ...]]:
     """Numbers from a .csv (one input a row, or the whole file one input, as `shape` says), labels, and remarks.
 
     header: is the first line one? `auto` finds out, and refuses where it may be either. A column headed `y` or `label`
@@ -74,7 +73,7 @@ def read_csv(path: Path, shape: Sequence[int], header: str = AUTO) -> tuple[Arra
     )
 
 
-def _table(path: Path, size: int, header: str) -> tuple[list[str] | None, Array]:
+def _table(path: Path, size: int, header: str) -> tuple[list[str] | None, AnyArray]:
     """The header, if there is one, and the numbers below it."""
     with path.open(encoding="utf-8-sig", newline="") as stream:
         lines = _cells(path, stream, size + BESIDE)
@@ -133,7 +132,7 @@ def _whole(cell: str) -> bool:
     return cell.strip().isdecimal()
 
 
-def _row(path: Path, line: int, cells: list[str], width: int) -> Array:
+def _row(path: Path, line: int, cells: list[str], width: int) -> AnyArray:
     if len(cells) != width:
         raise InputError(f"{path}: line {line} has {len(cells)} cells, not {width}")
     numbers = np.empty(width)

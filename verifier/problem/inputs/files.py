@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from encoders.files.array_files import npy_array, npz_arrays
+from encoders.files.array_files import AnyArray, npy_array, npz_arrays
 from encoders.files.regular_file import regular_size
 from verifier.problem.inputs.csv_files import AUTO, read_csv
 from verifier.problem.inputs.image_files import read_image
 from verifier.problem.inputs.image_layout import shape_text, without_batch
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +26,7 @@ class Loaded:
     notes: how the file was read, where that is not plain from the file.
     """
 
-    x: Array
+    x: AnyArray
     label: int | None
     index: int
     count: int
@@ -76,7 +74,7 @@ def _pick(path: Path, count: int, index: int | None) -> int:
     return row
 
 
-def _rows(path: Path, values: Array, shape: Sequence[int]) -> Array:
+def _rows(path: Path, values: AnyArray, shape: Sequence[int]) -> AnyArray:
     """The file's array as (inputs, n): one input, or a batch along the first axis."""
     size = math.prod(shape)
     inner = without_batch(shape)
@@ -95,7 +93,7 @@ def _fits(shape: tuple[int, ...], inner: tuple[int, ...]) -> bool:
     return given == wanted or len(given) <= 1 or len(wanted) <= 1
 
 
-def _numbers(path: Path, values: Array, dtype: np.dtype[Any]) -> Array:
+def _numbers(path: Path, values: AnyArray, dtype: np.dtype[Any]) -> AnyArray:
     if values.dtype.kind not in "buif":
         raise InputError(f"{path} holds {values.dtype} values; an input is made of real numbers")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -106,7 +104,7 @@ def _numbers(path: Path, values: Array, dtype: np.dtype[Any]) -> Array:
     return x
 
 
-def _label(path: Path, labels: Array | None, row: int, count: int) -> int | None:
+def _label(path: Path, labels: AnyArray | None, row: int, count: int) -> int | None:
     if labels is None:
         return None
     if labels.size != count:
@@ -117,7 +115,7 @@ def _label(path: Path, labels: Array | None, row: int, count: int) -> int | None
     return int(label)
 
 
-Read = tuple[Array, Array | None, tuple[str, ...]]
+Read = tuple[AnyArray, AnyArray | None, tuple[str, ...]]
 """Values, labels, remarks."""
 
 

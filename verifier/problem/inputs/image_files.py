@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from encoders.errors import InputError
+from encoders.files.array_files import AnyArray
 from encoders.files.regular_file import regular_size
 from verifier.problem.inputs.image_layout import GREY, ImageLayout, image_layout, shape_text, without_batch
 
-Array = npt.NDArray[Any]
 BYTE = 255
 """Images are scaled by 1/255."""
 LARGEST_IMAGE = 2**28
@@ -31,7 +30,7 @@ SRGB_GAMMA, GAMMA_SLACK = 1 / 2.2, 0.01
 """What gAMA says of nearly every PNG, and how far its five digits may be from it."""
 
 
-def read_image(path: Path, shape: Sequence[int]) -> tuple[Array, tuple[str, ...]]:
+def read_image(path: Path, shape: Sequence[int]) -> tuple[AnyArray, tuple[str, ...]]:
     """An 8-bit image as float32 values sample / 255, laid out as the model's `shape` says, and remarks on it.
 
     It is never resized, turned or converted. Raises InputError: no readable image, another size than the model's,
@@ -98,12 +97,12 @@ def _check_stored(path: Path, image: Any) -> None:
         raise InputError(f"{path} holds {pictures} pictures; save the one that is meant")
 
 
-def _pixels(path: Path, image: Any, layout: ImageLayout) -> Array:
+def _pixels(path: Path, image: Any, layout: ImageLayout) -> AnyArray:
     """(H, W) or (H, W, 3) uint8, without loss: grey may become RGB, colour and transparency are never dropped."""
     rgba = np.asarray(image.convert("RGBA"))
     if np.any(rgba[..., 3] != BYTE):
         raise InputError(f"{path} has transparent pixels; save it without an alpha channel")
-    rgb: Array = rgba[..., :3]
+    rgb: AnyArray = rgba[..., :3]
     if layout.channels != GREY:
         return rgb
     if np.any(rgb != rgb[..., :1]):

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from verifier.campaign.analysis.attack_quality import Audit
 from verifier.campaign.analysis.certified_accuracy import Curve
-from verifier.campaign.analysis.defence_comparison import Comparison
+from verifier.campaign.analysis.defence_comparison import DefenceComparison
 from verifier.campaign.analysis.relu_flips import Switches
 from verifier.report.campaign.svg import COLOURS, Chart, colour, steps
 
@@ -99,7 +99,7 @@ def ratio_chart(audits: Sequence[Audit]) -> Markup:
     return chart.drawn(x_text=lambda tick: f"×{tick:g}", y_ticks=[])
 
 
-def scatter_chart(comparison: Comparison, names: tuple[str, str], norm: str) -> Markup:
+def scatter_chart(comparison: DefenceComparison, names: tuple[str, str], norm: str) -> Markup:
     """Each question's two minima: the undefended model across, the defended one up; on the diagonal nothing changed."""
     across = ROOM * max(pair.first.upper for pair in comparison.pairs)
     up = ROOM * max(pair.second.upper for pair in comparison.pairs)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from verifier.campaign.analysis.table1 import Group
+from verifier.campaign.analysis.table1 import TableGroup
 from verifier.campaign.plan.attack_tasks import DONE, Found, Kind, missed
 from verifier.campaign.plan.messages import Step
 from verifier.campaign.plan.tasks import Task
@@ -19,11 +19,11 @@ from verifier.problem.verdict import Evidence, Status
 from verifier.report.campaign.study import Study, certificate_name, short_id
 from verifier.report.campaign.thumbnails import difference, picture
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
+from verifier.report.json_result import Json
 from verifier.report.norm_signs import NORM_SIGNS
 from verifier.report.pictures import span_of
 from verifier.report.terminal import EVIDENCE_TEXT
 
-Json = dict[str, Any]
 MOST_STEPS = 80
 """Steps of an attempt that the view draws; of more, evenly many are left out, but never the first or the last."""
 MOST_PICTURED = 2000
@@ -87,7 +87,7 @@ def rows(study: Study, pictures: Pictures, wanted: Collection[str] | None = None
         frame = frames[one.task] if place < MOST_PICTURED else None
         row = row_of(study, one, frame, pictures)
         if one.id in switched:
-            row["switches"] = [switched[one.id], sizes[Group.of(one)]]
+            row["switches"] = [switched[one.id], sizes[TableGroup.of(one)]]
         found.append(row)
     return found
 
@@ -98,7 +98,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
     certificate = study.certificates.get(one.id)
     row: Json = {
         "id": short_id(one.id),
-        "model": study.name(Group.of(one)),
+        "model": study.name(TableGroup.of(one)),
         "color": study.places[one.model_sha256],
         "norm": NORM_SIGNS[one.norm],
         "method": one.method,

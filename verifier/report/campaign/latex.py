@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from verifier.report.campaign.study import Study
-from verifier.report.campaign.tables import Row, attacks, table1, table2
+from verifier.report.campaign.tables import TableRow, attacks, table1, table2
 from verifier.report.directed_rounding import directed
 from verifier.report.norm_signs import NORM_LATEX
 
@@ -67,13 +67,13 @@ def _latex_attacks(study: Study) -> Tabular:
     return "lllrr rrr", head, rows
 
 
-def _model(row: Row, key: str = "model") -> str:
+def _model(row: TableRow, key: str = "model") -> str:
     """A model's name, with its output where one was chosen, and the transformations of the questions to it."""
     named = ", output ".join(filter(None, (row[key], row.get("output"))))
     return latex(" under ".join(filter(None, (named, row.get("transforms")))))
 
 
-def _mean_cells(row: Row, prefix: str) -> list[str]:
+def _mean_cells(row: TableRow, prefix: str) -> list[str]:
     return [_up(row[f"{prefix}_initial"]), _up(row[f"{prefix}_upper"]), _percent(row[f"{prefix}_improvement"])]
 
 

@@ -15,16 +15,17 @@ from verifier.campaign.analysis.progress import Tally, progress_of
 from verifier.campaign.store.database import StoreError
 from verifier.campaign.store.records import Result
 from verifier.campaign.store.store import Store
-from verifier.report.campaign.instance_rows import Json, Pictures, rows
+from verifier.report.campaign.instance_rows import Pictures, rows
 from verifier.report.campaign.page import Live
 from verifier.report.campaign.study import Study, short_id, study_of
+from verifier.report.json_result import Json
 
 INTERVAL = 1.0
 """Seconds between two looks at the store; a look at one that nobody has written to costs next to nothing."""
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class FeedState:
     """The store at one look: its number, what it says, and for each instance the number of its last change."""
 
     number: int
@@ -49,7 +50,7 @@ class Feed:
         self._store = Store(path, readonly=True)
         self._seen: int | None = None  # something may have changed since
         self._trouble, self._looked = "", clock()
-        self.state = State(0, study, datetime.now(UTC), {one.id: 0 for one in study.contents.results})
+        self.state = FeedState(0, study, datetime.now(UTC), {one.id: 0 for one in study.contents.results})
         self._ended = threading.Event()
         self._looking = threading.Thread(target=self._look_often, daemon=True)
         self._looking.start()
@@ -73,7 +74,7 @@ class Feed:
         else:
             self._trouble, self._looked = "", self._clock()
 
-    def live(self, state: State) -> Live:
+    def live(self, state: FeedState) -> Live:
         """What the campaign is at now, or was when the store could be read last."""
         now = self._looked if self._trouble else self._clock()
         progress = progress_of(state.study.contents.presence, state.tally, now)
@@ -91,14 +92,14 @@ class Feed:
         changed = {
             key: before.changed.get(key, number) if old.get(key) == marks else number for key, marks in new.items()
         }
-        self.state = State(number, study, datetime.now(UTC), changed)
+        self.state = FeedState(number, study, datetime.now(UTC), changed)
 
     @property
     def mark(self) -> str:
         """What tells this state from earlier ones: an event's id."""
         return self.mark_of(self.state)
 
-    def mark_of(self, state: State) -> str:
+    def mark_of(self, state: FeedState) -> str:
         return f"{self._epoch}-{state.number}"
 
     def number_of(self, mark: str | None) -> int:
@@ -111,7 +112,7 @@ class Feed:
         key = next((key for key in self.state.study.certificates if short_id(key) == name), None)
         return None if key is None else self.state.study.certificates[key].read_bytes()
 
-    def changes(self, state: State, since: int) -> Json:
+    def changes(self, state: FeedState, since: int) -> Json:
         """The instances that have changed since, with their pictures."""
         pictures = Pictures(prefix=f"{self.mark_of(state)}-")
         wanted = {key for key, number in state.changed.items() if number > since}

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from verifier.report.campaign.live_feed import Feed, State
+from verifier.report.campaign.live_feed import Feed, FeedState
 from verifier.report.campaign.page import page, sections, tab
 from verifier.report.campaign.page import state as state_of
 
@@ -62,7 +62,7 @@ class Site:
     token: str
     host: str
     ending: Callable[[], bool] = lambda: False
-    _drawn: tuple[State, str] | None = None
+    _drawn: tuple[FeedState, str] | None = None
 
     def application(self) -> Starlette:
         """The routes, below the token where there is one. On the loopback only its names are answered to: a page of
@@ -137,7 +137,7 @@ class Site:
             await asyncio.sleep(TICK)
             silent += TICK
 
-    def _state(self, state: State) -> str:
+    def _state(self, state: FeedState) -> str:
         """What the campaign is at, as the page shows it; it changes with every second that passes."""
         live = self.feed.live(state)
         return json.dumps({"html": state_of(state.study, live), "tab": tab(state.study, live.progress)})

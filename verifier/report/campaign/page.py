@@ -16,15 +16,16 @@ from verifier import __version__
 from verifier.campaign.analysis.attack_quality import Audit, Measured
 from verifier.campaign.analysis.certified_accuracy import Curve
 from verifier.campaign.analysis.progress import Progress
-from verifier.campaign.analysis.table1 import Group, grouped
+from verifier.campaign.analysis.table1 import TableGroup, grouped
 from verifier.campaign.plan.attack_tasks import STEPS
 from verifier.campaign.store.records import Result
 from verifier.report import progress_words
 from verifier.report.campaign import charts
-from verifier.report.campaign.instance_rows import MOST_PICTURED, Frame, Json, Pictures, rows
+from verifier.report.campaign.instance_rows import MOST_PICTURED, Frame, Pictures, rows
 from verifier.report.campaign.study import Study, short_id
 from verifier.report.campaign.svg import colour, ticks
 from verifier.report.directed_rounding import directed, places_for
+from verifier.report.json_result import Json
 from verifier.report.norm_signs import NORM_SIGNS
 
 PACKAGE = "verifier.report"
@@ -287,7 +288,7 @@ def _triple(one: Measured, frames: dict[str, Frame]) -> Json:
     }
 
 
-def _grid(study: Study, group: Group, members: Sequence[Result], frames: dict[str, Frame]) -> Json:
+def _grid(study: Study, group: TableGroup, members: Sequence[Result], frames: dict[str, Frame]) -> Json:
     """The nearest example of each source class and target."""
     nearest: dict[tuple[int, int | None], Result] = {}
     for one in members:

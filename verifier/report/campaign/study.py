@@ -11,9 +11,9 @@ from pathlib import Path
 from encoders.errors import InputError
 from verifier.campaign.analysis.attack_quality import Audit, audits
 from verifier.campaign.analysis.certified_accuracy import Curve, curves
-from verifier.campaign.analysis.defence_comparison import Comparison, comparisons
+from verifier.campaign.analysis.defence_comparison import DefenceComparison, comparisons
 from verifier.campaign.analysis.relu_flips import Switches, switches
-from verifier.campaign.analysis.table1 import Group, Line, summary
+from verifier.campaign.analysis.table1 import TableGroup, TableLine, summary
 from verifier.campaign.plan.attack_tasks import Found
 from verifier.campaign.store.records import Result
 from verifier.campaign.store.snapshot import Contents
@@ -33,11 +33,11 @@ class Study:
     """The sha256 of the model that others are compared with; None: the first one."""
 
     @cached_property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[TableLine]:
         return summary(self.contents.results)
 
     @cached_property
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[DefenceComparison]:
         return comparisons(self.contents.results, self.baseline)
 
     @cached_property
@@ -95,16 +95,16 @@ class Study:
         """Was any question about an output that was chosen?"""
         return any(one.output is not None for one in self.contents.results)
 
-    def name(self, group: Group) -> str:
+    def name(self, group: TableGroup) -> str:
         """A group's model, with its output where one was chosen."""
         return ", output ".join(filter(None, (self.names[group.model], group.output)))
 
-    def how(self, group: Group) -> str:
+    def how(self, group: TableGroup) -> str:
         """A group's method where there are several, and its transformations."""
         parts = [group.method] if self.several_methods else []
         return " · ".join(parts + ([f"under {self.views[group.transforms]}"] if group.transforms else []))
 
-    def group_name(self, group: Group) -> str:
+    def group_name(self, group: TableGroup) -> str:
         """A group in words."""
         return " · ".join(filter(None, (self.name(group), NORM_SIGNS[group.norm], self.how(group))))
 

@@ -14,16 +14,16 @@ from typing import Any
 
 from verifier.campaign.analysis.attack_quality import Restarts
 from verifier.campaign.analysis.certified_accuracy import Curve
-from verifier.campaign.analysis.table1 import Group, Means
+from verifier.campaign.analysis.table1 import Means, TableGroup
 from verifier.campaign.plan.attack_tasks import Kind
 from verifier.campaign.store.records import Result
 from verifier.report.campaign.instance_rows import thinned
 from verifier.report.campaign.study import Study, certificate_name, short_id
+from verifier.report.json_result import Json
 from verifier.report.versions import versions
 
 SCHEMA = 1
-Json = dict[str, Any]
-Row = Mapping[str, Any]
+TableRow = Mapping[str, Any]
 
 
 def report_json(study: Study, made: datetime) -> Json:
@@ -97,13 +97,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _named(study: Study, group: Group) -> Json:
+def _named(study: Study, group: TableGroup) -> Json:
     """A group; its output only where one was chosen of any model."""
     output = {"output": group.output or ""} if study.chosen_outputs else {}
     return {"model": study.names[group.model], **output, **_kind(study, group)}
 
 
-def _kind(study: Study, group: Group) -> Json:
+def _kind(study: Study, group: TableGroup) -> Json:
     """What a group shares with those of other models; transformations only where any question has some."""
     kind: Json = {"norm": group.norm, "method": group.method}
     if study.views:
@@ -198,7 +198,7 @@ def _instance(study: Study, one: Result) -> Json:
     found = study.findings.get(one.id, [])
     return {
         "id": short_id(one.id),
-        **_named(study, Group.of(one)),
+        **_named(study, TableGroup.of(one)),
         "source": one.source,
         "index": one.index,
         "name": one.name,
@@ -244,7 +244,7 @@ def csv_files(study: Study) -> dict[str, str]:
     return {f"{name}.csv": _csv(rows) for name, rows in {**tables, "instances": flat}.items() if rows}
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def _csv(rows: Sequence[TableRow]) -> str:
     stream = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(stream, names, lineterminator="\n")

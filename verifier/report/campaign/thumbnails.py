@@ -7,19 +7,18 @@ import io
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from encoders.files.array_files import AnyArray
 from verifier.problem.inputs.image_layout import RGB, ImageLayout
 
-Array = npt.NDArray[Any]
 UP, DOWN = (213, 94, 0), (0, 114, 178)
 """Vermilion and blue of Okabe and Ito's palette, told apart with any colour vision."""
 BARS = 64
 """Entries of a vector that get a bar of their own; longer ones are drawn as the largest of each stretch."""
 
 
-def picture(point: Array, layout: ImageLayout | None, span: tuple[float, float]) -> str:
+def picture(point: AnyArray, layout: ImageLayout | None, span: tuple[float, float]) -> str:
     """An input (n,) as a data URI; span: the values that are black and white."""
     low, high = span
     share = np.clip((np.asarray(point, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
@@ -28,7 +27,7 @@ def picture(point: Array, layout: ImageLayout | None, span: tuple[float, float])
     return _png(Image.fromarray(np.round(255 * layout.to_image(share)).astype(np.uint8)))
 
 
-def difference(change: Array, layout: ImageLayout | None) -> str:
+def difference(change: AnyArray, layout: ImageLayout | None) -> str:
     """A change (n,) as a data URI: vermilion up, blue down, transparent 0; as strong as its largest entry."""
     change = np.asarray(change, dtype=np.float64)
     share = change / (float(np.abs(change).max(initial=0.0)) or 1.0)
@@ -48,7 +47,7 @@ def _png(image: Image.Image, **options: Any) -> str:
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _bars(share: Array, rising: Array | None) -> str:
+def _bars(share: AnyArray, rising: AnyArray | None) -> str:
     """Heights in [0, 1] as bars of an SVG; `rising` chooses the colour of each."""
     pieces = np.array_split(np.arange(share.size), min(BARS, share.size))
     tallest = [piece[np.argmax(share[piece])] for piece in pieces]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from verifier.gate.verdict import Judgement, Known, Ruling
 from verifier.report.gate.words import GateRun
+from verifier.report.json_result import Json
 
 FORMAT = "relu-verifier gate 1"
-Json = dict[str, Any]
 
 
 def gate_json(run: GateRun) -> Json:

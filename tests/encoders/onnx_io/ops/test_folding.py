@@ -21,7 +21,7 @@ from encoders.onnx_io.ops.call import Call
 from encoders.onnx_io.ops.exactness import CHECKED, CHOOSING, COUNTING, is_exact
 from encoders.onnx_io.ops.foldable import FOLDABLE, NOT_FOLDED
 from encoders.onnx_io.ops.folding import OWN, evaluate_node
-from encoders.onnx_io.ops.room import Room, TooLargeError
+from encoders.onnx_io.ops.room import Allowance, TooLargeError
 
 OLDEST, NEWEST = 7, 26  # the opsets that we and ONNX Runtime 1.31 read
 node = helper.make_node
@@ -102,7 +102,7 @@ def fold(proto: onnx.NodeProto, opset: int, given: Mapping[str, np.ndarray]) -> 
     values = [given[name] if name else None for name in proto.input]
     call = Call(proto, tuple(values), attributes, opset)
     try:
-        results = evaluate_node(call, values, Room())
+        results = evaluate_node(call, values, Allowance())
     except InputError:
         return None
     return results, is_exact(call, values, results)
@@ -234,7 +234,7 @@ def test_every_op_is_folded_or_refused_by_name(op: str) -> None:
         return
     call = Call(node(op, ["c"], ["y"]), (f(1.0),), {}, NEWEST)
     with pytest.raises(InputError, match=f"^{op} node of output 'y'.*store its result in the file instead"):
-        evaluate_node(call, [f(1.0)], Room())
+        evaluate_node(call, [f(1.0)], Allowance())
 
 
 def test_exactness_is_told_of_ops_that_are_folded() -> None:
@@ -355,4 +355,4 @@ def test_what_would_crash_or_exhaust_is_refused(
     found = {entry.name: helper.get_attribute_value(entry) for entry in proto.attribute}
     call = Call(proto, tuple(values), found, 9 if op == "Upsample" else 17)
     with pytest.raises((InputError, TooLargeError), match=expected):
-        evaluate_node(call, values, Room())
+        evaluate_node(call, values, Allowance())

@@ -14,8 +14,8 @@ from encoders.onnx_io.ops.room import (
     MAX_PRODUCTS,
     MAX_STEPS,
     MAX_STORED,
+    Allowance,
     BoundedBuilder,
-    Room,
     TooLargeError,
     entries,
     products,
@@ -37,14 +37,18 @@ def test_maps_are_counted(linear: LinearMap, kept: int, multiplied: int) -> None
 
 
 def test_room_is_taken_until_there_is_none() -> None:
-    for take, limit in ((Room.store, MAX_STORED), (Room.compute, MAX_STEPS), (Room.multiply, MAX_PRODUCTS)):
-        room = Room()
+    for take, limit in (
+        (Allowance.store, MAX_STORED),
+        (Allowance.compute, MAX_STEPS),
+        (Allowance.multiply, MAX_PRODUCTS),
+    ):
+        room = Allowance()
         take(room, limit)
         with pytest.raises(TooLargeError, match="more than"):
             take(room, 1)
-    Room(weights=5).store(MAX_STORED + 10)
+    Allowance(weights=5).store(MAX_STORED + 10)
     with pytest.raises(TooLargeError):
-        Room(weights=5).store(MAX_STORED + 11)
+        Allowance(weights=5).store(MAX_STORED + 11)
 
 
 def test_tensors_have_an_end() -> None:
@@ -57,7 +61,7 @@ def test_tensors_have_an_end() -> None:
 
 
 def test_a_graph_grows_until_there_is_no_room() -> None:
-    room = Room()
+    room = Allowance()
     builder = BoundedBuilder(4, room)
     nodes: list[Any] = [Affine((Term(identity(4), 0),), frozen(np.zeros(4))), Relu(0, 4)]
     for node in nodes:

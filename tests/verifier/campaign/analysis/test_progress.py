@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.verifier.campaign.made_up import result
-from verifier.campaign.analysis.progress import LEAST_STEPS, Left, State, Tally, progress_of
+from verifier.campaign.analysis.progress import LEAST_STEPS, CampaignState, Left, Tally, progress_of
 from verifier.campaign.store.leases import LEASE
 from verifier.campaign.store.owner import Owner
-from verifier.campaign.store.presence import How, Presence, Run, Steps, Work
+from verifier.campaign.store.presence import CampaignRun, ClaimedTask, How, Presence, Steps
 
 BEGAN = 1_000_000.0
 ELSEWHERE = Owner("elsewhere/1/2/n")
@@ -22,17 +22,17 @@ HERE = Owner.here()
 DEAD = Owner(f"{platform.node()}/{os.getpid()}/1/n")
 """A process of that number began at another time."""
 
-RUN = Run(HERE, "plan", BEGAN, math.inf, BEGAN + 90, None, "", "", Steps(12, 28), done_before=2)
-WORK = Work(HERE, BEGAN + 200, BEGAN + 80, "w", "", "", Path("a.onnx"), "a", "input 0", "linf", 0, (1,))
+RUN = CampaignRun(HERE, "plan", BEGAN, math.inf, BEGAN + 90, None, "", "", Steps(12, 28), done_before=2)
+WORK = ClaimedTask(HERE, BEGAN + 200, BEGAN + 80, "w", "", "", Path("a.onnx"), "a", "input 0", "linf", 0, (1,))
 TALLY = Tally(closed=12, open=27, failed=0, contradictions=1)
 NOW = BEGAN + 100
 
 
-def presence(*runs: Run, work: tuple[Work, ...] = (WORK,)) -> Presence:
+def presence(*runs: CampaignRun, work: tuple[ClaimedTask, ...] = (WORK,)) -> Presence:
     return Presence(runs, work, BEGAN - 5, BEGAN + 95)
 
 
-def left(run: Run, now: float = NOW) -> Left:
+def left(run: CampaignRun, now: float = NOW) -> Left:
     found = progress_of(presence(run), TALLY, now).left
     assert found is not None
     return found
@@ -40,7 +40,7 @@ def left(run: Run, now: float = NOW) -> Left:
 
 def test_a_running_campaign_says_since_when_and_at_what() -> None:
     found = progress_of(presence(RUN), TALLY, NOW)
-    assert (found.state, found.began, found.ended, found.seconds) == (State.RUNNING, BEGAN, None, 100.0)
+    assert (found.state, found.began, found.ended, found.seconds) == (CampaignState.RUNNING, BEGAN, None, 100.0)
     assert found.work == (WORK,)
 
 
@@ -63,42 +63,42 @@ def test_too_few_steps_have_no_pace() -> None:
 
 @pytest.mark.parametrize(
     ("how", "state"),
-    [(How.DONE, State.FINISHED), (How.TIME_UP, State.TIME_UP), (How.INTERRUPTED, State.INTERRUPTED),
-     (How.FAILED, State.FAILED)],
+    [(How.DONE, CampaignState.FINISHED), (How.TIME_UP, CampaignState.TIME_UP),
+     (How.INTERRUPTED, CampaignState.INTERRUPTED), (How.FAILED, CampaignState.FAILED)],
 )  # fmt: skip
-def test_an_end_shows_when_it_came_and_how_long_it_took(how: How, state: State) -> None:
+def test_an_end_shows_when_it_came_and_how_long_it_took(how: How, state: CampaignState) -> None:
     over = replace(RUN, ended=BEGAN + 95, how=how.value, why="so")
     found = progress_of(presence(over, work=()), TALLY, NOW + 5000)
     assert (found.state, found.ended, found.seconds, found.left) == (state, BEGAN + 95, 95.0, None)
     assert found.why == "so"
     if how is not How.FAILED:
         closed = replace(over, steps=Steps(40, 0))
-        assert progress_of(presence(closed, work=()), TALLY, NOW).state is State.FINISHED
+        assert progress_of(presence(closed, work=()), TALLY, NOW).state is CampaignState.FINISHED
 
 
 def test_a_dead_campaign_does_not_run_for_ever() -> None:
     """One of this host at once; one of another host when its claims have run out; its work is nobody's."""
     dead = progress_of(presence(replace(RUN, owner=DEAD), work=(replace(WORK, owner=DEAD),)), TALLY, NOW)
-    assert (dead.state, dead.ended, dead.seconds, dead.work) == (State.DIED, RUN.seen, 90.0, ())
+    assert (dead.state, dead.ended, dead.seconds, dead.work) == (CampaignState.DIED, RUN.seen, 90.0, ())
     far = presence(replace(RUN, owner=ELSEWHERE), work=(replace(WORK, owner=ELSEWHERE),))
-    assert progress_of(far, TALLY, RUN.seen + LEASE).state is State.RUNNING
+    assert progress_of(far, TALLY, RUN.seen + LEASE).state is CampaignState.RUNNING
     gone = progress_of(far, TALLY, RUN.seen + LEASE + 1)
-    assert (gone.state, gone.ended, gone.work) == (State.DIED, RUN.seen, ())
+    assert (gone.state, gone.ended, gone.work) == (CampaignState.DIED, RUN.seen, ())
 
 
 def test_a_command_that_its_limit_ended_did_not_die() -> None:
     late = replace(RUN, owner=DEAD, until=RUN.seen + 10)
-    assert progress_of(presence(late), TALLY, NOW).state is State.TIME_UP
-    assert progress_of(presence(replace(late, until=RUN.seen + 1000)), TALLY, NOW).state is State.DIED
+    assert progress_of(presence(late), TALLY, NOW).state is CampaignState.TIME_UP
+    assert progress_of(presence(replace(late, until=RUN.seen + 1000)), TALLY, NOW).state is CampaignState.DIED
 
 
 def test_earlier_runs_are_counted_and_the_last_to_end_tells_the_end() -> None:
     first = replace(RUN, began=BEGAN - 50, ended=BEGAN - 20, how="interrupted")
     found = progress_of(presence(first, RUN), TALLY, NOW)
-    assert (found.state, found.began, found.earlier, found.earlier_seconds) == (State.RUNNING, BEGAN, 1, 30.0)
+    assert (found.state, found.began, found.earlier, found.earlier_seconds) == (CampaignState.RUNNING, BEGAN, 1, 30.0)
     over = replace(RUN, began=BEGAN - 40, ended=BEGAN - 30, how="failed")
     found = progress_of(presence(first, over), TALLY, NOW)
-    assert (found.state, found.ended, found.earlier) == (State.INTERRUPTED, BEGAN - 20, 1)
+    assert (found.state, found.ended, found.earlier) == (CampaignState.INTERRUPTED, BEGAN - 20, 1)
 
 
 def test_of_several_campaigns_the_longest_is_waited_for() -> None:
@@ -114,13 +114,13 @@ def test_of_several_campaigns_the_longest_is_waited_for() -> None:
 
 def test_a_store_of_an_earlier_version_has_claims_and_brackets_only() -> None:
     running = progress_of(presence(), TALLY, NOW)
-    assert (running.state, running.left) == (State.RUNNING, None)
+    assert (running.state, running.left) == (CampaignState.RUNNING, None)
     idle = progress_of(presence(work=()), TALLY, NOW)
-    assert (idle.state, idle.ended) == (State.IDLE, BEGAN + 95)
+    assert (idle.state, idle.ended) == (CampaignState.IDLE, BEGAN + 95)
     done = progress_of(presence(work=()), Tally(3, 0, 0, 0), NOW)
-    assert (done.state, done.ended, done.seconds) == (State.FINISHED, BEGAN + 95, 100.0)
+    assert (done.state, done.ended, done.seconds) == (CampaignState.FINISHED, BEGAN + 95, 100.0)
     fresh = progress_of(Presence((), (), BEGAN, 0.0), Tally(0, 3, 0, 0), NOW)
-    assert (fresh.state, fresh.began, fresh.ended) == (State.IDLE, None, None)
+    assert (fresh.state, fresh.began, fresh.ended) == (CampaignState.IDLE, None, None)
 
 
 def test_a_tally_counts_each_bracket_once() -> None:

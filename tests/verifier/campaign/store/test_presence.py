@@ -20,7 +20,7 @@ from verifier.campaign.runner import run
 from verifier.campaign.store.database import StoreError
 from verifier.campaign.store.leases import Limits
 from verifier.campaign.store.owner import Owner
-from verifier.campaign.store.presence import How, Run, Work
+from verifier.campaign.store.presence import CampaignRun, ClaimedTask, How
 from verifier.campaign.store.store import Store
 from verifier.problem.budget import Budget
 
@@ -30,7 +30,7 @@ ALONE = Backend(jobs=1)
 class Noting(Store):
     """A store that remembers who was at work whenever a worker began."""
 
-    noted: tuple[Work, ...] = ()
+    noted: tuple[ClaimedTask, ...] = ()
 
     def begun(self, owner: Owner, task: str, worker: str) -> None:
         super().begun(owner, task, worker)
@@ -49,7 +49,7 @@ def few(plan: Callable[..., Plan]) -> Plan:
     return replace(plan((6,)), targets=(1, 2), attacks=("fgsm",))
 
 
-def last(store: Store) -> Run:
+def last(store: Store) -> CampaignRun:
     return store.presence().runs[-1]
 
 
