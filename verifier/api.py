@@ -87,7 +87,7 @@ def minimal(
     >>> found.status.value, found.upper - found.lower <= 1e-2
     ('minimal', True)
     """
-    settings = Settings(method, solver, threads, device, seed, budget_of(timeout), once)
+    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
     region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return minimum.minimal(asked, settings)
@@ -118,7 +118,7 @@ def brackets(
     d* = min ‖x' − x‖ over the x' of the box whose logits prefer the target, or any class but the label, by `margin`.
     The arguments are those of `minimal`. Raises InputError, one line, before the first bracket.
     """
-    settings = Settings(method, solver, threads, device, seed, budget_of(timeout), once)
+    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
     region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return minimum.brackets(asked, settings)
@@ -153,7 +153,7 @@ def minimal_all_targets(
     is left. known: by target a witness of an earlier search, which goes on from it instead of attacking. progress:
     called with every bracket. The other arguments are those of `minimal`. Raises InputError, one line.
     """
-    settings = Settings(method, solver, threads, device, seed, budget_of(timeout), once)
+    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
     region, goal = InputRegion(x, norm, box), Misclassification(None, label, margin, each=True, targets=targets)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return all_targets.minimal_all_targets(asked, settings, known, progress)
@@ -186,7 +186,7 @@ def check(
     but the label, by `margin`; ties count. progress: called with brackets on the way, by the method tree. The other
     arguments are those of `minimal`. Raises InputError, one line, for an argument that cannot be.
     """
-    settings = Settings(method, solver, threads, device, seed, budget_of(timeout), once)
+    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
     region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics)
     return robustness.check(asked, settings, radius, progress)
@@ -212,7 +212,7 @@ def attack(
     attack: a name such as fgsm, pgd, cw, deepfool or autoattack; a wrong one lists them. The other arguments are those
     of `minimal`. `upper` is infinite where nothing is found. Raises InputError, one line.
     """
-    settings = Settings(device=device, seed=seed, budget=budget_of(timeout))
+    settings = Settings(budget_of(timeout), device=device, seed=seed)
     region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
     return minimum.attack(specify(model, region, goal, settings.budget, transforms), settings, attack)
 

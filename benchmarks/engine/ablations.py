@@ -119,7 +119,7 @@ def problem_of(instance: Instance, image: bytes, precision: float) -> Problem:
     region = InputRegion(x, instance.norm)
     goal = Misclassification(instance.target, instance.label)
     asked = specify(loaded(instance.model), region, goal, Budget(), precision=precision)
-    settings = Settings(device="cpu")
+    settings = Settings(Budget(), device="cpu")
     points = attacker(asked, settings)(Budget())
     return minimum.problem_of(asked, settings, lambda _: points)
 

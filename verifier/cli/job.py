@@ -100,7 +100,7 @@ class Job:
     def settings(self) -> Settings:
         """How the answer is sought, checked."""
         how = self.request.how
-        return Settings(_method(how), how.solver, how.threads, how.device, how.seed, self.time.engine, once=True)
+        return Settings(self.time.engine, _method(how), how.solver, how.threads, how.device, how.seed, once=True)
 
     def run(self, command: str, **more: Any) -> RunRecord:
         """What was asked, for the result."""

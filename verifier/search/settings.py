@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from encoders.errors import InputError
@@ -23,12 +23,12 @@ class Settings:
     loaded only for large ones.
     """
 
+    budget: Budget
     method: str = DEFAULT_METHOD
     solver: str | None = None
     threads: int = 1
     device: str = "auto"
     seed: int = 0
-    budget: Budget = field(default_factory=Budget)
     once: bool = False
 
     def __post_init__(self) -> None:

@@ -31,7 +31,8 @@ Made = Callable[..., Result]
 def problem() -> Problem:
     model = verifier.load(models.path("digits"))
     x = np.load(models.path("digits").parent / "digits_inputs.npz")["x"][3]
-    asked, settings = specify(model, InputRegion(x), Misclassification(target=4), Budget()), Settings(device="cpu")
+    asked = specify(model, InputRegion(x), Misclassification(target=4), Budget())
+    settings = Settings(Budget(), device="cpu")
     points = attacker(asked, settings)(Budget())
     return minimum.problem_of(asked, settings, lambda _: points)
 

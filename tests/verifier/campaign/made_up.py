@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from verifier.campaign.plan.attack_tasks import Found, Kind
+from verifier.campaign.plan.attack_tasks import Kind, StoredFinding
 from verifier.campaign.store.records import Result
 from verifier.problem.verdict import Witness
 
@@ -30,14 +30,14 @@ def result(lower: float, upper: float, **given: Any) -> Result:
     return Result(**{**facts, **given})
 
 
-def attack(on: Result, distance: float, name: str = "pgd") -> Found:
+def attack(on: Result, distance: float, name: str = "pgd") -> StoredFinding:
     """What an attack found on an instance."""
     point = np.full(4, min(distance, 9.0), dtype=np.float32)
     witness = Witness(point, distance, 1, 0.0, 0.0, 1) if math.isfinite(distance) else None
-    return Found(on.id, Kind.ATTACK, name, "done", distance, witness, {}, 0.1, "")
+    return StoredFinding(on.id, Kind.ATTACK, name, "done", distance, witness, {}, 0.1, "")
 
 
-def restart(on: Result, towards: list[float | None], random: list[float | None], name: str = "pgd") -> Found:
+def restart(on: Result, towards: list[float | None], random: list[float | None], name: str = "pgd") -> StoredFinding:
     """Where it came to when it began elsewhere."""
     facts = {"steps": [0.1, 0.5], "towards": towards, "random": random}
-    return Found(on.id, Kind.RESTART, name, "done", math.inf, None, facts, 0.1, "")
+    return StoredFinding(on.id, Kind.RESTART, name, "done", math.inf, None, facts, 0.1, "")

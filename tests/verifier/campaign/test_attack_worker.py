@@ -18,7 +18,7 @@ import pytest
 from verifier.attacks.registry import ATTACKS
 from verifier.campaign.attack_worker import DIRECTIONS
 from verifier.campaign.backends import Backend
-from verifier.campaign.plan.attack_tasks import Finding, Found, Kind, missed
+from verifier.campaign.plan.attack_tasks import Finding, Kind, StoredFinding, missed
 from verifier.campaign.plan.messages import Outcome
 from verifier.campaign.plan.plan import Plan, read_plan
 from verifier.campaign.plan.selection import tasks_of
@@ -36,7 +36,7 @@ from verifier.problem.verdict import Bracket, Witness
 ROOT = Path(__file__).resolve().parents[3]
 ALONE = Backend(jobs=1)
 ASKED = ("fgsm", "pgd")
-Audited = tuple[list[Result], list[Found]]
+Audited = tuple[list[Result], list[StoredFinding]]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def audited(asked: Plan, tmp_path_factory: pytest.TempPathFactory) -> Audited:
         return after, store.findings(key)
 
 
-def of_kind(found: list[Found], kind: Kind) -> dict[tuple[str, str], Found]:
+def of_kind(found: list[StoredFinding], kind: Kind) -> dict[tuple[str, str], StoredFinding]:
     return {(one.instance, one.attack): one for one in found if one.kind is kind}
 
 

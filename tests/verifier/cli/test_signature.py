@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from verifier.cli import main, options
 from verifier.cli.signature import with_options
+from verifier.problem.budget import Budget
 from verifier.search.methods import DEFAULT_METHOD, METHODS
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, Misclassification
 from verifier.search.settings import Settings
@@ -79,9 +80,9 @@ def test_no_option_is_declared_twice() -> None:
 
 def test_the_terminals_defaults_are_the_apis() -> None:
     how = options.SearchOptions()
-    assert Settings(how.method, how.solver, how.threads, how.device, how.seed).method == DEFAULT_METHOD
+    assert Settings(Budget(), how.method, how.solver, how.threads, how.device, how.seed).method == DEFAULT_METHOD
     for name in ("method", "solver", "threads", "device", "seed"):
-        assert getattr(how, name) == getattr(Settings(), name)
+        assert getattr(how, name) == getattr(Settings(Budget()), name)
     asked = {field.name: field.default for field in fields(options.QuestionOptions)}
     assert (asked["target"], asked["label"], asked["margin"]) == (None, None, Misclassification().margin)
     assert asked["box"] == ",".join(f"{end:g}" for end in DEFAULT_BOX)

@@ -53,10 +53,7 @@ def test_under_transformations_any_class_is_one_goal_and_each_has_its_own(digits
     views = Transforms(Path("views.toml"), "", ("one", "two"), (sparse(eye), sparse(eye)))
     region = InputRegion(image)
     targets = {
-        each: [
-            target
-            for target, _ in specify(digits, region, Misclassification(each=each), Budget(), transforms=views).goals
-        ]
+        each: [target for target, _ in specify(digits, region, Misclassification(each=each), Budget(), views).goals]
         for each in (False, True)
     }
     label = digits.predict(image)
@@ -67,5 +64,5 @@ def test_under_transformations_any_class_is_one_goal_and_each_has_its_own(digits
 def test_float32_alone_is_the_trees(digits: Model, image: np.ndarray, method: str) -> None:
     asked = specify(digits, InputRegion(image), Misclassification(), Budget(), semantics="float32")
     with pytest.raises(InputError, match=f"goes with the method tree; {method} is about real arithmetic"):
-        problem_of(asked, Settings(method), lambda _: [])
-    assert problem_of(asked, Settings(), lambda _: []).semantics is Semantics.FLOAT32
+        problem_of(asked, Settings(Budget(), method), lambda _: [])
+    assert problem_of(asked, Settings(Budget()), lambda _: []).semantics is Semantics.FLOAT32

@@ -16,16 +16,16 @@ from verifier.search.settings import Settings, budget_of
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_its_decider(method: str) -> None:
-    settings = Settings(method)
+    settings = Settings(Budget(), method)
     assert settings.decider is settings.decider
     assert settings.decider.name == method.removesuffix("-direct")
     assert (settings.decider.trees is not None) is (method == "tree")
 
 
 def test_a_solver_and_its_threads_reach_the_decider() -> None:
-    decider: Any = Settings("milp", "cbc", threads=3).decider
+    decider: Any = Settings(Budget(), "milp", "cbc", threads=3).decider
     assert (decider.solver, decider.threads) == ("cbc", 3)
-    default: Any = Settings("milp-direct").decider
+    default: Any = Settings(Budget(), "milp-direct").decider
     assert (default.solver, default.threads) == (METHODS["milp-direct"].solver, 1)
 
 
@@ -45,11 +45,11 @@ def test_a_solver_and_its_threads_reach_the_decider() -> None:
 )
 def test_what_cannot_be_is_one_line(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=f"^{said}"):
-        Settings(**given)
+        Settings(Budget(), **given)
 
 
 def test_numbers_of_numpy_are_taken() -> None:
-    settings = Settings(threads=np.int64(2), seed=np.uint8(3))  # type: ignore[arg-type]
+    settings = Settings(Budget(), threads=np.int64(2), seed=np.uint8(3))  # type: ignore[arg-type]
     assert (type(settings.threads), type(settings.seed)) == (int, int)
 
 

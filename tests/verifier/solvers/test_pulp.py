@@ -9,6 +9,7 @@ import pytest
 from packaging.version import Version
 
 from encoders.errors import InputError
+from verifier.problem.budget import Budget
 from verifier.search.settings import Settings
 from verifier.solvers import milp
 
@@ -17,8 +18,8 @@ from verifier.solvers import milp
 def test_another_pulp_is_named_before_the_work(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(milp, "pulp_version", lambda: "4.0.1")
     with pytest.raises(InputError, match=r"PuLP 2 and 3, and 4\.0\.1 is installed: pip install 'pulp<4'"):
-        Settings(method).decider  # noqa: B018, it is made when it is asked for
-    assert Settings("z3").decider.name == "z3"
+        Settings(Budget(), method).decider  # noqa: B018, it is made when it is asked for
+    assert Settings(Budget(), "z3").decider.name == "z3"
 
 
 @pytest.mark.skipif(Version(version("pulp")) < Version("3.3"), reason="earlier versions do not announce PuLP 4")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.campaign.analysis.table1 import TableGroup, grouped
-from verifier.campaign.plan.attack_tasks import DONE, Found, Kind, missed
+from verifier.campaign.plan.attack_tasks import DONE, Kind, StoredFinding, missed
 from verifier.campaign.store.records import Result
 
 
@@ -19,8 +19,8 @@ class Measured:
     """An attack on a closed instance. ratio: its distance over the minimum's upper end, infinite where it failed."""
 
     result: Result
-    attack: Found
-    restart: Found | None
+    attack: StoredFinding
+    restart: StoredFinding | None
 
     @property
     def ratio(self) -> float:
@@ -109,9 +109,11 @@ def _reaches(result: Result, distance: float | None) -> bool:
     return distance is not None and not missed(distance, result.upper, result.precision)
 
 
-def audits(results: Iterable[Result], findings: Iterable[Found]) -> list[Audit]:
+def audits(results: Iterable[Result], findings: Iterable[StoredFinding]) -> list[Audit]:
     """An audit for each model, norm, method and attack."""
-    known: Mapping[tuple[str, Kind, str], Found] = {(one.instance, one.kind, one.attack): one for one in findings}
+    known: Mapping[tuple[str, Kind, str], StoredFinding] = {
+        (one.instance, one.kind, one.attack): one for one in findings
+    }
     names = list(dict.fromkeys(one.attack for one in known.values() if one.kind is Kind.ATTACK))
     found = []
     for group, members in grouped(results).items():

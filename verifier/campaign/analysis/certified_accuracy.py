@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from verifier.campaign.analysis.table1 import TableGroup, grouped
-from verifier.campaign.plan.attack_tasks import Found, Kind
+from verifier.campaign.plan.attack_tasks import Kind, StoredFinding
 from verifier.campaign.store.records import Result
 
 
@@ -43,7 +43,7 @@ class Curve:
         return tuple(sorted({0.0, *ends}))
 
 
-def curves(results: Iterable[Result], findings: Iterable[Found]) -> list[Curve]:
+def curves(results: Iterable[Result], findings: Iterable[StoredFinding]) -> list[Curve]:
     """A curve for each model, norm and method."""
     attacks: dict[str, dict[str, float]] = {}
     for found in findings:

@@ -73,7 +73,7 @@ DONE, OPEN, FAILED = "done", "open", "failed"
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class StoredFinding:
     """A finding as the store has it."""
 
     instance: str

@@ -91,7 +91,7 @@ def specification(
 
 def settings(work: Work, budget: Budget) -> Settings:
     """How a piece of work is to be done. Raises InputError."""
-    return Settings(work.task.method, work.task.solver, work.threads, work.device, work.seed, budget)
+    return Settings(budget, work.task.method, work.task.solver, work.threads, work.device, work.seed)
 
 
 _kept: dict[Key, Model] = {}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, AttackTask, Finding, Found, Kind
+from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, AttackTask, Finding, Kind, StoredFinding
 from verifier.campaign.plan.tasks import Target
 from verifier.campaign.store.columns import json_column, vector
 from verifier.campaign.store.owner import Owner
@@ -162,7 +162,7 @@ def lost(connection: sqlite3.Connection, owner: Owner, why: str, task: str | Non
         )
 
 
-def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
+def read(connection: sqlite3.Connection, plan: str | None) -> list[StoredFinding]:
     """What is known of the instances of a plan, or of all, besides their brackets."""
     chosen = "" if plan is None else "AND instances.id IN (SELECT instance FROM members WHERE plan = :plan)"
     columns = ", ".join(f"findings.{name}" for name in (*PLAIN, "kind", "facts", "witness", "witness_facts"))
@@ -176,9 +176,11 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[Found]:
     return [_found(row) for row in rows]
 
 
-def _found(row: sqlite3.Row) -> Found:
+def _found(row: sqlite3.Row) -> StoredFinding:
     plain = {name: row[name] for name in PLAIN}
-    return Found(kind=Kind(row["kind"]), witness=witness_of(row), facts=json_column(row, "facts", dict), **plain)
+    return StoredFinding(
+        kind=Kind(row["kind"]), witness=witness_of(row), facts=json_column(row, "facts", dict), **plain
+    )
 
 
 PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")

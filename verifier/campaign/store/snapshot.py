@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifier.campaign.plan.attack_tasks import Found
+from verifier.campaign.plan.attack_tasks import StoredFinding
 from verifier.campaign.plan.messages import Step
 from verifier.campaign.plan.tasks import Task
 from verifier.campaign.store import attack_queue, presence, records
@@ -24,7 +24,7 @@ class Contents:
     plans: tuple[Mapping[str, Any], ...]
     results: tuple[Result, ...]
     tasks: Mapping[str, Task]
-    findings: tuple[Found, ...]
+    findings: tuple[StoredFinding, ...]
     steps: Mapping[str, Sequence[tuple[int, Step]]]
     counts: Counts
     presence: Presence

@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign.plan.attack_tasks import AttackTask, Finding, Found, Kind
+from verifier.campaign.plan.attack_tasks import AttackTask, Finding, Kind, StoredFinding
 from verifier.campaign.plan.messages import Claim, Outcome, Report, Step
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
@@ -213,7 +213,7 @@ class Store:
         with self._database.reading() as connection:
             return records.read_counts(connection, plan)
 
-    def findings(self, plan: str | None = None) -> list[Found]:
+    def findings(self, plan: str | None = None) -> list[StoredFinding]:
         """What is known besides brackets: attacks and restarts."""
         with self._database.reading() as connection:
             return attack_queue.read(connection, plan)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from verifier.campaign.analysis.table1 import TableGroup
-from verifier.campaign.plan.attack_tasks import DONE, Found, Kind, missed
+from verifier.campaign.plan.attack_tasks import DONE, Kind, StoredFinding, missed
 from verifier.campaign.plan.messages import Step
 from verifier.campaign.plan.tasks import Task
 from verifier.campaign.store.records import Result
@@ -162,7 +162,9 @@ def _found_text(value: float, places: int) -> str:
     return directed(value, up=True, places=places) if math.isfinite(value) else "none found"
 
 
-def _attacks(found: Sequence[Found], one: Result, frame: Frame | None, pictures: Pictures, places: int) -> list[Json]:
+def _attacks(
+    found: Sequence[StoredFinding], one: Result, frame: Frame | None, pictures: Pictures, places: int
+) -> list[Json]:
     restarts = {each.attack: each for each in found if each.kind is Kind.RESTART and each.state == DONE}
     listed = []
     for at in found:

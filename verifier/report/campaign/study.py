@@ -14,7 +14,7 @@ from verifier.campaign.analysis.certified_accuracy import Curve, curves
 from verifier.campaign.analysis.defence_comparison import DefenceComparison, comparisons
 from verifier.campaign.analysis.relu_flips import Switches, switches
 from verifier.campaign.analysis.table1 import TableGroup, TableLine, summary
-from verifier.campaign.plan.attack_tasks import Found
+from verifier.campaign.plan.attack_tasks import StoredFinding
 from verifier.campaign.store.records import Result
 from verifier.campaign.store.snapshot import Contents
 from verifier.campaign.store.store import Store
@@ -63,9 +63,9 @@ class Study:
         return {model: place for place, model in enumerate(self.names)}
 
     @cached_property
-    def findings(self) -> Mapping[str, list[Found]]:
+    def findings(self) -> Mapping[str, list[StoredFinding]]:
         """By instance."""
-        found: dict[str, list[Found]] = {}
+        found: dict[str, list[StoredFinding]] = {}
         for one in self.contents.findings:
             found.setdefault(one.instance, []).append(one)
         return found

@@ -13,7 +13,7 @@ import pytest
 import verifier
 from verifier import models
 from verifier.campaign.backends import Backend
-from verifier.campaign.plan.attack_tasks import Found, Kind
+from verifier.campaign.plan.attack_tasks import Kind, StoredFinding
 from verifier.campaign.plan.identity import maps_sha256
 from verifier.campaign.plan.messages import Outcome
 from verifier.campaign.plan.plan import Plan, read_plan
@@ -45,7 +45,7 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ran(
     plan: Callable[..., Plan], views: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, list[Result], list[Found]]:
+) -> tuple[Path, list[Result], list[StoredFinding]]:
     """One digit towards two targets and untargeted, as it is and under two views, with an attack that misses."""
     path = tmp_path_factory.mktemp("ran") / "s.sqlite"
     with Store(path) as store:
@@ -98,7 +98,9 @@ def alone(target: int | None, views: Path) -> Bracket:
     return verifier.minimal(model, image, target=target, transforms=verifier.load_transforms(model, views))
 
 
-def test_brackets_are_those_of_the_single_question(ran: tuple[Path, list[Result], list[Found]], views: Path) -> None:
+def test_brackets_are_those_of_the_single_question(
+    ran: tuple[Path, list[Result], list[StoredFinding]], views: Path
+) -> None:
     found = by_target(ran[1], seen=True)
     model = verifier.load(MODEL)
     transforms = verifier.load_transforms(model, views)
@@ -112,13 +114,15 @@ def test_brackets_are_those_of_the_single_question(ran: tuple[Path, list[Result]
         assert set(seen_as) == {target} if target is not None else one.label not in seen_as
 
 
-def test_more_views_are_no_nearer(ran: tuple[Path, list[Result], list[Found]]) -> None:
+def test_more_views_are_no_nearer(ran: tuple[Path, list[Result], list[StoredFinding]]) -> None:
     plain, seen = by_target(ran[1], seen=False), by_target(ran[1], seen=True)
     assert all(seen[target].upper >= plain[target].lower for target in plain)
     assert any(seen[target].lower > plain[target].upper for target in plain)
 
 
-def test_attacks_and_restarts_are_about_all_views(ran: tuple[Path, list[Result], list[Found]], views: Path) -> None:
+def test_attacks_and_restarts_are_about_all_views(
+    ran: tuple[Path, list[Result], list[StoredFinding]], views: Path
+) -> None:
     model = verifier.load(MODEL)
     transforms = verifier.load_transforms(model, views)
     seen = {one.id: one for one in ran[1] if one.transforms is not None}
@@ -134,7 +138,7 @@ def test_attacks_and_restarts_are_about_all_views(ran: tuple[Path, list[Result],
     assert {found.state for found in restarts} == {"done"}
 
 
-def test_float32_ends_are_kept(ran: tuple[Path, list[Result], list[Found]]) -> None:
+def test_float32_ends_are_kept(ran: tuple[Path, list[Result], list[StoredFinding]]) -> None:
     assert all(one.float32 is not None and 0 < one.float32 <= one.upper for one in ran[1])
 
 
@@ -147,7 +151,9 @@ def test_float32_ends_only_grow(store: Store, plan: Callable[..., Plan], bracket
         assert store.results(key)[0].float32 == known
 
 
-def test_the_report_tells_the_questions_apart(ran: tuple[Path, list[Result], list[Found]], tmp_path: Path) -> None:
+def test_the_report_tells_the_questions_apart(
+    ran: tuple[Path, list[Result], list[StoredFinding]], tmp_path: Path
+) -> None:
     assert main(["report", str(ran[0]), "--out", str(tmp_path / "out")]) == Exit.GOOD
     told = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert {(line["transforms"], line["instances"]) for line in told["table1"]} == {("", 3), (TOLD, 3)}
@@ -159,7 +165,7 @@ def test_the_report_tells_the_questions_apart(ran: tuple[Path, list[Result], lis
     assert str(ran[0].parent) not in (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
 
 
-def test_defences_are_compared_on_the_same_questions(ran: tuple[Path, list[Result], list[Found]]) -> None:
+def test_defences_are_compared_on_the_same_questions(ran: tuple[Path, list[Result], list[StoredFinding]]) -> None:
     with Store(ran[0], readonly=True) as store:
         contents = store.contents()
     defended = [replace(one, model_sha256="0" * 64, model=Path("defended.onnx")) for one in contents.results]

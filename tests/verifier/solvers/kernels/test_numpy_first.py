@@ -113,8 +113,8 @@ def test_the_verdict_is_the_same_wherever_they_take_over(root: Any, unloaded: li
 
 
 def test_the_command_asks_once_and_the_api_many_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings().decider == BranchAndBound()
-    once = Settings(once=True).decider
+    assert Settings(Budget()).decider == BranchAndBound()
+    once = Settings(Budget(), once=True).decider
     assert isinstance(once, BranchAndBound)
     assert once == BranchAndBound().having("lp", numpy_first=lp_tree.NUMPY_FIRST)
     assert lp_tree.NUMPY_FIRST > 0
