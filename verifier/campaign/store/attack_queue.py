@@ -184,4 +184,4 @@ def _found(row: sqlite3.Row) -> StoredFinding:
 
 
 PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")
-"""Columns that are fields of Found as they are."""
+"""Columns that are fields of `StoredFinding` as they are."""
