@@ -13,8 +13,8 @@ import numpy.typing as npt
 from encoders.network.graph import Array
 from verifier.attacks.base.problem import Candidates, Case
 from verifier.attacks.base.search import Surrogate
+from verifier.attacks.goal_attack import GoalAttack
 from verifier.attacks.registry import attack_named
-from verifier.attacks.view_attack import CopiesAttack
 from verifier.campaign.plan.attack_tasks import STEPS, AttackTask, Finding, Kind
 from verifier.campaign.plan.messages import Work
 from verifier.campaign.plan.task_models import specification
@@ -39,16 +39,16 @@ class AttackTasks:
     take: Callable[[Finding], None]
     asked: Specification = field(init=False)
     _surrogate: Surrogate = field(init=False)
-    _several: CopiesAttack = field(init=False)
+    _by_goal: GoalAttack = field(init=False)
 
     def run(self) -> None:
         """Do all that the budget allows. An attack that a Ctrl-C or the campaign's end cuts short is not a finding."""
         each = any(attack_task.target is not None for attack_task in self.work.attack_tasks)
         self.asked = specification(self.work.task, self.model, self.budget, each=each)
-        copies, ball, goals = self.asked.copies, self.asked.ball, self.asked.attacked
+        graph, ball, goals = self.asked.attacked_graph, self.asked.ball, self.asked.attacked
         device, threads = self.work.device, self.work.threads
-        if copies is not None:
-            self._several = CopiesAttack(copies, ball, goals, device, threads)
+        if graph is not None:
+            self._by_goal = GoalAttack(graph, ball, goals, device, threads)
         else:
             self._surrogate = Surrogate(self.model.network.graph, device, threads)
         attacks = [attack_task for attack_task in self.work.attack_tasks if attack_task.kind is Kind.ATTACK]
@@ -65,10 +65,10 @@ class AttackTasks:
     def _attack(self, name: str, targets: Sequence[Target], starts: Sequence[Array | None]) -> Candidates:
         """The named attack on each target, begun at each start (None: at the input)."""
         by, ball, seed = attack_named(name), self.asked.ball, self.work.seed
-        if self.asked.copies is not None:
+        if self.asked.attacked_graph is not None:
             of = {target: place for place, (target, _) in enumerate(self.asked.goals)}
             places = [of[ELSEWHERE if target is None else target] for target in targets]
-            return self._several(by, places, self.budget, seed, starts)
+            return self._by_goal(by, places, self.budget, seed, starts)
         pairs = zip(targets, starts, strict=True)
         cases = [Case(ball.centre, self.asked.label, target, start) for target, start in pairs]
         margin = self.work.task.margin + self.asked.judge.tie

@@ -14,7 +14,7 @@ from verifier.attacks import registry as attacks
 from verifier.attacks.base.problem import Candidates, Case, Metric
 from verifier.attacks.base.search import Surrogate
 from verifier.attacks.carlini_wagner import BRIEF, carlini_wagner
-from verifier.attacks.view_attack import CopiesAttack
+from verifier.attacks.goal_attack import GoalAttack
 from verifier.problem.arguments import word
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball
@@ -88,8 +88,8 @@ Finder = Callable[[attacks.Attack, Sequence[int], Budget, int], Candidates]
 def _finder(asked: Specification, device: str, threads: int) -> Finder:
     ball = asked.ball
     goals = asked.attacked
-    if asked.copies is not None:
-        return CopiesAttack(asked.copies, ball, goals, device, threads)
+    if asked.attacked_graph is not None:
+        return GoalAttack(asked.attacked_graph, ball, goals, device, threads)
     surrogate = Surrogate(asked.model.network.graph, device, threads)
     cases = [Case(ball.centre, asked.label, target) for target, _ in goals]
     margin = -float(goals[0][1].offset[0])

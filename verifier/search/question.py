@@ -89,6 +89,11 @@ class Specification:
         return self.model.graph if self.copies is None else self.copies.lowered
 
     @property
+    def attacked_graph(self) -> Graph | None:
+        """The graph whose output goals speak of that are not one class's; None: they are classes of the model."""
+        return None if self.copies is None else self.copies.graph
+
+    @property
     def attacked(self) -> tuple[tuple[int, Halfspaces], ...]:
         """The goals as attacks are asked: beyond what the file's own output may show as a tie."""
         return tuple((target, goal.deeper(self.judge.tie)) for target, goal in self.goals)
@@ -143,7 +148,7 @@ class Specification:
 
     def _already(self, budget: Budget) -> Witness | None:
         found = self.judge.witness(self.ball.centre, budget)
-        if found is not None or self.copies is not None:
+        if found is not None or self.attacked_graph is not None:
             return found
         predicted = self.predicted
         if predicted == self.label:

@@ -1,4 +1,4 @@
-"""Attacks on several transformations of the input at once: each goal over all views is a classifier of its own."""
+"""Attacks on goals that are not one class's, such as those over all views: each is a classifier of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encoders.network.graph import Array
+from encoders.network.graph import Array, Graph
 from encoders.passes.fold_affine import folded
 from encoders.passes.goal_graph import MISSED, REACHED, goal_graph
 from verifier.attacks.base.problem import Candidates, Case
@@ -14,21 +14,19 @@ from verifier.attacks.base.search import Surrogate
 from verifier.attacks.registry import Attack
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball
-from verifier.runtime.transformed import Copies, Goals
+from verifier.runtime.transformed import Goals
 
 
-class CopiesAttack:
-    """Runs attacks on the conjunction over all copies: each goal is a classifier of its own (`goal_graph`).
+class GoalAttack:
+    """Runs attacks on half-spaces of a graph's output: each goal is a classifier of its own (`goal_graph`).
 
     Raises InputError for a device that cannot be used here.
     """
 
-    def __init__(self, several: Copies, ball: Ball, goals: Goals, device: str, threads: int) -> None:
-        graph = folded(several.graph)
+    def __init__(self, graph: Graph, ball: Ball, goals: Goals, device: str, threads: int) -> None:
+        read = folded(graph)
         self._ball = ball
-        self._surrogates = [
-            Surrogate(goal_graph(graph, goal.matrix, goal.offset), device, threads) for _, goal in goals
-        ]
+        self._surrogates = [Surrogate(goal_graph(read, goal.matrix, goal.offset), device, threads) for _, goal in goals]
 
     def __call__(
         self, by: Attack, places: Sequence[int], budget: Budget, seed: int, starts: Sequence[Array | None] | None = None
