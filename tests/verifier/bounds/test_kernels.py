@@ -18,7 +18,8 @@ from verifier.bounds.lagrangian import tightened
 from verifier.bounds.stage_crown import StageBounds
 from verifier.problem.query import Norm
 from verifier.solvers.node_constants import STEPS
-from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.goal_ascent import GoalAscent
+from verifier.solvers.tree.primal_heuristics import GradientDescent
 
 SAME = 1e-9
 """Relative to 1 + |value|: both charge rounding, in slightly different amounts."""
@@ -157,15 +158,15 @@ def test_values_agree(root: Any) -> None:
 
 
 def test_descents_agree(root: Any) -> None:
-    net, local = network.network(root.stages, root.lagrangian), LocalSearch(root.stages, root.ball, root.goal)
+    net, goal = network.network(root.stages, root.lagrangian), GoalAscent(root.stages, root.ball, root.goal)
     ends = np.array([root.ball.lo, root.ball.hi])
     reached = 0
     for x in root.points(5):
-        _, margin = local.descend(x, root.ball.radius)
+        _, margin = GradientDescent(goal).search(x, root.ball.radius)
         best = np.empty_like(x)
         found = lagrangian.descend(net, ends, x.copy(), root.ball.radius, STEPS, best)
         assert found == pytest.approx(margin, rel=SAME, abs=SAME)
-        assert local.margin(best) == pytest.approx(found, rel=SAME, abs=SAME)
+        assert goal.margin(best) == pytest.approx(found, rel=SAME, abs=SAME)
         assert root.holds(best, SAME)
-        reached += found > local.margin(x)
+        reached += found > goal.margin(x)
     assert reached

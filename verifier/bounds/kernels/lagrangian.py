@@ -1,4 +1,4 @@
-"""The Lagrangian bound of `lagrangian` and the descents of `local_search` as kernels for small networks.
+"""The Lagrangian bound of `lagrangian` and the descents of `primal_heuristics` as kernels for small networks.
 
 The same formulas with the same charges for rounding; tests compare both. Sums may be formed in any order, which the
 charges allow.
@@ -120,7 +120,8 @@ def _margin(net: Network, x: Array, arguments: Array) -> tuple[float, int]:
 
 @compiled
 def descend(net: Network, ends: Array, x: Array, radius: float, steps: int, best: Array) -> float:
-    """`LocalSearch.descend` from x (n,), which is moved, in the box `ends` (2, n): the margin at `best`, filled in."""
+    """`GradientDescent.search` from x (n,), which is moved, in the box `ends` (2, n): the margin at `best` (n,), filled
+    in."""
     size, relus = x.size, net.charge.size
     arguments, sent, gradient = np.empty(relus), np.empty(relus), np.empty(size)
     hidden, spans, reads, inputs = net.hidden, net.spans, net.reads, net.inputs

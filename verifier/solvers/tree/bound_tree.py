@@ -202,11 +202,11 @@ class BoundTree(ReluTree):
         place = places[int(np.argmax(margins))]
         # In float32 the point may lie a little outside the ball.
         point = self._lagrangian.geometry.farthest(duals[place].row, self.radius)
-        if self._local.margin(point) >= 0:
+        if self._goal.margin(point) >= 0:
             return point, place
         every = self.settings.descend_every
         if every and number % every == 0:
-            point, margin = self._local.descend(point, self.radius)
+            point, margin = self._descent.search(point, self.radius)
             if margin >= 0:
                 return point, place
         return None
@@ -256,7 +256,7 @@ class BoundTree(ReluTree):
             key = max(key, dual.radius(self.radius))
             if self._closes(dual, key):
                 return None
-        if solved.optimum is not None and not node.refused and self._local.margin(solved.point) >= -self.root.tolerance:
+        if solved.optimum is not None and not node.refused and self._goal.margin(solved.point) >= -self.root.tolerance:
             return solved.point
         self.put_stuck(self.child(node, key, lower, upper, node.start))
         return None

@@ -13,7 +13,7 @@ import numpy as np
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.kernels.lagrangian import descend
-from verifier.bounds.kernels.network import network
+from verifier.bounds.kernels.network import Network, network
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
 from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, Found, NodeState, Rules, Shared, evaluate_node, narrow
@@ -22,6 +22,7 @@ from verifier.solvers.node_constants import STEPS
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import Node
 from verifier.solvers.tree.node import NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
+from verifier.solvers.tree.primal_heuristics import GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.tightening import Narrowed
 
@@ -53,6 +54,19 @@ class CompiledNarrowing:
         return None if key >= radius > 0.0 or key == math.inf else Narrowed(key, low, high, shares)
 
 
+class CompiledDescent:
+    """`GradientDescent` by the kernel; `ends`: the box (2, n)."""
+
+    name = GradientDescent.name
+
+    def __init__(self, net: Network, ends: Array) -> None:
+        self._network, self._ends = net, ends
+
+    def search(self, x: Array, radius: float) -> tuple[Array, float]:
+        best = np.empty_like(x)
+        return best, descend(self._network, self._ends, x.copy(), radius, STEPS, best)
+
+
 class CompiledEvaluator:
     """Evaluates with one kernel; `other` makes the evaluator that takes over where the kernel's simplex gives up."""
 
@@ -71,6 +85,7 @@ class CompiledEvaluator:
         self._radius = lagrangian.ball.radius
         self._first = self.lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
+        self.descent = CompiledDescent(self._network, self._ends)
         self._cutoff = np.array([CUTOFF])
         self._fallback: NumpyEvaluator | None = None
         self._stack: Stack | None = None
@@ -149,8 +164,3 @@ class CompiledEvaluator:
 
     def _plunge_kernel(self, *arguments: Any) -> Any:
         return plunge(*arguments)
-
-    def descend(self, point: Array) -> tuple[Array, float]:
-        best = np.empty_like(point)
-        margin = descend(self._network, self._ends, point.copy(), self._radius, STEPS, best)
-        return best, margin

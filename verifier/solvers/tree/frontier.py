@@ -1,14 +1,14 @@
-"""The open nodes of a search tree over ReLU phases, most promising first, each kept as what differs from the root."""
+"""The open nodes of a search tree over ReLU phases, each kept as what differs from the root; which of them is next."""
 
 from __future__ import annotations
 
 import heapq
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,49 @@ class Node:
     """None: all of them, in float64."""
 
 
+class NodeSelection(Protocol):
+    """Which of the nodes that can be gone on with is next."""
+
+    name: str
+
+    def push(self, node: Node) -> None: ...
+    def pop(self) -> Node:
+        """The next one, which is no longer kept."""
+
+    @property
+    def least(self) -> float:
+        """The least key of all that are kept; infinite for none."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Node]: ...
+
+
+class BestFirst:
+    """The least key first, so that the tree's lower end rises; of equal ones that which came first."""
+
+    name = "best first"
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Node]] = []
+        self._order = count()
+
+    def push(self, node: Node) -> None:
+        heapq.heappush(self._heap, (node.key, next(self._order), node))
+
+    def pop(self) -> Node:
+        return heapq.heappop(self._heap)[2]
+
+    @property
+    def least(self) -> float:
+        return self._heap[0][0] if self._heap else math.inf
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def __iter__(self) -> Iterator[Node]:
+        return (entry[2] for entry in self._heap)
+
+
 REFUSALS = 64
 """Refused points after which the nodes below a refused one offer none either: rounding then decides, not the search."""
 
@@ -42,14 +85,15 @@ class Frontier:
     Threads may put nodes in and take them out at the same time.
     """
 
-    def __init__(self, lower: Array, upper: Array, radius: float, floor: float) -> None:
+    def __init__(
+        self, lower: Array, upper: Array, radius: float, floor: float, selection: NodeSelection | None = None
+    ) -> None:
         self.root_bounds = np.array(lower), np.array(upper)
         self.radius = self.root_radius = radius
-        self._order = count()
         self._lock = threading.Lock()
         self._source: Node | None = None
         self._refusals = 0
-        self._heap: list[tuple[float, int, Node]] = []
+        self._waiting: NodeSelection = BestFirst() if selection is None else selection
         self._stuck: list[Node] = []
         self._float32 = math.inf
         if not np.any(lower > upper):
@@ -58,10 +102,7 @@ class Frontier:
     @property
     def lower_end(self) -> float:
         """The least radius of an open node; the frontier's radius when none is open."""
-        keys = [node.key for node in self._stuck]
-        if self._heap:
-            keys.append(self._heap[0][0])
-        return min([*keys, self.radius])
+        return min([*(node.key for node in self._stuck), self._waiting.least, self.radius])
 
     @property
     def float32_end(self) -> float:
@@ -70,19 +111,19 @@ class Frontier:
 
     @property
     def open_nodes(self) -> int:
-        return len(self._heap) + len(self._stuck)
+        return len(self._waiting) + len(self._stuck)
 
     @property
     def stuck(self) -> bool:
         """True when only nodes are left that neither close nor split any more."""
-        return not self._heap and bool(self._stuck)
+        return not len(self._waiting) and bool(self._stuck)
 
     def put(self, nodes: Iterable[Node]) -> None:
         """Nodes to be worked on, or worked on again."""
         packed = [self._packed(node) for node in nodes]
         with self._lock:
             for node in packed:
-                heapq.heappush(self._heap, (node.key, next(self._order), node))
+                self._waiting.push(node)
 
     def put_stuck(self, node: Node) -> None:
         """A node that nothing can be done about."""
@@ -91,7 +132,7 @@ class Frontier:
     def forget_starts(self) -> None:
         """Work on open nodes begins from nothing: who goes on with them cannot read what was left for it."""
         with self._lock:
-            for node in (*(entry[2] for entry in self._heap), *self._stuck):
+            for node in (*self._waiting, *self._stuck):
                 node.start = None
 
     def note(self, float32: float) -> None:
@@ -100,11 +141,11 @@ class Frontier:
             self._float32 = min(self._float32, float32)
 
     def take(self, most: int = 1) -> list[Node]:
-        """The most promising nodes that reach into the radius; fewer than `most` when there are no more."""
+        """The next nodes that reach into the radius; fewer than `most` when there are no more."""
         taken: list[Node] = []
         with self._lock:
-            while self._heap and len(taken) < most:
-                node = heapq.heappop(self._heap)[2]
+            while len(self._waiting) and len(taken) < most:
+                node = self._waiting.pop()
                 if not self.beyond(node):
                     taken.append(node)
         return taken

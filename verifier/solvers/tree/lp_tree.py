@@ -98,7 +98,7 @@ class LpTree(ReluTree):
     def _by_numpy(self) -> NumpyEvaluator:
         moves = self._first_moves() if self.root.ball.geometry.split_moves else []
         lp = NodeLp(self.root, moves)
-        return NumpyEvaluator(self.root.stages, self._lagrangian, self._local, lp, self.settings)
+        return NumpyEvaluator(self._lagrangian, self._goal, lp, self.settings)
 
     def _first_moves(self) -> list[tuple[int, int]]:
         """The input entries that pull most in the CROWN form of the goal: where the ball is spent."""
@@ -208,7 +208,7 @@ class LpTree(ReluTree):
             return start
         every = self.settings.descend_every
         if every and number % every == 0:
-            point, margin = evaluator.descend(start)
+            point, margin = evaluator.descent.search(start, self.radius)
             if margin >= 0:
                 return point
         return None

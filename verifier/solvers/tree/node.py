@@ -12,14 +12,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian, tightened
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import DUAL, BranchingRule, split_at, widest
 from verifier.solvers.tree.frontier import Node
-from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.primal_heuristics import GradientDescent, StartHeuristic
 from verifier.solvers.tree.relaxation import Relaxation, priced
 from verifier.solvers.tree.tightening import NumpyNarrowing
 
@@ -83,10 +83,13 @@ class PlungeResult:
 
 
 class NodeEvaluator(Protocol):
-    """Evaluates nodes at the radius that it was told last; `lp` is its relaxation, at the same radius."""
+    """Evaluates nodes at the radius that it was told last; `lp` is its relaxation, at the same radius. `descent`: from
+    relaxed points."""
 
     @property
     def lp(self) -> Relaxation: ...
+    @property
+    def descent(self) -> StartHeuristic: ...
     def set_radius(self, radius: float) -> None: ...
     def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult: ...
     def plunge(
@@ -96,18 +99,14 @@ class NodeEvaluator(Protocol):
 
         number: how many were evaluated before. inherit: children of a refused node are refused too."""
 
-    def descend(self, point: Array) -> tuple[Array, float]:
-        """`LocalSearch.descend` at the evaluator's radius."""
-
 
 class NumpyEvaluator:
     """Evaluates with numpy and HiGHS, one node at a time."""
 
-    def __init__(
-        self, stages: Stages, lagrangian: Lagrangian, local: LocalSearch, lp: NodeLp, settings: NodeSettings
-    ) -> None:
-        self.lp, self._lagrangian, self._local, self._settings = lp, lagrangian, local, settings
-        self._narrowing = NumpyNarrowing(stages, lagrangian, half_space=settings.half_space)
+    def __init__(self, lagrangian: Lagrangian, goal: GoalAscent, lp: NodeLp, settings: NodeSettings) -> None:
+        self.lp, self._lagrangian, self._goal, self._settings = lp, lagrangian, goal, settings
+        self.descent = GradientDescent(goal)
+        self._narrowing = NumpyNarrowing(lagrangian.stages, lagrangian, half_space=settings.half_space)
         self._radius = lagrangian.ball.radius
 
     def set_radius(self, radius: float) -> None:
@@ -129,7 +128,7 @@ class NumpyEvaluator:
         point, margin, off = None, -math.inf, np.full(lower.size, np.inf)
         if solved.optimum is not None:
             point, off = solved.point, solved.violation
-            margin = self._local.margin(point)
+            margin = self._goal.margin(point)
         if settings.reduced_costs:
             lower, upper = tightened(dual, value, lower, upper)
             if np.any(lower > upper):
@@ -141,7 +140,7 @@ class NumpyEvaluator:
                 return NodeResult(True)
             key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
         place = split_at(settings.branching, shares, off, lower, upper)
-        up = place >= 0 and point is not None and bool(self._local.pattern(point)[place])
+        up = place >= 0 and point is not None and bool(self._goal.pattern(point)[place])
         return NodeResult(
             False,
             key,
@@ -160,6 +159,3 @@ class NumpyEvaluator:
     ) -> PlungeResult | None:
         del node, lower, upper, number, most, inherit, budget
         return None
-
-    def descend(self, point: Array) -> tuple[Array, float]:
-        return self._local.descend(point, self._radius)

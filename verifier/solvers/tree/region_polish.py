@@ -7,14 +7,14 @@ give the radius at which their tangent crosses 0.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
-from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relaxation import PRICE_ROUNDS, Relaxation, Solved
 
@@ -41,8 +41,8 @@ class Nearest:
 
 
 @dataclass(frozen=True, eq=False)
-class Polish:
-    """Polishes points of one tree; the LP is the tree's own.
+class RegionPolish:
+    """The improvement heuristic of LPs over activation regions; the LP is the tree's own.
 
     An optimum up to the root's tolerance counts as reaching the goal. flips: tight ReLUs whose phase is tried the other
     way.
@@ -50,14 +50,15 @@ class Polish:
 
     root: TreeRoot
     lagrangian: Lagrangian
-    local: LocalSearch
+    goal: GoalAscent
     lp: Relaxation
     flips: int
+    name: str = field(default="region polish", init=False)
 
-    def polish(self, x: Array, most: float, budget: Budget) -> tuple[Array, float]:
-        """(point, radius): the nearest found within `most` in the region of x or next to it; (x, inf) for none."""
-        pattern = self.local.pattern(x)
-        best = self._nearest(pattern, most, budget)
+    def improve(self, x: Array, radius: float, budget: Budget) -> tuple[Array, float]:
+        """(point, radius): the nearest found within `radius` in the region of x or next to it; (x, inf) for none."""
+        pattern = self.goal.pattern(x)
+        best = self._nearest(pattern, radius, budget)
         if best is None:
             return x, math.inf
         for _ in range(self.flips):

@@ -9,9 +9,10 @@ from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.solvers.tree.frontier import Frontier, Node
-from verifier.solvers.tree.local_search import LocalSearch
+from verifier.solvers.tree.goal_ascent import GoalAscent
+from verifier.solvers.tree.primal_heuristics import Drawing, GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
-from verifier.solvers.tree.region_polish import Polish
+from verifier.solvers.tree.region_polish import RegionPolish
 from verifier.solvers.tree.relaxation import Relaxation
 
 
@@ -32,15 +33,16 @@ class ReluTree(Frontier):
         self.root = root
         self.nodes = 0
         self._lagrangian = Lagrangian(root.stages, root.ball, root.goal, root.lower, root.upper)
-        self._local = LocalSearch(root.stages, root.ball, root.goal)
+        self._goal = GoalAscent(root.stages, root.ball, root.goal)
+        self._descent, self._drawing = GradientDescent(self._goal), Drawing(self._goal)
 
     def pattern(self, x: Array) -> Array:
         """Which ReLUs are active at x (n,): (relu_count,)."""
-        return self._local.pattern(x)
+        return self._goal.pattern(x)
 
     def draw(self, x: Array, radius: float, budget: Budget) -> Array:
         """A point that reaches the goal as x does, drawn towards the input by small steps."""
-        return self._local.draw(x, radius, budget)
+        return self._drawing.improve(x, radius, budget)[0]
 
     def _taken(self, done: Sequence[Explored], budget: Budget) -> Array | None:
         """Count what threads did; the first point that one of them found. Raises OutOfTimeError where none did."""
@@ -53,8 +55,8 @@ class ReluTree(Frontier):
         return found.point
 
     def _polished(self, x: Array, lp: Relaxation, flips: int, budget: Budget) -> tuple[Array, float]:
-        """`Polish.polish` by this relaxation, which is left at the tree's radius. Raises OutOfTimeError."""
+        """`RegionPolish` by this relaxation, which is left at the tree's radius. Raises OutOfTimeError."""
         try:
-            return Polish(self.root, self._lagrangian, self._local, lp, flips).polish(x, self.radius, budget)
+            return RegionPolish(self.root, self._lagrangian, self._goal, lp, flips).improve(x, self.radius, budget)
         finally:
             lp.set_radius(self.radius)

@@ -33,7 +33,7 @@ def solve_sample() -> None:
         ends = np.full(stages.relu_count, 50.0)
         tree = LpTree(TreeRoot(stages, ball, goal, -ends, ends), LpSettings(kernels=True))
         tree.polish(ball.centre, Budget(LONGEST))
-        tree.evaluator.descend(ball.centre)
+        tree.evaluator.descent.search(ball.centre, ball.radius)
         tree.evaluator.evaluate(-ends, ends, None, Budget(LONGEST))
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)

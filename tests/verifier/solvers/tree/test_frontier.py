@@ -1,0 +1,121 @@
+"""The frontier: whichever node is next, its lower end is the least key; nodes come back rounded outwards at most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from verifier.solvers.tree.frontier import REFUSALS, BestFirst, Frontier, Node, NodeSelection
+
+
+class NewestFirst:
+    """Depth-first: another selection that a tree might have."""
+
+    name = "newest first"
+
+    def __init__(self) -> None:
+        self._nodes: list[Node] = []
+
+    def push(self, node: Node) -> None:
+        self._nodes.append(node)
+
+    def pop(self) -> Node:
+        return self._nodes.pop()
+
+    @property
+    def least(self) -> float:
+        return min((node.key for node in self._nodes), default=math.inf)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._nodes)
+
+
+KEYS = (0.3, 0.1, 0.4, 0.1, 0.2)
+
+
+def frontier(selection: NodeSelection | None = None) -> Frontier:
+    """One with nodes of these keys, numbered by their start, on a ball of radius 1."""
+    made = Frontier(-np.ones(2), np.ones(2), 1.0, 0.0, selection)
+    (root,) = made.take()
+    assert (root.key, made.open_nodes) == (0.0, 0)
+    made.put(Node(key, *made.root_bounds, number) for number, key in enumerate(KEYS))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("selection", "order"), [(None, [1, 3, 4, 0, 2]), (BestFirst(), [1, 3, 4, 0, 2]), (NewestFirst(), [4, 3, 2, 1, 0])]
+)
+def test_the_selection_says_which_node_is_next(selection: NodeSelection | None, order: list[int]) -> None:
+    made, keys = frontier(selection), list(KEYS)
+    assert made.lower_end == min(keys)
+    for number in order:
+        (node,) = made.take()
+        assert node.start == number
+        keys.remove(node.key)
+        assert (made.open_nodes, made.lower_end) == (len(keys), min([*keys, 1.0]))
+    assert made.take() == []
+
+
+@pytest.mark.parametrize("selection", [BestFirst, NewestFirst])
+def test_what_lies_beyond_the_radius_is_not_taken(selection: type[NodeSelection]) -> None:
+    made = frontier(selection())
+    made.radius = 0.25
+    assert sorted(node.key for node in made.take(len(KEYS))) == [0.1, 0.1, 0.2]
+    assert made.lower_end == 0.25
+
+
+def test_stuck_nodes_hold_the_lower_end() -> None:
+    made = frontier()
+    made.put_stuck(Node(0.05, *made.root_bounds, None))
+    assert (made.lower_end, made.stuck, made.open_nodes) == (0.05, False, 6)
+    made.take(len(KEYS))
+    assert (made.lower_end, made.stuck, made.open_nodes) == (0.05, True, 1)
+
+
+def test_the_float32_end_is_at_most_the_lower_end() -> None:
+    made = frontier()
+    assert made.float32_end == made.lower_end
+    made.note(0.07)
+    assert (made.float32_end, made.lower_end) == (0.07, 0.1)
+
+
+def test_a_forgotten_start_is_gone_from_every_node() -> None:
+    made = frontier(NewestFirst())
+    made.put_stuck(Node(0.05, *made.root_bounds, "start"))
+    made.forget_starts()
+    assert [node.start for node in made.take(len(KEYS))] == [None] * len(KEYS)
+
+
+def test_a_nodes_bounds_come_back_rounded_outwards_at_most() -> None:
+    rng = np.random.default_rng(0)
+    root = -rng.random(50) - 1.0, rng.random(50) + 1.0
+    made = Frontier(*root, 1.0, 0.0)
+    made.take()
+    lower, upper = root[0] * rng.random(50), root[1] * rng.random(50)
+    lower[::3], upper[::3] = root[0][::3], root[1][::3]
+    lower[1], upper[2] = 0.0, 0.0
+    made.put([Node(0.0, lower.copy(), upper.copy(), None)])
+    low, high = made.unpacked(made.take()[0])
+    assert np.all((root[0] <= low) & (low <= lower))
+    assert np.all((root[1] >= high) & (high >= upper))
+    assert np.all(lower - low <= 1e-6)
+    assert np.all(high - upper <= 1e-6)
+    assert (low[1], high[2]) == (0.0, 0.0)
+    assert np.array_equal(low[::3], root[0][::3])
+
+
+def test_children_of_a_refused_node_are_refused_once_that_has_happened_often() -> None:
+    made = frontier()
+    (node,) = made.take()
+    made._source = node
+    for count in range(1, REFUSALS + 2):
+        made.refuse()
+        assert node.refused
+        child = made.child(node, 0.5, *made.root_bounds, None)
+        assert child.refused == (count > REFUSALS)

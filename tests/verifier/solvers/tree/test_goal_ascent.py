@@ -1,0 +1,62 @@
+"""Margin, pattern and gradient are those of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoders.network.graph import evaluate, outputs
+from verifier.problem.query import Norm
+from verifier.solvers.tree.goal_ascent import GoalAscent
+
+SIZES = ((3, 5, 3), (4, 4, 4, 3), (2, 4, 3, 3, 2))
+
+ROUNDING = 1e-12
+"""Sums of a few products of size 1 to 100."""
+
+STEP = 1e-7
+"""Of a difference quotient; points whose pattern it changes are left out."""
+
+question = given(
+    seed=st.integers(0, 2**16), sizes=st.sampled_from(SIZES), norm=st.sampled_from(list(Norm)), rows=st.integers(0, 3)
+)
+
+
+def goal_of(root: Any) -> GoalAscent:
+    return GoalAscent(root.stages, root.ball, root.goal)
+
+
+@settings(max_examples=60, deadline=None)
+@question
+def test_margin_and_pattern_are_those_of_the_graph(
+    make_root: Callable[..., Any], seed: int, sizes: tuple[int, ...], norm: Norm, rows: int
+) -> None:
+    root = make_root(seed, sizes, norm, rows)
+    found = goal_of(root)
+    for x in root.points(seed):
+        margin = float(root.goal.margin(outputs(root.net.graph, x))[0])
+        assert found.margin(x) == pytest.approx(margin, abs=ROUNDING)
+        values = evaluate(root.net.graph, x)
+        active = np.concatenate([values[node][0] > 0 for node in root.stages.nodes[:-1]])
+        np.testing.assert_array_equal(found.pattern(x), active)  # eighths: float64 is exact near the centre
+
+
+def test_the_gradient_is_that_of_difference_quotients(make_root: Callable[..., Any]) -> None:
+    compared = 0
+    for seed in range(12):
+        root = make_root(seed, SIZES[seed % len(SIZES)], Norm.LINF, 1)
+        found = goal_of(root)
+        for x in np.random.default_rng(seed).random((5, root.ball.centre.size)):
+            margin, gradient = found.gradient(x)
+            assert margin == pytest.approx(found.margin(x), abs=ROUNDING)
+            for entry in range(x.size):
+                moved = x + STEP * np.eye(x.size)[entry]
+                if np.array_equal(found.pattern(moved), found.pattern(x)):
+                    assert (found.margin(moved) - margin) / STEP == pytest.approx(gradient[entry], abs=1e-5)
+                    compared += 1
+    assert compared > 100
