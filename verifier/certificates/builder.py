@@ -60,6 +60,8 @@ def certified(
     Raises NotCertifiedError, one line, or OutOfTimeError.
     """
     start = time.perf_counter()
+    if asked.copies is not None:
+        raise NotCertifiedError(UNDER_TRANSFORMS)
     try:
         with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
             return _certified(asked, radius, witness, budget, start)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import verifier
+from encoders.network.linear_maps import sparse
+from encoders.passes.from_transforms import Transforms
 from verifier import models
-from verifier.certificates import checker, split_tree
+from verifier.certificates import builder, checker, split_tree
+from verifier.certificates.builder import certified
 from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget
 from verifier.problem.query import distance_exact
+from verifier.search.question import InputRegion, Misclassification, specify
 
 
 def test_a_radius_just_below_the_truth_is_certified(cases):
@@ -48,6 +54,16 @@ def test_a_proof_that_the_checker_would_not_unpack_is_given_up_early(monkeypatch
     )
     with pytest.raises(NotCertifiedError, match="this size"):
         verifier.certificate(model, images[0], 0.2, None, target=3)
+
+
+def test_nothing_is_certified_under_transformations(monkeypatch):
+    """The checker would read a claim about the network alone: before anything is built, it is refused."""
+    model, x = verifier.load(models.path("digits")), np.zeros(64)
+    views = Transforms(Path("views.toml"), "", ("one",), (sparse(np.eye(64)),))
+    asked = specify(model, InputRegion(x), Misclassification(), Budget(), views)
+    monkeypatch.setattr(builder, "linear_bounds", None)
+    with pytest.raises(NotCertifiedError, match="does not read transformations"):
+        certified(asked, 1e-3, None, Budget())
 
 
 def test_a_radius_just_beyond_the_truth_is_not(finite_cases):
