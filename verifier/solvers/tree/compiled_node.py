@@ -112,7 +112,7 @@ class CompiledEvaluator:
             np.zeros(lower.size),
         )
         shared = Shared(self._ends, self._cutoff, np.zeros(1, dtype=np.int64))
-        state, radius, margin, place = self._node_kernel(
+        state, radius, margin, place = evaluate_node(
             self._network, self.lp.program, self._radius, self._rules, shared, node, found
         )
         proposed = found.weights, found.mu, found.nu
@@ -143,7 +143,7 @@ class CompiledEvaluator:
         point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
         shared, start = Shared(self._ends, self._cutoff, spent), time.perf_counter()
         extent = Extent(most, self._pivots, number, inherit)
-        state, depth, nodes, float32 = self._plunge_kernel(
+        state, depth, nodes, float32 = plunge(
             self._network, self.lp.program, self._radius, self._rules, shared, stack, extent, point
         )
         self._pivots = max(1, int(AT_ONCE * spent[0] / (time.perf_counter() - start)))
@@ -158,9 +158,3 @@ class CompiledEvaluator:
             for row in range(depth)
         ]
         return PlungeResult(nodes, rest, float32, point if state == FOUND else None, state == HANDED)
-
-    def _node_kernel(self, *arguments: Any) -> Any:
-        return evaluate_node(*arguments)
-
-    def _plunge_kernel(self, *arguments: Any) -> Any:
-        return plunge(*arguments)
