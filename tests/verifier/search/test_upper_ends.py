@@ -14,7 +14,9 @@ from encoders.network.graph import Array
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Status
-from verifier.search import incumbent, initial_attack, inner_ball
+from verifier.search import incumbent, initial_attack
+from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.tree.table import TREES, TreeKind
 
 PRECISION = 1e-3
 
@@ -88,29 +90,37 @@ def test_closed_brackets_pay_for_one_attack(truth: Any, save_net: Any, monkeypat
 
 
 class Moment:
-    """What `_Again` looks at of a state."""
+    """What `_Again` looks at of a state and of its search."""
 
     closed, upper = False, math.inf
 
-    def __init__(self, nodes: int, engine: str) -> None:
-        self.search = verifier.problem.verdict.Search(engine, nodes, 1, 1.0)
+    def __init__(self, lasts: bool) -> None:
+        self.lasts = lasts
 
 
-@pytest.mark.parametrize("engine", inner_ball.START)
-def test_without_a_limit_its_turn_comes_by_nodes(engine: str) -> None:
+def again_at(lasts: bool, budget: Budget) -> incumbent._Again:
     problem: Any = type("Asked", (), {"thorough": staticmethod(lambda _: [None])})
-    early, late = (Moment(inner_ball.START[engine] + step, engine) for step in (-1, 0))
-    assert not incumbent._Again(problem, [early], Budget()).due()  # type: ignore[list-item]
-    assert incumbent._Again(problem, [late], Budget()).due()  # type: ignore[list-item]
-    again = incumbent._Again(problem, [late], Budget())  # type: ignore[list-item]
+    moment: Any = Moment(lasts)
+    return incumbent._Again(problem, moment, [moment], budget)
+
+
+def test_without_a_limit_its_turn_comes_by_nodes() -> None:
+    assert not again_at(False, Budget()).due()
+    again = again_at(True, Budget())
+    assert again.due()
     again.run()
     assert not again.due(over=True)
 
 
+@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
+def test_a_search_lasts_once_its_trees_have_had_their_nodes(kind: TreeKind) -> None:
+    """By the tree's own row: what closes by then pays nothing."""
+    decider = BranchAndBound()
+    assert decider.nodes_alone(kind.make.engine) == kind.alone
+
+
 def test_with_a_limit_its_turn_comes_in_time() -> None:
-    problem: Any = type("Asked", (), {"thorough": staticmethod(lambda _: [None])})
-    budget = Halting(10)
-    again = incumbent._Again(problem, [Moment(1, "LP tree")], budget)  # type: ignore[list-item]
+    again = again_at(False, Halting(10))
     turns = [again.due() for _ in range(4)]
     assert not turns[0]
     assert turns[-1]

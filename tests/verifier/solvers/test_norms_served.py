@@ -21,8 +21,9 @@ from verifier.solvers.linear_query import distance_query, linear_query
 from verifier.solvers.milp import Milp
 from verifier.solvers.smt import Smt
 from verifier.solvers.tree.bound_tree import BoundTree
-from verifier.solvers.tree.lp_tree import LpTree, TreeSettings
+from verifier.solvers.tree.lp_tree import LpSettings, LpTree
 from verifier.solvers.tree.node import NumpyEvaluator
+from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.tightening import NumpyNarrowing
 
 ROUND = cast(Norm, "round")
@@ -50,7 +51,11 @@ def served_by(kind: type[Geometry], make_root: Callable[..., Any], monkeypatch: 
 
 
 def tree(root: Any) -> LpTree:
-    return LpTree(root.stages, root.ball, root.goal, *root.ends, settings=TreeSettings(kernels=False))
+    return LpTree(tree_root(root), LpSettings(kernels=False))
+
+
+def tree_root(root: Any) -> TreeRoot:
+    return TreeRoot(root.stages, root.ball, root.goal, *root.ends)
 
 
 REFUSING: dict[str, Callable[[Any, Any], Any]] = {
@@ -95,7 +100,7 @@ def test_trees_do_without_kernels_of_a_norm(make_root: Callable[..., Any], monke
     root = served_by(Plain, make_root, monkeypatch)
     monkeypatch.setattr(cache, "at_once", lambda *_: True)
     for kernels in (True, None):
-        made = LpTree(root.stages, root.ball, root.goal, *root.ends, settings=TreeSettings(kernels=kernels))
+        made = LpTree(tree_root(root), LpSettings(kernels=kernels))
         assert isinstance(made.evaluator, NumpyEvaluator)
-    bound = BoundTree(root.stages, root.ball, root.goal, *root.ends)
+    bound = BoundTree(tree_root(root))
     assert isinstance(bound._narrowing(Budget()), NumpyNarrowing)
