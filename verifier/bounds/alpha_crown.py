@@ -10,7 +10,7 @@ import numpy as np
 
 from encoders.network.graph import Affine, Array, Graph, Node, Relu
 from encoders.network.node_bounds import NodeBounds
-from verifier.bounds.crown import Relaxation
+from verifier.bounds.crown import LinearRelaxation
 from verifier.bounds.interval import Pair, affine_interval
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces
@@ -79,13 +79,13 @@ def _tightened(
 ) -> Pair:
     """The interval of node `index` cut down by linear bounds of its entries with an open sign."""
     lower, upper = (np.array(end) for end in pairs[index])
-    relaxation: Relaxation | None = None
+    relaxation: LinearRelaxation | None = None
     for iterations in (0, effort.neuron_iterations):
         open_entries = np.flatnonzero((lower < 0) & (upper > 0))
         if open_entries.size == 0 or (iterations == 0 and relaxation is not None) or budget.remaining <= 0:
             break
         try:
-            relaxation = relaxation or Relaxation(
+            relaxation = relaxation or LinearRelaxation(
                 _prefix(graph, index), region, _node_bounds(pairs), budget, arithmetic
             )
         except OutOfTimeError:
@@ -136,7 +136,7 @@ class Adam:
 
 
 def optimised_lower(
-    relaxation: Relaxation, node: int, rows: Array, offset: Array, iterations: int, budget: Budget
+    relaxation: LinearRelaxation, node: int, rows: Array, offset: Array, iterations: int, budget: Budget
 ) -> Array:
     """Lower bounds (R,) of rows · v + offset, v the value of `node`, with α optimised for each row on its own.
 
@@ -176,7 +176,7 @@ def goal_upper(
         return -np.inf
     best = np.inf
     with suppress(OutOfTimeError):
-        relaxation = Relaxation(graph, region, bounds, budget, arithmetic)
+        relaxation = LinearRelaxation(graph, region, bounds, budget, arithmetic)
         for proved in _goal_uppers(relaxation, goal, bounds, effort.goal_iterations, budget):
             best = min(best, proved)
             if best < 0:
@@ -185,7 +185,7 @@ def goal_upper(
 
 
 def _goal_uppers(
-    relaxation: Relaxation, goal: Halfspaces, bounds: NodeBounds, iterations: int, budget: Budget
+    relaxation: LinearRelaxation, goal: Halfspaces, bounds: NodeBounds, iterations: int, budget: Budget
 ) -> Iterator[float]:
     """Proved upper bounds of the goal's margin: by its best row alone, then by weighted rows. Raises OutOfTimeError."""
     graph, region = relaxation.graph, relaxation.region

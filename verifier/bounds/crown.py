@@ -41,7 +41,7 @@ def _matrix(linear: LinearMap) -> Any:
     return linear.weight if isinstance(linear, Dense) and linear.left == linear.right == 1 else linear.rows()
 
 
-class Relaxation:
+class LinearRelaxation:
     """A lowered graph over a region, each ReLU between its lines; bounds of linear forms of any node.
 
     To make one raises OutOfTimeError.

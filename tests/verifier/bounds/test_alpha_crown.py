@@ -14,7 +14,7 @@ from encoders.network.graph import Graph, GraphBuilder
 from encoders.network.linear_maps import Conv, Dense, identity, readonly
 from encoders.network.node_bounds import NodeBounds, unstable_count
 from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds, optimised_lower
-from verifier.bounds.crown import Relaxation
+from verifier.bounds.crown import LinearRelaxation
 from verifier.bounds.interval import interval_bounds
 from verifier.problem import rounding
 from verifier.problem.budget import Budget
@@ -43,7 +43,7 @@ def test_never_wider_than_intervals(setting: Any) -> None:
 def test_optimised_slopes_are_never_looser(setting: Any) -> None:
     """On the same intermediate bounds, for both signs of every output."""
     graph = setting.graph
-    relaxation = Relaxation(graph, setting.region, interval_bounds(graph, setting.region), Budget())
+    relaxation = LinearRelaxation(graph, setting.region, interval_bounds(graph, setting.region), Budget())
     eye = np.eye(graph.output_size)
     rows, offset = np.vstack([eye, -eye]), np.zeros(2 * graph.output_size)
     plain = optimised_lower(relaxation, graph.output, rows, offset, 0, Budget())
@@ -59,7 +59,7 @@ def test_optimised_slopes_are_never_looser(setting: Any) -> None:
 
 def test_any_slopes_are_sound(setting: Any) -> None:
     graph, rng = setting.graph, setting.rng
-    relaxation = Relaxation(graph, setting.region, interval_bounds(graph, setting.region), Budget())
+    relaxation = LinearRelaxation(graph, setting.region, interval_bounds(graph, setting.region), Budget())
     rows, offset = rng.normal(size=(5, graph.output_size)), rng.normal(size=5)
     slopes = {index: rng.random((5, graph.nodes[index].size)) for index in graph.relus()}
     values = relaxation.lower(graph.output, rows, offset, slopes, Budget()).value.tolist()

@@ -17,7 +17,7 @@ from encoders.network.exact import exact_outputs, exact_values
 from encoders.network.graph import Array
 from verifier.bounds import lagrangian as module
 from verifier.bounds.alpha_crown import Effort, linear_bounds
-from verifier.bounds.crown import Relaxation
+from verifier.bounds.crown import LinearRelaxation
 from verifier.bounds.lagrangian import Dual, Lagrangian, relu_shares, tightened
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Norm, distance_exact
@@ -181,7 +181,7 @@ def test_crown_is_that_of_the_graph(make_setting: Any, name: str, norm: Norm) ->
     stages = to_stages(graph)
     ends = hidden_bounds(stages, bounds)
     goal = Halfspaces(rng.normal(size=(3, graph.output_size)), rng.normal(size=3))
-    found, relaxation = Lagrangian(stages, region, goal, *ends), Relaxation(graph, region, bounds, Budget())
+    found, relaxation = Lagrangian(stages, region, goal, *ends), LinearRelaxation(graph, region, bounds, Budget())
     for weights in (*np.eye(3), rng.random(3)):
         row, offset = -(weights @ goal.matrix)[np.newaxis], -(weights @ goal.offset)[np.newaxis]
         expected = float(relaxation.lower(graph.output, row, offset, relaxation.default_slopes(), Budget()).value[0])

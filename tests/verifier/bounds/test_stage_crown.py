@@ -17,7 +17,7 @@ from encoders.network.exact import Rational, exact_values
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import Effort, linear_bounds
-from verifier.bounds.crown import Relaxation
+from verifier.bounds.crown import LinearRelaxation
 from verifier.bounds.half_space import HalfSpace
 from verifier.bounds.interval import interval_bounds
 from verifier.bounds.lagrangian import Lagrangian
@@ -148,7 +148,11 @@ def test_the_same_lines_as_on_the_graph(make_setting: Any, name: str, norm: Norm
     bounds: NodeBounds = linear_bounds(graph, region, Budget(), NO_WORK)
     stages = to_stages(graph)
     ends = hidden_bounds(stages, bounds)
-    found, relaxation, compared = stage_bounds(stages, region, *ends), Relaxation(graph, region, bounds, Budget()), 0
+    found, relaxation, compared = (
+        stage_bounds(stages, region, *ends),
+        LinearRelaxation(graph, region, bounds, Budget()),
+        0,
+    )
     for number, node in enumerate(stages.nodes[1:-1], start=2):
         part = slice(stages.starts[number - 1], stages.starts[number])
         lower, upper = ends[0].copy(), ends[1].copy()

@@ -12,7 +12,7 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.kernels.jit import compiled
-from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import ascend
 from verifier.bounds.lagrangian import CUT_SLACK, SNAP
 from verifier.problem.rounding import UNDERFLOW
@@ -20,7 +20,7 @@ from verifier.problem.rounding import UNDERFLOW
 
 @compiled
 def evaluate(
-    net: Network, weights: Array, nu: Array, lower: Array, upper: Array, mu: Array, row: Array, shares: Array
+    net: CompiledNetwork, weights: Array, nu: Array, lower: Array, upper: Array, mu: Array, row: Array, shares: Array
 ) -> tuple[float, float]:
     """`Lagrangian.evaluate`: the constant, and that over the reals.
 
@@ -61,7 +61,7 @@ def evaluate(
 
 
 @compiled
-def _input_row(net: Network, weights: Array, nu: Array, row: Array) -> None:
+def _input_row(net: CompiledNetwork, weights: Array, nu: Array, row: Array) -> None:
     """What the multipliers send back to the input."""
     inputs, reads, relus = net.inputs, net.reads, nu.size
     row[:] = 0.0
@@ -90,14 +90,14 @@ def tighten_by_costs(mu: Array, nu: Array, shares: Array, value: float, lower: A
 
 
 @compiled
-def forward(net: Network, x: Array, arguments: Array) -> float:
+def forward(net: CompiledNetwork, x: Array, arguments: Array) -> float:
     """Fill the ReLU arguments at x; the goal's smallest row."""
     margin, _ = _margin(net, x, arguments)
     return margin
 
 
 @compiled
-def _margin(net: Network, x: Array, arguments: Array) -> tuple[float, int]:
+def _margin(net: CompiledNetwork, x: Array, arguments: Array) -> tuple[float, int]:
     """`forward` with the number of the smallest row."""
     constants, all_hidden, spans, reads, all_inputs = net.constant, net.hidden, net.spans, net.reads, net.inputs
     relus = arguments.size
@@ -119,7 +119,7 @@ def _margin(net: Network, x: Array, arguments: Array) -> tuple[float, int]:
 
 
 @compiled
-def descend(net: Network, ends: Array, x: Array, radius: float, steps: int, best: Array) -> float:
+def descend(net: CompiledNetwork, ends: Array, x: Array, radius: float, steps: int, best: Array) -> float:
     """`GradientDescent.search` from x (n,), which is moved, in the box `ends` (2, n): the margin at `best` (n,), filled
     in."""
     size, relus = x.size, net.charge.size

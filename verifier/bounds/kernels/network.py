@@ -11,7 +11,7 @@ from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 
 
-class Network(NamedTuple):
+class CompiledNetwork(NamedTuple):
     """Rows are all ReLU arguments, then the goal's rows C·z + d: value = inputs·x + hidden·h + constant.
 
     `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
@@ -38,7 +38,7 @@ class Network(NamedTuple):
     l1: bool
 
 
-def network(stages: Stages, lagrangian: Lagrangian) -> Network:
+def network(stages: Stages, lagrangian: Lagrangian) -> CompiledNetwork:
     """The arrays of a query whose Lagrangian is at hand."""
     goal, ball = lagrangian.goal, lagrangian.ball
     relus, rows = stages.relu_count, stages.relu_count + len(goal.offset)
@@ -63,7 +63,7 @@ def network(stages: Stages, lagrangian: Lagrangian) -> Network:
         0,
     )
     room = lagrangian.geometry.room
-    return Network(
+    return CompiledNetwork(
         starts=np.array(starts),
         inputs=inputs,
         hidden=hidden,

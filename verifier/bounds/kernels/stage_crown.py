@@ -8,13 +8,13 @@ import numpy.typing as npt
 from encoders.network.graph import Array
 from verifier.bounds.kernels.half_space import Cut, least
 from verifier.bounds.kernels.jit import compiled
-from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.relu_lines import relu_lines
 from verifier.problem.rounding import UNIT
 
 
 @compiled
-def tighten_stages(net: Network, cut: Cut, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_]) -> bool:
+def tighten_stages(net: CompiledNetwork, cut: Cut, lower: Array, upper: Array, wanted: npt.NDArray[np.bool_]) -> bool:
     """`StageBounds.tighten` in place; False when an argument's bounds cross."""
     relus = lower.size
     starts, hidden, inputs, biases, charge = net.starts, net.hidden, net.inputs, net.constant, net.charge
@@ -96,7 +96,7 @@ def _add_product(left: Array, low: int, high: int, right: Array, begin: int, end
 
 
 @compiled
-def _end(net: Network, cut: Cut, row: Array, constant: float, size: float, known: float) -> float:
+def _end(net: CompiledNetwork, cut: Cut, row: Array, constant: float, size: float, known: float) -> float:
     """A safe lower bound of row·x + constant over the cut ball; tight only where it is above the `known` one."""
     centre = net.centre
     for i in range(row.size):

@@ -46,7 +46,7 @@ class KernelError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class State:
+class KernelState:
     """What `verifier doctor` says: where kernels lie, or why none can be used and what to do."""
 
     numba: bool
@@ -136,27 +136,27 @@ def compile_now(*, shared: bool = False) -> None:
         raise KernelError(done.stderr.strip() or SHELF.problem)
 
 
-def state() -> State:
+def state() -> KernelState:
     """The truth about kernels, found by loading them."""
     if not available():
         off = find_spec("numba") is not None
         why = "NUMBA_DISABLE_JIT is set" if off else "numba is not installed"
-        return State(not off, False, why=why, remedy="unset it" if off else "pip install numba")
+        return KernelState(not off, False, why=why, remedy="unset it" if off else "pip install numba")
     if ready() and SHELF.place is not None:
-        return State(True, True, f"{SHELF.place.folder / cache_file.file_name()} ({SHELF.place.origin})")
+        return KernelState(True, True, f"{SHELF.place.folder / cache_file.file_name()} ({SHELF.place.origin})")
     place = cache_folders.place_to_write()
     if place is None:
         why = "no folder can be written to: neither the user's cache nor the one for temporary files"
         remedy = f"set {cache_folders.TOLD} to a folder of yours, then {COMMAND}"
-        return State(True, False, None, SHELF.problem or why, remedy)
+        return KernelState(True, False, None, SHELF.problem or why, remedy)
     remedy = f"the next question begins to compile in the background, or {COMMAND}"
     with contextlib.suppress(OSError), alone(place.folder, wait=False) as free:
         if not free:
-            return State(True, False, str(place.folder), "they are being compiled", "wait half a minute")
+            return KernelState(True, False, str(place.folder), "they are being compiled", "wait half a minute")
     when, reason = _failed(place.folder)
     if when:
-        return State(True, False, str(place.folder), f"compiling failed: {reason}", f"{COMMAND} shows it again")
-    return State(True, False, str(place.folder), SHELF.problem or "they are not compiled yet", remedy)
+        return KernelState(True, False, str(place.folder), f"compiling failed: {reason}", f"{COMMAND} shows it again")
+    return KernelState(True, False, str(place.folder), SHELF.problem or "they are not compiled yet", remedy)
 
 
 def call(*options: str) -> list[str]:

@@ -14,7 +14,7 @@ from encoders.network.graph import Array
 from verifier.bounds.kernels.half_space import cut_of
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.lagrangian import evaluate, forward, tighten_by_costs
-from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import excluded, fall
 from verifier.bounds.kernels.stage_crown import tighten_stages
 from verifier.solvers.kernels.simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
@@ -85,7 +85,7 @@ class Found(NamedTuple):
 
 @compiled
 def evaluate_node(
-    net: Network, program: Program, radius: float, rules: Rules, shared: Shared, node: NodeState, found: Found
+    net: CompiledNetwork, program: Program, radius: float, rules: Rules, shared: Shared, node: NodeState, found: Found
 ) -> tuple[int, float, float, int]:
     """(how the node is left, radius that it excludes, margin at the point or −inf, ReLU to split at or −1).
 
@@ -150,7 +150,7 @@ def evaluate_node(
 
 @compiled
 def narrow(
-    net: Network,
+    net: CompiledNetwork,
     radius: float,
     weights: Array,
     nu: Array,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from encoders.network.graph import Array
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.lagrangian import descend
-from verifier.bounds.kernels.network import Network
+from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.solvers.kernels.node import CLOSED, FAILED, Found, NodeState, Rules, Shared, evaluate_node
 from verifier.solvers.kernels.simplex_program import Program
 from verifier.solvers.node_constants import STEPS
@@ -62,7 +62,7 @@ class Extent(NamedTuple):
 
 @compiled
 def plunge(
-    net: Network,
+    net: CompiledNetwork,
     program: Program,
     radius: float,
     rules: Rules,

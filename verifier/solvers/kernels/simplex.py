@@ -24,7 +24,7 @@ from verifier.solvers.kernels.simplex_program import (
     SLACK,
     UPPER,
     Program,
-    State,
+    SimplexState,
     begin,
     of_key,
 )
@@ -143,7 +143,7 @@ def solve(
 
 
 @compiled
-def _perturb(program: Program, state: State) -> None:
+def _perturb(program: Program, state: SimplexState) -> None:
     """Give a and p of each ReLU costs that differ: the golden ratio's multiples spread evenly."""
     relus, hi = program.relus, state.hi
     for kind in range(ACTIVE, INACTIVE + 1):
@@ -154,7 +154,7 @@ def _perturb(program: Program, state: State) -> None:
 
 
 @compiled
-def _solution(program: Program, state: State, point: Array, off: Array) -> None:
+def _solution(program: Program, state: SimplexState, point: Array, off: Array) -> None:
     """The moves of the input, and how far the ReLUs are off their graphs."""
     n, relus, base, room = program.moves.shape[1], program.relus, program.room.size, program.room
     where, key, reach, x, lo, hi = state.where, state.key, state.reach, state.x, state.lo, state.hi

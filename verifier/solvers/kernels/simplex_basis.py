@@ -17,7 +17,7 @@ from verifier.solvers.kernels.simplex_program import (
     SLACK,
     UPPER,
     Program,
-    State,
+    SimplexState,
     add_raw,
     fill_column,
     fill_prices,
@@ -31,7 +31,7 @@ THRESHOLD = 0.05
 
 
 @compiled
-def place(program: Program, low: Array, high: Array, state: State) -> None:
+def place(program: Program, low: Array, high: Array, state: SimplexState) -> None:
     """Fill `where`; triangles that the node has turned into boxes give up their keys."""
     relus, base = program.relus, program.room.size
     where, basic, key, paired = state.where, state.basic, state.key, state.paired
@@ -56,7 +56,7 @@ def place(program: Program, low: Array, high: Array, state: State) -> None:
 
 
 @compiled
-def factor(program: Program, state: State, matrix: Array) -> bool:
+def factor(program: Program, state: SimplexState, matrix: Array) -> bool:
     """The inverse of the basis by Gauss–Jordan elimination in place; False when it is singular.
 
     It works on the transpose, whose rows are columns of the LP: slacks first, then ReLUs from the last backwards, each
@@ -119,7 +119,7 @@ def factor(program: Program, state: State, matrix: Array) -> bool:
 
 
 @compiled
-def _order(program: Program, state: State, order: Integers, first: Integers, needed: Integers) -> None:
+def _order(program: Program, state: SimplexState, order: Integers, first: Integers, needed: Integers) -> None:
     """The order of `factor`, each column's first entry, how many columns have each ReLU's equation as their own."""
     basic, where, relus, base = state.basic, state.where, program.relus, program.room.size
     count = 0
@@ -142,7 +142,7 @@ def _order(program: Program, state: State, order: Integers, first: Integers, nee
 
 
 @compiled
-def _columns(program: Program, state: State, matrix: Array) -> None:
+def _columns(program: Program, state: SimplexState, matrix: Array) -> None:
     """The columns of the basis as rows of `matrix`."""
     relus, goals, entries, rows = program.relus, program.goals, program.entries, program.rows
     hidden = program.transposed
@@ -176,7 +176,7 @@ def _columns(program: Program, state: State, matrix: Array) -> None:
 
 
 @compiled
-def refresh(program: Program, state: State) -> None:
+def refresh(program: Program, state: SimplexState) -> None:
     """Multipliers, reduced costs, resting places, basic values and weights of a basis whose inverse is at hand."""
     relus, goals, split, moves, rows = program.relus, program.goals, program.split, program.moves, program.rows
     lo, hi, where, paired, reach, key = state.lo, state.hi, state.where, state.paired, state.reach, state.key

@@ -50,7 +50,7 @@ class Program(NamedTuple):
     base: Array
 
 
-class State(NamedTuple):
+class SimplexState(NamedTuple):
     """A run: bounds and places of all variables; for the triangles (3, relus) `reach` = 1/coefficient, `cost` = reduced
     costs before the triangle's own multiplier, `rate` = how fast they fall, `extra` = costs of a and p themselves; the
     rows' inverse and what goes with it."""
@@ -81,7 +81,7 @@ class State(NamedTuple):
 
 
 @compiled
-def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integers, y: Array) -> State:
+def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integers, y: Array) -> SimplexState:
     """The arrays of a run."""
     relus, goals, split, room, constants = program.relus, program.goals, program.split, program.room, program.constants
     base, rows = room.size, constants.size
@@ -100,7 +100,7 @@ def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integ
     lo[top + goals], hi[top + goals] = -np.inf, np.inf
     if split:
         hi[top + goals + 1] = constants[relus + goals]
-    return State(
+    return SimplexState(
         lo,
         hi,
         np.empty(count, dtype=np.int64),
@@ -157,7 +157,7 @@ def add_raw(program: Program, c: int, scale: float, out: Array) -> None:
 
 
 @compiled
-def fill_column(program: Program, state: State, c: int, out: Array) -> None:
+def fill_column(program: Program, state: SimplexState, c: int, out: Array) -> None:
     """The column of c with its triangle's key eliminated."""
     relus = program.relus
     out[:] = 0.0

@@ -15,7 +15,7 @@ from verifier.solvers.kernels.simplex_program import (
     LOWER,
     UPPER,
     Program,
-    State,
+    SimplexState,
     add_raw,
     fill_column,
     fill_prices,
@@ -28,7 +28,7 @@ to an end near 0): the inverse is formed anew first, then the run stops."""
 
 
 @compiled
-def leaving(program: Program, state: State) -> tuple[int, int]:
+def leaving(program: Program, state: SimplexState) -> tuple[int, int]:
     """(row, −1), or (row, triangle) for a key that shares the row's triangle; row −1 when all is feasible.
 
     The variable with the largest infeasibility² over the squared length of its row of the inverse (Forrest & Goldfarb).
@@ -69,7 +69,7 @@ def leaving(program: Program, state: State) -> tuple[int, int]:
 
 
 @compiled
-def swap(program: Program, state: State, j: int, row: int) -> None:
+def swap(program: Program, state: SimplexState, j: int, row: int) -> None:
     """The key takes the row of another member of its triangle, which becomes the key."""
     relus, base = program.relus, program.room.size
     basic, reach, where, inverse, key = state.basic, state.reach, state.where, state.inverse, state.key
@@ -94,7 +94,7 @@ def swap(program: Program, state: State, j: int, row: int) -> None:
 
 
 @compiled
-def aim(program: Program, state: State, row: int) -> tuple[float, bool]:
+def aim(program: Program, state: SimplexState, row: int) -> tuple[float, bool]:
     """(infeasibility of a row, whether it lies below), with the direction of y that raises the dual, and its rates."""
     c, value = state.basic[row], state.x[row]
     below = value < state.lo[c]
@@ -124,7 +124,7 @@ def _crossing(
 
 
 @compiled
-def breakpoints(program: Program, state: State, row: int) -> int:
+def breakpoints(program: Program, state: SimplexState, row: int) -> int:
     """Fill the heap of steps at which a reduced cost reaches 0; its size. Moves behind the step's end are left out."""
     relus, goals, base = program.relus, program.goals, program.room.size
     lo, hi, where, paired, reach, key = state.lo, state.hi, state.where, state.paired, state.reach, state.key
@@ -187,7 +187,7 @@ def breakpoints(program: Program, state: State, row: int) -> int:
 
 @compiled
 def walk(
-    program: Program, state: State, size: int, slope: float, value: float, cutoff: float
+    program: Program, state: SimplexState, size: int, slope: float, value: float, cutoff: float
 ) -> tuple[int, float, float, int]:
     """Pass breakpoints while the dual value rises: (variable that ends the step or −1, step, value, entries passed).
 
@@ -239,7 +239,7 @@ def walk(
 
 
 @compiled
-def flip(program: Program, state: State, gained: int) -> None:
+def flip(program: Program, state: SimplexState, gained: int) -> None:
     """Carry out the passed breakpoints: variables go to their other bounds, triangles to other corners."""
     relus, base, rows, entries = program.relus, program.room.size, program.rows, program.entries
     lo, hi, where, change, passed, column = state.lo, state.hi, state.where, state.change, state.passed, state.column
@@ -276,7 +276,7 @@ def flip(program: Program, state: State, gained: int) -> None:
 
 
 @compiled
-def enter(program: Program, state: State, row: int, chosen: int, below: bool, step: float) -> bool:
+def enter(program: Program, state: SimplexState, row: int, chosen: int, below: bool, step: float) -> bool:
     """Exchange the row's variable for `chosen`; False when the pivot is too small, with nothing but values changed."""
     relus, base = program.relus, program.room.size
     basic, where, inverse, x, y = state.basic, state.where, state.inverse, state.x, state.y

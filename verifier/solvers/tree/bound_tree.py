@@ -22,7 +22,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.branching import LOSS, BranchingRule, split_at
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
-from verifier.solvers.tree.frontier import Node
+from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relaxation import priced
@@ -104,7 +104,7 @@ class BoundTree(ReluTree):
         self._batches += len(work)
         return self._taken(done, budget)
 
-    def _explored(self, nodes: list[Node], budget: Budget, number: int) -> Explored:
+    def _explored(self, nodes: list[TreeNode], budget: Budget, number: int) -> Explored:
         """Bound a batch, and put back what is still open: split, or as it was when the budget ends."""
         try:
             return self._evaluate(nodes, budget, number)
@@ -133,7 +133,7 @@ class BoundTree(ReluTree):
         row = self._lagrangian.crown(np.ones(len(root.goal.offset)), root.lower, root.upper).row
         return [(int(i), -1 if row[i] > 0 else 1) for i in np.flatnonzero(row)]
 
-    def _evaluate(self, nodes: list[Node], budget: Budget, number: int) -> Explored:
+    def _evaluate(self, nodes: list[TreeNode], budget: Budget, number: int) -> Explored:
         lower, upper = (np.stack(ends, axis=1) for ends in zip(*(self.unpacked(node) for node in nodes), strict=True))
         proposed = self._proposed(nodes, lower, upper, budget)
         duals = self._evaluated(proposed, lower, upper)
@@ -157,7 +157,7 @@ class BoundTree(ReluTree):
                 return Explored(len(nodes), point, node)
         return Explored(len(nodes))
 
-    def _proposed(self, nodes: list[Node], lower: Array, upper: Array, budget: Budget) -> Proposed:
+    def _proposed(self, nodes: list[TreeNode], lower: Array, upper: Array, budget: Budget) -> Proposed:
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
         bound, settings, kept = self._bound, self.settings, self._bound.kept
         low, high = lower[kept], upper[kept]
@@ -212,7 +212,7 @@ class BoundTree(ReluTree):
         return None
 
     def _split(
-        self, node: Node, key: float, dual: Dual, lower: Array, upper: Array, start: _Multipliers, budget: Budget
+        self, node: TreeNode, key: float, dual: Dual, lower: Array, upper: Array, start: _Multipliers, budget: Budget
     ) -> Array | None:
         """Put the two children of an open node on the frontier; where nothing is left to split, an LP decides."""
         budget.check()
@@ -248,7 +248,7 @@ class BoundTree(ReluTree):
                 self._narrows = NumpyNarrowing(stages, self._lagrangian)
         return self._narrows
 
-    def _by_lp(self, node: Node, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
+    def _by_lp(self, node: TreeNode, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
         """Close a linear region by its LP, or return its point; where neither does, nothing more can be done."""
         with self._lp_lock:
             solved, dual = priced(self._relaxation(), self._lagrangian, self.radius, lower, upper, budget)
@@ -267,7 +267,7 @@ class BoundTree(ReluTree):
         packed = np.rint(alpha * STEPS_OF_ALPHA).astype(np.uint8)
         return _Multipliers(packed, places, beta[places], best.weights[:, place].copy())
 
-    def _unpacked_starts(self, nodes: list[Node]) -> Start:
+    def _unpacked_starts(self, nodes: list[TreeNode]) -> Start:
         starts: list[_Multipliers] = [node.start for node in nodes]
         alpha = np.stack([start.alpha for start in starts], axis=1).astype(np.float32) / np.float32(STEPS_OF_ALPHA)
         beta = np.zeros_like(alpha)

@@ -13,14 +13,14 @@ import numpy as np
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.kernels.lagrangian import descend
-from verifier.bounds.kernels.network import Network, network
+from verifier.bounds.kernels.network import CompiledNetwork, network
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
 from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, Found, NodeState, Rules, Shared, evaluate_node, narrow
 from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Stack, plunge, stack_of
 from verifier.solvers.node_constants import STEPS
 from verifier.solvers.tree.dense_lp import DenseLp
-from verifier.solvers.tree.frontier import Node
+from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.node import NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
 from verifier.solvers.tree.primal_heuristics import GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
@@ -59,7 +59,7 @@ class CompiledDescent:
 
     name = GradientDescent.name
 
-    def __init__(self, net: Network, ends: Array) -> None:
+    def __init__(self, net: CompiledNetwork, ends: Array) -> None:
         self._network, self._ends = net, ends
 
     def search(self, x: Array, radius: float) -> tuple[Array, float]:
@@ -131,7 +131,7 @@ class CompiledEvaluator:
         )
 
     def plunge(
-        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+        self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> PlungeResult:
         budget.check()
         basic, key = self._first if node.start is None else node.start
@@ -148,7 +148,7 @@ class CompiledEvaluator:
         )
         self._pivots = max(1, int(AT_ONCE * spent[0] / (time.perf_counter() - start)))
         rest = [
-            Node(
+            TreeNode(
                 float(stack.ends[row]),
                 stack.lower[row].copy(),
                 stack.upper[row].copy(),

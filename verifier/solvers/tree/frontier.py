@@ -17,7 +17,7 @@ from encoders.network.graph import Array
 
 
 @dataclass(slots=True)
-class Node:
+class TreeNode:
     """An open node: nothing of it lies within `key` of the input. `lower`, `upper` are its bounds (relu_count,), or in
     the queue those that differ from the root's, at `places`, in float32, rounded outwards; `start`: where
     the work on it begins (a basis, multipliers)."""
@@ -37,8 +37,8 @@ class NodeSelection(Protocol):
 
     name: str
 
-    def push(self, node: Node) -> None: ...
-    def pop(self) -> Node:
+    def push(self, node: TreeNode) -> None: ...
+    def pop(self) -> TreeNode:
         """The next one, which is no longer kept."""
 
     @property
@@ -46,7 +46,7 @@ class NodeSelection(Protocol):
         """The least key of all that are kept; infinite for none."""
 
     def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Node]: ...
+    def __iter__(self) -> Iterator[TreeNode]: ...
 
 
 class BestFirst:
@@ -55,13 +55,13 @@ class BestFirst:
     name = "best first"
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Node]] = []
+        self._heap: list[tuple[float, int, TreeNode]] = []
         self._order = count()
 
-    def push(self, node: Node) -> None:
+    def push(self, node: TreeNode) -> None:
         heapq.heappush(self._heap, (node.key, next(self._order), node))
 
-    def pop(self) -> Node:
+    def pop(self) -> TreeNode:
         return heapq.heappop(self._heap)[2]
 
     @property
@@ -71,7 +71,7 @@ class BestFirst:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def __iter__(self) -> Iterator[Node]:
+    def __iter__(self) -> Iterator[TreeNode]:
         return (entry[2] for entry in self._heap)
 
 
@@ -91,13 +91,13 @@ class Frontier:
         self.root_bounds = np.array(lower), np.array(upper)
         self.radius = self.root_radius = radius
         self._lock = threading.Lock()
-        self._source: Node | None = None
+        self._source: TreeNode | None = None
         self._refusals = 0
         self._waiting: NodeSelection = BestFirst() if selection is None else selection
-        self._stuck: list[Node] = []
+        self._stuck: list[TreeNode] = []
         self._float32 = math.inf
         if not np.any(lower > upper):
-            self.put([Node(floor, *self.root_bounds, None)])
+            self.put([TreeNode(floor, *self.root_bounds, None)])
 
     @property
     def lower_end(self) -> float:
@@ -118,14 +118,14 @@ class Frontier:
         """True when only nodes are left that neither close nor split any more."""
         return not len(self._waiting) and bool(self._stuck)
 
-    def put(self, nodes: Iterable[Node]) -> None:
+    def put(self, nodes: Iterable[TreeNode]) -> None:
         """Nodes to be worked on, or worked on again."""
         packed = [self._packed(node) for node in nodes]
         with self._lock:
             for node in packed:
                 self._waiting.push(node)
 
-    def put_stuck(self, node: Node) -> None:
+    def put_stuck(self, node: TreeNode) -> None:
         """A node that nothing can be done about."""
         self._stuck.append(self._packed(node))
 
@@ -140,9 +140,9 @@ class Frontier:
         with self._lock:
             self._float32 = min(self._float32, float32)
 
-    def take(self, most: int = 1) -> list[Node]:
+    def take(self, most: int = 1) -> list[TreeNode]:
         """The next nodes that reach into the radius; fewer than `most` when there are no more."""
-        taken: list[Node] = []
+        taken: list[TreeNode] = []
         with self._lock:
             while len(self._waiting) and len(taken) < most:
                 node = self._waiting.pop()
@@ -161,15 +161,15 @@ class Frontier:
         """Are children of refused nodes refused too?"""
         return self._refusals > REFUSALS
 
-    def beyond(self, node: Node) -> bool:
+    def beyond(self, node: TreeNode) -> bool:
         """Does the node hold nothing within the radius? At radius 0 there is no smaller one to say so."""
         return node.key >= self.radius > 0.0
 
-    def child(self, parent: Node, key: float, lower: Array, upper: Array, start: Any) -> Node:
+    def child(self, parent: TreeNode, key: float, lower: Array, upper: Array, start: Any) -> TreeNode:
         """A node with these bounds (relu_count,) below another one."""
-        return Node(key, lower, upper, start, parent.refused and self.inherited)
+        return TreeNode(key, lower, upper, start, parent.refused and self.inherited)
 
-    def _packed(self, node: Node) -> Node:
+    def _packed(self, node: TreeNode) -> TreeNode:
         """The node as it is kept in the queue."""
         if node.places is None:
             lower, upper = node.lower, node.upper
@@ -181,7 +181,7 @@ class Frontier:
             node.places = places
         return node
 
-    def unpacked(self, node: Node) -> tuple[Array, Array]:
+    def unpacked(self, node: TreeNode) -> tuple[Array, Array]:
         """The node's bounds (relu_count,), lower and upper; not to be written to."""
         if node.places is None:
             return node.lower, node.upper

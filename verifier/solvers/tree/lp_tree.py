@@ -18,7 +18,7 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.kernels import cache
-from verifier.solvers.tree.frontier import Node
+from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.node import NodeEvaluator, NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.protocol import TreeRoot
@@ -142,7 +142,7 @@ class LpTree(ReluTree):
 
     def _slice(self, evaluator: NodeEvaluator, budget: Budget, *, alone: bool) -> Explored:
         """Plunge below one open node; with other threads beside it, below the next one when that is closed."""
-        stack: list[Node] = []
+        stack: list[TreeNode] = []
         nodes = 0
         try:
             while nodes < self.settings.slice and (stack or self._took(stack)):
@@ -166,7 +166,7 @@ class LpTree(ReluTree):
             self.put(stack)
         return Explored(nodes)
 
-    def _took(self, stack: list[Node]) -> bool:
+    def _took(self, stack: list[TreeNode]) -> bool:
         """Move the most promising open node to the stack; False when there is none within the radius."""
         stack += self.take()
         return bool(stack)
@@ -180,7 +180,7 @@ class LpTree(ReluTree):
         return self._polished(x, self._evaluators_for(1, budget.remaining)[0].lp, self.settings.flips, budget)
 
     def _plunge(
-        self, evaluator: NodeEvaluator, stack: list[Node], number: int, most: int, budget: Budget
+        self, evaluator: NodeEvaluator, stack: list[TreeNode], number: int, most: int, budget: Budget
     ) -> PlungeResult | None:
         """Let the evaluator plunge below the stack's last node; the stack is what is left then."""
         plunged = evaluator.plunge(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
@@ -189,7 +189,7 @@ class LpTree(ReluTree):
             stack[-1:] = plunged.rest
         return plunged
 
-    def _evaluate(self, evaluator: NodeEvaluator, stack: list[Node], number: int, budget: Budget) -> Array | None:
+    def _evaluate(self, evaluator: NodeEvaluator, stack: list[TreeNode], number: int, budget: Budget) -> Array | None:
         """Evaluate the stack's last node: its children take its place, unless a point of it reaches the goal."""
         node = stack[-1]
         found = evaluator.evaluate(*self.unpacked(node), node.start, budget)
@@ -213,7 +213,7 @@ class LpTree(ReluTree):
                 return point
         return None
 
-    def _split(self, node: Node, found: NodeResult) -> list[Node]:
+    def _split(self, node: TreeNode, found: NodeResult) -> list[TreeNode]:
         """Two children by the phases of the ReLU that its evaluation chose; the one that its point is in comes last.
 
         Where bounds have fixed all that was open when the LP was solved, the one child is the node with these bounds.

@@ -16,7 +16,7 @@ from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian, tightened
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import DUAL, BranchingRule, split_at, widest
-from verifier.solvers.tree.frontier import Node
+from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.primal_heuristics import GradientDescent, StartHeuristic
@@ -76,7 +76,7 @@ class PlungeResult:
     """
 
     nodes: int
-    rest: list[Node]
+    rest: list[TreeNode]
     float32: float = math.inf
     point: Array | None = None
     handed: bool = False
@@ -93,7 +93,7 @@ class NodeEvaluator(Protocol):
     def set_radius(self, radius: float) -> None: ...
     def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult: ...
     def plunge(
-        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+        self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> PlungeResult | None:
         """Evaluate at most `most` nodes, depth-first, from this one with its bounds (relu_count,); None: one by one.
 
@@ -155,7 +155,7 @@ class NumpyEvaluator:
         )
 
     def plunge(
-        self, node: Node, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
+        self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> PlungeResult | None:
         del node, lower, upper, number, most, inherit, budget
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
-from verifier.solvers.tree.frontier import Frontier, Node
+from verifier.solvers.tree.frontier import Frontier, TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.primal_heuristics import Drawing, GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
@@ -22,7 +22,7 @@ class Explored:
 
     nodes: int
     point: Array | None = None
-    source: Node | None = None
+    source: TreeNode | None = None
 
 
 class ReluTree(Frontier):

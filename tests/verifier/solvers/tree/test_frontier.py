@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from verifier.solvers.tree.frontier import REFUSALS, BestFirst, Frontier, Node, NodeSelection
+from verifier.solvers.tree.frontier import REFUSALS, BestFirst, Frontier, NodeSelection, TreeNode
 
 
 class NewestFirst:
@@ -17,12 +17,12 @@ class NewestFirst:
     name = "newest first"
 
     def __init__(self) -> None:
-        self._nodes: list[Node] = []
+        self._nodes: list[TreeNode] = []
 
-    def push(self, node: Node) -> None:
+    def push(self, node: TreeNode) -> None:
         self._nodes.append(node)
 
-    def pop(self) -> Node:
+    def pop(self) -> TreeNode:
         return self._nodes.pop()
 
     @property
@@ -32,7 +32,7 @@ class NewestFirst:
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def __iter__(self) -> Iterator[Node]:
+    def __iter__(self) -> Iterator[TreeNode]:
         return iter(self._nodes)
 
 
@@ -44,7 +44,7 @@ def frontier(selection: NodeSelection | None = None) -> Frontier:
     made = Frontier(-np.ones(2), np.ones(2), 1.0, 0.0, selection)
     (root,) = made.take()
     assert (root.key, made.open_nodes) == (0.0, 0)
-    made.put(Node(key, *made.root_bounds, number) for number, key in enumerate(KEYS))
+    made.put(TreeNode(key, *made.root_bounds, number) for number, key in enumerate(KEYS))
     return made
 
 
@@ -72,7 +72,7 @@ def test_what_lies_beyond_the_radius_is_not_taken(selection: type[NodeSelection]
 
 def test_stuck_nodes_hold_the_lower_end() -> None:
     made = frontier()
-    made.put_stuck(Node(0.05, *made.root_bounds, None))
+    made.put_stuck(TreeNode(0.05, *made.root_bounds, None))
     assert (made.lower_end, made.stuck, made.open_nodes) == (0.05, False, 6)
     made.take(len(KEYS))
     assert (made.lower_end, made.stuck, made.open_nodes) == (0.05, True, 1)
@@ -87,7 +87,7 @@ def test_the_float32_end_is_at_most_the_lower_end() -> None:
 
 def test_a_forgotten_start_is_gone_from_every_node() -> None:
     made = frontier(NewestFirst())
-    made.put_stuck(Node(0.05, *made.root_bounds, "start"))
+    made.put_stuck(TreeNode(0.05, *made.root_bounds, "start"))
     made.forget_starts()
     assert [node.start for node in made.take(len(KEYS))] == [None] * len(KEYS)
 
@@ -100,7 +100,7 @@ def test_a_nodes_bounds_come_back_rounded_outwards_at_most() -> None:
     lower, upper = root[0] * rng.random(50), root[1] * rng.random(50)
     lower[::3], upper[::3] = root[0][::3], root[1][::3]
     lower[1], upper[2] = 0.0, 0.0
-    made.put([Node(0.0, lower.copy(), upper.copy(), None)])
+    made.put([TreeNode(0.0, lower.copy(), upper.copy(), None)])
     low, high = made.unpacked(made.take()[0])
     assert np.all((root[0] <= low) & (low <= lower))
     assert np.all((root[1] >= high) & (high >= upper))
