@@ -24,7 +24,7 @@ from verifier.cli.options import GateOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.gate.baseline import baseline_text
 from verifier.gate.requirements import CertifiedAccuracy, Gate, MinDistortion, Quantile, read_gate
-from verifier.gate.settle import Questions, Settled, settle
+from verifier.gate.settle import Questions, Settled, Until, settle
 from verifier.gate.verdict import Ruling, overall
 from verifier.problem.whole_file import written
 from verifier.report import terminal
@@ -70,8 +70,9 @@ def gate(
             raise InputError(f"{place.parent}: cannot be made: {error.strerror or error}") from None
         store = stack.enter_context(Store(place))
         deadline.answer = lambda: teller.late(store, wanted)
+        until = Until.WHOLE if baseline is not None else Until.SETTLED
         with gate_progress(limits.engine) as watch:
-            found = settle(asked, wanted, store, backend, limits.engine, watch, whole=baseline is not None)
+            found = settle(asked, wanted, store, backend, limits.engine, watch, until)
         drawn = _draw(found, wanted, outputs.witnesses, limits) if outputs.witnesses is not None else {}
         deadline.begin_answer()
         if baseline is not None:
@@ -94,7 +95,7 @@ class _Teller:
         results = store.results(self.asked.plan.sha256)
         if not results:
             return self.nothing()
-        questions = Questions(self.asked, wanted, results, lambda _: None, whole=False)
+        questions = Questions(self.asked, wanted, results, lambda _: None, Until.SETTLED)
         return self.tell(Settled(tuple(questions.judgements()), questions.known(), tuple(results), 0), {})
 
     def tell(self, found: Settled, drawn: Mapping[str, Path]) -> Exit:

@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
@@ -49,17 +50,25 @@ class Settled:
     asked: int
 
 
-def settle(
-    gate: Gate, wanted: Sequence[Wanted], store: Store, backend: Backend, budget: Budget, watch: Watch, *, whole: bool
-) -> Settled:
-    """Ask until every requirement is settled, its questions' time limits are used up, or the budget ends.
+class Until(Enum):
+    """When enough has been asked."""
 
-    whole: every input's whole bracket is wanted, for a baseline. Raises InputError as `run` does.
+    SETTLED = "every requirement is settled"
+    EVERY_RADIUS = "and every input is, at the radius at which a requirement looks at it: for an evidence pack"
+    WHOLE = "every input's whole bracket is known: for a baseline"
+
+
+def settle(
+    gate: Gate, wanted: Sequence[Wanted], store: Store, backend: Backend, budget: Budget, watch: Watch, until: Until
+) -> Settled:
+    """Ask until enough is known, the questions' time limits are used up, or the budget ends.
+
+    Raises InputError as `run` does.
     """
     questions: list[Questions] = []
 
     def claims(key: str) -> Questions:
-        questions.append(Questions(gate, wanted, store.results(key), watch, whole=whole))
+        questions.append(Questions(gate, wanted, store.results(key), watch, until))
         return questions[0]
 
     def keep(_: Counts) -> None:
@@ -80,7 +89,7 @@ class Questions:
     wanted: Sequence[Wanted]
     results: Sequence[Result]
     watch: Watch
-    whole: bool
+    until: Until
     tries: dict[Wish, int] = field(default_factory=dict)
     _spent: dict[Wish, float] = field(default_factory=dict)
     _flying: set[str] = field(default_factory=set)
@@ -145,9 +154,12 @@ class Questions:
 
     def _open(self) -> list[Wish]:
         """What is worth asking now: first what the requirements with the fewest open questions wish for."""
-        judged = [one for one in self.judgements() if one.ruling is Ruling.UNDECIDED]
-        wishes = [wish for one in sorted(judged, key=lambda one: len(one.wishes)) for wish in one.wishes]
-        if self.whole:
+        judged = self.judgements()
+        undecided = [one for one in judged if one.ruling is Ruling.UNDECIDED]
+        wishes = [wish for one in sorted(undecided, key=lambda one: len(one.wishes)) for wish in one.wishes]
+        if self.until is Until.EVERY_RADIUS:
+            wishes += [wish for one in judged for wish in one.unknown]
+        if self.until is Until.WHOLE:
             wishes += [Wish(one.task.id, None) for one in self.wanted]
         return [
             wish

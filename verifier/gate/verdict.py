@@ -92,6 +92,7 @@ class Judgement:
     """A requirement's verdict on one group. thresholds: the radius at which each input was looked at, None: none.
 
     wishes: what is open, what settles most first. worst: the inputs that the verdict rests on, the nearest first.
+    need: so many of the inputs have to be robust at their thresholds; None where only their mean counts.
     """
 
     requirement: str
@@ -102,6 +103,7 @@ class Judgement:
     thresholds: tuple[float | None, ...]
     wishes: tuple[Wish, ...] = ()
     note: str = ""
+    need: int | None = None
 
     def ruling_of(self, place: int) -> Ruling:
         """What is known of one input at its own threshold."""
@@ -109,6 +111,12 @@ class Judgement:
         if radius is None or one.holds(radius):
             return Ruling.PASS
         return Ruling.FAIL if one.falls(radius) else Ruling.UNDECIDED
+
+    @property
+    def unknown(self) -> tuple[Wish, ...]:
+        """What is not known of the inputs at their own thresholds, whether the verdict needs it or not."""
+        pairs = zip(self.inputs, self.thresholds, strict=True)
+        return tuple(Wish(one.key, radius) for one, radius in pairs if radius is not None and one.open(radius))
 
     @property
     def worst(self) -> tuple[Known, ...]:
@@ -136,7 +144,7 @@ def counted(
     weak_first = len(inputs) - need + 1 - fallen <= need - held
     open_pairs.sort(key=lambda pair: (min(pair[0].upper, pair[0].reach), pair[0].score), reverse=not weak_first)
     wishes = tuple(Wish(one.key, radius) for one, radius in open_pairs) if ruling is Ruling.UNDECIDED else ()
-    return Judgement(requirement, group, ruling, figure, tuple(inputs), tuple(radii), wishes)
+    return Judgement(requirement, group, ruling, figure, tuple(inputs), tuple(radii), wishes, need=need)
 
 
 def averaged(requirement: str, group: Group, inputs: Sequence[Known], threshold: float) -> Judgement:

@@ -18,7 +18,7 @@ from verifier.campaign.backends import Backend
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.store.store import Store
 from verifier.gate.requirements import Gate, read_gate
-from verifier.gate.settle import Settled, settle
+from verifier.gate.settle import Settled, Until, settle
 from verifier.gate.verdict import Judgement, Known, Ruling
 from verifier.problem.budget import Budget
 
@@ -30,16 +30,21 @@ def settled(tmp_path: Path) -> Callable[..., Settled]:
     """Settles the requirements of a text on the shipped net, in a store that stays for the test."""
 
     def run(
-        text: str, *, budget: Budget | None = None, jobs: int = 1, whole: bool = False, plan: str = PLAN
+        text: str,
+        *,
+        budget: Budget | None = None,
+        jobs: int = 1,
+        until: Until = Until.SETTLED,
+        plan: str = PLAN,
     ) -> Settled:
         path = tmp_path / "robustness.toml"
         path.write_text(plan + text, encoding="utf-8")
-        gate: Gate = read_gate(path, baselines=not whole)
+        gate: Gate = read_gate(path, baselines=until is not Until.WHOLE)
         gate.plan.store.parent.mkdir(exist_ok=True)
         with Store(gate.plan.store) as store:
             wanted = tasks_of(gate.plan, {})
             watch: Callable[[Sequence[Judgement]], None] = lambda _: None  # noqa: E731
-            return settle(gate, wanted, store, Backend(jobs=jobs), budget or Budget(), watch, whole=whole)
+            return settle(gate, wanted, store, Backend(jobs=jobs), budget or Budget(), watch, until)
 
     return run
 
@@ -92,6 +97,16 @@ def test_no_more_is_asked_than_settles_it(settled: Callable[..., Settled]) -> No
     assert (only(again).ruling, again.asked) == (Ruling.FAIL, 0)
 
 
+def test_for_an_evidence_pack_every_input_is_asked_at_its_radius(settled: Callable[..., Settled]) -> None:
+    nearest = min(bracket.upper for bracket in minima().values())
+    text = f"[[require]]\nmin_distortion = {1.01 * nearest!r}\n"
+    assert only(settled(text)).unknown
+    found = settled(text, until=Until.EVERY_RADIUS)
+    assert only(found).ruling is Ruling.FAIL
+    assert only(found).unknown == ()
+    assert settled(text, until=Until.EVERY_RADIUS).asked == 0
+
+
 def test_a_stricter_requirement_takes_what_is_known(settled: Callable[..., Settled]) -> None:
     first = settled("[[require]]\nmin_distortion = 0.01\n")
     assert (only(first).ruling, first.asked) == (Ruling.PASS, 8)
@@ -131,8 +146,10 @@ def test_a_misclassified_input_fails(settled: Callable[..., Settled]) -> None:
 
 def test_targets_are_asked_one_by_one_and_the_nearest_counts(settled: Callable[..., Settled]) -> None:
     plan = 'models = ["digits"]\ndata = "digits"\ntargets = [0, 3, 8]\nselect = { count = 3, seed = 0 }\n'
-    found = settled("", plan=plan + "[[require]]\nmean = 0.0001\n", whole=True)
-    everything = settled("", plan=PLAN.replace("8, seed", "3, seed") + "[[require]]\nmean = 0.0001\n", whole=True)
+    found = settled("", plan=plan + "[[require]]\nmean = 0.0001\n", until=Until.WHOLE)
+    everything = settled(
+        "", plan=PLAN.replace("8, seed", "3, seed") + "[[require]]\nmean = 0.0001\n", until=Until.WHOLE
+    )
     (some,), (free,) = found.known.values(), everything.known.values()
     assert all(a.upper >= b.lower for a, b in zip(some, free, strict=True))
     assert all(one.width <= 1e-3 for one in (*some, *free))
@@ -142,7 +159,7 @@ def test_what_fooled_a_model_before_is_tried_first(
     settled: Callable[..., Settled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retrained model, by a hair: its old witnesses settle what fails, without a search."""
-    first = settled("[[require]]\ncertified_accuracy = 1.0\nradius = 0.2\n", whole=True)
+    first = settled("[[require]]\ncertified_accuracy = 1.0\nradius = 0.2\n", until=Until.WHOLE)
     assert all(one.upper < 0.2 for group in first.known.values() for one in group)
     model = onnx.load(models.path("digits"))
     weights = model.graph.initializer[0]
