@@ -66,8 +66,15 @@ def _ends(figure: Figure) -> tuple[tuple[float, bool], tuple[float, bool]]:
 
 
 def distance(value: float, *, up: bool) -> str:
-    """A distance rounded up or down, without an end in words."""
-    return directed(value, up=up, places=PLACES, fixed=True) if math.isfinite(value) else "∞"
+    """A distance rounded up or down; one that was written with so few decimals stays as it was written.
+
+    >>> distance(0.03, up=False), distance(0.012345678, up=False), distance(0.012345678, up=True)
+    ('0.03000', '0.01234', '0.01235')
+    """
+    if not math.isfinite(value):
+        return "∞"
+    written = f"{value:.{PLACES}f}"
+    return written if float(written) == value != 0 else directed(value, up=up, places=PLACES, fixed=True)
 
 
 def bracket_text(one: Known) -> str:
