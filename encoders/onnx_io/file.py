@@ -57,7 +57,7 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, str]:
         raise InputError(f"{path} is not an ONNX model: it holds no graph with an output")
     digest = hashlib.sha256(content)
     try:
-        for file in _external_files(path, model):
+        for file in sorted(_external_files(path, model)):
             with file.open("rb") as stream:
                 while block := stream.read(BLOCK):
                     digest.update(block)
@@ -93,10 +93,23 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
 
 
-def _external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
-    """The model's external data files in order of name; each must lie in the model's folder, and hold its tensors."""
+def external_locations(path: Path) -> dict[str, Path]:
+    """The files with the model's external data, by their place as the model names it.
+
+    Raises InputError as `load_model` does.
+    """
+    model = onnx.load_model_from_string(_content(path))
+    return {place: file for file, places in _external_files(path, model).items() for place in places}
+
+
+def _external_files(path: Path, model: onnx.ModelProto) -> dict[Path, set[str]]:
+    """The model's external data files, with their places as tensors name them.
+
+    Each must lie in the model's folder, and hold its tensors.
+    """
     folder = path.parent.resolve()
     sizes: dict[Path, int] = {}
+    places: dict[Path, set[str]] = {}
     taken = 0
     for tensor in _tensors(model.graph):
         if not external_data_helper.uses_external_data(tensor):
@@ -109,6 +122,7 @@ def _external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
         if not file.is_file():
             raise InputError(f"{path}: tensor '{tensor.name}' lies in '{location}', which is not in the model's folder")
         sizes[file] = size = file.stat().st_size
+        places.setdefault(file, set()).add(location)
         start = _number(where.get("offset", "0"))
         length = _number(where.get("length", str(max(0, size - start))))
         if start + length > size:
@@ -121,7 +135,7 @@ def _external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
             raise InputError(
                 f"{path}: its external data have more than {MAX_BYTES} bytes, which is all that can be read"
             )
-    return sorted(sizes)
+    return places
 
 
 def _number(text: str) -> int:

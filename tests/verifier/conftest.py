@@ -6,16 +6,21 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, outputs
 from encoders.network.node_bounds import NodeBounds
+from tests.verifier.packs import lonely_python
+from verifier import models
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.lagrangian import Lagrangian
+from verifier.cli.main import main
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts, distance_exact
 from verifier.solvers.branch_and_bound import hidden_bounds
@@ -105,6 +110,38 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr("time.monotonic", lambda: made.now)
     return made
+
+
+EVIL = "<img src=x onerror=alert(1)>"
+"""What the names of inputs and requirements may hold."""
+
+
+@pytest.fixture(scope="session")
+def evidence_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack of three digits with hostile names: two robust ones and one that falls; one requirement fails."""
+    folder = tmp_path_factory.mktemp("evidence")
+    images = folder / "images"
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as shipped:
+        inputs = shipped["x"][:3]
+    images.mkdir()
+    for place, x in enumerate(inputs):
+        pixels = np.round(255 * x.reshape(8, 8)).astype(np.uint8)
+        Image.fromarray(pixels).save(images / f"{place}{EVIL}.png")
+    (folder / "gate.toml").write_text(
+        f"""models = ["digits"]\ndata = "images"\n
+        [[require]]\nname = "kept"\nmin_distortion = 0.005\n
+        [[require]]\nname = "broken {EVIL}"\ncertified_accuracy = 1.0\nradius = 0.06\n
+        [[require]]\nname = "mean"\nmean = 0.004\n""",
+        encoding="utf-8",
+    )
+    assert main(["gate", str(folder / "gate.toml"), "--jobs", "1", "--evidence", str(folder / "pack")]) == 1
+    return folder / "pack"
+
+
+@pytest.fixture(scope="session")
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has numpy alone."""
+    return lonely_python(tmp_path_factory.mktemp("lonely") / "environment")
 
 
 RootMaker = Callable[..., Root]

@@ -1,4 +1,5 @@
-"""Certificates for the closed brackets of a campaign: a file for each, built and checked in processes of their own.
+"""Certificates for lower ends: a file for each, built and checked in processes of their own; a campaign's are those of
+its closed brackets.
 
 What is certified stays certified: the same command makes those that are missing, and checks files that it finds.
 """
@@ -28,7 +29,7 @@ from verifier.runtime.model import Model
 
 @dataclass(frozen=True, eq=False)
 class CertificateJob:
-    """A closed bracket to be certified: `lower` proved, `witness` shown; the certificate goes to `path`."""
+    """A lower end to be certified, and with it a `witness`, or None; the certificate goes to `path`."""
 
     instance: str
     task: Task
@@ -68,7 +69,7 @@ def certify(
     closed = [result for result in store.results(plan) if result.closed]
     todo = [_job(store, result, folder, limit) for result in closed if not _made(result)]
     found: list[Done] = []
-    for done in _in_processes(todo, jobs, budget):
+    for done in certificates(todo, jobs, budget):
         if not done.error:
             store.certified(done.job.instance, done.job.lower, done.job.path)
         found.append(done)
@@ -100,8 +101,11 @@ class _Certify:
         return certificate(self.job)
 
 
-def _in_processes(jobs: Sequence[CertificateJob], count: int, budget: Budget) -> Iterator[Done]:
-    """The jobs' ends as they come, until the budget ends, and the processes with it: files are whole or not there."""
+def certificates(jobs: Sequence[CertificateJob], count: int, budget: Budget) -> Iterator[Done]:
+    """The jobs' ends as they come, `count` at a time, until the budget ends, and the processes with it.
+
+    Files are whole or not there.
+    """
     pool: Pool[CertificateJob] = Pool(count, budget)
     for job, found in pool.run(Piece(job, _Certify(job), job.seconds) for job in jobs):
         yield Done(job, found.why) if isinstance(found, Lost) else found

@@ -19,12 +19,15 @@ from verifier.campaign.plan.tasks import Wanted
 from verifier.campaign.store.store import Store
 from verifier.cli.campaign_command import tell_remarks
 from verifier.cli.complaint import complain
+from verifier.cli.evidence_command import WrittenPack, nothing, written_pack
 from verifier.cli.exit_codes import Exit
 from verifier.cli.options import GateOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.gate.baseline import baseline_text
+from verifier.gate.evidence_folder import PackFolder, earlier_certificates
+from verifier.gate.evidence_pack import PackSource
 from verifier.gate.requirements import CertifiedAccuracy, Gate, MinDistortion, Quantile, read_gate
-from verifier.gate.settle import Questions, Settled, Until, settle
+from verifier.gate.settle import MOST, Questions, Settled, Until, settle
 from verifier.gate.verdict import Ruling, overall
 from verifier.problem.whole_file import written
 from verifier.report import terminal
@@ -52,12 +55,15 @@ def gate(
     if outputs.undecided not in ("fail", "warn"):
         raise InputError(f"--undecided {outputs.undecided}: fail or warn is expected")
     baseline, cache = outputs.update_baseline, not outputs.no_cache
+    if outputs.evidence is not None and baseline is not None:
+        raise InputError("--evidence and --update-baseline exclude each other")
     asked = read_gate(path, flags, baselines=baseline is None)
     _writable(outputs)
     with Deadline(asked.plan.total_budget, start, ends_process=ends_process) as deadline, ExitStack() as stack:
-        teller = _Teller(asked, outputs, deadline)
+        folder = None if outputs.evidence is None else stack.enter_context(PackFolder(outputs.evidence, "--evidence"))
+        teller = _Teller(asked, outputs, deadline, folder)
         deadline.answer = teller.nothing
-        limits = CommandTime(deadline.whole, draws=outputs.witnesses is not None, proves=False)
+        limits = CommandTime(deadline.whole, draws=outputs.witnesses is not None, proves=outputs.evidence is not None)
         remarks: Remarks = {}
         wanted = tasks_of(asked.plan, remarks)
         tell_remarks(remarks)
@@ -70,10 +76,14 @@ def gate(
             raise InputError(f"{place.parent}: cannot be made: {error.strerror or error}") from None
         store = stack.enter_context(Store(place))
         deadline.answer = lambda: teller.late(store, wanted)
-        until = Until.WHOLE if baseline is not None else Until.SETTLED
+        until = Until.WHOLE if baseline is not None else Until.EVERY_RADIUS if folder is not None else Until.SETTLED
         with gate_progress(limits.engine) as watch:
             found = settle(asked, wanted, store, backend, limits.engine, watch, until)
         drawn = _draw(found, wanted, outputs.witnesses, limits) if outputs.witnesses is not None else {}
+        deadline.answer = lambda: teller.tell(found, drawn)
+        if folder is not None:
+            made = _evidence(asked, found, wanted, folder, backend, deadline, limits)
+            return teller.tell(found, drawn, made)
         deadline.begin_answer()
         if baseline is not None:
             return _write_baseline(asked, found, wanted, baseline)
@@ -85,6 +95,7 @@ class _Teller:
     asked: Gate
     outputs: GateOptions
     deadline: Deadline
+    folder: PackFolder | None
 
     def nothing(self) -> Exit:
         """The time is up before anything was asked: nothing is decided."""
@@ -98,8 +109,8 @@ class _Teller:
         questions = Questions(self.asked, wanted, results, lambda _: None, Until.SETTLED)
         return self.tell(Settled(tuple(questions.judgements()), questions.known(), tuple(results), 0), {})
 
-    def tell(self, found: Settled, drawn: Mapping[str, Path]) -> Exit:
-        """Say the verdicts in every form; the exit code."""
+    def tell(self, found: Settled, drawn: Mapping[str, Path], made: WrittenPack | None = None) -> Exit:
+        """Say the verdicts in every form; the exit code. made: the evidence pack, where it was asked for in time."""
         budget = self.deadline.whole
         ruling = overall(found.judgements) if found.judgements else Ruling.UNDECIDED
         warned = ruling is Ruling.UNDECIDED and self.outputs.undecided == "warn"
@@ -129,9 +140,33 @@ class _Teller:
                 print(line, file=sys.stderr if self.outputs.json else sys.stdout)
         if warned:
             complain("UNDECIDED, which --undecided warn lets through: not everything that is required is proved")
+        if made is not None:
+            if self.outputs.json:
+                complain(str(made))
+            else:
+                terminal.stdout().print(str(made), soft_wrap=True)
         if budget.cancelled:
             complain("interrupted: the same command goes on from here")
+        if made is None and self.folder is not None:
+            nothing(self.folder, self.deadline)
+            return Exit.UNDECIDED if code == Exit.GOOD else code
         return code
+
+
+def _evidence(
+    asked: Gate,
+    found: Settled,
+    wanted: Sequence[Wanted],
+    folder: PackFolder,
+    backend: Backend,
+    deadline: Deadline,
+    limits: CommandTime,
+) -> WrittenPack:
+    """Write the evidence pack of what was found. Raises InputError."""
+    tasks = {one.task.id: one.task for one in wanted}
+    source = PackSource(asked.path.name, found.results, tasks, (json.loads(asked.plan.text),), found.judgements)
+    earlier = earlier_certificates(folder.place)
+    return written_pack(source, folder, backend.slots, deadline, limits, min(asked.plan.timeout, MOST), earlier)
 
 
 def _sarif_text(run: GateRun) -> str:

@@ -207,6 +207,24 @@ def report(
 
 
 @app.command()
+def evidence(
+    context: typer.Context,
+    store: options.StoreArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the pack.")],
+    title: options.TitleOption = None,
+    timeout: options.TimeoutOption = None,
+    jobs: options.JobsOption = None,
+) -> None:
+    """A store's answers as a folder that a stranger can re-prove. Exit code 0: all lower ends certified, 3: not."""
+    with _deadline(context, timeout) as deadline:
+        from verifier.campaign.backends import Backend  # noqa: PLC0415
+        from verifier.cli import evidence_command  # noqa: PLC0415, see the module's docstring
+
+        code = evidence_command.evidence(store, out, title, Backend(jobs=jobs).slots, deadline)
+    raise typer.Exit(code)
+
+
+@app.command()
 def watch(
     store: options.StoreArgument,
     host: Annotated[

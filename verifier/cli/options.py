@@ -269,6 +269,9 @@ class GateOptions:
     witnesses: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw the witnesses of what fails, and write their arrays.")
     ] = None
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Ask every input, and write what a stranger can re-prove there.")
+    ] = None
     github: Annotated[bool, typer.Option("--github", help="Annotations and a step summary for GitHub.")] = False
     undecided: Annotated[str, typer.Option(metavar="fail|warn", help="What undecided requirements do.")] = "fail"
     update_baseline: Annotated[

@@ -17,7 +17,7 @@ import numpy as np
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan.attack_tasks import Finding
 from verifier.campaign.plan.messages import Claim, Outcome
-from verifier.campaign.plan.tasks import Target, Wanted, instance_id
+from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
 from verifier.campaign.runner import run
 from verifier.campaign.store.leases import Limits
 from verifier.campaign.store.merge import CLOSED, CONTRADICTION, StoredEnds
@@ -101,7 +101,7 @@ class Questions:
             for one in self.results
         }
         self._by_key = {one.task.id: one for one in self.wanted}
-        self._reach = {key: reach(one) for key, one in self._by_key.items()}
+        self._reach = {key: reach(one.task) for key, one in self._by_key.items()}
         self._scores: dict[str, float] = {}
         plan = self.gate.plan
         most = min(plan.timeout, MOST)
@@ -220,7 +220,6 @@ def scores(wanted: Sequence[Wanted]) -> dict[str, float]:
     return found
 
 
-def reach(one: Wanted) -> float:
+def reach(task: Task) -> float:
     """The distance from the input to the farthest point of its box."""
-    task = one.task
     return float(Ball(Norm(task.norm), task.point.astype(np.float64), math.inf, task.lo, task.hi).reach)

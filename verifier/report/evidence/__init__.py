@@ -1,0 +1,1 @@
+"""An evidence pack, shown: its statement in words, its JSON, its page."""
