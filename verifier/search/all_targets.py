@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy.typing as npt
@@ -79,18 +80,21 @@ def minimal_all_targets(
     return overall(finals(in_turn(alone, len(points), budget), progress), budget).asked(about)
 
 
-def finals(brackets: Iterator[Bracket], progress: Callable[[Bracket], None] | None) -> list[Bracket]:
-    """The final ones of the brackets; `progress` is called with every one."""
+def finals(brackets: Generator[Bracket, None, None], progress: Callable[[Bracket], None] | None) -> list[Bracket]:
+    """The final ones of the brackets; `progress` is called with every one. What it raises ends the search."""
     found = []
-    for bracket in brackets:
-        if progress is not None:
-            progress(bracket)
-        if bracket.final:
-            found.append(bracket)
+    with closing(brackets):
+        for bracket in brackets:
+            if progress is not None:
+                progress(bracket)
+            if bracket.final:
+                found.append(bracket)
     return found
 
 
-def in_turn(alone: Callable[[int, Budget], Iterator[Bracket]], count: int, budget: Budget) -> Iterator[Bracket]:
+def in_turn(
+    alone: Callable[[int, Budget], Iterator[Bracket]], count: int, budget: Budget
+) -> Generator[Bracket, None, None]:
     """The brackets of one target after the other; each gets an equal share of the time that is left."""
     for place in range(count):
         yield from alone(place, budget.share(count - place))

@@ -9,7 +9,7 @@ searched on from there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -44,7 +44,7 @@ def follow_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
     yield from _real(problem, bracket, decider, budget)
 
 
-def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
+def follow_each_both(problem: Problem, decider: Decider, budget: Budget) -> Generator[Bracket, None, None]:
     """As `follow_each`, the last brackets with what holds for float32. Raises InputError as `follow_both` does."""
     charged = for_float32_too(problem, budget, each=True)
     if charged.arithmetic is REAL:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from threadpoolctl import threadpool_limits
@@ -60,15 +61,15 @@ def pruned(search: TreeSearch) -> bool:
         return search.pruned()
 
 
-def check_within(state: SearchState, search: TreeSearch) -> Iterator[Bracket]:
+def check_within(state: SearchState, search: TreeSearch) -> Generator[Bracket, None, None]:
     """Brackets of the one state of a search within a radius, until its upper end is ≤ radius or its lower end beyond.
 
     The state's reason says why neither. Raises OutOfTimeError.
     """
     reported = time.monotonic()
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"):
-            for _ in search.run():
+        with threadpool_limits(BLAS_THREADS, "blas"), closing(search.run()) as running:
+            for _ in running:
                 if time.monotonic() - reported > REPORT:
                     reported = time.monotonic()
                     yield state.bracket()
@@ -149,18 +150,19 @@ def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget,
     widest = max((state.upper for state in states if math.isfinite(state.upper)), default=math.inf)
     reported = dict.fromkeys(map(id, states), start)
     patient = set(reported)
-    for state in search.run():
-        if again.due():
-            again.run()
-        now = time.monotonic()
-        if not state.closed and now - reported[id(state)] < REPORT:
-            continue
-        reported[id(state)] = now
-        if now - start > patience and id(state) in patient:
-            patient.remove(id(state))
-            if state.lower < LOW * state.upper:
-                _raise(search, state, widest)
-        yield state.bracket()
+    with closing(search.run()) as running:
+        for state in running:
+            if again.due():
+                again.run()
+            now = time.monotonic()
+            if not state.closed and now - reported[id(state)] < REPORT:
+                continue
+            reported[id(state)] = now
+            if now - start > patience and id(state) in patient:
+                patient.remove(id(state))
+                if state.lower < LOW * state.upper:
+                    _raise(search, state, widest)
+            yield state.bracket()
 
 
 def _raise(search: TreeSearch, state: SearchState, widest: float) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from encoders.errors import SolverError
@@ -120,9 +121,10 @@ def _verdict(state: SearchState, decider: Decider, radius: float, progress: Brac
         state.budget.check()
     if search is None:
         return _by_decider(state, decider, radius)
-    for bracket in check_within(state, search):
-        if progress is not None:
-            progress(bracket)
+    with closing(check_within(state, search)) as brackets:
+        for bracket in brackets:
+            if progress is not None:
+                progress(bracket)
     return _violated(state, radius) or (Unknown(state.reason) if state.lower <= radius else Holds(Evidence.PROVED))
 
 

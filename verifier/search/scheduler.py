@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -126,10 +126,11 @@ class TreeSearch:
                         return False
         return True
 
-    def run(self) -> Iterator[SearchState]:
+    def run(self) -> Generator[SearchState, None, None]:
         """Explore until every state is closed or stuck; yields the state that has just been worked on.
 
-        Raises OutOfTimeError, after what was under way has been taken over.
+        Who leaves early closes it: its threads end then. Raises OutOfTimeError, after what was under way has been taken
+        over.
         """
         with Threads(self._threads) as threads:
             working: dict[Future[_Slice], Track] = {}

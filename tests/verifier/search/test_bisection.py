@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,6 +22,7 @@ from encoders.network.exact import exact_outputs
 from verifier import models
 from verifier.attacks.base.problem import Candidates
 from verifier.attacks.registry import Attack
+from verifier.problem import child
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Status, Unknown, Violated
@@ -28,6 +31,9 @@ from verifier.search.state import LAST_RADIUS
 
 PAIRS = 20
 """The issue asks for at least 20 (input, target) pairs on which two methods agree."""
+
+JOIN = 10.0
+"""Seconds in which a thread that has nothing more to listen to ends."""
 
 FINDER = initial_attack._finder
 EVIDENCE = {"tree": Evidence.PROVED, "milp": Evidence.SOLVER, "z3": Evidence.EXACT}
@@ -307,3 +313,31 @@ def test_an_unbounded_box_is_searched_to_a_limit(tmp_path: object, method: str) 
     assert "unbounded" in nowhere.reason
     tie = verifier.minimal(model, [0.75], target=1, method=method, box=(-math.inf, math.inf))
     assert tie.status is Status.MINIMAL
+
+
+@pytest.mark.parametrize("method", ["milp", "milp-direct", "z3"])
+@pytest.mark.parametrize("seen", [1, 2, 4])
+def test_a_search_that_is_left_leaves_no_process_and_no_thread(
+    digits: verifier.Model, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, method: str, seen: int
+) -> None:
+    """Whoever takes no more brackets has the solver's process killed, and the thread that listens to it ends."""
+    made: list[subprocess.Popen[bytes]] = []
+    begin = subprocess.Popen
+
+    def begun(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        made.append(begin(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(child.subprocess, "Popen", begun)
+    before = set(threading.enumerate())
+    brackets = verifier.brackets(digits, images[0], target=9, method=method, precision=1e-6)
+    for _ in range(seen):
+        assert not next(brackets).final
+    listening = set(threading.enumerate()) - before
+    assert made
+    assert listening
+    brackets.close()
+    assert all(process.poll() is not None for process in made)
+    for thread in listening:
+        thread.join(JOIN)
+        assert not thread.is_alive()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import verifier
 from verifier import models
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import LINEAR_BOUNDS, Bracket, Evidence, Holds, Status, Unknown, Violated
-from verifier.search import robustness
+from verifier.search import incumbent, robustness
 from verifier.search.state import SearchState
 from verifier.solvers.kernels import cache
 
@@ -227,3 +228,44 @@ def test_a_small_network_that_linear_bounds_answer_for_is_not_attacked(
         assert isinstance(answer.verdict, verdict)
         assert bool(attacks) == attacked
         assert answer.float32 is (True if verdict is Holds else None)
+
+
+class EnoughError(Exception):
+    """Whoever asked has seen enough."""
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+def enough(_: Bracket) -> None:
+    if workers():
+        raise EnoughError
+
+
+def one_bracket(model: verifier.Model, x: np.ndarray) -> None:
+    brackets = verifier.brackets(model, x, threads=2)
+    while not workers():
+        next(brackets)
+    brackets.close()
+    raise EnoughError
+
+
+def all_targets(model: verifier.Model, x: np.ndarray) -> None:
+    verifier.minimal_all_targets(model, x, threads=2, progress=enough)
+
+
+def one_check(model: verifier.Model, x: np.ndarray) -> None:
+    verifier.check(model, x, 0.03, threads=2, progress=enough)
+
+
+@pytest.mark.parametrize("ask", [one_bracket, all_targets, one_check])
+def test_a_search_that_is_left_leaves_no_thread(
+    hard: tuple[verifier.Model, np.ndarray], monkeypatch: pytest.MonkeyPatch, ask: Callable[..., None]
+) -> None:
+    """… not even while what was raised is still looked at."""
+    monkeypatch.setattr(incumbent, "REPORT", 0.0)
+    with pytest.raises(EnoughError) as raised:
+        ask(*hard)
+    assert workers() == []
+    assert raised.tb is not None

@@ -161,7 +161,7 @@ class BoundTree(ReluTree):
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
         bound, settings, kept = self._bound, self.settings, self._bound.kept
         low, high = lower[kept], upper[kept]
-        if all(isinstance(node.start, _Multipliers) for node in nodes):
+        if all(node.start is not None for node in nodes):
             return bound.optimise(low, high, self._unpacked_starts(nodes), settings.steps, budget)
         rows = bound.first()
         count = rows.weights.shape[1]

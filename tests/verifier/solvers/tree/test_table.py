@@ -70,11 +70,13 @@ def test_the_first_kind_that_suits_is_chosen(make_root: Callable[..., Any], monk
     made = make_root(7, SIZES, Norm.LINF)
     root = TreeRoot(made.stages, made.ball, made.goal, *made.ends)
     assert root.unstable > 1
-    for most, wanted in ((root.unstable, "lp"), (root.unstable - 1, "bound")):
+    lp, bound = (next(kind for kind in TREES if kind.name == name) for name in ("lp", "bound"))
+    for most, wanted in ((root.unstable, lp), (root.unstable - 1, bound)):
         monkeypatch.setattr(table, "LP_RELUS", most)
-        assert next(kind.name for kind in TREES if kind.suits(root)) == wanted
-        tree = BranchAndBound().tree(made.query, made.stages, made.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
-        assert tree.engine == next(kind for kind in TREES if kind.name == wanted).make.engine
+        assert lp.suits(root) == (wanted is lp)
+        decider = BranchAndBound(kinds=(lp, bound))
+        tree = decider.tree(made.query, made.stages, made.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+        assert tree.engine == wanted.make.engine
 
 
 def test_the_last_kind_takes_whatever_is_left(root: TreeRoot) -> None:
@@ -82,5 +84,6 @@ def test_the_last_kind_takes_whatever_is_left(root: TreeRoot) -> None:
 
 
 def test_settings_of_a_name_that_there_is_not_are_an_error() -> None:
-    with pytest.raises(ValueError, match="'lps' is none of lp, bound"):
+    names = ", ".join(kind.name for kind in TREES)
+    with pytest.raises(ValueError, match=f"'lps' is none of {names}$"):
         BranchAndBound().having("lps", slice=1)
