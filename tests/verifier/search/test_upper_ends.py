@@ -61,7 +61,7 @@ class Attacks:
 
 def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trees that find nothing to do, and close nothing."""
-    monkeypatch.setattr("verifier.search.scheduler.TreeSearch.run", lambda _: iter(()))
+    monkeypatch.setattr("verifier.search.scheduler.TreeSearch.run", lambda _: (state for state in ()))
     monkeypatch.setattr("verifier.search.scheduler.TreeSearch.polish", lambda _: iter(()))
 
 
