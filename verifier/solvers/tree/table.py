@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree
@@ -31,7 +31,7 @@ class TreeKind:
     name: str
     make: TreeClass
     settings: Any
-    suits: Callable[[TreeRoot], bool]
+    suits: Callable[[TreeRoot], bool] = field(repr=False)
     alone: int
 
 
