@@ -27,16 +27,21 @@ REPROVE_SH = """\
 #!/bin/sh
 # Re-proves this folder: sh reprove.sh [SHA256 of MANIFEST]. It needs Python 3.11 or newer with numpy; PYTHON names one.
 cd "$(dirname "$0")" || exit 1
-"${PYTHON:-python3}" -I -c '
+python=${PYTHON:-python3}
+"$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "reprove.sh needs Python 3.11 or newer; PYTHON names one"
+    exit 1
+}
+"$python" -I -c '
 import hashlib, sys
-if sys.version_info < (3, 11):
-    sys.exit("reprove.sh needs Python 3.11 or newer: PYTHON=... sh reprove.sh")
 with open("MANIFEST", "rb") as manifest, open("reprove.py", "rb") as script:
     line = hashlib.sha256(script.read()).hexdigest() + "  reprove.py"
-    if line.encode() not in manifest.read().splitlines():
-        sys.exit("FAULT: reprove.py: its sha256 is not the one in MANIFEST")
-' || exit 1
-exec "${PYTHON:-python3}" -B reprove.py "$@"
+    sys.exit(line.encode() not in manifest.read().splitlines())
+' || {
+    echo "FAULT: reprove.py: its sha256 is not the one in MANIFEST, or reprove.sh has changed: nothing was checked"
+    exit 1
+}
+exec "$python" -B reprove.py "$@"
 """
 """What begins the check: it looks at reprove.py, which looks at everything else, before that is run."""
 STRANGERS = {

@@ -71,8 +71,21 @@ def test_every_changed_byte_is_named(evidence_pack: Path, tmp_path: Path, lonely
         script = "reprove.py" if name == "reprove.sh" else "reprove.sh"
         found = reproved(changed, lonely, script=script)
         assert found.returncode == 1, (name, found.stdout)
-        assert f"FAULT: {name}" in found.stdout + found.stderr, name
+        assert any(line.startswith("FAULT: ") and name in line for line in found.stdout.splitlines()), name
     assert seen == set(names)
+
+
+def test_a_changed_script_is_not_run(pack: Path, lonely: Path) -> None:
+    (pack / "reprove.py").write_text("print('reproved: all of it')\n", encoding="utf-8")
+    found = reproved(pack, lonely)
+    assert found.returncode == 1
+    assert "FAULT: reprove.py: " in found.stdout
+    assert "all of it" not in found.stdout
+
+
+def test_without_a_python_it_says_what_it_needs(pack: Path, tmp_path: Path) -> None:
+    found = reproved(pack, tmp_path / "absent")
+    assert (found.returncode, found.stdout) == (1, "reprove.sh needs Python 3.11 or newer; PYTHON names one\n")
 
 
 def test_missing_and_additional_files_are_named(pack: Path, lonely: Path) -> None:
