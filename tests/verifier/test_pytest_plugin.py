@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 from verifier import models
 
 pytest_plugins = ["pytester"]
+
+FOUND = any(entry.value == "verifier.pytest_plugin" for entry in entry_points(group="pytest11"))
+LOADED = () if FOUND else ("-p", "verifier.pytest_plugin")
+"""Installed packages' plugins are found by pytest itself; a checkout that is only on the path has to name its own."""
 
 HEAD = """
 import numpy as np
@@ -38,7 +43,7 @@ def test_wrongly_asked(verifier):
 
 def run(pytester: pytest.Pytester, text: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(HEAD + text)
-    return pytester.runpytest_subprocess("-p", "verifier.pytest_plugin", "-p", "no:cacheprovider", *options)
+    return pytester.runpytest_subprocess(*LOADED, "-p", "no:cacheprovider", *options)
 
 
 def test_a_failure_says_bracket_labels_threshold_and_picture(pytester: pytest.Pytester) -> None:

@@ -111,14 +111,16 @@ class BatchedBound:
         Nodes whose bound is above `margin` are done, and values are what exceeds it. Raises OutOfTimeError.
         """
         run = _Run(self, lower, upper, start)
-        for step in range(steps + 1):
-            budget.check()
-            value, mu = self._backward(run)
-            run.note(value, mu)
-            if step == steps or not run.drop(value):
-                break
-            self._forward(run)
-            run.move()
+        # BLAS: some of its kernels raise the flag of an invalid operation where there is none.
+        with np.errstate(invalid="ignore"):
+            for step in range(steps + 1):
+                budget.check()
+                value, mu = self._backward(run)
+                run.note(value, mu)
+                if step == steps or not run.drop(value):
+                    break
+                self._forward(run)
+                run.move()
         return run.proposed()
 
     def _backward(self, run: _Run) -> tuple[Floats, Floats]:
