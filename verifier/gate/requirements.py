@@ -28,6 +28,8 @@ from verifier.gate.baseline import Baseline, read_baseline
 from verifier.gate.verdict import Figure, Group, Judgement, Known, averaged, counted
 from verifier.problem.quantities import at_least
 from verifier.problem.query import Norm
+from verifier.problem.verdict import Evidence
+from verifier.search.methods import METHODS
 
 DISTRIBUTION = "relu-verifier"
 
@@ -194,6 +196,12 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
         raise InputError(f"{path}: require: tables are expected, each headed [[require]]")
     told = {"targets": "untargeted", "store": str(STORE / f"gate-{version(DISTRIBUTION)}.sqlite"), **told}
     plan = plan_of(told, path, flags or {})
+    method = METHODS[plan.method]
+    if method.decider(plan.solver or method.solver, plan.threads).evidence is Evidence.SOLVER:
+        raise InputError(
+            f"{path}: method: what {plan.method} proves is a floating-point solver's word, within its tolerances, "
+            "and a gate needs proofs: choose tree or z3"
+        )
     named = [(f"{path}: [[require]] {place}", table) for place, table in enumerate(tables, 1)]
     requirements = [_requirement(where, table, path.parent, plan, baselines) for where, table in named]
     found = tuple(one for one in requirements if one is not None)

@@ -118,14 +118,16 @@ class Questions:
     def _known(self, one: Wanted) -> Known:
         """An input's bracket: the nearest of its targets'."""
         task, ends = one.task, [self._ends[one.task.instance(target)] for target in one.targets]
-        lower = min(each.ends.lower for each in ends)
+        # Where two runs contradict each other, one of them is wrong: neither settles anything.
+        refuted = any(each.ends.status == CONTRADICTION for each in ends)
+        lower = 0.0 if refuted else min(each.ends.lower for each in ends)
         return Known(
             task.id,
             task.name or f"input {task.index}",
             identity(task.input_sha256, task.label),
             task.label,
             lower,
-            min(each.ends.upper for each in ends),
+            math.inf if refuted else min(each.ends.upper for each in ends),
             next((each.ends.evidence for each in ends if each.ends.lower == lower), "") or Evidence.PROVED.label,
             self._reach[task.id],
             self._scores.get(task.id, 0.0),
@@ -173,8 +175,10 @@ class Questions:
         found = []
         for target in one.targets:
             ends = self._ends[one.task.instance(target)].ends
+            if ends.status == CONTRADICTION:
+                continue
             if wish.radius is None:
-                if ends.status not in CLOSED and ends.status != CONTRADICTION:
+                if ends.status not in CLOSED:
                     found.append(target)
             elif ends.lower < wish.radius < ends.upper:
                 found.append(target)
@@ -190,7 +194,9 @@ class Questions:
                 if outcome.bracket is None:
                     one.reason = outcome.error
                 else:
-                    one.ends, one.reason = one.ends.merged(outcome.bracket), outcome.bracket.reason
+                    before, one.ends = one.ends, one.ends.merged(outcome.bracket)
+                    told = one.ends.status == CONTRADICTION
+                    one.reason = before.contradiction(outcome.bracket) if told else outcome.bracket.reason
             self.watch(self.judgements())
 
     def finished(self, claim: Claim) -> None:

@@ -77,6 +77,7 @@ WRONG = {
     "[[require]]\nno_worse_than = 'absent.json'": "absent.json",
     "[[require]]\nmin_distortion = 0.1\n[[require]]\nmin_distortion = 0.1": "two requirements are named",
     "[[require]]\nname = ' '\nmin_distortion = 0.1": "a text is expected",
+    "method = 'milp'\n[[require]]\nmin_distortion = 0.1": "a gate needs proofs: choose tree or z3",
     "oops = 1\n[[require]]\nmin_distortion = 0.1": "no such key",
 }
 

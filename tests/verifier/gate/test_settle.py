@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import verifier
 from verifier import models
 from verifier.campaign import worker
 from verifier.campaign.backends import Backend
+from verifier.campaign.plan.messages import Outcome
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.store.store import Store
 from verifier.gate.requirements import Gate, read_gate
-from verifier.gate.settle import Settled, Until, settle
+from verifier.gate.settle import Questions, Settled, Until, settle
 from verifier.gate.verdict import Judgement, Known, Ruling
 from verifier.problem.budget import Budget
 
@@ -172,3 +174,21 @@ def test_what_fooled_a_model_before_is_tried_first(
     found = settled("[[require]]\ncertified_accuracy = 0.1\nradius = 0.2\n", plan=plan)
     assert only(found).ruling is Ruling.FAIL
     assert (checks, found.asked) == ([], 8)
+
+
+def test_runs_that_contradict_each_other_settle_nothing(settled: Callable[..., Settled], tmp_path: Path) -> None:
+    """A lower end above a witness's distance is a defect of some engine: neither end counts any more."""
+    text = "[[require]]\nmin_distortion = 0.01\n"
+    first = settled(text)
+    assert only(first).ruling is Ruling.PASS
+    gate = read_gate(tmp_path / "robustness.toml")
+    wanted = tasks_of(gate.plan, {})
+    questions = Questions(gate, wanted, first.results, lambda _: None, Until.SETTLED)
+    task = wanted[0].task
+    nearer = verifier.minimal(verifier.load(models.path("digits")), task.point, label=task.label)
+    wrong = replace(nearer, lower=0.0, upper=0.001)
+    questions.heard([Outcome(task.id, None, wrong)])
+    (judgement,) = questions.judgements()
+    assert judgement.ruling is Ruling.UNDECIDED
+    assert "one run says lower 0.01, another upper 0.001" in judgement.inputs[0].reason
+    assert questions.next() is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from verifier.problem.verdict import Bracket, Status
 
@@ -25,16 +25,20 @@ class StoredEnds:
     evidence: str = ""
 
     def merged(self, found: Bracket) -> StoredEnds:
-        """The ends after another bracket on the same distance."""
+        """The ends after another bracket on the same distance; where the two contradict each other, they stay."""
         raises = not self.evidence or found.lower > self.lower
         lower = max(self.lower, found.lower)
         upper = min(self.upper, found.upper)
+        if lower > upper:
+            return replace(self, status=CONTRADICTION)
         evidence = found.evidence.label if raises else self.evidence
         return StoredEnds(self._status(found, lower, upper), lower, upper, evidence)
 
+    def contradiction(self, found: Bracket) -> str:
+        """What is said of two brackets that contradict each other."""
+        return f"one run says lower {max(self.lower, found.lower)!r}, another upper {min(self.upper, found.upper)!r}"
+
     def _status(self, found: Bracket, lower: float, upper: float) -> str:
-        if lower > upper:
-            return CONTRADICTION
         if Status.ALREADY_ADVERSARIAL.value in (self.status, found.status.value):
             return Status.ALREADY_ADVERSARIAL.value
         if math.isinf(upper):

@@ -8,7 +8,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
@@ -275,8 +275,7 @@ def _merge(connection: sqlite3.Connection, row: sqlite3.Row, found: Bracket) -> 
     old = StoredEnds(row["status"], row["lower"], row["upper"], row["evidence"])
     new = old.merged(found)
     if new.status == CONTRADICTION:
-        reason = f"one run says lower {max(old.lower, found.lower)!r}, another upper {min(old.upper, found.upper)!r}"
-        new = replace(new, lower=old.lower, upper=old.upper, evidence=old.evidence)
+        reason = old.contradiction(found)
     else:
         reason = found.reason if new.status not in CLOSED else ""
     values = {
