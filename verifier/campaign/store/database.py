@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from verifier.campaign.store.connecting import BUSY_SECONDS, Marks, StoreError, 
 from verifier.campaign.store.schema import migrate, version
 
 __all__ = ["Database", "StoreError"]
+
+AGAIN = 0.02
+"""Seconds until the log's mode is tried again."""
 
 
 class Database:
@@ -54,12 +58,26 @@ class Database:
 
     def _prepare(self) -> None:
         version(self._connection, str(self.path))  # before anything of another program's file is changed
-        # Looking first: switching the mode needs the file for itself, and another campaign may be using it.
-        if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            self._connection.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead()
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
         migrate(self._connection, str(self.path))
+
+    def _write_ahead(self) -> None:
+        """Switch to the write-ahead log, which needs the file for itself.
+
+        SQLite does not wait where two switch at once, since each would wait for the other: so both try again.
+        """
+        end = time.monotonic() + BUSY_SECONDS
+        while self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+                    raise
+                time.sleep(AGAIN)
+            else:
+                return
 
     @property
     def changes(self) -> int:

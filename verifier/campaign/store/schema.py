@@ -119,8 +119,15 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
 
 def version(connection: sqlite3.Connection, name: str) -> int:
     """The schema of a file, 0 for an empty one. Raises InputError as `migrate` does."""
-    application, found = (int(connection.execute(f"PRAGMA {key}").fetchone()[0]) for key in PRAGMAS)
-    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    alone = not connection.in_transaction
+    if alone:
+        connection.execute("BEGIN")  # one view of the file: another campaign may just be making it
+    try:
+        application, found = (int(connection.execute(f"PRAGMA {key}").fetchone()[0]) for key in PRAGMAS)
+        empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    finally:
+        if alone:
+            connection.execute("ROLLBACK")
     if application != APPLICATION and not (empty and application == found == 0):
         raise InputError(f"{name} is a database of another program: name another --store")
     if found > SCHEMA:

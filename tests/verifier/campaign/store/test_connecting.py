@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from verifier.campaign.store import connecting
-from verifier.campaign.store.database import Database
+from verifier.campaign.store.database import Database, StoreError
+from verifier.campaign.store.store import Store
 
 TRIES = """
 import fcntl, sys
@@ -66,3 +68,23 @@ def test_a_connection_that_is_gone_counts_no_more(path: Path) -> None:
     path.write_bytes(b"another program's")
     with pytest.raises(connecting.StoreError, match="not a store"):
         connecting.look_at(path, may_be_new=False)
+
+
+def test_campaigns_that_make_a_store_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    """SQLite says "locked" without waiting where two connections switch to the write-ahead log."""
+    for number in range(40):
+        together, failed = threading.Barrier(6), list[StoreError]()
+
+        def opened(path: Path, together: threading.Barrier = together, failed: list[StoreError] = failed) -> None:
+            together.wait()
+            try:
+                Store(path).close()
+            except StoreError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=opened, args=(tmp_path / f"{number}.sqlite",)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed
