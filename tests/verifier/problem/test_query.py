@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from verifier.problem.query import Norm, distance_exact
+from verifier.problem.query import Ball, Norm, distance_exact
 
 SEEDS = range(40)
 
@@ -37,3 +37,17 @@ def test_nothing_moved_is_no_distance(norm: Norm) -> None:
 def test_what_is_no_number_has_no_distance(norm: Norm, entry: float, error: type[Exception]) -> None:
     with pytest.raises(error):
         distance_exact(norm, [0.5, entry, 0.2], [0.5, 0.5, 0.9])
+
+
+def test_a_box_is_a_region_without_an_input() -> None:
+    region = Ball.of_box([-1.0, 2.0, -1e308], [3.0, 2.0, 1e308])
+    np.testing.assert_array_equal(region.centre, [1.0, 2.0, 0.0])
+    finite = region.finite
+    assert all(np.array_equal(end, found) for end, found in zip(region.interval, finite.interval, strict=True))
+    assert region.reach >= 1e308
+
+
+def test_the_middle_of_a_box_with_an_open_end_lies_in_it() -> None:
+    region = Ball.of_box([-np.inf, 5.0], [-7.0, np.inf])
+    np.testing.assert_array_equal(region.centre, [-7.0, 5.0])
+    assert not region.bounded
