@@ -23,7 +23,7 @@ LONGEST = 400
 CHECKER = "verifier/certificates/checker.py"
 """Longer, because it has to run alone: a stranger copies one file."""
 
-FAMILIES = ("verifier/attacks", "encoders/onnx_io/ops")
+FAMILIES = ("verifier/attacks", "verifier/report/campaign/sections", "encoders/onnx_io/ops")
 """Folders of files of one kind: the map names the kind."""
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))

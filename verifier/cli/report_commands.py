@@ -16,11 +16,10 @@ from verifier.campaign.backends import ANYWHERE
 from verifier.campaign.connection import own_address
 from verifier.cli.exit_codes import Exit
 from verifier.report import terminal
-from verifier.report.campaign.latex import latex_file
 from verifier.report.campaign.live_feed import Feed
 from verifier.report.campaign.page import page
 from verifier.report.campaign.study import Study, certificate_name, study_of
-from verifier.report.campaign.tables import csv_files, json_text, report_json
+from verifier.report.campaign.tables import csv_files, csv_names, json_text, latex_file, report_json
 from verifier.report.campaign.terminal import campaign_table
 from verifier.report.out_folder import OutFolder
 
@@ -67,7 +66,6 @@ def _name(host: str) -> str:
 
 
 CERTIFICATES = "certificates"
-TABLES = ("table1.csv", "table2.csv", "attacks.csv", "curves.csv", "instances.csv")
 
 
 def report(store: Path, out: Path, title: str | None = None, baseline: str | None = None) -> Exit:
@@ -84,7 +82,7 @@ def report(store: Path, out: Path, title: str | None = None, baseline: str | Non
             _copy_certificates(study, out / CERTIFICATES)
         for name, text in texts.items():
             folder.write(name, _content(text.encode()))
-        _remove(out, set(TABLES) - set(texts))
+        _remove(out, csv_names() - set(texts))
     terminal.stdout().print(campaign_table(study.contents.results))
     also = f", and {len(study.certificates)} certificates" if study.certificates else ""
     terminal.stdout().print(

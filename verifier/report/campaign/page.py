@@ -13,28 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from verifier import __version__
-from verifier.campaign.analysis.attack_quality import Audit, Measured
 from verifier.campaign.analysis.certified_accuracy import Curve
 from verifier.campaign.analysis.progress import Progress
-from verifier.campaign.analysis.table1 import TableGroup, grouped
-from verifier.campaign.plan.attack_tasks import STEPS
-from verifier.campaign.store.records import Result
 from verifier.report import progress_words
 from verifier.report.campaign import charts
-from verifier.report.campaign.instance_rows import MOST_PICTURED, Frame, Pictures, rows
+from verifier.report.campaign.instance_rows import MOST_PICTURED, Pictures, rows
+from verifier.report.campaign.section import PLACES, Section, all_sections
 from verifier.report.campaign.study import Study, short_id
-from verifier.report.campaign.svg import colour, ticks
-from verifier.report.directed_rounding import directed, places_for
+from verifier.report.campaign.svg import colour
+from verifier.report.directed_rounding import directed
 from verifier.report.json_result import Json
 from verifier.report.norm_signs import NORM_SIGNS
 
 PACKAGE = "verifier.report"
-WORST = 3
-"""Worst cases of an attack that are shown."""
-MOST_CLASSES = 20
-"""Of a grid of sources and targets; larger ones show the first."""
-PLACES = 4
-"""Decimals of means and of captions."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +116,7 @@ def page(study: Study, made: datetime, live: Live | None = None) -> str:
         .render(
             **_context(study, made),
             live=live,
+            links=[link for one in all_sections().values() if one.shown(study) for link in one.links.items()],
             state=Markup(state(study, live)) if live else "",
             tab=tab(study, live.progress) if live else "",
             sections=Markup(sections(study, made, live=live is not None)),
@@ -168,8 +160,16 @@ def tab(study: Study, progress: Progress) -> str:
 
 def sections(study: Study, made: datetime, *, live: bool = False) -> str:
     """The page's tables and charts alone, for a live page to put in place of its own; it says itself how far it is."""
-    context = {**_sections(study), **_context(study, made), "live": live}
-    return _environment().get_template("sections.html").render(**context)
+    context = {**_context(study, made), "live": live}
+    parts = "\n".join(_part(name, one, study, context) for name, one in all_sections().items())
+    return _environment().get_template("sections.html").render(**context, parts=Markup(parts.rstrip()))
+
+
+def _part(name: str, one: Section, study: Study, context: Json) -> str:
+    """A section's markup, nothing where it is not shown."""
+    if not one.shown(study):
+        return ""
+    return _environment().get_template(f"sections/{name}.html").render(**context, **one.context(study)) + "\n"
 
 
 def _context(study: Study, made: datetime) -> Json:
@@ -184,30 +184,6 @@ def _context(study: Study, made: datetime) -> Json:
     }
 
 
-def _sections(study: Study) -> Json:
-    contents = study.contents
-    frames = {key: Frame.of(task) for key, task in contents.tasks.items()}
-    return {
-        "bands": _bands(study),
-        "comparisons": [
-            (one, charts.scatter_chart(one, (study.name(one.first), study.name(one.second)),
-                                       NORM_SIGNS[one.first.norm]))
-            for one in study.comparisons
-        ],
-        "audits": _audits(study, frames),
-        "switches": [
-            (one, charts.switch_chart(one, study.places[one.group.model]) if one.totals else None)
-            for one in study.switches
-        ],
-        "grids": [
-            _grid(study, group, members, frames)
-            for group, members in grouped(contents.results).items()
-            if any(one.target is not None for one in members)
-        ],
-        "restart_steps": next((audit.restarts.steps for audit in study.audits if audit.restarts.tested), STEPS),
-    }  # fmt: skip
-
-
 def _facts(study: Study) -> Json:
     results = study.contents.results
     attacks = {one.attack for one in study.contents.findings if one.kind == "attack"}
@@ -220,93 +196,4 @@ def _facts(study: Study) -> Json:
         "seconds": math.fsum(one.seconds for one in results),
         "attacks": sorted(attacks),
         "certificates": len(study.certificates),
-        "targeted": any(one.target is not None for one in results),
     }
-
-
-def _bands(study: Study) -> list[Json]:
-    """A chart for each kind of question, its models side by side, and how many inputs fall within a few radii."""
-    found = []
-    for kind in dict.fromkeys(curve.group.kind for curve in study.curves):
-        own = [curve for curve in study.curves if curve.group.kind == kind]
-        group = own[0].group
-        end = max((radius for curve in own for radius in curve.radii), default=0.0)
-        radii = [radius for radius in ticks(0, end, 6) if radius > 0]
-        found.append(
-            {
-                "norm": NORM_SIGNS[group.norm],
-                "how": study.how(group),
-                "chart": charts.curve_chart(own, [study.name(curve.group) for curve in own],
-                                            NORM_SIGNS[group.norm], study.places),
-                "radii": [f"{radius:g}" for radius in radii],
-                "lines": [(study.name(curve.group), study.places[curve.group.model], curve,
-                           [curve.fallen(radius) for radius in radii]) for curve in own],
-            }
-        )  # fmt: skip
-    return found
-
-
-def _audits(study: Study, frames: dict[str, Frame]) -> list[Json]:
-    found = []
-    for group in dict.fromkeys(audit.group for audit in study.audits):
-        own = [audit for audit in study.audits if audit.group == group]
-        curve: Curve = next(curve for curve in study.curves if curve.group == group)
-        claims, attacks = (
-            charts.claims_chart(curve, NORM_SIGNS[group.norm], study.places[group.model])
-            if curve.attacks
-            else (None, list[str]())
-        )
-        found.append(
-            {
-                "name": study.group_name(group),
-                "audits": own,
-                "ratios": charts.ratio_chart(own),
-                "claims": claims,
-                "claimed": attacks,
-                "place": study.places[group.model],
-                "worst": [_worst(audit, frames) for audit in own if audit.worst],
-            }
-        )
-    return found
-
-
-def _worst(audit: Audit, frames: dict[str, Frame]) -> Json:
-    return {"attack": audit.attack, "cases": [_triple(one, frames) for one in audit.worst[:WORST]]}
-
-
-def _triple(one: Measured, frames: dict[str, Frame]) -> Json:
-    frame = frames[one.result.task]
-    assert one.attack.witness is not None
-    assert one.result.witness is not None
-    return {
-        "result": one.result,
-        "ratio": one.ratio,
-        "distance": one.attack.distance,
-        "input": frame.image(frame.task.point),
-        "attack": frame.image(one.attack.witness.point),
-        "minimal": frame.image(one.result.witness.point),
-    }
-
-
-def _grid(study: Study, group: TableGroup, members: Sequence[Result], frames: dict[str, Frame]) -> Json:
-    """The nearest example of each source class and target."""
-    nearest: dict[tuple[int, int | None], Result] = {}
-    for one in members:
-        key = (one.label, one.target)
-        if one.witness is not None and (key not in nearest or one.upper < nearest[key].upper):
-            nearest[key] = one
-    labels = sorted({one.label for one in members})[:MOST_CLASSES]
-    targets = sorted({one.target for one in members}, key=lambda target: -1 if target is None else target)
-    targets = targets[:MOST_CLASSES]
-    return {
-        "name": study.group_name(group),
-        "targets": targets,
-        "lines": [(label, [_cell(nearest.get((label, target)), frames) for target in targets]) for label in labels],
-    }
-
-
-def _cell(one: Result | None, frames: dict[str, Frame]) -> Json | None:
-    if one is None or one.witness is None:
-        return None
-    upper = directed(one.upper, up=True, places=min(PLACES, places_for(one.precision)))
-    return {"result": one, "image": frames[one.task].image(one.witness.point), "upper": upper}

@@ -20,6 +20,7 @@ from verifier.campaign.store.snapshot import Contents
 from verifier.campaign.store.store import Store
 from verifier.certificates.checker import MAGIC
 from verifier.problem.verdict import Evidence
+from verifier.report.json_result import Json
 from verifier.report.norm_signs import NORM_SIGNS
 
 
@@ -98,6 +99,16 @@ class Study:
     def name(self, group: TableGroup) -> str:
         """A group's model, with its output where one was chosen."""
         return ", output ".join(filter(None, (self.names[group.model], group.output)))
+
+    def named(self, group: TableGroup) -> Json:
+        """A group in a table's row; its output only where one was chosen of any model."""
+        output = {"output": group.output or ""} if self.chosen_outputs else {}
+        return {"model": self.names[group.model], **output, **self.kind(group)}
+
+    def kind(self, group: TableGroup) -> Json:
+        """What a group shares with those of other models; transformations only where any question has some."""
+        views = {"transforms": self.views.get(group.transforms, "")} if self.views else {}
+        return {"norm": group.norm, "method": group.method, **views}
 
     def how(self, group: TableGroup) -> str:
         """A group's method where there are several, and its transformations."""

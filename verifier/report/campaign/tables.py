@@ -1,4 +1,4 @@
-"""A report's numbers as JSON and CSV: everything as measured, nothing rounded."""
+"""A report's numbers as JSON and CSV, everything as measured, nothing rounded; and its tables for LaTeX."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from verifier.campaign.analysis.attack_quality import Restarts
-from verifier.campaign.analysis.certified_accuracy import Curve
-from verifier.campaign.analysis.table1 import Means, TableGroup
+from verifier.campaign.analysis.table1 import TableGroup
 from verifier.campaign.plan.attack_tasks import Kind
 from verifier.campaign.store.records import Result
 from verifier.report.campaign.instance_rows import thinned
+from verifier.report.campaign.latex import tabular
+from verifier.report.campaign.section import all_sections
 from verifier.report.campaign.study import Study, certificate_name, short_id
 from verifier.report.json_result import Json
 from verifier.report.versions import versions
 
 SCHEMA = 1
+INSTANCES = "instances"
 TableRow = Mapping[str, Any]
 
 
@@ -39,45 +40,11 @@ def report_json(study: Study, made: datetime) -> Json:
             "plans": [_without_folders(plan) for plan in contents.plans],
             "counts": asdict(contents.counts),
             "models": {study.names[one.model_sha256]: one.model_sha256 for one in contents.results},
-            "table1": table1(study),
-            "table2": table2(study),
-            "curves": [
-                {
-                    **_named(study, curve.group),
-                    "inputs": curve.inputs,
-                    "targets": list(curve.targets),
-                    "steps": [
-                        {"radius": radius, "at_least": n, "at_most": m, **_robust(curve, n, m)}
-                        for radius in curve.radii
-                        for n, m in [curve.fallen(radius)]
-                    ],
-                    "attacks": {name: list(ends) for name, ends in curve.attacks.items()},
-                }
-                for curve in study.curves
-            ],
-            "attacks": attacks(study),
-            "switches": [
-                {
-                    **_named(study, one.group),
-                    "layers": list(one.layers),
-                    "layer_means": one.layer_means,
-                    "totals": one.totals,
-                    "missing": one.missing,
-                }
-                for one in study.switches
-            ],
-            "instances": instances(study),
+            **{one.table: one.json(study) for one in all_sections().values() if one.json is not None},
+            INSTANCES: instances(study),
         }
     )
     return whole
-
-
-def _robust(curve: Curve, at_least: int, at_most: int) -> Json:
-    """The robust accuracy: the share of inputs that do not fall, from fallen counts."""
-    return {
-        "robust_at_least": (curve.inputs - at_most) / curve.inputs,
-        "robust_at_most": (curve.inputs - at_least) / curve.inputs,
-    }
 
 
 def _without_folders(plan: Mapping[str, Any]) -> Json:
@@ -97,98 +64,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _named(study: Study, group: TableGroup) -> Json:
-    """A group; its output only where one was chosen of any model."""
-    output = {"output": group.output or ""} if study.chosen_outputs else {}
-    return {"model": study.names[group.model], **output, **_kind(study, group)}
-
-
-def _kind(study: Study, group: TableGroup) -> Json:
-    """What a group shares with those of other models; transformations only where any question has some."""
-    kind: Json = {"norm": group.norm, "method": group.method}
-    if study.views:
-        kind["transforms"] = study.views.get(group.transforms, "")
-    return kind
-
-
-MEANS = ("counted", "initial", "lower", "upper", "improvement")
-
-
-def _means(prefix: str, means: Means | None) -> Json:
-    return {f"{prefix}_{name}": getattr(means, name) if means is not None else None for name in MEANS}
-
-
-def table1(study: Study) -> list[Json]:
-    """A row for each model, norm and method."""
-    return [
-        {
-            **_named(study, line.group),
-            "closed": line.closed,
-            "instances": line.instances,
-            **_means("closed", line.means),
-            **_means("all", line.all_means),
-        }
-        for line in study.lines
-    ]
-
-
-def table2(study: Study) -> list[Json]:
-    """A row for each two models, norm and method."""
-    return [
-        {
-            "undefended": study.name(one.first),
-            "defended": study.name(one.second),
-            **_kind(study, one.first),
-            "closed_on_both": len(one.pairs),
-            "undefended_mean": one.mean_first,
-            "defended_mean": one.mean_second,
-            "factor": one.factor,
-            "factor_least": one.factor_least,
-            "factor_most": one.factor_most,
-            "better": one.better,
-            "worse": len(one.worse),
-            "worse_by_mean": one.worse_by,
-            "worse_by_most": one.worst_by,
-        }
-        for one in study.comparisons
-    ]
-
-
-def attacks(study: Study) -> list[Json]:
-    """A row for each model, norm, method and attack."""
-    rows = []
-    for audit in study.audits:
-        correlation = audit.correlation
-        rows.append(
-            {
-                **_named(study, audit.group),
-                "attack": audit.attack,
-                "measured": len(audit.measured),
-                "found": len(audit.ratios),
-                "at_minimum": audit.at_minimum,
-                "ratio_median": audit.median,
-                "ratio_mean": audit.mean,
-                "ratio_p90": audit.quantile(0.9),
-                "ratio_max": audit.quantile(1.0),
-                "correlation": correlation[0] if correlation else None,
-                "correlation_pairs": correlation[1] if correlation else 0,
-                **_restarts(audit.restarts),
-            }
-        )
-    return rows
-
-
-def _restarts(again: Restarts) -> Json:
-    return {
-        "misses": again.misses,
-        "restarted": again.tested,
-        **{f"arrives_from_{100 * step:g}%": n for step, n in zip(again.steps, again.towards, strict=True)},
-        "arrives_from_random": again.any_random,
-        "random_directions": again.directions,
-        "random_directions_arrive": again.directions_reached,
-    }
-
-
 def instances(study: Study) -> list[Json]:
     """A row for each instance, with the distance of each attack."""
     return [_instance(study, one) for one in study.contents.results]
@@ -198,7 +73,7 @@ def _instance(study: Study, one: Result) -> Json:
     found = study.findings.get(one.id, [])
     return {
         "id": short_id(one.id),
-        **_named(study, TableGroup.of(one)),
+        **study.named(TableGroup.of(one)),
         "source": one.source,
         "index": one.index,
         "name": one.name,
@@ -233,15 +108,15 @@ def csv_files(study: Study) -> dict[str, str]:
         | {f"attack_{name}": row["attacks"].get(name) for name in names}
         for row in known
     ]
-    curves = [
-        {**_named(study, curve.group), "radius": radius, "at_least": n, "at_most": m, "inputs": curve.inputs}
-        | _robust(curve, n, m)
-        for curve in study.curves
-        for radius in curve.radii
-        for n, m in [curve.fallen(radius)]
-    ]
-    tables = {"table1": table1(study), "table2": table2(study), "attacks": attacks(study), "curves": curves}
-    return {f"{name}.csv": _csv(rows) for name, rows in {**tables, "instances": flat}.items() if rows}
+    tables = {one.table: one.csv(study) for one in all_sections().values() if one.csv is not None}
+    return {f"{name}.csv": _csv(rows) for name, rows in {**tables, INSTANCES: flat}.items() if rows}
+
+
+def csv_names() -> set[str]:
+    """The CSV files that a report may have."""
+    return {
+        f"{name}.csv" for name in (INSTANCES, *(one.table for one in all_sections().values() if one.csv is not None))
+    }
 
 
 def _csv(rows: Sequence[TableRow]) -> str:
@@ -262,6 +137,13 @@ def _guarded(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
+
+
+def latex_file(study: Study) -> str:
+    """The tables of all sections, for \\usepackage{booktabs}: upper ends rounded up, lower ends down."""
+    tables = [one.latex(study) for one in all_sections().values() if one.latex is not None]
+    parts = ["% Needs \\usepackage{booktabs}. Upper ends are rounded up, lower ends down."]
+    return "\n\n".join([*parts, *(tabular(table) for table in tables if table[2])]) + "\n"
 
 
 def json_text(value: Json) -> str:
