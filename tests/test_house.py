@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import verifier
+from verifier.pytest_plugin import Robustness
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("encoders", "verifier", "benchmarks")
@@ -104,9 +105,11 @@ def test_modules_that_the_documents_name_are_there(page: str) -> None:
 
 
 def leads_somewhere(name: str) -> bool:
-    """Is it a module, or a name of the package `verifier` itself?"""
-    path = ROOT.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or path.is_dir() or hasattr(verifier, name.removeprefix("verifier."))
+    """Is it a module, or a name of the package `verifier` or of the fixture that is called so?"""
+    path, member = ROOT.joinpath(*name.split(".")), name.removeprefix("verifier.")
+    return (
+        path.with_suffix(".py").exists() or path.is_dir() or any(hasattr(of, member) for of in (verifier, Robustness))
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
