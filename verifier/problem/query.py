@@ -47,7 +47,8 @@ class Ball:
     def of_box(cls, lo: npt.ArrayLike, hi: npt.ArrayLike) -> Ball:
         """The whole box {x : lo ≤ x ≤ hi}, for questions without an input: the centre is its middle."""
         low, high = np.asarray(lo, dtype=np.float64), np.asarray(hi, dtype=np.float64)
-        middle = np.where(np.isfinite(low) & np.isfinite(high), 0.5 * low + 0.5 * high, 0.0)
+        ended = np.isfinite(low) & np.isfinite(high)
+        middle = 0.5 * np.where(ended, low, 0.0) + 0.5 * np.where(ended, high, 0.0)
         return cls(Norm.LINF, np.clip(middle, low, high), math.inf, low, high)
 
     def with_radius(self, radius: float) -> Ball:

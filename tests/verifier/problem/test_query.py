@@ -48,6 +48,6 @@ def test_a_box_is_a_region_without_an_input() -> None:
 
 
 def test_the_middle_of_a_box_with_an_open_end_lies_in_it() -> None:
-    region = Ball.of_box([-np.inf, 5.0], [-7.0, np.inf])
-    np.testing.assert_array_equal(region.centre, [-7.0, 5.0])
+    region = Ball.of_box([-np.inf, 5.0, -np.inf], [-7.0, np.inf, np.inf])
+    np.testing.assert_array_equal(region.centre, [-7.0, 5.0, 0.0])
     assert not region.bounded
