@@ -457,6 +457,11 @@ def tensor(message: ProtoMessage) -> Entries:
     return values.reshape(dims)
 
 
+def foreign(message: ProtoMessage) -> bool:
+    """A TensorProto of a type that is not read, within the file: none of our business where no score depends on it."""
+    return message.integer("data_type", 0) not in TENSOR_TYPES and not message.has("external_data")
+
+
 FLOAT, INT, TEXT, VALUES, FLOATS, INTS = 1, 2, 3, 4, 6, 7
 """ONNX's attribute types that are read."""
 ATTRIBUTES: dict[int, tuple[str, Callable[[ProtoMessage], Any]]] = {
@@ -955,6 +960,9 @@ def moved(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     elif node.op == "Reshape":
         given = net.constants.get(node.inputs[1])
         index = index.reshape(wanted_shape(given, shape, literal=node.integer("allowzero", 0) != 0))
+    elif node.op == "Cast":
+        element = node.integer("to", 0)
+        need(element in TENSOR_TYPES and TENSOR_TYPES[element][0] == net.dtype, "Cast to another type than the input's")
     net.move(x, out, index)
 
 
@@ -980,6 +988,7 @@ OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "Add": (add, 2, 2),
     "AveragePool": (average, 1, 1),
     "BatchNormalization": (normalise, 5, 5),
+    "Cast": (moved, 1, 1),
     "Clip": (clip, 1, 3),
     "Conv": (conv, 2, 3),
     "Div": (times, 2, 2),
@@ -1024,20 +1033,24 @@ def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
     need(len(opsets) == 1, "the model names no opset, or several")
     opset = opsets[0].integer("version", 0)
     need(OLDEST_OPSET <= opset <= NEWEST_OPSET, f"opset {opset} is not read here")
-    net = CheckedNetwork()
-    for message in graph.parts("initializer", TENSOR):
-        name = message.text("name")
-        need(name and name not in net.constants, f"tensor '{name}' has no name, or is given twice")
-        net.constants[name] = tensor(message)
-    first = the_input(net, graph)
     outputs = [*map(told, graph.parts("output", VALUE))]
     need(len(outputs) == 1, f"the model has {len(outputs)} outputs; one with the scores alone is read")
     output = outputs[0].name
     nodes = [Operator(message, opset) for message in graph.parts("node", NODE)]
-    check_names(nodes, {first, *net.constants})
-    net.digest = reading.files.digest(content)
     last, dropped = scores(nodes, output)
-    for node in needed(nodes, last):
+    steps = needed(nodes, last)
+    net, names = CheckedNetwork(), set[str]()
+    read = {output, *(name for node in steps for name in node.inputs)}
+    for message in graph.parts("initializer", TENSOR):
+        name = message.text("name")
+        need(name and name not in names, f"tensor '{name}' has no name, or is given twice")
+        names.add(name)
+        if name in read or not foreign(message):
+            net.constants[name] = tensor(message)
+    first = the_input(net, graph)
+    check_names(nodes, {first, *names})
+    net.digest = reading.files.digest(content)
+    for node in steps:
         translate(net, node)
     need(last in net.shapes, "the model's output does not depend on its input")
     need(net.shapes[last] and net.shapes[last][-1] == net.size(last), "the output is not one vector of scores")

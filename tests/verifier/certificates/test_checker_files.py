@@ -235,6 +235,17 @@ def test_other_forms_of_the_same_are_read(name: str) -> None:
     assert compared(root.content()) is Said.ALIKE
 
 
+def test_a_tensor_of_another_type_counts_only_where_scores_depend_on_it() -> None:
+    """scikit-learn's exporter leaves the names of the classes behind, which are int32 or text."""
+    model = whole("conv")
+    model.graph.initializer.append(numpy_helper.from_array(np.arange(3, dtype=np.int32), "classes"))
+    assert compared(model.SerializeToString()) is Said.ALIKE
+    gemm_ = model.graph.node[-1]
+    gemm_.input[2] = "classes"
+    with pytest.raises(checker.InvalidError, match="'classes' is of a type that is not read here"):
+        checker.read_network(model.SerializeToString())
+
+
 @pytest.mark.parametrize("version", [3, 8])
 def test_weights_that_are_inputs_too_are_read(version: int) -> None:
     model = whole("conv")

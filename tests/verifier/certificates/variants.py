@@ -177,6 +177,11 @@ def plain(rng: Rng, opset: int) -> Made:
     return any_of(rng, [4], [1, 4], [1, 2, 2]), any_of(rng, *[["x"]] * 5, ["x", "x"]), {}, values, any_of(rng, 1, 1, 2)
 
 
+def cast(rng: Rng, opset: int) -> Made:
+    values = {"to": [1, 1, 10, 11, 7, 6, LEFT_OUT], "saturate": [LEFT_OUT] * 9 + [1]}
+    return any_of(rng, [4], [1, 4]), ["x"], {}, values, 1
+
+
 def sigmoid(rng: Rng, opset: int) -> Made:
     values = {"axis": [LEFT_OUT] * 9 + [1]}
     return any_of(rng, [4], [1, 4], [1, 1], [1], [2, 2]), any_of(rng, *[["x"]] * 9, ["x", "x"]), {}, values, 1
@@ -193,6 +198,7 @@ MAKERS: dict[str, Callable[[Rng, int], Made]] = {
     **dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
+    "Cast": cast,
     "Clip": clip,
     "Conv": conv,
     "Flatten": flatten,
