@@ -17,7 +17,6 @@ from verifier.problem.query import Query
 from verifier.problem.verdict import Bracket, Evidence, Holds, Unknown, Violated
 from verifier.search.linear_bisection import BoundsByRadius, linear_lower
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, Problem, SearchState, TargetState
-from verifier.solvers.milp import Milp, MilpMinimum
 from verifier.solvers.process import Decider, Guarded, Worker
 
 BISECT_FACTOR = 4.0
@@ -33,11 +32,7 @@ def bisection(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Br
 def direct(problem: Problem, decider: Decider, budget: Budget) -> Iterator[Bracket]:
     """Brackets by minimising the distance itself in one MILP a target; the last one is final."""
     with Worker() as worker:
-
-        def minimise(state: SearchState, _: Decider) -> Iterator[Bracket]:
-            return _minimise(state, decider, worker)
-
-        yield from _search(problem, decider, budget, minimise)
+        yield from _search(problem, Guarded(decider, worker), budget, _minimise)
 
 
 def _search(
@@ -127,10 +122,8 @@ def _ask(state: SearchState, decider: Decider, target: TargetState, radius: floa
             state.reason = reason
 
 
-def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[Bracket]:
+def _minimise(state: SearchState, decider: Decider) -> Iterator[Bracket]:
     """For each target one MILP that minimises the distance, within the ball of the best witness so far."""
-    if not isinstance(decider, Milp):
-        raise TypeError(f"the direct strategy minimises by MILP, not by {decider.name}")
     bounds = BoundsByRadius(state.problem, state.budget)
     for target in sorted(state.targets, key=lambda entry: entry.lower):
         if target.lower >= state.upper - state.problem.precision and state.witness is not None:
@@ -141,7 +134,7 @@ def _minimise(state: SearchState, decider: Decider, worker: Worker) -> Iterator[
             return
         query = Query(state.problem.graph, state.problem.ball.with_radius(radius), target.goal)
         try:
-            found: MilpMinimum = worker.call(decider, "nearest", query, bounds.at(radius), budget=state.budget)
+            found = decider.nearest(query, bounds.at(radius), state.budget)
         except ChildError as error:
             state.reason = str(error)
             continue

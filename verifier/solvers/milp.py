@@ -18,14 +18,13 @@ from encoders.errors import InputError, SolverError
 from encoders.formulations.solver_losses import LARGEST, NEGLIGIBLE, SMALLEST
 from encoders.formulations.to_milp import SOFT_COST, MilpModel, to_milp
 from encoders.lazy import Lazy
-from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.lp_tightening import lp_bounds
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.linear_query import LinearQuery, distance_query, linear_query
-from verifier.solvers.process import Decider
+from verifier.solvers.process import Decider, LeastDistance
 
 if TYPE_CHECKING:
     import pulp
@@ -100,16 +99,6 @@ def solver_class(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class MilpMinimum:
-    """What minimising the distance left: no solution is closer than `lower`; `point` is the best one, if any."""
-
-    lower: float
-    point: Array | None
-    infeasible: bool
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Milp(Decider):
     """Decides queries by a MILP solver; `tighten` asks for LP bounds before the model is built."""
 
@@ -161,28 +150,28 @@ class Milp(Decider):
     def _near(self, missed: float, soft: float) -> str:
         return f"the goal is missed by {missed:.1g}; {self.solver}'s tolerances may hide {soft:.1g} in this network"
 
-    def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> MilpMinimum:
+    def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> LeastDistance:
         """Minimise the distance itself over the query's region, with the distance as ReLUs of the same model.
 
         Raises SolverError.
         """
         linear = self._tightened(distance_query(query, bounds, budget), budget)
         if linear is None:
-            return MilpMinimum(math.inf, None, infeasible=True)
+            return LeastDistance(math.inf, None, infeasible=True)
         objective = np.append(np.zeros(query.graph.output_size), 1.0)
         model = self._model(linear, minimise=objective)
         if model.lost > NEGLIGIBLE:
-            return MilpMinimum(0.0, None, infeasible=False, reason=_out_of_range(model))
+            return LeastDistance(0.0, None, infeasible=False, reason=_out_of_range(model))
         try:
             reason = self._solve(model, budget)
         except OutOfTimeError as error:
-            return MilpMinimum(0.0, None, infeasible=False, reason=str(error))
+            return LeastDistance(0.0, None, infeasible=False, reason=str(error))
         if model.problem.status == pulp.LpStatusInfeasible:
-            return MilpMinimum(math.inf, None, infeasible=True)
+            return LeastDistance(math.inf, None, infeasible=True)
         bound = _dual_bound(model)
         lower = max(0.0, bound - SOFT_COST - BOUND_SLACK * (1.0 + abs(bound))) if math.isfinite(bound) else 0.0
         point = linear.point(model.point()) if _has_point(model) else None
-        return MilpMinimum(lower, point, infeasible=False, reason=reason)
+        return LeastDistance(lower, point, infeasible=False, reason=reason)
 
     def _tightened(self, linear: LinearQuery, budget: Budget) -> LinearQuery | None:
         if not self.tighten:

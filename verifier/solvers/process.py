@@ -8,6 +8,7 @@ import queue
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.child import Child, ChildError, Heard, Reply
@@ -24,6 +25,16 @@ GRACE, GRACE_SHARE = 0.15, 0.25
 """Seconds, and at most which share of its time, by which a solver is to end before it is killed: to send its answer."""
 
 
+@dataclass(frozen=True)
+class LeastDistance:
+    """What minimising the distance left: no solution is closer than `lower`; `point` is the best one, if any."""
+
+    lower: float
+    point: Array | None
+    infeasible: bool
+    reason: str = ""
+
+
 class Decider(Protocol):
     """Answers queries; `evidence` is the kind that its "holds" carries."""
 
@@ -37,6 +48,10 @@ class Decider(Protocol):
     def trees(self) -> TreeMaker | None:
         """Whose trees a search that follows its incumbent explores; None: this decider answers whole queries only."""
         return None
+
+    def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> LeastDistance:
+        """The solution of a query that is nearest to its centre. Raises TypeError where it cannot be asked for."""
+        raise TypeError(f"{self.name} answers whole queries, it does not minimise the distance")
 
     def asked_once(self) -> Decider:
         """The same for a process that asks one question, where loading may take longer than answering."""
@@ -117,3 +132,8 @@ class Guarded(Decider):
         except (OutOfTimeError, ChildError) as error:
             return Unknown(str(error))
         return verdict
+
+    def nearest(self, query: Query, bounds: NodeBounds, budget: Budget) -> LeastDistance:
+        """What the decider finds. Raises what `Worker.call` does."""
+        found: LeastDistance = self.worker.call(self.decider, "nearest", query, bounds, budget=budget)
+        return found

@@ -153,6 +153,15 @@ def test_only_branch_and_bound_has_trees_to_explore() -> None:
             assert (decider.asked_once().trees is None) == (decider.trees is None)
 
 
+def test_only_milp_minimises_the_distance(truth: Any) -> None:
+    query = PROBLEMS[0].case(truth).query(Norm.LINF, 1.0)
+    for decider in DECIDERS:
+        if isinstance(decider, Milp):
+            continue
+        with pytest.raises(TypeError, match=f"{decider.name} answers whole queries"):
+            decider.nearest(query, bounds_of(query), Budget())
+
+
 @pytest.mark.parametrize("norm", Norm)
 def test_verdicts_around_the_optimum(case: Case, norm: Norm, decider: Any) -> None:
     optimum = case.optimum(norm)
