@@ -14,6 +14,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import Geometry
 from verifier.problem.norms.linf import LInf
 from verifier.problem.query import Norm
+from verifier.problem.verdict import Holds, Unknown
 from verifier.runtime.activation_region import deepest, nearest, region_of
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import cache
@@ -94,6 +95,32 @@ def test_no_tree_that_needs_lps_is_chosen(make_root: Callable[..., Any], monkeyp
         root = served_by(kind, make_root, monkeypatch)
         made = BranchAndBound().tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
         assert type(made) is tree_of
+
+
+def test_a_tree_that_asks_lps_at_its_leaves_alone_keeps_them_open(
+    make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = []
+    for seed in range(12):
+        monkeypatch.undo()
+        truth = make_root(seed, (4, 5, 3), Norm.LINF)
+        monkeypatch.setattr(query, "GEOMETRIES", {Norm.LINF: Round})
+        root = make_root(seed, (4, 5, 3), Norm.LINF, radius=truth.nearest * (1 - 1e-9))
+        found = BranchAndBound().decide(root.query, root.bounds, Budget())
+        if isinstance(found, Unknown):
+            reasons.append(found.reason)
+            check_stuck(BoundTree(tree_root(root)), truth.nearest)
+        else:
+            assert isinstance(found, Holds)
+    assert set(reasons) == {"rounding leaves cases open that no split decides"}
+
+
+def check_stuck(tree: BoundTree, nearest: float) -> None:
+    while not tree.stuck:
+        assert tree.explore(Budget()) is None
+    assert 0 < tree.lower_end < nearest
+    centre = tree.root.ball.centre
+    assert tree.polish(centre, Budget()) == (centre, tree.radius)
 
 
 def test_trees_do_without_kernels_of_a_norm(make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

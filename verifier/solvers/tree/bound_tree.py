@@ -2,7 +2,8 @@
 
 For networks whose LPs are too dear. A batch of the most promising open nodes is bounded at once: float32 chooses the
 multipliers, one float64 pass evaluates them safely, and only that evaluation prunes. A ReLU is split where its triangle
-costs the bound most. Children begin with their parent's multipliers. Where no ReLU is left to split, an LP decides.
+costs the bound most. Children begin with their parent's multipliers. Where no ReLU is left to split, an LP decides; of
+a ball that no LP can describe, such a node stays open.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class BoundTree(ReluTree):
         self.settings = settings or BoundSettings()
         self._bound = BatchedBound(root.stages, root.ball, root.goal, root.lower, root.upper)
         self._lp: NodeLp | None = None
+        self._has_lp = root.ball.geometry.has_flat_sides
         self._lp_lock = threading.Lock()
         self._narrows: Narrowing | None = None
         self._batches = 0
@@ -113,7 +115,9 @@ class BoundTree(ReluTree):
             return Explored(0)
 
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
-        """As `LpTree.polish`; (x, the tree's radius) when the LPs take too long."""
+        """As `LpTree.polish`; (x, the tree's radius) when LPs take too long or cannot say what the ball is."""
+        if not self._has_lp:
+            return x, self.radius
         try:
             part = budget.first_of(Budget(self.settings.polish_seconds))
             return self._polished(x, self._relaxation(), self.settings.flips, part)
@@ -250,6 +254,9 @@ class BoundTree(ReluTree):
 
     def _by_lp(self, node: TreeNode, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
         """Close a linear region by its LP, or return its point; where neither does, nothing more can be done."""
+        if not self._has_lp:
+            self.put_stuck(self.child(node, key, lower, upper, node.start))
+            return None
         with self._lp_lock:
             solved, dual = priced(self._relaxation(), self._lagrangian, self.radius, lower, upper, budget)
         if dual is not None:
