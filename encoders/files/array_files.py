@@ -55,6 +55,17 @@ def npy_array(path: Path) -> AnyArray:
         raise InputError(f"{path} is no readable .npy file: {_one_line(error)}") from None
 
 
+def npz_names(path: Path) -> tuple[str, ...]:
+    """The names of the arrays of an .npz file, in its order. Raises InputError."""
+    regular_size(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = [Path(entry.filename) for entry in archive.infolist()]
+    except BROKEN as error:
+        raise InputError(f"{path} is no readable .npz file: {_one_line(error)}") from None
+    return tuple(str(file.with_suffix("")) for file in files if file.suffix == ".npy")
+
+
 def npz_arrays(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, AnyArray]:
     """The arrays of an .npz file. Raises InputError when it cannot be read or lacks one that is needed."""
     regular_size(path)

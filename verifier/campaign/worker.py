@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from encoders.errors import InputError
 from verifier.campaign.attack_worker import AttackTasks
 from verifier.campaign.connection import Line, connected
-from verifier.campaign.plan.attack_tasks import Finding
+from verifier.campaign.plan.attack_tasks import Finding, Kind
 from verifier.campaign.plan.messages import Outcome, Report, Step, Work
 from verifier.campaign.plan.task_models import settings, specification, task_model
 from verifier.campaign.plan.tasks import Target
+from verifier.campaign.points_worker import judge_points
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, Violated
 from verifier.search.all_targets import minimal_all_targets
@@ -76,7 +77,11 @@ def _attack_tasks(work: Work) -> Report:
             line.send([finding])
 
         try:
-            AttackTasks(work, task_model(work.task, budget), budget, take).run()
+            model = task_model(work.task, budget)
+            if work.attack_tasks[0].kind is Kind.POINTS:
+                judge_points(work, model, budget, take)
+            else:
+                AttackTasks(work, model, budget, take).run()
         except InputError as problem:
             error = str(problem)
         except Exception as problem:  # noqa: BLE001, as above

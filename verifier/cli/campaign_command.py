@@ -23,7 +23,7 @@ from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Evidence
 from verifier.report import terminal
-from verifier.report.campaign.terminal import campaign_progress, campaign_table, counts_text
+from verifier.report.campaign.terminal import campaign_progress, campaign_table, counts_text, points_lines
 from verifier.report.progress_words import progress_lines
 
 
@@ -58,6 +58,8 @@ def campaign(
             results, findings = store.results(asked.sha256), store.findings(asked.sha256)
         deadline.begin_answer()
         terminal.stdout().print(campaign_table(results))
+        for line in points_lines(results, findings):
+            terminal.stdout().print(line)
         terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
         for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
             complain(f"{failed.source}, {failed.input_name}, target {failed.target}: {failed.reason}")

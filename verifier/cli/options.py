@@ -227,6 +227,10 @@ class PlanOptions:
         str | None,
         typer.Option(metavar="NAME,NAME…", help="Attacks to measure against every minimum, such as fgsm,pgd,cw."),
     ] = None
+    points: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Points that other tools have found (.npz), to be judged and measured too."),
+    ] = None
     transforms: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Examples are to be adversarial under all transformations."),

@@ -140,7 +140,11 @@ def rows_of(progress: Progress, names: Mapping[str, str]) -> list[TaskRow]:
 
 def _row(work: ClaimedTask, names: Mapping[str, str], now: float) -> TaskRow:
     targets = ", ".join("any" if target is None else str(target) for target in work.targets)
-    attack_task = {Kind.ATTACK.value: f"attack {work.attack}", Kind.RESTART.value: f"{work.attack} begun again"}
+    attack_task = {
+        Kind.POINTS.value: f"points of {work.attack}",
+        Kind.ATTACK.value: f"attack {work.attack}",
+        Kind.RESTART.value: f"{work.attack} begun again",
+    }
     parts = [work.input_name, NORM_SIGNS[work.norm], *filter(None, [attack_task.get(work.kind)])]
     host, process, *_ = work.owner.text.rsplit("/", 3)
     return TaskRow(

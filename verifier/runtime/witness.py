@@ -98,7 +98,7 @@ class Judge:
         if not np.all(np.isfinite(logits)) or np.any(np.isnan(scores)):
             return None
         classes = self.runtime.classes(scores[0])
-        reached = self._reached(classes)
+        reached = self.reached(classes)
         if reached is None:
             return None
         budget.check()
@@ -112,7 +112,7 @@ class Judge:
         distance = distance_exact(self.ball.norm, rounded.astype(np.float64), self.ball.centre)
         return Witness(rounded, rounded_up(distance), classes[0], rounded_down(exact), runtime_margin, target, classes)
 
-    def _reached(self, classes: tuple[int, ...]) -> tuple[int, Halfspaces] | None:
+    def reached(self, classes: tuple[int, ...]) -> tuple[int, Halfspaces] | None:
         """The first disjunct that these classes reach."""
         for target, goal in self.disjuncts:
             off_label = target == ELSEWHERE and self.label not in classes
@@ -151,7 +151,7 @@ class Judge:
         points[:, places] = np.where(choices, beyond, near[places])
         _, scores = self.runtime.outputs(points)
         for place in np.argsort(self.ball.length(points), kind="stable").tolist():
-            if self._reached(self.runtime.classes(scores[place])) is not None:
+            if self.reached(self.runtime.classes(scores[place])) is not None:
                 return self.witness(points[place], budget)
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def attack(on: Result, distance: float, name: str = "pgd") -> StoredFinding:
     point = np.full(4, min(distance, 9.0), dtype=np.float32)
     witness = Witness(point, distance, 1, 0.0, 0.0, 1) if math.isfinite(distance) else None
     return StoredFinding(on.id, Kind.ATTACK, name, "done", distance, witness, {}, 0.1, "")
+
+
+def judged(on: Result, distance: float, given: int, refused: dict[str, int], name: str = "tool") -> StoredFinding:
+    """What became of another tool's points on an instance."""
+    return replace(attack(on, distance, name), kind=Kind.POINTS, facts={"given": given, "refused": refused})
 
 
 def restart(on: Result, towards: list[float | None], random: list[float | None], name: str = "pgd") -> StoredFinding:

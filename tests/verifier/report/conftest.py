@@ -24,6 +24,8 @@ from verifier.runtime.model import Model
 
 EVIL = "<script>alert(1)</script>"
 """What names, paths and reasons from files may hold."""
+TOOL = "<b>tool"
+"""Two points of it are given, and none is a witness."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,11 @@ def reported(truth: Any, save_net: Callable[..., Model], tmp_path_factory: pytes
     """One digit with attacks and certificates; two small nets on three vectors; an untouched and a failed instance."""
     folder = tmp_path_factory.mktemp("reported")
     digits = models.path("digits")
-    plan = Plan((digits,), str(digits.with_name("digits_inputs.npz")), select=Selection((6,)), targets=(1, 2, 4),
-                attacks=("fgsm", "pgd"), device="cpu")  # fmt: skip
+    tool, inputs = folder / f"{TOOL}.npz", digits.with_name("digits_inputs.npz")
+    x = np.load(inputs)["x"][[6, 6]]
+    np.savez(tool, points=[x[0], 2 + x[1]], index=[6, 6], targets=[1, 1])
+    plan = Plan((digits,), str(inputs), select=Selection((6,)), targets=(1, 2, 4), attacks=("fgsm", "pgd"),
+                points=(tool,), device="cpu")  # fmt: skip
     data = folder / f"{EVIL.replace('/', '_')}.npz"
     np.savez(data, x=np.random.default_rng(0).uniform(size=(3, 5)).astype(np.float32))
     first = truth.net(1, (5, 6, 6, 3))
@@ -55,7 +60,7 @@ def reported(truth: Any, save_net: Callable[..., Model], tmp_path_factory: pytes
         for one in (plan, vectors):
             run(one, tasks_of(one), store, Backend(jobs=1), Budget())
         certify(store, plan.sha256, folder / "proofs", 1, Budget(), 60.0)
-        idle = replace(plan, select=Selection((7,)), targets=(1, 2))
+        idle = replace(plan, select=Selection((7,)), targets=(1, 2), points=())
         wanted = tasks_of(idle)
         store.begin(idle, wanted)
         store.save(Outcome(wanted[0].task.id, 2, None, error=f"ValueError: {EVIL}"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from verifier.campaign.analysis.table1 import TableGroup, grouped
-from verifier.campaign.plan.attack_tasks import DONE, Kind, StoredFinding, missed
+from verifier.campaign.plan.attack_tasks import ATTACKING, DONE, Kind, StoredFinding, missed
 from verifier.campaign.store.records import Result
 
 
@@ -52,6 +53,11 @@ class Audit:
     group: TableGroup
     attack: str
     measured: tuple[Measured, ...]
+
+    @property
+    def given(self) -> bool:
+        """Is it a tool that is not begun again, since there are only its points?"""
+        return self.measured[0].attack.kind is Kind.POINTS
 
     @property
     def ratios(self) -> list[float]:
@@ -114,19 +120,52 @@ def audits(results: Iterable[Result], findings: Iterable[StoredFinding]) -> list
     known: Mapping[tuple[str, Kind, str], StoredFinding] = {
         (one.instance, one.kind, one.attack): one for one in findings
     }
-    names = list(dict.fromkeys(one.attack for one in known.values() if one.kind is Kind.ATTACK))
+    names = dict.fromkeys((one.kind, one.attack) for one in known.values() if one.kind in ATTACKING)
     found = []
     for group, members in grouped(results).items():
         closed = [one for one in members if one.closed and 0 < one.upper < math.inf]
-        for name in names:
+        for kind, name in names:
             measured = [
                 Measured(one, at, known.get((one.id, Kind.RESTART, name)))
                 for one in closed
-                if (at := known.get((one.id, Kind.ATTACK, name))) is not None and at.state == DONE
+                if (at := known.get((one.id, kind, name))) is not None and at.state == DONE
             ]
             if measured:
                 found.append(Audit(group, name, tuple(measured)))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Replays:
+    """What became of a tool's points in one group: of so many `given`, those that are no witnesses by reason."""
+
+    group: TableGroup
+    tool: str
+    given: int
+    refused: Mapping[str, int]
+
+    @property
+    def replayed(self) -> int:
+        return self.given - sum(self.refused.values())
+
+
+def replays(results: Iterable[Result], findings: Iterable[StoredFinding]) -> list[Replays]:
+    """What became of other tools' points, for each model, norm, method and tool; on open instances as well."""
+    by_id = {one.id: TableGroup.of(one) for one in results}
+    counts: dict[tuple[TableGroup, str], tuple[list[int], Counter[str]]] = {}
+    for found in findings:
+        if found.kind is Kind.POINTS and found.state == DONE:
+            given, refused = counts.setdefault((by_id[found.instance], found.attack), ([], Counter()))
+            given.append(found.facts["given"])
+            refused.update(found.facts["refused"])
+    return [
+        Replays(group, tool, sum(given), dict(often(refused))) for (group, tool), (given, refused) in counts.items()
+    ]
+
+
+def often(counts: Counter[str]) -> list[tuple[str, int]]:
+    """What is counted, the most frequent first; of the equally frequent in order of name."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def intraclass(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from verifier.campaign.analysis.table1 import TableGroup, grouped
-from verifier.campaign.plan.attack_tasks import Kind, StoredFinding
+from verifier.campaign.plan.attack_tasks import ATTACKING, StoredFinding
 from verifier.campaign.store.records import Result
 
 
@@ -47,7 +47,7 @@ def curves(results: Iterable[Result], findings: Iterable[StoredFinding]) -> list
     """A curve for each model, norm and method."""
     attacks: dict[str, dict[str, float]] = {}
     for found in findings:
-        if found.kind is Kind.ATTACK and found.state == "done":
+        if found.kind in ATTACKING and found.state == "done":
             attacks.setdefault(found.attack, {})[found.instance] = found.distance
     return [_curve(group, members, attacks) for group, members in grouped(results).items()]
 

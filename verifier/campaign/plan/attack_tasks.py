@@ -18,11 +18,16 @@ from verifier.problem.verdict import Witness
 class Kind(StrEnum):
     """In the order in which they are done."""
 
+    POINTS = "points"
+    """How near points come that another tool has found."""
     ATTACK = "attack"
     """How near a named attack comes, by itself."""
     RESTART = "restart"
     """Where it is not near: does it come to the minimum when it begins a small step closer to it? Elsewhere?"""
 
+
+ATTACKING = (Kind.POINTS, Kind.ATTACK)
+"""Kinds with a distance of their own, each under a name that no other has: what tables of attacks have a line for."""
 
 MISSED = 0.02
 """By how much of the minimum an attack's point may be farther away and still count as at it."""
@@ -38,7 +43,8 @@ def missed(distance: float, upper: float, precision: float) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class AttackTask:
-    """One question to a worker. point: the instance's witness; found: the distance of the attack that missed."""
+    """One question to a worker. point: the instance's witness; found: the distance of the attack that missed; given:
+    the points (m, n) to be judged."""
 
     target: Target
     kind: Kind
@@ -47,14 +53,16 @@ class AttackTask:
     upper: float
     point: npt.NDArray[np.floating] | None
     found: float = math.inf
+    given: npt.NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
     """Its answer. `distance` is that of `witness` (infinite without one).
 
-    facts: for an attack `complete` and `evaluations`; for a restart `steps`, shares of the way to the minimum, the
-    distances found from there, `towards`, and those from `random` directions, null for none.
+    facts: for points `given` and `refused`, how many for each reason; for an attack `complete` and `evaluations`; for a
+    restart `steps`, shares of the way to the minimum, the distances found from there, `towards`, and those from
+    `random` directions, null for none.
     """
 
     task: str

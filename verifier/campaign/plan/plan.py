@@ -44,9 +44,9 @@ class Selection:
 class Plan:
     """What is asked: every model × selected input × norm × target; `timeout` is in seconds for each of these.
 
-    attacks: measured against every minimum. transforms: a file of transformations (`encoders.passes.from_transforms`)
-    under all of which examples are to be adversarial. output: which output holds the scores, of the models that have
-    several of which it is one.
+    attacks: measured against every minimum; points: files of other tools' points, which are measured too. transforms:
+    a file of transformations (`encoders.passes.from_transforms`) under all of which examples are to be adversarial.
+    output: which output holds the scores, of the models that have several of which it is one.
     """
 
     models: tuple[Path, ...]
@@ -65,6 +65,7 @@ class Plan:
     threads: int = 1
     device: str = "auto"
     attacks: tuple[str, ...] = ()
+    points: tuple[Path, ...] = ()
     transforms: Path | None = None
     output: str | None = None
     store: Path = Path("campaign.sqlite")
@@ -77,7 +78,7 @@ class Plan:
     @property
     def sha256(self) -> str:
         """Tells plans apart; the time that one may take is no part of it, nor what is asked about finished brackets."""
-        other = ("timeout", "total_budget", "threads", "device", "store", "attacks")
+        other = ("timeout", "total_budget", "threads", "device", "store", "attacks", "points")
         asked = {name: value for name, value in asdict(self).items() if name not in other}
         for later in ("transforms", "output"):  # plans from before there were any keep their identity
             if asked[later] is None:
@@ -227,6 +228,10 @@ def _model(value: Any, folder: Path) -> Path:
     return path
 
 
+def _file(value: Any, folder: Path) -> Path:
+    return folder / _text(value, folder)
+
+
 def _data(value: Any, folder: Path) -> str:
     return value if value == "digits" else str(folder / _text(value, folder))
 
@@ -268,9 +273,10 @@ KEYS: Mapping[str, Reader] = {
     "threads": _whole(1),
     "device": _one_of("auto", "cpu", "cuda"),
     "attacks": _list_of(_one_of(*ATTACKS)),
-    "transforms": lambda value, folder: folder / _text(value, folder),
+    "points": _list_of(_file),
+    "transforms": _file,
     "output": _text,
-    "store": lambda value, folder: folder / _text(value, folder),
+    "store": _file,
 }
 SELECT: Mapping[str, Reader] = {
     "indices": _list_of(_whole(0)),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from verifier.campaign.plan.data import Data, open_data
 from verifier.campaign.plan.plan import Plan, Selection
+from verifier.campaign.plan.points import with_points
 from verifier.campaign.plan.task_models import models_of
 from verifier.campaign.plan.tasks import Target, Task, Wanted
 from verifier.problem.inputs.box import inside, read_box
@@ -18,11 +19,14 @@ from verifier.runtime.transformed import load_transforms
 from verifier.solvers.milp import solver_class
 
 Remarks = dict[str, dict[str, None]]
-"""By remark the inputs that it is about, in order: how they were read, what was moved into the box."""
+"""By remark the inputs, or files of points, that it is about, in order."""
 
 
 def tasks_of(plan: Plan, remarks: Remarks | None = None) -> list[Wanted]:
-    """Every model × selected input × norm, with the targets that are wanted; fills `remarks`. Raises InputError."""
+    """Every model × selected input × norm, with the targets that are wanted and the points of others for them.
+
+    Fills `remarks`. Raises InputError.
+    """
     remarks = {} if remarks is None else remarks
     if plan.solver is not None:
         solver_class(plan.solver)
@@ -30,12 +34,16 @@ def tasks_of(plan: Plan, remarks: Remarks | None = None) -> list[Wanted]:
     models = [model for model, _ in asked]
     data = open_data(plan.data, plan.split)
     chosen = select(data, models, plan.select)
-    return [
-        wanted
+    wanted = [
+        each
         for model, output in asked
         for norm in plan.norms
-        for wanted in _of_model(plan, model, output, norm, data, chosen, remarks)
+        for each in _of_model(plan, model, output, norm, data, chosen, remarks)
     ]
+    found, told = with_points(plan.points, wanted)
+    for path, remark in told:
+        remarks.setdefault(remark, {})[path] = None
+    return found
 
 
 def _of_model(

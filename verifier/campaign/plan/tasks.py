@@ -70,8 +70,18 @@ def instance_id(task: str, target: Target) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class GivenPoints:
+    """What another tool has found for one target of a task: points (m, n) in the dtype of its file; m ≥ 1."""
+
+    tool: str
+    target: Target
+    points: npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
 class Wanted:
-    """A task and the targets that a plan asks for."""
+    """A task, the targets that a plan asks for, and the points that others have found for them."""
 
     task: Task
     targets: tuple[Target, ...]
+    given: tuple[GivenPoints, ...] = ()

@@ -6,12 +6,15 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, AttackTask, Finding, Kind, StoredFinding
-from verifier.campaign.plan.tasks import Target
-from verifier.campaign.store.columns import json_column, vector
+from verifier.campaign.plan.tasks import GivenPoints, Target, Wanted
+from verifier.campaign.store.columns import DamagedColumnError, Kinds, facts_column, json_column, vector
 from verifier.campaign.store.owner import Owner
 from verifier.campaign.store.witness_columns import columns, witness_of
 
@@ -20,6 +23,7 @@ SOURCES = f"""
     JOIN audits ON audits.plan = members.plan
     LEFT JOIN findings ON findings.instance = instances.id AND findings.kind = audits.kind
          AND findings.attack = audits.attack
+    LEFT JOIN points ON points.instance = instances.id AND points.attack = audits.attack
     LEFT JOIN findings AS hit ON hit.instance = instances.id AND hit.kind = '{Kind.ATTACK}'
          AND hit.attack = audits.attack AND hit.state = '{DONE}'
 """
@@ -27,14 +31,16 @@ STILL_OPEN = f"""
       coalesce(findings.state, '{OPEN}') = '{OPEN}'
       AND CASE audits.kind
           WHEN '{Kind.ATTACK}' THEN instances.evidence != '' AND instances.status != 'already-adversarial'
+          WHEN '{Kind.POINTS}' THEN points.instance IS NOT NULL AND instances.evidence != ''
+               AND instances.status != 'already-adversarial'
           ELSE instances.status = 'minimal' AND hit.instance IS NOT NULL
                AND hit.distance > instances.upper + max(tasks.precision, {MISSED} * instances.upper)
           END
 """
-"""Of the instances of a plan, and of what it asks about them, what has no answer yet and can have one: attacks once
-there is a bracket, restarts once that is closed, where the attack has missed (`attack_tasks.missed`)."""
+"""Of the instances of a plan, and of what it asks about them, what has no answer yet and can have one: points and
+attacks once there is a bracket, restarts once that is closed, where the attack has missed (`attack_tasks.missed`)."""
 IN_ORDER = """
-    SELECT kind, attack FROM audits WHERE plan = :plan ORDER BY instr('attack restart', kind), attack
+    SELECT kind, attack FROM audits WHERE plan = :plan ORDER BY instr('points attack restart', kind), attack
 """
 ANY_OF = f"""
     SELECT instances.task AS task {SOURCES}
@@ -59,15 +65,36 @@ class Ready:
     targets: tuple[Target, ...]
 
 
-def enter(connection: sqlite3.Connection, plan: str, attacks: Sequence[str]) -> None:
+def enter(connection: sqlite3.Connection, plan: str, attacks: Sequence[str], wanted: Sequence[Wanted]) -> None:
     """Note what a plan asks besides brackets, and let what has failed be asked again."""
+    given = {(one.task.instance(each.target), each.tool): each for one in wanted for each in one.given}
     asked = [(plan, kind.value, name) for name in attacks for kind in (Kind.ATTACK, Kind.RESTART)]
+    asked += [(plan, Kind.POINTS.value, name) for name in dict.fromkeys(name for _, name in given)]
+    _enter_points(connection, plan, given)
     connection.execute("DELETE FROM audits WHERE plan = ?", (plan,))
     connection.executemany("INSERT INTO audits VALUES (?, ?, ?)", asked)
     connection.execute(
         "UPDATE findings SET state = ?, losses = 0 WHERE state = ? "
         "AND instance IN (SELECT instance FROM members WHERE plan = ?)",
         (OPEN, FAILED, plan),
+    )
+
+
+def _enter_points(connection: sqlite3.Connection, plan: str, given: Mapping[tuple[str, str], GivenPoints]) -> None:
+    """Keep the points of a plan's instances; what was found of other points under the same names is forgotten."""
+    new = {key: (each.points.dtype.str, each.points.tobytes()) for key, each in given.items()}
+    for tool in {tool for _, tool in new}:
+        rows = connection.execute(
+            "SELECT points.* FROM points JOIN members ON members.instance = points.instance "
+            "WHERE members.plan = ? AND points.attack = ?",
+            (plan, tool),
+        ).fetchall()
+        kept = {(row["instance"], tool): (row["dtype"], row["data"]) for row in rows}
+        changed = [(*key, Kind.POINTS.value) for key, content in kept.items() if new.get(key) != content]
+        connection.executemany("DELETE FROM findings WHERE instance = ? AND attack = ? AND kind = ?", changed)
+        connection.executemany("DELETE FROM points WHERE instance = ? AND attack = ?", [key[:2] for key in changed])
+    connection.executemany(
+        "INSERT OR IGNORE INTO points VALUES (?, ?, ?, ?)", [(*key, *content) for key, content in new.items()]
     )
 
 
@@ -113,7 +140,8 @@ def answered(connection: sqlite3.Connection, plan: str) -> int:
 def attack_task(connection: sqlite3.Connection, instance: str, target: Target, kind: Kind, attack: str) -> AttackTask:
     """What a worker needs to know."""
     row = connection.execute(
-        "SELECT instances.lower, instances.upper, instances.witness, inputs.dtype, hit.distance AS found "
+        "SELECT instances.lower, instances.upper, instances.witness, inputs.dtype, hit.distance AS found, "
+        "length(inputs.data) AS bytes "
         "FROM instances JOIN tasks ON tasks.id = task JOIN inputs ON inputs.sha256 = tasks.input "
         "LEFT JOIN findings AS hit ON hit.instance = instances.id AND hit.kind = 'attack' AND hit.attack = ? "
         "WHERE instances.id = ?",
@@ -121,7 +149,20 @@ def attack_task(connection: sqlite3.Connection, instance: str, target: Target, k
     ).fetchone()
     point = vector(row, "witness", row["dtype"]) if row["witness"] else None
     found = math.inf if row["found"] is None else float(row["found"])
-    return AttackTask(target, kind, attack, row["lower"], row["upper"], point, found)
+    size = row["bytes"] // np.dtype(row["dtype"]).itemsize
+    given = _given(connection, instance, attack, size) if kind is Kind.POINTS else None
+    return AttackTask(target, kind, attack, row["lower"], row["upper"], point, found, given)
+
+
+def _given(connection: sqlite3.Connection, instance: str, tool: str, size: int) -> npt.NDArray[np.floating]:
+    """A tool's points (m, size) for an instance."""
+    row = connection.execute(
+        "SELECT dtype, data FROM points WHERE instance = ? AND attack = ?", (instance, tool)
+    ).fetchone()
+    points = vector(row, "data", row["dtype"])
+    if not size or points.size % size:
+        raise DamagedColumnError(f"column data holds {points.size} numbers, and the input has {size}")
+    return points.reshape(-1, size)
 
 
 def save(connection: sqlite3.Connection, instance: str, finding: Finding) -> None:
@@ -177,10 +218,16 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[StoredFinding
 
 
 def _found(row: sqlite3.Row) -> StoredFinding:
-    plain = {name: row[name] for name in PLAIN}
-    return StoredFinding(
-        kind=Kind(row["kind"]), witness=witness_of(row), facts=json_column(row, "facts", dict), **plain
-    )
+    plain, kind = {name: row[name] for name in PLAIN}, Kind(row["kind"])
+    facts = json_column(row, "facts", dict)
+    if kind is Kind.POINTS and row["state"] == DONE:
+        facts = facts_column(row, "facts", POINTS_FACTS)
+        if not all(isinstance(number, int) for number in facts["refused"].values()):
+            raise DamagedColumnError("column facts does not count refused points")
+    return StoredFinding(kind=kind, witness=witness_of(row), facts=facts, **plain)
+
+
+POINTS_FACTS: Kinds = {"given": int, "refused": dict}
 
 
 PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")

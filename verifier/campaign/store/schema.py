@@ -89,6 +89,13 @@ MIGRATIONS = (
     """
     ALTER TABLE tasks ADD COLUMN output TEXT;
     """,
+    # 9: points that other tools have found
+    """
+    CREATE TABLE points (
+        instance TEXT NOT NULL REFERENCES instances, attack TEXT NOT NULL, dtype TEXT NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (instance, attack)
+    );
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

@@ -15,7 +15,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign.plan.attack_tasks import AttackTask, Finding, Kind, StoredFinding
+from verifier.campaign.plan.attack_tasks import ATTACKING, AttackTask, Finding, StoredFinding
 from verifier.campaign.plan.messages import Claim, Outcome, Report, Step
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
@@ -83,7 +83,7 @@ class Store:
                 "WHERE status = ? AND id IN (SELECT instance FROM members WHERE plan = ?)",
                 (PENDING, ERROR, key),
             )
-            attack_queue.enter(connection, key, plan.attacks)
+            attack_queue.enter(connection, key, plan.attacks, wanted)
         return key
 
     def claim(self, plan: str, owner: Owner, limits: Limits) -> Claim | None:
@@ -250,9 +250,9 @@ def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome | Find
 
 
 def _note(connection: sqlite3.Connection, row: sqlite3.Row, finding: Finding) -> str:
-    """Save a finding. An attack's point is an upper end like any other."""
+    """Save a finding. A point of an attack or of another tool is an upper end like any other."""
     attack_queue.save(connection, row["id"], finding)
-    if finding.kind is Kind.ATTACK and finding.witness is not None and finding.distance < row["upper"]:
+    if finding.kind in ATTACKING and finding.witness is not None and finding.distance < row["upper"]:
         precision = connection.execute("SELECT precision FROM tasks WHERE id = ?", (row["task"],)).fetchone()[0]
         bracket = Bracket(
             lower=0.0,

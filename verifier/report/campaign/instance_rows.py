@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from verifier.campaign.analysis.table1 import TableGroup
-from verifier.campaign.plan.attack_tasks import DONE, Kind, StoredFinding, missed
+from verifier.campaign.plan.attack_tasks import ATTACKING, DONE, Kind, StoredFinding, missed
 from verifier.campaign.plan.messages import Step
 from verifier.campaign.plan.tasks import Task
 from verifier.campaign.store.records import Result
@@ -168,7 +168,7 @@ def _attacks(
     restarts = {each.attack: each for each in found if each.kind is Kind.RESTART and each.state == DONE}
     listed = []
     for at in found:
-        if at.kind is not Kind.ATTACK:
+        if at.kind not in ATTACKING:
             continue
         known = at.state == DONE
         ratio = at.distance / one.upper if known and one.closed and 0 < one.upper < math.inf else None

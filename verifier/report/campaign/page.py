@@ -15,6 +15,7 @@ from markupsafe import Markup
 from verifier import __version__
 from verifier.campaign.analysis.certified_accuracy import Curve
 from verifier.campaign.analysis.progress import Progress
+from verifier.campaign.plan.attack_tasks import ATTACKING
 from verifier.report import progress_words
 from verifier.report.campaign import charts
 from verifier.report.campaign.instance_rows import MOST_PICTURED, Pictures, rows
@@ -186,7 +187,7 @@ def _context(study: Study, made: datetime) -> Json:
 
 def _facts(study: Study) -> Json:
     results = study.contents.results
-    attacks = {one.attack for one in study.contents.findings if one.kind == "attack"}
+    attacks = {one.attack for one in study.contents.findings if one.kind in ATTACKING}
     return {
         "models": list(study.names.values()),
         "inputs": len({(one.source, one.index) for one in results}),

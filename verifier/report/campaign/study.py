@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from encoders.errors import InputError
-from verifier.campaign.analysis.attack_quality import Audit, audits
+from verifier.campaign.analysis.attack_quality import Audit, Replays, audits, replays
 from verifier.campaign.analysis.certified_accuracy import Curve, curves
 from verifier.campaign.analysis.defence_comparison import DefenceComparison, comparisons
 from verifier.campaign.analysis.relu_flips import Switches, switches
@@ -48,6 +48,10 @@ class Study:
     @cached_property
     def audits(self) -> list[Audit]:
         return audits(self.contents.results, self.contents.findings)
+
+    @cached_property
+    def replays(self) -> list[Replays]:
+        return replays(self.contents.results, self.contents.findings)
 
     @cached_property
     def switches(self) -> list[Switches]:

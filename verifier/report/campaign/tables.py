@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.campaign.analysis.table1 import TableGroup
-from verifier.campaign.plan.attack_tasks import Kind
+from verifier.campaign.plan.attack_tasks import ATTACKING, Kind
 from verifier.campaign.store.records import Result
 from verifier.report.campaign.instance_rows import thinned
 from verifier.report.campaign.latex import tabular
@@ -50,7 +50,12 @@ def report_json(study: Study, made: datetime) -> Json:
 def _without_folders(plan: Mapping[str, Any]) -> Json:
     told = {**plan, "models": [Path(model).name for model in plan["models"]]}
     transforms = plan.get("transforms")  # plans from before there were any
-    later = {"transforms": Path(transforms).name if transforms is not None else None, "output": plan.get("output")}
+    points = [Path(str(file)).name for file in plan.get("points") or ()]
+    later = {
+        "points": points,
+        "transforms": Path(transforms).name if transforms is not None else None,
+        "output": plan.get("output"),
+    }
     return {**told, **later}
 
 
@@ -94,7 +99,7 @@ def _instance(study: Study, one: Result) -> Json:
         "reason": one.reason,
         "steps": thinned(study.contents.steps.get(one.id, [])),
         "certificate": certificate_name(one.id) if one.id in study.certificates else None,
-        "attacks": {at.attack: at.distance for at in found if at.kind is Kind.ATTACK and at.state == "done"},
+        "attacks": {at.attack: at.distance for at in found if at.kind in ATTACKING and at.state == "done"},
         "restarts": {at.attack: dict(at.facts) for at in found if at.kind is Kind.RESTART and at.state == "done"},
     }
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from verifier.campaign.analysis.attack_quality import often, replays
 from verifier.campaign.analysis.table1 import summary
+from verifier.campaign.plan.attack_tasks import StoredFinding
 from verifier.campaign.store.records import Counts, Result
 from verifier.problem.budget import Budget
 from verifier.report.norm_signs import NORM_NAMES
@@ -47,6 +50,21 @@ def counts_text(counts: Counts) -> str:
     if counts.at_work:
         parts.append(f"{counts.at_work} tasks at work")
     return ", ".join(parts)
+
+
+def points_lines(results: Sequence[Result], findings: Sequence[StoredFinding]) -> list[str]:
+    """What became of the points of each tool, over all models and norms."""
+    told: dict[str, tuple[int, Counter[str]]] = {}
+    for one in replays(results, findings):
+        given, refused = told.get(one.tool, (0, Counter()))
+        told[one.tool] = given + one.given, refused + Counter(one.refused)
+    lines = []
+    for tool, (given, refused) in told.items():
+        why = "; ".join(f"{number} {reason}" for reason, number in often(refused))
+        lines.append(
+            f"{tool}: {given - refused.total()} of {given} points replay" + (f"; the others: {why}" if why else "")
+        )
+    return lines
 
 
 @contextmanager

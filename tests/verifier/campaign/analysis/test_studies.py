@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 from scipy import stats
 
-from tests.verifier.campaign.made_up import attack, restart, result
-from verifier.campaign.analysis.attack_quality import audits, intraclass
+from tests.verifier.campaign.made_up import attack, judged, restart, result
+from verifier.campaign.analysis.attack_quality import audits, intraclass, replays
 from verifier.campaign.analysis.certified_accuracy import curves
 from verifier.campaign.analysis.defence_comparison import comparisons
 from verifier.campaign.analysis.relu_flips import switches
@@ -130,6 +130,24 @@ def test_an_audit_counts_what_it_says() -> None:
     again = audit.restarts
     assert (again.misses, again.tested, again.towards, again.any_random) == (3, 2, (1, 2), 2)
     assert (again.directions, again.directions_reached) == (5, 2)
+
+
+def test_points_of_other_tools_are_counted_and_measured_as_attacks_are() -> None:
+    known = [result(0.1, 0.1), result(0.1, 0.3, target=2), result(0.2, 0.2, target=3, norm="l1")]
+    found = [
+        judged(known[0], 0.15, 3, {"outside": 1}),
+        judged(known[1], math.inf, 2, {"outside": 1, "label": 1}),
+        judged(known[2], 0.2, 1, {}, "other"),
+    ]
+    (first, second), told = audits(known, found), replays(known, found)
+    assert [(one.tool, one.given, one.replayed, one.refused) for one in told] == [
+        ("tool", 5, 2, {"outside": 2, "label": 1}),
+        ("other", 1, 1, {}),
+    ]
+    assert (first.attack, first.given, len(first.measured), first.median) == ("tool", True, 1, pytest.approx(1.5))
+    assert (second.attack, second.at_minimum) == ("other", 1)
+    assert first.restarts.tested == 0
+    assert not audits(known, [attack(known[0], 0.15)])[0].given
 
 
 def test_the_intraclass_correlation_is_pearsons_over_ordered_pairs() -> None:

@@ -31,8 +31,8 @@ from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Evidence
+from verifier.report.campaign.sections import defence
 from verifier.report.campaign.study import Study
-from verifier.report.campaign.tables import table2
 
 MINIMA = {"near": 0.1, "far": 0.25}
 """Half the margin of class 0 over class 1 at the input: classes are single entries of it."""
@@ -130,7 +130,7 @@ def test_the_report_tells_outputs_apart_and_compares_models(ran: Path, tmp_path:
     assert "heads, output near" in page
     assert "heads, output far" in (tmp_path / "tables.tex").read_text(encoding="utf-8")
     with Store(ran, readonly=True) as store:
-        rows = table2(Study(store.contents(), "both"))
+        rows = defence.table(Study(store.contents(), "both"))
     assert [(row["undefended"], row["defended"]) for row in rows] == [
         ("heads, output near", "one"),
         ("one", "heads, output far"),

@@ -25,8 +25,8 @@ from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket
+from verifier.report.campaign.sections import defence
 from verifier.report.campaign.study import Study
-from verifier.report.campaign.tables import table2
 from verifier.runtime.transformed import predictions
 
 VIEWS = "[[transform]]\nidentity = true\n[[transform]]\nrotate = 10\nscale = 0.9\n"
@@ -170,7 +170,7 @@ def test_defences_are_compared_on_the_same_questions(ran: tuple[Path, list[Resul
         contents = store.contents()
     defended = [replace(one, model_sha256="0" * 64, model=Path("defended.onnx")) for one in contents.results]
     study = Study(replace(contents, results=(*contents.results, *defended)), "both")
-    assert [(row["transforms"], row["closed_on_both"], row["factor"]) for row in table2(study)] == [
+    assert [(row["transforms"], row["closed_on_both"], row["factor"]) for row in defence.table(study)] == [
         (TOLD, 3, 1.0),
         ("", 3, 1.0),
     ]

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.verifier.report.conftest import EVIL, Reported
+from tests.verifier.report.conftest import EVIL, TOOL, Reported
 from verifier.campaign.store.schema import APPLICATION, MIGRATIONS
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
@@ -59,7 +59,10 @@ def test_the_json_says_what_the_store_says(told: dict[str, Any], reported: Repor
     assert (line["closed"], line["instances"], line["closed_upper"]) == (3, 5, pytest.approx(np.mean(closed)))
     assert (line["all_counted"], told["counts"]["failed"]) == (3, 1)
     assert told["table2"][0]["closed_on_both"] > 0
-    assert {row["attack"] for row in told["attacks"]} == {"fgsm", "pgd"}
+    assert {row["attack"] for row in told["attacks"]} == {"fgsm", "pgd", TOOL}
+    (points,) = told["points"]
+    assert (points["tool"], points["given"], points["replayed"]) == (TOOL, 2, 0)
+    assert points["refused"] == {"outside the box": 1, "the input itself": 1}
     assert {model for plan in told["plans"] for model in plan["models"]} == {one.model.name for one in results}
 
 
@@ -150,6 +153,7 @@ def test_what_comes_from_files_is_escaped(page: str) -> None:
     assert EVIL not in page
     assert "All &amp; &lt;script&gt;" in page
     assert "<script>alert" not in page
+    assert TOOL not in page.replace(TOOL.replace("<", "\\u003c"), "")
 
 
 def test_errors_are_one_line_and_leave_nothing(
