@@ -26,10 +26,11 @@ from encoders.files.toml_file import read_toml
 from verifier.campaign.plan.plan import Plan, plan_of
 from verifier.gate.baseline import Baseline, read_baseline
 from verifier.gate.verdict import Figure, Group, Judgement, Known, averaged, counted
+from verifier.problem.budget import Budget
 from verifier.problem.quantities import at_least
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Evidence
-from verifier.search.methods import METHODS
+from verifier.search.settings import Settings
 
 DISTRIBUTION = "relu-verifier"
 
@@ -196,8 +197,7 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
         raise InputError(f"{path}: require: tables are expected, each headed [[require]]")
     told = {"targets": "untargeted", "store": str(STORE / f"gate-{version(DISTRIBUTION)}.sqlite"), **told}
     plan = plan_of(told, path, flags or {})
-    method = METHODS[plan.method]
-    if method.decider(plan.solver or method.solver, plan.threads).evidence is Evidence.SOLVER:
+    if Settings(Budget(), plan.method, plan.solver, plan.threads).decider.evidence is Evidence.SOLVER:
         raise InputError(
             f"{path}: method: what {plan.method} proves is a floating-point solver's word, within its tolerances, "
             "and a gate needs proofs: choose tree or z3"
