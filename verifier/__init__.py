@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from verifier.certificates.split_tree import NotCertifiedError
     from verifier.problem.answer import Subject
     from verifier.problem.budget import Budget, OutOfTimeError
+    from verifier.problem.query import Halfspaces
     from verifier.problem.verdict import (
         Bracket,
+        Counterexample,
         Evidence,
         Holds,
         Initial,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from verifier.report.answers import to_pandas
     from verifier.runtime.model import Model
     from verifier.search.all_targets import AllTargets
+    from verifier.search.property_check import PropertyCheck
     from verifier.search.robustness import Check
 
 __version__ = "0.1.0"
@@ -59,13 +62,16 @@ __all__ = [
     "Budget",
     "Certified",
     "Check",
+    "Counterexample",
     "Evidence",
+    "Halfspaces",
     "Holds",
     "Initial",
     "InputError",
     "Model",
     "NotCertifiedError",
     "OutOfTimeError",
+    "PropertyCheck",
     "Search",
     "Semantics",
     "SolverError",
@@ -91,12 +97,15 @@ __all__ = [
 VERDICT = "verifier.problem.verdict"
 HOMES = {
     **dict.fromkeys(("InputError", "SolverError"), "encoders.errors"),
-    **dict.fromkeys(("Bracket", "Evidence", "Holds", "Initial", "Search", "Semantics", "Status"), VERDICT),
+    **dict.fromkeys(("Bracket", "Counterexample", "Evidence", "Holds", "Initial", "Search"), VERDICT),
+    **dict.fromkeys(("Semantics", "Status"), VERDICT),
     **dict.fromkeys(("Unknown", "Verdict", "Violated", "Witness"), VERDICT),
     **dict.fromkeys(("Budget", "OutOfTimeError"), "verifier.problem.budget"),
     "AllTargets": "verifier.search.all_targets",
     "Certified": "verifier.certificates.builder",
     "Check": "verifier.search.robustness",
+    "Halfspaces": "verifier.problem.query",
+    "PropertyCheck": "verifier.search.property_check",
     "Model": "verifier.runtime.model",
     "NotCertifiedError": "verifier.certificates.split_tree",
     "Subject": "verifier.problem.answer",

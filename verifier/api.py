@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from encoders.errors import InputError
 from encoders.passes.from_transforms import Transforms
 from verifier.problem.arguments import real
 from verifier.problem.budget import Budget
+from verifier.problem.query import Halfspaces
 from verifier.problem.verdict import Bracket
 from verifier.runtime.model import Model, load
 from verifier.runtime.transformed import load_transforms
@@ -23,6 +24,8 @@ from verifier.search import all_targets, minimum, robustness
 from verifier.search.all_targets import AllTargets
 from verifier.search.initial_attack import DEFAULT_ATTACK
 from verifier.search.methods import DEFAULT_METHOD
+from verifier.search.property_check import PropertyCheck, check_property
+from verifier.search.property_question import AskedProperty, asked_property, property_question
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, Box, InputRegion, Misclassification, specify
 from verifier.search.robustness import Check
 from verifier.search.settings import Settings, budget_of
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AllTargets",
     "Check",
+    "Halfspaces",
     "Model",
+    "PropertyCheck",
     "attack",
     "available_solvers",
     "brackets",
@@ -159,6 +164,7 @@ def minimal_all_targets(
     return all_targets.minimal_all_targets(asked, settings, known, progress)
 
 
+@overload
 def check(
     model: Model,
     x: npt.ArrayLike,
@@ -179,16 +185,78 @@ def check(
     progress: Callable[[Bracket], None] | None = None,
     transforms: Transforms | None = None,
     once: bool = False,
-) -> Check:
-    """Is there an adversarial point within `radius`? Violated with a witness, Holds with its evidence, or Unknown.
+) -> Check: ...
 
-    It asks for an x' of the box with ‖x' − x‖ ≤ radius, in the units of x, whose logits prefer the target, or any class
-    but the label, by `margin`; ties count. progress: called with brackets on the way, by the method tree. The other
-    arguments are those of `minimal`. Raises InputError, one line, for an argument that cannot be.
+
+@overload
+def check(
+    model: Model,
+    *,
+    region: Box | None = None,
+    property: AskedProperty,
+    method: str = DEFAULT_METHOD,
+    threads: int = 1,
+    semantics: str = "both",
+    timeout: float | Budget = math.inf,
+    seed: int = 0,
+    once: bool = False,
+) -> PropertyCheck: ...
+
+
+def check(
+    model: Model,
+    x: npt.ArrayLike | None = None,
+    radius: float | None = None,
+    *,
+    target: int | None = None,
+    label: int | None = None,
+    norm: str = "linf",
+    box: Box = DEFAULT_BOX,
+    margin: float = 0.0,
+    method: str = DEFAULT_METHOD,
+    solver: str | None = None,
+    threads: int = 1,
+    semantics: str = "both",
+    timeout: float | Budget = math.inf,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Callable[[Bracket], None] | None = None,
+    transforms: Transforms | None = None,
+    once: bool = False,
+    region: Box | None = None,
+    property: AskedProperty | None = None,  # noqa: A002, what it is called
+) -> Check | PropertyCheck:
+    """Is there an adversarial point within `radius` of x, or one that satisfies a `property`?
+
+    Violated with a witness, Holds with its evidence, or Unknown. About x, it asks for an x' of the box with
+    ‖x' − x‖ ≤ radius, in the units of x, whose logits prefer the target, or any class but the label, by `margin`; ties
+    count. progress: called with brackets on the way, by the method tree. The other arguments are those of `minimal`.
+
+    property: what must not happen, in place of x, radius and what belongs to them. Halfspaces(C, d), or a list of which
+    one is enough: an x' of `region`, two numbers or two arrays of the input's size, with outputs y, C·y + d ≥ 0 in
+    every row; C (rows, model.outputs). Or the path of a VNN-LIB 1.0 file, which names its region itself.
+
+    Raises InputError, one line, for an argument that cannot be.
+
+    >>> import numpy as np
+    >>> from verifier import models
+    >>> preferred = Halfspaces(np.eye(10)[[8]] - np.eye(10)[[3]], [-80.0])
+    >>> check(load("digits"), region=(0.0, 1.0), property=preferred).verdict
+    Holds(evidence=<Evidence.PROVED: 3>)
     """
     settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
-    region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
-    asked = specify(model, region, goal, settings.budget, transforms, semantics)
+    if property is not None:
+        about_x = (x, radius, target, label, transforms, progress)
+        if any(given is not None for given in about_x) or margin != 0.0 or box is not DEFAULT_BOX:
+            raise InputError("property goes with region; x, radius, target, label, margin, box, transforms do not")
+        prop = asked_property(model, region, property)
+        return check_property(property_question(model, prop, settings.budget, semantics), settings)
+    if x is None or radius is None:
+        raise InputError("check takes an input x and a radius, or a property")
+    if region is not None:
+        raise InputError("region goes with property; the box of an input is `box`")
+    goal = Misclassification(target, label, margin)
+    asked = specify(model, InputRegion(x, norm, box), goal, settings.budget, transforms, semantics)
     return robustness.check(asked, settings, radius, progress)
 
 

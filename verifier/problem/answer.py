@@ -36,6 +36,18 @@ class Subject:
         return f"<{self.command} in {self.norm} from class {self.label} to {goal}, {self.model}>"
 
 
+@dataclass(frozen=True)
+class PropertySubject:
+    """What an answer about a property is about; `property` names it, `shape` is that of the model's input."""
+
+    command: str
+    model: str
+    model_sha256: str
+    property: str
+    shape: tuple[int, ...]
+    outputs: int
+
+
 class Answer:
     """Mixin of the API's results; the renderers live where reports are made, and are loaded when one is asked for."""
 

@@ -77,6 +77,27 @@ class Witness:
 
 
 @dataclass(frozen=True, eq=False)
+class Counterexample:
+    """A point that satisfies what a property says must not be.
+
+    point: shape (n,), the model's own dtype, inside the exact box. outputs (K,): what ONNX Runtime gives there;
+    exact_outputs (K,): the network's values over the reals, each rounded to the nearest float64.
+    """
+
+    point: npt.NDArray[np.floating]
+    outputs: npt.NDArray[np.floating]
+    exact_outputs: npt.NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{value:.6g}" for value in self.outputs[:SHOWN_OUTPUTS])
+        return f"<Counterexample with outputs {shown}{', …' if self.outputs.size > SHOWN_OUTPUTS else ''}>"
+
+
+SHOWN_OUTPUTS = 6
+"""Of a counterexample, in its `repr`."""
+
+
+@dataclass(frozen=True, eq=False)
 class Violated:
     """A point of the region reaches the goal. `point` (n,) is the decider's claim: the caller judges it again."""
 

@@ -27,7 +27,9 @@ from verifier.report.json_result import (
     dumps,
 )
 from verifier.report.norm_signs import NORM_SIGNS
+from verifier.report.property_result import property_fields, property_words
 from verifier.search.all_targets import AllTargets
+from verifier.search.property_check import PropertyCheck
 from verifier.search.robustness import Check
 
 if TYPE_CHECKING:
@@ -76,6 +78,11 @@ def _(answer: AllTargets) -> str:
     return f"<AllTargets {closed} of {len(answer.results)} closed, nearest {words(answer.overall)}>"
 
 
+@words.register
+def _(check: PropertyCheck) -> str:
+    return property_words(check)
+
+
 @singledispatch
 def to_dict(answer: Any) -> Json:
     """The answer with the keys of the command's JSON, and its witness's point."""
@@ -92,6 +99,11 @@ def _(bracket: Bracket) -> Json:
 def _(check: Check) -> Json:
     found = check_fields(_run(check.about), check, None)
     return {"schema": SCHEMA, **_with_point(found, check.witness, check.about), **_asked(check.about)}
+
+
+@to_dict.register
+def _(check: PropertyCheck) -> Json:
+    return property_fields(check)
 
 
 @to_dict.register
@@ -147,6 +159,11 @@ def _(bracket: Bracket) -> str:
 @html.register
 def _(check: Check) -> str:
     return _example(check, check.about, check.witness, captions.check_words)
+
+
+@html.register
+def _(check: PropertyCheck) -> str:
+    return _page(words(check), None)
 
 
 def _example(

@@ -48,6 +48,11 @@ class Model:
         return self.graph.output_size
 
     @property
+    def outputs(self) -> int:
+        """The entries of the file's output: what a property's Y_j are. One for a binary classifier."""
+        return self.graph.output_size - int(self.network.binary)
+
+    @property
     def no_float32(self) -> str:
         """Why nothing can be said about every float32 evaluation of the file; "" where something can."""
         network = self.network

@@ -178,9 +178,9 @@ def specify(
     """
     if not isinstance(model, Model):
         raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
-    meaning, width = _semantics(semantics, model), above_zero(precision, "the precision", -math.inf)
+    meaning, width = semantics_of(semantics, model), above_zero(precision, "the precision", -math.inf)
     flat = model.vector(region.x)
-    lo, hi = _box(region.box, flat.size)
+    lo, hi = box_of(region.box, flat.size)
     try:
         flat, moved = inside(flat, lo, hi)
     except InputError as error:
@@ -208,7 +208,8 @@ def specify(
     return replace(asked, semantics=meaning, precision=width).only(goal.targets)
 
 
-def _semantics(semantics: str, model: Model) -> Semantics:
+def semantics_of(semantics: str, model: Model) -> Semantics:
+    """Which network is asked about. Raises InputError, as for one that float32 says nothing about."""
     if word(semantics, "the semantics") not in tuple(Semantics):
         raise InputError(f"unknown semantics '{semantics}': choose one of {', '.join(Semantics)}")
     if semantics == Semantics.FLOAT32 and model.no_float32:
@@ -238,7 +239,8 @@ def _class(number: int, what: str, model: Model) -> int:
     return number
 
 
-def _box(box: Box, size: int) -> tuple[Array, Array]:
+def box_of(box: Box, size: int) -> tuple[Array, Array]:
+    """Its ends, each (size,). Raises InputError."""
     try:
         lo, hi = (np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), (size,)) for end in box)
     except (TypeError, ValueError) as error:

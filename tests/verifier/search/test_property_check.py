@@ -1,0 +1,219 @@
+"""Answers about properties against the truth by enumeration, in exact numbers; counterexamples judged anew."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import verifier
+from encoders.network.exact import exact_outputs
+from tests.traps.enumeration import Exact, Form, box_corners, clipped, combined
+from verifier import Halfspaces, Holds, InputError, Model, PropertyCheck, Unknown, Violated
+from verifier.problem.budget import Budget
+from verifier.problem.properties.from_vnnlib import property_of
+from verifier.problem.properties.s_expressions import Text
+from verifier.runtime.property_judge import ONLY_EXACT
+from verifier.search.property_check import check_property
+from verifier.search.property_question import property_question
+from verifier.search.settings import Settings
+
+Saved = Callable[..., Model]
+
+
+def asked(model: Model, text: str, seconds: float = 60.0, semantics: str = "both") -> PropertyCheck:
+    sizes = {"X": model.graph.input_size, "Y": model.outputs}
+    names = [f"(declare-const {letter}_{k} Real)" for letter, size in sizes.items() for k in range(size)]
+    prop = property_of(Text("p", "".join(names) + text))
+    budget = Budget(seconds)
+    return check_property(property_question(model, prop, budget, semantics), Settings(budget))
+
+
+def judged(model: Model, answer: PropertyCheck, satisfied: Callable[[Any, Any], bool]) -> None:
+    """The counterexample by a session of our own and by exact arithmetic."""
+    assert answer.witness is not None
+    x = answer.witness.point
+    assert x.dtype == np.float32
+    session = onnxruntime.InferenceSession(str(model.path))
+    given = session.run(None, {session.get_inputs()[0].name: x.reshape(1, -1)})[0].reshape(-1)
+    np.testing.assert_array_equal(answer.witness.outputs, given)
+    exact = exact_outputs(model.network.graph, x.astype(float))[-len(given) :]
+    point = [Fraction(entry) for entry in x.tolist()]
+    assert satisfied(point, exact)
+    assert satisfied(point, [Fraction(entry) for entry in given.tolist()])
+
+
+def random_property(rng: np.random.Generator, outputs: int) -> tuple[list[Any], str]:
+    """Boxes, each with conjunctions of rows (over y, over x, constant), and the same as text."""
+    boxes, texts = [], []
+    for _ in range(int(rng.integers(1, 3))):
+        ends = np.sort(rng.integers(-10, 11, (2, 2)), axis=0)
+        lo, hi = ([Fraction(int(end), 10) for end in side] for side in ends)
+        goals, rows_text = [], []
+        for _ in range(int(rng.integers(1, 4))):
+            rows, told = [], []
+            for _ in range(int(rng.integers(1, 3))):
+                of_y = [Fraction(int(c)) for c in rng.integers(-2, 3, outputs)]
+                of_x = [Fraction(int(c)) for c in rng.integers(-1, 2, 2)] if rng.random() < 0.3 else [Fraction(0)] * 2
+                constant = Fraction(int(rng.integers(-60, 30)), 10)
+                rows.append((of_y, of_x, constant))
+                terms = [f"(* {c} Y_{k})" for k, c in enumerate(of_y)] + [f"(* {c} X_{k})" for k, c in enumerate(of_x)]
+                told.append(f"(>= (+ {' '.join(terms)}) {float(-constant)})")
+            goals.append(rows)
+            rows_text.append(f"(and {' '.join(told)})")
+        boxes.append((lo, hi, goals))
+        ranges = " ".join(f"(>= X_{k} {float(lo[k])}) (<= X_{k} {float(hi[k])})" for k in range(2))
+        texts.append(f"(and {ranges} (or {' '.join(rows_text)}))")
+    return boxes, f"(assert (or {' '.join(texts)}))"
+
+
+def exists(layers: Any, boxes: list[Any]) -> bool:
+    """Is there a point of a box, in real arithmetic, at which one conjunction holds?"""
+    unit: list[Form] = [((Fraction(1), Fraction(0)), Fraction(0)), ((Fraction(0), Fraction(1)), Fraction(0))]
+    for lo, hi, goals in boxes:
+        net = Exact(layers, tuple(lo), tuple(hi))
+        for (part, values), rows in product(net._regions(0, unit, box_corners(net.lo, net.hi)), goals):
+            left = part
+            for of_y, of_x, constant in rows:
+                left = clipped(left, combined([*of_y, *of_x], constant, [*values, *unit])) if left else left
+            if left:
+                return True
+    return False
+
+
+def holds_at(boxes: list[Any], x: Any, y: Any) -> bool:
+    return any(
+        all(low <= entry <= high for low, entry, high in zip(lo, x, hi, strict=True))
+        and any(
+            all(
+                sum(c * v for c, v in zip(of_y, y, strict=True)) + sum(c * v for c, v in zip(of_x, x, strict=True))
+                >= -constant
+                for of_y, of_x, constant in rows
+            )
+            for rows in goals
+        )
+        for lo, hi, goals in boxes
+    )
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_answers_are_the_truth(truth: Any, save_net: Saved, outputs: int) -> None:
+    seen: Counter[type] = Counter()
+    for seed in range(25):
+        rng = np.random.default_rng(100 * outputs + seed)
+        net = truth.net(seed, (2, 4, 4, outputs))
+        model = save_net(net)
+        boxes, text = random_property(rng, outputs)
+        answer = asked(model, text)
+        seen[type(answer.verdict)] += 1
+        if isinstance(answer.verdict, Unknown):
+            continue
+        assert isinstance(answer.verdict, Violated) is exists(net.layers, boxes), seed
+        if isinstance(answer.verdict, Violated):
+            judged(model, answer, lambda x, y, boxes=boxes: holds_at(boxes, x, y))
+    assert seen[Unknown] <= 1, seen
+    assert min(seen[Holds], seen[Violated]) >= 5, seen
+
+
+IDENTITY = ([[1.0]], [0.0])
+RAMP = (([[1.0], [1.0]], [0.0, -0.5]), ([[1.0, -2.0]], [0.0]))
+"""y = min(x, 1 − x) on [0, 1]."""
+
+
+def test_no_tolerance_makes_a_counterexample(truth: Any, save_net: Saved) -> None:
+    """x ≤ 0.1 and y = x ≥ 0.1 have one real point, which is no float32: neither sat nor unsat."""
+    answer = asked(save_net(truth.of_layers(IDENTITY)), "(assert (and (>= X_0 0) (<= X_0 0.1) (>= Y_0 0.1)))")
+    assert isinstance(answer.verdict, Unknown)
+    assert answer.witness is None
+
+
+def test_a_float_beyond_the_decimal_end_is_no_counterexample(truth: Any, save_net: Saved) -> None:
+    """float32(0.1) > 0.1: with one more digit below it there is nothing, and that is proved."""
+    text = "(assert (and (>= X_0 0) (<= X_0 0.1) (>= Y_0 0.100000001)))"
+    assert isinstance(asked(save_net(truth.of_layers(IDENTITY)), text).verdict, Holds)
+
+
+def test_a_box_without_a_number_of_the_dtype_is_told(truth: Any, save_net: Saved) -> None:
+    answer = asked(save_net(truth.of_layers(IDENTITY)), "(assert (and (>= X_0 0.1) (<= X_0 0.1) (<= Y_0 1)))")
+    assert isinstance(answer.verdict, Unknown)
+    assert "float32 number for X_0" in answer.remark
+
+
+def test_what_holds_in_exact_arithmetic_alone_is_told(truth: Any, save_net: Saved) -> None:
+    """y = (x + 2²⁵) − 2²⁵ over the reals is x; in float32 the sum of 1 and 2²⁵ loses the 1."""
+    net = truth.of_layers(([[1.0]], [2.0**25]), ([[1.0]], [-(2.0**25)]))
+    answer = asked(save_net(net), "(assert (and (>= X_0 1) (<= X_0 1) (>= Y_0 1)))")
+    assert isinstance(answer.verdict, Unknown)
+    assert answer.remark == ONLY_EXACT
+
+
+def test_float32_is_proved_where_it_is_claimed(truth: Any, save_net: Saved) -> None:
+    """Over the reals y = x ≥ 0.5 all over the box; in float32 the sum may lose 2."""
+    net = truth.of_layers(([[1.0]], [2.0**25]), ([[1.0]], [-(2.0**25)]))
+    model, text = save_net(net), "(assert (and (>= X_0 1) (<= X_0 2) (<= Y_0 0.5)))"
+    both = asked(model, text)
+    assert isinstance(both.verdict, Holds)
+    assert both.float32 is None
+    assert isinstance(asked(model, text, semantics="float32").verdict, Unknown)
+    plain = asked(save_net(truth.of_layers(*RAMP)), "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 0.6)))")
+    assert isinstance(plain.verdict, Holds)
+    assert plain.float32 is True
+
+
+def test_an_end_that_is_missing_is_told(truth: Any, save_net: Saved) -> None:
+    answer = asked(save_net(truth.of_layers(*RAMP)), "(assert (and (>= X_0 0) (>= Y_0 0.6)))")
+    assert isinstance(answer.verdict, Unknown)
+    assert "X_0 without an end" in answer.reason
+
+
+def test_nothing_to_satisfy_holds(truth: Any, save_net: Saved) -> None:
+    model = save_net(truth.of_layers(*RAMP))
+    assert isinstance(asked(model, "(assert (and (>= X_0 1) (<= X_0 0)))").verdict, Holds)
+    anything = asked(model, "(assert (and (>= X_0 0) (<= X_0 1)))")
+    judged(model, anything, lambda x, _: 0 <= x[0] <= 1)
+
+
+def test_the_budget_is_kept(truth: Any, save_net: Saved) -> None:
+    answer = asked(save_net(truth.of_layers(*RAMP)), "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 0.6)))", 1e-9)
+    assert isinstance(answer.verdict, Unknown)
+    assert "time limit" in answer.reason
+
+
+def test_arrays_and_files_ask_the_same(truth: Any, save_net: Saved, tmp_path: Any) -> None:
+    model = save_net(truth.of_layers(*RAMP))
+    file = tmp_path / "p.vnnlib"
+    file.write_text(
+        "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 0) (<= X_0 1)))(assert (or (>= Y_0 0.5) "
+        "(<= Y_0 -1)))"
+    )
+    for answer in (
+        verifier.check(model, property=file),
+        verifier.check(model, region=(0, 1), property=[Halfspaces([[1.0]], [-0.5]), Halfspaces([[-1.0]], [-1.0])]),
+    ):
+        judged(model, answer, lambda x, y: x == [Fraction(1, 2)] and y == [Fraction(1, 2)])
+        assert answer.to_dict()["witness"]["point"] == [[0.5]]
+        assert "0.5" in repr(answer)
+
+
+def test_what_cannot_be_asked_is_one_line(truth: Any, save_net: Saved) -> None:
+    model = save_net(truth.of_layers(*RAMP))
+    unsafe = Halfspaces([[1.0]], [0.0])
+    for told, call in {
+        "speaks of 2 outputs": lambda: verifier.check(model, region=(0, 1), property=Halfspaces([[1.0, 1.0]], [0.0])),
+        "need a region": lambda: verifier.check(model, property=unsafe),
+        "do not": lambda: verifier.check(model, [0.5], 0.1, region=(0, 1), property=unsafe),
+        "an input x and a radius": lambda: verifier.check(model),
+        "region goes with property": lambda: verifier.check(model, [0.5], 0.1, region=(0, 1)),
+        "not a dict": lambda: verifier.check(model, region=(0, 1), property={}),
+        "must be Halfspaces": lambda: verifier.check(model, region=(0, 1), property=[1]),
+        "method tree": lambda: verifier.check(model, region=(0, 1), property=unsafe, method="z3"),
+        "empty": lambda: verifier.check(model, region=(1, 0), property=unsafe),
+    }.items():
+        with pytest.raises(InputError, match=told):
+            call()

@@ -1,0 +1,157 @@
+"""The answer about a property: as JSON, as a table, and as the competition's verdict with its assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+from rich.text import Text
+
+from verifier.problem.answer import PropertySubject
+from verifier.problem.verdict import Counterexample, Evidence, Holds, Search, Unknown, Verdict, Violated
+from verifier.report.json_result import FLOAT32_ASSUMES, SCHEMA, VERDICTS, Json, number, search_json
+from verifier.report.terminal import EVIDENCE_TEXT, VERDICT_STYLE, pairs, search_text
+from verifier.report.versions import versions
+
+
+class PropertyAnswer(Protocol):
+    """What `verifier.check` returns for a property."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def witness(self) -> Counterexample | None: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def evidence(self) -> Evidence | None: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def search(self) -> Search | None: ...
+    @property
+    def float32(self) -> bool | None: ...
+    @property
+    def remark(self) -> str: ...
+    @property
+    def about(self) -> PropertySubject | None: ...
+
+
+def property_fields(answer: PropertyAnswer) -> Json:
+    """The answer as an object, the counterexample with its numbers."""
+    about = answer.about
+    asked: Json = {} if about is None else {
+        "command": about.command,
+        "property": about.property,
+        "model": about.model,
+        "model_sha256": about.model_sha256,
+    }  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "verdict": VERDICTS[type(answer.verdict)],
+        "reason": answer.reason,
+        "remark": answer.remark,
+        "witness": _witness_json(answer.witness, about),
+        "evidence": answer.evidence.label if answer.evidence is not None else None,
+        "float32": {"holds": True, "assumes": FLOAT32_ASSUMES} if answer.float32 else None,
+        "search": search_json(answer.search),
+        "seconds": number(answer.seconds),
+        **asked,
+    }
+
+
+def property_json(answer: PropertyAnswer, witness_path: Path | None) -> Json:
+    """The object of `verifier check --property --json`."""
+    found = property_fields(answer)
+    if found["witness"] is not None:
+        found["witness"]["path"] = str(witness_path) if witness_path is not None else None
+    return {**found, "certificate": None, "versions": versions()}
+
+
+def _witness_json(witness: Counterexample | None, about: PropertySubject | None) -> Json | None:
+    if witness is None:
+        return None
+    shape = witness.point.shape if about is None else about.shape
+    return {
+        "point": witness.point.reshape(shape).tolist(),
+        "outputs": witness.outputs.tolist(),
+        "exact_outputs": witness.exact_outputs.tolist(),
+    }
+
+
+def property_words(answer: PropertyAnswer) -> str:
+    """The answer in one line."""
+    more = ""
+    if answer.witness is not None:
+        more = f", {answer.witness!r}"
+    elif answer.evidence is not None:
+        more = f", {answer.evidence.label}"
+    elif answer.reason:
+        more = f", {answer.reason}"
+    return f"<PropertyCheck {VERDICTS[type(answer.verdict)]}{more}, {answer.seconds:.2f} s>"
+
+
+MEANING = {
+    "holds": "no input satisfies the property",
+    "violated": "there is an input that satisfies the property",
+    "unknown": "undecided",
+}
+
+
+def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
+    """The answer of `verifier check --property`."""
+    verdict = VERDICTS[type(answer.verdict)]
+    rows: list[tuple[str, str | Text]] = [("verdict", Text(f"{verdict}: {MEANING[verdict]}", VERDICT_STYLE[verdict]))]
+    if answer.reason:
+        rows.append(("reason", answer.reason))
+    if answer.remark:
+        rows.append(("remark", answer.remark))
+    if answer.evidence is not None:
+        rows.append(("evidence", EVIDENCE_TEXT[answer.evidence]))
+    if answer.float32:
+        rows.append(("float32", "the same for every float32 evaluation, proved"))
+    if answer.witness is not None:
+        rows += [("input", _several(answer.witness.point)), ("output", _several(answer.witness.outputs))]
+        rows.append(("exact output", _several(answer.witness.exact_outputs)))
+    if answer.search is not None:
+        rows.append(("search", search_text(answer.search)))
+    rows.append(("seconds", f"{answer.seconds:.2f}"))
+    if answer.about is not None:
+        rows += [("model", answer.about.model), ("property", answer.about.property)]
+    if files:
+        rows.append(("written", "\n".join(str(file) for file in files)))
+    return pairs("What the property describes", rows)
+
+
+SHOWN = 10
+"""Entries of a vector in a table."""
+
+
+def _several(values: npt.NDArray[np.floating]) -> str:
+    shown = ", ".join(f"{value:.9g}" for value in values[:SHOWN].tolist())
+    return f"{shown}, … ({values.size} entries)" if values.size > SHOWN else shown
+
+
+COMPETITION: dict[type[Verdict], str] = {Holds: "unsat", Violated: "sat", Unknown: "unknown"}
+
+
+def competition_text(answer: PropertyAnswer, *, timed_out: bool) -> str:
+    """What VNN-COMP reads: sat, unsat, unknown or timeout, and the assignment behind sat, its numbers in full."""
+    first = COMPETITION[type(answer.verdict)]
+    if first == "unknown" and timed_out:
+        first = "timeout"
+    if answer.witness is None:
+        return f"{first}\n"
+    named = [("X", answer.witness.point), ("Y", answer.witness.outputs)]
+    values = [f"({name}_{place} {_exactly(value)})" for name, of in named for place, value in enumerate(of.tolist())]
+    return f"{first}\n(" + "\n ".join(values) + ")\n"
+
+
+def _exactly(value: float) -> str:
+    """All digits, without an exponent, which some readers do not know."""
+    return format(Decimal(value), "f")

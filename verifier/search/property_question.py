@@ -1,0 +1,104 @@
+"""A question about a property, checked once: the model, the property, whose evaluations a proof is about."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from encoders.errors import InputError
+from encoders.network.graph import Graph
+from encoders.passes.with_inputs import with_inputs
+from verifier.problem.answer import PropertySubject
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.properties.cases import Conjunction, parts
+from verifier.problem.properties.formula import Property, from_arrays
+from verifier.problem.properties.from_vnnlib import read_vnnlib
+from verifier.problem.query import Halfspaces
+from verifier.problem.verdict import Semantics
+from verifier.runtime.model import Model
+from verifier.runtime.property_judge import PropertyJudge
+from verifier.search.question import Box, box_of, semantics_of
+
+NO_MODEL = "the model must be one that verifier.load has read, not a {}"
+
+
+@dataclass(frozen=True, eq=False)
+class PropertyQuestion:
+    """Does a point satisfy `prop`, which says what must not happen? Raises InputError for what cannot be asked."""
+
+    model: Model
+    prop: Property
+    semantics: Semantics
+    judge: PropertyJudge
+
+    @cached_property
+    def with_inputs(self) -> Graph:
+        """The lowered graph of (outputs, inputs)."""
+        return with_inputs(self.model.graph)
+
+    def target(self, case: Conjunction) -> tuple[Graph, Halfspaces]:
+        """A lowered graph, and the half-spaces of its output that hold the case's rows. Raises InputError."""
+        outputs, inputs = self.model.outputs, self.prop.inputs if case.mixed else 0
+        goal = case.goal(outputs, inputs)
+        graph = self.with_inputs if case.mixed else self.model.graph
+        ahead = graph.output_size - goal.matrix.shape[1]  # a binary classifier's graph gives (0, z)
+        return graph, Halfspaces(np.hstack([np.zeros((len(goal.offset), ahead)), goal.matrix]), goal.offset)
+
+    def subject(self, command: str) -> PropertySubject:
+        """What an answer says that it is about."""
+        network = self.model.network
+        return PropertySubject(
+            command, self.model.path.name, network.sha256, self.prop.source, network.input_shape, self.model.outputs
+        )
+
+
+def property_question(
+    model: Model, prop: Property, budget: Budget, semantics: str = Semantics.BOTH
+) -> PropertyQuestion:
+    """Check everything that the question needs; raises InputError, one line.
+
+    The graph is compared with ONNX Runtime in the middle of the first box, as far as the budget allows.
+    """
+    if not isinstance(model, Model):
+        raise InputError(NO_MODEL.format(type(model).__name__))
+    meaning, judge = semantics_of(semantics, model), PropertyJudge(model, prop)
+    for kind, asked, given in (
+        ("inputs", prop.inputs, model.graph.input_size),
+        ("outputs", prop.outputs, model.outputs),
+    ):
+        if asked != given:
+            raise InputError(f"{prop.source} speaks of {asked} {kind}, {model.path.name} has {given}")
+    with suppress(OutOfTimeError):  # then nothing is proved either
+        first = next(parts(prop, budget.check), None)
+        if first is not None:
+            region = first.box.region(prop.inputs)
+            model.comparison.at_question(region.centre.astype(model.dtype), region.lo, region.hi, budget)
+    return PropertyQuestion(model, prop, meaning, judge)
+
+
+AskedProperty = Halfspaces | list[Halfspaces] | tuple[Halfspaces, ...] | str | Path
+"""What must not happen, as the API takes it."""
+
+
+def asked_property(model: Model, region: Box | None, asked: AskedProperty) -> Property:
+    """The property of a VNN-LIB file; or that inputs of `region` (two numbers, or two arrays) reach one of the
+    half-spaces of the outputs. Raises InputError.
+    """
+    if isinstance(asked, str | Path):
+        if region is not None:
+            raise InputError("a VNN-LIB file names its region itself: leave `region` out")
+        return read_vnnlib(Path(asked))
+    if not isinstance(model, Model):
+        raise InputError(NO_MODEL.format(type(model).__name__))
+    if not isinstance(asked, Halfspaces | list | tuple):
+        raise InputError(f"the property must be Halfspaces, a list of them, or a path, not a {type(asked).__name__}")
+    disjuncts = [asked] if isinstance(asked, Halfspaces) else list(asked)
+    if not all(isinstance(goal, Halfspaces) for goal in disjuncts):
+        raise InputError("the property must be Halfspaces(matrix, offset), a list of them, or a VNN-LIB file's path")
+    if region is None:
+        raise InputError("half-spaces need a region=(lo, hi) of inputs")
+    return from_arrays(*box_of(region, model.graph.input_size), disjuncts)
