@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("run", "dev", "lowest")
+LOCKS = ("run", "cpu", "dev", "lowest", "uv")
 CAPPED = {"highspy", "numba", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "pulp", "scipy", "z3-solver"}
 """Those of whose next major version something that is used here is known to go, or has gone before."""
 
@@ -88,6 +88,15 @@ def test_what_runs_is_what_is_tested() -> None:
     run, dev = locked("run"), locked("dev")
     for name, pins in run.items():
         assert set(map(version, pins)) == set(map(version, dev[name])), name
+
+
+def test_without_cuda_only_onnx_runtime_is_another() -> None:
+    run, cpu = locked("run"), locked("cpu")
+    assert set(run) - set(cpu) == {"onnxruntime-gpu"}
+    assert set(cpu) <= set(run)
+    assert [pin.marker for pin in cpu["onnxruntime"]] == [None]
+    for name, pins in cpu.items():
+        assert set(map(version, pins)) == set(map(version, run[name])), name
 
 
 def test_next_majors_are_kept_out_where_they_are_known_to_break() -> None:
