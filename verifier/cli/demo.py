@@ -21,7 +21,7 @@ INPUTS = "digits_inputs.npz"
 def run(out: Path, deadline: Deadline) -> Exit:
     """Solve one digit in L-inf, untargeted; show the table, write the picture, say what it means."""
     model = models.path("digits")
-    asked = QuestionOptions(model, model.with_name(INPUTS), index=INDEX)
+    asked = QuestionOptions(model=model, input=model.with_name(INPUTS), index=INDEX)
     request = Request(asked, SearchOptions(), ResultOptions(out), deadline)
     code = commands.minimal(request, precision=PRECISION)
     stdout = terminal.stdout()

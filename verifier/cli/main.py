@@ -86,17 +86,43 @@ def minimal(
 @with_options(order=options.IN_HELP)
 def check(
     context: typer.Context,
-    asked: options.QuestionOptions,
+    asked: options.CheckOptions,
     how: options.SearchOptions,
     results: options.ResultOptions,
-    radius: options.RadiusOption,
+    radius: options.RadiusOption = None,
+    property_: options.PropertyOption = None,
 ) -> None:
-    """Is the input robust within a radius? Exit code 0: yes, 1: no, 3: undecided."""
+    """Is the input robust within a radius, or a property kept? Exit code 0: yes, 1: no, 3: undecided."""
     with _deadline(context, how.timeout, NO_VERDICT if results.json else None) as deadline:
         with _imports(context):
-            from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
+            from verifier.cli import commands, job, property_command  # noqa: PLC0415, see the module's docstring
 
-        code = commands.check(job.Request(asked, how, results, deadline), radius=radius)
+        if property_ is not None:
+            given = [*asked.given(), *(["--radius"] if radius is not None else [])]
+            code = property_command.check(property_, asked, how, results, deadline, given)
+        else:
+            request = job.Request(asked.about_input(), how, results, deadline)
+            code = commands.check(request, radius=options.needed(radius, "--radius"))
+    raise typer.Exit(code)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    query: Annotated[Path, typer.Argument(metavar="QUERY.vnnlib", help="A VNN-LIB 1.0 file, perhaps .gz.")],
+    network: Annotated[str, typer.Option(metavar="[NAME=]FILE.onnx", help="The network; its name may be any.")],
+    timeout: options.TimeoutOption = None,
+    results: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what is printed there as well.")] = None,
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of a tree.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0,
+) -> None:
+    """Answer as VNN-COMP asks: sat and the assignment, unsat, unknown or timeout. Exit code 1: sat, 0: unsat."""
+    with _deadline(context, timeout) as deadline:
+        with _imports(context):
+            from verifier.cli import property_command  # noqa: PLC0415, see the module's docstring
+
+        how = options.SearchOptions(timeout=timeout, threads=threads, seed=seed)
+        code = property_command.verify(query, network, results, how, deadline)
     raise typer.Exit(code)
 
 

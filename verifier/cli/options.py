@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from encoders.errors import InputError
 from verifier import models
 from verifier.problem.quantities import Quantity, at_least, at_most, seconds
 
@@ -16,9 +17,22 @@ NORMS, DEVICES, METHODS = "linf|l1", "auto|cpu|cuda", "tree|milp|milp-direct|z3"
 """How --help lists them."""
 
 IN_HELP = (
-    *("model", "input", "radius", "output", "index", "header", "target", "all_targets", "precision", "margin", "norm"),
-    *("box", "label", "timeout", "attack", "method", "solver", "threads", "device", "semantics", "seed", "out"),
-    *("certificate", "transforms", "json"),
+    *(
+        "model",
+        "input",
+        "radius",
+        "property_",
+        "output",
+        "index",
+        "header",
+        "target",
+        "all_targets",
+        "precision",
+        "margin",
+        "norm",
+    ),
+    *("box", "label", "timeout", "attack", "method", "solver", "threads", "device", "semantics", "seed"),
+    *("out", "certificate", "transforms", "json"),
 )
 """The order in which `minimal`, `check` and `attack` list their options."""
 
@@ -43,11 +57,20 @@ SolverOption = Annotated[
     typer.Option(metavar="NAME", help="For milp: highs, cbc, or another that `verifier doctor` lists."),
 ]
 RadiusOption = Annotated[
-    Quantity,
+    Quantity | None,
     typer.Option(
         metavar="R",
         parser=lambda given: at_least(given, "--radius"),
         help="The distance within which to look, such as 0.03 or 8/255 (rounded up to a float64).",
+    ),
+]
+PropertyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--property",
+        metavar="FILE",
+        help="A VNN-LIB 1.0 file (.vnnlib, .vnnlib.gz) in place of INPUT and --radius: what no input may satisfy.",
+        show_default=False,
     ),
 ]
 PrecisionOption = Annotated[
@@ -86,20 +109,11 @@ BaselineOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class QuestionOptions:
-    """What is asked: a model, an input, a norm, a goal."""
+@dataclass(frozen=True, kw_only=True)
+class GoalOptions:
+    """What is asked of an input of a model: a norm, a goal."""
 
     model: ModelArgument
-    input: Annotated[
-        Path,
-        typer.Argument(
-            metavar="INPUT",
-            parser=models.input_file,
-            help="The input to perturb: .npy, .npz (array x, optional labels y), .csv, or .png/.jpg (scaled by 1/255); "
-            "digits: inputs of the shipped net of that name.",
-        ),
-    ]
     output: OutputOption = None
     index: Annotated[int | None, typer.Option(metavar="I", help="Which input of a file with several, from 0.")] = None
     header: Annotated[
@@ -144,6 +158,40 @@ class QuestionOptions:
             help="Transformations of the input (TOML): the example is to be adversarial under all.",
         ),
     ] = None
+
+
+INPUT = typer.Argument(
+    metavar="INPUT",
+    parser=models.input_file,
+    help="The input to perturb: .npy, .npz (array x, optional labels y), .csv, or .png/.jpg (scaled by 1/255); "
+    "digits: inputs of the shipped net of that name.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionOptions(GoalOptions):
+    """What is asked of an input."""
+
+    input: Annotated[Path, INPUT]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(GoalOptions):
+    """The same where a property may stand in place of an input."""
+
+    input: Annotated[Path | None, INPUT] = None
+
+    def about_input(self) -> QuestionOptions:
+        """Raises InputError where there is none."""
+        if self.input is None:
+            raise InputError("check takes an INPUT and --radius, or --property")
+        return QuestionOptions(**{**vars(self), "input": self.input})
+
+    def given(self) -> list[str]:
+        """What is given, beside the model, that a property says itself."""
+        elsewhere = ("model", "output", "semantics")
+        found = [f.name for f in fields(self) if f.name not in elsewhere and getattr(self, f.name) != f.default]
+        return ["INPUT" if name == "input" else f"--{name}" for name in found]
 
 
 @dataclass(frozen=True)
@@ -300,6 +348,13 @@ class BackendOptions:
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as tcp://host:8786.")
     ] = None
+
+
+def needed(value: Quantity | None, name: str) -> Quantity:
+    """The value of an option that may be missing only where another one is given. Raises InputError."""
+    if value is None:
+        raise InputError(f"missing option {name}")
+    return value
 
 
 def join_box(arguments: Sequence[str]) -> list[str]:

@@ -97,8 +97,8 @@ def property_words(answer: PropertyAnswer) -> str:
 
 
 MEANING = {
-    "holds": "no input satisfies the property",
-    "violated": "there is an input that satisfies the property",
+    "holds": "there is no counterexample",
+    "violated": "there is a counterexample",
     "unknown": "undecided",
 }
 
@@ -125,7 +125,7 @@ def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
         rows += [("model", answer.about.model), ("property", answer.about.property)]
     if files:
         rows.append(("written", "\n".join(str(file) for file in files)))
-    return pairs("What the property describes", rows)
+    return pairs("The property", rows)
 
 
 SHOWN = 10
