@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
-from encoders.errors import InputError
-from verifier.problem.whole_file import written
+from verifier.problem.whole_file import writable, written
 
 
 class CertificateFile:
@@ -14,13 +12,7 @@ class CertificateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.is_dir():
-            raise InputError(f"--certificate {path}: this is a directory")
-        try:
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-        except OSError as error:
-            raise InputError(f"--certificate {path}: cannot write there: {error.strerror or error}") from None
+        writable(path, "--certificate")
 
     def of_target(self, target: int | None) -> CertificateFile:
         """One target's own file beside this one: c.cert → c-7.cert."""

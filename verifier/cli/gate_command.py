@@ -29,7 +29,7 @@ from verifier.gate.evidence_pack import PackSource
 from verifier.gate.requirements import CertifiedAccuracy, Gate, MinDistortion, Quantile, read_gate
 from verifier.gate.settle import MOST, Questions, Settled, Until, settle
 from verifier.gate.verdict import Ruling, overall
-from verifier.problem.whole_file import written
+from verifier.problem.whole_file import writable, written
 from verifier.report import terminal
 from verifier.report.gate.junit import junit_xml
 from verifier.report.gate.markdown import append_step_summary, markdown, workflow_commands
@@ -188,13 +188,7 @@ def _writable(outputs: GateOptions) -> None:
     """What cannot be written is told before the work. Raises InputError."""
     named = {**outputs.files, **({"--update-baseline": outputs.update_baseline} if outputs.update_baseline else {})}
     for name, path in named.items():
-        if path.is_dir():
-            raise InputError(f"{name} {path}: this is a directory")
-        try:
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-        except OSError as error:
-            raise InputError(f"{name} {path}: cannot write there: {error.strerror or error}") from None
+        writable(path, name)
 
 
 def _draw(found: Settled, wanted: Sequence[Wanted], folder: Path, limits: CommandTime) -> dict[str, Path]:

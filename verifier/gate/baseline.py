@@ -16,7 +16,7 @@ from typing import Any
 
 from encoders.errors import InputError
 from encoders.files.regular_file import regular_size
-from verifier.gate.verdict import Group, Known
+from verifier.gate.verdict import Group, Known, mean_ends
 
 FORMAT = "relu-verifier baseline 1"
 LARGEST = 2**28
@@ -27,15 +27,20 @@ DIGITS = 4
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What a file says: lower ends by group and identity of the input, and the radii of certified accuracy."""
+    """What a file says: by group and identity of the input its lower end and name; the radii of certified accuracy."""
 
     path: Path
     lowers: Mapping[tuple[str, str], Mapping[str, float]]
     accuracy_radii: Mapping[tuple[str, str], tuple[float, ...]]
+    names: Mapping[tuple[str, str], Mapping[str, str]]
 
     def of(self, group: Group) -> Mapping[str, float]:
         """The proved lower ends of a group's inputs, by identity."""
         return self.lowers.get(self._key(group), {})
+
+    def called(self, group: Group) -> Mapping[str, str]:
+        """What a group's inputs are called, by identity."""
+        return self.names.get(self._key(group), {})
 
     def radii(self, group: Group) -> tuple[float, ...]:
         """The radii at which certified accuracy is compared."""
@@ -59,16 +64,17 @@ def read_baseline(path: Path) -> Baseline:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise InputError(f"{path}: its format is {content['format']!r}, not {FORMAT!r}")
-        lowers, radii = {}, {}
+        lowers, radii, names = {}, {}, {}
         for group in content["groups"]:
             key = str(group["model"]), str(group["norm"])
             lowers[key] = {str(one["identity"]): _end(one["lower"]) for one in group["inputs"]}
+            names[key] = {str(one["identity"]): str(one["input"]) for one in group["inputs"]}
             radii[key] = tuple(_end(radius) for radius in group["certified_accuracy"])
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is no baseline: {type(error).__name__}: {error}") from None
-    return Baseline(path, lowers, radii)
+    return Baseline(path, lowers, radii, names)
 
 
 def _end(value: Any) -> float:
@@ -95,10 +101,7 @@ def _order(group: Group) -> tuple[str, str]:
 
 def _group(group: Group, inputs: Sequence[Known], digest: str, radii: Sequence[float]) -> dict[str, Any]:
     count = len(inputs)
-    lower, upper = (
-        math.fsum(min(end, one.reach) for one, end in ends) / count
-        for ends in ([(one, one.lower) for one in inputs], [(one, one.upper) for one in inputs])
-    )
+    lower, upper = mean_ends(inputs)
     rows = [
         {
             "input": one.name,

@@ -14,18 +14,18 @@ A radius may be a quotient such as "8/255"; it is rounded up, since more is then
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from encoders.errors import InputError
 from encoders.files.toml_file import read_toml
 from verifier.campaign.plan.plan import Plan, plan_of
 from verifier.gate.baseline import Baseline, read_baseline
-from verifier.gate.verdict import Figure, Group, Judgement, Known, averaged, counted
+from verifier.gate.verdict import Figure, Group, Judgement, Known, Ruling, averaged, counted
 from verifier.problem.budget import Budget
 from verifier.problem.quantities import at_least
 from verifier.problem.query import Norm
@@ -39,7 +39,13 @@ OVER = ("inputs", "mean", "certified_accuracy")
 
 
 class Requirement(Protocol):
-    """What is required of every group whose norm is `norm` (None: of each)."""
+    """What is required of every group whose norm is `norm` (None: of each).
+
+    of_correct: where the file selects with `correct = true`, it looks only at inputs that are classified as labelled;
+    for the others what is misclassified counts as wrong all the same.
+    """
+
+    of_correct: ClassVar[bool]
 
     @property
     def name(self) -> str: ...
@@ -56,6 +62,7 @@ class Requirement(Protocol):
 class MinDistortion:
     """Every input's minimal distortion exceeds `radius`: nothing within it is adversarial."""
 
+    of_correct: ClassVar[bool] = True
     name: str
     radius: float
     norm: str | None = None
@@ -70,6 +77,7 @@ class MinDistortion:
 class Quantile:
     """The q-quantile of the minimal distortions, the ⌈q·n⌉-th smallest, exceeds `radius`."""
 
+    of_correct: ClassVar[bool] = True
     name: str
     share: Fraction
     radius: float
@@ -85,8 +93,9 @@ class Quantile:
 
 @dataclass(frozen=True)
 class CertifiedAccuracy:
-    """At least the share `least` of the inputs is classified as labelled, and robust within `radius`."""
+    """At least the share `least` of all inputs is classified as labelled, and robust within `radius`."""
 
+    of_correct: ClassVar[bool] = False
     name: str
     least: Fraction
     radius: float
@@ -106,6 +115,7 @@ class CertifiedAccuracy:
 class MeanDistortion:
     """The mean of the minimal distortions is at least `least`."""
 
+    of_correct: ClassVar[bool] = True
     name: str
     least: float
     norm: str | None = None
@@ -116,8 +126,13 @@ class MeanDistortion:
 
 @dataclass(frozen=True)
 class NoWorse:
-    """Nothing in `over` lies more than `by` below what the baseline has proved. Inputs that it lacks do not count."""
+    """Nothing in `over` lies more than `by` below what the baseline has proved.
 
+    What is misclassified now, and was not then, has got worse whatever `by` says. Inputs that the baseline lacks do not
+    count; those that it has and nobody asks about any more leave undecided what does not fail.
+    """
+
+    of_correct: ClassVar[bool] = False
     name: str
     baseline: Baseline
     by: float
@@ -134,14 +149,21 @@ class NoWorse:
                 "write a new one with --update-baseline"
             )
         shared = [one for one, _ in pairs]
-        radii = [max(0.0, before - self.by) for _, before in pairs]
         missing = len(inputs) - len(shared)
-        note = f"{missing} inputs are not in the baseline" if missing else ""
+        lost = proved.keys() - {one.identity for one in shared}
+        notes = [f"{missing} inputs are not in the baseline"] if missing else []
+        if lost:
+            names = named(self.baseline.called(group)[each] for each in lost)
+            notes.append(f"inputs of the baseline that are not asked about any more: {names}")
         found = []
         if "inputs" in self.over:
             change = [min(_change(end(one), before) for one, before in pairs) for end in (_lower, _upper)]
             figure = Figure("least change of an input's minimal distortion", change[0], change[1], -self.by)
-            found.append(counted(f"{self.name}: each input", group, shared, radii, len(shared), figure))
+            # What was at distance 0 cannot get worse; what is now has, if `by` is larger than the distance was or not.
+            kept = [(one, before if one.wrong else max(0.0, before - self.by)) for one, before in pairs if before > 0.0]
+            radii = [radius for _, radius in kept]
+            each = f"{self.name}: each input"
+            found.append(counted(each, group, [one for one, _ in kept], radii, len(kept), figure))
         if "mean" in self.over:
             mean = math.fsum(min(before, one.reach) for one, before in pairs) / len(pairs)
             found.append(averaged(f"{self.name}: mean", group, shared, max(0.0, mean - self.by)))
@@ -151,7 +173,12 @@ class NoWorse:
                 robust = sum(before >= radius for _, before in pairs)
                 share = CertifiedAccuracy(f"{self.name}: accuracy at {radius:g}", Fraction(robust, len(pairs)), at)
                 found += share.judge(group, shared)
-        return [replace(one, note=note) for one in found]
+        found = [replace(one, note="; ".join(notes)) for one in found]
+        return [_undecided(one) if lost and one.ruling is Ruling.PASS else one for one in found]
+
+
+def _undecided(one: Judgement) -> Judgement:
+    return replace(one, ruling=Ruling.UNDECIDED, wishes=())
 
 
 def _lower(one: Known) -> float:
@@ -169,11 +196,16 @@ def _change(now: float, before: float) -> float:
 
 @dataclass(frozen=True)
 class Gate:
-    """What is asked, and what is required of the answers. path: the file."""
+    """What is asked, and what is required of the answers. path: the file.
+
+    correct: the file says `correct = true` in its selection. The plan does not: which inputs are asked about must not
+    depend on the model, or one that gets more of them wrong would be judged by easier ones.
+    """
 
     path: Path
     plan: Plan
     requirements: tuple[Requirement, ...]
+    correct: bool = False
 
     def judge(self, known: Mapping[Group, Sequence[Known]]) -> list[Judgement]:
         """Every requirement's verdict on every group that it looks at, in the file's order."""
@@ -182,8 +214,27 @@ class Gate:
             for requirement in self.requirements
             for group, inputs in known.items()
             if requirement.norm in (None, group.norm)
-            for judgement in requirement.judge(group, inputs)
+            for judgement in self._judged(requirement, group, inputs)
         ]
+
+    def _judged(self, requirement: Requirement, group: Group, inputs: Sequence[Known]) -> list[Judgement]:
+        right = [one for one in inputs if not one.wrong]
+        if not self.correct or not requirement.of_correct or not right or len(right) == len(inputs):
+            return requirement.judge(group, inputs)
+        names = named(one.name for one in inputs if one.wrong)
+        note = f"correct = true: left out, since they are misclassified: {names}"
+        return [replace(one, note=note) for one in requirement.judge(group, right)]
+
+
+NAMED = 10
+"""Inputs that a note names: the rest is counted."""
+
+
+def named(names: Iterable[str]) -> str:
+    """The first of the names, and how many more there are."""
+    known = sorted(names, key=lambda name: (len(name), name))
+    more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+    return ", ".join(known[:NAMED]) + more
 
 
 def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: bool = True) -> Gate:
@@ -211,7 +262,8 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{path}: two requirements are named {name!r}: reports tell them apart by their names")
-    return Gate(path, plan, found)
+    select = plan.select
+    return Gate(path, replace(plan, select=replace(select, correct=False)), found, select.correct)
 
 
 STORE = Path(".verifier")

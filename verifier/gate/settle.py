@@ -29,7 +29,6 @@ from verifier.gate.verdict import Group, Judgement, Known, Ruling, Wish
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm
 from verifier.problem.verdict import Evidence
-from verifier.runtime.model import load
 
 FIRST = 5.0
 """Seconds for a question at first: what takes longer may not be needed."""
@@ -102,7 +101,6 @@ class Questions:
         }
         self._by_key = {one.task.id: one for one in self.wanted}
         self._reach = {key: reach(one.task) for key, one in self._by_key.items()}
-        self._scores: dict[str, float] = {}
         plan = self.gate.plan
         most = min(plan.timeout, MOST)
         self._limits = Limits(most, min(FIRST, most))
@@ -120,7 +118,7 @@ class Questions:
         task, ends = one.task, [self._ends[one.task.instance(target)] for target in one.targets]
         # Where two runs contradict each other, one of them is wrong: neither settles anything.
         refuted = any(each.ends.status == CONTRADICTION for each in ends)
-        lower = 0.0 if refuted else min(each.ends.lower for each in ends)
+        lower = 0.0 if refuted or one.wrong else min(each.ends.lower for each in ends)
         return Known(
             task.id,
             task.name or f"input {task.index}",
@@ -130,8 +128,9 @@ class Questions:
             math.inf if refuted else min(each.ends.upper for each in ends),
             next((each.ends.evidence for each in ends if each.ends.lower == lower), "") or Evidence.PROVED.label,
             self._reach[task.id],
-            self._scores.get(task.id, 0.0),
+            one.score,
             next((each.reason for each in ends if each.reason), ""),
+            one.wrong,
         )
 
     def judgements(self) -> list[Judgement]:
@@ -141,11 +140,9 @@ class Questions:
     def next(self) -> Claim | None:
         """The question that settles most, of those that were tried least; None where there is none now."""
         with self._lock:
-            if not self._open():
-                return None
-            if not self._scores:  # models are read for it: not where everything is known
-                self._scores = scores(self.wanted)
             found = self._open()
+            if not found:
+                return None
             wish = min(found, key=lambda each: self._spent.get(each, 0.0))  # min keeps the order among equals
             targets = self._targets(wish)
             limit = self._limits.after(self._spent.get(wish, 0.0))
@@ -214,16 +211,6 @@ class Questions:
 class _Instance:
     ends: StoredEnds
     reason: str
-
-
-def scores(wanted: Sequence[Wanted]) -> dict[str, float]:
-    """How far each label's logit lies above the highest of the others: small ones fall first."""
-    found: dict[str, float] = {}
-    models = {(one.task.model, one.task.output): load(one.task.model, output=one.task.output) for one in wanted}
-    for one in wanted:
-        logits = np.asarray(models[one.task.model, one.task.output].logits(one.task.point), dtype=np.float64).ravel()
-        found[one.task.id] = float(logits[one.task.label] - np.delete(logits, one.task.label).max())
-    return found
 
 
 def reach(task: Task) -> float:

@@ -34,6 +34,7 @@ class Known:
     """One input's bracket. key: the task's identity. reach: the farthest that any point of the box lies from it.
 
     score: how far the label's logit lies above the others', by which inputs are put in order before anything is known.
+    wrong: the file says another class than the label, so that nothing holds of the input.
     """
 
     key: str
@@ -46,14 +47,15 @@ class Known:
     reach: float = math.inf
     score: float = 0.0
     reason: str = ""
+    wrong: bool = False
 
     def holds(self, radius: float) -> bool:
-        """Is it proved that nothing within the radius is adversarial?"""
-        return self.lower >= radius
+        """Is the input classified as labelled, and is it proved that nothing within the radius is adversarial?"""
+        return self.lower >= radius and self.upper > 0.0 and not self.wrong
 
     def falls(self, radius: float) -> bool:
-        """Does a witness lie within the radius?"""
-        return self.upper <= radius
+        """Does a witness lie within the radius? Within 0: is the input itself misclassified?"""
+        return self.upper <= radius or (self.wrong and radius <= 0.0)
 
     def open(self, radius: float) -> bool:
         """Is neither known?"""
@@ -149,15 +151,19 @@ def counted(
 
 def averaged(requirement: str, group: Group, inputs: Sequence[Known], threshold: float) -> Judgement:
     """Is the mean minimal distortion at least `threshold`? An input without examples counts with the box's `reach`."""
-    lower, upper = (
-        math.fsum(min(end, one.reach) for one, end in ends) / len(inputs)
-        for ends in ([(one, one.lower) for one in inputs], [(one, one.upper) for one in inputs])
-    )
+    lower, upper = mean_ends(inputs)
     ruling = _ruling(lower >= threshold, upper < threshold)
     widest = sorted((one for one in inputs if one.width > 0), key=lambda one: (-one.width, one.score))
     wishes = tuple(Wish(one.key, None) for one in widest) if ruling is Ruling.UNDECIDED else ()
     figure = Figure("mean minimal distortion", lower, upper, threshold)
     return Judgement(requirement, group, ruling, figure, tuple(inputs), (None,) * len(inputs), wishes)
+
+
+def mean_ends(inputs: Sequence[Known]) -> tuple[float, float]:
+    """The ends of the mean of the minimal distortions; none counts as farther than its box reaches."""
+    pairs = [(min(one.lower, one.reach), min(one.upper, one.reach)) for one in inputs]
+    lower, upper = (math.fsum(ends) / len(inputs) for ends in zip(*pairs, strict=True))
+    return lower, upper
 
 
 def _ruling(proved: bool, refuted: bool) -> Ruling:

@@ -73,6 +73,28 @@ def test_inputs_that_the_baseline_lacks_are_told(tmp_path: Path) -> None:
         NoWorse("b", before, 0.0).judge(GROUP, [known(7, 0.0, math.inf)])
 
 
+def test_what_is_misclassified_now_is_worse_whatever_is_allowed(tmp_path: Path) -> None:
+    """By 0.05 a distance of 0.03 may fall to 0; being misclassified is worse than any distance."""
+    before = baseline(tmp_path, [known(0, 0.03, 0.031), known(1, 0.0, 0.0)])
+    required = NoWorse("b", before, 0.05, ("inputs",))
+    same = [known(0, 0.0, 0.001), replace(known(1, 0.0, 0.0), wrong=True)]
+    assert required.judge(GROUP, same)[0].ruling is Ruling.PASS
+    (judgement,) = required.judge(GROUP, [replace(known(0, 0.0, 0.0), wrong=True), same[1]])
+    assert judgement.ruling is Ruling.FAIL
+    (judgement,) = required.judge(GROUP, [replace(known(0, 0.0, math.inf), wrong=True), same[1]])
+    assert judgement.ruling is Ruling.UNDECIDED
+    assert [wish.radius for wish in judgement.wishes] == [0.03], "that it is misclassified is found by asking"
+
+
+def test_what_the_baseline_has_and_nobody_asks_about_is_never_passed(tmp_path: Path) -> None:
+    before = baseline(tmp_path, [known(0, 0.03, 0.031), known(1, 0.02, 0.021)])
+    found = NoWorse("b", before, 0.0).judge(GROUP, [known(0, 0.03, 0.031)])
+    assert {one.ruling for one in found} == {Ruling.UNDECIDED}
+    assert all(one.note == "inputs of the baseline that are not asked about any more: input 1" for one in found)
+    failing = NoWorse("b", before, 0.0, ("inputs",)).judge(GROUP, [known(0, 0.0, 0.01)])
+    assert [one.ruling for one in failing] == [Ruling.FAIL]
+
+
 def test_a_model_of_another_name_is_compared_with_a_single_one(tmp_path: Path) -> None:
     before = baseline(tmp_path, [known(0, 0.03, 0.031)])
     assert before.of(replace(GROUP, model=Path("retrained.onnx"))) == {known(0, 0, 1).identity: 0.03}

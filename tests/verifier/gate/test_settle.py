@@ -146,6 +146,49 @@ def test_a_misclassified_input_fails(settled: Callable[..., Settled]) -> None:
     assert (only(found).ruling, one.upper) == (Ruling.FAIL, 0.0)
 
 
+def test_a_selection_does_not_depend_on_what_the_model_gets_right(
+    settled: Callable[..., Settled],
+) -> None:
+    """With correct = true an input that the model gets wrong is named, and counts as wrong where accuracy is asked."""
+    model = verifier.load(models.path("digits"))
+    tasks = [wanted.task for wanted in tasks_of(read_plan_of(PLAN.replace("count = 8", "count = 200")), {})]
+    wrong = next(task.index for task in tasks if model.predict(task.point) != task.label)
+    right = [task.index for task in tasks if model.predict(task.point) == task.label][:3]
+    chosen = f"indices = [{wrong}, {', '.join(map(str, right))}], correct = true"
+    plan = f'models = ["digits"]\ndata = "digits"\nselect = {{ {chosen} }}\n'
+    text = (
+        "[[require]]\nmin_distortion = 0.001\n[[require]]\nmean = 0.001\n"
+        "[[require]]\ncertified_accuracy = 0.75\nradius = 0.001\n"
+        "[[require]]\ncertified_accuracy = 1.0\nradius = 0.001\n"
+    )
+    least, mean, three, four = settled(text, plan=plan).judgements
+    assert (least.ruling, mean.ruling) == (Ruling.PASS, Ruling.PASS)
+    assert least.note == mean.note == f"correct = true: left out, since they are misclassified: input {wrong}"
+    assert len(least.inputs) == 3
+    assert (three.ruling, four.ruling) == (Ruling.PASS, Ruling.FAIL)
+    assert len(four.inputs) == 4
+
+
+def test_where_all_is_misclassified_nothing_passes(settled: Callable[..., Settled]) -> None:
+    model = verifier.load(models.path("digits"))
+    tasks = [wanted.task for wanted in tasks_of(read_plan_of(PLAN.replace("count = 8", "count = 200")), {})]
+    wrong = next(task.index for task in tasks if model.predict(task.point) != task.label)
+    plan = f'models = ["digits"]\ndata = "digits"\nselect = {{ indices = [{wrong}], correct = true }}\n'
+    assert only(settled("[[require]]\nmin_distortion = 0.001\n", plan=plan)).ruling is Ruling.FAIL
+
+
+def test_a_question_is_chosen_by_one_look_at_the_requirements(
+    settled: Callable[..., Settled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = settled("[[require]]\nmin_distortion = 0.01\n", budget=Budget(1e-9))
+    gate = read_gate(tmp_path / "robustness.toml")
+    questions = Questions(gate, tasks_of(gate.plan, {}), first.results, lambda _: None, Until.SETTLED)
+    looks = []
+    monkeypatch.setattr(Questions, "judgements", lambda self: looks.append(1) or self.gate.judge(self.known()))
+    assert questions.next() is not None
+    assert len(looks) == 1
+
+
 def test_targets_are_asked_one_by_one_and_the_nearest_counts(settled: Callable[..., Settled]) -> None:
     plan = 'models = ["digits"]\ndata = "digits"\ntargets = [0, 3, 8]\nselect = { count = 3, seed = 0 }\n'
     found = settled("", plan=plan + "[[require]]\nmean = 0.0001\n", until=Until.WHOLE)

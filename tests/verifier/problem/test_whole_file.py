@@ -8,12 +8,21 @@ from typing import BinaryIO
 import pytest
 
 from encoders.errors import InputError
-from verifier.problem.whole_file import written
+from verifier.problem.whole_file import writable, written
 
 
 def test_a_file_is_written_whole(tmp_path: Path) -> None:
     assert written(tmp_path / "a", lambda stream: stream.write(b"new")).read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    writable(tmp_path / "new", "--out")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match=r"--out .*: this is a directory"):
+        writable(tmp_path, "--out")
+    with pytest.raises(InputError, match=r"--out .*absent/new: cannot write there: No such file"):
+        writable(tmp_path / "absent" / "new", "--out")
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ def _of_model(
         )
         targets = targets_of(plan.targets, label, logits, [plan.select.seed, index])
         if targets:
-            yield Wanted(task, targets)
+            score = float(logits[label]) - float(np.delete(logits, label).max())
+            yield Wanted(task, targets, score=score, wrong=model.predict(point) != label)
 
 
 def select(data: Data, models: Sequence[Model], wanted: Selection) -> list[int]:

@@ -80,8 +80,14 @@ class GivenPoints:
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """A task, the targets that a plan asks for, and the points that others have found for them."""
+    """A task, the targets that a plan asks for, and the points that others have found for them.
+
+    score: how far the label's logit lies above the highest of the others, as ONNX Runtime runs the file. wrong: the
+    file says another class than the label.
+    """
 
     task: Task
     targets: tuple[Target, ...]
     given: tuple[GivenPoints, ...] = ()
+    score: float = 0.0
+    wrong: bool = False

@@ -79,7 +79,7 @@ def distance(value: float, *, up: bool) -> str:
 
 def bracket_text(one: Known) -> str:
     """An input's bracket and what its lower end rests on."""
-    if one.upper == 0.0:
+    if one.upper == 0.0 or one.wrong:
         return "misclassified as it is"
     ends = f"[{distance(one.lower, up=False)}, {distance(one.upper, up=True)}]"
     return f"{ends}, {one.evidence}" if one.lower > 0.0 else f"{ends}, nothing proved yet"
