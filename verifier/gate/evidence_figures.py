@@ -1,4 +1,4 @@
-"""The figures of an evidence pack: certified accuracy and quantiles as bands, and what a random draw says beyond them.
+"""The figures of an evidence pack: certified accuracy as a band, and what a random draw says beyond them.
 
 A band is what open brackets leave: at least so many inputs are proved robust, at most so many are not refuted. The
 interval of Clopper and Pearson (1934) on its ends speaks of the population that the inputs were drawn from.
@@ -10,15 +10,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from verifier.campaign.plan.data import DIGITS
+from verifier.problem.quantities import round_step
 
 CONFIDENCE = 0.95
-SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
-"""Of which quantiles are told."""
 ROUND = 6
 """About so many radii are taken where nobody names any."""
 
@@ -69,22 +67,6 @@ def accuracy(brackets: Sequence[EndPair], radius: float, *, drawn: bool) -> Accu
     return AccuracyBand(radius, count, proved, kept, interval)
 
 
-@dataclass(frozen=True)
-class QuantileBand:
-    """The ⌈share · n⌉-th smallest minimal distance lies in [lower, upper]."""
-
-    share: float
-    lower: float
-    upper: float
-
-
-def quantiles(brackets: Sequence[EndPair]) -> tuple[QuantileBand, ...]:
-    """The quantiles' bands: those of the lower ends, and those of the upper ones."""
-    lowers, uppers = (sorted(ends) for ends in zip(*brackets, strict=True))
-    places = [(share, max(1, math.ceil(share * len(brackets))) - 1) for share in SHARES]
-    return tuple(QuantileBand(share, lowers[place], uppers[place]) for share, place in places)
-
-
 def round_radii(brackets: Sequence[EndPair]) -> tuple[float, ...]:
     """Radii for certified accuracy where nobody names any: multiples of 1, 2 or 5 times a power of ten.
 
@@ -96,11 +78,7 @@ def round_radii(brackets: Sequence[EndPair]) -> tuple[float, ...]:
     most = max((lower for lower, _ in brackets if lower < math.inf), default=0.0)
     if not most > 0:
         return ()
-    power = math.floor(math.log10(most / ROUND))
-    step = min(
-        (Decimal(one).scaleb(power) for one in (1, 2, 5, 10)),
-        key=lambda one: abs(math.log(one) - math.log(most / ROUND)),
-    )
+    step = round_step(most / ROUND)
     radii = (float(step * place) for place in range(1, 4 * ROUND))
     return tuple(radius for radius in radii if radius <= most)
 

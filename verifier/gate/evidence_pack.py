@@ -11,16 +11,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from verifier.campaign.analysis.distributions import DistanceEnds, Distribution
 from verifier.campaign.analysis.table1 import TableGroup
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.store.records import Result
 from verifier.certificates import checker
 from verifier.gate.evidence_figures import (
     AccuracyBand,
-    QuantileBand,
     Sampling,
     accuracy,
-    quantiles,
     round_radii,
     sampling,
 )
@@ -151,7 +150,7 @@ class GroupFigures:
     entries: tuple[PackedInput, ...]
     sampling: Sampling
     accuracy: tuple[AccuracyBand, ...]
-    quantiles: tuple[QuantileBand, ...]
+    distances: Distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +189,8 @@ class EvidencePack:
         radii = required_radii(self.source.judgements, entries) or round_radii(brackets)
         rows = tuple(accuracy(brackets, radius, drawn=drawn.drawn) for radius in radii)
         first = entries[0]
-        return GroupFigures(group, first.model, first.views, entries, drawn, rows, quantiles(brackets))
+        known = [DistanceEnds.of(entry.lower, entry.upper, entry.task.precision) for entry in entries]
+        return GroupFigures(group, first.model, first.views, entries, drawn, rows, Distribution(tuple(known)))
 
     def with_claims(self, made: Mapping[str, PackedClaim]) -> EvidencePack:
         """The pack with other claims in their instances' places."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from numbers import Rational
 
@@ -95,3 +96,15 @@ def seconds(given: str | float, name: str = "the duration") -> float:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name}: a duration > 0 is expected, seconds or such as 45s, 90m, 1h30m, not {str(given)!r}")
     return value
+
+
+def round_step(about: float) -> Decimal:
+    """Of 1, 2 and 5 times the powers of ten the one nearest to a positive number, as a ratio.
+
+    >>> round_step(0.0034), round_step(1400.0)
+    (Decimal('0.005'), Decimal('1E+3'))
+    """
+    power = math.floor(math.log10(about))
+    return min(
+        (Decimal(one).scaleb(power) for one in (1, 2, 5, 10)), key=lambda one: abs(math.log(one) - math.log(about))
+    )

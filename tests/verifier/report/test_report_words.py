@@ -14,6 +14,7 @@ from PIL import Image
 from encoders.errors import InputError
 from tests.verifier.report.conftest import Reported
 from verifier.campaign.analysis.certified_accuracy import Curve
+from verifier.campaign.analysis.distributions import DistanceEnds, Distribution
 from verifier.campaign.analysis.table1 import TableGroup
 from verifier.campaign.plan.plan import read_plan
 from verifier.campaign.plan.selection import tasks_of
@@ -92,8 +93,8 @@ def test_the_date_is_in_the_head(changed: Callable[..., Study]) -> None:
     [(3, (1, 1), "66.7 %"), (3, (0, 1), "66.6–100.0 %"), (7, (2, 3), "57.1–71.5 %"), (2, (0, 0), "100.0 %")],
 )
 def test_robust_accuracy_is_rounded_outwards(inputs: int, fallen: tuple[int, int], text: str) -> None:
-    ends = tuple(float(place) for place in range(inputs))
-    assert _robust(Curve(TableGroup("m", "linf", "tree", None), ends, ends, {}, (1, 1)), *fallen) == text
+    known = Distribution(tuple(DistanceEnds.of(place, place, 0.0) for place in range(inputs)))
+    assert _robust(Curve(TableGroup("m", "linf", "tree", None), known, {}, (1, 1)), *fallen) == text
 
 
 def test_robust_accuracy_stands_beside_counts(changed: Callable[..., Study]) -> None:

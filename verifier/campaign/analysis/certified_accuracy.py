@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
+from verifier.campaign.analysis.distributions import DistanceEnds, Distribution
 from verifier.campaign.analysis.table1 import TableGroup, grouped
 from verifier.campaign.plan.attack_tasks import ATTACKING, StoredFinding
 from verifier.campaign.store.records import Result
@@ -17,30 +15,28 @@ from verifier.campaign.store.records import Result
 class Curve:
     """One group. An input falls within r when some of its asked targets is reached at a distance ≤ r.
 
-    lowers, uppers: for each input the smallest lower and the smallest upper end of its targets, each list ascending.
-    attacks: the same for what each attack found by itself, of the inputs on which it was run on every target.
+    distances: of each input the smallest lower and the smallest upper end of its targets.
+    attacks: what each attack found by itself, ascending, of the inputs on which it was run on every target.
     targets: how many targets were asked of each input, as (least, most); 0 for untargeted questions.
     """
 
     group: TableGroup
-    lowers: tuple[float, ...]
-    uppers: tuple[float, ...]
+    distances: Distribution
     attacks: Mapping[str, tuple[float, ...]]
     targets: tuple[int, int]
 
     @property
     def inputs(self) -> int:
-        return len(self.uppers)
+        return len(self.distances.known)
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """The radii at which either number changes, ascending."""
+        return self.distances.radii
 
     def fallen(self, radius: float) -> tuple[int, int]:
         """(n, m): at least n inputs fall within the radius, at most m."""
-        return bisect_right(self.uppers, radius), bisect_right(self.lowers, radius)
-
-    @cached_property
-    def radii(self) -> tuple[float, ...]:
-        """The radii at which either number changes, ascending."""
-        ends = {end for end in (*self.lowers, *self.uppers) if math.isfinite(end)}
-        return tuple(sorted({0.0, *ends}))
+        return self.distances.within(radius)
 
 
 def curves(results: Iterable[Result], findings: Iterable[StoredFinding]) -> list[Curve]:
@@ -69,8 +65,12 @@ def _curve(group: TableGroup, members: Iterable[Result], attacks: Mapping[str, M
     numbers = [0 if any(one.target is None for one in targets) else len(targets) for targets in each]
     return Curve(
         group,
-        tuple(sorted(min(one.lower for one in targets) for targets in each)),
-        tuple(sorted(min(one.upper for one in targets) for targets in each)),
+        Distribution(tuple(_nearest(targets) for targets in each)),
         alone,
         (min(numbers), max(numbers)),
     )
+
+
+def _nearest(targets: Sequence[Result]) -> DistanceEnds:
+    lower, upper = (min(ends) for ends in zip(*((one.lower, one.upper) for one in targets), strict=True))
+    return DistanceEnds.of(lower, upper, targets[0].precision)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from verifier.campaign.analysis.attack_quality import Audit
 from verifier.campaign.analysis.certified_accuracy import Curve
 from verifier.campaign.analysis.defence_comparison import DefenceComparison
+from verifier.campaign.analysis.distributions import Distribution
 from verifier.campaign.analysis.relu_flips import Switches
 from verifier.report.campaign.svg import COLOURS, Chart, colour, steps
 
@@ -19,6 +20,8 @@ ROOM = 1.06
 RATIO_FLOOR = 1.5
 """The axis of ratios reaches at least this far, so that good attacks look good."""
 MOST_BARS = 40
+LONGEST_AXIS = 1e3
+"""The logarithmic axis of distances is no longer than this factor: an end of 1e-9 tells nothing."""
 ROW = 40.0
 """Height of one attack's row."""
 LANES = 7
@@ -33,14 +36,55 @@ def curve_chart(curves: Sequence[Curve], names: Sequence[str], norm: str, places
         (0, end), (0, most), f"radius ({norm})", "inputs that fall", f"inputs that fall within a radius, {norm}"
     )
     for curve, name in zip(curves, names, strict=True):
-        kind = colour(places[curve.group.model])
-        fallen = [curve.fallen(radius) for radius in curve.radii]
-        least = steps(curve.radii, [n for n, _ in fallen], end)
-        most_line = steps(curve.radii, [m for _, m in fallen], end)
-        chart.path([*least, *reversed(most_line)], f"band {kind}", closed=True)
-        chart.path(most_line, f"line thin {kind}")
-        chart.path(least, f"line {kind}")
-        chart.parts[-1] = chart.parts[-1].replace("/>", f"><title>{Markup.escape(name)}</title></path>")
+        _band(chart, curve.distances, colour(places[curve.group.model]), name)
+    return chart.drawn(y_ticks=_whole_ticks(most))
+
+
+def _band(chart: Chart, distances: Distribution, kind: str, name: str, unit: float = 1.0) -> None:
+    """At least and at most how many inputs have their distance within each radius, in parts of `unit`."""
+    end = chart.x[1]
+    within = [distances.within(radius) for radius in distances.radii]
+    least, most = (
+        [(x, y / unit) for x, y in steps(distances.radii, [pair[k] for pair in within], end)] for k in (0, 1)
+    )
+    chart.path([*least, *reversed(most)], f"band {kind}", closed=True)
+    chart.path(most, f"line thin {kind}")
+    chart.path(least, f"line {kind}")
+    chart.parts[-1] = chart.parts[-1].replace("/>", f"><title>{Markup.escape(name)}</title></path>")
+
+
+def distribution_chart(known: Sequence[tuple[int, Distribution]], names: Sequence[str], norm: str) -> Markup | None:
+    """The empirical distributions of several models (place, distances) on a logarithmic axis.
+
+    None where no distance above 0 is known. Ends far below the largest are cut off.
+    """
+    ends = [end for _, each in known for end in each.radii if end > 0]
+    if not ends:
+        return None
+    high = ROOM * max(ends)
+    low = max(min(ends) / ROOM, high / LONGEST_AXIS)
+    chart = Chart((low, high), (0, 100), f"minimal distance ({norm})", "inputs, in %",
+                  f"distribution of the minimal distances, {norm}", log=True)  # fmt: skip
+    for (place, each), name in zip(known, names, strict=True):
+        _band(chart, each, colour(place), name, len(each.known) / 100)
+    return chart.drawn(y_ticks=[0, 25, 50, 75, 100])
+
+
+def histogram_chart(distances: Distribution, norm: str, place: int) -> Markup | None:
+    """How many inputs have their minimal distance where: closed ones, and above them open ones that may. None: none."""
+    bins = distances.bins
+    if not bins:
+        return None
+    most = max(each.closed + each.open for each in bins)
+    chart = Chart((0, bins[-1].end), (0, most), f"minimal distance ({norm})", "inputs",
+                  f"histogram of the minimal distances, {norm}", height=210)  # fmt: skip
+    for each in bins:
+        span = f"{each.start:g} to {each.end:g}"
+        if each.open:
+            told = f"{span}: {each.open} open ones may be here"
+            chart.bar((each.start, each.end), each.closed + each.open, f"bar may {colour(place)}", told, each.closed)
+        if each.closed:
+            chart.bar((each.start, each.end), each.closed, f"bar {colour(place)}", f"{span}: {each.closed}")
     return chart.drawn(y_ticks=_whole_ticks(most))
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
+from verifier.problem.quantities import round_step
+
 WIDTH, HEIGHT = 460.0, 270.0
 """Of a chart, in units that are about a pixel: small enough that a phone shows its text legibly."""
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 14.0, 40.0
@@ -31,9 +33,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """
     if not high > low:
         return [low]
-    rough = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = min((power * factor for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
+    step = float(round_step((high - low) / about))
     first = math.ceil(low / step - 1e-9)
     return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -86,10 +86,11 @@ class Chart:
         place = f'cx="{self.across(point[0]):.1f}" cy="{self.up(point[1]):.1f}"'
         self.parts.append(f'<circle class="{kind}" {place} r="{radius:g}">{inside}</circle>')
 
-    def bar(self, x: tuple[float, float], top: float, kind: str, title: str = "") -> None:
-        """A bar from the axis up to `top`."""
+    def bar(self, x: tuple[float, float], top: float, kind: str, title: str = "", base: float | None = None) -> None:
+        """A bar from the axis, or from `base`, up to `top`."""
         left, right, high = self.across(x[0]), self.across(x[1]), self.up(top)
-        size = f'width="{max(0.5, right - left - 1):.1f}" height="{self.up(self.y[0]) - high:.1f}"'
+        low = self.up(self.y[0] if base is None else base)
+        size = f'width="{max(0.5, right - left - 1):.1f}" height="{low - high:.1f}"'
         self.parts.append(
             f'<rect class="{kind}" x="{left + 0.5:.1f}" y="{high:.1f}" {size}><title>{escape(title)}</title></rect>'
         )

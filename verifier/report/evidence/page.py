@@ -16,7 +16,7 @@ from verifier.gate.evidence_folder import SLOT
 from verifier.gate.evidence_pack import EvidencePack, GroupFigures, PackedClaim, PackedInput
 from verifier.gate.verdict import Judgement, Ruling
 from verifier.problem.verdict import Evidence
-from verifier.report.campaign.charts import curve_chart
+from verifier.report.campaign.charts import curve_chart, histogram_chart
 from verifier.report.campaign.instance_rows import MOST_PICTURED, Frame
 from verifier.report.directed_rounding import directed
 from verifier.report.evidence.statement import LEVEL_WORDS, LIMITS, Statement, terms
@@ -157,9 +157,7 @@ def _counted(word: str, entries: Sequence[PackedInput]) -> str:
 
 def _figures(figures: GroupFigures) -> Json:
     group, entries = figures.group, figures.entries
-    curve = Curve(
-        group, _ascending([one.lower for one in entries]), _ascending([one.upper for one in entries]), {}, (0, 0)
-    )
+    curve = Curve(group, figures.distances, {}, (0, 0))
     sign = NORM_SIGNS[group.norm]
     return {
         "name": ", ".join(filter(None, (figures.model.name, sign, group.output, "; ".join(figures.views)))),
@@ -167,17 +165,14 @@ def _figures(figures: GroupFigures) -> Json:
         "count": len(entries),
         "sampling": figures.sampling,
         "accuracy": [_accuracy(one) for one in figures.accuracy],
-        "quantiles": [(f"{100 * one.share:g} %", one) for one in figures.quantiles],
+        "quantiles": [(f"{100 * one.share:g} %", one) for one in figures.distances.quantiles],
+        "histogram": histogram_chart(figures.distances, sign, 0),
         "chart": curve_chart([curve], [figures.model.name], sign, {group.model: 0}),
         "mean": [
             math.fsum(min(end, one.reach) for one, end in ends) / len(entries)
             for ends in ([(one, one.lower) for one in entries], [(one, one.upper) for one in entries])
         ],
     }
-
-
-def _ascending(ends: Sequence[float]) -> tuple[float, ...]:
-    return tuple(sorted(ends))
 
 
 def _accuracy(one: AccuracyBand) -> Json:

@@ -77,7 +77,8 @@ def _group(figures: GroupFigures) -> Json:
             for one in figures.accuracy
         ],
         "quantiles": [
-            {"share": one.share, "lower": number(one.lower), "upper": number(one.upper)} for one in figures.quantiles
+            {"share": one.share, "lower": number(one.lower), "upper": number(one.upper)}
+            for one in figures.distances.quantiles
         ],
     }
 

@@ -70,6 +70,23 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def test_the_distribution_is_that_of_the_instances(told: dict[str, Any]) -> None:
+    for row, curve in zip(told["distribution"], told["curves"], strict=True):
+        own = [one for one in told["instances"] if (one["model"], one["norm"]) == (row["model"], row["norm"])]
+        inputs = {(one["source"], one["index"]) for one in own}
+        nearest = {
+            key: [min(math.inf if one[end] is None else one[end] for one in own if (one["source"], one["index"]) == key)
+                  for end in ("lower", "upper")]
+            for key in inputs
+        }  # fmt: skip
+        assert row["inputs"] == len(inputs) == curve["inputs"]
+        for one in row["quantiles"]:
+            place = max(1, math.ceil(one["share"] * len(inputs))) - 1
+            lowers, uppers = (sorted(ends) for ends in zip(*nearest.values(), strict=True))
+            assert (one["at_least"], one["at_most"]) == (finite(lowers[place]), finite(uppers[place]))
+        assert sum(one["closed"] for one in row["histogram"]) <= row["closed"] <= row["inputs"]
+
+
 def test_csv_and_json_agree(told: dict[str, Any], reported: Reported) -> None:
     for name in ("table1", "table2", "attacks", "instances"):
         with (reported.folder / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
@@ -83,8 +100,8 @@ def test_csv_and_json_agree(told: dict[str, Any], reported: Reported) -> None:
 
 def test_latex_has_a_line_for_each_row(told: dict[str, Any], reported: Reported) -> None:
     text = (reported.folder / "tables.tex").read_text(encoding="utf-8")
-    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 3
-    assert text.count(r" \\") == 3 + sum(len(told[name]) for name in ("table1", "table2", "attacks"))
+    assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 4
+    assert text.count(r" \\") == 4 + sum(len(told[name]) for name in ("table1", "table2", "distribution", "attacks"))
     assert not re.search(r"(?<!\\)[_#&](?=[a-z])", text.split("\n", 1)[1].replace(" & ", ""))
 
 
