@@ -7,7 +7,7 @@ on arrays of integers. Nothing is rounded. (BatchNormalization's factor γ/√(�
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -56,6 +56,10 @@ Look = Callable[[], None]
 
 def exact_values(graph: Graph, x: npt.ArrayLike, look: Look = lambda: None) -> list[Rational]:
     """Every node's exact value at the point x, shape (input_size,)."""
+    return _values(graph, rational(np.asarray(x, dtype=np.float64).reshape(1, -1)), look)
+
+
+def _values(graph: Graph, first: Rational, look: Look) -> list[Rational]:
 
     def looked(rule: Any) -> Any:
         def at(index: int, node: Any, values: list[Rational]) -> Rational:
@@ -65,13 +69,19 @@ def exact_values(graph: Graph, x: npt.ArrayLike, look: Look = lambda: None) -> l
 
         return at
 
-    first = rational(np.asarray(x, dtype=np.float64).reshape(1, -1))
     return forward(graph, {kind: looked(rule) for kind, rule in EXACT.items()}, first)
 
 
 def exact_outputs(graph: Graph, x: npt.ArrayLike, look: Look = lambda: None) -> list[Fraction]:
     """The output node's exact value at the point x, shape (input_size,)."""
     return exact_values(graph, x, look)[graph.output].fractions()
+
+
+def exact_outputs_of(graph: Graph, x: Sequence[Fraction], look: Look = lambda: None) -> list[Fraction]:
+    """The output node's exact value at a point of rational numbers."""
+    common = math.lcm(*(entry.denominator for entry in x))
+    numerators = np.array([[entry.numerator * (common // entry.denominator) for entry in x]], dtype=object)
+    return _values(graph, Rational(numerators, common), look)[graph.output].fractions()
 
 
 MAPS_KEPT = 1 << 20

@@ -39,6 +39,8 @@ class PropertyAnswer(Protocol):
     @property
     def remark(self) -> str: ...
     @property
+    def tolerance_only(self) -> bool: ...
+    @property
     def about(self) -> PropertySubject | None: ...
 
 
@@ -56,6 +58,7 @@ def property_fields(answer: PropertyAnswer) -> Json:
         "verdict": VERDICTS[type(answer.verdict)],
         "reason": answer.reason,
         "remark": answer.remark,
+        "tolerance_only": answer.tolerance_only,
         "witness": _witness_json(answer.witness, about),
         "evidence": answer.evidence.label if answer.evidence is not None else None,
         "float32": {"holds": True, "assumes": FLOAT32_ASSUMES} if answer.float32 else None,

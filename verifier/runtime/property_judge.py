@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.network.exact import exact_outputs
+from encoders.network.exact import exact_outputs, exact_outputs_of
 from encoders.network.graph import Array, Graph
 from verifier.problem.budget import Budget
 from verifier.problem.properties.cases import ExactBox
@@ -35,9 +35,13 @@ ONLY_EXACT = "a point satisfies the property in exact arithmetic, but not in ONN
 
 
 class InwardBox:
-    """The points of an exact box that are numbers of the model's dtype: lo ≤ x ≤ hi, each (n,)."""
+    """The points of an exact box that are numbers of the model's dtype: lo ≤ x ≤ hi, each (n,).
+
+    torn: there are none, although another point of the box satisfies the property; then there is nothing to look for.
+    """
 
     def __init__(self, box: ExactBox, size: int, dtype: np.dtype[np.floating]) -> None:
+        self.exact, self.torn = box, False
         self.lo, self.hi = np.full(size, -np.inf, dtype), np.full(size, np.inf, dtype)
         for ends, values, direction in ((box.lower, self.lo, math.inf), (box.upper, self.hi, -math.inf)):
             for place, end in ends.items():
@@ -50,10 +54,19 @@ class InwardBox:
         return int(empty[0]) if empty.size else None
 
     def nearest(self, point: Array) -> FloatArray:
-        """The point (…, n) in the dtype, moved into the box."""
+        """The point (…, n) in the dtype, moved into the box; where that holds no number, the nearest one beside it."""
         with np.errstate(over="ignore"):
             rounded = point.astype(self.lo.dtype)
-        found: FloatArray = np.minimum(np.maximum(rounded, self.lo), self.hi)
+        inside = np.minimum(np.maximum(rounded, self.lo), self.hi)
+        found: FloatArray = np.where(self.lo <= self.hi, inside, rounded)
+        return found
+
+    def within(self, point: Array) -> list[Fraction]:
+        """The nearest point of the exact box."""
+        found = [Fraction(entry) for entry in point.tolist()]
+        for ends, choose in ((self.exact.lower, max), (self.exact.upper, min)):
+            for place, end in ends.items():
+                found[place] = choose(found[place], end)
         return found
 
 
@@ -87,13 +100,14 @@ class PropertyJudge:
                 "property is about the output itself: export the model without it"
             )
         self._model, self._property = model, prop
+        self._first = int(model.network.binary)  # whose graph gives (0, z)
         self.remark = ""
 
     def witness(self, point: Array, box: InwardBox, budget: Budget) -> Counterexample | None:
         """What the point (n,) gives after rounding into the box, or None. Raises OutOfTimeError."""
         budget.check()
         if box.gap is not None:
-            self.remark = f"the box holds no {box.lo.dtype.name} number for X_{box.gap}"
+            self._beside(point, box, budget)
             return None
         rounded = box.nearest(point)
         given = self._model.replay.scores(rounded)[0]
@@ -104,18 +118,32 @@ class PropertyJudge:
         if not reached and self.remark:
             return None
         budget.check()
-        exact = exact_outputs(self._model.network.graph, rounded.astype(np.float64), budget.check)
-        exact = exact[-len(given) :]  # a binary classifier's graph gives (0, z)
+        exact = exact_outputs(self._model.network.graph, rounded.astype(np.float64), budget.check)[self._first :]
         if self._property.satisfied(x, exact) is not reached:
             self.remark = ONLY_RUNTIME if reached else ONLY_EXACT
             return None
         return Counterexample(rounded, given, np.array([float(entry) for entry in exact])) if reached else None
 
+    def _beside(self, point: Array, box: InwardBox, budget: Budget) -> None:
+        """Say what becomes of a box that holds no number of the dtype, at its point nearest to this one."""
+        dtype, graph = box.lo.dtype.name, self._model.network.graph
+        told = f"no {dtype} number is a value of X_{box.gap} in the box"
+        inside = box.within(point)
+        box.torn = self._property.satisfied(inside, exact_outputs_of(graph, inside, budget.check)[self._first :])
+        if box.torn:
+            told += "; a point of it that is none satisfies the property over the reals"
+            rounded = box.nearest(point)
+            off = max(abs(Fraction(value) - entry) for value, entry in zip(rounded.tolist(), inside, strict=True))
+            given = [Fraction(entry) for entry in self._model.replay.scores(rounded)[0].tolist()]
+            if self._property.satisfied(inside, given):
+                told += f", and with the outputs of ONNX Runtime {float(off):.1g} beside it"
+        self.remark = told
+
     def secured(self, point: Array, target: GoalInBox, budget: Budget) -> Counterexample | None:
         """A witness at the point (n,) or near it, deeper in its activation region. Raises OutOfTimeError."""
         for candidate in self._candidates(point, target, budget):
             found = self.witness(candidate, target.box, budget)
-            if found is not None:
+            if found is not None or target.box.torn:
                 return found
         return None
 

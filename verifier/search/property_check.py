@@ -60,6 +60,10 @@ TOLERANCE = 1e-7
 """Of the trees' LPs, as a decider's that is asked once."""
 
 
+TORN = "a point of the box satisfies the property, but no number of the model's dtype lies in the box"
+"""Why a case is neither."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PropertyCheck(Answer):
     """Is there a point that satisfies the property? `witness` is one where the verdict is Violated.
@@ -76,6 +80,9 @@ class PropertyCheck(Answer):
     float32: bool | None = None
     """True where no float32 evaluation of the network, in any order of summation, satisfies it either; else None."""
     remark: str = ""
+    tolerance_only: bool = False
+    """True where a point of the box satisfies the property over the reals, but the box holds no number of the dtype:
+    neither sat nor unsat, unless ends of boxes have a tolerance."""
     about: PropertySubject | None = None
 
 
@@ -107,6 +114,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
         search.cost,
         True if holds and search.float32 else None,
         "" if witness is not None else asked.judge.remark,
+        not holds and witness is None and search.torn,
         asked.subject("check"),
     )
 
@@ -165,7 +173,7 @@ class _Track:
 
     @property
     def open(self) -> bool:
-        return not (self.closed or self.stuck)
+        return not (self.closed or self.stuck or self.region.box.torn)
 
 
 @dataclass(eq=False)
@@ -176,6 +184,7 @@ class _PropertySearch:
     asked: PropertyQuestion
     settings: Settings
     obstacle: str = ""
+    torn: bool = False
     float32: bool = field(init=False)
     nodes: int = 0
     open_nodes: int = 0
@@ -215,7 +224,7 @@ class _PropertySearch:
         for track in tracks:
             self._budget.check()
             self._prune(track)
-        left = [track for track in tracks if track.open]
+        left = [track for track in tracks if not track.closed]
         return self._attack(left) or self._grow(left, threads)
 
     def _begun(self, part: Part) -> tuple[Counterexample | None, list[_Track]]:
@@ -285,6 +294,8 @@ class _PropertySearch:
         begun = time.monotonic()
         try:
             for track in tracks:
+                if not track.open:
+                    continue
                 self._budget.check()
                 region = track.region
                 points = region.sampler.draw(points_of_a_round(region.graph))
@@ -308,11 +319,13 @@ class _PropertySearch:
             finally:
                 self._note(tracks, time.monotonic() - begun)
             if found is None and self._attacked < ATTACK_SHARE * self.seconds:
-                found = self._attack([one for one in tracks if one.open])
+                found = self._attack(tracks)
             if found is not None:
                 return found
         if any(track.stuck for track in tracks):
             self.obstacle = "rounding leaves cases open that no split decides"
+        if any(track.region.box.torn for track in tracks):
+            self.torn, self.obstacle = True, TORN
         return None
 
     def _turns(self, tracks: Sequence[_Track]) -> Iterator[_Track]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.network.exact import EXACT, exact_outputs, exact_values, rational
+from encoders.network.exact import EXACT, exact_outputs, exact_outputs_of, exact_values, rational
 from encoders.network.graph import NODE_KINDS, Clip, GraphBuilder, Input, LeakyRelu, frozen, outputs
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 
@@ -114,3 +114,13 @@ def test_integer_networks_are_exact_in_float64_too(seed: int) -> None:
     graph = builder.graph(builder.affine([(Dense(readonly(rng.integers(-9, 10, (2, 4)))), first)]))
     x = rng.integers(-9, 10, 3) / 8
     assert [float(value) for value in exact_outputs(graph, x)] == outputs(graph, x)[0].tolist()
+
+
+def test_points_of_rational_numbers() -> None:
+    builder = GraphBuilder(2)
+    hidden = builder.relu(builder.affine([(Dense(readonly([[1.0, -2.0], [0.5, 0.25]])), 0)], [0.125, -1.0]))
+    graph = builder.graph(builder.affine([(Dense(readonly([[3.0, -1.0]])), hidden)]))
+    x = [Fraction(1, 3), Fraction(-2, 7)]
+    first = max(x[0] - 2 * x[1] + Fraction(1, 8), Fraction(0))
+    second = max(x[0] / 2 + x[1] / 4 - 1, Fraction(0))
+    assert exact_outputs_of(graph, x) == [3 * first - second]
