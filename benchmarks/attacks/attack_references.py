@@ -227,7 +227,7 @@ def summary(rows: Sequence[Row]) -> str:
     )
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the pairs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", choices=("digits", "mnist_n"), default=["digits", "mnist_n"])
@@ -236,7 +236,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="the folder of the MNIST idx files (default: beside the project)")
     parser.add_argument("--out", type=Path, default=RESULTS / "attack_references.json", help="the JSON record")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         torch: Any = importlib.import_module("torch")
         for package in ("foolbox", "art", "torchattacks"):

@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -213,7 +213,7 @@ def compare(ours: Step, theirs: Step | None, batch: int, rounds: int, seconds: f
     return mine, statistics.median(pair[1] for pair in pairs), statistics.median(a / b for a, b in pairs)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: then the CUDA rows come after the CPU's")
     parser.add_argument("--batch", type=int, default=512)
@@ -221,7 +221,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="per side and round")
     parser.add_argument("--out", type=Path, help="write the table as JSON")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError:

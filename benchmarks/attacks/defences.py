@@ -222,13 +222,13 @@ def shown(lengths: Sequence[float]) -> str:
     return f"{median:.4f}" if math.isfinite(median) else f"> {RADII[-1]:g}"
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Measure what the record lacks, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20, help="how many (default: %(default)d)")
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
     add_options(parser, timeout=60.0, out=RESULTS / "defences.json")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         compile_kernels()
         record: Record[Row] = Record.of(arguments, SETTING, Row, note=NOTE)

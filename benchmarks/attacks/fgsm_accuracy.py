@@ -142,14 +142,14 @@ def summary(rows: Sequence[Accuracy]) -> str:
     return table(HEADER, lines)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the experiment and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--radii", nargs="+", type=float, default=list(RADII), metavar="R")
     parser.add_argument("--images", type=int, default=100, help="test images to decide (default: %(default)d)")
     add_options(parser, timeout=20.0, out=RESULTS / "fgsm_accuracy.json")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         compile_kernels()
         record: Record[Accuracy] = Record.of(arguments, ("images", "timeout"), Accuracy, note=NOTE)

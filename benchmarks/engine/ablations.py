@@ -192,7 +192,7 @@ PARTS = {"settings": (run_settings, 60.0), "sizes": (sizes.run, 20.0)}
 """Each part and its time limit in seconds, unless another is given."""
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run one part or both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=tuple(PARTS), help="default: both")
@@ -202,7 +202,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="run only the first so many instances")
     add_options(parser, timeout=None, out=None)
     sizes.add_options(parser)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     out, timeout = arguments.out, arguments.timeout
     if out is not None and arguments.part is None:
         parser.error("--out is the record of one part: name it by --part")

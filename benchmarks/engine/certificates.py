@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -144,7 +145,7 @@ def lacking(row: Row | None, allowed: float | None) -> bool:
     return not row.certified and (row.allowed or 0.0) < allowed
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the set and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_part(parser)
@@ -152,7 +153,7 @@ def main() -> int:
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
     parser.add_argument("--again", type=float, default=4.0, help="longer limit, times --timeout (default: %(default)g)")
     add_options(parser, timeout=120.0, out=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     pair = nets_of(parser, arguments)
     arguments.out = arguments.out or record_path("certificates", arguments.pair)
     call = Call("tree", None, arguments.precision, arguments.timeout)

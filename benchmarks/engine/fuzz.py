@@ -305,7 +305,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     return record.rows
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=int, default=10_000, help="networks (default: %(default)d)")
@@ -314,7 +314,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="blocks at a time, each on one core")
     parser.add_argument("--out", type=Path, default=RESULTS / "fuzz.json", help="the JSON record, which is continued")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         compile_kernels()
         rows = run(arguments)

@@ -85,7 +85,7 @@ def summary(rows: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the pairs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=models.NAMES, default="digits")
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--solver")
     parser.add_argument("--jobs", type=int, default=1, help="instances at a time, each on one core")
     add_options(parser, timeout=120.0, out=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         rows = run(arguments)
     except InputError as error:

@@ -219,7 +219,7 @@ def summary(rows: Sequence[Row]) -> tuple[str, list[str]]:
     return table(HEADER, lines), broken
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the parts and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="+", choices=(*PARTS, MEMORY), default=[*PARTS, MEMORY], help="default: all")
@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=1_000_000, help="open nodes (default: %(default)d)")
     add_pair(parser)
     add_options(parser, timeout=120.0, out=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     arguments.out = arguments.out or record_path("promises", arguments.pair)
     try:
         compile_kernels()

@@ -132,7 +132,7 @@ def cost(rows: Sequence[Result], limit: float) -> float:
     return ratio(unsafe, safe, limit, "cpu_seconds").mean
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the instances and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-norm", type=int, default=10, help="instances a norm (default: %(default)d)")
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)d)")
     parser.add_argument("--limit", type=int, help="run only the first so many instances")
     add_options(parser, timeout=60.0, out=RESULTS / "safety_cost.json")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     options = Options(arguments.precision, arguments.timeout)
     try:
         record: Record[Result] = Record.of(arguments, SETTING, Result, note=NOTE)

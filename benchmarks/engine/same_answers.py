@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,7 +130,7 @@ def compared(before: Path, data: Path, asked: list[Asked], repeats: int) -> tupl
     return differ, sums[0], sums[1]
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="the other checkout")
     parser.add_argument("--digits", type=int, default=6, help="inputs of the digits net")
@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, help="of each question")
     parser.add_argument("--slower", type=float, default=0.03, help="the share by which seconds may grow")
     parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.answer:
         for found in answers((Asked(**json.loads(line)) for line in sys.stdin), options.data):
             print(json.dumps(found), flush=True)

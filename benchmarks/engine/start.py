@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,12 +79,12 @@ def measured(runs: int) -> list[Row]:
     return rows
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--runs", type=int, default=7, help="of each command")
     parser.add_argument("--out", type=Path, default=RESULTS / "start.json", help="the record")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     compile_kernels()
     record = Record.of(options, ["runs"], Row)
     for row in measured(options.runs):

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -182,7 +182,7 @@ def ask_all(options: argparse.Namespace, chosen: list[Path], record: Record[Row]
                             record.add(asked(model, question, limit, busy))
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--models", type=Path, help="a folder of ONNX files")
     parser.add_argument("--large", action="store_true", help="also about a dense net of 22 MB")
@@ -191,7 +191,7 @@ def main() -> int:
     parser.add_argument("--questions", nargs="+", choices=list(QUESTIONS), default=list(QUESTIONS), metavar="QUESTION")
     parser.add_argument("--out", type=Path, default=RESULTS / "time_limits.json", help="the record")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     compile_kernels()
     record = Record.of(options, [], Row)
     known = {row.key for row in record.rows}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.errors import InputError
 from verifier.campaign.plan.data import read_idx
 
 FILES = {
@@ -47,7 +48,7 @@ def load_mnist(data_dir: Path | None = None) -> Mnist:
     cache (`sklearn.datasets.fetch_openml`).
 
     Raises:
-        InputError: a file is missing from the folder, or damaged.
+        InputError: a file is missing from the folder, or damaged; OpenML cannot be reached.
         ValueError: images and labels do not match.
     """
     data_dir = data_dir or shared("mnist")
@@ -72,7 +73,12 @@ def _from_openml() -> Mnist:
         from sklearn.datasets import fetch_openml  # noqa: PLC0415 (needed only without a folder)
     except ImportError as error:
         raise ImportError("MNIST from OpenML needs scikit-learn: pip install scikit-learn") from error
-    bunch = fetch_openml("mnist_784", version=1, as_frame=False)
+    try:
+        bunch = fetch_openml("mnist_784", version=1, as_frame=False)
+    except OSError as error:
+        raise InputError(
+            f"MNIST does not come from OpenML ({error}): give the folder of its files by --data"
+        ) from error
     images = _pixels(np.asarray(bunch.data).astype(np.uint8))
     labels = np.asarray(bunch.target).astype(np.int64)
     return Mnist(images[:OPENML_TRAIN], labels[:OPENML_TRAIN], images[OPENML_TRAIN:], labels[OPENML_TRAIN:])

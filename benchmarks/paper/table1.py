@@ -175,7 +175,7 @@ def nets_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> P
     return pair
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the set and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     method = parser.add_mutually_exclusive_group(required=True)
@@ -186,7 +186,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="instances at a time (default: %(default)d)")
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
     add_options(parser, timeout=120.0, out=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     call = Call(arguments.method, arguments.solver, arguments.precision, arguments.timeout)
     pair = nets_of(parser, arguments)
     name = "engine" if arguments.method == ENGINE else call.name

@@ -93,14 +93,14 @@ def complete(record: Record[Result], data: Path | None, nets: Pair) -> None:
     table1.run(call, asked["jobs"], record, chosen, chosen.instances)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_pair(parser)
     parser.add_argument("--record", type=Path, help="of benchmarks.paper.table1 on this pair")
     parser.add_argument("--run", action="store_true", help="run the instances that the record lacks")
     parser.add_argument("--data", type=Path, help="the folder of the MNIST idx files, for --run")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     nets = PAIRS[arguments.pair]
     arguments.record = arguments.record or record_path("table1_engine", arguments.pair)
     try:

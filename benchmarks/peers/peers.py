@@ -219,7 +219,7 @@ def run(
     return wanted
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run all peers on the sample and print the ratios and the contradictions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_pair(parser)
@@ -230,7 +230,7 @@ def main() -> int:
     parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
     parser.add_argument("--marabou-env", type=Path, default=default_environment(), help="default: %(default)s")
     add_options(parser, timeout=60.0, out=None)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     arguments.out = arguments.out or record_path("peers", arguments.pair)
     reasons = {name: missing(name, arguments.marabou_env) for name in arguments.methods}
     for name, reason in reasons.items():

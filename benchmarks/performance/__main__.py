@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -39,12 +40,12 @@ def text() -> str:
     )
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Write the page, or compare it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page is not up to date")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page (default: %(default)s)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     try:
         new = text()
     except tables.NotMeasuredError as error:

@@ -126,10 +126,7 @@ def test_the_record_goes_on_where_it_stopped(
 
     monkeypatch.setattr(fuzz, "in_processes", answered)
     for nets, code in (("4", 0), ("4", 0)):
-        arguments = ["fuzz", "--nets", nets, "--block", "2", "--out", str(tmp_path / "fuzz.json")]
-        monkeypatch.setattr("sys.argv", arguments)
-        assert fuzz.main() == code
+        assert fuzz.main(["--nets", nets, "--block", "2", "--out", str(tmp_path / "fuzz.json")]) == code
     assert asked == [0, 0, 2, 2]
-    monkeypatch.setattr("sys.argv", [*arguments[:1], "--nets", "6", *arguments[3:5], "--out", str(tmp_path / "b.json")])
-    assert fuzz.main() == 1
+    assert fuzz.main(["--nets", "6", "--block", "2", "--out", str(tmp_path / "b.json")]) == 1
     assert "seed 5: false" in capsys.readouterr().out

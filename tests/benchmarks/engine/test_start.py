@@ -31,8 +31,7 @@ def test_each_command_is_recorded(
 ) -> None:
     monkeypatch.setattr(start, "compile_kernels", lambda: None)
     monkeypatch.setattr(start, "cost", lambda arguments: (float(len(arguments)), 2.0))
-    monkeypatch.setattr(sys, "argv", ["start", "--runs", "3", "--out", str(tmp_path / "start.json")])
-    assert start.main() == 0
+    assert start.main(["--runs", "3", "--out", str(tmp_path / "start.json")]) == 0
     written = json.loads((tmp_path / "start.json").read_text())
     assert [row["command"] for row in written["rows"]] == list(start.COMMANDS)
     assert "load_average_at_start" in written["sessions"][0]

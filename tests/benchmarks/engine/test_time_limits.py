@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,11 +40,11 @@ def test_every_question_is_recorded_once_and_a_limit_that_is_not_kept_fails(
     monkeypatch.setattr(time_limits, "compile_kernels", lambda: None)
     monkeypatch.setattr(time_limits, "asked", asked)
     out = tmp_path / "time_limits.json"
-    monkeypatch.setattr(sys, "argv", ["time_limits", "--timeout", "3", "100", "--out", str(out)])
-    assert time_limits.main() == 1
+    words = ["--timeout", "3", "100", "--out", str(out)]
+    assert time_limits.main(words) == 1
     assert capsys.readouterr().out.count("NOT KEPT") == 2 * len(QUESTIONS)
     before = len(calls)
     assert before == 4 * len(QUESTIONS)
-    assert time_limits.main() == 1
+    assert time_limits.main(words) == 1
     assert len(calls) == before
     assert len(json.loads(out.read_text())["rows"]) == before

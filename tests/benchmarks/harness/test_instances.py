@@ -127,6 +127,5 @@ def test_a_record_of_the_first_format_is_continued(
     content["setting"]["targets"] = "random"  # this one is from before the option
     path.write_text(json.dumps(content))
     monkeypatch.setattr(minimal_pairs, "solve", None)  # nothing is left to be solved
-    monkeypatch.setattr(sys, "argv", ["pairs", "--model", "digits", "--method", "z3", "--out", str(path)])
-    assert minimal_pairs.main() == 0
+    assert minimal_pairs.main(["--model", "digits", "--method", "z3", "--out", str(path)]) == 0
     assert "linf: 20/20 closed" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -82,13 +81,10 @@ def test_another_pair_stands_beside_the_same_published_figures(result: Made) -> 
     assert cells[:4] == ["mnist_n_decayed_adversarial", "l1", "64/90", "1/1"]
 
 
-def test_a_net_of_the_other_pair_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_net_of_the_other_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--engine", "--pair", "decayed", "--model", "mnist_n", "--out", str(tmp_path / "record.json")]
-    monkeypatch.setattr(sys, "argv", ["table1", *words])
     with pytest.raises(SystemExit) as refused:
-        table1.main()
+        table1.main(words)
     assert refused.value.code == 2
     assert "--pair decayed has mnist_n_decayed and mnist_n_decayed_adversarial" in capsys.readouterr().err
 
@@ -150,13 +146,12 @@ def test_exit_code_and_only_what_is_open_is_run_again(
     threads: int,
 ) -> None:
     setting = {"method": "tree", "solver": None, "precision": 1e-3, "timeout": 120.0, "seed": 0, "jobs": 2}
-    monkeypatch.setattr(Record, "_write", lambda _: None)  # 360 files are not what is tested
     path = tmp_path / "record.json"
-    record: Record[Result] = Record(path, setting, Result)
+    record: Record[Result] = Record(None, setting, Result)  # 360 files are not what is tested
     for instance in whole.instances:
         record.add(result(**asdict(instance)))
     record.add(result(**asdict(whole.instances[0]), status=status, threads=threads))
-    monkeypatch.undo()
+    record.path = path
     record.add(result(**asdict(whole.instances[1])))
     calls: list[Call] = []
 
@@ -167,7 +162,6 @@ def test_exit_code_and_only_what_is_open_is_run_again(
     monkeypatch.setattr(table1, "table_set", lambda *_: whole)
     monkeypatch.setattr(table1, "in_processes", lambda _, function, tasks, *rest: (function(*task) for task in tasks))
     monkeypatch.setattr(table1, "solve", solve)
-    monkeypatch.setattr(sys, "argv", ["table1", "--engine", "--out", str(path)])
-    assert table1.main() == code
+    assert table1.main(["--engine", "--out", str(path)]) == code
     assert f"{360 - (code > 0)} of 360 closed" in capsys.readouterr().out
     assert [call.threads for call in calls] == ([2] if code and threads == 1 else [])

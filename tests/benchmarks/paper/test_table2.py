@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,38 +67,27 @@ def test_table_1_stands_beside_the_published_one(result: Made) -> None:
     assert lines == [["mnist_n", "linf", "38/90", "2/3", "0.042", "0.8000", "0.038", "0.6000", "9.5%", "25.0%"]]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["table2", *arguments])
-    return table2.main()
-
-
 @pytest.mark.parametrize("pair", table_set.PAIRS)
-def test_the_committed_record_is_complete(
-    pair: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--pair", pair) == 0
+def test_the_committed_record_is_complete(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert table2.main(["--pair", pair]) == 0
     shown = capsys.readouterr().out
     assert "360 of 360 instances are closed" in shown
     assert shown.count("ours") == 2
 
 
-def test_a_part_is_told(
-    result: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_part_is_told(result: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "record.json"
     setting = {**table2.DEFAULTS, "timeout": 7.0}
     record: Record[Result] = Record(path, setting, Result)
     record.add(result())
-    assert run(monkeypatch, "--record", str(path)) == table1.UNDECIDED
+    assert table2.main(["--record", str(path)]) == table1.UNDECIDED
     assert "1 of 360 instances are closed; 359 are missing: --run runs them" in capsys.readouterr().out
     assert json.loads(path.read_text())["setting"] == setting
 
 
-def test_no_record_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_record_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "record.json").write_text("{}")
-    assert run(monkeypatch, "--record", str(tmp_path / "record.json")) == 2
+    assert table2.main(["--record", str(tmp_path / "record.json")]) == 2
     assert "is no record of benchmarks.paper.table1" in capsys.readouterr().err
 
 

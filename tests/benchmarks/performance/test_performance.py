@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,25 +22,18 @@ SESSION = {
 }
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["performance", *arguments])
-    return performance.main()
+def test_the_page_is_up_to_date() -> None:
+    assert performance.main(["--check"]) == 0
 
 
-def test_the_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "--check") == 0
-
-
-def test_a_page_that_says_something_else_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_page_that_says_something_else_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     for content in (None, performance.PAGE.read_text(encoding="utf-8").replace("90/90", "89/90")):
         if content is not None:
             page.write_text(content, encoding="utf-8")
-        assert run(monkeypatch, "--check", "--out", str(page)) == performance.STALE
+        assert performance.main(["--check", "--out", str(page)]) == performance.STALE
         assert capsys.readouterr().err.count("\n") == 1
-    assert run(monkeypatch, "--out", str(page)) == 0
+    assert performance.main(["--out", str(page)]) == 0
     assert page.read_text(encoding="utf-8") == performance.PAGE.read_text(encoding="utf-8")
 
 
@@ -56,7 +48,7 @@ def test_a_record_that_a_table_needs_is_missed_by_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tables, "measured", lambda name: measured(name) if name != "peers" else None)
-    assert run(monkeypatch, "--check") == 2
+    assert performance.main(["--check"]) == 2
     assert capsys.readouterr().err == "performance: error: benchmarks/results/peers.json is missing\n"
 
 

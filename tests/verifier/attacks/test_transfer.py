@@ -13,6 +13,7 @@ from encoders.network.graph import Graph, GraphBuilder, outputs
 from encoders.network.linear_maps import Dense, readonly
 from encoders.network.norm import Norm
 from verifier.attacks.base.problem import Case
+from verifier.attacks.base.search import Surrogate
 from verifier.attacks.gradient import PGD_SETTINGS
 from verifier.attacks.registry import ATTACKS
 from verifier.attacks.transfer import Substitute, TrainingSettings, TransferSettings
@@ -43,13 +44,19 @@ def test_training_ends_with_the_budget() -> None:
     np.testing.assert_array_equal(outputs(before, points), outputs(substitute.graph(), points))
 
 
-def test_no_gradient_of_the_victim_is_asked_for(digits_like: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+class Closed(Surrogate):
+    """Gives no gradient."""
+
+    def vjp(self, *_: object) -> Any:
         raise AssertionError
 
-    for name in ("vjp", "loop"):
-        monkeypatch.setattr(digits_like.surrogate, name, refuse)
-    found = ATTACKS["transfer"](digits_like.surrogate, digits_like.cases, Norm.LINF, 0.0, 1.0, budget=Budget())
+    def loop(self, *_: object) -> Any:
+        raise AssertionError
+
+
+def test_no_gradient_of_the_victim_is_asked_for(digits_like: Any) -> None:
+    closed = Closed(digits_like.surrogate.graph, "cpu")
+    found = ATTACKS["transfer"](closed, digits_like.cases, Norm.LINF, 0.0, 1.0, budget=Budget())
     assert found.found == len(digits_like.cases)
 
 

@@ -5,7 +5,7 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ import verifier
 from verifier import models
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
+from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Initial, Status, Unknown
 from verifier.search import minimum, robustness
+from verifier.search.methods import DEFAULT_METHOD, METHODS
 from verifier.search.robustness import Check
 from verifier.search.settings import Settings
 
@@ -163,10 +165,21 @@ BRACKET = Bracket(
 )
 
 
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Budget], Iterator[Bracket]]], None]:
+    """The default method gives these brackets."""
+
+    def by(search: Callable[[Budget], Iterator[Bracket]]) -> None:
+        row = replace(METHODS[DEFAULT_METHOD], minimise=lambda _, __, budget: search(budget))
+        monkeypatch.setitem(METHODS, DEFAULT_METHOD, row)  # type: ignore[arg-type]
+
+    return by
+
+
 def test_an_open_bracket_is_undecided(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    answering: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(minimum, "brackets", lambda *_, **__: iter([BRACKET]))
+    answering(lambda _: iter([BRACKET]))
     assert main(["minimal", *DIGIT, "--json", "--out", str(tmp_path)]) == Exit.UNDECIDED
     result = told(capsys)
     assert (result["lower"], result["upper"], result["witness"], result["picture"]) == (0.25, None, None, None)
@@ -175,9 +188,9 @@ def test_an_open_bracket_is_undecided(
     assert "none found" in capsys.readouterr().out
 
 
-def test_nothing_reachable_is_an_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_reachable_is_an_answer(answering: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     nothing = replace(BRACKET, lower=math.inf, status=Status.UNREACHABLE)
-    monkeypatch.setattr(minimum, "brackets", lambda *_, **__: iter([nothing]))
+    answering(lambda _: iter([nothing]))
     assert main(["minimal", *DIGIT, "--target", "1"]) == Exit.GOOD
     assert "unreachable" in capsys.readouterr().out
 
@@ -187,14 +200,14 @@ def test_an_attack_that_finds_nothing_is_undecided(monkeypatch: pytest.MonkeyPat
     assert main(["attack", *DIGIT]) == Exit.UNDECIDED
 
 
-def test_ctrl_c_prints_what_is_known(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def brackets(_: object, settings: Settings) -> Iterator[Bracket]:
-        yield BRACKET
+def test_ctrl_c_prints_what_is_known(answering: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def brackets(budget: Budget) -> Iterator[Bracket]:
+        yield replace(BRACKET, final=False)
         signal.raise_signal(signal.SIGINT)
-        assert settings.budget.remaining == 0
-        yield replace(BRACKET, reason=settings.budget.reason)
+        assert budget.remaining == 0
+        yield replace(BRACKET, reason=budget.reason)
 
-    monkeypatch.setattr(minimum, "brackets", brackets)
+    answering(brackets)
     assert main(["minimal", *DIGIT, "--json"]) == Exit.UNDECIDED
     assert told(capsys)["reason"] == "interrupted"
 

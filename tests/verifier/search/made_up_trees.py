@@ -153,10 +153,14 @@ class World:
         self.known[distance] = number
         return np.array([distance])
 
+    @property
+    def goals(self) -> list[tuple[int, Halfspaces]]:
+        """Each target with what stands for its goal."""
+        return [(number, Halfspaces(np.ones((1, 1)), np.array([float(number)]))) for number in self.targets]
+
     def states(self, *, each: bool = False, threads: int = 1) -> list[SearchState]:
         """One state for all targets, or one for each."""
-        goals = [(number, Halfspaces(np.ones((1, 1)), np.array([float(number)]))) for number in self.targets]
-        parts = [(goal,) for goal in goals] if each else [tuple(goals)]
+        parts = [(goal,) for goal in self.goals] if each else [tuple(self.goals)]
         return [SearchState(self.problem(part, threads), self.budget) for part in parts]
 
     def problem(self, goals: tuple[tuple[int, Halfspaces], ...], threads: int) -> Problem:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import verifier
 from encoders.network.graph import Array
+from tests.verifier.search.made_up_trees import Target, World
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
-from verifier.problem.verdict import Status
-from verifier.search import incumbent, initial_attack
+from verifier.problem.verdict import Bracket, Status
+from verifier.search import incumbent
+from verifier.search.state import Attacker, Problem
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.tree.table import TREES, TreeKind
 
@@ -46,47 +49,43 @@ def test_minimal_is_no_worse_than_attack(truth: Any, save_net: Any, norm: Norm, 
 
 
 class Attacks:
-    """Stands in for the attacks: the first finds a far point, the longer one a near one; `calls` in order."""
+    """A made-up world's attacks: the first finds a far point, the longer one a near one; `calls` in order."""
 
-    def __init__(self, far: Array, near: Array) -> None:
-        self.far, self.near, self.calls = far, near, list[str]()
+    def __init__(self, world: World) -> None:
+        self.world, self.calls = world, list[str]()
 
-    def __call__(self, asked: Any, *_: Any, nearest: bool = False, **__: Any) -> Any:
-        def run(_: Budget) -> Sequence[Array | None]:
-            self.calls.append("first" if nearest else "longer")
-            return [self.far if nearest else self.near] * len(asked.goals)
+    def problem(self) -> Problem:
+        (goal,) = self.world.goals
+        return replace(self.world.problem((goal,), 1), attack=self.by("first", FAR), thorough=self.by("longer", NEAR))
+
+    def by(self, name: str, distance: float) -> Attacker:
+        def run(_: Budget) -> list[Array | None]:
+            self.calls.append(name)
+            return [self.world.point(1, distance)]
 
         return run
 
 
-def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trees that find nothing to do, and close nothing."""
-    monkeypatch.setattr("verifier.search.scheduler.TreeSearch.run", lambda _: (state for state in ()))
-    monkeypatch.setattr("verifier.search.scheduler.TreeSearch.polish", lambda _: iter(()))
+FAR, NEAR = 1.0, 0.5625
 
 
-def line(truth: Any, save_net: Any) -> verifier.Model:
-    """Class 1 from x₀ = 1/2 on."""
-    return save_net(truth.of_layers(([[1.0, 0.0]], [0.0]), ([[0.0], [1.0]], [0.5, 0.0])))  # type: ignore[no-any-return]
+def followed(world: World) -> tuple[Bracket, list[str]]:
+    """The last bracket of a search by the world's trees, and the attacks that ran."""
+    attacks, decider = Attacks(world), mock.Mock(trees=world)
+    *_, last = incumbent.follow(attacks.problem(), decider, world.budget)
+    return last, attacks.calls
 
 
-def test_what_trees_leave_open_is_attacked_at_length(
-    truth: Any, save_net: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = Attacks(np.array([1.0, 0.0]), np.array([0.5625, 0.0]))
-    monkeypatch.setattr(initial_attack, "attacker", found)
-    stuck(monkeypatch)
-    bracket = verifier.minimal(line(truth, save_net), np.zeros(2))
-    assert found.calls == ["first", "longer"]
-    assert bracket.upper <= 0.5625
+def test_what_trees_leave_open_is_attacked_at_length() -> None:
+    last, calls = followed(World({1: Target(0.5, stuck=0.1, finds=1000)}))
+    assert calls == ["first", "longer"]
+    assert (last.status, last.upper) == (Status.BRACKETED, NEAR)
 
 
-def test_closed_brackets_pay_for_one_attack(truth: Any, save_net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Attacks(np.array([1.0, 0.0]), np.array([0.5625, 0.0]))
-    monkeypatch.setattr(initial_attack, "attacker", found)
-    bracket = verifier.minimal(line(truth, save_net), np.zeros(2))
-    assert bracket.status is Status.MINIMAL
-    assert found.calls == ["first"]
+def test_closed_brackets_pay_for_one_attack() -> None:
+    last, calls = followed(World({1: Target(0.5)}, alone=1000))
+    assert last.status is Status.MINIMAL
+    assert calls == ["first"]
 
 
 class Moment:

@@ -419,17 +419,6 @@ def test_a_ball_of_infinite_radius(
             assert not isinstance(verdict, Holds)
 
 
-@pytest.mark.parametrize("engine", ["auto", *KINDS])
-@pytest.mark.parametrize("most", [-1, 10_000])
-def test_the_engine_goes_by_the_number_of_unstable_relus(
-    make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, engine: str, most: int
-) -> None:
-    monkeypatch.setattr(table, "LP_RELUS", most)
-    root = make_root(*QUESTIONS[0][:2], Norm.LINF)
-    wanted = engine if engine != "auto" else "lp" if most > 0 else "bound"
-    assert tree_of(BranchAndBound(engine=engine), root).engine == KINDS[wanted].make.engine
-
-
 def test_an_unknown_engine_is_named() -> None:
     with pytest.raises(ValueError, match="'lps' is none of lp, bound, auto"):
         BranchAndBound(engine="lps")

@@ -9,10 +9,10 @@ import pytest
 
 from encoders.errors import InputError
 from encoders.passes.distance import with_distance
-from verifier.problem import query
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import Geometry
 from verifier.problem.norms.linf import LInf
+from verifier.problem.norms.table import GEOMETRIES
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Holds, Unknown
 from verifier.runtime.activation_region import deepest, nearest, region_of
@@ -45,10 +45,12 @@ class Plain(LInf):
     has_kernels = False
 
 
-def served_by(kind: type[Geometry], make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+def served_by(
+    kind: type[Geometry], make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seed: int = 3
+) -> Any:
     """A question whose ball has that geometry."""
-    monkeypatch.setattr(query, "GEOMETRIES", {Norm.LINF: kind})
-    return make_root(3, (4, 5, 3), Norm.LINF)
+    monkeypatch.setitem(GEOMETRIES, Norm.LINF, kind)  # type: ignore[arg-type]
+    return make_root(seed, (4, 5, 3), Norm.LINF)
 
 
 def tree(root: Any) -> LpTree:
@@ -102,10 +104,8 @@ def test_a_tree_that_asks_lps_at_its_leaves_alone_keeps_them_open(
 ) -> None:
     reasons = []
     for seed in range(12):
-        monkeypatch.undo()
         truth = make_root(seed, (4, 5, 3), Norm.LINF)
-        monkeypatch.setattr(query, "GEOMETRIES", {Norm.LINF: Round})
-        root = make_root(seed, (4, 5, 3), Norm.LINF, radius=truth.nearest * (1 - 1e-9))
+        root = served_by(Round, make_root, monkeypatch, seed).within(truth.nearest * (1 - 1e-9))
         found = BranchAndBound().decide(root.query, root.bounds, Budget())
         if isinstance(found, Unknown):
             reasons.append(found.reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,7 @@ def test_a_missing_key(tmp_path: Path, missing: str) -> None:
 
 
 def test_a_backend_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match="--backend ray needs ray: pip install ray"):
         backends.Backend("ray")
 

@@ -191,7 +191,8 @@ def test_errors_are_one_line(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "cannot listen there" in told(str(store), "--port", str(taken.getsockname()[1]))
     assert "cannot listen there" in told(str(store), "--port", "99999")
-    monkeypatch.setattr(report_commands, "find_spec", lambda _: None)
+    for package in report_commands.NEEDED:
+        monkeypatch.setitem(sys.modules, package, None)
     assert "watch needs starlette and uvicorn: pip install 'relu-verifier[watch]'" in told(str(store))
 
 

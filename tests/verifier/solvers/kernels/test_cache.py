@@ -329,6 +329,6 @@ def test_numba_that_is_switched_off_or_missing(monkeypatch: pytest.MonkeyPatch) 
     assert not kernels.ready()
     assert "NUMBA_DISABLE_JIT" in (kernels.state().why or "")
     monkeypatch.delenv("NUMBA_DISABLE_JIT")
-    monkeypatch.setattr(kernels, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "numba", None)
     assert kernels.state().remedy == "pip install numba"
     assert not kernels.at_once()

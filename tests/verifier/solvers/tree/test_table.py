@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.problem.verdict import LINEAR_BOUNDS
 from verifier.solvers.branch_and_bound import AUTO, BranchAndBound
-from verifier.solvers.tree import table
 from verifier.solvers.tree.protocol import Tree, TreeRoot
-from verifier.solvers.tree.table import TREES, TreeKind
+from verifier.solvers.tree.table import LP_RELUS, TREES, TreeKind
 
 SIZES = (3, 6, 6, 3)
 
@@ -66,17 +66,24 @@ def test_settings_are_those_of_one_kind(kind: TreeKind) -> None:
             assert after == before
 
 
-def test_the_first_kind_that_suits_is_chosen(make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_kind_that_suits_is_chosen_unless_one_is_named(make_root: Callable[..., Any]) -> None:
     made = make_root(7, SIZES, Norm.LINF)
-    root = TreeRoot(made.stages, made.ball, made.goal, *made.ends)
-    assert root.unstable > 1
     lp, bound = (next(kind for kind in TREES if kind.name == name) for name in ("lp", "bound"))
-    for most, wanted in ((root.unstable, lp), (root.unstable - 1, bound)):
-        monkeypatch.setattr(table, "LP_RELUS", most)
-        assert lp.suits(root) == (wanted is lp)
-        decider = BranchAndBound(kinds=(lp, bound))
-        tree = decider.tree(made.query, made.stages, made.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
-        assert tree.engine == wanted.make.engine
+    for suits, wanted in ((True, lp), (False, bound)):
+        kinds = replace(lp, suits=lambda _, suits=suits: suits), bound
+        for engine, kind in ((AUTO, wanted), ("lp", lp), ("bound", bound)):
+            decider = BranchAndBound(engine, kinds)
+            tree = decider.tree(made.query, made.stages, made.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+            assert tree.engine == kind.make.engine
+
+
+def test_the_lp_tree_suits_roots_with_few_unstable_relus(root: TreeRoot) -> None:
+    lp = next(kind for kind in TREES if kind.name == "lp")
+    for unstable, suits in ((0, True), (LP_RELUS, True), (LP_RELUS + 1, False)):
+        ends = np.append(np.ones(unstable), [0.0, 0.0])
+        made = replace(root, lower=-ends, upper=ends)
+        assert made.unstable == unstable
+        assert lp.suits(made) == suits
 
 
 def test_the_last_kind_takes_whatever_is_left(root: TreeRoot) -> None:
