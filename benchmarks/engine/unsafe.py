@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 from unittest.mock import patch
 
 from encoders.network.graph import Array, Graph, outputs
@@ -32,7 +31,7 @@ UNCHARGED = BranchAndBound("lp", tuple(replace(kind, make=UnchargedTree) for kin
 """Makes uncharged LP trees, whatever the root."""
 
 
-def in_floats(graph: Graph, x: Array) -> list[Fraction]:
+def in_floats(graph: Graph, x: Array, _: Callable[[], object] | None = None) -> list[Fraction]:
     """`exact_outputs` in float64."""
     return [Fraction(float(value)) for value in outputs(graph, x)[0]]
 
@@ -40,6 +39,5 @@ def in_floats(graph: Graph, x: Array) -> list[Fraction]:
 @contextmanager
 def float_witnesses() -> Iterator[None]:
     """The time in which witnesses are evaluated in floats."""
-    replacement: Callable[..., Any] = in_floats
-    with patch("verifier.runtime.witness.exact_outputs", replacement):
+    with patch("verifier.runtime.witness.exact_outputs", in_floats):
         yield
