@@ -244,7 +244,10 @@ class _PropertySearch:
                 found = judge.witness(ball.centre, box, self._budget)
                 if found is not None:
                     return found, []
-                self.obstacle = "the property asks nothing of the outputs, and the middle of its box is no witness"
+                self.obstacle = (
+                    TORN if box.torn else "it asks nothing of outputs, and the middle of its box is no witness"
+                )
+                self.torn = self.torn or box.torn
                 continue
             if id(graph) not in regions:
                 regions[id(graph)] = self._region(graph, ball, box)

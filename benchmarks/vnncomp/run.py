@@ -1,0 +1,183 @@
+"""VNN-COMP's instances through the command line, start included, their verdicts beside the official ones.
+
+Each instance is one `verifier check MODEL --property FILE --json` in a process of its own; every `sat` is judged again
+here, by a session on the file and the property's exact numbers. A run that was killed goes on where it stopped.
+
+    python -m benchmarks.vnncomp.run --benchmark acasxu --limit 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnx
+
+from benchmarks.harness.mnist import SHARED
+from benchmarks.harness.record import RESULTS, Record, table
+from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked
+from encoders.errors import InputError
+from verifier.problem.properties.from_vnnlib import read_vnnlib
+from verifier.runtime.device import Device
+from verifier.runtime.session import Level, session
+
+SETTING = ("limit", "threads")
+NOTE = (
+    "Wall and CPU seconds are the process's, start included. official: the consensus of the competition's tools of all "
+    "years. tolerance only: the box holds no number of the model's dtype, but a real point that satisfies the property."
+)
+
+SPARE = 30.0
+"""Seconds beyond the limit after which a process is killed: it keeps its limit by itself, which is recorded."""
+
+SAT, UNSAT, UNKNOWN, TORN, REFUSED = "sat", "unsat", "unknown", "tolerance only", "refused"
+VERDICTS = {"violated": SAT, "holds": UNSAT, "unknown": UNKNOWN}
+
+
+@dataclass(frozen=True)
+class VnnRow:
+    """An instance and our answer. wrong: against the official verdict, or a counterexample that is none."""
+
+    benchmark: str
+    onnx: str
+    vnnlib: str
+    official: str
+    votes_sat: int
+    votes_unsat: int
+    verdict: str
+    wrong: bool
+    float32: bool
+    reason: str
+    engine: str
+    nodes: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.benchmark, self.onnx, self.vnnlib)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is not in the record yet; 0 unless an answer is wrong."""
+    asked = _parser().parse_args(arguments)
+    try:
+        names = asked.benchmark or benchmarks_in(asked.data)
+        instances = [one for name in names for one in read_instances(asked.data, name, asked.every)]
+        record = Record.of(asked, SETTING, VnnRow, note=NOTE)
+        done = {row.key for row in record.rows}
+        for instance in instances:
+            if instance.key not in done:
+                row = answered(instance, asked.data, asked.limit, asked.threads)
+                record.add(row)
+                print(_line(row), flush=True)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    wanted = {instance.key for instance in instances}
+    rows = [row for row in record.rows if row.key in wanted]
+    print(summary(rows))
+    return int(any(row.wrong for row in rows))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--benchmark", action="append", metavar="NAME", help="may be repeated; all by default")
+    parser.add_argument("--limit", type=float, default=60.0, metavar="S", help="seconds for each instance")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th instance only")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp and vnncomp_results")
+    parser.add_argument("--out", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE")
+    parser.add_argument("--fresh", action="store_true", help="begin the record anew")
+    return parser
+
+
+def answered(instance: VnnInstance, data: Path, limit: float, threads: int) -> VnnRow:
+    """The row of one instance, asked in a process of its own."""
+    folder = data / "vnncomp" / instance.benchmark
+    query = stored(folder / instance.vnnlib)
+    with unpacked(folder / instance.onnx) as model:
+        call = [sys.executable, "-m", "verifier", "check", str(model), "--property", str(query), "--json"]
+        call += ["--timeout", str(limit), "--threads", str(threads)]
+        before, start = os.times(), time.monotonic()
+        try:
+            done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=limit + SPARE)
+            out, complaint = done.stdout, done.stderr
+        except subprocess.TimeoutExpired:
+            out, complaint = "", "killed: it did not keep its limit"
+        seconds, after = time.monotonic() - start, os.times()
+        found: dict[str, Any] = json.loads(out) if out else {}
+        verdict, reason = _verdict(found, complaint)
+        wrong = {verdict, instance.official} == {SAT, UNSAT}
+        if verdict == SAT and not is_counterexample(found["witness"]["point"], model, query):
+            wrong, reason = True, "ONNX Runtime and the exact numbers of the property do not confirm the counterexample"
+    search = found.get("search") or {}
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return VnnRow(
+        **asdict(instance),
+        verdict=verdict,
+        wrong=wrong,
+        float32=found.get("float32") is not None,
+        reason=reason,
+        engine=search.get("engine", ""),
+        nodes=search.get("nodes", 0),
+        seconds=round(seconds, 3),
+        cpu_seconds=round(cpu, 3),
+    )
+
+
+def _verdict(found: dict[str, Any], complaint: str) -> tuple[str, str]:
+    if not found:
+        return REFUSED, complaint.strip().splitlines()[-1] if complaint.strip() else "no answer"
+    if found.get("tolerance_only"):
+        return TORN, found["remark"]
+    return VERDICTS[found["verdict"]], found["remark"] or found["reason"]
+
+
+def is_counterexample(point: Any, model: Path, query: Path) -> bool:
+    """Does the point (nested lists) satisfy the property, with the outputs of a session of our own?"""
+    loaded = onnx.load(model)
+    running = session(loaded, Device.CPU, 1, Level.ALL)
+    entry = running.get_inputs()[0]
+    dtype = np.float64 if entry.type == "tensor(double)" else np.float32
+    x = np.array(point, dtype=dtype)
+    if not np.array_equal(x, np.array(point, dtype=np.float64)):
+        return False
+    outputs = running.run(None, {entry.name: x})[0].reshape(-1)
+    numbers = ([Fraction(float(value)) for value in values] for values in (x.reshape(-1), outputs))
+    return read_vnnlib(query).satisfied(*numbers)
+
+
+def _line(row: VnnRow) -> str:
+    against = "WRONG" if row.wrong else ""
+    names = f"{row.benchmark} {Path(row.onnx).name} {Path(row.vnnlib).name}"
+    return f"{names}: {row.verdict} (official {row.official}) {row.seconds:.2f} s {against} {row.reason}".rstrip()
+
+
+def summary(rows: Sequence[VnnRow]) -> str:
+    """A Markdown table, a line a benchmark."""
+    header = ["benchmark", "instances", "decided", SAT, UNSAT, TORN, "open", REFUSED, "wrong", "float32", "median s"]
+    lines = []
+    for name in dict.fromkeys(row.benchmark for row in rows):
+        own = [row for row in rows if row.benchmark == name]
+        count = {kind: sum(row.verdict == kind for row in own) for kind in (SAT, UNSAT, TORN, UNKNOWN, REFUSED)}
+        decided = [row.seconds for row in own if row.verdict in (SAT, UNSAT)]
+        numbers = [len(own), len(decided), *count.values(), sum(row.wrong for row in own)]
+        float32 = sum(row.float32 for row in own)
+        lines.append([name, *map(str, numbers), str(float32), f"{median(decided):.2f}" if decided else ""])
+    return table(header, lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The competition's runner: a killed run goes on where it stopped; what is against the official verdict is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.vnncomp import run
+from benchmarks.vnncomp.run import is_counterexample
+
+PROJECT = Path(run.__file__).parents[2]
+ROWS = {"over": ("(>= Y_0 0.4)", "sat"), "never": ("(>= Y_0 0.6)", "unsat"), "torn": ("(<= X_0 0.1)", "sat")}
+
+
+@pytest.fixture
+def data(truth: Any, save_net: Callable[..., Any], tmp_path: Path) -> Path:
+    """y = min(x, 1 − x) on [0.1, 1], the net packed, three properties and their official verdicts."""
+    model = save_net(truth.of_layers(([[1.0], [1.0]], [0.0, -0.5]), ([[1.0, -2.0]], [0.0])))
+    folder, results = tmp_path / "vnncomp/toy", tmp_path / "vnncomp_results"
+    for made in (folder / "onnx", folder / "vnnlib", results):
+        made.mkdir(parents=True)
+    (folder / "onnx/ramp.onnx.gz").write_bytes(gzip.compress(model.path.read_bytes()))
+    instances, official = [], ["benchmark,onnx,vnnlib,consensus,tools_sat,tools_unsat"]
+    for name, (row, verdict) in ROWS.items():
+        box = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 0.1) (<= X_0 1)))"
+        (folder / f"vnnlib/{name}.vnnlib").write_text(f"{box}(assert {row})")
+        instances.append(f"onnx/ramp.onnx,vnnlib/{name}.vnnlib,30")
+        official.append(f"toy,onnx/ramp.onnx,vnnlib/{name}.vnnlib,{verdict},3,0")
+    (folder / "instances.csv").write_text("\n".join(instances) + "\n")
+    (results / "CONSENSUS.csv").write_text("\n".join(official) + "\n")
+    return tmp_path
+
+
+def rows(record: Path) -> list[dict[str, Any]]:
+    return json.loads(record.read_text())["rows"] if record.exists() else []
+
+
+def test_a_run_that_is_killed_goes_on(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = data / "record.json"
+    words = ["--benchmark", "toy", "--data", str(data), "--out", str(record), "--limit", "30"]
+    code = [sys.executable, "-m", "benchmarks.vnncomp.run", *words]
+    running = subprocess.Popen(code, cwd=PROJECT, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not rows(record):
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    before = rows(record)
+    assert run.main(words) == 0
+    told, after = capsys.readouterr().out, rows(record)
+    assert all(row in after for row in before)
+    assert told.count("ramp.onnx") == len(ROWS) - len(before)
+    assert {row["vnnlib"]: row["verdict"] for row in after} == {
+        "vnnlib/over.vnnlib": "sat",
+        "vnnlib/never.vnnlib": "unsat",
+        "vnnlib/torn.vnnlib": "tolerance only",
+    }
+    assert "| toy       | 3         | 2       | 1   | 1     | 1 " in told
+
+
+def test_a_verdict_against_the_official_one_is_wrong(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    consensus = data / "vnncomp_results/CONSENSUS.csv"
+    consensus.write_text(consensus.read_text().replace("over.vnnlib,sat", "over.vnnlib,unsat"))
+    words = ["--benchmark", "toy", "--data", str(data), "--out", str(data / "r.json"), "--limit", "30", "--every", "3"]
+    assert run.main(words) == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_counterexamples_are_judged_again(data: Path, tmp_path: Path) -> None:
+    model, query = tmp_path / "ramp.onnx", data / "vnncomp/toy/vnnlib/over.vnnlib"
+    with gzip.open(data / "vnncomp/toy/onnx/ramp.onnx.gz") as packed, model.open("wb") as stream:
+        shutil.copyfileobj(packed, stream)
+    assert is_counterexample([[0.5]], model, query)
+    assert not is_counterexample([[0.25]], model, query)
+    assert not is_counterexample([[0.4500000001]], model, query)  # no float32
+
+
+def test_the_run_scripts_write_what_the_competition_reads(data: Path, tmp_path: Path) -> None:
+    model, folder = tmp_path / "ramp.onnx", Path(run.__file__).parent
+    model.write_bytes(gzip.decompress((data / "vnncomp/toy/onnx/ramp.onnx.gz").read_bytes()))
+    command = tmp_path / "verifier"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m verifier "$@"\n')
+    command.chmod(0o755)
+    paths = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    where = {**os.environ, "PATH": paths, "PYTHONPATH": str(PROJECT)}
+    for query, first, expected in (("over", "sat", 0), ("never", "unsat", 0), ("missing", "error", 1)):
+        results = tmp_path / f"{query}.txt"
+        call = ["bash", str(folder / "run_instance.sh"), "v1", "toy", str(model)]
+        call += [str(data / f"vnncomp/toy/vnnlib/{query}.vnnlib"), str(results), "30"]
+        assert subprocess.run(call, env=where, check=False, capture_output=True).returncode == expected
+        assert results.read_text().splitlines()[0] == first
+
+
+@pytest.mark.parametrize(("name", "told"), [("nothing", "no benchmark 'nothing'"), ("toy", "no such file")])
+def test_what_is_not_there_is_told(data: Path, name: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "vnncomp/toy/onnx/ramp.onnx.gz").unlink()
+    assert run.main(["--benchmark", name, "--data", str(data), "--out", str(data / "r.json")]) == 2
+    assert told in capsys.readouterr().err
