@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from unittest.mock import Mock
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -12,9 +9,8 @@ import pytest
 import verifier
 from encoders.network.norm import Norm
 from verifier import models
-from verifier.attacks import registry
-from verifier.attacks.base.problem import Candidates, Case
-from verifier.attacks.registry import ATTACKS
+from verifier.attacks.base.problem import AttackProblem, Candidates
+from verifier.attacks.registry import ATTACKS, Attack
 from verifier.problem.budget import Budget
 from verifier.search.initial_attack import ATTACK_ALONE, ATTACK_SHARE
 
@@ -62,11 +58,13 @@ def test_an_attack_alone_has_nearly_all_the_time(model: verifier.Model, monkeypa
     """Before a proof it has a share; where nothing is to be proved, only polishing comes after it."""
     limits = []
 
-    def recorded(_: object, cases: Sequence[Case], *__: object, budget: Budget, **___: object) -> Candidates:
+    def recorded(_: object, problem: AttackProblem, budget: Budget, __: object) -> Candidates:
         limits.append(budget.remaining)
-        return Candidates((None,) * len(cases), np.full(len(cases), np.inf), 0)
+        count = len(problem.cases)
+        return Candidates((None,) * count, np.full(count, np.inf), 0)
 
-    monkeypatch.setattr(registry, "attack_named", lambda _: Mock(side_effect=recorded, search=None))
+    for name in ("pgd", "cw"):
+        monkeypatch.setitem(ATTACKS, name, Attack(name, recorded))  # type: ignore[arg-type]
     x = np.load(models.path("digits").with_name("digits_inputs.npz"))["x"][6]
     verifier.attack(model, x, target=8, timeout=1000.0, device="cpu")
     verifier.check(model, x, 0.3, target=8, timeout=1000.0, device="cpu")  # linear bounds leave it open

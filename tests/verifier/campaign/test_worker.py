@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -20,17 +17,11 @@ from verifier.problem.budget import Budget
 def test_kernels_are_loaded_in_nobodys_time(method: str, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    @contextlib.contextmanager
-    def connected(_: object) -> Iterator[Any]:
-        yield mock.Mock(begin=lambda *_: None, cut=False)
-
     def clock(seconds: float) -> Budget:
         seen.append("clock")
         return Budget(seconds)
 
-    monkeypatch.setattr(worker, "connected", connected)
     monkeypatch.setattr(worker, "Budget", clock)
-    monkeypatch.setattr(worker, "_Log", lambda *_: mock.Mock(last=lambda _: ()))
     monkeypatch.setattr(worker.cache, "at_once", lambda: seen.append("kernels"))
     task = SimpleNamespace(id="t", method=method)
     work: Any = SimpleNamespace(

@@ -16,11 +16,13 @@ from PIL import Image
 
 import verifier
 from verifier import models
+from verifier.attacks.base.problem import AttackProblem, Candidates
+from verifier.attacks.registry import ATTACKS, Attack
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Initial, Status, Unknown
-from verifier.search import minimum, robustness
+from verifier.search import robustness
 from verifier.search.methods import DEFAULT_METHOD, METHODS
 from verifier.search.robustness import Check
 from verifier.search.settings import Settings
@@ -196,8 +198,12 @@ def test_nothing_reachable_is_an_answer(answering: Callable[..., None], capsys: 
 
 
 def test_an_attack_that_finds_nothing_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minimum, "attack", lambda *_, **__: replace(BRACKET, lower=0.0))
-    assert main(["attack", *DIGIT]) == Exit.UNDECIDED
+    def nothing(_: object, problem: AttackProblem, *__: object) -> Candidates:
+        count = len(problem.cases)
+        return Candidates((None,) * count, np.full(count, math.inf), 0)
+
+    monkeypatch.setitem(ATTACKS, "jsma", Attack("jsma", nothing))  # type: ignore[arg-type]
+    assert main(["attack", *DIGIT, "--attack", "jsma"]) == Exit.UNDECIDED
 
 
 def test_ctrl_c_prints_what_is_known(answering: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -271,15 +270,10 @@ def test_a_worker_reads_the_model_in_its_tasks_time(
     task = tasks_of(asked("far"))[0].task
     seen: list[tuple[float, str | None]] = []
 
-    @contextlib.contextmanager
-    def connected(_: object) -> Iterator[Any]:
-        yield mock.Mock(begin=lambda *_: None, cut=False)
-
     def load(_: Path, budget: Budget, *, output: str | None) -> Any:
         seen.append((budget.limit, output))
         raise InputError("seen")
 
-    monkeypatch.setattr(worker, "connected", connected)
     monkeypatch.setattr(task_models, "load", load)
     work: Any = SimpleNamespace(
         task=replace(task, method="milp"), known={None: None}, seconds=7.0, whole=True, attack_tasks=attack_tasks,
