@@ -26,7 +26,7 @@ from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.gate.baseline import baseline_text
 from verifier.gate.evidence_folder import PackFolder, earlier_certificates
 from verifier.gate.evidence_pack import PackSource
-from verifier.gate.requirements import CertifiedAccuracy, Gate, MinDistortion, Quantile, read_gate
+from verifier.gate.requirements import Gate, read_gate
 from verifier.gate.settle import MOST, Questions, Settled, Until, settle
 from verifier.gate.verdict import Ruling, overall
 from verifier.problem.whole_file import writable, written
@@ -218,7 +218,7 @@ def _draw(found: Settled, wanted: Sequence[Wanted], folder: Path, limits: Comman
 
 def _write_baseline(asked: Gate, found: Settled, wanted: Sequence[Wanted], path: Path) -> Exit:
     """Write what is known; Exit 3 where brackets are open, which a baseline may hold but should not."""
-    radii = [one.radius for one in asked.requirements if isinstance(one, MinDistortion | Quantile | CertifiedAccuracy)]
+    radii = [radius for one in asked.requirements for radius in one.radii]
     digests = {one.task.model: one.task.model_sha256 for one in wanted}
     text = baseline_text(found.known, digests, radii, __version__)
     _write(path, text)

@@ -53,6 +53,11 @@ class Requirement(Protocol):
     @property
     def norm(self) -> str | None: ...
 
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Where a baseline is to tell the certified accuracy."""
+        ...
+
     def judge(self, group: Group, inputs: Sequence[Known]) -> list[Judgement]:
         """The verdicts on one group of at least one input."""
         ...
@@ -66,6 +71,10 @@ class MinDistortion:
     name: str
     radius: float
     norm: str | None = None
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        return (self.radius,)
 
     def judge(self, group: Group, inputs: Sequence[Known]) -> list[Judgement]:
         least = (min(one.lower for one in inputs), min(one.upper for one in inputs))
@@ -82,6 +91,10 @@ class Quantile:
     share: Fraction
     radius: float
     norm: str | None = None
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        return (self.radius,)
 
     def judge(self, group: Group, inputs: Sequence[Known]) -> list[Judgement]:
         place = max(1, math.ceil(self.share * len(inputs)))
@@ -101,6 +114,10 @@ class CertifiedAccuracy:
     radius: float
     norm: str | None = None
 
+    @property
+    def radii(self) -> tuple[float, ...]:
+        return (self.radius,)
+
     def judge(self, group: Group, inputs: Sequence[Known]) -> list[Judgement]:
         count = len(inputs)
         held = sum(one.holds(self.radius) for one in inputs)
@@ -116,6 +133,7 @@ class MeanDistortion:
     """The mean of the minimal distortions is at least `least`."""
 
     of_correct: ClassVar[bool] = True
+    radii: ClassVar[tuple[float, ...]] = ()
     name: str
     least: float
     norm: str | None = None
@@ -133,6 +151,7 @@ class NoWorse:
     """
 
     of_correct: ClassVar[bool] = False
+    radii: ClassVar[tuple[float, ...]] = ()
     name: str
     baseline: Baseline
     by: float
