@@ -225,11 +225,14 @@ def report(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the report.")],
     title: options.TitleOption = None,
     baseline: options.BaselineOption = None,
+    model_card: Annotated[
+        bool, typer.Option("--model-card", help="Write model-card.md and its pictures too, for Hugging Face.")
+    ] = False,
 ) -> None:
     """A campaign's store as a page, report.html, and the same numbers as JSON, CSV and LaTeX."""
     from verifier.cli import report_commands  # noqa: PLC0415, see the module's docstring
 
-    raise typer.Exit(report_commands.report(store, out, title, baseline))
+    raise typer.Exit(report_commands.report(store, out, title, baseline, model_card=model_card))
 
 
 @app.command()

@@ -17,7 +17,8 @@ from verifier.campaign.connection import own_address
 from verifier.cli.exit_codes import Exit
 from verifier.report import terminal
 from verifier.report.campaign.live_feed import Feed
-from verifier.report.campaign.page import page
+from verifier.report.campaign.model_card import model_cards
+from verifier.report.campaign.page import own_file, page
 from verifier.report.campaign.study import Study, certificate_name, study_of
 from verifier.report.campaign.tables import csv_files, csv_names, json_text, latex_file, report_json
 from verifier.report.campaign.terminal import campaign_table
@@ -68,8 +69,10 @@ def _name(host: str) -> str:
 CERTIFICATES = "certificates"
 
 
-def report(store: Path, out: Path, title: str | None = None, baseline: str | None = None) -> Exit:
-    """Write report.html, report.json, CSV files, tables.tex and the certificates to `out`."""
+def report(
+    store: Path, out: Path, title: str | None = None, baseline: str | None = None, *, model_card: bool = False
+) -> Exit:
+    """Write report.html, report.json, CSV files, tables.tex, certificates and a block for a model card to `out`."""
     study, made = study_of(store, title, baseline), datetime.now(UTC)
     with OutFolder(out) as folder:
         texts = {
@@ -77,6 +80,7 @@ def report(store: Path, out: Path, title: str | None = None, baseline: str | Non
             **csv_files(study),
             "tables.tex": latex_file(study),
             "report.html": page(study, made),
+            **(model_cards(study, made, own_file("style.css")) if model_card else {}),
         }
         if study.certificates:
             _copy_certificates(study, out / CERTIFICATES)

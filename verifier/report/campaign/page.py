@@ -66,8 +66,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _own(name: str) -> Markup:
-    """A style or script of ours, as it is."""
+def own_file(name: str) -> Markup:
+    """A style or script of the page's, as it is."""
     return Markup((resources.files(PACKAGE) / "templates" / name).read_text(encoding="utf-8"))
 
 
@@ -121,8 +121,8 @@ def page(study: Study, made: datetime, live: Live | None = None) -> str:
             state=Markup(state(study, live)) if live else "",
             tab=tab(study, live.progress) if live else "",
             sections=Markup(sections(study, made, live=live is not None)),
-            style=_own("style.css"),
-            script=_own("page.js"),
+            style=own_file("style.css"),
+            script=own_file("page.js"),
             data={"rows": rows(study, pictures), "pictures": pictures.uris},
         )
     )

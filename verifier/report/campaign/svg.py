@@ -13,6 +13,8 @@ from verifier.problem.quantities import round_step
 WIDTH, HEIGHT = 460.0, 270.0
 """Of a chart, in units that are about a pixel: small enough that a phone shows its text legibly."""
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 12.0, 14.0, 40.0
+MARGIN = 8.0
+"""Around a chart that is a file of its own."""
 COLOURS = 6
 NARROW = 2.0
 """A logarithmic axis whose ends are less than this factor apart looks like a linear one, and gets its ticks."""
@@ -130,6 +132,16 @@ class Chart:
             f'<svg class="chart" viewBox="0 0 {WIDTH:g} {self.height:g}" role="img" aria-label="{escape(self.label)}">'
         )
         return Markup(head + "".join(frame) + "".join(self.parts) + "</svg>")
+
+
+def alone(chart: Markup, style: str) -> str:
+    """A chart as a file of its own, on paper, in the colours of a page's style."""
+    head, _, rest = str(chart).partition(">")
+    height = float(head.partition('viewBox="0 0 ')[2].partition('"')[0].split()[1])
+    wide, high = WIDTH + 2 * MARGIN, height + 2 * MARGIN
+    head = head.replace(f"0 0 {WIDTH:g} {height:g}", f"{-MARGIN:g} {-MARGIN:g} {wide:g} {high:g}")
+    size = f'xmlns="http://www.w3.org/2000/svg" width="{wide:g}" height="{high:g}"'
+    return f"{head} {size}><style><![CDATA[{style}svg {{ background: var(--paper); }}]]></style>{rest}"
 
 
 def steps(radii: Sequence[float], counts: Sequence[int], end: float) -> list[Point]:

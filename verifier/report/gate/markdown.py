@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from encoders.errors import InputError
 from verifier.gate.verdict import Ruling
 from verifier.report.gate.words import RULING_WORDS, GateRun, bracket_text, deciding, figure_text, heading, summary
+from verifier.report.markdown_words import cell
 
 SIGNS = {Ruling.PASS: "✅", Ruling.FAIL: "❌", Ruling.UNDECIDED: "⚠️"}
 LEVELS = {Ruling.FAIL: "error", Ruling.UNDECIDED: "warning"}
@@ -23,7 +23,7 @@ def markdown(run: GateRun) -> str:
     lines = [
         f"## Robustness: {SIGNS[run.ruling]} {RULING_WORDS[run.ruling]}",
         "",
-        f"{_cell(str(run.path))}: {summary(run.judgements)}; {run.asked} questions, {run.seconds:.1f} s, "
+        f"{cell(str(run.path))}: {summary(run.judgements)}; {run.asked} questions, {run.seconds:.1f} s, "
         f"relu-verifier {run.version}. {run.reason}".rstrip(),
         "",
         "| | requirement | model | found |",
@@ -32,13 +32,13 @@ def markdown(run: GateRun) -> str:
     for judgement in run.judgements:
         found = figure_text(judgement.figure) + (f"; {judgement.note}" if judgement.note else "")
         cells = (SIGNS[judgement.ruling], judgement.requirement, heading(judgement), found)
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        lines.append(f"| {' | '.join(map(cell, cells))} |")
     for judgement in run.judgements:
         rows = deciding(judgement, SHOWN)
         if rows:
             lines += [
                 "",
-                f"**{_cell(judgement.requirement)}**",
+                f"**{cell(judgement.requirement)}**",
                 "",
                 "| | input | class | bracket |",
                 "|---|---|---|---|",
@@ -46,13 +46,8 @@ def markdown(run: GateRun) -> str:
         for one, ruling in rows:
             picture = f", {run.witnesses[one.key]}" if one.key in run.witnesses else ""
             cells = (SIGNS[ruling], one.name, str(one.label), bracket_text(one) + picture)
-            lines.append(f"| {' | '.join(map(_cell, cells))} |")
+            lines.append(f"| {' | '.join(map(cell, cells))} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that neither ends a table's cell nor begins HTML: names come from files."""
-    return re.sub(r"([|<>*_`\[\]\\])", r"\\\1", " ".join(text.split()))
 
 
 def workflow_commands(run: GateRun) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from verifier.campaign.analysis.certified_accuracy import Curve
 from verifier.report.campaign.charts import curve_chart
 from verifier.report.campaign.section import Section
@@ -19,7 +21,7 @@ def table(study: Study) -> list[Json]:
             "inputs": curve.inputs,
             "targets": list(curve.targets),
             "steps": [
-                {"radius": radius, "at_least": n, "at_most": m, **_robust(curve, n, m)}
+                {"radius": radius, "at_least": n, "at_most": m, **robust(curve, n, m)}
                 for radius in curve.radii
                 for n, m in [curve.fallen(radius)]
             ],
@@ -33,19 +35,25 @@ def flat(study: Study) -> list[Json]:
     """A row for each step of each curve."""
     return [
         {**study.named(curve.group), "radius": radius, "at_least": n, "at_most": m, "inputs": curve.inputs}
-        | _robust(curve, n, m)
+        | robust(curve, n, m)
         for curve in study.curves
         for radius in curve.radii
         for n, m in [curve.fallen(radius)]
     ]
 
 
-def _robust(curve: Curve, at_least: int, at_most: int) -> Json:
+def robust(curve: Curve, at_least: int, at_most: int) -> Json:
     """The robust accuracy: the share of inputs that do not fall, from fallen counts."""
     return {
         "robust_at_least": (curve.inputs - at_most) / curve.inputs,
         "robust_at_most": (curve.inputs - at_least) / curve.inputs,
     }
+
+
+def shown_radii(curves: Sequence[Curve]) -> list[float]:
+    """Some round radii above 0, up to the largest end."""
+    end = max((radius for curve in curves for radius in curve.radii), default=0.0)
+    return [radius for radius in ticks(0, end, 6) if radius > 0]
 
 
 def _context(study: Study) -> Json:
@@ -54,8 +62,7 @@ def _context(study: Study) -> Json:
     for kind in dict.fromkeys(curve.group.kind for curve in study.curves):
         own = [curve for curve in study.curves if curve.group.kind == kind]
         group = own[0].group
-        end = max((radius for curve in own for radius in curve.radii), default=0.0)
-        radii = [radius for radius in ticks(0, end, 6) if radius > 0]
+        radii = shown_radii(own)
         found.append(
             {
                 "norm": NORM_SIGNS[group.norm],
