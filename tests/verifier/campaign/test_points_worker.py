@@ -14,8 +14,14 @@ import pytest
 
 import verifier
 from tests.verifier.campaign.conftest import DIGITS, INPUTS
+from verifier.campaign.plan.attack_tasks import AttackTask, Finding, Kind
+from verifier.campaign.plan.messages import Claim, Work
+from verifier.campaign.plan.plan import Plan, Selection
+from verifier.campaign.plan.selection import tasks_of
+from verifier.campaign.points_worker import judge_points
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
+from verifier.problem.budget import Budget
 
 ASKED = (5, 6, 7)
 FAR = 1.25
@@ -116,6 +122,21 @@ def test_points_for_each_target_and_a_contradiction_where_they_refute_a_proof(
         connection.execute("UPDATE instances SET lower = 2 * upper, upper = 2 * upper")
     assert main([*command, "--points", str(path)]) == Exit.UNDECIDED
     assert "one run says lower" in capfd.readouterr().err
+
+
+def test_without_time_nothing_is_said_of_a_point(minima: Minima) -> None:
+    """A campaign that ends has not judged what it has not looked at: the next run does."""
+    data = Plan((DIGITS,), str(INPUTS), select=Selection((6,)), targets="untargeted")
+    (wanted,), found = tasks_of(data), list[Finding]()
+    assert minima[6].witness is not None
+    points = minima[6].witness.point[np.newaxis]
+    asked = AttackTask(None, Kind.POINTS, "tool", 0.0, 1.0, None, given=points)
+    work = Work(Claim(wanted.task.id, (None,), 1.0), wanted.task, {}, 1.0, attack_tasks=(asked,))
+    model = verifier.load(DIGITS)
+    judge_points(work, model, Budget(0.0), found.append)
+    assert found == []
+    judge_points(work, model, Budget(), found.append)
+    assert [(one.distance, one.facts) for one in found] == [(minima[6].upper, {"given": 1, "refused": {}})]
 
 
 def test_bad_files_are_a_line_and_code_2(tmp_path: Path, capfd: Any) -> None:

@@ -8,13 +8,14 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, AttackTask, Finding, Kind, StoredFinding
 from verifier.campaign.plan.tasks import GivenPoints, Target, Wanted
-from verifier.campaign.store.columns import DamagedColumnError, Kinds, facts_column, json_column, vector
+from verifier.campaign.store.columns import DamagedColumnError, Kinds, json_column, vector
 from verifier.campaign.store.owner import Owner
 from verifier.campaign.store.witness_columns import columns, witness_of
 
@@ -219,15 +220,32 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[StoredFinding
 
 def _found(row: sqlite3.Row) -> StoredFinding:
     plain, kind = {name: row[name] for name in PLAIN}, Kind(row["kind"])
-    facts = json_column(row, "facts", dict)
-    if kind is Kind.POINTS and row["state"] == DONE:
-        facts = facts_column(row, "facts", POINTS_FACTS)
-        if not all(isinstance(number, int) for number in facts["refused"].values()):
-            raise DamagedColumnError("column facts does not count refused points")
-    return StoredFinding(kind=kind, witness=witness_of(row), facts=facts, **plain)
+    return StoredFinding(kind=kind, witness=witness_of(row), facts=_facts(row, kind), **plain)
 
 
-POINTS_FACTS: Kinds = {"given": int, "refused": dict}
+def _facts(row: sqlite3.Row, kind: Kind) -> dict[str, Any]:
+    """What is known of a finding; of a done one what its kind needs. Raises DamagedColumnError."""
+    facts: dict[str, Any] = json_column(row, "facts", dict)
+    needed = NEEDED.get(kind, {}) if row["state"] == DONE else {}
+    wrong = [name for name, what in needed.items() if not isinstance(facts.get(name), what)]
+    held = [facts[name] for name in needed if name not in wrong]
+    numbers = [number for one in held if one for number in (one.values() if isinstance(one, dict) else _listed(one))]
+    if wrong or not all(number is None or isinstance(number, int | float) for number in numbers):
+        raise DamagedColumnError(f"column facts is not what it should be at {', '.join(wrong or needed)}")
+    if "steps" in needed and len(facts["steps"]) != len(facts["towards"]):
+        raise DamagedColumnError("column facts has not a distance for each of its steps")
+    return facts
+
+
+def _listed(one: Any) -> Sequence[Any]:
+    return one if isinstance(one, list) else [one]
+
+
+NEEDED: Mapping[Kind, Kinds] = {
+    Kind.POINTS: {"given": int, "refused": dict},
+    Kind.RESTART: {"steps": list, "towards": list, "random": list},
+}
+"""Keys of facts, and their types, that reports count on."""
 
 
 PLAIN = ("instance", "attack", "state", "distance", "seconds", "reason")
