@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         load_transforms,
         minimal,
         minimal_all_targets,
+        output_ranges,
     )
     from verifier.certificates.builder import Certified
     from verifier.certificates.split_tree import NotCertifiedError
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from verifier.report.answers import to_pandas
     from verifier.runtime.model import Model
     from verifier.search.all_targets import AllTargets
+    from verifier.search.output_ranges import OutputRange, OutputRanges
     from verifier.search.property_check import PropertyCheck
     from verifier.search.robustness import Check
 
@@ -71,6 +73,8 @@ __all__ = [
     "Model",
     "NotCertifiedError",
     "OutOfTimeError",
+    "OutputRange",
+    "OutputRanges",
     "PropertyCheck",
     "Search",
     "Semantics",
@@ -91,6 +95,7 @@ __all__ = [
     "load_transforms",
     "minimal",
     "minimal_all_targets",
+    "output_ranges",
     "to_pandas",
 ]
 
@@ -105,6 +110,7 @@ HOMES = {
     "Certified": "verifier.certificates.builder",
     "Check": "verifier.search.robustness",
     "Halfspaces": "verifier.problem.query",
+    **dict.fromkeys(("OutputRange", "OutputRanges"), "verifier.search.output_ranges"),
     "PropertyCheck": "verifier.search.property_check",
     "Model": "verifier.runtime.model",
     "NotCertifiedError": "verifier.certificates.split_tree",

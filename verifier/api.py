@@ -21,9 +21,11 @@ from verifier.problem.verdict import Bracket
 from verifier.runtime.model import Model, load
 from verifier.runtime.transformed import load_transforms
 from verifier.search import all_targets, minimum, robustness
+from verifier.search import output_ranges as ranges
 from verifier.search.all_targets import AllTargets
 from verifier.search.initial_attack import DEFAULT_ATTACK
 from verifier.search.methods import DEFAULT_METHOD
+from verifier.search.output_ranges import OutputRanges
 from verifier.search.property_check import PropertyCheck, check_property
 from verifier.search.property_question import AskedProperty, asked_property, property_question
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, Box, InputRegion, Misclassification, specify
@@ -39,6 +41,7 @@ __all__ = [
     "Check",
     "Halfspaces",
     "Model",
+    "OutputRanges",
     "PropertyCheck",
     "attack",
     "available_solvers",
@@ -49,6 +52,7 @@ __all__ = [
     "load_transforms",
     "minimal",
     "minimal_all_targets",
+    "output_ranges",
 ]
 
 
@@ -258,6 +262,31 @@ def check(
     goal = Misclassification(target, label, margin)
     asked = specify(model, InputRegion(x, norm, box), goal, settings.budget, transforms, semantics)
     return robustness.check(asked, settings, radius, progress)
+
+
+def output_ranges(
+    model: Model,
+    region: Box,
+    *,
+    outputs: Sequence[int] | None = None,
+    precision: float | None = None,
+    semantics: str = "both",
+    timeout: float | Budget = math.inf,
+    seed: int = 0,
+) -> OutputRanges:
+    """Between what values each output lies over a box: lower ≤ min y, max y ≤ upper, proved, and values attained.
+
+    region: two numbers, or two arrays of the input's size. outputs: which of the model.outputs entries; None: all.
+    precision: how near proved ends are to come to attained values, by search trees; None: linear bounds are enough.
+    semantics: `both` and `float32`: the ends hold for every float32 evaluation too, where that is known. timeout:
+    seconds, or a Budget; what is known then is returned. Raises InputError, one line.
+
+    >>> (found,) = output_ranges(load("digits"), (0.0, 0.1), outputs=[3], precision=0.5).ranges
+    >>> found.lower <= found.least <= found.largest <= found.upper, found.gap <= 0.5
+    (True, True)
+    """
+    settings = Settings(budget_of(timeout), seed=seed)
+    return ranges.output_ranges(model, region, settings, outputs, precision, semantics)
 
 
 def attack(

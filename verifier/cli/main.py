@@ -6,30 +6,32 @@ of the process.
 
 from __future__ import annotations
 
-import gc
-import math
 import os
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
 from encoders.errors import InputError
 from verifier import PROCESS_START, __version__
 from verifier.cli import options
+from verifier.cli.command_deadline import (
+    NO_BRACKET,
+    NO_RANGES,
+    NO_VERDICT,
+    command_deadline,
+    own_process,
+    without_collection,
+)
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
 from verifier.cli.signature import with_options
 from verifier.problem import streams
-
-if TYPE_CHECKING:
-    from verifier.cli.time_limit import Deadline
 
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 """UsageError: of click, or of the copy of click that newer versions of typer carry."""
@@ -73,8 +75,8 @@ def minimal(
     """Find the nearest adversarial example and prove that none is nearer."""
     if all_targets and asked.target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    with _deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
-        with _imports(context):
+    with command_deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
+        with without_collection(context):
             from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
 
         request = job.Request(asked, how, results, deadline)
@@ -93,8 +95,8 @@ def check(
     property_: options.PropertyOption = None,
 ) -> None:
     """Is the input robust within a radius, or a property kept? Exit code 0: yes, 1: no, 3: undecided."""
-    with _deadline(context, how.timeout, NO_VERDICT if results.json else None) as deadline:
-        with _imports(context):
+    with command_deadline(context, how.timeout, NO_VERDICT if results.json else None) as deadline:
+        with without_collection(context):
             from verifier.cli import commands, job, property_command  # noqa: PLC0415, see the module's docstring
 
         if property_ is not None:
@@ -117,12 +119,39 @@ def verify(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0,
 ) -> None:
     """Answer as VNN-COMP asks: sat and the assignment, unsat, unknown or timeout. Exit code 1: sat, 0: unsat."""
-    with _deadline(context, timeout) as deadline:
-        with _imports(context):
+    with command_deadline(context, timeout) as deadline:
+        with without_collection(context):
             from verifier.cli import property_command  # noqa: PLC0415, see the module's docstring
 
         how = options.SearchOptions(timeout=timeout, threads=threads, seed=seed)
         code = property_command.verify(query, network, results, how, deadline)
+    raise typer.Exit(code)
+
+
+@app.command()
+def bounds(
+    context: typer.Context,
+    model: options.ModelArgument,
+    box: Annotated[
+        str, typer.Option(metavar="LO HI", help="Where inputs lie: two numbers, or one .npz with arrays lo and hi.")
+    ],
+    entry: Annotated[
+        list[int] | None, typer.Option(metavar="J", help="Which entry of the output; may be repeated; all by default.")
+    ] = None,
+    precision: options.OptionalPrecision = None,
+    output: options.OutputOption = None,
+    timeout: options.TimeoutOption = None,
+    semantics: options.SemanticsOption = "both",
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0,
+    json: options.JsonOption = False,
+) -> None:
+    """Between what values does each output lie over a box? Exit code 0: answered, 3: wider than --precision."""
+    with command_deadline(context, timeout, NO_RANGES if json else None) as deadline:
+        with without_collection(context):
+            from verifier.cli import bounds_command  # noqa: PLC0415, see the module's docstring
+
+        asked = bounds_command.AskedRanges(model, box, entry, precision, output, semantics, seed)
+        code = bounds_command.bounds(asked, deadline, as_json=json)
     raise typer.Exit(code)
 
 
@@ -136,8 +165,8 @@ def attack(
     attack: Annotated[str, typer.Option(metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
 ) -> None:
     """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
-    with _deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
-        with _imports(context):
+    with command_deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
+        with without_collection(context):
             from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
 
         code = commands.attack(job.Request(asked, how, results, deadline), name=attack)
@@ -192,7 +221,7 @@ def campaign(
     if status is not None:
         raise typer.Exit(campaign_command.status(status))
     chosen = Backend(where.backend, where.scheduler, where.jobs)
-    own = _own_process(context)
+    own = own_process(context)
     start = PROCESS_START if own else time.monotonic()
     code = campaign_command.campaign(plan, keys.flags(), chosen, certificates, start=start, ends_process=own)
     raise typer.Exit(code)
@@ -213,7 +242,7 @@ def gate(
     from verifier.campaign.backends import Backend  # noqa: PLC0415
     from verifier.cli import gate_command  # noqa: PLC0415, see the module's docstring
 
-    own = _own_process(context)
+    own = own_process(context)
     start = PROCESS_START if own else time.monotonic()
     code = gate_command.gate(plan, keys.flags(), Backend(jobs=jobs), outputs, start=start, ends_process=own)
     raise typer.Exit(code)
@@ -245,7 +274,7 @@ def evidence(
     jobs: options.JobsOption = None,
 ) -> None:
     """A store's answers as a folder that a stranger can re-prove. Exit code 0: all lower ends certified, 3: not."""
-    with _deadline(context, timeout) as deadline:
+    with command_deadline(context, timeout) as deadline:
         from verifier.campaign.backends import Backend  # noqa: PLC0415
         from verifier.cli import evidence_command  # noqa: PLC0415, see the module's docstring
 
@@ -292,60 +321,11 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the picture.")] = Path("verifier-demo"),
 ) -> None:
     """A minimal adversarial example on a model that comes with the package."""
-    with _deadline(context, None) as deadline:
+    with command_deadline(context, None) as deadline:
         from verifier.cli import demo as showcase  # noqa: PLC0415, see the module's docstring
 
         code = showcase.run(out, deadline)
     raise typer.Exit(code)
-
-
-NO_BRACKET = {"status": "bracketed", "lower": 0.0, "upper": None}
-NO_VERDICT = {"verdict": "unknown"}
-"""What the JSON says where the time was too short to read the model."""
-
-
-@contextmanager
-def _deadline(
-    context: typer.Context, seconds: float | None, unanswered: dict[str, Any] | None = None
-) -> Iterator[Deadline]:
-    """A command's time limit, from the start of the process on; raises InputError for one that is none."""
-    with _imports(context):
-        from verifier.cli.time_limit import Deadline  # noqa: PLC0415, see the module's docstring
-        from verifier.problem.budget import OutOfTimeError  # noqa: PLC0415
-
-    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise InputError(f"--timeout must be a positive number of seconds, not {seconds:g}")
-    limit = math.inf if seconds is None else seconds
-    own = _own_process(context)
-    start = PROCESS_START if own else time.monotonic()
-    told = None if unanswered is None else {"schema": 1, "command": context.info_name, **unanswered}
-    with Deadline(limit, start, ends_process=own, unanswered=told) as deadline:
-        try:
-            yield deadline
-        except OutOfTimeError:
-            raise typer.Exit(deadline.nothing()) from None
-
-
-@contextmanager
-def _imports(context: typer.Context) -> Iterator[None]:
-    """While the engine is imported no garbage is looked for: what modules hold is kept, and looking took 40 ms of CPU.
-
-    A process that does nothing but this command never looks there again.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if _own_process(context):
-            gc.freeze()
-        if collects:
-            gc.enable()
-
-
-def _own_process(context: typer.Context) -> bool:
-    """Does the process do nothing but this command?"""
-    return context.obj is True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

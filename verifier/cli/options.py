@@ -83,6 +83,22 @@ PrecisionOption = Annotated[
     ),
 ]
 PRECISION = Quantity("0.001", 1e-3)
+OptionalPrecision = Annotated[
+    Quantity | None,
+    typer.Option(
+        metavar="P",
+        parser=lambda given: at_most(given, "--precision"),
+        help="How near proved ends are to come to attained values; by default linear bounds are enough.",
+        show_default=False,
+    ),
+]
+SemanticsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="both|real|float32",
+        help="What is proved about: the network over the reals, every float32 evaluation of it, or both.",
+    ),
+]
 
 GATE_FILE = Path("robustness.toml")
 """The file that `verifier gate` reads where none is named."""
@@ -144,13 +160,7 @@ class GoalOptions:
             show_default=False,
         ),
     ] = None
-    semantics: Annotated[
-        str,
-        typer.Option(
-            metavar="both|real|float32",
-            help="What lower ends are about: the network over the reals, every float32 evaluation of it, or both.",
-        ),
-    ] = "both"
+    semantics: SemanticsOption = "both"
     transforms: Annotated[
         Path | None,
         typer.Option(

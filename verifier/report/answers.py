@@ -28,7 +28,9 @@ from verifier.report.json_result import (
 )
 from verifier.report.norm_signs import NORM_SIGNS
 from verifier.report.property_result import property_fields, property_words
+from verifier.report.ranges_result import ranges_json, ranges_words
 from verifier.search.all_targets import AllTargets
+from verifier.search.output_ranges import OutputRanges
 from verifier.search.property_check import PropertyCheck
 from verifier.search.robustness import Check
 
@@ -83,6 +85,11 @@ def _(check: PropertyCheck) -> str:
     return property_words(check)
 
 
+@words.register
+def _(answer: OutputRanges) -> str:
+    return ranges_words(answer)
+
+
 @singledispatch
 def to_dict(answer: Any) -> Json:
     """The answer with the keys of the command's JSON, and its witness's point."""
@@ -104,6 +111,11 @@ def _(check: Check) -> Json:
 @to_dict.register
 def _(check: PropertyCheck) -> Json:
     return property_fields(check)
+
+
+@to_dict.register
+def _(answer: OutputRanges) -> Json:
+    return ranges_json(answer)
 
 
 @to_dict.register
@@ -161,9 +173,10 @@ def _(check: Check) -> str:
     return _example(check, check.about, check.witness, captions.check_words)
 
 
-@html.register
-def _(check: PropertyCheck) -> str:
-    return _page(words(check), None)
+@html.register(PropertyCheck)
+@html.register(OutputRanges)
+def _(answer: Answer) -> str:
+    return _page(words(answer), None)
 
 
 def _example(

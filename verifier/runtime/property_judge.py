@@ -90,15 +90,20 @@ class GoalInBox:
     goal: Halfspaces
 
 
+def plain_output(model: Model) -> None:
+    """Raise InputError unless the model's output is what the graph gives."""
+    if model.replay.rounds:
+        raise InputError(
+            f"{model.path}: a Softmax, Sigmoid or the like makes its output, which is not piecewise linear; what is "
+            "asked is about the output itself: export the model without it"
+        )
+
+
 class PropertyJudge:
     """Judges points for one property of one model; `remark` says in words what held in one world only, if anything."""
 
     def __init__(self, model: Model, prop: Property) -> None:
-        if model.replay.rounds:
-            raise InputError(
-                f"{model.path}: a Softmax, Sigmoid or the like makes its output, which is not piecewise linear; a "
-                "property is about the output itself: export the model without it"
-            )
+        plain_output(model)
         self._model, self._property = model, prop
         self._first = int(model.network.binary)  # whose graph gives (0, z)
         self.remark = ""
