@@ -15,7 +15,7 @@ import importlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,9 @@ def ours(pair: Pair, peer: Peer, images: Points, labels: Labels) -> Points:
         for image, label in zip(images.astype(np.float64), labels, strict=True)
     ]
     surrogate = Surrogate(peer.graph, "cpu", 1)
-    found = ATTACKS[pair.attack](surrogate, cases, pair.norm, 0.0, 1.0, settings=pair.settings, budget=Budget())
+    attack = ATTACKS[pair.attack]
+    attack = replace(attack, settings=pair.settings or attack.settings)
+    found = attack(surrogate, cases, pair.norm, 0.0, 1.0, budget=Budget())
     best = found.distances.reshape(len(shifts), len(images)).argmin(axis=0) * len(images) + np.arange(len(images))
     points = [found.points[place] for place in best.tolist()]
     return np.array([image if point is None else point for image, point in zip(images, points, strict=True)])

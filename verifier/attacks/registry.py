@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
-from encoders.network.graph import Graph, frozen
+from encoders.network.graph import frozen
 from encoders.network.norm import Norm
 from verifier.attacks.apgd import ApgdSettings, LossName, apgd
 from verifier.attacks.autoattack import AutoAttackSettings, autoattack
@@ -35,7 +35,7 @@ from verifier.problem.budget import Budget
 
 @dataclass(frozen=True)
 class Attack:
-    """A minimum-distance attack. search(surrogate, problem, budget, settings); None settings take its defaults."""
+    """A minimum-distance attack: search(surrogate, problem, budget, settings), and the settings that it is run by."""
 
     name: str
     search: Callable[[Surrogate, AttackProblem, Budget, Any], Candidates]
@@ -43,7 +43,7 @@ class Attack:
 
     def __call__(
         self,
-        model: Graph | Surrogate,
+        surrogate: Surrogate,
         cases: Sequence[Case],
         norm: Norm,
         lo: npt.ArrayLike,
@@ -51,25 +51,20 @@ class Attack:
         *,
         budget: Budget,
         margin: float = 0.0,
-        device: str = "auto",
-        threads: int = 0,
         seed: int = 0,
-        settings: Any = None,
     ) -> Candidates:
         """For each case the nearest adversarial point found in the box lo ≤ x ≤ hi (scalars or shape (n,)).
 
         The same arguments and seed give the same answer on the CPU. When the budget ends, what has been found so far is
-        returned. Pass a `Surrogate` to compile the network once for many calls; `device` and `threads` are then its
-        own. Raises InputError for a device that cannot be used here.
+        returned.
         """
-        surrogate = model if isinstance(model, Surrogate) else Surrogate(model, device, threads)
         graph = surrogate.graph
         low, high = (frozen(np.broadcast_to(end, (graph.input_size,))) for end in (lo, hi))
         problem = AttackProblem(tuple(cases), graph.output_size, norm, low, high, margin, seed)
         # Weights and boxes near the ends of float32's range overflow on the way: such a point is NaN or infinite, which
         # is nearer than nothing, so that no search keeps it.
         with np.errstate(all="ignore"):
-            return self.search(surrogate, problem, budget, settings or self.settings)
+            return self.search(surrogate, problem, budget, self.settings)
 
 
 ATTACKS: Mapping[str, Attack] = {

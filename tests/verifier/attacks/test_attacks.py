@@ -21,7 +21,7 @@ from verifier.attacks.base.search import Surrogate
 from verifier.attacks.fab import FabSettings
 from verifier.attacks.gradient import PGD_SETTINGS, GradientSettings
 from verifier.attacks.lbfgs import LbfgsSettings
-from verifier.attacks.registry import ATTACKS, attack_named
+from verifier.attacks.registry import ATTACKS, Attack, attack_named
 from verifier.attacks.square import SquareSettings
 from verifier.attacks.transfer import TrainingSettings, TransferSettings
 from verifier.problem.budget import Budget
@@ -58,8 +58,13 @@ DISTANCES = {
 
 
 def _attack(setting: Any, name: str, norm: Norm, **options: Any) -> Candidates:
-    quick = {"settings": QUICK.get(name), "budget": Budget(), **options}
-    return ATTACKS[name](setting.surrogate, setting.cases, norm, setting.lo, setting.hi, **quick)
+    attack = _quick(name, options.pop("settings", None))
+    return attack(setting.surrogate, setting.cases, norm, setting.lo, setting.hi, **{"budget": Budget(), **options})
+
+
+def _quick(name: str, settings: Any = None) -> Attack:
+    attack = ATTACKS[name]
+    return replace(attack, settings=settings or QUICK.get(name, attack.settings))
 
 
 def _missed_by(setting: Any, case: Case, point: np.ndarray, margin: float = 0.0) -> float:
@@ -104,9 +109,9 @@ def test_the_strong_attacks_find_every_runner_up(setting: Any, name: str, norm: 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_same_seed_gives_the_same_points(digits_like: Any, name: str, norm: Norm) -> None:
     first = _attack(digits_like, name, norm, seed=3)
-    fresh = ATTACKS[name](
-        digits_like.graph, digits_like.cases, norm, digits_like.lo, digits_like.hi, seed=3, device="cpu", threads=1,
-        settings=QUICK.get(name), budget=Budget())  # fmt: skip
+    fresh = _quick(name)(
+        Surrogate(digits_like.graph, "cpu", 1), digits_like.cases, norm, digits_like.lo, digits_like.hi, seed=3,
+        budget=Budget())  # fmt: skip
     for a, b in zip(first.points, fresh.points, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -220,7 +225,7 @@ def test_linear_networks_without_a_box_in_closed_form(linear: Any, name: str, no
     truth = slope @ x0 / dual
     case = Case(x0, 0, 1)
     found = ATTACKS[name](
-        linear(weight, np.zeros(2)), [case], norm, -np.inf, np.inf, device="cpu", threads=1, budget=Budget()
+        Surrogate(linear(weight, np.zeros(2)), "cpu", 1), [case], norm, -np.inf, np.inf, budget=Budget()
     )
     assert truth * (1 - 1e-6) <= found.distances[0] <= truth * IN_OWN_NORM[name]
 
@@ -231,7 +236,7 @@ def test_l2_in_closed_form(linear: Any, name: str) -> None:
     slope = weight[0] - weight[1]
     x0 = 0.3 * np.sign(slope)
     found = ATTACKS[name](
-        linear(weight, np.zeros(2)), [Case(x0, 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu", budget=Budget()
+        Surrogate(linear(weight, np.zeros(2)), "cpu"), [Case(x0, 0, 1)], Norm.LINF, -np.inf, np.inf, budget=Budget()
     )
     assert found.points[0] is not None
     length = np.linalg.norm(found.points[0] - x0)
@@ -243,7 +248,7 @@ def test_l2_in_closed_form(linear: Any, name: str) -> None:
 def test_an_input_that_is_adversarial_already_is_its_own_answer(linear: Any, name: str) -> None:
     graph = linear(np.eye(2), np.zeros(2))
     tie = Case(np.array([0.5, 0.5]), 0, 1)
-    found = ATTACKS[name](graph, [tie], Norm.LINF, 0.0, 1.0, device="cpu", threads=1, budget=Budget())
+    found = ATTACKS[name](Surrogate(graph, "cpu", 1), [tie], Norm.LINF, 0.0, 1.0, budget=Budget())
     assert found.distances[0] == 0.0
     np.testing.assert_array_equal(found.points[0], tie.x0)
 
@@ -254,8 +259,8 @@ def test_nothing_is_found_where_there_is_nothing(linear: Any, name: str, norm: N
     """Class 1 loses by at least 1 everywhere in the box; in a constant network the gradient vanishes too."""
     for weight in (np.eye(2), np.zeros((2, 2))):
         graph = linear(weight, np.array([2.0, 0.0]))
-        found = ATTACKS[name](graph, [Case(np.array([0.5, 0.5]), 0, 1)], norm, 0.0, 1.0, device="cpu", threads=1,
-                              settings=QUICK.get(name), budget=Budget())  # fmt: skip
+        case = Case(np.array([0.5, 0.5]), 0, 1)
+        found = _quick(name)(Surrogate(graph, "cpu", 1), [case], norm, 0.0, 1.0, budget=Budget())
         assert found.points == (None,)
         assert np.isinf(found.distances[0])
 
@@ -266,7 +271,7 @@ def test_pixels_that_the_box_fixes_stay(digits_like: Any, name: str, norm: Norm)
     case = digits_like.cases[0]
     lo, hi = np.zeros(64), np.ones(64)
     lo[:20] = hi[:20] = case.x0[:20]
-    found = ATTACKS[name](digits_like.surrogate, [case], norm, lo, hi, settings=QUICK.get(name), budget=Budget())
+    found = _quick(name)(digits_like.surrogate, [case], norm, lo, hi, budget=Budget())
     if found.points[0] is not None:
         np.testing.assert_array_equal(found.points[0][:20], case.x0[:20])
 
@@ -288,9 +293,7 @@ def test_a_goal_that_the_margin_leads_away_from_is_found(name: str, norm: Norm) 
     hidden = builder.relu(builder.affine([(mean, 0)], np.array([0.0, -0.6])))
     head = Dense(readonly(np.array([[0.0, 0.0], [5.0, 0.0], [8.0, -16.0]])))
     graph = builder.graph(builder.affine([(head, hidden)], np.array([1.0, -3.0, 0.0])))
-    found = ATTACKS[name](
-        graph, [Case(np.full(n, 0.2), 2, 1)], norm, 0.0, 1.0, device="cpu", threads=1, budget=Budget()
-    )
+    found = ATTACKS[name](Surrogate(graph, "cpu", 1), [Case(np.full(n, 0.2), 2, 1)], norm, 0.0, 1.0, budget=Budget())
     nearest = 12.6 / 13 - 0.2
     assert found.distances[0] == pytest.approx(nearest if norm is Norm.LINF else n * nearest, rel=1e-3)
 
@@ -343,12 +346,13 @@ from encoders.passes.distance import Norm
 from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
 from verifier.attacks.base.problem import Case
+from verifier.attacks.base.search import Surrogate
 from verifier.attacks.registry import ATTACKS
 from verifier.problem.budget import Budget
 builder = GraphBuilder(2)
 graph = builder.graph(builder.affine([(Dense(readonly(np.eye(2))), 0)]))
 for name, attack in ATTACKS.items():
-    found = attack(graph, [Case(np.array([0.75, 0.25]), 0, 1)], Norm.LINF, 0.0, 1.0, device="auto", budget=Budget())
+    found = attack(Surrogate(graph), [Case(np.array([0.75, 0.25]), 0, 1)], Norm.LINF, 0.0, 1.0, budget=Budget())
     assert found.distances[0] < 0.3 or name == "jsma", name  # none of its pairs helps here
 """
 

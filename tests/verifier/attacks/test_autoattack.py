@@ -62,7 +62,7 @@ def test_losses_and_their_gradients(setting: Any, kind: LossName, targeted: bool
 def test_two_classes_have_no_third_logit(linear: Any) -> None:
     graph = linear(np.array([[1.0, -2.0], [0.0, 1.0]]), np.array([4.0, 0.0]))
     found = ATTACKS["apgd-dlr"](
-        graph, [Case(np.full(2, 0.5), 0, 1)], Norm.LINF, -np.inf, np.inf, device="cpu", budget=Budget()
+        Surrogate(graph, "cpu"), [Case(np.full(2, 0.5), 0, 1)], Norm.LINF, -np.inf, np.inf, budget=Budget()
     )
     assert found.distances[0] == pytest.approx(3.0 / 4.0, rel=0.02)
 
@@ -101,9 +101,9 @@ def test_the_ensemble_is_as_near_as_its_members(digits_like: Any, norm: Norm) ->
     member = ApgdSettings(steps=30, restarts=1)
     quick = AutoAttackSettings(apgd=(member,), square=SquareSettings(steps=20, rounds=2))
     arguments = (digits_like.surrogate, digits_like.cases, norm, 0.0, 1.0)
-    together = ATTACKS["autoattack"](*arguments, settings=quick, budget=Budget())
+    together = replace(ATTACKS["autoattack"], settings=quick)(*arguments, budget=Budget())
     for alone in (
         ATTACKS["fab"](*arguments, budget=Budget()),
-        ATTACKS["apgd-ce"](*arguments, settings=member, budget=Budget()),
+        replace(ATTACKS["apgd-ce"], settings=member)(*arguments, budget=Budget()),
     ):
         assert (together.distances <= 1.02 * alone.distances).all()

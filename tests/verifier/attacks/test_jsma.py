@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from encoders.network.norm import Norm
 from verifier.attacks.base.problem import Case
+from verifier.attacks.base.search import Surrogate
 from verifier.attacks.jsma import JsmaSettings, salient_pairs
 from verifier.attacks.registry import ATTACKS
 from verifier.problem.budget import Budget
@@ -44,9 +46,8 @@ def test_two_pixels_a_step_to_the_end_of_the_box(linear: Callable[..., Any]) -> 
     graph = linear(np.array([[0.0, -2.0, 0.0, -1.0], [0.5, 2.0, -1.0, 1.0]]), np.array([4.0, 0.0]))
     case = Case(np.full(4, 0.25), 0, 1)
     only_up = JsmaSettings(share=1.0, directions=(1.0,), maps=(True,))
-    found = ATTACKS["jsma"](
-        graph, [case], Norm.L1, 0.0, 1.0, device="cpu", threads=1, settings=only_up, budget=Budget()
-    )
+    attack = replace(ATTACKS["jsma"], settings=only_up)
+    found = attack(Surrogate(graph, "cpu", 1), [case], Norm.L1, 0.0, 1.0, budget=Budget())
     assert found.points[0] is not None
     np.testing.assert_array_equal(found.points[0] != 0.25, [False, True, False, True])
     # f falls from 2.625 by 4 and 2 a unit of the two pixels, which move together: 0.4375 each.
@@ -58,8 +59,8 @@ def test_the_share_of_pixels_is_kept(linear: Callable[..., Any]) -> None:
     graph = linear(weight, np.array([9.0, 0.0]))
     case = Case(np.zeros(10), 0, 1)
     few, all_ = (
-        ATTACKS["jsma"](
-            graph, [case], Norm.L1, 0.0, 1.0, device="cpu", settings=JsmaSettings(share=share), budget=Budget()
+        replace(ATTACKS["jsma"], settings=JsmaSettings(share=share))(
+            Surrogate(graph, "cpu"), [case], Norm.L1, 0.0, 1.0, budget=Budget()
         )
         for share in (0.3, 1.0)
     )

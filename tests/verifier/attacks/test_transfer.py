@@ -77,12 +77,11 @@ def test_masked_gradients_mislead_pgd_and_not_the_transfer(norm: Norm) -> None:
     x0 = np.full(8, 0.5)
     truth = 0.1 if norm is Norm.LINF else 0.4
     threshold = slope @ x0 + truth * (np.abs(slope).sum() if norm is Norm.LINF else np.abs(slope).max())
-    arguments = (staircase(slope, float(threshold)), [Case(x0, 0, 1)], norm, 0.0, 1.0)
-    blind = ATTACKS["pgd"](
-        *arguments, device="cpu", threads=1, settings=replace(PGD_SETTINGS, restarts=1, samples=0), budget=Budget()
-    )
+    surrogate = Surrogate(staircase(slope, float(threshold)), "cpu", 1)
+    arguments = (surrogate, [Case(x0, 0, 1)], norm, 0.0, 1.0)
+    pgd = replace(ATTACKS["pgd"], settings=replace(PGD_SETTINGS, restarts=1, samples=0))
+    blind = pgd(*arguments, budget=Budget())
     assert blind.points == (None,)
-    found = ATTACKS["transfer"](
-        *arguments, device="cpu", threads=1, settings=TransferSettings(rounds=2), budget=Budget()
-    )
+    transfer = replace(ATTACKS["transfer"], settings=TransferSettings(rounds=2))
+    found = transfer(*arguments, budget=Budget())
     assert truth * (1 - 1e-3) <= found.distances[0] <= 2.0 * truth
