@@ -71,6 +71,8 @@ def test_points_stand_in_the_tables_of_attacks(tool: Path, minima: Minima, tmp_p
     assert told["plans"][0]["points"] == ["tool.npz"]
     distances = {one["index"]: one["attacks"]["tool"] for one in told["instances"]}
     assert distances[7] is None
+    refused = {one["index"]: one["points"]["tool"]["refused"] for one in told["instances"]}
+    assert refused == {5: {"outside the box": 1}, 6: {}, 7: {"the input itself": 1}}
     assert distances[6] == pytest.approx(FAR * minima[6].upper, rel=1e-5)
 
 

@@ -163,9 +163,18 @@ def replays(results: Iterable[Result], findings: Iterable[StoredFinding]) -> lis
     ]
 
 
-def often(counts: Counter[str]) -> list[tuple[str, int]]:
+def often(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     """What is counted, the most frequent first; of the equally frequent in order of name."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def counts_words(counts: Mapping[str, int]) -> str:
+    """The same as a text.
+
+    >>> counts_words({"outside the box": 1, "the input itself": 3})
+    '3 the input itself; 1 outside the box'
+    """
+    return "; ".join(f"{number} {what}" for what, number in often(counts))
 
 
 def intraclass(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:

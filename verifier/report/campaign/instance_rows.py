@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from verifier.campaign.analysis.attack_quality import counts_words
 from verifier.campaign.analysis.table1 import TableGroup
 from verifier.campaign.plan.attack_tasks import ATTACKING, DONE, Kind, StoredFinding, missed
 from verifier.campaign.plan.messages import Step
@@ -183,6 +184,8 @@ def _attacks(
             row["picture"] = pictures.key(frame.image(at.witness.point))
         if at.attack in restarts and one.closed:
             row["restart"] = _restart(restarts[at.attack].facts, one)
+        if at.kind is Kind.POINTS and known:
+            row["refused"] = counts_words(at.facts["refused"])
         listed.append(row)
     return sorted(listed, key=lambda row: str(row["name"]))
 

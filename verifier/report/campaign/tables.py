@@ -100,8 +100,9 @@ def _instance(study: Study, one: Result) -> Json:
         "steps": thinned(study.contents.steps.get(one.id, [])),
         "certificate": certificate_name(one.id) if one.id in study.certificates else None,
         "attacks": {at.attack: at.distance for at in found if at.kind in ATTACKING and at.state == "done"},
-        "restarts": {at.attack: dict(at.facts) for at in found if at.kind is Kind.RESTART and at.state == "done"},
-    }
+        **{name: {at.attack: dict(at.facts) for at in found if at.kind is kind and at.state == "done"}
+           for name, kind in (("restarts", Kind.RESTART), ("points", Kind.POINTS))},
+    }  # fmt: skip
 
 
 def csv_files(study: Study) -> dict[str, str]:
@@ -109,7 +110,7 @@ def csv_files(study: Study) -> dict[str, str]:
     known = instances(study)
     names = list(dict.fromkeys(name for row in known for name in row["attacks"]))
     flat = [
-        {key: value for key, value in row.items() if key not in ("steps", "attacks", "restarts")}
+        {key: value for key, value in row.items() if key not in ("steps", "attacks", "restarts", "points")}
         | {f"attack_{name}": row["attacks"].get(name) for name in names}
         for row in known
     ]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from verifier.campaign.analysis.attack_quality import often, replays
+from verifier.campaign.analysis.attack_quality import counts_words, replays
 from verifier.campaign.analysis.table1 import summary
 from verifier.campaign.plan.attack_tasks import StoredFinding
 from verifier.campaign.store.records import Counts, Result
@@ -60,7 +60,7 @@ def points_lines(results: Sequence[Result], findings: Sequence[StoredFinding]) -
         told[one.tool] = given + one.given, refused + Counter(one.refused)
     lines = []
     for tool, (given, refused) in told.items():
-        why = "; ".join(f"{number} {reason}" for reason, number in often(refused))
+        why = counts_words(refused)
         lines.append(
             f"{tool}: {given - refused.total()} of {given} points replay" + (f"; the others: {why}" if why else "")
         )

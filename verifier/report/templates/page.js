@@ -142,13 +142,14 @@
   }
   function attacks(row) {
     const table = make("table", "", "numbers"), head = make("tr");
-    for (const name of ["Attack", "Distance", "÷ minimum", "Begun again"]) head.append(make("th", name, name === "Attack" || name === "Begun again" ? "" : "n"));
+    const last = row.attacks.some(at => at.refused !== undefined) ? "Begun again; refused points" : "Begun again";
+    for (const name of ["Attack", "Distance", "÷ minimum", last]) head.append(make("th", name, name === "Attack" ? "" : name === last ? "words" : "n"));
     table.append(make("thead"), make("tbody"));
     table.tHead.append(head);
     for (const at of row.attacks) {
       const tr = make("tr"), again = at.restart;
-      const told = again ? `arrives ${again.towards.length ? `from ${again.towards.join(", ")} % of the way to the minimum` : "from nowhere on the way to the minimum"}; from ${again.random} of ${again.directions} random directions` : at.missed ? "not tried" : "";
-      tr.append(make("th", at.name), make("td", at.distance, "n"), make("td", at.ratio === null ? "" : `× ${at.ratio}`, "n"), make("td", told, "quiet"));
+      const told = again ? `arrives ${again.towards.length ? `from ${again.towards.join(", ")} % of the way to the minimum` : "from nowhere on the way to the minimum"}; from ${again.random} of ${again.directions} random directions` : at.refused !== undefined ? at.refused : at.missed ? "not tried" : "";
+      tr.append(make("th", at.name), make("td", at.distance, "n"), make("td", at.ratio === null ? "" : `× ${at.ratio}`, "n"), make("td", told, "quiet words"));
       table.tBodies[0].append(tr);
     }
     return table;
