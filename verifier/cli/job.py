@@ -100,12 +100,12 @@ class Job:
     def settings(self) -> Settings:
         """How the answer is sought, checked."""
         how = self.request.how
-        return Settings(self.time.engine, _method(how), how.solver, how.threads, how.device, how.seed, once=True)
+        return Settings(self.time.engine, method_named(how), how.solver, how.threads, how.device, how.seed, once=True)
 
     def run(self, command: str, **more: Any) -> RunRecord:
         """What was asked, for the result."""
         asked, how = self.request.asked, self.request.how
-        method = None if command == "attack" else _method(how)
+        method = None if command == "attack" else method_named(how)
         return RunRecord(
             command=command,
             model=asked.model,
@@ -220,7 +220,8 @@ def _about(target: int | None, asked: int | None) -> str:
     return "" if target == asked else f" for target {target}"
 
 
-def _method(how: SearchOptions) -> str:
+def method_named(how: SearchOptions) -> str:
+    """The method that the command line names, by one of its names."""
     return METHOD_ALIASES.get(how.method, how.method)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from encoders.errors import InputError
 from verifier.cli.exit_codes import Exit
+from verifier.cli.job import method_named
 from verifier.cli.options import CheckOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget
@@ -43,8 +44,6 @@ def check(
         raise InputError(f"{given[0]} does not go with --property, which names its inputs and what is asked of them")
     if results.certificate is not None:
         raise InputError("--certificate does not go with --property: certificates do not cover properties yet")
-    if how.solver is not None:
-        raise InputError("--solver does not go with --property, which the method tree decides")
     time = CommandTime(deadline.whole, draws=False)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
@@ -123,7 +122,7 @@ def _told(answer: PropertyCheck, results: Path | None, budget: Budget) -> Exit:
 
 
 def _answered(property_: Path, model: Model, how: SearchOptions, budget: Budget, semantics: str) -> PropertyCheck:
-    settings = Settings(budget, how.method, how.solver, how.threads, how.device, how.seed, once=True)
+    settings = Settings(budget, method_named(how), how.solver, how.threads, how.device, how.seed, once=True)
     asked = property_question(model, read_vnnlib(property_), budget, semantics)
     with terminal.progress(budget):
         return check_property(asked, settings)

@@ -45,7 +45,7 @@ class PropertySubject:
     model_sha256: str
     property: str
     shape: tuple[int, ...]
-    outputs: int
+    method: str
 
 
 class Answer:

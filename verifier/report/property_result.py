@@ -16,7 +16,7 @@ from verifier.problem.answer import PropertySubject
 from verifier.problem.verdict import Counterexample, Evidence, Holds, Search, Unknown, Verdict, Violated
 from verifier.report.json_result import FLOAT32_ASSUMES, SCHEMA, VERDICTS, Json, number, search_json
 from verifier.report.terminal import EVIDENCE_TEXT, VERDICT_STYLE, pairs, search_text
-from verifier.report.versions import versions
+from verifier.report.versions import METHOD_PACKAGES, versions
 
 
 class PropertyAnswer(Protocol):
@@ -50,6 +50,7 @@ def property_fields(answer: PropertyAnswer) -> Json:
     asked: Json = {} if about is None else {
         "command": about.command,
         "property": about.property,
+        "method": about.method,
         "model": about.model,
         "model_sha256": about.model_sha256,
     }  # fmt: skip
@@ -73,7 +74,8 @@ def property_json(answer: PropertyAnswer, witness_path: Path | None) -> Json:
     found = property_fields(answer)
     if found["witness"] is not None:
         found["witness"]["path"] = str(witness_path) if witness_path is not None else None
-    return {**found, "certificate": None, "versions": versions()}
+    packages = METHOD_PACKAGES.get(found.get("method", ""), ())
+    return {**found, "certificate": None, "versions": versions(packages)}
 
 
 def _witness_json(witness: Counterexample | None, about: PropertySubject | None) -> Json | None:

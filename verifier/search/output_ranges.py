@@ -39,6 +39,7 @@ from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.linear_bisection import LARGE
 from verifier.search.property_attack import Sampler, points_of_a_round, promising, uphill
+from verifier.search.property_track import TOLERANCE, whole_box
 from verifier.search.question import Box, box_of, semantics_of
 from verifier.search.settings import Settings
 from verifier.solvers.tree.goal_ascent import GoalAscent
@@ -54,9 +55,6 @@ POLISHES = 4
 
 CLOSING = 0.99
 """The share of the precision above an attained value at which the last threshold stands."""
-
-TOLERANCE = 1e-7
-"""Of the trees' LPs."""
 
 ROUNDED = "charges for rounding keep ends apart that no split brings together{}"
 """Why a gap stays although there is time."""
@@ -143,7 +141,7 @@ def output_ranges(
     except (OutOfTimeError, SolverError) as error:
         reason = str(error)
     network = model.network
-    about = PropertySubject("bounds", model.path.name, network.sha256, "", network.input_shape, model.outputs)
+    about = PropertySubject("bounds", model.path.name, network.sha256, "", network.input_shape, settings.method)
     wide = precision is not None and any(end.gap > precision for end in search.ends)
     return OutputRanges(
         search.ranges(),
@@ -187,7 +185,7 @@ class _RangeSearch:
         ball = Ball.of_box(lo, hi)
         if not ball.bounded:
             raise InputError(f"the box has no end at entry {int(np.flatnonzero(~np.isfinite(hi - lo))[0])}")
-        ball = ball.with_radius(float(np.nextafter(ball.reach, np.inf)))
+        ball = whole_box(ball)
         places = range(model.outputs) if outputs is None else [whole(place, "an output") for place in outputs]
         for place in places:
             if not 0 <= place < model.outputs:

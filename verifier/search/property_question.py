@@ -48,12 +48,11 @@ class PropertyQuestion:
         ahead = graph.output_size - goal.matrix.shape[1]  # a binary classifier's graph gives (0, z)
         return graph, Halfspaces(np.hstack([np.zeros((len(goal.offset), ahead)), goal.matrix]), goal.offset)
 
-    def subject(self, command: str) -> PropertySubject:
+    def subject(self, command: str, method: str) -> PropertySubject:
         """What an answer says that it is about."""
         network = self.model.network
-        return PropertySubject(
-            command, self.model.path.name, network.sha256, self.prop.source, network.input_shape, self.model.outputs
-        )
+        source = self.prop.source
+        return PropertySubject(command, self.model.path.name, network.sha256, source, network.input_shape, method)
 
 
 def property_question(

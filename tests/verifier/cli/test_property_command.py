@@ -83,8 +83,7 @@ def test_one_that_is_undecided_says_why(
         (["--norm", "l1"], "--norm does not go with --property"),
         (["--box", "0", "2"], "--box does not go with --property"),
         (["--certificate", "c"], "--certificate does not go with --property"),
-        (["--method", "z3"], "decided by the method tree"),
-        (["--solver", "cbc"], "--solver does not go with --property"),
+        (["--solver", "cbc"], "no solver to choose"),
     ],
 )
 def test_what_does_not_go_with_a_property_is_told(

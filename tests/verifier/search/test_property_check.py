@@ -15,7 +15,7 @@ import pytest
 import verifier
 from encoders.network.exact import exact_outputs
 from tests.traps.enumeration import Exact, Form, box_corners, clipped, combined
-from verifier import Halfspaces, Holds, InputError, Model, PropertyCheck, Unknown, Violated
+from verifier import Evidence, Halfspaces, Holds, InputError, Model, PropertyCheck, Unknown, Violated
 from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.s_expressions import Text
@@ -27,12 +27,14 @@ from verifier.search.settings import Settings
 Saved = Callable[..., Model]
 
 
-def asked(model: Model, text: str, seconds: float = 60.0, semantics: str = "both") -> PropertyCheck:
+def asked(
+    model: Model, text: str, seconds: float = 60.0, semantics: str = "both", method: str = "tree"
+) -> PropertyCheck:
     sizes = {"X": model.graph.input_size, "Y": model.outputs}
     names = [f"(declare-const {letter}_{k} Real)" for letter, size in sizes.items() for k in range(size)]
     prop = property_of(Text("p", "".join(names) + text))
     budget = Budget(seconds)
-    return check_property(property_question(model, prop, budget, semantics), Settings(budget))
+    return check_property(property_question(model, prop, budget, semantics), Settings(budget, method))
 
 
 def judged(model: Model, answer: PropertyCheck, satisfied: Callable[[Any, Any], bool]) -> None:
@@ -119,6 +121,22 @@ def test_answers_are_the_truth(truth: Any, save_net: Saved, outputs: int) -> Non
             judged(model, answer, lambda x, y, boxes=boxes: holds_at(boxes, x, y))
     assert seen[Unknown] <= 1, seen
     assert min(seen[Holds], seen[Violated]) >= 5, seen
+
+
+@pytest.mark.parametrize("method", ["milp", "z3"])
+def test_other_deciders_say_no_more_than_they_know(truth: Any, save_net: Saved, method: str) -> None:
+    evidence = Evidence.SOLVER if method == "milp" else Evidence.EXACT
+    found: Counter[Evidence | None] = Counter()
+    for seed in range(8):
+        net = truth.net(seed, (2, 4, 2))
+        boxes, text = random_property(np.random.default_rng(500 + seed), 2)
+        answer = asked(save_net(net), text, method=method)
+        assert isinstance(answer.verdict, Unknown) is answer.tolerance_only
+        assert isinstance(answer.verdict, Holds) is not exists(net.layers, boxes), seed
+        assert answer.float32 is None
+        found[answer.evidence] += 1
+    assert found[evidence] > 0
+    assert set(found) <= {None, evidence, Evidence.PROVED}
 
 
 IDENTITY = ([[1.0]], [0.0])
@@ -227,7 +245,9 @@ def test_what_cannot_be_asked_is_one_line(truth: Any, save_net: Saved) -> None:
         "region goes with property": lambda: verifier.check(model, [0.5], 0.1, region=(0, 1)),
         "not a dict": lambda: verifier.check(model, region=(0, 1), property={}),
         "must be Halfspaces": lambda: verifier.check(model, region=(0, 1), property=[1]),
-        "method tree": lambda: verifier.check(model, region=(0, 1), property=unsafe, method="z3"),
+        "float32 goes with the method tree": lambda: verifier.check(
+            model, region=(0, 1), property=unsafe, method="z3", semantics="float32"
+        ),
         "empty": lambda: verifier.check(model, region=(1, 0), property=unsafe),
     }.items():
         with pytest.raises(InputError, match=told):

@@ -1,0 +1,113 @@
+"""What a search for a property's counterexamples works on: boxes, and for each case there its goal and its tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from encoders.formulations.to_stages import Stages, to_stages
+from encoders.network.graph import Graph
+from encoders.network.node_bounds import NodeBounds
+from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Query
+from verifier.problem.rounding import REAL, Arithmetic
+from verifier.runtime.property_judge import GoalInBox, InwardBox
+from verifier.search.linear_bisection import LARGE
+from verifier.search.property_attack import Sampler
+from verifier.solvers.tree.goal_ascent import GoalAscent
+from verifier.solvers.tree.protocol import Tree, TreeMaker
+
+QUICK = Effort(goal_iterations=0)
+"""What a case's linear bound may cost before its tree is begun."""
+
+TOLERANCE = 1e-7
+"""Of the trees' LPs, as a decider's that is asked once."""
+
+
+def whole_box(ball: Ball) -> Ball:
+    """The box as a ball of a finite radius, within which trees decide: beyond its farthest corner."""
+    return ball.with_radius(float(np.nextafter(ball.reach, np.inf)))
+
+
+@dataclass(eq=False)
+class SearchedBox:
+    """What all cases over one graph share in one box.
+
+    both: counts what is proved over the reals alone too, where `arithmetic` charges for float32?
+    """
+
+    graph: Graph
+    ball: Ball
+    box: InwardBox
+    arithmetic: Arithmetic
+    both: bool
+    budget: Budget
+    sampler: Sampler
+
+    @cached_property
+    def bounds(self) -> NodeBounds:
+        """Proved bounds of every node. Raises OutOfTimeError."""
+        effort = Effort(neuron_iterations=0) if self.graph.relu_count > LARGE else Effort()
+        found = linear_bounds(self.graph, self.ball, self.budget, effort, self.arithmetic)
+        self.budget.check()
+        return found
+
+    @cached_property
+    def stages(self) -> Stages:
+        """The network as trees work on it. Raises OutOfTimeError."""
+        floors = self.arithmetic.floors(self.graph)
+        return replace(to_stages(self.graph, self.arithmetic.unit, floors, self.budget.check), both=self.both)
+
+    def real(self) -> SearchedBox:
+        """The same without charges for float32."""
+        return replace(self, arithmetic=REAL, both=False)
+
+
+@dataclass(eq=False)
+class PropertyTrack:
+    """One case: its goal, and its tree once it has one. stuck: nothing can be done about it any more."""
+
+    box: SearchedBox
+    goal: Halfspaces
+    tree: Tree | None = None
+    nodes: int = 0
+    closed: bool = False
+    stuck: bool = False
+
+    @cached_property
+    def ascent(self) -> GoalAscent:
+        """Raises OutOfTimeError."""
+        return GoalAscent(self.box.stages, self.box.ball, self.goal)
+
+    @property
+    def sought(self) -> GoalInBox:
+        """Where its counterexamples are looked for."""
+        return GoalInBox(self.box.box, self.box.ball, self.box.graph, self.goal)
+
+    @property
+    def query(self) -> Query:
+        return Query(self.box.graph, self.box.ball, self.goal)
+
+    @property
+    def charged(self) -> bool:
+        """Do its bounds hold for every float32 evaluation as well?"""
+        return self.box.arithmetic is not REAL
+
+    @property
+    def open(self) -> bool:
+        return not (self.closed or self.stuck or self.box.box.torn)
+
+    def pruned(self) -> bool:
+        """Do linear bounds say that nothing reaches the goal? Raises OutOfTimeError."""
+        box = self.box
+        return goal_upper(box.graph, box.ball, box.bounds, self.goal, box.budget, QUICK, box.arithmetic) < 0
+
+    def rooted(self, maker: TreeMaker) -> Tree:
+        """Its tree, made where there is none yet."""
+        if self.tree is None:
+            box = self.box
+            self.tree = maker.tree(self.query, box.stages, box.bounds, floor=0.0, slack=0.0, tolerance=TOLERANCE)
+        return self.tree
