@@ -19,8 +19,8 @@ from encoders.onnx_io.from_onnx import network_from_model
 from encoders.onnx_io.ops.rules import RULES
 from tests.encoders.onnx_io.odd_nodes import DRAWN, Draw, Drawn, i64
 
-DRAWS = 30
-"""Nodes of each op and opset; each takes one or two milliseconds."""
+DRAWS = 16
+"""Nodes of each op and opset; each takes five milliseconds."""
 
 TOLERANCE = 3e-5
 """ONNX Runtime computes in float32: 24 bits, sums of up to some hundred terms, in units of the largest value."""

@@ -55,13 +55,14 @@ def conv_net(seed: int) -> Graph:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A network, three points, and a box."""
+    """A network, three points, a box, and by how much a goal has to be reached."""
 
     name: str
     build: Callable[[], Graph]
     lo: float
     hi: float
     targeted: bool
+    margin: float = 0.0
 
     @cached_property
     def graph(self) -> Graph:
@@ -85,12 +86,12 @@ class Setting:
 
 SETTINGS = [
     Setting("tiny targeted", lambda: dense_net((4, 6, 6, 3), 1), 0.0, 1.0, True),
-    Setting("tiny untargeted", lambda: dense_net((4, 6, 6, 3), 2), 0.0, 1.0, False),
+    Setting("tiny untargeted", lambda: dense_net((4, 6, 6, 3), 2), 0.0, 1.0, False, margin=0.05),
     Setting("tiny in an odd box", lambda: dense_net((4, 6, 6, 3), 3), -0.1, 1.1, True),
-    Setting("tiny without a box", lambda: dense_net((4, 6, 6, 3), 4), -np.inf, np.inf, True),
+    Setting("tiny without a box", lambda: dense_net((4, 6, 6, 3), 4), -np.inf, np.inf, True, margin=0.05),
     Setting("digits-like targeted", lambda: dense_net((64, 16, 16, 10), 5), 0.0, 1.0, True),
-    Setting("digits-like untargeted", lambda: dense_net((64, 16, 16, 10), 6), 0.0, 1.0, False),
-    Setting("convolutional", lambda: conv_net(7), 0.0, 1.0, True),
+    Setting("digits-like untargeted", lambda: dense_net((64, 16, 16, 10), 6), 0.0, 1.0, False, margin=0.05),
+    Setting("convolutional", lambda: conv_net(7), 0.0, 1.0, True, margin=0.05),
 ]
 
 

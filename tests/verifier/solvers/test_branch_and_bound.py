@@ -56,6 +56,10 @@ QUESTIONS = [
 ]
 """Seed, sizes and rows of `make_root`: two goals of the last ones lie nowhere, and at the centre itself."""
 
+FEW = [QUESTIONS[place] for place in (0, 3, 4, 8, 10, 11)]
+"""One to three layers, one goal and two, nowhere, at the centre: what a driver does to a tree, and each setting of a
+tree, is tested on these."""
+
 ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
     "lp": {
         "slice": (1, 1000),
@@ -94,6 +98,8 @@ def norm(request: pytest.FixtureRequest) -> Norm:
     chosen: Norm = request.param
     return chosen
 
+
+on_few = pytest.mark.parametrize("root", FEW, indirect=True, ids=str)
 
 TREES: dict[str, BranchAndBound] = {
     "numpy": BranchAndBound("lp").having("lp", kernels=False),
@@ -208,6 +214,7 @@ def test_verdicts_are_those_of_the_largest_margin(
         assert isinstance(decided(root, decider), Violated if margin > 0 else Holds), margin
 
 
+@on_few
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_lps_without_multipliers_close_nothing(
     root: Any, nearest: Callable[[Any], float], monkeypatch: pytest.MonkeyPatch, share: float
@@ -234,7 +241,7 @@ def test_lps_without_multipliers_close_nothing(
 def test_all_settings_agree(
     make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, variant: BranchAndBound
 ) -> None:
-    for seed, sizes, rows in QUESTIONS:
+    for seed, sizes, rows in FEW:
         root = make_root(seed, sizes, norm, rows)
         distance = nearest(root)
         if GAP < distance < math.inf:
@@ -259,6 +266,7 @@ def length(root: Any, point: Array) -> float:
     return float(distance_exact(root.ball.norm, point, root.ball.centre))
 
 
+@on_few
 @pytest.mark.parametrize(("size", "options"), [(1, {}), (64, {"descend_every": 0, "seed_columns": 1, "flips": 0})])
 def test_following_the_incumbent_by_hand(
     root: Any, nearest: Callable[[Any], float], decider: BranchAndBound, size: int, options: dict[str, Any]
@@ -285,6 +293,7 @@ def test_following_the_incumbent_by_hand(
         assert distance - TRUTH <= best <= distance + precision + TRUTH
 
 
+@on_few
 def test_a_restart_keeps_what_is_known(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """A new root on a smaller ball, its floor the lower end of an old tree that was left half explored."""
     distance = nearest(root)
@@ -300,6 +309,7 @@ def test_a_restart_keeps_what_is_known(root: Any, nearest: Callable[[Any], float
         assert floor <= tree.lower_end
 
 
+@on_few
 def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """A driver that takes no point at all: what holds one stays open, the rest closes, and there is an end to it."""
     distance, seen = nearest(root), 0
@@ -315,6 +325,7 @@ def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float]
     assert seen > 0 or distance == math.inf
 
 
+@on_few
 def test_cutting_at_any_moment(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """Radii that fall at random while nodes are open; a larger radius changes nothing."""
     distance, rng = nearest(root), np.random.default_rng(3)
@@ -346,6 +357,7 @@ class Countdown(Budget):
         return 1.0 if self.looks >= 0 else 0.0
 
 
+@on_few
 def test_interrupted_anywhere_it_goes_on(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """The budget ends in every slice, each time later; no node is lost."""
     distance = nearest(root)
@@ -451,6 +463,7 @@ def test_without_a_budget_the_verdict_is_unknown(root: Any, nearest: Callable[[A
         assert verdict.reason == budget.reason
 
 
+@on_few
 def test_threads_share_one_tree(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """Two threads close what one closes, find what one finds, and lose no node when the budget ends."""
     distance = nearest(root)
