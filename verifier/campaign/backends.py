@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from joblib import Parallel, delayed, parallel_config
-
 from encoders.errors import InputError
+from encoders.lazy import Lazy
 from verifier.campaign.connection import LOCALHOST, own_address
 from verifier.campaign.plan.messages import Report, Work
 from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.worker import solve
 from verifier.problem.budget import Budget
 from verifier.runtime.session import cores
+
+if TYPE_CHECKING:
+    import joblib
+else:
+    joblib = Lazy("joblib")
 
 ANYWHERE = "192.0.2.1"
 """An address of nobody (RFC 5737), for the way out of this host."""
@@ -70,8 +75,8 @@ class Backend:
             yield from _in_processes(works, self.slots, budget) if self.slots > 1 else map(solve, works)
             return
         with CONFIGURED[self.name](self) as return_as:
-            pool = Parallel(-1, return_as=return_as, batch_size=1, pre_dispatch="n_jobs")
-            yield from pool(delayed(solve)(work) for work in works)
+            pool = joblib.Parallel(-1, return_as=return_as, batch_size=1, pre_dispatch="n_jobs")
+            yield from pool(joblib.delayed(solve)(work) for work in works)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +122,7 @@ def _dask(backend: Backend) -> Iterator[str]:
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"--scheduler {backend.scheduler}: it does not answer: {reason}") from None
-    with client, parallel_config(Cluster(client=client, retries=RETRIES, pure=False)):
+    with client, joblib.parallel_config(Cluster(client=client, retries=RETRIES, pure=False)):
         yield AS_THEY_END
 
 
@@ -129,7 +134,7 @@ def _ray(backend: Backend) -> Iterator[str]:
     if not ray.is_initialized():
         ray.init(address=backend.scheduler or "auto")
     register_ray()
-    with parallel_config("ray", ray_remote_args={"max_restarts": RETRIES, "max_task_retries": RETRIES}):
+    with joblib.parallel_config("ray", ray_remote_args={"max_restarts": RETRIES, "max_task_retries": RETRIES}):
         yield ALL_TOGETHER
 
 

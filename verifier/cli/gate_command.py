@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encoders.errors import InputError
+from encoders.lazy import Lazy
 from verifier import __version__
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan.selection import Remarks, tasks_of
@@ -19,7 +20,6 @@ from verifier.campaign.plan.tasks import Wanted
 from verifier.campaign.store.store import Store
 from verifier.cli.campaign_command import tell_remarks
 from verifier.cli.complaint import complain
-from verifier.cli.evidence_command import WrittenPack, nothing, written_pack
 from verifier.cli.exit_codes import Exit
 from verifier.cli.options import GateOptions
 from verifier.cli.time_limit import CommandTime, Deadline
@@ -38,6 +38,11 @@ from verifier.report.gate.sarif import sarif
 from verifier.report.gate.terminal import gate_progress, gate_table
 from verifier.report.gate.words import GateRun, deciding
 from verifier.report.witness_picture import Shown, write_witness
+
+if TYPE_CHECKING:
+    from verifier.cli import evidence_command
+else:
+    evidence_command = Lazy("verifier.cli.evidence_command")
 
 PICTURED = 5
 """Witnesses that are drawn for each requirement that fails."""
@@ -109,7 +114,7 @@ class _Teller:
         questions = Questions(self.asked, wanted, results, lambda _: None, Until.SETTLED)
         return self.tell(Settled(tuple(questions.judgements()), questions.known(), tuple(results), 0), {})
 
-    def tell(self, found: Settled, drawn: Mapping[str, Path], made: WrittenPack | None = None) -> Exit:
+    def tell(self, found: Settled, drawn: Mapping[str, Path], made: evidence_command.WrittenPack | None = None) -> Exit:
         """Say the verdicts in every form; the exit code. made: the evidence pack, where it was asked for in time."""
         budget = self.deadline.whole
         ruling = overall(found.judgements) if found.judgements else Ruling.UNDECIDED
@@ -148,7 +153,7 @@ class _Teller:
         if budget.cancelled:
             complain("interrupted: the same command goes on from here")
         if made is None and self.folder is not None:
-            nothing(self.folder, self.deadline)
+            evidence_command.nothing(self.folder, self.deadline)
             return Exit.UNDECIDED if code == Exit.GOOD else code
         return code
 
@@ -161,12 +166,14 @@ def _evidence(
     backend: Backend,
     deadline: Deadline,
     limits: CommandTime,
-) -> WrittenPack:
+) -> evidence_command.WrittenPack:
     """Write the evidence pack of what was found. Raises InputError."""
     tasks = {one.task.id: one.task for one in wanted}
     source = PackSource(asked.path.name, found.results, tasks, (json.loads(asked.plan.text),), found.judgements)
     earlier = earlier_certificates(folder.place)
-    return written_pack(source, folder, backend.slots, deadline, limits, min(asked.plan.timeout, MOST), earlier)
+    return evidence_command.written_pack(
+        source, folder, backend.slots, deadline, limits, min(asked.plan.timeout, MOST), earlier
+    )
 
 
 def _sarif_text(run: GateRun) -> str:

@@ -107,3 +107,26 @@ def test_no_garbage_is_looked_for_while_the_engine_is_imported() -> None:
     code, looked, in_vain, collects, frozen = json.loads(done.stderr.splitlines()[-1])
     assert looked > 0
     assert (code, in_vain, collects, frozen) == (0, 0, True, 0)
+
+
+GATE = """
+models = ["digits"]
+data = '{data}'
+select = {{ indices = [0] }}
+norms = ["linf"]
+
+[[require]]
+min_distortion = 0.001
+"""
+
+NOT_FOR_VERDICTS = {"PIL", "jinja2", "joblib", "matplotlib", "pandas", "pulp", "sklearn", "starlette", "torch", "z3"}
+"""Pages, pictures, clusters and other methods: a gate that passes draws nothing and writes no page."""
+
+
+def test_a_gate_imports_what_its_verdict_needs(tmp_path: Path) -> None:
+    (tmp_path / "gate.toml").write_text(GATE.format(data=INPUT))
+    call = [sys.executable, "-c", RUN, "gate", "gate.toml", "--jobs", "1"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path)
+    code, imported = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0
+    assert NOT_FOR_VERDICTS & set(imported) == set()
