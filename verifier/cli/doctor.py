@@ -6,9 +6,11 @@ import os
 import platform
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from encoders.onnx_io.runtime import runtime
+from verifier.cli.bug_report import write
 from verifier.report import json_result, terminal
 from verifier.report.versions import distribution_version, versions
 from verifier.runtime.device import cuda_missing
@@ -38,9 +40,12 @@ def diagnosis() -> dict[str, Any]:
     }
 
 
-def run(*, as_json: bool) -> None:
-    """Print the diagnosis."""
+def run(*, as_json: bool, bug_report: Path | None = None) -> None:
+    """Print the diagnosis, or write it for a report of a defect. Raises InputError."""
     found = diagnosis()
+    if bug_report is not None:
+        write(bug_report, found)
+        terminal.message(f"written: {bug_report}")
     if as_json:
         sys.stdout.write(json_result.dumps(found))
         return

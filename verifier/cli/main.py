@@ -308,11 +308,17 @@ def inspect(
 
 
 @app.command()
-def doctor(json: options.JsonOption = False) -> None:
+def doctor(
+    json: options.JsonOption = False,
+    bug_report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it as Markdown for a report of a defect: no folders, no names."),
+    ] = None,
+) -> None:
     """Versions, processors, ONNX Runtime providers and solvers of this machine."""
     from verifier.cli import doctor as diagnosis  # noqa: PLC0415, see the module's docstring
 
-    diagnosis.run(as_json=json)
+    diagnosis.run(as_json=json, bug_report=bug_report)
 
 
 @app.command()
@@ -326,6 +332,18 @@ def demo(
 
         code = showcase.run(out, deadline)
     raise typer.Exit(code)
+
+
+@app.command()
+def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", help="For which shell.")]) -> None:
+    """Print what lets a shell complete this command: eval "$(verifier completion bash)"."""
+    from verifier.attacks.registry import ATTACKS  # noqa: PLC0415, see the module's docstring
+    from verifier.cli import completion as scripts  # noqa: PLC0415
+
+    if shell not in scripts.SHELLS:
+        raise InputError(f"no completion for {shell!r}; there are {', '.join(scripts.SHELLS)}")
+    words = {"--attack": tuple(ATTACKS), "--solver": ("highs", "cbc")}
+    typer.echo(scripts.SHELLS[shell](scripts.commands(typer.main.get_command(app), words)), nl=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -359,7 +377,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001, the last line of defence: one line for the user, a traceback on request
         if debug:
             traceback.print_exc()
-        how = f"set {streams.DEBUG}=1 for a traceback"
+        how = f"verifier doctor --bug-report FILE; set {streams.DEBUG}=1 for a traceback"
         complain(f"internal error: {type(error).__name__}: {error}; please report it ({how})")
         return Exit.DEFECT
 
