@@ -18,7 +18,7 @@ export MYPY_CACHE_DIR := /dev/null
 UNCACHED := --no-cache
 endif
 
-.PHONY: demo test test-lowest dist lint format imports lock clean
+.PHONY: demo test test-lowest dist lint format docs figures notebooks imports lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/verifier demo --out demo-output
@@ -52,6 +52,17 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The documentation as a site that needs no network: site/README.html.
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . site
+
+# The figures of docs/theory, from the engine (the last one needs MNIST), and the outputs of the notebooks.
+figures: $(VENV)/.dev
+	$(BIN)/python docs/generate/draw_theory.py docs/theory/figures
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python docs/generate/run_notebooks.py examples/notebooks/*.ipynb
 
 # The picture beside ARCHITECTURE.md, from the code.
 imports: $(VENV)/.dev
@@ -101,4 +112,4 @@ lock: | $(VENV)/bin/python
 	$(COMPILE) $(PROJECT) --extra cluster --extra watch --extra test --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(WHEEL) build dist *.egg-info demo-output
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) build dist site *.egg-info demo-output

@@ -123,6 +123,12 @@ def test_links_of_the_documents_lead_somewhere(page: str) -> None:
             assert not place or found.suffix != ".md" or place in anchors(found), target
 
 
+def test_every_page_stands_in_the_contents_of_the_site() -> None:
+    contents = (ROOT / "docs/conf.py").read_text(encoding="utf-8")
+    pages = [Path(page) for page in PAGES if not page.startswith("docs/decisions/")]
+    assert [page for page in pages if f'{page.stem}"' not in contents] == [], "CONTENTS in docs/conf.py"
+
+
 def anchors(page: Path) -> set[str]:
     """The names under which a page's headings can be linked to."""
     lines = [line.lstrip("#").strip().lower() for line in page.read_text("utf-8").splitlines() if line.startswith("#")]

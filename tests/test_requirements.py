@@ -65,7 +65,11 @@ def test_a_lock_names_no_index_and_no_folder(lock: str) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("run", [""]), ("dev", ["", "cluster", "watch", "test", "dev"]), ("lowest", ["", "cluster", "watch", "test"])],
+    [
+        ("run", [""]),
+        ("dev", ["", "cluster", "watch", "test", "docs", "dev"]),
+        ("lowest", ["", "cluster", "watch", "test"]),
+    ],
 )
 def test_a_lock_has_what_is_asked_for_within_its_bounds(lock: str, extras: list[str]) -> None:
     """A requirement that was added or moved without `make lock` fails here."""

@@ -1,0 +1,33 @@
+"""The notebooks run from top to bottom, and are committed with what they show."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_two() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["defence", "own_model"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for needed in ("nbclient", "ipykernel"):
+        pytest.importorskip(needed, reason="needs the extra `docs`")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    executed = runpy.run_path(str(ROOT / "docs/generate/run_notebooks.py"))["executed"]
+    made = executed(path, tmp_path)
+    assert kinds(made) == kinds(json.loads(path.read_text(encoding="utf-8"))), "run `make notebooks`"
+
+
+def kinds(notebook: dict) -> list[list[str]]:
+    """What kinds of output each cell of code has."""
+    return [
+        [one["output_type"] for one in cell["outputs"]] for cell in notebook["cells"] if cell["cell_type"] == "code"
+    ]

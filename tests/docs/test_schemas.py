@@ -1,0 +1,81 @@
+"""What the program writes as JSON is as the schemas in docs/schemas say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from verifier.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = sorted((ROOT / "docs" / "schemas").glob("*.json"))
+SIXTH = ["digits", "digits", "--index", "6"]
+
+ANSWERS = {
+    "minimal": ("answer", ["minimal", *SIXTH]),
+    "all targets": ("answer", ["minimal", *SIXTH, "--all-targets", "--timeout", "3s"]),
+    "out of time": ("answer", ["minimal", *SIXTH, "--timeout", "0.001s"]),
+    "holds": ("answer", ["check", *SIXTH, "--radius", "0.02"]),
+    "violated": ("answer", ["check", *SIXTH, "--radius", "51/255"]),
+    "attack": ("answer", ["attack", *SIXTH]),
+    "inspect": ("inspect", ["inspect", "digits"]),
+    "doctor": ("doctor", ["doctor"]),
+}
+"""Which schema a command's answer has."""
+
+
+def schema(name: str) -> Any:
+    return json.loads((ROOT / "docs" / "schemas" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.stem)
+def test_a_schema_is_one_and_stands_on_the_page(path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(path.stem))
+    assert f"(../schemas/{path.name})" in (ROOT / "docs/reference/schemas.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    kind, arguments = ANSWERS[name]
+    main([*arguments, "--json"])
+    jsonschema.validate(json.loads(capsys.readouterr().out), schema(kind))
+
+
+def test_a_certificate_and_what_is_said_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(tmp_path / "6.cert")
+    main(["minimal", *SIXTH, "--certificate", file, "--json"])
+    written = json.loads(capsys.readouterr().out)
+    jsonschema.validate(written, schema("answer"))
+    assert written["certificate"]["path"] == file
+    for radius in ("0.02", "3"):
+        main(["certify", file, "digits", "--radius", radius, "--json"])
+        jsonschema.validate(json.loads(capsys.readouterr().out), schema("certify"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [("baseline", "examples/ci/baseline.json"), ("report", "docs/table1/report.json")]
+)
+def test_a_file_that_was_written(kind: str, path: str) -> None:
+    jsonschema.validate(json.loads((ROOT / path).read_text(encoding="utf-8")), schema(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("answer", lambda told: told.update(status="closed")),
+        ("answer", lambda told: told.pop("evidence")),
+        ("answer", lambda told: told.update(more=1)),
+        ("answer", lambda told: told["witness"].pop("exact_margin")),
+    ],
+)
+def test_something_else_is_refused(kind: str, change: Callable[[Any], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["minimal", *SIXTH, "--timeout", "2s", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    change(told)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(told, schema(kind))
