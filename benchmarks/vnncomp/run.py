@@ -142,7 +142,7 @@ def _verdict(found: dict[str, Any], complaint: str) -> tuple[str, str]:
         return REFUSED, complaint.strip().splitlines()[-1] if complaint.strip() else "no answer"
     if found.get("tolerance_only"):
         return TORN, found["remark"]
-    return VERDICTS[found["verdict"]], found["remark"] or found["reason"]
+    return VERDICTS[found["verdict"]], found.get("remark") or found["reason"]
 
 
 def is_counterexample(point: Any, model: Path, query: Path) -> bool:

@@ -101,6 +101,12 @@ class Model:
         result: npt.NDArray[np.floating] = self.replay.logits(self.vector(x)[np.newaxis])[0]
         return result
 
+    def values(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """`graph`'s output as ONNX Runtime gives it: points (batch, n), rounded to the dtype → (batch, K)."""
+        with np.errstate(over="ignore"):
+            rounded = np.asarray(points).astype(self.dtype)
+        return self.replay.logits(rounded).astype(np.float64)
+
     def predict(self, x: npt.ArrayLike) -> int:
         """The class that ONNX Runtime predicts by the file's own output: of equal scores the first."""
         return self.replay.classes(self.replay.scores(self.vector(x)[np.newaxis])[0])[0]

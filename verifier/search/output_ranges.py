@@ -272,9 +272,10 @@ class _RangeSearch:
         """The values at random points, and uphill from the best of them."""
         sampler, budget = Sampler(self.ball, self.settings.seed), self.settings.budget
         points = sampler.draw(points_of_a_round(self.graph))
+        values = self.model.values(points)
         for end in self.ends:
             budget.check()
-            _, _, best = promising(self.graph, points, [self._goal(end, 0.0)])[0]
+            _, _, best = promising(values, points, [self._goal(end, 0.0)])[0]
             self._take(end, best)
             self._climb(end, best)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from encoders.network.graph import Affine, Array, Graph, outputs
+from encoders.network.graph import Affine, Array, Graph
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import FIRST_STEP
 from verifier.problem.query import Ball, Halfspaces
@@ -59,12 +59,15 @@ def points_of_a_round(graph: Graph) -> int:
     return max(LEAST_POINTS, min(MOST_POINTS, WORK // max(1, products)))
 
 
-def promising(graph: Graph, points: Array, goals: Sequence[Halfspaces]) -> list[tuple[float, int, Array]]:
-    """For each goal its best points (margin, place of the goal, point), those of all goals with the best one first."""
-    values = outputs(graph, points)
+def promising(values: Array, points: Array, goals: Sequence[Halfspaces]) -> list[tuple[float, int, Array]]:
+    """For each goal its best points (margin, place of the goal, point), those of all goals with the best one first.
+
+    values (count, K): the outputs at points (count, n), float32's perhaps; where they are no numbers, no margin is.
+    """
     found = []
     for place, goal in enumerate(goals):
-        margins = goal.margin(values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            margins = np.nan_to_num(goal.margin(values), nan=-np.inf)
         found += [(float(margins[k]), place, points[k]) for k in np.argsort(-margins, kind="stable")[:UPHILL]]
     return sorted(found, key=lambda entry: -entry[0])
 

@@ -35,7 +35,7 @@ from verifier.problem.verdict import (
 from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
-from verifier.search.property_attack import Sampler, points_of_a_round, promising, uphill
+from verifier.search.property_attack import Sampler, promising, uphill
 from verifier.search.property_question import PropertyQuestion
 from verifier.search.property_track import PropertyTrack, SearchedBox, whole_box
 from verifier.search.settings import Settings
@@ -210,14 +210,15 @@ class _PropertySearch:
         self.float32 = self.float32 and arithmetic is not REAL
         both = asked.semantics is Semantics.BOTH and arithmetic is not REAL
         box = InwardBox(exact, asked.prop.inputs, asked.model.dtype)
-        return SearchedBox(graph, whole, box, arithmetic, both, self._budget, Sampler(whole, self.settings.seed))
+        sampler = Sampler(whole, self.settings.seed)
+        return SearchedBox(asked.model, graph, whole, box, arithmetic, both, self._budget, sampler)
 
     def _sampled(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
         """A counterexample among random points of the boxes of these tracks."""
         for box in {id(track.box): track.box for track in tracks}.values():
             own = [track for track in tracks if track.box is box]
-            points = box.sampler.draw(points_of_a_round(box.graph))
-            for margin, place, point in promising(box.graph, points, [track.goal for track in own]):
+            points, values = box.sampled()
+            for margin, place, point in promising(values, points, [track.goal for track in own]):
                 if margin < 0 or box.box.torn:
                     break
                 found = self.asked.judge.secured(point, own[place].sought, self._budget)
@@ -239,9 +240,8 @@ class _PropertySearch:
 
     def _attacked(self, track: PropertyTrack) -> Counterexample | None:
         self._budget.check()
-        box = track.box
-        points = box.sampler.draw(points_of_a_round(box.graph))
-        for margin, _, point in promising(box.graph, points, [track.goal]):
+        points, values = track.box.sampled()
+        for margin, _, point in promising(values, points, [track.goal]):
             best, reached = (point, margin) if margin >= 0 else uphill(track.ascent, point, self._budget)
             found = self.asked.judge.secured(best, track.sought, self._budget) if reached >= 0 else None
             if found is not None:

@@ -8,15 +8,16 @@ from functools import cached_property
 import numpy as np
 
 from encoders.formulations.to_stages import Stages, to_stages
-from encoders.network.graph import Graph
+from encoders.network.graph import Array, Graph
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import REAL, Arithmetic
+from verifier.runtime.model import Model
 from verifier.runtime.property_judge import GoalInBox, InwardBox
 from verifier.search.linear_bisection import LARGE
-from verifier.search.property_attack import Sampler
+from verifier.search.property_attack import Sampler, points_of_a_round
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import Tree, TreeMaker
 
@@ -36,9 +37,11 @@ def whole_box(ball: Ball) -> Ball:
 class SearchedBox:
     """What all cases over one graph share in one box.
 
+    graph: the model's, or the same with its inputs behind its outputs.
     both: counts what is proved over the reals alone too, where `arithmetic` charges for float32?
     """
 
+    model: Model
     graph: Graph
     ball: Ball
     box: InwardBox
@@ -60,6 +63,12 @@ class SearchedBox:
         """The network as trees work on it. Raises OutOfTimeError."""
         floors = self.arithmetic.floors(self.graph)
         return replace(to_stages(self.graph, self.arithmetic.unit, floors, self.budget.check), both=self.both)
+
+    def sampled(self) -> tuple[Array, Array]:
+        """Random points (count, n), and the graph's outputs there, as ONNX Runtime computes them."""
+        points = self.sampler.draw(points_of_a_round(self.graph))
+        values = self.model.values(points)
+        return points, values if self.graph is self.model.graph else np.hstack([values, points])
 
     def real(self) -> SearchedBox:
         """The same without charges for float32."""

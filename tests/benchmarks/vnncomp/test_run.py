@@ -77,6 +77,25 @@ def test_a_verdict_against_the_official_one_is_wrong(data: Path, capsys: pytest.
     assert "WRONG" in capsys.readouterr().out
 
 
+def test_a_limit_that_ends_before_the_model_is_read_is_an_answer(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--benchmark",
+        "toy",
+        "--data",
+        str(data),
+        "--out",
+        str(data / "r.json"),
+        "--limit",
+        "0.01",
+        "--every",
+        "3",
+    ]
+    assert run.main(words) == 0
+    assert "unknown (official sat)" in capsys.readouterr().out
+
+
 def test_counterexamples_are_judged_again(data: Path, tmp_path: Path) -> None:
     model, query = tmp_path / "ramp.onnx", data / "vnncomp/toy/vnnlib/over.vnnlib"
     with gzip.open(data / "vnncomp/toy/onnx/ramp.onnx.gz") as packed, model.open("wb") as stream:
