@@ -43,6 +43,7 @@ add_module_names = False
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90
 autodoc_typehints = "signature"
+autodoc_type_aliases = {name: name for name in ("npt.ArrayLike", "Box")}  # not the unions that they stand for
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 myst_heading_anchors = 4

@@ -28,7 +28,7 @@ def section(name: str, command: Any) -> Iterator[str]:
     usage = " ".join(shown(one) if one.required else f"[{shown(one)}]" for one in arguments)
     yield f"## {name}\n\n```text\nverifier {name} [OPTIONS] {usage}".rstrip() + "\n```\n"
     yield f"{plain(command.help)}\n"
-    yield "| | |\n|---|---|"
+    yield "| takes | |\n|---|---|"
     for one in (*arguments, *options):
         yield f"| {label(one)} | {plain(getattr(one, 'help', '') or '')}{default(one)} |"
     yield ""

@@ -31,4 +31,4 @@ def members(module: str, names: Iterable[str]) -> Iterator[str]:
     """An entry of autodoc for each."""
     for name in names:
         kind = "function" if name[0].islower() else "class"
-        yield f"### {name}\n\n```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n```\n"
+        yield f"```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n```\n"

@@ -87,6 +87,20 @@ OTHERS = ("pytest --robustness-timeout --robustness-report", "compile_kernels --
 """Options of other commands that the documents name."""
 
 
+def about_shipped_nets() -> list[list[str]]:
+    """What anyone can type anywhere: each command once, in the order of the pages."""
+    every = [words for page in PAGES for words in commands(page) if words[0] == "verifier" and len(words) > 1]
+    quick = [words for words in every if words[2:4] == ["digits", "digits"] or words[1] == "doctor"]
+    return [*quick, *(words for words in every if words[1] == "certify" and words[3] == "digits")]
+
+
+def test_commands_about_shipped_nets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert {words[1] for words in about_shipped_nets()} == {"attack", "certify", "doctor", "minimal"}
+    for words in about_shipped_nets():
+        assert main(words[1:]) == Exit.GOOD, words
+
+
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = "docs/tutorial.md"
     (script,) = PYTHON.findall((ROOT / page).read_text(encoding="utf-8"))
