@@ -35,6 +35,10 @@ CHARGE = 8.0
 """Multiples of γ that each product is charged: it is formed once going back and used up to four times."""
 
 
+Choice = Callable[[slice, Array], Array]
+"""The ν of a stage, by its place among the ReLUs and its μ."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dual:
     """One evaluation: the bound at radius r is `constant` − S(r), S of `Geometry` for `row`, all rounding subtracted.
@@ -138,12 +142,20 @@ class Lagrangian:
             )
         ]
 
+    def chosen(self, weights: Array, choose: Choice, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """`Dual.constant` (batch,) and `Dual.row` (batch, n) of a batch of nodes whose ν are chosen stage by stage.
+
+        weights (m, batch) ≥ 0, lower and upper (relu_count, batch); choose: (the stage's place, its μ) → ν.
+        """
+        found = self._walk(weights, choose, lower, upper)
+        return found.constant, np.ascontiguousarray(found.row.T)
+
     def _dual(self, found: _Walked) -> Dual:
         return Dual(
             float(found.constant), float(found.real), found.row, found.shares, found.mu, found.nu, self.geometry
         )
 
-    def _walk(self, weights: Array, choose: Callable[[slice, Array], Array], lower: Array, upper: Array) -> _Walked:
+    def _walk(self, weights: Array, choose: Choice, lower: Array, upper: Array) -> _Walked:
         """One pass back through the stages; every array may have a last axis more, for a batch of nodes."""
         stages, batch = self.stages, weights.shape[1:]
         message = -(self.goal.matrix.T @ weights)
@@ -185,7 +197,7 @@ class _Walked(NamedTuple):
     nu: Array
 
 
-def _on_lines(alpha: Array, beta: Array | float, lower: Array, upper: Array) -> Callable[[slice, Array], Array]:
+def _on_lines(alpha: Array, beta: Array | float, lower: Array, upper: Array) -> Choice:
     """ν = α μ⁺ − s μ⁻ + β for one stage's μ, s the slope of the upper line."""
     slope = upper_slope(lower, upper)
 

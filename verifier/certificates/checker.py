@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC = b"RELUCERT"
-SCHEMA = 1
+SCHEMA = 2
 MOST_BYTES = 1 << 27
 """Of the unpacked certificate; a model, and its external data together, may have twice as many. More is not read."""
 FREE_BYTES = 1 << 22
@@ -68,6 +68,11 @@ LONGEST_NUMBER = 1 << 15
 """Bits of any integer: a network of 20 layers comes to some 5,000."""
 MOST_BITS = 1 << 33
 """Of the integers of an array together: 1 GiB."""
+STEEPEST = 64
+"""Entries of a form among which the place where a ball in L1 is used up is looked for first."""
+HELD_BITS = 36
+"""Bits to which a form over the input is rounded, and its region outwards: both fit into float64's digits and what is
+left of int64. What that may lose is charged: for each entry 2⁻³⁶ of the largest."""
 SLOPE_BITS = 24
 """Bits of the slopes u/(u − l) in the bounds of neurons."""
 ROWS = 128
@@ -154,13 +159,14 @@ class Weights:
         digit: Entries = np.where(place >= 0, raised, lowered).astype(np.float64)
         return digit
 
-    def product(self, rows: Entries, *, back: bool) -> Entries:
-        """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose; over den times theirs."""
+    def product(self, rows: Entries, *, back: bool) -> Limbs:
+        """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose, (B, groups · left · the
+        other); over den times theirs."""
         batch, groups, left, inner = rows.shape
         digits = max(1, -(-longest(rows) // self.bits))
         most = max(1, MOST_DIGITS // (digits * rows[0].size))
         if batch > most:
-            return np.concatenate([self.product(rows[at : at + most], back=back) for at in range(0, batch, most)])
+            return stacked([self.product(rows[at : at + most], back=back) for at in range(0, batch, most)])
         # One product for each group, whatever the batch.
         given, negative = split(rows.swapaxes(0, 1).reshape(groups, batch * left, inner), self.bits)
         parts: list[Any] = [0] * (len(given) + len(self.digits) - 1)
@@ -170,11 +176,63 @@ class Weights:
             signed = np.where(negative, -digit, digit)
             for j, own in enumerate(self.digits):
                 parts[i + j] = parts[i + j] + (signed @ (own.swapaxes(1, 2) if back else own)).astype(np.int64)
-        total = parts[-1].astype(object)
-        for part in parts[-2::-1]:
-            total = (total << self.bits) + part
-        result: Entries = total.reshape(groups, batch, left, -1).swapaxes(0, 1)
-        return result
+        turned = (part.reshape(groups, batch, left, -1).swapaxes(0, 1).reshape(batch, -1) for part in parts)
+        return Limbs([*turned], self.bits)
+
+
+@dataclass(frozen=True)
+class Limbs:
+    """Integers Σ_i parts[i] · 2^(bits · i), the parts in int64: what a product gives."""
+
+    parts: Sequence[Entries]
+    bits: int
+
+    def whole(self) -> Entries:
+        """The same as Python integers."""
+        found = self.parts[-1].astype(object)
+        for part in self.parts[-2::-1]:
+            found = (found << self.bits) + part
+        return found
+
+    def held(self) -> tuple[Entries, Entries]:
+        """As `held`, of the same integers."""
+        digits, carry = [], np.zeros_like(self.parts[0])
+        for part in self.parts[:-1]:
+            digits.append((part + carry) & ((1 << self.bits) - 1))
+            carry = (part + carry) >> self.bits
+        value = self.parts[-1] + carry
+        shift = np.full(len(value), self.bits * len(digits))
+        for place in range(len(digits) - 1, -1, -1):
+            fits = (shift == self.bits * (place + 1)) & (lengths(value) + self.bits <= WORD_BITS)
+            if not fits.any():
+                break
+            value = np.where(fits[:, np.newaxis], (value << self.bits) + digits[place], value)
+            shift = shift - self.bits * fits
+        value, spare = held(value)
+        return value, shift.astype(object) + spare
+
+
+def lengths(rows: Entries) -> Entries:
+    """Bits of the longest entry of each row, the sign apart: −1 has none, as 0."""
+    most = np.maximum(rows.max(axis=1), ~rows.min(axis=1)).tolist()
+    return np.array([entry.bit_length() for entry in most])
+
+
+def held(rows: Entries | Limbs) -> tuple[Entries, Entries]:
+    """(v, s): the entries are v · 2^s, rounded down to HELD_BITS row by row; s is 0 where nothing was rounded off."""
+    if isinstance(rows, Limbs):
+        return rows.held()
+    spare = np.maximum(lengths(rows) - HELD_BITS, 0).astype(object)
+    return (rows >> spare[:, np.newaxis]).astype(np.int64), spare
+
+
+def stacked(pieces: Sequence[Limbs]) -> Limbs:
+    """Those of the same bits, one below the other."""
+    most = max(len(piece.parts) for piece in pieces)
+    padded = [
+        [*piece.parts, *(np.zeros_like(piece.parts[0]) for _ in range(most - len(piece.parts)))] for piece in pieces
+    ]
+    return Limbs([np.concatenate(parts) for parts in zip(*padded, strict=True)], pieces[0].bits)
 
 
 def varints(data: memoryview | bytes, most: int, what: str) -> Entries:
@@ -623,22 +681,26 @@ class CheckedNetwork:
 
     def backward(
         self, start: str, rows: Entries, den: int, relu: ReluRule
-    ) -> tuple[Entries | None, int, list[RowTerm]]:
+    ) -> tuple[Entries | Limbs | None, int, list[RowTerm]]:
         """rows · value of `start` as g · x + Σ terms, `relu` replacing each ReLU: (g over a denominator, terms)."""
-        messages = {start: (rows, den)}
+        messages: dict[str, tuple[Entries | Limbs, int]] = {start: (rows, den)}
         terms: list[RowTerm] = []
         for step in reversed(self.steps):
             message = messages.pop(step.out, None)
             if message is None:
                 continue
-            if step.kind == "relu":
-                nu, below, share = relu(step.layer, *message)
+            sent: tuple[Entries | Limbs, int]
+            if step.kind == "move":
+                sent = scattered(step, self.size(step.sources[0]), *message)
+            elif step.kind == "relu":
+                nu, below, share = relu(step.layer, *whole_row(message))
                 terms.append(share)
                 sent = nu, below
             else:
+                value, below = whole_row(message)
                 if step.offset is not None:
-                    terms.append((message[0] @ step.offset, message[1] * step.den))
-                sent = BACKWARD[step.kind](step, self.size(step.sources[0]), *message)
+                    terms.append((value @ step.offset, below * step.den))
+                sent = BACKWARD[step.kind](step, value, below)
             for source in step.sources:
                 messages[source] = total([messages[source], sent]) if source in messages else sent
         found, below = messages.get(self.input, (None, 1))
@@ -673,8 +735,15 @@ def whole(values: Sequence[Fraction], den: int) -> Entries:
     return integers
 
 
-def total(values: Sequence[RowValue]) -> RowValue:
+def whole_row(value: tuple[Entries | Limbs, int]) -> RowValue:
+    """The same, as Python integers."""
+    integers, den = value
+    return bounded(integers.whole(), den) if isinstance(integers, Limbs) else (integers, den)
+
+
+def total(given: Sequence[tuple[Entries | Limbs, int]]) -> RowValue:
     """The sum of integers over denominators."""
+    values = [*map(whole_row, given)]
     if len(values) == 1:
         return values[0]
     den = least_common(below for _, below in values)
@@ -692,20 +761,29 @@ def gathered(step: NetworkStep, value: Entries, den: int) -> RowValue:
     return np.where(step.index >= 0, value[:, step.index], 0), den
 
 
-def scattered(step: NetworkStep, size: int, value: Entries, den: int) -> RowValue:
+def scattered(step: NetworkStep, size: int, value: Entries | Limbs, den: int) -> tuple[Entries | Limbs, int]:
     order = np.argsort(step.index, kind="stable")
     order = order[np.count_nonzero(step.index < 0) :]
     places, starts = np.unique(step.index[order], return_index=True)
-    result = np.zeros((len(value), size), dtype=object)
-    if places.size:
-        result[:, places] = np.add.reduceat(value[:, order], starts, axis=1)
-    return result, den
+    most = int(np.diff(starts, append=order.size).max(initial=0))
+
+    def added(rows: Entries) -> Entries:
+        result = np.zeros((len(rows), size), dtype=rows.dtype)
+        if places.size:
+            result[:, places] = np.add.reduceat(rows[:, order], starts, axis=1)
+        return result
+
+    if isinstance(value, Limbs):
+        if max(map(longest, value.parts)) + most.bit_length() <= WORD_BITS:
+            return Limbs([*map(added, value.parts)], value.bits), den
+        value = value.whole()
+    return added(value), den
 
 
-def multiplied(step: NetworkStep, value: Entries, den: int, *, back: bool = False) -> RowValue:
+def multiplied(step: NetworkStep, value: Entries, den: int, *, back: bool = False) -> tuple[Limbs, int]:
     groups, k, n = step.weights.shape
     rows = value.reshape(len(value), groups, step.left, n if back else k)
-    return bounded(step.weights.product(rows, back=back).reshape(len(value), -1), den * step.weights.den)
+    return step.weights.product(rows, back=back), den * step.weights.den
 
 
 def scaled(step: NetworkStep, value: Entries, den: int) -> RowValue:
@@ -721,16 +799,15 @@ def shifted(step: NetworkStep, value: Entries, den: int) -> RowValue:
 
 FORWARD: dict[str, Callable[..., RowValue]] = {
     "move": gathered,
-    "product": multiplied,
+    "product": lambda step, value, den: whole_row(multiplied(step, value, den)),
     "scale": shifted,
     "sum": lambda _, value, den: (value, den),
     "relu": lambda _, value, den: (np.maximum(value, 0), den),
 }
-BACKWARD: dict[str, Callable[..., RowValue]] = {
-    "move": scattered,
-    "product": lambda step, _, value, den: multiplied(step, value, den, back=True),
-    "scale": lambda step, _, value, den: scaled(step, value, den),
-    "sum": lambda _, __, value, den: (value, den),
+BACKWARD: dict[str, Callable[..., tuple[Entries | Limbs, int]]] = {
+    "product": lambda step, value, den: multiplied(step, value, den, back=True),
+    "scale": scaled,
+    "sum": lambda _, value, den: (value, den),
 }
 
 
@@ -1233,30 +1310,53 @@ class Region:
         if radius is not None:
             down = np.where(np.isfinite(query.lo), np.minimum(down, self.radius), self.radius)
             up = np.where(np.isfinite(query.hi), np.minimum(up, self.radius), self.radius)
-        self.centre, self.down, self.up = centre, down, up
-        self._rooms = [(room.astype(object) / self.unit).astype(np.float64) for room in (down, up)]
+        self.reach = int(np.maximum(abs(centre - down), abs(centre + up)).sum())
+        self._centre = Weights(query.centre.reshape(1, n, 1))
+        # The rooms below and above in units of 2^spare, rounded up: a larger region is proved.
+        self._spare = max(0, longest(np.concatenate([down, up])) - HELD_BITS)
+        rooms = ((-(-room >> self._spare)).astype(np.float64) for room in (down, up))
+        self._rooms = [Weights(room.reshape(1, n, 1)) for room in rooms]
+        self._sizes = [(room.astype(object) / self.unit).astype(np.float64) for room in (down, up)]
 
-    def least(self, rows: Entries, den: int) -> RowTerm:
-        """A lower bound of rows · x over the region, (B,); exact but for the choice of τ, any of which is valid.
+    def least(self, rows: Entries | Limbs, den: int) -> RowTerm:
+        """A lower bound of rows · x over the region, (B,).
 
-        min g·x ≥ g·centre − τ·radius − Σ_i max(0, |g_i| − τ)·room_i, with τ = 0 but for balls in L1.
+        min v·x ≥ v·centre − τ·radius − Σ_i max(0, |v_i| − τ)·room_i, any τ ≥ 0, which is 0 but for balls in L1; v are
+        the rows rounded down, each entry by less than one unit: Σ_i max |x_i| units at most.
         """
-        result, size, negative = rows @ self.centre, abs(rows), np.asarray(rows < 0, dtype=bool)
+        value, shift = held(rows)
+        size, negative = np.abs(value), value < 0
+        fall: Any = (shift > 0).astype(object) * self.reach
         if self.knapsack:
             slope = self._threshold(size, negative)
-            result, size = result - slope * self.radius, np.maximum(size - slope[:, np.newaxis], 0)
-        return result - (size * np.where(negative, self.up, self.down)).sum(axis=1), den * self.unit
+            fall, size = fall + slope.astype(object) * self.radius, np.maximum(size - slope[:, np.newaxis], 0)
+        for room, chosen in zip(self._rooms, (~negative, negative), strict=True):
+            fall = fall + (dot(np.where(chosen, size, 0), room) << self._spare)
+        at_centre = dot(value, self._centre) * (self.unit // self._centre.den)
+        return (at_centre - fall) << shift, den * self.unit
 
     def _threshold(self, size: Entries, negative: Entries) -> Entries:
-        """For each row about the |g_i| at which the radius is used up when the steepest entries move first."""
-        shift = max(0, int(size.max(initial=0)).bit_length() - EXACT_BITS)
-        steep = (size >> shift).astype(np.int64)
-        room = np.where(negative, self._rooms[1], self._rooms[0])
-        order = np.argsort(-steep, axis=1)
-        used = np.cumsum(np.take_along_axis(room, order, axis=1), axis=1) >= self.radius / self.unit
-        place = np.take_along_axis(order, used.argmax(axis=1)[:, np.newaxis], axis=1)
-        found = np.where(used.any(axis=1), np.take_along_axis(steep, place, axis=1)[:, 0], 0)
-        return found.astype(object) << shift
+        """For each row about the |v_i| at which the radius is used up when the steepest entries move first."""
+        n, found = size.shape[1], np.zeros(len(size), dtype=np.int64)
+        left = np.arange(len(size))
+        for count in sorted({min(STEEPEST, n), n}):
+            steep, room = size[left], np.where(negative[left], self._sizes[1], self._sizes[0])
+            columns = (
+                np.argpartition(steep, n - count, axis=1)[:, n - count :] if count < n else np.arange(n)[np.newaxis]
+            )
+            steep, room = np.take_along_axis(steep, columns, axis=1), np.take_along_axis(room, columns, axis=1)
+            order = np.argsort(-steep, axis=1)
+            steep, room = np.take_along_axis(steep, order, axis=1), np.take_along_axis(room, order, axis=1)
+            used = np.cumsum(room, axis=1) >= self.radius / self.unit
+            some = used.any(axis=1)
+            found[left[some]] = steep[some, used[some].argmax(axis=1)]
+            left = left[~some]
+        return found
+
+
+def dot(rows: Entries, column: Weights) -> Entries:
+    """rows (B, n) · a column, as Python integers (B,)."""
+    return column.product(rows[:, np.newaxis, np.newaxis], back=False).whole()[:, 0]
 
 
 @dataclass(frozen=True)
@@ -1720,8 +1820,9 @@ def witnessed(net: CheckedNetwork, query: CheckedQuery, point: Entries, targets:
     others = [[z + margin for k, z in enumerate(logits) if k != target] for target in targets]
     reached = any(logits[t] >= max(rest) for t, rest in zip(targets, others, strict=True) if rest)
     need(reached, "the witness is not adversarial")
-    gaps = [abs(Fraction(a) - Fraction(b)) for a, b in zip(point.tolist(), query.centre.tolist(), strict=True)]
-    return max(gaps) if query.norm == "linf" else sum(gaps, Fraction(0))
+    numbers, unit = exact(np.concatenate([point, query.centre]).tolist())
+    gaps = abs(numbers[: point.size] - numbers[point.size :])
+    return Fraction(int(gaps.max() if query.norm == "linf" else gaps.sum()), unit)
 
 
 def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int]) -> None:

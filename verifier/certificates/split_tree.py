@@ -1,28 +1,29 @@
 """The split tree of a certificate: each leaf closes by the root's bounds, the path's splits and one set of multipliers.
 
-LPs propose multipliers; what closes a leaf is the checker's own exact evaluation of the rounded ones. A leaf that they
-do not close gets finer ones, then is split.
+LPs propose multipliers; a leaf is one that the rounded ones close with what the checker's own rounding may lose. Where
+they do not, it gets finer ones, then is split. Nothing here is believed: the checker evaluates every leaf exactly.
 """
 
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.certificates.checker import MOST_BYTES, CheckedTree, Proof
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.certificates.checker import HELD_BITS, MOST_BYTES
 from verifier.certificates.format import SplitTree
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.goal_rows import deciding_rows, only
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
-from verifier.solvers.tree.node import NodeResult
+from verifier.solvers.tree.node import GrownResult, NodeEvaluator
 from verifier.solvers.tree.protocol import TreeRoot
 
 STEPS = (10, 13, 16, 20, 26, 36, 48)
@@ -32,8 +33,12 @@ LOST = 0.08
 """What rounding takes from a leaf's bound, as a share of 2⁻q · Σ max(−l, u): of 10,893 leaves of table 1, 90 % of those
 that a step closed lay above 0.08 to 0.14, 90 % of those that it did not close below 0.05 to 0.09."""
 
-BATCH = 64
-"""Leaves that are evaluated exactly at a time: numpy's overhead is spread over them."""
+TOGETHER = 64
+"""Nodes that are evaluated between two looks at the budget, their leaves' multipliers rounded side by side."""
+
+HELD = 2.0 ** (1 - HELD_BITS)
+"""What the checker may round each entry of a leaf's form over the input by, and how far its region, as a share of the
+largest."""
 
 SETTINGS = LpSettings(child_bounds=False, reduced_costs=False)
 """A leaf's bounds are those of the root and its path: whatever else tightened them would have to be proved too."""
@@ -46,157 +51,169 @@ class NotCertifiedError(Exception):
     """No certificate, and why, in one line."""
 
 
+OpenNode = tuple[Array, Array, Any]
+"""Bounds lower and upper (relu_count,), and the basis that an LP starts from, or None."""
+
+
 @dataclass(eq=False)
-class ProofNode:
-    """A node of the tree under construction; `split` is −1 at a leaf, whose `numbers` are q, λ and ν."""
+class _Grown:
+    """A part of a tree: tokens as in `SplitTree`, and the numbers of each leaf."""
 
-    lower: Any
-    upper: Any
-    basis: Any = None
-    split: int = -1
-    children: tuple[ProofNode, ...] = ()
-    numbers: Any = None
-    path: tuple[Any, ...] | None = None
+    tokens: list[int] = field(default_factory=list)
+    leaves: list[Array] = field(default_factory=list)
 
-
-@dataclass(frozen=True, eq=False)
-class Waiting:
-    """A node whose multipliers wait for their exact evaluation at the step STEPS[level]."""
-
-    node: ProofNode
-    found: NodeResult
-    weights: Array
-    given: Array
-    """At open ReLUs ν, at active ones μ − ν ≥ 0."""
-    level: int = 0
+    def add(self, other: _Grown) -> None:
+        self.tokens += other.tokens
+        self.leaves += other.leaves
 
 
 @dataclass(eq=False)
 class ProofTree:
-    """Builds one target's tree; `proof` has the bounds of all layers, `places` the ReLUs with multipliers in
-    the stages' order, of which those that are `active` have a fixed sign."""
+    """Builds one target's tree; lower, upper (relu_count,) are the certificate's bounds, `places` the ReLUs with
+    multipliers in the stages' order, of which those that are `active` have a fixed sign."""
 
     stages: Stages
     ball: Ball
     target: int
     goal: Halfspaces
-    proof: Proof
     places: npt.NDArray[np.intp]
     active: npt.NDArray[np.bool_]
     lower: Array
     upper: Array
-    seconds: float = field(default=0.0, init=False)
-    """Spent on exact evaluation."""
-    nodes: int = field(default=0, init=False)
     rows: npt.NDArray[np.intp] = field(init=False)
     """The goal's rows that have multipliers: those of the others are 0."""
     size: int = field(default=0, init=False)
     """Numbers of the closed leaves: at least as many bytes."""
+    _lagrangian: Lagrangian = field(init=False)
+    _evaluator: NodeEvaluator = field(init=False)
 
     def grow(self, budget: Budget) -> SplitTree:
         """The finished tree. Raises OutOfTimeError, or NotCertifiedError: a leaf does not close, there are too many."""
         self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
         goal = only(self.goal, self.rows)
-        evaluator = LpTree(TreeRoot(self.stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
-        root = ProofNode(self.lower, self.upper)
-        stack, waiting = [root], list[Waiting]()
-        while stack or waiting:
+        self._lagrangian = Lagrangian(self.stages, self.ball, goal, self.lower, self.upper)
+        self._evaluator = LpTree(TreeRoot(self.stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
+        grown = self._below([(self.lower, self.upper, None)], budget)
+        return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
+
+    def _below(self, nodes: list[OpenNode], budget: Budget) -> _Grown:
+        """The subtrees of these nodes, the last one's first."""
+        found = _Grown()
+        while nodes:
             budget.check()
-            if len(waiting) >= BATCH or not stack:
-                waiting, failed = self._evaluated(waiting)
-                for entry in failed:
-                    stack += self._split(entry.node, entry.found)
-                continue
-            node = stack.pop()
-            found = evaluator.evaluate(node.lower, node.upper, node.basis, budget)
-            self.nodes += 1
-            if (found.closed or found.place < 0) and found.multipliers is not None:
-                waiting.append(self._scaled(node, found))
-            else:
-                stack += self._split(node, found)
-        return self._finished(root)
+            made = self._evaluator.grow(nodes, TOGETHER, budget) or self._one(nodes, budget)
+            nodes, numbers, leaf = made.rest, self._numbers(made), 0
+            for token in made.tokens:
+                if token:
+                    found.tokens.append(1 + self._kept(token - 1))
+                    continue
+                row = numbers[leaf]
+                if row is None:
+                    found.add(self._split(made.lower[leaf], made.upper[leaf], budget))
+                else:
+                    found.tokens.append(0)
+                    found.leaves.append(row)
+                leaf += 1
+        return found
 
-    def _scaled(self, node: ProofNode, found: NodeResult) -> Waiting:
-        assert found.multipliers is not None
-        of_rows, mu, nu = found.multipliers
-        weights = np.zeros(len(self.goal.offset))
-        weights[self.rows] = of_rows
-        size = float(weights.sum())
-        if size <= SMALL * float(np.abs(nu).max(initial=0.0)):
-            size = float(np.abs(nu).max())
-        size = size or 1.0
-        own = nu[self.places]
-        given = np.where(self.active, np.maximum(mu[self.places] - own, 0.0), own)
-        width = np.maximum(-node.lower[self.places], node.upper[self.places]).sum()
-        enough = (level for level, q in enumerate(STEPS) if math.ldexp(found.bound / size, q) >= LOST * width)
-        level = next(enough, len(STEPS) - 1 if found.bound > 0 else 0)
-        return Waiting(node, found, weights / size, given / size, level)
+    def _kept(self, relu: int) -> int:
+        return int(np.searchsorted(self.places, relu))
 
-    def _evaluated(self, waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
-        """(those that may close at the next step, those that do not close at any); leaves that close are noted."""
-        start = time.perf_counter()
-        numbers = [self._rounded(entry) for entry in waiting]
-        fits = [k for k, row in enumerate(numbers) if row is not None]
-        closed = np.zeros(len(waiting), dtype=bool)
-        if fits:
-            rows = np.array([numbers[k] for k in fits], dtype=np.int64)
-            off, on = self._signs([waiting[k].node for k in fits])
-            closed[fits] = self.proof.closed(CheckedTree(self.target, rows, off, on))
-        again, failed = [], []
-        for entry, row, good in zip(waiting, numbers, closed.tolist(), strict=True):
-            if good and row is not None:
-                entry.node.numbers = row
-                self.size += row.size
-                entry.node.lower = entry.node.upper = entry.node.basis = None
-            elif entry.level + 1 < len(STEPS) and row is not None:
-                again.append(Waiting(entry.node, entry.found, entry.weights, entry.given, entry.level + 1))
-            else:
-                failed.append(entry)
-        if self.size > MOST_BYTES:
-            raise NotCertifiedError(f"a proof of this size is not read: more than {MOST_BYTES >> 20} MiB unpacked")
-        self.seconds += time.perf_counter() - start
-        return again, failed
+    def _one(self, nodes: Sequence[OpenNode], budget: Budget) -> GrownResult:
+        """The last of the nodes, evaluated by itself."""
+        (lower, upper, basis), rest = nodes[-1], [*nodes[:-1]]
+        node = self._evaluator.evaluate(lower, upper, basis, budget)
+        place = node.place if node.place >= 0 else self._widest(lower, upper)
+        if node.multipliers is None or not (node.closed or node.place < 0):
+            rest += _children(lower, upper, place if place >= 0 else self._stuck(), node.basis)
+            empty = np.zeros((0, lower.size))
+            return GrownResult(
+                [1 + place], empty, empty, np.zeros((0, self.rows.size)), empty, empty, np.zeros(0), rest
+            )
+        weights, mu, nu = (part[np.newaxis] for part in node.multipliers)
+        value = np.array([node.bound if node.closed else -math.inf])
+        return GrownResult([0], lower[np.newaxis], upper[np.newaxis], weights, mu, nu, value, rest)
 
-    def _rounded(self, entry: Waiting) -> Array | None:
-        """The leaf's numbers at its step; None where they do not fit."""
-        q = STEPS[entry.level]
-        values = np.ldexp(np.concatenate([entry.weights, entry.given]), q)
-        if not np.all(np.abs(values) < LARGEST):
-            return None
-        return np.concatenate([[q], np.rint(values).astype(np.int64)])
+    def _split(self, lower: Array, upper: Array, budget: Budget) -> _Grown:
+        """The subtree of a node whose multipliers do not close it once they are rounded."""
+        place = self._widest(lower, upper)
+        below = self._below(_children(lower, upper, place if place >= 0 else self._stuck(), None), budget)
+        return _Grown([1 + self._kept(place), *below.tokens], below.leaves)
 
-    def _signs(self, nodes: list[ProofNode]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """(off, on) of each node at the open ReLUs."""
-        lower = np.array([node.lower[self.places] for node in nodes]).reshape(len(nodes), -1)
-        upper = np.array([node.upper[self.places] for node in nodes]).reshape(len(nodes), -1)
-        return (upper <= 0) & ~self.active, (lower >= 0) & ~self.active
+    def _stuck(self) -> Never:
+        raise NotCertifiedError(f"target {self.target}: multipliers of the last leaves do not close exactly")
 
-    def _split(self, node: ProofNode, found: NodeResult) -> list[ProofNode]:
-        place = found.place if found.place >= 0 else self._widest(node)
-        if place < 0:
-            raise NotCertifiedError(f"target {self.target}: multipliers of the last leaves do not close exactly")
-        node.split = int(np.flatnonzero(self.places == place)[0])
-        high, low = node.upper.copy(), node.lower.copy()
-        high[place] = low[place] = 0.0
-        children = (ProofNode(node.lower, high, found.basis), ProofNode(low, node.upper, found.basis))
-        node.children = children
-        node.lower = node.upper = node.basis = None
-        return list(children)
-
-    def _widest(self, node: ProofNode) -> int:
-        reach = np.minimum(-node.lower[self.places], node.upper[self.places])
+    def _widest(self, lower: Array, upper: Array) -> int:
+        reach = np.minimum(-lower[self.places], upper[self.places])
         return int(self.places[np.argmax(reach)]) if reach.max(initial=0.0) > 0 else -1
 
-    def _finished(self, root: ProofNode) -> SplitTree:
-        tokens, leaves, stack = [], [], [root]
-        while stack:
-            node = stack.pop()
-            tokens.append(1 + node.split)
-            if node.children:
-                stack += node.children[::-1]
-            else:
-                leaves.append(node.numbers)
-        return SplitTree(self.target, tokens, np.array(leaves, dtype=np.int64))
+    def _numbers(self, made: GrownResult) -> list[Array | None]:
+        """The numbers that close each leaf, at the first step that does; None where none does."""
+        found: list[Array | None] = [None] * len(made.values)
+        weights, given, level = self._scaled(made)
+        left = np.arange(len(found))
+        while left.size:
+            fine = np.array(STEPS)[level[left]]
+            values = np.ldexp(np.hstack([weights[left], given[left]]), fine[:, np.newaxis])
+            fits = np.all(np.abs(values) < LARGEST, axis=1)
+            left, fine, values = left[fits], fine[fits], values[fits]
+            rows = np.column_stack([fine, np.rint(values).astype(np.int64)])
+            closed = self._closed(made.lower[left], made.upper[left], rows) if left.size else np.zeros(0, dtype=bool)
+            for place in np.flatnonzero(closed):
+                found[left[place]] = rows[place]
+                self.size += rows[place].size
+            left = left[~closed]
+            level[left] += 1
+            left = left[level[left] < len(STEPS)]
+        if self.size > MOST_BYTES:
+            raise NotCertifiedError(f"a proof of this size is not read: more than {MOST_BYTES >> 20} MiB unpacked")
+        return found
+
+    def _scaled(self, made: GrownResult) -> tuple[Array, Array, npt.NDArray[np.intp]]:
+        """(λ of all rows, what is given for ν, the step to begin with) of each leaf, λ of sum 1 where it is not 0."""
+        nu = np.abs(made.nu).max(axis=1, initial=0.0)
+        sums = made.weights.sum(axis=1)
+        size = np.where(sums <= SMALL * nu, nu, sums)
+        size = np.where(size > 0, size, 1.0)[:, np.newaxis]
+        weights = np.zeros((len(size), len(self.goal.offset)))
+        weights[:, self.rows] = made.weights / size
+        own = made.nu[:, self.places]
+        given = np.where(self.active, np.maximum(made.mu[:, self.places] - own, 0.0), own) / size
+        width = np.maximum(-made.lower[:, self.places], made.upper[:, self.places]).sum(axis=1)
+        bounds = np.ldexp((made.values[:, np.newaxis] / size), np.array(STEPS))
+        enough = bounds >= LOST * width[:, np.newaxis]
+        last = np.where(made.values > 0, len(STEPS) - 1, 0)
+        return weights, given, np.where(enough.any(axis=1), enough.argmax(axis=1), last)
+
+    def _closed(self, lower: Array, upper: Array, numbers: Array) -> npt.NDArray[np.bool_]:
+        """Which leaves with these bounds (leaves, relu_count) their numbers close: (leaves,). By the checker's rule for
+        ν, in safe float64."""
+        fine = np.ldexp(1.0, numbers[:, 0].astype(np.int32))
+        classes = len(self.goal.offset)
+        given = np.zeros((self.stages.relu_count, len(numbers)))
+        given[self.places] = (numbers[:, 1 + classes :] / fine[:, np.newaxis]).T
+        active, off = np.zeros((2, self.stages.relu_count, 1), dtype=bool)
+        active[self.places[self.active]] = True
+        off[:] = True
+        off[self.places] = False
+
+        def nu(part: slice, mu: Array) -> Array:
+            least = np.floor(mu * fine) / fine - given[part]
+            return np.asarray(np.where(off[part], 0.0, np.where(active[part], least, given[part])))
+
+        weights = (numbers[:, 1 : 1 + classes] / fine[:, np.newaxis]).T[self.rows]
+        constant, rows = self._lagrangian.chosen(weights, nu, lower.T, upper.T)
+        value = constant - np.array([self.ball.geometry.fall(row, self.ball.radius) for row in rows])
+        low, high = self.ball.interval
+        reach = float(np.maximum(-low, high).sum() + (high - low).sum())
+        return np.asarray(value > HELD * reach * np.abs(rows).max(axis=1, initial=0.0))
+
+
+def _children(lower: Array, upper: Array, place: int, basis: Any) -> list[OpenNode]:
+    """Both sides of a split, the side ≤ 0 last."""
+    high, low = upper.copy(), lower.copy()
+    high[place] = low[place] = 0.0
+    return [(low, upper, basis), (lower, high, basis)]
 
 
 SMALL = 2.0**-20

@@ -19,6 +19,7 @@ from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget
 from verifier.problem.query import distance_exact
 from verifier.search.question import InputRegion, Misclassification, specify
+from verifier.solvers.kernels import cache
 
 
 def test_a_radius_just_below_the_truth_is_certified(cases):
@@ -30,30 +31,82 @@ def test_a_radius_just_below_the_truth_is_certified(cases):
         assert found.result.distance is None
 
 
-def test_leaves_are_evaluated_exactly_about_once(monkeypatch):
+def test_leaves_are_evaluated_exactly_once_and_in_floats_about_once(monkeypatch):
     """The step at which a leaf's multipliers suffice is foreseen from its bound: 70 leaves, 78 evaluations without."""
-    model, rows = verifier.load(models.path("digits")), []
-    closed = checker.Proof.closed
+    model, exactly, tried = verifier.load(models.path("digits")), [], []
+    closed, predicted = checker.Proof.closed, split_tree.ProofTree._closed
     monkeypatch.setattr(
-        checker.Proof, "closed", lambda proof, tree: rows.append(len(tree.leaves)) or closed(proof, tree)
+        checker.Proof, "closed", lambda proof, tree: exactly.append(len(tree.leaves)) or closed(proof, tree)
+    )
+    monkeypatch.setattr(
+        split_tree.ProofTree,
+        "_closed",
+        lambda tree, low, high, numbers: tried.append(len(numbers)) or predicted(tree, low, high, numbers),
     )
     leaves = 0
     with np.load(models.path("digits").with_name("digits_inputs.npz")) as archive:
         for x in archive["x"][:4]:
             lower = verifier.minimal(model, x, norm="l1", precision=1e-4).lower
             leaves += verifier.certificate(model, x, lower, norm="l1").leaves
-    evaluated = sum(rows) - leaves  # the final check evaluates each once
-    assert 40 < leaves <= evaluated <= 1.05 * leaves
+    assert sum(exactly) == leaves
+    assert 40 < leaves <= sum(tried) <= 1.05 * leaves
+
+
+@pytest.mark.skipif(not cache.available(), reason="numba is not installed")
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_a_tree_grown_by_the_kernel_is_that_of_nodes_one_by_one(norm, monkeypatch):
+    from verifier.solvers.tree.compiled_node import CompiledEvaluator  # noqa: PLC0415 (numba)
+
+    cache.compile_now()
+    model = verifier.load(models.path("digits"))
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as archive:
+        x = archive["x"][1]
+    lower = verifier.minimal(model, x, norm=norm).lower
+
+    def made():
+        return verifier.certificate(model, x, lower, norm=norm)
+
+    grown = made()
+    assert grown.leaves > 15
+    with monkeypatch.context() as patch:
+        patch.setattr(split_tree, "TOGETHER", 3)
+        assert made().content == grown.content
+    monkeypatch.setattr(CompiledEvaluator, "grow", lambda *_: None)
+    assert made().content == grown.content
+
+
+def test_a_leaf_that_no_step_closes_is_split(monkeypatch):
+    model = verifier.load(models.path("digits"))
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as archive:
+        x = archive["x"][0]
+    lower = verifier.minimal(model, x).lower
+    plain, closed, refused = verifier.certificate(model, x, lower), split_tree.ProofTree._closed, []
+
+    def stubborn(tree, low, high, numbers):
+        """The first leaf of all does not close, whatever the step."""
+        good = closed(tree, low, high, numbers)
+        node = np.concatenate([low[0], high[0]])
+        if not refused or np.array_equal(refused[0], node):
+            refused.append(node)
+            good[0] = False
+        return good
+
+    monkeypatch.setattr(split_tree.ProofTree, "_closed", stubborn)
+    found = verifier.certificate(model, x, lower)
+    assert len(refused) > 1
+    assert found.leaves > plain.leaves
+    assert found.result.lower == lower
 
 
 def test_a_proof_that_the_checker_would_not_unpack_is_given_up_early(monkeypatch):
-    monkeypatch.setattr(split_tree, "MOST_BYTES", 2000)
+    monkeypatch.setattr(split_tree, "MOST_BYTES", 40)
     model, images = (
         verifier.load(models.path("digits")),
         np.load(models.path("digits").with_name("digits_inputs.npz"))["x"],
     )
+    lower = verifier.minimal(model, images[0]).lower
     with pytest.raises(NotCertifiedError, match="this size"):
-        verifier.certificate(model, images[0], 0.2, None, target=3)
+        verifier.certificate(model, images[0], lower)
 
 
 def test_nothing_is_certified_under_transformations(monkeypatch):

@@ -38,7 +38,7 @@ def peak(call: Callable[[], Any]) -> int:
 def of_zeros(size: int) -> bytes:
     """A certificate's header with `size` zeros behind it: packed to a thousandth."""
     header = dict.fromkeys(checker.FIELDS, 0) | {
-        "schema": 1,
+        "schema": checker.SCHEMA,
         "model": "",
         "norm": "l1",
         "dtype": "<f4",

@@ -194,7 +194,7 @@ def cut(count: int) -> Change:
 FALSE: dict[str, Change] = {
     "another model": header("model", "0" * 64),
     "no model": header("model", ""),
-    "schema 2": header("schema", 2),
+    "schema 1": header("schema", 1),
     "schema as text": header("schema", "1"),
     "unknown norm": header("norm", "l2"),
     "radius enlarged": radius(lambda r: 1.05 * r),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,11 @@ from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
 from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, Found, NodeState, Rules, Shared, evaluate_node, narrow
 from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Stack, plunge, stack_of
+from verifier.solvers.kernels.proof_tree import Grown, grow
 from verifier.solvers.node_constants import STEPS
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import TreeNode
-from verifier.solvers.tree.node import NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
+from verifier.solvers.tree.node import GrownResult, NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
 from verifier.solvers.tree.primal_heuristics import GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.tightening import Narrowed
@@ -158,3 +159,39 @@ class CompiledEvaluator:
             for row in range(depth)
         ]
         return PlungeResult(nodes, rest, float32, point if state == FOUND else None, state == HANDED)
+
+    def grow(self, nodes: Sequence[tuple[Array, Array, Any]], most: int, budget: Budget) -> GrownResult | None:
+        budget.check()
+        basic, key = self._first
+        relus, room = nodes[0][0].size, (most // 2 + len(nodes), nodes[0][0].size)
+        stack = stack_of(len(nodes) + relus + 2, relus, basic.size, key.size)
+        for row, (lower, upper, basis) in enumerate(nodes):
+            stack.lower[row], stack.upper[row] = lower, upper
+            stack.basic[row], stack.key[row] = self._first if basis is None else basis
+        lower, upper, mu, nu = (np.zeros(room) for _ in range(4))
+        weights, values = np.zeros((room[0], self.lp.program.goals)), np.zeros(room[0])
+        grown = Grown(np.zeros(most, dtype=np.int64), lower, upper, weights, mu, nu, values)
+        shared = Shared(self._ends, self._cutoff, np.zeros(1, dtype=np.int64))
+        _, depth, tokens, leaves = grow(
+            self._network, self.lp.program, self._radius, self._rules, shared, stack, len(nodes), grown
+        )
+        if not tokens:
+            return None
+        rest = [
+            (
+                stack.lower[row].copy(),
+                stack.upper[row].copy(),
+                (stack.basic[row].astype(np.int16), stack.key[row].astype(np.int8)),
+            )
+            for row in range(depth)
+        ]
+        return GrownResult(
+            grown.tokens[:tokens].tolist(),
+            lower[:leaves],
+            upper[:leaves],
+            weights[:leaves],
+            mu[:leaves],
+            nu[:leaves],
+            values[:leaves],
+            rest,
+        )

@@ -7,6 +7,7 @@ Two ways to the same end: with numpy and HiGHS for any network, here, and as one
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,6 +83,25 @@ class PlungeResult:
     handed: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class GrownResult:
+    """A part of a tree for a proof, nothing tightened: `tokens` in preorder, 0 for a leaf and 1 + j for a split at ReLU
+    j, the side ≤ 0 first. Of each leaf: bounds lower and upper, multipliers μ and ν (leaves, relu_count), row weights
+    (leaves, m) and what these prove, `values` (leaves,), −inf where nothing closes it.
+
+    rest: bounds and basis of the nodes that are left, the next one last.
+    """
+
+    tokens: list[int]
+    lower: Array
+    upper: Array
+    weights: Array
+    mu: Array
+    nu: Array
+    values: Array
+    rest: list[tuple[Array, Array, Any]]
+
+
 class NodeEvaluator(Protocol):
     """Evaluates nodes at the radius that it was told last; `lp` is its relaxation, at the same radius. `descent`: from
     relaxed points."""
@@ -98,6 +118,9 @@ class NodeEvaluator(Protocol):
         """Evaluate at most `most` nodes, depth-first, from this one with its bounds (relu_count,); None: one by one.
 
         number: how many were evaluated before. inherit: children of a refused node are refused too."""
+
+    def grow(self, nodes: Sequence[tuple[Array, Array, Any]], most: int, budget: Budget) -> GrownResult | None:
+        """Evaluate at most `most` nodes below these, the last one first; None: the next one by itself."""
 
 
 class NumpyEvaluator:
@@ -158,4 +181,8 @@ class NumpyEvaluator:
         self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> PlungeResult | None:
         del node, lower, upper, number, most, inherit, budget
+        return None
+
+    def grow(self, nodes: Sequence[tuple[Array, Array, Any]], most: int, budget: Budget) -> GrownResult | None:
+        del nodes, most, budget
         return None

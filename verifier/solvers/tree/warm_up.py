@@ -35,6 +35,7 @@ def solve_sample() -> None:
         tree.polish(ball.centre, Budget(LONGEST))
         tree.evaluator.descent.search(ball.centre, ball.radius)
         tree.evaluator.evaluate(-ends, ends, None, Budget(LONGEST))
+        tree.evaluator.grow([(-ends, ends, None)], 8, Budget(LONGEST))
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
