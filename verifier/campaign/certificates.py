@@ -1,5 +1,5 @@
-"""Certificates for lower ends: a file for each, built and checked in processes of their own; a campaign's are those of
-its closed brackets.
+"""Certificates for lower ends: a file for each, built and checked; a campaign's are those of its closed brackets, a
+gate's those of what it has proved.
 
 What is certified stays certified: the same command makes those that are missing, and checks files that it finds.
 """
@@ -50,14 +50,14 @@ class Done:
 
 def certify(
     store: Store,
-    plan: str,
+    results: Sequence[Result],
     folder: Path,
     jobs: int,
     budget: Budget,
     limit: float,
     watch: Callable[[Counts], None] = lambda _: None,
 ) -> list[Done]:
-    """Certify what is closed in a plan, `jobs` at a time, each within `limit` seconds; what was made or failed.
+    """Certify the lower ends of these results, `jobs` at a time, each within `limit` seconds; what was made or failed.
 
     The store says "certified", and where the file is, as soon as its checker has said so. Ends with the budget. Raises
     InputError: the folder cannot be written to.
@@ -66,26 +66,26 @@ def certify(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--certificates {folder}: cannot be made: {error.strerror or error}") from None
-    closed = [result for result in store.results(plan) if result.closed]
-    todo = [_job(store, result, folder, limit) for result in closed if not _made(result)]
+    todo = [_job(store, result, folder, limit) for result in results if not made(result)]
     found: list[Done] = []
     for done in certificates(todo, jobs, budget):
         if not done.error:
             store.certified(done.job.instance, done.job.lower, done.job.path)
         found.append(done)
         failed = sum(bool(each.error) for each in found)
-        watch(Counts(len(closed), len(closed) - len(todo) + len(found) - failed, 0, failed, 0))
+        watch(Counts(len(results), len(results) - len(todo) + len(found) - failed, 0, failed, 0))
     return found
 
 
-def _made(result: Result) -> bool:
+def made(result: Result) -> bool:
+    """Is its lower end certified, and the file there?"""
     return result.evidence == Evidence.CERTIFIED.label and Path(result.certificate).is_file()
 
 
 def _job(store: Store, result: Result, folder: Path, limit: float) -> CertificateJob:
     target = "any" if result.target is None else result.target
     name = f"{result.model.stem}-{result.index}-{result.norm}-{target}-{result.id[:12]}.cert"
-    witness = result.witness.point if result.witness is not None else None
+    witness = result.witness.point if result.witness is not None and result.closed else None
     path = folder.resolve() / name
     return CertificateJob(result.id, store.task(result.task), result.target, result.lower, witness, path, limit)
 
@@ -102,30 +102,38 @@ class _Certify:
 
 
 def certificates(jobs: Sequence[CertificateJob], count: int, budget: Budget) -> Iterator[Done]:
-    """The jobs' ends as they come, `count` at a time, until the budget ends, and the processes with it.
+    """The jobs' ends as they come, until the budget ends: in this process, or `count` at a time in others, which end
+    with it.
 
     Files are whole or not there.
     """
+    if count == 1:
+        for job in jobs:
+            if budget.ended:
+                return
+            yield certificate(job, budget)
+        return
     pool: Pool[CertificateJob] = Pool(count, budget)
     for job, found in pool.run(Piece(job, _Certify(job), job.seconds) for job in jobs):
         yield Done(job, found.why) if isinstance(found, Lost) else found
 
 
-def certificate(job: CertificateJob) -> Done:
-    """Build a job's certificate, or take the file that is there; either is read back and checked."""
+def certificate(job: CertificateJob, whole: Budget | None = None) -> Done:
+    """Build a job's certificate within the `whole` budget, or take the file that is there, which is checked."""
     task = job.task
     if task.transforms is not None:
         return Done(job, UNDER_TRANSFORMS)
     try:
-        budget = Budget(job.seconds)
+        budget = Budget(job.seconds) if whole is None else whole.first_of(Budget(job.seconds))
         model = task_model(task, budget)
         content = task.model.read_bytes()
         if _stands(job, model, content):
             return Done(job)
-        made = certified(specification(task, model, budget, job.target), job.lower, job.witness, budget)
+        found = certified(specification(task, model, budget, job.target), job.lower, job.witness, budget)
         with _put_in_place(job.path) as temporary:
-            temporary.write_bytes(made.content)
-        return Done(job, "" if _stands(job, model, content) else f"{job.path}: the file that was written is not valid")
+            temporary.write_bytes(found.content)
+        written = job.path.read_bytes() == found.content
+        return Done(job, "" if written else f"{job.path}: the file does not hold what was written to it")
     except (InputError, NotCertifiedError, OutOfTimeError, OSError) as error:
         return Done(job, str(error))
 

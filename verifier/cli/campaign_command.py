@@ -89,7 +89,8 @@ def tell_remarks(remarks: Remarks) -> None:
 def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget: Budget) -> int:
     """Certify what is closed; how many brackets have no certificate."""
     with campaign_progress(budget) as show:
-        made = certify(store, asked.sha256, folder, backend.slots, budget, asked.timeout, show)
+        closed = [result for result in store.results(asked.sha256) if result.closed]
+        made = certify(store, closed, folder, backend.slots, budget, asked.timeout, show)
     failed = [done for done in made if done.error]
     for done in failed[:SHOWN]:
         task = done.job.task

@@ -32,6 +32,12 @@ WRITING, WRITING_SHARE = 2.0, 0.1
 """Seconds, and at most this share of the limit, that are kept for writing a pack: its page, its digests."""
 
 
+def writing_time(limits: CommandTime) -> float:
+    """Seconds of a command's limit that are kept for writing its pack."""
+    limit = limits.whole.limit
+    return min(WRITING, WRITING_SHARE * limit) if math.isfinite(limit) else 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class WrittenPack:
     """A pack in its place; sha256: of its MANIFEST."""
@@ -66,8 +72,7 @@ def written_pack(
     seconds: for one certificate; earlier: ones that may do. Raises InputError: a model has changed, or the folder
     cannot be written to.
     """
-    limit = limits.whole.limit
-    kept = min(WRITING, WRITING_SHARE * limit) if math.isfinite(limit) else 0.0
+    kept = writing_time(limits)
     pack = packed(source, folder, limits.whole)
     with campaign_progress(limits.proof) as show:
         pack = with_certificates(

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,14 @@ from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.gate.baseline import baseline_text
 from verifier.gate.evidence_folder import PackFolder, earlier_certificates
 from verifier.gate.evidence_pack import PackSource
+from verifier.gate.proofs import Proofs, certify_proofs
 from verifier.gate.requirements import Gate, read_gate
-from verifier.gate.settle import MOST, Questions, Settled, Until, settle
+from verifier.gate.settle import MOST, Settled, Until, settle, stored
 from verifier.gate.verdict import Ruling, overall
+from verifier.problem.budget import Budget
 from verifier.problem.whole_file import writable, written
 from verifier.report import terminal
+from verifier.report.campaign.terminal import campaign_progress
 from verifier.report.gate.junit import junit_xml
 from verifier.report.gate.markdown import append_step_summary, markdown, workflow_commands
 from verifier.report.gate.result import gate_json
@@ -81,9 +84,15 @@ def gate(
             raise InputError(f"{place.parent}: cannot be made: {error.strerror or error}") from None
         store = stack.enter_context(Store(place))
         deadline.answer = lambda: teller.late(store, wanted)
+        certifies = asked.certificates if outputs.certificates is None else outputs.certificates
         until = Until.WHOLE if baseline is not None else Until.EVERY_RADIUS if folder is not None else Until.SETTLED
         with gate_progress(limits.engine) as watch:
             found = settle(asked, wanted, store, backend, limits.engine, watch, until)
+        if certifies and baseline is None:
+            deadline.answer = lambda: teller.tell(found, {})
+            kept = 0.0 if folder is None else evidence_command.writing_time(limits)
+            proofs = _certify(asked, found, store, backend, limits.proof.reserve(kept))
+            found = replace(stored(asked, wanted, store), asked=found.asked, proofs=proofs)
         drawn = _draw(found, wanted, outputs.witnesses, limits) if outputs.witnesses is not None else {}
         deadline.answer = lambda: teller.tell(found, drawn)
         if folder is not None:
@@ -104,15 +113,11 @@ class _Teller:
 
     def nothing(self) -> Exit:
         """The time is up before anything was asked: nothing is decided."""
-        return self.tell(Settled((), {}, (), 0), {})
+        return self.tell(Settled(), {})
 
     def late(self, store: Store, wanted: Sequence[Wanted]) -> Exit:
         """The verdicts by what the store has, where the time is up while something else is waited for."""
-        results = store.results(self.asked.plan.sha256)
-        if not results:
-            return self.nothing()
-        questions = Questions(self.asked, wanted, results, lambda _: None, Until.SETTLED)
-        return self.tell(Settled(tuple(questions.judgements()), questions.known(), tuple(results), 0), {})
+        return self.tell(stored(self.asked, wanted, store), {})
 
     def tell(self, found: Settled, drawn: Mapping[str, Path], made: evidence_command.WrittenPack | None = None) -> Exit:
         """Say the verdicts in every form; the exit code. made: the evidence pack, where it was asked for in time."""
@@ -132,6 +137,7 @@ class _Teller:
             reason=reason,
             witnesses=drawn,
             warned=warned,
+            proofs=found.proofs,
         )
         if self.outputs.json:
             sys.stdout.write(json.dumps(gate_json(run), indent=1, allow_nan=False) + "\n")
@@ -158,6 +164,13 @@ class _Teller:
         return code
 
 
+def _certify(asked: Gate, found: Settled, store: Store, backend: Backend, budget: Budget) -> Proofs:
+    """Certify what the verdicts rest on, beside the store, in the time that is left. Raises InputError."""
+    folder, most = store.path.with_name(f"{store.path.stem}-certificates"), min(asked.plan.timeout, MOST)
+    with campaign_progress(budget) as show:
+        return certify_proofs(found.judgements, found.results, store, folder, backend.slots, budget, most, show)
+
+
 def _evidence(
     asked: Gate,
     found: Settled,
@@ -170,7 +183,8 @@ def _evidence(
     """Write the evidence pack of what was found. Raises InputError."""
     tasks = {one.task.id: one.task for one in wanted}
     source = PackSource(asked.path.name, found.results, tasks, (json.loads(asked.plan.text),), found.judgements)
-    earlier = earlier_certificates(folder.place)
+    kept = {one.id: Path(one.certificate) for one in found.results if one.certificate}
+    earlier = {**kept, **earlier_certificates(folder.place)}
     return evidence_command.written_pack(
         source, folder, backend.slots, deadline, limits, min(asked.plan.timeout, MOST), earlier
     )

@@ -340,6 +340,9 @@ class GateOptions:
         Path | None, typer.Option(metavar="FILE", help="Close the brackets and write them, instead of judging.")
     ] = None
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask everything anew, and keep nothing.")] = False
+    certificates: Annotated[
+        bool | None, typer.Option(help="Certify what is proved (default: as the file says, yes).")
+    ] = None
     json: JsonOption = False
 
     @property

@@ -215,7 +215,7 @@ def _change(now: float, before: float) -> float:
 
 @dataclass(frozen=True)
 class Gate:
-    """What is asked, and what is required of the answers. path: the file.
+    """What is asked, and what is required of the answers. path: the file. certificates: are proofs certified?
 
     correct: the file says `correct = true` in its selection. The plan does not: which inputs are asked about must not
     depend on the model, or one that gets more of them wrong would be judged by easier ones.
@@ -225,6 +225,7 @@ class Gate:
     plan: Plan
     requirements: tuple[Requirement, ...]
     correct: bool = False
+    certificates: bool = True
 
     def judge(self, known: Mapping[Group, Sequence[Known]]) -> list[Judgement]:
         """Every requirement's verdict on every group that it looks at, in the file's order."""
@@ -265,6 +266,9 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
     tables = told.pop("require", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path}: require: tables are expected, each headed [[require]]")
+    certificates = told.pop("certificates", True)
+    if not isinstance(certificates, bool):
+        raise InputError(f"{path}: certificates: {certificates!r}: true or false is expected")
     told = {"targets": "untargeted", "store": str(STORE / f"gate-{version(DISTRIBUTION)}.sqlite"), **told}
     plan = plan_of(told, path, flags or {})
     if Settings(Budget(), plan.method, plan.solver, plan.threads).decider.evidence is Evidence.SOLVER:
@@ -282,7 +286,7 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
         if names.count(name) > 1:
             raise InputError(f"{path}: two requirements are named {name!r}: reports tell them apart by their names")
     select = plan.select
-    return Gate(path, replace(plan, select=replace(select, correct=False)), found, select.correct)
+    return Gate(path, replace(plan, select=replace(select, correct=False)), found, select.correct, certificates)
 
 
 STORE = Path(".verifier")

@@ -24,6 +24,7 @@ from verifier.campaign.store.merge import CLOSED, CONTRADICTION, StoredEnds
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.gate.baseline import identity
+from verifier.gate.proofs import Proofs
 from verifier.gate.requirements import Gate
 from verifier.gate.verdict import Group, Judgement, Known, Ruling, Wish
 from verifier.problem.budget import Budget
@@ -41,12 +42,22 @@ Watch = Callable[[Sequence[Judgement]], None]
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """The end of a gate's run: every verdict, and what it rests on."""
+    """The end of a gate's run: every verdict, and what it rests on. proofs: what of that is certified, where asked."""
 
-    judgements: tuple[Judgement, ...]
-    known: Mapping[Group, tuple[Known, ...]]
-    results: tuple[Result, ...]
-    asked: int
+    judgements: tuple[Judgement, ...] = ()
+    known: Mapping[Group, tuple[Known, ...]] = field(default_factory=dict)
+    results: tuple[Result, ...] = ()
+    asked: int = 0
+    proofs: Proofs | None = None
+
+
+def stored(gate: Gate, wanted: Sequence[Wanted], store: Store) -> Settled:
+    """What the store says of a gate, without asking anything."""
+    results = store.results(gate.plan.sha256)
+    if not results:
+        return Settled()
+    questions = Questions(gate, wanted, results, lambda _: None, Until.SETTLED)
+    return Settled(tuple(questions.judgements()), questions.known(), tuple(results))
 
 
 class Until(Enum):

@@ -35,18 +35,18 @@ def closed(tmp_path: Path, plan: Callable[..., Plan]) -> tuple[Store, Plan]:
 def test_what_is_closed_is_certified_once(closed: tuple[Store, Plan], tmp_path: Path) -> None:
     store, asked = closed
     folder = tmp_path / "deep" / "certificates"
-    made = certify(store, asked.sha256, folder, 1, Budget(), 60.0)
+    made = certify(store, store.results(asked.sha256), folder, 1, Budget(), 60.0)
     assert [done.error for done in made] == ["", ""]
     for result in store.results():
         assert result.evidence == Evidence.CERTIFIED.label
         found = checker.checked(Path(result.certificate).read_bytes(), result.model.read_bytes())
         assert (found.lower, found.query.target) == (result.lower, result.target)
         assert found.distance is not None
-    assert certify(store, asked.sha256, folder, 1, Budget(), 60.0) == []
+    assert certify(store, store.results(asked.sha256), folder, 1, Budget(), 60.0) == []
     kept, damaged = sorted(folder.iterdir())
     before = kept.read_bytes()
     damaged.unlink()
-    again = certify(store, asked.sha256, folder, 1, Budget(), 60.0)
+    again = certify(store, store.results(asked.sha256), folder, 1, Budget(), 60.0)
     assert [(done.job.path, done.error) for done in again] == [(damaged.resolve(), "")]
     assert kept.read_bytes() == before
     store.close()
@@ -54,7 +54,7 @@ def test_what_is_closed_is_certified_once(closed: tuple[Store, Plan], tmp_path: 
 
 def test_a_file_that_proves_less_or_something_else_is_made_again(closed: tuple[Store, Plan], tmp_path: Path) -> None:
     store, asked = closed
-    certify(store, asked.sha256, tmp_path / "one", 1, Budget(), 60.0)
+    certify(store, store.results(asked.sha256), tmp_path / "one", 1, Budget(), 60.0)
     one, other = sorted((tmp_path / "one").iterdir())
     moved = tmp_path / "two"
     moved.mkdir()
@@ -62,7 +62,7 @@ def test_a_file_that_proves_less_or_something_else_is_made_again(closed: tuple[S
     (moved / other.name).write_bytes(other.read_bytes()[:-3])
     for result in store.results():
         Path(result.certificate).unlink()
-    assert [done.error for done in certify(store, asked.sha256, moved, 1, Budget(), 60.0)] == ["", ""]
+    assert [done.error for done in certify(store, store.results(asked.sha256), moved, 1, Budget(), 60.0)] == ["", ""]
     for result in store.results():
         assert checker.checked(Path(result.certificate).read_bytes(), result.model.read_bytes()).lower == result.lower
     store.close()
@@ -70,12 +70,12 @@ def test_a_file_that_proves_less_or_something_else_is_made_again(closed: tuple[S
 
 def test_without_time_there_is_no_certificate(closed: tuple[Store, Plan], tmp_path: Path) -> None:
     store, asked = closed
-    made = certify(store, asked.sha256, tmp_path / "c", 1, Budget(), 1e-6)
+    made = certify(store, store.results(asked.sha256), tmp_path / "c", 1, Budget(), 1e-6)
     assert len(made) == 2
     assert all("time" in done.error for done in made)
     cancelled = Budget()
     cancelled.cancel()
-    assert certify(store, asked.sha256, tmp_path / "c", 1, cancelled, 60.0) == []
+    assert certify(store, store.results(asked.sha256), tmp_path / "c", 1, cancelled, 60.0) == []
     assert {result.evidence for result in store.results()} == {Evidence.EXACT.label}
     assert not list((tmp_path / "c").iterdir())
     store.close()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, Never
 from xml.etree import ElementTree
 
 import jsonschema
 import numpy as np
 import pytest
 
+from verifier import models
+from verifier.campaign import certificates
+from verifier.certificates import checker
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
+from verifier.problem.budget import OutOfTimeError
 
 SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "schemas" / "gate.json"
 PLAN = 'models = ["digits"]\ndata = "digits"\nselect = { count = 4 }\n'
@@ -35,7 +40,50 @@ def test_the_file_of_the_folder_is_taken_and_kept_requirements_pass(
     written(folder, KEPT)
     assert main(["gate", "--jobs", "1"]) == Exit.GOOD
     assert "1 pass" in capsys.readouterr().out
-    assert [path.suffix for path in (folder / ".verifier").iterdir()] == [".sqlite"]
+    assert [path.suffix for path in (folder / ".verifier").iterdir() if path.is_file()] == [".sqlite"]
+
+
+def test_what_is_proved_is_certified_once_unless_that_is_declined(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(folder, KEPT, plan="certificates = false\n" + PLAN)
+    assert main(["gate", "--jobs", "1", "--json"]) == Exit.GOOD
+    plain = json.loads(capsys.readouterr().out)
+    assert plain["proofs"] is None
+    assert {one["evidence"] for one in plain["requirements"][0]["inputs"]} == {"proved"}
+    assert main(["gate", "--jobs", "1", "--json", "--certificates"]) == Exit.GOOD
+    told = json.loads(capsys.readouterr().out)
+    jsonschema.validate(told, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    assert (told["questions"], told["proofs"]) == (0, {"count": 4, "certified": 4, "missing": []})
+    assert {one["evidence"] for one in told["requirements"][0]["inputs"]} == {"certified"}
+    (kept,) = (path for path in (folder / ".verifier").iterdir() if path.is_dir())
+    model = models.path("digits").read_bytes()
+    assert {checker.checked(path.read_bytes(), model).lower for path in kept.iterdir()} == {0.005}
+    before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
+    written(folder, KEPT)
+    assert main(["gate", "--jobs", "1"]) == Exit.GOOD
+    assert "proofs certified: 4 of 4" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
+
+
+def test_a_pack_has_the_certificates_that_the_gate_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(folder, KEPT)
+    assert main(["gate", "--jobs", "1"]) == Exit.GOOD
+    monkeypatch.setattr(certificates, "certified", None)  # nothing is built again
+    assert main(["gate", "--jobs", "1", "--evidence", "pack"]) == Exit.GOOD
+    assert len([*Path("pack/certificates").iterdir()]) == 4
+
+
+def test_a_proof_that_is_not_certified_in_time_is_told_and_stands(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: Any) -> Never:
+        raise OutOfTimeError("time limit reached")
+
+    monkeypatch.setattr(certificates, "certified", late)
+    written(folder, KEPT)
+    assert main(["gate", "--jobs", "1"]) == Exit.GOOD
+    assert "proofs certified: 0 of 4 (4: time limit reached)" in capsys.readouterr().out
 
 
 def test_a_broken_one_fails_with_everything_that_a_reviewer_wants(
@@ -98,6 +146,7 @@ def test_without_the_cache_nothing_is_kept(folder: Path) -> None:
     [
         (["absent.toml"], "absent.toml"),
         (["--undecided", "pass"], "fail or warn"),
+        (["bad.toml"], "certificates: 1: true or false is expected"),
         (["--junit", "no/such/folder.xml"], "--junit"),
         (["--update-baseline", "."], "directory"),
     ],
@@ -106,6 +155,7 @@ def test_bad_usage_is_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     written(folder, KEPT)
+    (folder / "bad.toml").write_text(f"certificates = 1\n{PLAN}{KEPT}", encoding="utf-8")
     assert main(["gate", *arguments]) == Exit.BAD_INPUT
     out, err = capsys.readouterr()
     assert out == ""

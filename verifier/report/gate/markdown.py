@@ -24,7 +24,7 @@ def markdown(run: GateRun) -> str:
         f"## Robustness: {SIGNS[run.ruling]} {RULING_WORDS[run.ruling]}",
         "",
         f"{cell(str(run.path))}: {summary(run.judgements)}; {run.asked} questions, {run.seconds:.1f} s, "
-        f"relu-verifier {run.version}. {run.reason}".rstrip(),
+        f"relu-verifier {run.version}. {_proofs(run)}{run.reason}".rstrip(),
         "",
         "| | requirement | model | found |",
         "|---|---|---|---|",
@@ -48,6 +48,10 @@ def markdown(run: GateRun) -> str:
             cells = (SIGNS[ruling], one.name, str(one.label), bracket_text(one) + picture)
             lines.append(f"| {' | '.join(map(cell, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def _proofs(run: GateRun) -> str:
+    return f"{cell(str(run.proofs))}. " if run.proofs is not None and run.proofs.count else ""
 
 
 def workflow_commands(run: GateRun) -> list[str]:

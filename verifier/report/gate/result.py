@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from verifier.gate.proofs import Proofs
 from verifier.gate.verdict import Judgement, Known, Ruling
 from verifier.report.gate.words import GateRun
 from verifier.report.json_result import Json
@@ -23,8 +24,14 @@ def gate_json(run: GateRun) -> Json:
         "engine": run.version,
         "questions": run.asked,
         "seconds": round(run.seconds, 3),
+        "proofs": None if run.proofs is None else _proofs(run.proofs),
         "requirements": [_requirement(judgement, run) for judgement in run.judgements],
     }
+
+
+def _proofs(proofs: Proofs) -> Json:
+    missing = [{"reason": reason, "count": count} for reason, count in proofs.reasons]
+    return {"count": proofs.count, "certified": proofs.certified, "missing": missing}
 
 
 def _requirement(judgement: Judgement, run: GateRun) -> Json:

@@ -26,7 +26,8 @@ def gate_table(run: GateRun) -> Table | Text:
     head = f"{run.path}: {summary(run.judgements)}{f', {run.reason}' if run.reason else ''}"
     if not run.judgements:
         return Text(head, style="bold")
-    table = Table(title=head, title_justify="left", title_style="bold")
+    told = str(run.proofs) if run.proofs is not None and run.proofs.count else None
+    table = Table(title=head, title_justify="left", title_style="bold", caption=told, caption_justify="left")
     for name in ("requirement", "", "found"):
         table.add_column(name, overflow="fold")
     for judgement in run.judgements:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from verifier.gate.proofs import Proofs
 from verifier.gate.verdict import Figure, Judgement, Known, Ruling
 from verifier.report.directed_rounding import directed
 from verifier.report.norm_signs import NORM_SIGNS
@@ -25,7 +26,8 @@ RULING_WORDS: Mapping[Ruling, str] = {
 class GateRun:
     """A gate's answer: which file, every verdict, the exit code, how many questions were asked, in how many seconds.
 
-    witnesses: where the pictures of witnesses lie, by the input's key. warned: undecided was allowed.
+    witnesses: where the pictures of witnesses lie, by the input's key. warned: undecided was allowed. proofs: what of
+    the passed requirements is certified; None where that was not asked for.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class GateRun:
     reason: str = ""
     witnesses: Mapping[str, Path] = field(default_factory=dict)
     warned: bool = False
+    proofs: Proofs | None = None
 
 
 def heading(judgement: Judgement) -> str:
