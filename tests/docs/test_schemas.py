@@ -23,6 +23,7 @@ ANSWERS = {
     "holds": ("answer", ["check", *SIXTH, "--radius", "0.02"]),
     "violated": ("answer", ["check", *SIXTH, "--radius", "51/255"]),
     "attack": ("answer", ["attack", *SIXTH]),
+    "ranges": ("bounds", ["bounds", "digits", "--box", "0", "0.05", "--entry", "3"]),
     "inspect": ("inspect", ["inspect", "digits"]),
     "doctor": ("doctor", ["doctor"]),
 }
@@ -44,6 +45,23 @@ def test_an_answer(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     kind, arguments = ANSWERS[name]
     main([*arguments, "--json"])
     jsonschema.validate(json.loads(capsys.readouterr().out), schema(kind))
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"), [("(>= Y_3 100)", "holds"), ("(>= Y_3 0)", "violated"), ("true", "unknown")]
+)
+def test_an_answer_about_a_property(row: str, verdict: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"(declare-const X_{k} Real)(assert (and (>= X_{k} 0.1) (<= X_{k} 0.1)))" for k in range(1)]
+    names += [f"(declare-const X_{k} Real)(assert (and (>= X_{k} 0) (<= X_{k} 0.1)))" for k in range(1, 64)]
+    file = tmp_path / "p.vnnlib"
+    if verdict != "unknown":
+        names[0] = names[0].replace("(<= X_0 0.1)", "(<= X_0 0.2)")
+    outputs = "".join(f"(declare-const Y_{k} Real)" for k in range(10))
+    file.write_text("".join(names) + outputs + f"(assert {row})", encoding="utf-8")
+    main(["check", "digits", "--property", str(file), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    jsonschema.validate(told, schema("property"))
+    assert told["verdict"] == verdict
 
 
 def test_a_certificate_and_what_is_said_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,6 +83,23 @@ def test_what_cannot_be_read_is_one_line_with_its_place(text: str, told: str) ->
     assert told in str(error.value)
     assert str(error.value).startswith("p.vnnlib: ")
     assert "\n" not in str(error.value)
+
+
+PIECES = (
+    *("(", ")", "assert", "and", "or", "not", "=>", "<=", ">", "=", "+", "-", "*", "/", "X_0", "Y_0", "X_1", "()"),
+    *("1", "0.5", "1e9", '"', "|", ";", "\n", "declare-const", "Real", "true", "\x00", "é"),
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_stands_in_a_file_is_a_property_or_one_line(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(300):
+        text = declarations(1, 1) + f"(assert {random_formula(rng, ('X_0', 'Y_0'), 3)})"
+        place, length = int(rng.integers(len(text))), int(rng.integers(0, 8))
+        text = text[:place] + " ".join(rng.choice(PIECES, int(rng.integers(0, 4)))) + text[place + length :]
+        with suppress(InputError):
+            property_of(Text("p", text)).satisfied([Fraction(1)], [Fraction(1)])
 
 
 def test_products_within_each_other_are_read_once() -> None:
