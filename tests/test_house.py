@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import verifier
-from verifier.pytest_plugin import Robustness
+from verifier import testing
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("encoders", "verifier", "benchmarks")
@@ -107,9 +107,7 @@ def test_modules_that_the_documents_name_are_there(page: str) -> None:
 def leads_somewhere(name: str) -> bool:
     """Is it a module, or a name of the package `verifier` or of the fixture that is called so?"""
     path, member = ROOT.joinpath(*name.split(".")), name.removeprefix("verifier.")
-    return (
-        path.with_suffix(".py").exists() or path.is_dir() or any(hasattr(of, member) for of in (verifier, Robustness))
-    )
+    return path.with_suffix(".py").exists() or path.is_dir() or any(hasattr(of, member) for of in (verifier, testing))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -5,15 +5,16 @@
     def test_the_model_keeps_its_robustness():
         assert_robust("model.onnx", images, labels, linf=0.05)
 
-Under pytest the fixture `verifier` offers the same functions with the limits of the command line.
+Under pytest the fixture `verifier` is this module, and the command line sets limits (`--robustness-timeout`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from verifier import api
 from verifier.campaign.plan.identity import digest
 from verifier.gate.baseline import Baseline, identity, read_baseline
 from verifier.gate.verdict import Group
+from verifier.problem.assertion_limits import LIMITS
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Holds, Violated
 from verifier.report.directed_rounding import directed
@@ -30,14 +32,13 @@ from verifier.report.norm_signs import NORM_SIGNS
 from verifier.report.witness_picture import Shown, write_witness
 from verifier.search.robustness import Check
 
-DEFAULT_TIMEOUT = 60.0
-"""Seconds for one assertion, all of its inputs together."""
-
 SHOWN = 10
 """Inputs that a failure names."""
 
 DRAWING = 10.0
 """Seconds for the pictures of a failure, after its time limit."""
+
+P = ParamSpec("P")
 
 
 class NotRobustError(AssertionError):
@@ -46,6 +47,20 @@ class NotRobustError(AssertionError):
 
 class UndecidedError(AssertionError):
     """Neither a proof nor a witness was found within the time limit."""
+
+
+def _shown_at_the_call(assertion: Callable[P, None]) -> Callable[P, None]:
+    """Failures and InputErrors end at the test's own line; how this package found them is not shown."""
+
+    @functools.wraps(assertion)
+    def asserted(*args: P.args, **keywords: P.kwargs) -> None:
+        __tracebackhide__ = True
+        try:
+            assertion(*args, **keywords)
+        except (AssertionError, InputError) as error:
+            raise error.with_traceback(None) from None
+
+    return asserted
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +73,7 @@ class _Asserted:
     radius: float
 
 
+@_shown_at_the_call
 def assert_robust(
     model: Any,
     images: npt.ArrayLike,
@@ -66,16 +82,16 @@ def assert_robust(
     linf: float | None = None,
     l1: float | None = None,
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
-    timeout: float = DEFAULT_TIMEOUT,
+    timeout: float | None = None,
     report: Path | str | None = None,
 ) -> None:
     """No point of the box within `linf` (or `l1`) of an image is classified otherwise than its label says.
 
     model: what `verifier.load` takes. images: (count, …) of the model's shape, or a single one. labels: (count,); by
     default what the model predicts. timeout: seconds, for all images together. report: a folder for pictures of the
-    witnesses. Raises NotRobustError, UndecidedError: which images, with brackets; InputError.
+    witnesses; None: what pytest's command line says of both, else 60 s and no pictures. Raises NotRobustError,
+    UndecidedError: which images, with brackets; InputError.
     """
-    __tracebackhide__ = True
     given = {norm: radius for norm, radius in (("linf", linf), ("l1", l1)) if radius is not None}
     if len(given) != 1:
         raise InputError("assert_robust: one of linf= and l1= is expected: the radius in that norm")
@@ -85,6 +101,7 @@ def assert_robust(
     _assert(loaded, asserted, norm, box, timeout, report)
 
 
+@_shown_at_the_call
 def assert_min_distortion(
     model: Any,
     x: npt.ArrayLike,
@@ -93,15 +110,15 @@ def assert_min_distortion(
     norm: str = "linf",
     label: int | None = None,
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
-    timeout: float = DEFAULT_TIMEOUT,
+    timeout: float | None = None,
     report: Path | str | None = None,
 ) -> None:
     """No adversarial example of one input lies within `at_least` in `norm`. Raises as `assert_robust`."""
-    __tracebackhide__ = True
     loaded, rows, names = _inputs(model, [np.asarray(x)], None if label is None else [label])
     _assert(loaded, [_Asserted(names[0], *rows[0], float(at_least))], norm, box, timeout, report)
 
 
+@_shown_at_the_call
 def assert_no_less_robust(
     model: Any,
     images: npt.ArrayLike,
@@ -111,14 +128,13 @@ def assert_no_less_robust(
     by: float = 0.0,
     norm: str = "linf",
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
-    timeout: float = DEFAULT_TIMEOUT,
+    timeout: float | None = None,
     report: Path | str | None = None,
 ) -> None:
     """Every image's minimal distortion is at most `by` below what a baseline of `verifier gate` has proved.
 
     Images that the baseline lacks do not count; InputError where it has none of them. Raises as `assert_robust`.
     """
-    __tracebackhide__ = True
     loaded, rows, names = _inputs(model, images, labels)
     known = _known(read_baseline(Path(baseline)), Group(loaded.path, norm))
     asserted = []
@@ -160,10 +176,11 @@ def _assert(
     asserted: Sequence[_Asserted],
     norm: str,
     box: tuple[npt.ArrayLike, npt.ArrayLike],
-    timeout: float,
+    timeout: float | None,
     report: Path | str | None,
 ) -> None:
-    __tracebackhide__ = True  # pytest shows the test that asserted it, not this function
+    timeout = LIMITS.timeout if timeout is None else timeout
+    report = LIMITS.report if report is None else report
     budget = Budget(timeout)
     found = list(_checks(model, asserted, norm, box, budget))
     failed = [(one, check) for one, check in found if isinstance(check.verdict, Violated)]

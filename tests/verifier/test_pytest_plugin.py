@@ -40,6 +40,19 @@ def test_wrongly_asked(verifier):
     verifier.assert_robust("digits", X, Y)
 """
 
+IMPORTED = """
+from verifier.testing import assert_robust
+
+def test_broken():
+    assert_robust("digits", X, Y, linf=0.5)
+
+def test_undecided():
+    assert_robust("digits", X, Y, linf=0.02)
+
+def test_no_such_file():
+    assert_robust("no.onnx", X, Y, linf=0.02)
+"""
+
 
 def run(pytester: pytest.Pytester, text: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(HEAD + text)
@@ -59,6 +72,19 @@ def test_a_failure_says_bracket_labels_threshold_and_picture(pytester: pytest.Py
         ]
     )
     assert list(Path(pytester.path, "report").glob("*.png"))
+
+
+def test_the_command_lines_limits_are_for_what_is_imported_too(pytester: pytest.Pytester) -> None:
+    found = run(pytester, IMPORTED, "--robustness-report", "report", "-k", "broken")
+    found.stdout.re_match_lines_random([r".*required beyond 0\.5: report/.*\.png"])
+    found = run(pytester, IMPORTED, "--robustness-timeout", "0.000000001", "-k", "undecided")
+    found.stdout.re_match_lines_random([r".*3 of 3 inputs are undecided in L∞ after 1e-09 s"])
+
+
+def test_a_failure_shows_the_tests_lines_alone(pytester: pytest.Pytester) -> None:
+    found = run(pytester, IMPORTED, "-k", "no_such_file or broken")
+    found.stdout.re_match_lines_random([r"E +.*InputError: no\.onnx cannot be read: No such file or directory"])
+    found.stdout.no_re_match_line(r".*(file|testing|model)\.py:\d+.*")
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
@@ -97,5 +123,5 @@ def worse():
 
 def test_a_wrong_limit_is_a_usage_error(pytester: pytest.Pytester) -> None:
     found = run(pytester, TESTS, "--robustness-timeout", "soon", "-k", "kept")
-    assert found.ret != 0
-    found.stdout.re_match_lines_random([r".*--robustness-timeout: a duration > 0 is expected.*"])
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    found.stderr.re_match_lines_random([r".*--robustness-timeout: a duration > 0 is expected.*"])
