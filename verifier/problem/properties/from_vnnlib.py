@@ -161,20 +161,21 @@ class _Reader:
         rows: list[Formula] = []
         for left, right in pairwise(terms):
             try:
-                at_most, at_least = _minus([right, left]), _minus([left, right])
+                rows.append(self._pair(name, left, right, wanted))
             except _NotLinearError as error:
                 raise self._text.error(whole.at, str(error)) from None
-            if name == "=":
-                pair = (_row(at_most, strict=not wanted), _row(at_least, strict=not wanted))
-                rows.append(And(pair) if wanted else Or(pair))
-                continue
-            less = name in ("<=", "<")
-            strict = name in ("<", ">")
-            # not (left ≤ right) is left > right, and so on.
-            rows.append(_row(at_most if less is wanted else at_least, strict=strict is wanted))
         if len(rows) == 1:
             return rows[0]
         return And(tuple(rows)) if wanted else Or(tuple(rows))
+
+    @staticmethod
+    def _pair(name: str, left: Linear, right: Linear, wanted: bool) -> Formula:
+        if name == "=":
+            pair = tuple(_row(_minus(ends), strict=not wanted) for ends in ([right, left], [left, right]))
+            return And(pair) if wanted else Or(pair)
+        # not (left ≤ right) is left > right, and so on.
+        upwards = (name in ("<=", "<")) is wanted
+        return _row(_minus([right, left] if upwards else [left, right]), strict=(name in ("<", ">")) is wanted)
 
     def _linear(self, expression: Expression) -> Linear:
         """The term as a linear form, or the complaint that it is none."""
@@ -215,7 +216,8 @@ def _sum(parts: Sequence[Linear], sign: int = 1) -> Linear:
     total = dict(parts[0])
     for part in parts[1:]:
         for key, value in part.items():
-            total[key] = _short(total.get(key, Fraction(0)) + sign * value)
+            added = value if sign > 0 else -value
+            total[key] = _short(total[key] + added) if key in total else added
     return total
 
 
