@@ -15,9 +15,9 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.passes.from_transforms import Transforms
 from verifier.problem.arguments import real
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Halfspaces
-from verifier.problem.verdict import Bracket
+from verifier.problem.verdict import Bracket, Unknown
 from verifier.runtime.model import Model, load
 from verifier.runtime.transformed import load_transforms
 from verifier.search import all_targets, minimum, robustness
@@ -253,7 +253,10 @@ def check(
         about_x = (x, radius, target, label, transforms, progress)
         if any(given is not None for given in about_x) or margin != 0.0 or box is not DEFAULT_BOX:
             raise InputError("property goes with region; x, radius, target, label, margin, box, transforms do not")
-        prop = asked_property(model, region, property)
+        try:
+            prop = asked_property(model, region, property, settings.budget)
+        except OutOfTimeError as error:
+            return PropertyCheck(Unknown(str(error)), None, str(error), None, settings.budget.spent)
         return check_property(property_question(model, prop, settings.budget, semantics), settings)
     if x is None or radius is None:
         raise InputError("check takes an input x and a radius, or a property")

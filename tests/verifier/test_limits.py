@@ -31,6 +31,8 @@ SLOW = (
     "verifier.runtime.replay:Replay.logits",
     "verifier.runtime.witness:exact_outputs",
     "verifier.runtime.witness:region_of",
+    "verifier.runtime.property_judge:exact_outputs",
+    "verifier.runtime.property_judge:region_of",
     "verifier.runtime.activation_region:_solve",
     "verifier.bounds.crown:LinearRelaxation.lower",
     "verifier.bounds.crown:LinearRelaxation.slope_gradient",
@@ -122,6 +124,12 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, verifier.Model]:
     return found
 
 
+def beyond(model: verifier.Model) -> list[verifier.Halfspaces]:
+    """Goals that no point of a small box reaches by far, and some that points may."""
+    rows = np.eye(model.outputs)
+    return [verifier.Halfspaces(rows[[0]] - rows[[k]], [offset]) for k in range(1, 4) for offset in (-1.0, -8.0)]
+
+
 Ask = Callable[[verifier.Model, Any, Budget], Any]
 ASKED: dict[str, Ask] = {
     f"{method} {norm}": lambda model, x, budget, method=method, norm=norm: verifier.minimal(  # type: ignore[misc]
@@ -150,10 +158,28 @@ ASKED |= {
     )
     for name in ("cw", "pgd", "lbfgs", "deepfool", "autoattack", "transfer")
 }
+ASKED |= {
+    f"property by {method}": lambda model, x, budget, method=method: verifier.check(  # type: ignore[misc]
+        model, region=(x - 0.05, x + 0.05), property=beyond(model), method=method, timeout=budget
+    )
+    for method in ("tree", "milp", "z3")
+}
+ASKED["ranges"] = lambda model, x, budget: verifier.output_ranges(
+    model, (x - 0.05, x + 0.05), precision=1e-3, timeout=budget
+)
 ASKED["certificate"] = lambda model, x, budget: verifier.certificate(model, x, 0.01, timeout=budget)
 
 
-LARGER = ("tree linf", "tree l1", "milp linf", "every target, tree", "check by tree", "certificate")
+LARGER = (
+    "tree linf",
+    "tree l1",
+    "milp linf",
+    "every target, tree",
+    "check by tree",
+    "property by tree",
+    "ranges",
+    "certificate",
+)
 CASES = [("digits", asked) for asked in ASKED] + [(name, asked) for name in ("conv", "dense") for asked in LARGER]
 
 

@@ -15,7 +15,7 @@ from verifier.cli.exit_codes import Exit
 from verifier.cli.job import method_named
 from verifier.cli.options import CheckOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_vnnlib
 from verifier.problem.streams import UnwrittenError
 from verifier.problem.verdict import Counterexample, Holds, Unknown, Violated
@@ -123,7 +123,11 @@ def _told(answer: PropertyCheck, results: Path | None, budget: Budget) -> Exit:
 
 def _answered(property_: Path, model: Model, how: SearchOptions, budget: Budget, semantics: str) -> PropertyCheck:
     settings = Settings(budget, method_named(how), how.solver, how.threads, how.device, how.seed, once=True)
-    asked = property_question(model, read_vnnlib(property_), budget, semantics)
+    try:
+        prop = read_vnnlib(property_, budget.check)
+    except OutOfTimeError:
+        return _late(budget)
+    asked = property_question(model, prop, budget, semantics)
     with terminal.progress(budget):
         return check_property(asked, settings)
 

@@ -83,14 +83,14 @@ AskedProperty = Halfspaces | list[Halfspaces] | tuple[Halfspaces, ...] | str | P
 """What must not happen, as the API takes it."""
 
 
-def asked_property(model: Model, region: Box | None, asked: AskedProperty) -> Property:
+def asked_property(model: Model, region: Box | None, asked: AskedProperty, budget: Budget) -> Property:
     """The property of a VNN-LIB file; or that inputs of `region` (two numbers, or two arrays) reach one of the
-    half-spaces of the outputs. Raises InputError.
+    half-spaces of the outputs. Raises InputError; OutOfTimeError while a file is read.
     """
     if isinstance(asked, str | Path):
         if region is not None:
             raise InputError("a VNN-LIB file names its region itself: leave `region` out")
-        return read_vnnlib(Path(asked))
+        return read_vnnlib(Path(asked), budget.check)
     if not isinstance(model, Model):
         raise InputError(NO_MODEL.format(type(model).__name__))
     if not isinstance(asked, Halfspaces | list | tuple):

@@ -113,10 +113,15 @@ def test_the_run_scripts_write_what_the_competition_reads(data: Path, tmp_path: 
     command.chmod(0o755)
     paths = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     where = {**os.environ, "PATH": paths, "PYTHONPATH": str(PROJECT)}
-    for query, first, expected in (("over", "sat", 0), ("never", "unsat", 0), ("missing", "error", 1)):
+    for query, first, expected, limit in (
+        ("over", "sat", 0, "30"),
+        ("never", "unsat", 0, "30"),
+        ("never", "timeout", 0, "0.01"),
+        ("missing", "error", 1, "30"),
+    ):
         results = tmp_path / f"{query}.txt"
         call = ["bash", str(folder / "run_instance.sh"), "v1", "toy", str(model)]
-        call += [str(data / f"vnncomp/toy/vnnlib/{query}.vnnlib"), str(results), "30"]
+        call += [str(data / f"vnncomp/toy/vnnlib/{query}.vnnlib"), str(results), limit]
         assert subprocess.run(call, env=where, check=False, capture_output=True).returncode == expected
         assert results.read_text().splitlines()[0] == first
 

@@ -13,8 +13,10 @@ import onnxruntime
 import pytest
 
 import verifier
+from benchmarks.harness.mnist import shared
 from encoders.network.exact import exact_outputs
 from tests.traps.enumeration import Exact, Form, box_corners, clipped, combined
+from tests.verifier.problem.properties.formulas import meant, nested
 from verifier import Evidence, Halfspaces, Holds, InputError, Model, PropertyCheck, Unknown, Violated
 from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import property_of
@@ -234,6 +236,40 @@ def test_arrays_and_files_ask_the_same(truth: Any, save_net: Saved, tmp_path: An
         judged(model, answer, lambda x, y: x == [Fraction(1, 2)] and y == [Fraction(1, 2)])
         assert answer.to_dict()["witness"]["point"] == [[0.5]]
         assert "0.5" in repr(answer)
+
+
+def test_a_file_that_takes_too_long_is_an_answer(truth: Any, save_net: Saved, tmp_path: Any) -> None:
+    (tmp_path / "p.vnnlib").write_text("(declare-const X_0 Real)")
+    answer = verifier.check(save_net(truth.of_layers(*RAMP)), property=tmp_path / "p.vnnlib", timeout=1e-9)
+    assert isinstance(answer.verdict, Unknown)
+    assert "time limit" in answer.reason
+
+
+DATA = shared("vnncomp")
+SAT = {
+    "test": ("test_sat.onnx", "test_prop.vnnlib"),
+    "acasxu": ("ACASXU_run2a_3_7_batch_2000.onnx", "prop_2.vnnlib"),
+    "rl_benchmarks": ("lunarlander.onnx", "lunarlander_case_safe_0.vnnlib"),
+}
+
+
+@pytest.mark.skipif(DATA is None, reason="the VNN-COMP files are not in ../shared/data/vnncomp")
+@pytest.mark.parametrize("name", SAT)
+def test_counterexamples_of_the_competition_satisfy_the_text_itself(name: str) -> None:
+    assert DATA is not None
+    net, query = (DATA / name / kind / file for kind, file in zip(("onnx", "vnnlib"), SAT[name], strict=True))
+    model = verifier.load(net)
+    trees = nested("\n".join(line.partition(";")[0] for line in query.read_text().splitlines()))
+
+    def satisfied(x: Any, y: Any) -> bool:
+        point = {f"X_{k}": entry for k, entry in enumerate(x)} | {f"Y_{k}": entry for k, entry in enumerate(y)}
+        return all(meant(tree[1], point) for tree in trees if tree[0] == "assert")
+
+    answer = verifier.check(model, property=query)
+    assert isinstance(answer.verdict, Violated)
+    x = [Fraction(entry) for entry in answer.witness.point.tolist()]
+    assert satisfied(x, [Fraction(entry) for entry in answer.witness.outputs.tolist()])
+    assert satisfied(x, exact_outputs(model.network.graph, answer.witness.point.astype(float)))
 
 
 def test_what_cannot_be_asked_is_one_line(truth: Any, save_net: Saved) -> None:

@@ -47,9 +47,12 @@ Linear = dict[tuple[str, int], Fraction]
 CONSTANT = ("", 0)
 
 
-def read_vnnlib(path: Path) -> Property:
-    """The property of a file, which may be packed by gzip. Raises InputError, one line with line and column."""
-    return property_of(Text(str(path), _content(path)))
+def read_vnnlib(path: Path, look: Callable[[], None] = lambda: None) -> Property:
+    """The property of a file, which may be packed by gzip. Raises InputError, one line with line and column.
+
+    look: called between two commands of the file; what it raises ends the reading.
+    """
+    return property_of(Text(str(path), _content(path)), look)
 
 
 def _content(path: Path) -> str:
@@ -69,11 +72,12 @@ def _content(path: Path) -> str:
         raise InputError(f"{path} is no text: byte {error.start} is no UTF-8") from None
 
 
-def property_of(text: Text) -> Property:
+def property_of(text: Text, look: Callable[[], None] = lambda: None) -> Property:
     """The property that a text of VNN-LIB 1.0 describes. Raises InputError."""
     reader = _Reader(text)
     assertions: list[Formula] = []
     for command in text.groups():
+        look()
         if not command.items or not isinstance(command.items[0], Atom):
             raise text.error(command.at, "a command begins with its name, such as declare-const or assert")
         name = command.items[0].text
