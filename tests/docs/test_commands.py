@@ -40,6 +40,11 @@ def split(words: list[str]) -> Iterator[list[str]]:
         words = words[end + 1 :]
 
 
+def options(command: Any) -> set[str]:
+    """The names of its options, --no-… included."""
+    return {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+
+
 def faults(words: list[str]) -> Iterator[str]:
     """What a command line of `verifier` names that there is not."""
     if len(words) < 2 or words[1].startswith("--"):
@@ -48,7 +53,7 @@ def faults(words: list[str]) -> Iterator[str]:
     if command is None:
         yield words[1]
         return
-    known = {name for option in command.params for name in option.opts}
+    known = options(command)
     yield from (word for word in words[2:] if word.startswith("--") and word.partition("=")[0] not in known)
 
 
@@ -74,7 +79,7 @@ def test_what_does_not_exist_is_found() -> None:
 
 def test_options_that_the_text_names_exist() -> None:
     """In `code`, of any command: an option that was renamed is found wherever it is told of."""
-    known = {name for command in GROUP.commands.values() for option in command.params for name in option.opts}
+    known = set().union(*map(options, GROUP.commands.values()))
     others = {word for words in map(shlex.split, OTHERS) for word in words}
     for page in PAGES:
         if page in ("CHANGELOG.md", "docs/lab-book.md", "PERFORMANCE.md") or page.startswith("docs/decisions"):
@@ -83,7 +88,12 @@ def test_options_that_the_text_names_exist() -> None:
             assert option in known | others, f"{page}: {option}"
 
 
-OTHERS = ("pytest --robustness-timeout --robustness-report", "compile_kernels --shared", "dask worker --nthreads")
+OTHERS = (
+    "pytest --robustness-timeout --robustness-report",
+    "compile_kernels --shared",
+    "dask worker --nthreads",
+    "docker run --user",
+)
 """Options of other commands that the documents name."""
 
 
