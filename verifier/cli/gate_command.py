@@ -26,7 +26,7 @@ from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.gate.baseline import baseline_text
 from verifier.gate.evidence_folder import PackFolder, earlier_certificates
 from verifier.gate.evidence_pack import PackSource
-from verifier.gate.proofs import Proofs, certify_proofs
+from verifier.gate.proofs import Proofs, certified_so_far, certify_proofs
 from verifier.gate.requirements import Gate, read_gate
 from verifier.gate.settle import MOST, Settled, Until, settle, stored
 from verifier.gate.verdict import Ruling, overall
@@ -89,7 +89,7 @@ def gate(
         with gate_progress(limits.engine) as watch:
             found = settle(asked, wanted, store, backend, limits.engine, watch, until)
         if certifies and baseline is None:
-            deadline.answer = lambda: teller.tell(found, {})
+            deadline.answer = lambda: teller.so_far(found, store, wanted)
             kept = 0.0 if folder is None else evidence_command.writing_time(limits)
             proofs = _certify(asked, found, store, backend, limits.proof.reserve(kept))
             found = replace(stored(asked, wanted, store), asked=found.asked, proofs=proofs)
@@ -118,6 +118,12 @@ class _Teller:
     def late(self, store: Store, wanted: Sequence[Wanted]) -> Exit:
         """The verdicts by what the store has, where the time is up while something else is waited for."""
         return self.tell(stored(self.asked, wanted, store), {})
+
+    def so_far(self, found: Settled, store: Store, wanted: Sequence[Wanted]) -> Exit:
+        """The verdicts that were found, and what of them is certified, where the time is up while that goes on."""
+        now = stored(self.asked, wanted, store)
+        proofs = certified_so_far(now.judgements, now.results, self.deadline.whole.reason)
+        return self.tell(replace(now, asked=found.asked, proofs=proofs), {})
 
     def tell(self, found: Settled, drawn: Mapping[str, Path], made: evidence_command.WrittenPack | None = None) -> Exit:
         """Say the verdicts in every form; the exit code. made: the evidence pack, where it was asked for in time."""

@@ -73,6 +73,13 @@ def certify_proofs(
     return Proofs(len(proofs), len(proofs) - reasons.total(), tuple(sorted(reasons.items())))
 
 
+def certified_so_far(judgements: Sequence[Judgement], results: Sequence[Result], reason: str) -> Proofs:
+    """What is certified by now, and the reason why the rest is not."""
+    proofs = resting(judgements, results)
+    missing = sum(not made(one) for one in proofs)
+    return Proofs(len(proofs), len(proofs) - missing, ((reason, missing),) if missing else ())
+
+
 def resting(judgements: Sequence[Judgement], results: Sequence[Result]) -> list[Result]:
     """The lower ends that carry the requirements that passed."""
     keys = {

@@ -14,7 +14,7 @@ from verifier.campaign.backends import Backend
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
-from verifier.gate.proofs import certify_proofs, resting
+from verifier.gate.proofs import certified_so_far, certify_proofs, resting
 from verifier.gate.requirements import read_gate
 from verifier.gate.settle import Settled, Until, settle, stored
 from verifier.gate.verdict import Ruling
@@ -47,6 +47,7 @@ def test_only_what_carries_a_passed_requirement_is_certified(tmp_path: Path) -> 
         assert resting(found.judgements[1:], found.results) == []
         told = certify_proofs(found.judgements, found.results, store, tmp_path / "c", 1, Budget(), 60.0)
         assert (told.count, told.certified, told.reasons) == (len(wanted), len(wanted), ())
+        assert certified_so_far(found.judgements, store.results(), "late") == told
         kept = {one.id: one for one in store.results() if one.certificate}
         points = {one.id: store.task(one.task).point for one in wanted}
     assert kept.keys() == {one.id for one in wanted}
@@ -64,6 +65,7 @@ def test_what_is_not_certified_says_why(tmp_path: Path) -> None:
         told = certify_proofs(found.judgements, found.results, store, tmp_path / "c", 1, over, 60.0)
         assert told.certified == 0
         assert told.reasons == ((over.reason, told.count),)
+        assert certified_so_far(found.judgements, found.results, over.reason) == told
         short = certify_proofs(found.judgements, found.results, store, tmp_path / "c", 1, Budget(), 1e-6)
         assert short.certified == 0
         assert "time" in short.reasons[0][0]
