@@ -81,7 +81,7 @@ class Counterexample:
     """A point that satisfies what a property says must not be.
 
     point: shape (n,), the model's own dtype, inside the exact box. outputs (K,): what ONNX Runtime gives there;
-    exact_outputs (K,): the network's values over the reals, each rounded to the nearest float64.
+    exact_outputs (K,): the network's values over the reals, each rounded towards 0 to a float64.
     """
 
     point: npt.NDArray[np.floating]

@@ -127,7 +127,10 @@ class PropertyJudge:
         if self._property.satisfied(x, exact) is not reached:
             self.remark = ONLY_RUNTIME if reached else ONLY_EXACT
             return None
-        return Counterexample(rounded, given, np.array([float(entry) for entry in exact])) if reached else None
+        if not reached:
+            return None
+        # Towards 0: exact sums may lie beyond the largest float64.
+        return Counterexample(rounded, given, np.array([directed(y, -math.inf if y > 0 else math.inf) for y in exact]))
 
     def _beside(self, point: Array, box: InwardBox, budget: Budget) -> None:
         """Say what becomes of a box that holds no number of the dtype, at its point nearest to this one."""

@@ -28,13 +28,13 @@ from verifier.problem.answer import Answer, PropertySubject
 from verifier.problem.arguments import above_zero, whole
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import ExactBox
+from verifier.problem.quantities import directed
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
 from verifier.runtime.activation_region import deepest, region_of
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
-from verifier.runtime.witness import rounded_down
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.linear_bisection import LARGE
@@ -297,7 +297,7 @@ class _RangeSearch:
         inside = self.box.nearest(point) if self.box.gap is None else np.clip(point, self.ball.lo, self.ball.hi)
         exact = exact_outputs(self.model.network.graph, inside.astype(np.float64), self.settings.budget.check)
         value = exact[end.place + int(self.model.network.binary)]
-        attained = rounded_down(value if end.sign > 0 else -value)
+        attained = directed(value if end.sign > 0 else -value, -math.inf)
         if not attained > end.attained:
             return False
         end.attained, end.point = attained, inside

@@ -203,6 +203,18 @@ def test_float32_is_proved_where_it_is_claimed(truth: Any, save_net: Saved) -> N
     assert plain.float32 is True
 
 
+def test_a_float64_model_is_asked_in_float64(truth: Any, save_net: Saved) -> None:
+    """x ≤ 0.1 in decimals: float64(0.1) lies above, the float64 below it is the nearest input."""
+    model = save_net(truth.of_layers(IDENTITY), np.float64)
+    answer = asked(model, "(assert (and (>= X_0 0) (<= X_0 0.1) (>= Y_0 0.09999999999999999)))")
+    assert answer.witness is not None
+    assert answer.witness.point.dtype == np.float64
+    assert Fraction(9999999999999999, 10**17) <= Fraction(answer.witness.point[0]) <= Fraction(1, 10)
+    holds = asked(model, "(assert (and (>= X_0 0) (<= X_0 0.1) (>= Y_0 0.11)))")
+    assert isinstance(holds.verdict, Holds)
+    assert holds.float32 is None
+
+
 def test_an_end_that_is_missing_is_told(truth: Any, save_net: Saved) -> None:
     answer = asked(save_net(truth.of_layers(*RAMP)), "(assert (and (>= X_0 0) (>= Y_0 0.6)))")
     assert isinstance(answer.verdict, Unknown)
