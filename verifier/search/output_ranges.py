@@ -39,7 +39,7 @@ from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.linear_bisection import LARGE
 from verifier.search.property_attack import Sampler, points_of_a_round, promising, uphill
-from verifier.search.property_track import TOLERANCE, whole_box
+from verifier.search.property_track import TOLERANCE, endless, whole_box
 from verifier.search.question import Box, box_of, semantics_of
 from verifier.search.settings import Settings
 from verifier.solvers.tree.goal_ascent import GoalAscent
@@ -183,8 +183,8 @@ class _RangeSearch:
         width = None if precision is None else above_zero(precision, "the precision", -math.inf)
         lo, hi = box_of(region, model.graph.input_size)
         ball = Ball.of_box(lo, hi)
-        if not ball.bounded:
-            raise InputError(f"the box has no end at entry {int(np.flatnonzero(~np.isfinite(hi - lo))[0])}")
+        if (entry := endless(ball)) is not None:
+            raise InputError(f"the box has no end at entry {entry}, and ranges are those of a bounded one")
         ball = whole_box(ball)
         places = range(model.outputs) if outputs is None else [whole(place, "an output") for place in outputs]
         for place in places:

@@ -37,7 +37,7 @@ from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.property_attack import Sampler, promising, uphill
 from verifier.search.property_question import PropertyQuestion
-from verifier.search.property_track import PropertyTrack, SearchedBox, whole_box
+from verifier.search.property_track import PropertyTrack, SearchedBox, endless, whole_box
 from verifier.search.settings import Settings
 from verifier.solvers.process import Guarded, Worker
 from verifier.solvers.tree.protocol import TreeMaker
@@ -182,9 +182,8 @@ class _PropertySearch:
         if self._begun is not part.box:
             self._begun, self._boxes = part.box, {}
         ball = part.box.region(asked.prop.inputs)
-        if not ball.bounded:
-            endless = int(np.flatnonzero(~np.isfinite(ball.hi - ball.lo))[0])
-            self.obstacle = f"the property leaves X_{endless} without an end, and a search needs a bounded box"
+        if (entry := endless(ball)) is not None:
+            self.obstacle = f"the property leaves X_{entry} without an end, and a search needs a bounded box"
             return []
         for case in part.cases:
             graph, goal = asked.target(case)

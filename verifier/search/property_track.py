@@ -28,6 +28,13 @@ TOLERANCE = 1e-7
 """Of the trees' LPs, as a decider's that is asked once."""
 
 
+def endless(ball: Ball) -> int | None:
+    """The first entry of a box without two ends, or whose ends are farther apart than a float64 says; None: none is."""
+    with np.errstate(over="ignore"):
+        wide = np.flatnonzero(~np.isfinite(ball.hi - ball.lo))
+    return int(wide[0]) if wide.size else None
+
+
 def whole_box(ball: Ball) -> Ball:
     """The box as a ball of a finite radius, within which trees decide: beyond its farthest corner."""
     return ball.with_radius(float(np.nextafter(ball.reach, np.inf)))

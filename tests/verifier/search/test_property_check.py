@@ -219,6 +219,8 @@ def test_an_end_that_is_missing_is_told(truth: Any, save_net: Saved) -> None:
     answer = asked(save_net(truth.of_layers(*RAMP)), "(assert (and (>= X_0 0) (>= Y_0 0.6)))")
     assert isinstance(answer.verdict, Unknown)
     assert "X_0 without an end" in answer.reason
+    wide = asked(save_net(truth.of_layers(*RAMP)), "(assert (and (>= X_0 -1e308) (<= X_0 1e308) (>= Y_0 0.6)))")
+    assert "X_0 without an end" in wide.reason
 
 
 def test_nothing_to_satisfy_holds(truth: Any, save_net: Saved) -> None:
