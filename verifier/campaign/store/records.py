@@ -69,6 +69,11 @@ class Result:
         return self.status in CLOSED
 
     @property
+    def source_name(self) -> str:
+        """What the source is called in what is handed on: its folder is nobody's business."""
+        return Path(self.source).name
+
+    @property
     def input_name(self) -> str:
         """What people call the input."""
         return self.name or f"input {self.index}"

@@ -103,7 +103,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "color": study.places[one.model_sha256],
         "norm": NORM_SIGNS[one.norm],
         "method": one.method,
-        "source": one.source,
+        "source": one.source_name,
         "index": one.index,
         "input": one.input_name,
         "label": one.label,
@@ -135,7 +135,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         row["certificate"] = {
             "file": certificate_name(one.id),
             "bytes": certificate.stat().st_size,
-            "model": str(one.model),
+            "model": one.model.name,
         }
     row["attacks"] = _attacks(study.findings.get(one.id, []), one, frame, pictures, places)
     if one.witness is not None:

@@ -36,7 +36,7 @@ def report_json(study: Study, made: datetime) -> Json:
             "title": study.title,
             "made": made.isoformat(timespec="seconds"),
             "versions": versions(),
-            # Reports are handed on: of a model's path only its name, which its sha256 below makes sure.
+            # Reports are handed on: of a path only the name; a model's sha256 below makes it sure.
             "plans": [_without_folders(plan) for plan in contents.plans],
             "counts": asdict(contents.counts),
             "models": {study.names[one.model_sha256]: one.model_sha256 for one in contents.results},
@@ -48,15 +48,21 @@ def report_json(study: Study, made: datetime) -> Json:
 
 
 def _without_folders(plan: Mapping[str, Any]) -> Json:
-    told = {**plan, "models": [Path(model).name for model in plan["models"]]}
-    transforms = plan.get("transforms")  # plans from before there were any
-    points = [Path(str(file)).name for file in plan.get("points") or ()]
-    later = {
-        "points": points,
-        "transforms": Path(transforms).name if transforms is not None else None,
+    told = {key: _name(plan[key]) for key in ("models", "data", "store") if key in plan}
+    box = {"box": _name(plan["box"])} if str(plan.get("box")).endswith(".npz") else {}
+    later = {  # plans from before there were any
+        "points": _name(plan.get("points") or ()),
+        "transforms": _name(plan.get("transforms")),
         "output": plan.get("output"),
     }
-    return {**told, **later}
+    return {**plan, **told, **box, **later}
+
+
+def _name(path: Any) -> Any:
+    """The last part of a path, or of each of several; None for none."""
+    if isinstance(path, list | tuple):
+        return [_name(one) for one in path]
+    return Path(str(path)).name if path is not None else None
 
 
 def _finite(value: Any) -> Any:
@@ -79,7 +85,7 @@ def _instance(study: Study, one: Result) -> Json:
     return {
         "id": short_id(one.id),
         **study.named(TableGroup.of(one)),
-        "source": one.source,
+        "source": one.source_name,
         "index": one.index,
         "name": one.name,
         "label": one.label,

@@ -66,6 +66,16 @@ def test_the_json_says_what_the_store_says(told: dict[str, Any], reported: Repor
     assert {model for plan in told["plans"] for model in plan["models"]} == {one.model.name for one in results}
 
 
+def test_nothing_that_is_handed_on_tells_a_folder(reported: Reported) -> None:
+    """Of models, data, points and stores only the names."""
+    files = [path for path in reported.folder.rglob("*") if path.suffix in (".html", ".json", ".csv", ".tex")]
+    assert len(files) > 5
+    folders = {str(reported.store.parent), *(str(model.parent) for model in reported.plan.models)}
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert [folder for folder in folders if folder in text] == [], path.name
+
+
 def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
