@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from encoders.errors import InputError
 from verifier.campaign.analysis.progress import Tally, progress_of
 from verifier.campaign.backends import Backend
 from verifier.campaign.certificates import certify
-from verifier.campaign.plan.attack_tasks import FAILED
+from verifier.campaign.plan.attack_tasks import FAILED, StoredFinding
 from verifier.campaign.plan.plan import Plan, read_plan
 from verifier.campaign.plan.selection import Remarks, tasks_of
 from verifier.campaign.runner import run
+from verifier.campaign.store.records import Result
 from verifier.campaign.store.store import Store
 from verifier.certificates.builder import UNDER_TRANSFORMS
 from verifier.cli.complaint import complain
@@ -63,11 +64,7 @@ def campaign(
         terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
         for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
             complain(f"{failed.source}, {failed.input_name}, target {failed.target}: {failed.reason}")
-        by_id = {result.id: result for result in results}
-        for found in [found for found in findings if found.state == FAILED][:SHOWN]:
-            asked_of = by_id[found.instance]
-            what = f"{found.kind} {found.attack}".strip()
-            complain(f"{asked_of.source}, {asked_of.input_name}, target {asked_of.target}: {what}: {found.reason}")
+        tell_failed(results, findings)
         if limits.whole.cancelled:
             complain("interrupted: the same command goes on from here")
         return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
@@ -84,6 +81,15 @@ def tell_remarks(remarks: Remarks) -> None:
     for remark, places in list(remarks.items())[:SHOWN]:
         others = f" and {len(places) - 1} more" if len(places) > 1 else ""
         complain(f"{next(iter(places))}{others}: {remark}")
+
+
+def tell_failed(results: Sequence[Result], findings: Sequence[StoredFinding]) -> None:
+    """The attacks and points that came to no answer, and why."""
+    by_id = {result.id: result for result in results}
+    for found in [found for found in findings if found.state == FAILED][:SHOWN]:
+        asked_of = by_id[found.instance]
+        what = f"{found.kind} {found.attack}".strip()
+        complain(f"{asked_of.source}, {asked_of.input_name}, target {asked_of.target}: {what}: {found.reason}")
 
 
 def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget: Budget) -> int:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from verifier.campaign.backends import Backend
 from verifier.campaign.plan.selection import Remarks, tasks_of
 from verifier.campaign.plan.tasks import Wanted
 from verifier.campaign.store.store import Store
-from verifier.cli.campaign_command import tell_remarks
+from verifier.cli.campaign_command import tell_failed, tell_remarks
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
 from verifier.cli.options import GateOptions
@@ -33,7 +33,7 @@ from verifier.gate.verdict import Ruling, overall
 from verifier.problem.budget import Budget
 from verifier.problem.whole_file import writable, written
 from verifier.report import terminal
-from verifier.report.campaign.terminal import campaign_progress
+from verifier.report.campaign.terminal import campaign_progress, points_lines
 from verifier.report.gate.junit import junit_xml
 from verifier.report.gate.markdown import append_step_summary, markdown, workflow_commands
 from verifier.report.gate.result import gate_json
@@ -63,8 +63,7 @@ def gate(
     if outputs.undecided not in ("fail", "warn"):
         raise InputError(f"--undecided {outputs.undecided}: fail or warn is expected")
     baseline, cache = outputs.update_baseline, not outputs.no_cache
-    if outputs.evidence is not None and baseline is not None:
-        raise InputError("--evidence and --update-baseline exclude each other")
+    _go_together(outputs, flags)
     asked = read_gate(path, flags, baselines=baseline is None)
     _writable(outputs)
     with Deadline(asked.plan.total_budget, start, ends_process=ends_process) as deadline, ExitStack() as stack:
@@ -95,6 +94,7 @@ def gate(
             found = replace(stored(asked, wanted, store), asked=found.asked, proofs=proofs)
         drawn = _draw(found, wanted, outputs.witnesses, limits) if outputs.witnesses is not None else {}
         deadline.answer = lambda: teller.tell(found, drawn)
+        tell_failed(found.results, found.findings)
         if folder is not None:
             made = _evidence(asked, found, wanted, folder, backend, deadline, limits)
             return teller.tell(found, drawn, made)
@@ -149,6 +149,8 @@ class _Teller:
             sys.stdout.write(json.dumps(gate_json(run), indent=1, allow_nan=False) + "\n")
         else:
             terminal.stdout().print(gate_table(run))
+        for line in points_lines(found.results, found.findings) if self.asked.plan.points else ():
+            self._beside(line)
         for name, file in self.outputs.files.items():
             _write(file, WRITERS[name](run))
         if self.outputs.github:
@@ -158,16 +160,20 @@ class _Teller:
         if warned:
             complain("UNDECIDED, which --undecided warn lets through: not everything that is required is proved")
         if made is not None:
-            if self.outputs.json:
-                complain(str(made))
-            else:
-                terminal.stdout().print(str(made), soft_wrap=True)
+            self._beside(str(made))
         if budget.cancelled:
             complain("interrupted: the same command goes on from here")
         if made is None and self.folder is not None:
             evidence_command.nothing(self.folder, self.deadline)
             return Exit.UNDECIDED if code == Exit.GOOD else code
         return code
+
+    def _beside(self, text: str) -> None:
+        """Say what JSON has no place for."""
+        if self.outputs.json:
+            complain(text)
+        else:
+            terminal.stdout().print(text, soft_wrap=True)
 
 
 def _certify(asked: Gate, found: Settled, store: Store, backend: Backend, budget: Budget) -> Proofs:
@@ -209,6 +215,22 @@ WRITERS: Mapping[str, Callable[[GateRun], str]] = {
 
 def _write(path: Path, text: str) -> None:
     written(path, lambda stream: stream.write(text.encode()))
+
+
+BESIDE_BASELINE = ("update_baseline", "no_cache")
+"""Options that go with --update-baseline: the others are about verdicts, and there are none."""
+
+
+def _go_together(outputs: GateOptions, flags: Mapping[str, Any]) -> None:
+    """Raise InputError where one of the options makes another one idle."""
+    if outputs.no_cache and "store" in flags:
+        raise InputError("--no-cache and --store exclude each other: without the cache nothing is kept")
+    for option in fields(outputs) if outputs.update_baseline is not None else ():
+        if option.name not in BESIDE_BASELINE and getattr(outputs, option.name) != option.default:
+            name = f"--{option.name.replace('_', '-')}"
+            raise InputError(
+                f"{name} and --update-baseline exclude each other: a baseline is written instead of verdicts"
+            )
 
 
 def _writable(outputs: GateOptions) -> None:

@@ -283,11 +283,11 @@ class PlanOptions:
     device: Annotated[str | None, typer.Option(metavar=DEVICES, help="Where attacks run.")] = None
     attacks: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME…", help="Attacks to measure against every minimum, such as fgsm,pgd,cw."),
+        typer.Option(metavar="NAME,NAME…", help="Such as fgsm,pgd,cw: measured too; by a gate, tried first."),
     ] = None
     points: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Points that other tools have found (.npz), to be judged and measured too."),
+        typer.Option(metavar="FILE", help="What other tools have found (.npz): judged and measured; by a gate, first."),
     ] = None
     transforms: Annotated[
         str | None,

@@ -262,6 +262,8 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
 
     baselines: False leaves out what compares with a baseline, which is about to be written.
     """
+    if not path.exists():
+        raise InputError(f"{path}: no such file: {FILE_FORM}")
     told, _ = read_toml(path)
     tables = told.pop("require", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
@@ -288,6 +290,11 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
     select = plan.select
     return Gate(path, replace(plan, select=replace(select, correct=False)), found, select.correct, certificates)
 
+
+FILE_FORM = (
+    'a plan with requirements is expected, such as models = ["net.onnx"], data = "inputs.npz", [[require]], '
+    "min_distortion = 0.02 (docs/how-to/gate.md)"
+)
 
 STORE = Path(".verifier")
 """The folder beside the gate's file where answers are kept, in a store for each version of the engine."""

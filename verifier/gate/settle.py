@@ -2,6 +2,7 @@
 
 An input is checked at the radius that a requirement names; its whole bracket is sought only for a mean, or for a
 baseline that is to be written. Each question has a short time first, then more, as long as its requirement is open.
+Points of other tools are judged before all that, and a question's attacks run before its first search.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enum import Enum
 import numpy as np
 
 from verifier.campaign.backends import Backend
-from verifier.campaign.plan.attack_tasks import Finding
+from verifier.campaign.plan.attack_tasks import Finding, StoredFinding
 from verifier.campaign.plan.messages import Claim, Outcome
 from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
 from verifier.campaign.runner import run
@@ -26,6 +27,7 @@ from verifier.campaign.store.store import Store
 from verifier.gate.baseline import identity
 from verifier.gate.proofs import Proofs
 from verifier.gate.requirements import Gate
+from verifier.gate.trials import Trials
 from verifier.gate.verdict import Group, Judgement, Known, Ruling, Wish
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm
@@ -48,16 +50,20 @@ class Settled:
     known: Mapping[Group, tuple[Known, ...]] = field(default_factory=dict)
     results: tuple[Result, ...] = ()
     asked: int = 0
+    findings: tuple[StoredFinding, ...] = ()
     proofs: Proofs | None = None
 
 
 def stored(gate: Gate, wanted: Sequence[Wanted], store: Store) -> Settled:
     """What the store says of a gate, without asking anything."""
-    results = store.results(gate.plan.sha256)
+    key = gate.plan.sha256
+    results = store.results(key)
     if not results:
         return Settled()
     questions = Questions(gate, wanted, results, lambda _: None, Until.SETTLED)
-    return Settled(tuple(questions.judgements()), questions.known(), tuple(results))
+    return Settled(
+        tuple(questions.judgements()), questions.known(), tuple(results), findings=tuple(store.findings(key))
+    )
 
 
 class Until(Enum):
@@ -78,28 +84,36 @@ def settle(
     questions: list[Questions] = []
 
     def claims(key: str) -> Questions:
-        questions.append(Questions(gate, wanted, store.results(key), watch, until))
+        questions.append(Questions(gate, wanted, store.results(key), watch, until, store.findings(key)))
         return questions[0]
 
     def keep(_: Counts) -> None:
         """The counts of brackets say little here."""
 
     run(gate.plan, wanted, store, backend, budget, keep, claims)
-    found = questions[0]
+    found, key = questions[0], gate.plan.sha256
     return Settled(
-        tuple(found.judgements()), found.known(), tuple(store.results(gate.plan.sha256)), sum(found.tries.values())
+        judgements=tuple(found.judgements()),
+        known=found.known(),
+        results=tuple(store.results(key)),
+        asked=sum(found.tries.values()),
+        findings=tuple(store.findings(key)),
     )
 
 
 @dataclass(eq=False)
 class Questions:
-    """The open questions of a gate, and what is known of its inputs; asked by several threads."""
+    """The open questions of a gate, and what is known of its inputs; asked by several threads.
+
+    findings: what attacks and the points of other tools came to before.
+    """
 
     gate: Gate
     wanted: Sequence[Wanted]
     results: Sequence[Result]
     watch: Watch
     until: Until
+    findings: Sequence[StoredFinding] = ()
     tries: dict[Wish, int] = field(default_factory=dict)
     _spent: dict[Wish, float] = field(default_factory=dict)
     _flying: set[str] = field(default_factory=set)
@@ -115,6 +129,7 @@ class Questions:
         plan = self.gate.plan
         most = min(plan.timeout, MOST)
         self._limits = Limits(most, min(FIRST, most))
+        self._trials = Trials(plan.attacks, most, self.findings)
 
     def known(self) -> dict[Group, tuple[Known, ...]]:
         """What is known of every input, by group, in the order in which they were asked for."""
@@ -155,12 +170,23 @@ class Questions:
             if not found:
                 return None
             wish = min(found, key=lambda each: self._spent.get(each, 0.0))  # min keeps the order among equals
+            if (trial := self._trial(found, wish)) is not None:
+                self._flying.add(trial.task)
+                return trial
             targets = self._targets(wish)
             limit = self._limits.after(self._spent.get(wish, 0.0))
             self._flying.add(wish.key)
             self.tries[wish] = self.tries.get(wish, 0) + 1
             self._spent[wish] = limit
             return Claim(wish.key, targets, limit, radius=wish.radius)
+
+    def _trial(self, found: Sequence[Wish], chosen: Wish) -> Claim | None:
+        """What is tried before the chosen question is searched: the points for any of those found, then its attacks."""
+        for wish in found if self.gate.plan.points else ():
+            claim = self._trials.points(self._by_key[wish.key], self._targets(wish))
+            if claim is not None:
+                return claim
+        return self._trials.attack(self._by_key[chosen.key], self._targets(chosen))
 
     def _open(self) -> list[Wish]:
         """What is worth asking now: first what the requirements with the fewest open questions wish for."""
@@ -196,15 +222,17 @@ class Questions:
         """Merge brackets as the store does."""
         with self._lock:
             for outcome in outcomes:
+                one, task = self._ends[instance_id(outcome.task, outcome.target)], self._by_key[outcome.task].task
                 if isinstance(outcome, Finding):
-                    continue
-                one = self._ends[instance_id(outcome.task, outcome.target)]
-                if outcome.bracket is None:
-                    one.reason = outcome.error
+                    bracket = outcome.reached(task.precision, one.reason)
                 else:
-                    before, one.ends = one.ends, one.ends.merged(outcome.bracket)
+                    bracket = outcome.bracket
+                if bracket is None:
+                    one.reason = outcome.error or one.reason
+                else:
+                    before, one.ends = one.ends, one.ends.merged(bracket)
                     told = one.ends.status == CONTRADICTION
-                    one.reason = before.contradiction(outcome.bracket) if told else outcome.bracket.reason
+                    one.reason = before.contradiction(bracket) if told else bracket.reason
             self.watch(self.judgements())
 
     def finished(self, claim: Claim) -> None:

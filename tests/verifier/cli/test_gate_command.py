@@ -11,8 +11,9 @@ import jsonschema
 import numpy as np
 import pytest
 
+from encoders.errors import InputError
 from verifier import models
-from verifier.campaign import certificates
+from verifier.campaign import certificates, worker
 from verifier.certificates import checker
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
@@ -141,12 +142,38 @@ def test_without_the_cache_nothing_is_kept(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["robustness.toml"]
 
 
+def test_what_became_of_points_and_attacks_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("tool.npz", points=np.full((4, 64), 2.0), index=range(4))
+    written(folder, KEPT, plan='data = "inputs.npz"\nmodels = ["digits"]\npoints = ["tool.npz"]\n')
+    with np.load(models.path("digits").with_name("digits_inputs.npz")) as held:
+        np.savez("inputs.npz", x=held["x"][:4], y=held["y"][:4])
+    said = "tool: 0 of 4 points replay; the others: 4 outside the box"
+    assert main(["gate", "--jobs", "1"]) == Exit.GOOD
+    assert said in capsys.readouterr().out
+    assert main(["gate", "--jobs", "1", "--json"]) == Exit.GOOD
+    out, err = capsys.readouterr()
+    assert (json.loads(out)["ruling"], said in err) == ("pass", True)
+
+
+def test_an_attack_that_fails_is_told_and_the_search_decides(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise InputError("it is broken")
+
+    monkeypatch.setattr(worker, "AttackTasks", broken)
+    written(folder, KEPT, plan=PLAN.replace("4", "1"))
+    assert main(["gate", "--jobs", "1", "--attacks", "fgsm"]) == Exit.GOOD
+    assert "attack fgsm: it is broken" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["absent.toml"], "absent.toml"),
+        (["absent.toml"], "absent.toml: no such file: a plan with requirements is expected, such as models = "),
         (["--undecided", "pass"], "fail or warn"),
         (["bad.toml"], "certificates: 1: true or false is expected"),
+        (["--undecided", "warn", "--update-baseline", "b.json"], "--undecided and --update-baseline exclude"),
         (["--junit", "no/such/folder.xml"], "--junit"),
         (["--update-baseline", "."], "directory"),
     ],

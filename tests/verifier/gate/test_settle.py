@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ import pytest
 from onnx import numpy_helper
 
 import verifier
+from encoders.errors import InputError
 from verifier import models
 from verifier.campaign import worker
 from verifier.campaign.backends import Backend
-from verifier.campaign.plan.messages import Outcome
+from verifier.campaign.plan.attack_tasks import Finding, Kind
+from verifier.campaign.plan.messages import Claim, Outcome
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.store.store import Store
 from verifier.gate.requirements import Gate, read_gate
 from verifier.gate.settle import Questions, Settled, Until, settle
+from verifier.gate.trials import Trials
 from verifier.gate.verdict import Judgement, Known, Ruling
 from verifier.problem.budget import Budget
 
@@ -51,6 +55,7 @@ def settled(tmp_path: Path) -> Callable[..., Settled]:
     return run
 
 
+@cache
 def minima() -> dict[str, Any]:
     """The brackets of the same inputs, each by a question of its own."""
     path = models.path("digits")
@@ -235,3 +240,97 @@ def test_runs_that_contradict_each_other_settle_nothing(settled: Callable[..., S
     assert judgement.ruling is Ruling.UNDECIDED
     assert "one run says lower 0.01, another upper 0.001" in judgement.inputs[0].reason
     assert questions.next() is None
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The searches that are begun in this process; none comes to anything."""
+    begun: list[Any] = []
+
+    def check(*given: Any) -> Any:
+        begun.append(given)
+        raise InputError("no search is needed")
+
+    monkeypatch.setattr(worker, "check", check)
+    return begun
+
+
+def tool(folder: Path, *far: float) -> str:
+    """A plan with points that lie `far` times as far as the nearest ones, one file for each; 0: the inputs."""
+    found = [(wanted.task, minima()[f"input {wanted.task.index}"]) for wanted in tasks_of(read_plan_of(PLAN), {})]
+    for times in far:
+        points = [np.clip(task.point + times * (one.witness.point - task.point), 0, 1) for task, one in found]
+        np.savez(folder / f"times{times:g}.npz", points=points, index=[task.index for task, _ in found])
+    return f"points = {[f'times{times:g}.npz' for times in far]}\n" + PLAN
+
+
+def test_points_of_other_tools_are_judged_before_any_search(
+    settled: Callable[..., Settled], tmp_path: Path, checks: list[Any]
+) -> None:
+    plan = tool(tmp_path, 0.0, 1.2)
+    found = settled("[[require]]\nmin_distortion = 0.5\n", plan=plan)
+    assert (only(found).ruling, checks, found.asked) == (Ruling.FAIL, [], 0)
+    assert {one.facts["given"] for one in found.findings} == {1}
+    fooled = [one for one in found.findings if one.witness is not None]
+    assert [one.attack for one in fooled] == ["times1.2"], "the first that fools settles it"
+    found = settled("[[require]]\ncertified_accuracy = 0.1\nradius = 0.5\n", plan=plan)
+    assert (only(found).ruling, checks, found.asked) == (Ruling.FAIL, [], 0)
+    assert len({one.instance for one in found.findings if one.witness is not None}) == 8
+
+
+def test_points_that_fool_nobody_change_no_verdict_and_are_judged_once(
+    settled: Callable[..., Settled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, text = tool(tmp_path, 0.0), "[[require]]\nmin_distortion = 0.01\n"
+    found = settled(text, plan=plan)
+    assert (only(found).ruling, found.asked) == (Ruling.PASS, 8)
+    assert [dict(one.facts["refused"]) for one in found.findings] == [{"the input itself": 1}] * 8
+    judged: list[Any] = []
+    monkeypatch.setattr(worker, "judge_points", lambda *given: judged.append(given))
+    assert only(settled(text.replace("0.01", "0.011"), plan=plan)).ruling is Ruling.PASS
+    assert judged == []
+
+
+def test_a_point_nearer_than_what_is_proved_settles_nothing(
+    settled: Callable[..., Settled], tmp_path: Path, checks: list[Any]
+) -> None:
+    """A finding is merged as a bracket is: two that contradict each other are told."""
+    first = settled("[[require]]\nmin_distortion = 0.5\n", plan=tool(tmp_path, 1.2))
+    gate = read_gate(tmp_path / "robustness.toml")
+    wanted = tasks_of(gate.plan, {})
+    fooled = next(one for one in first.findings if one.witness is not None)
+    task = next(one.task for one in wanted if one.task.instance(None) == fooled.instance)
+    proved = [replace(one, lower=0.3, upper=0.4) if one.id == fooled.instance else one for one in first.results]
+    questions = Questions(gate, wanted, proved, lambda _: None, Until.SETTLED)
+    finding = Finding(task.id, None, Kind.POINTS, fooled.attack, fooled.distance, fooled.witness)
+    assert fooled.distance < 0.3
+    questions.heard([finding])
+    reasons = [one.reason for group in questions.known().values() for one in group if one.key == task.id]
+    assert reasons == [f"one run says lower 0.3, another upper {fooled.distance!r}"]
+
+
+def test_attacks_run_where_a_question_is_open_before_its_search(
+    settled: Callable[..., Settled], checks: list[Any]
+) -> None:
+    plan = 'attacks = ["fgsm"]\ntimeout = 5\n' + PLAN
+    found = settled("[[require]]\nmin_distortion = 0.5\n", plan=plan)
+    assert (only(found).ruling, checks, found.asked) == (Ruling.FAIL, [], 0)
+    assert [one.attack for one in found.findings] == ["fgsm"], "the first example settles it"
+    found = settled("[[require]]\nmin_distortion = 0.0001\n", plan=plan)
+    assert (only(found).ruling, len(checks), found.asked) == (Ruling.UNDECIDED, 8, 8)
+    assert {one.attack for one in found.findings} == {"fgsm"}
+
+
+def test_only_open_targets_with_points_of_their_own_are_tried(tmp_path: Path) -> None:
+    plan = 'targets = [0, 3, 8]\npoints = ["a.npz"]\nmodels = ["digits"]\ndata = "digits"\nselect = { indices = [1] }\n'
+    np.savez(tmp_path / "a.npz", points=np.zeros((3, 64)), index=[1, 1, 1], targets=[3, 8, 8])
+    path = tmp_path / "robustness.toml"
+    path.write_text(plan + "[[require]]\nmin_distortion = 0.01\n", encoding="utf-8")
+    (one,) = tasks_of(read_gate(path).plan, {})
+    trials = Trials(("fgsm", "pgd"), 7.0)
+    assert trials.points(one, (0, 8)) == Claim(one.task.id, (8,), 7.0, (Kind.POINTS, "a"))
+    assert trials.points(one, (0, 3, 8)) == Claim(one.task.id, (3,), 7.0, (Kind.POINTS, "a"))
+    assert trials.points(one, (0, 3, 8)) is None
+    names = [claim.attack_task for _ in range(3) if (claim := trials.attack(one, (0,))) is not None]
+    assert names == [(Kind.ATTACK, "fgsm"), (Kind.ATTACK, "pgd")]
+    assert Trials(("fgsm",), 7.0).attack(replace(one, wrong=True), (0,)) is None

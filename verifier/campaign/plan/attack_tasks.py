@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from verifier.campaign.plan.tasks import Target
-from verifier.problem.verdict import Witness
+from verifier.problem.verdict import Bracket, Evidence, Initial, Status, Witness
 
 
 class Kind(StrEnum):
@@ -74,6 +74,26 @@ class Finding:
     facts: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     error: str = ""
+
+    def reached(self, precision: float, reason: str) -> Bracket | None:
+        """The upper end that the point of an attack or of another tool is; None where it is no witness.
+
+        reason: why the bracket is open, which a point does not change.
+        """
+        if self.kind not in ATTACKING or self.witness is None:
+            return None
+        return Bracket(
+            lower=0.0,
+            upper=self.distance,
+            witness=self.witness,
+            evidence=Evidence.PROVED,
+            precision=precision,
+            status=Status.BRACKETED,
+            initial=Initial("", math.inf),
+            target=self.target,
+            seconds=0.0,
+            reason=reason,
+        )
 
 
 DONE, OPEN, FAILED = "done", "open", "failed"

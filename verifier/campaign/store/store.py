@@ -8,14 +8,14 @@ import math
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
-from verifier.campaign.plan.attack_tasks import ATTACKING, AttackTask, Finding, StoredFinding
+from verifier.campaign.plan.attack_tasks import AttackTask, Finding, StoredFinding
 from verifier.campaign.plan.messages import Claim, Outcome, Report, Step
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
@@ -29,7 +29,7 @@ from verifier.campaign.store.presence import How, Presence
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.snapshot import Contents, read_contents
 from verifier.campaign.store.witness_columns import columns
-from verifier.problem.verdict import Bracket, Evidence, Initial, Status
+from verifier.problem.verdict import Bracket, Evidence, Initial
 
 MOST_TRIED = 8
 """Witnesses of other models that are tried: each costs a run of the file, and an exact evaluation where it fools."""
@@ -252,21 +252,11 @@ def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome | Find
 def _note(connection: sqlite3.Connection, row: sqlite3.Row, finding: Finding) -> str:
     """Save a finding. A point of an attack or of another tool is an upper end like any other."""
     attack_queue.save(connection, row["id"], finding)
-    if finding.kind in ATTACKING and finding.witness is not None and finding.distance < row["upper"]:
-        precision = connection.execute("SELECT precision FROM tasks WHERE id = ?", (row["task"],)).fetchone()[0]
-        bracket = Bracket(
-            lower=0.0,
-            upper=finding.distance,
-            witness=finding.witness,
-            evidence=Evidence.SOLVER,
-            precision=precision,
-            status=Status.BRACKETED,
-            initial=Initial(row["attack"], row["initial"]),
-            target=finding.target,
-            seconds=row["seconds"] - row["earlier"],
-            reason=row["reason"],
-        )
-        return _merge(connection, row, bracket)
+    precision = connection.execute("SELECT precision FROM tasks WHERE id = ?", (row["task"],)).fetchone()[0]
+    bracket = finding.reached(precision, row["reason"])
+    if bracket is not None and bracket.upper < row["upper"]:
+        initial, seconds = Initial(row["attack"], row["initial"]), row["seconds"] - row["earlier"]
+        return _merge(connection, row, replace(bracket, initial=initial, seconds=seconds))
     connection.execute("UPDATE instances SET updated = ? WHERE id = ?", (time.time(), row["id"]))
     return str(row["status"])
 
