@@ -37,7 +37,7 @@ def bounds(asked: AskedRanges, deadline: Deadline, *, as_json: bool) -> Exit:
     box = read_box(asked.box, model.graph.input_size)
     precision = None if asked.precision is None else asked.precision.value
     settings = Settings(budget, seed=asked.seed, once=True)
-    with terminal.progress(budget):
+    with terminal.progress(budget, "moving proved ends and attained values together"):
         answer = output_ranges(model, box, settings, asked.entries or None, precision, asked.semantics)
     deadline.begin_answer()
     if as_json:

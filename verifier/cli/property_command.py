@@ -128,7 +128,7 @@ def _answered(property_: Path, model: Model, how: SearchOptions, budget: Budget,
     except OutOfTimeError:
         return _late(budget)
     asked = property_question(model, prop, budget, semantics)
-    with terminal.progress(budget):
+    with terminal.progress(budget, "looking for a counterexample, or a proof that there is none"):
         return check_property(asked, settings)
 
 

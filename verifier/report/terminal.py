@@ -223,12 +223,16 @@ def _count(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
+FIRST = "looking for a first example"
+"""What is shown before the first bracket."""
+
+
 class _Progress:
     """Two lines that rich asks for again four times a second, so that the clock runs between brackets."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, text: str = FIRST) -> None:
         self.budget = budget
-        self.text = "looking for a first example"
+        self.text = text
         self.nodes = ""
 
     def show(self, bracket: Bracket) -> None:
@@ -250,9 +254,12 @@ class _Progress:
 
 
 @contextmanager
-def progress(budget: Budget) -> Iterator[Callable[[Bracket], None]]:
-    """Show the bracket closing on stderr, only if that is a terminal; yields the function to call with each bracket."""
-    line = _Progress(budget)
+def progress(budget: Budget, text: str = FIRST) -> Iterator[Callable[[Bracket], None]]:
+    """Show the bracket closing on stderr, only if that is a terminal; yields the function to call with each bracket.
+
+    text: what is shown before the first one.
+    """
+    line = _Progress(budget, text)
     if not sys.stderr.isatty():
         yield line.show
         return
