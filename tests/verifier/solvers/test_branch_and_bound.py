@@ -22,6 +22,7 @@ from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.branching import DUAL, LOSS, VIOLATION
 from verifier.solvers.tree import table
+from verifier.solvers.tree.input_tree import SMEAR, WIDTH
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.protocol import Tree, TreeRoot
 from verifier.solvers.tree.relaxation import Solved
@@ -84,6 +85,17 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "flips": (0,),
         "polish_seconds": (0.0,),
     },
+    "input": {
+        "batch": (1, 3),
+        "slice": (1, 1000),
+        "rules": ((SMEAR,), (WIDTH,)),
+        "clips": (0, 1),
+        "relus": (0, 4, 100),
+        "crowd": (0, 3),
+        "descend_every": (0, 1),
+        "flips": (0,),
+        "polish_seconds": (0.0,),
+    },
 }
 
 
@@ -105,6 +117,7 @@ TREES: dict[str, BranchAndBound] = {
     "numpy": BranchAndBound("lp").having("lp", kernels=False),
     "kernels": BranchAndBound("lp").having("lp", kernels=True),
     "bound": BranchAndBound(engine="bound"),
+    "input": BranchAndBound(engine="input").having("input", relus=2),
 }
 """Each engine, and each way to evaluate the nodes of LP trees."""
 
@@ -432,7 +445,7 @@ def test_a_ball_of_infinite_radius(
 
 
 def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(ValueError, match="'lps' is none of lp, bound, auto"):
+    with pytest.raises(ValueError, match="'lps' is none of input, lp, bound, auto"):
         BranchAndBound(engine="lps")
 
 

@@ -124,6 +124,12 @@ class Geometry(ABC):
         Raises ValueError for NaN, OverflowError for an infinity.
         """
 
+    def left(self, radius: float, step: Array) -> float:
+        """How far from x0 + step the x of a box may lie that lie within `radius` of x0, where no point of the box is
+        nearer to x0 than x0 + step in any entry: rounded up."""
+        del step
+        return radius
+
     @staticmethod
     @abstractmethod
     def directions(rng: np.random.Generator, shape: tuple[int, int]) -> Array:

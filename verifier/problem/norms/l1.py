@@ -47,6 +47,11 @@ class L1(Geometry):
         ends, starts = np.asarray(x, dtype=np.float64), np.asarray(centre, dtype=np.float64)
         return sum(exact_gaps(zip(ends.tolist(), starts.tolist(), strict=True)), Fraction(0))
 
+    def left(self, radius: float, step: Array) -> float:
+        """Every entry of a box moves on from its nearest point: lengths add up."""
+        spent = float(self.length(step)) * (1.0 - gamma(step.size))
+        return max(0.0, math.nextafter(radius - spent, math.inf))
+
     @staticmethod
     def directions(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
         """Exponential shares of the length: uniform on the face of random signs."""

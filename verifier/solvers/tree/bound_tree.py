@@ -24,7 +24,7 @@ from verifier.solvers.branching import LOSS, BranchingRule, split_at
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
 from verifier.solvers.tree.frontier import TreeNode
-from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.polishing import Polisher
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
@@ -81,8 +81,7 @@ class BoundTree(ReluTree):
         super().__init__(root)
         self.settings = settings or BoundSettings()
         self._bound = BatchedBound(root.stages, root.ball, root.goal, root.lower, root.upper)
-        self._lp: NodeLp | None = None
-        self._has_lp = root.ball.geometry.has_flat_sides
+        self._polisher = Polisher(root, self._lagrangian, self._goal, self.settings.flips, self.settings.polish_seconds)
         self._lp_lock = threading.Lock()
         self._narrows: Narrowing | None = None
         self._batches = 0
@@ -92,8 +91,7 @@ class BoundTree(ReluTree):
         if radius < self.radius:
             self.radius = radius
             self._bound.set_radius(radius)
-            if self._lp is not None:
-                self._lp.set_radius(radius)
+            self._polisher.set_radius(radius)
 
     def explore(self, budget: Budget, threads: Threads = ALONE) -> Array | None:
         """One batch for each thread; a point (n,) that reaches the goal within the radius, as floats see it, ends one.
@@ -116,26 +114,7 @@ class BoundTree(ReluTree):
 
     def polish(self, x: Array, budget: Budget) -> tuple[Array, float]:
         """As `LpTree.polish`; (x, the tree's radius) when LPs take too long or cannot say what the ball is."""
-        if not self._has_lp:
-            return x, self.radius
-        try:
-            part = budget.first_of(Budget(self.settings.polish_seconds))
-            return self._polished(x, self._relaxation(), self.settings.flips, part)
-        except OutOfTimeError:
-            budget.check()
-            return x, self.radius
-
-    def _relaxation(self) -> NodeLp:
-        if self._lp is None:
-            self._lp = NodeLp(self.root, self._moves())
-            self._lp.set_radius(self.radius)
-        return self._lp
-
-    def _moves(self) -> list[tuple[int, int]]:
-        """Every input entry, to the side to which the CROWN form of the goal pulls it (used where moves are split)."""
-        root = self.root
-        row = self._lagrangian.crown(np.ones(len(root.goal.offset)), root.lower, root.upper).row
-        return [(int(i), -1 if row[i] > 0 else 1) for i in np.flatnonzero(row)]
+        return self._polisher.improve(x, budget)
 
     def _evaluate(self, nodes: list[TreeNode], budget: Budget, number: int) -> Explored:
         lower, upper = (np.stack(ends, axis=1) for ends in zip(*(self.unpacked(node) for node in nodes), strict=True))
@@ -254,11 +233,11 @@ class BoundTree(ReluTree):
 
     def _by_lp(self, node: TreeNode, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
         """Close a linear region by its LP, or return its point; where neither does, nothing more can be done."""
-        if not self._has_lp:
+        if not self._polisher.able:
             self.put_stuck(self.child(node, key, lower, upper, node.start))
             return None
         with self._lp_lock:
-            solved, dual = priced(self._relaxation(), self._lagrangian, self.radius, lower, upper, budget)
+            solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
         if dual is not None:
             key = max(key, dual.radius(self.radius))
             if self._closes(dual, key):

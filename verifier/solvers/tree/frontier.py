@@ -75,6 +75,67 @@ class BestFirst:
         return (entry[2] for entry in self._heap)
 
 
+class NearestUntilCrowded:
+    """`BestFirst` while there are at most so many nodes, then the newest: their number hardly grows any more."""
+
+    name = "nearest until crowded"
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: list[_Entry] = []
+        self._newest: list[_Entry] = []
+        self._count, self._order = 0, count()
+
+    def push(self, node: TreeNode) -> None:
+        entry = _Entry(node.key, next(self._order), node)
+        heapq.heappush(self._heap, entry)
+        self._newest.append(entry)
+        self._count += 1
+
+    def pop(self) -> TreeNode:
+        crowded = self._count > self._most
+        while True:
+            entry = self._newest.pop() if crowded else heapq.heappop(self._heap)
+            node, entry.node = entry.node, None
+            if node is not None:
+                break
+        self._count -= 1
+        self._tidy()
+        return node
+
+    @property
+    def least(self) -> float:
+        return self._heap[0].key if self._heap else math.inf
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[TreeNode]:
+        return (entry.node for entry in self._heap if entry.node is not None)
+
+    def _tidy(self) -> None:
+        """Forget entries whose nodes are gone: from the top of the heap at once, else when they are most of all."""
+        while self._heap and self._heap[0].node is None:
+            heapq.heappop(self._heap)
+        if len(self._heap) > 2 * self._count:
+            self._heap = [entry for entry in self._heap if entry.node is not None]
+            heapq.heapify(self._heap)
+        if len(self._newest) > 2 * self._count:
+            self._newest = [entry for entry in self._newest if entry.node is not None]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A node in two queues; None once it has left one of them."""
+
+    key: float
+    order: int
+    node: TreeNode | None
+
+    def __lt__(self, other: _Entry) -> bool:
+        return (self.key, self.order) < (other.key, other.order)
+
+
 REFUSALS = 64
 """Refused points after which the nodes below a refused one offer none either: rounding then decides, not the search."""
 
@@ -155,6 +216,13 @@ class Frontier:
         self._refusals += 1
         if self._source is not None:
             self._source.refused = True
+
+    def silence(self) -> None:
+        """No node offers a point any more, nor what comes of it."""
+        self._refusals = REFUSALS + 1
+        with self._lock:
+            for node in (*self._waiting, *self._stuck):
+                node.refused = True
 
     @property
     def inherited(self) -> bool:

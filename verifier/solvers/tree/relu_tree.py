@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
-from verifier.solvers.tree.frontier import Frontier, TreeNode
+from verifier.solvers.tree.frontier import Frontier, NodeSelection, TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.primal_heuristics import Drawing, GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
@@ -28,8 +28,8 @@ class Explored:
 class ReluTree(Frontier):
     """A tree over bounds of ReLU arguments: the members of `Tree` that do not depend on how its nodes are bounded."""
 
-    def __init__(self, root: TreeRoot) -> None:
-        super().__init__(root.lower, root.upper, root.ball.radius, root.floor)
+    def __init__(self, root: TreeRoot, selection: NodeSelection | None = None) -> None:
+        super().__init__(root.lower, root.upper, root.ball.radius, root.floor, selection)
         self.root = root
         self.nodes = 0
         self._lagrangian = Lagrangian(root.stages, root.ball, root.goal, root.lower, root.upper)

@@ -6,12 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree
+from verifier.solvers.tree.input_tree import InputSettings, InputTree
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
 from verifier.solvers.tree.protocol import Tree, TreeRoot
 
 LP_RELUS = 80
 """Unstable ReLUs up to which the LP tree is chosen: beyond, LPs take too long (PERFORMANCE.md, sizes)."""
+
+
+FREE_INPUTS = 10
+"""Entries of the input that may move, up to which boxes are split."""
+
+
+FEW_RELUS = 40
+"""Unstable ReLUs up to which the LP tree is chosen, however few the inputs."""
 
 
 class TreeClass(Protocol):
@@ -45,7 +56,15 @@ def always(_: TreeRoot) -> bool:
     return True
 
 
+def few_inputs(root: TreeRoot) -> bool:
+    """Is the region a box of few dimensions, with more unstable ReLUs than an LP tree makes short work of?"""
+    low, high = root.ball.interval
+    few = int(np.count_nonzero(low < high)) <= FREE_INPUTS
+    return few and root.ball.geometry.is_box and root.unstable > FEW_RELUS
+
+
 TREES: tuple[TreeKind, ...] = (
+    TreeKind("input", InputTree, InputSettings(), few_inputs, alone=2_000),
     TreeKind("lp", LpTree, LpSettings(), small_lps, alone=20_000),
     TreeKind("bound", BoundTree, BoundSettings(), always, alone=1_000),
 )

@@ -155,6 +155,19 @@ def check_split_moves(case: Case) -> None:
         assert case.length(x) == (sum(moves, Fraction(0)) if case.geometry.split_moves else max(moves))
 
 
+def check_left(case: Case) -> None:
+    """Points of a box are no farther from its nearest point to the centre than that."""
+    ball, rng = case.ball, np.random.default_rng(0)
+    for corner in rng.uniform(ball.lo, ball.hi, (5, ball.centre.size)):
+        low, high = np.minimum(corner, 0.5 * (corner + ball.hi)), 0.5 * (corner + ball.hi)
+        nearest = np.clip(ball.centre, low, high)
+        for x in rng.uniform(low, high, (5, ball.centre.size)):
+            radius = float(np.nextafter(float(case.length(fractions(x))), np.inf))
+            steps = [a - b for a, b in zip(fractions(x), fractions(nearest), strict=True)]
+            farthest = [b + step for b, step in zip(fractions(ball.centre), steps, strict=True)]
+            assert case.length(farthest) <= Fraction(case.geometry.left(radius, nearest - ball.centre))
+
+
 def check_reach(case: Case) -> None:
     ball = case.ball
     corners = itertools.product(*zip(fractions(ball.lo), fractions(ball.hi), strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from verifier.solvers.tree.frontier import REFUSALS, BestFirst, Frontier, NodeSelection, TreeNode
+from verifier.solvers.tree.frontier import REFUSALS, BestFirst, Frontier, NearestUntilCrowded, NodeSelection, TreeNode
 
 
 class NewestFirst:
@@ -49,7 +49,15 @@ def frontier(selection: NodeSelection | None = None) -> Frontier:
 
 
 @pytest.mark.parametrize(
-    ("selection", "order"), [(None, [1, 3, 4, 0, 2]), (BestFirst(), [1, 3, 4, 0, 2]), (NewestFirst(), [4, 3, 2, 1, 0])]
+    ("selection", "order"),
+    [
+        (None, [1, 3, 4, 0, 2]),
+        (BestFirst(), [1, 3, 4, 0, 2]),
+        (NewestFirst(), [4, 3, 2, 1, 0]),
+        (NearestUntilCrowded(5), [1, 3, 4, 0, 2]),
+        (NearestUntilCrowded(3), [4, 3, 1, 0, 2]),
+        (NearestUntilCrowded(0), [4, 3, 2, 1, 0]),
+    ],
 )
 def test_the_selection_says_which_node_is_next(selection: NodeSelection | None, order: list[int]) -> None:
     made, keys = frontier(selection), list(KEYS)
@@ -119,3 +127,28 @@ def test_children_of_a_refused_node_are_refused_once_that_has_happened_often() -
         assert node.refused
         child = made.child(node, 0.5, *made.root_bounds, None)
         assert child.refused == (count > REFUSALS)
+
+
+def test_a_crowd_forgets_what_has_left_it() -> None:
+    """Whichever way nodes leave, those that are kept are known, and entries of others do not pile up."""
+    made, rng, kept = NearestUntilCrowded(20), np.random.default_rng(0), dict[int, float]()
+    for number in range(3000):
+        key = float(rng.random())
+        made.push(TreeNode(key, np.zeros(1), np.ones(1), number))
+        kept[number] = key
+        if len(kept) > 30 or rng.random() < 0.4:
+            crowded = len(kept) > 20
+            node = made.pop()
+            assert node.start == (max(kept) if crowded else min(kept, key=lambda place: kept[place]))
+            del kept[node.start]
+        assert len(made) == len(kept) == len({node.start for node in made})
+        assert made.least == min(kept.values(), default=math.inf)
+        assert len(made._heap) + len(made._newest) <= 4 * len(kept) + 2
+
+
+def test_a_silent_frontier_offers_nothing() -> None:
+    made = frontier()
+    made.silence()
+    (node,) = made.take()
+    assert node.refused
+    assert made.child(node, 0.5, *made.root_bounds, None).refused

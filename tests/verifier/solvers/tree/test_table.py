@@ -14,6 +14,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.problem.verdict import LINEAR_BOUNDS
 from verifier.solvers.branch_and_bound import AUTO, BranchAndBound
+from verifier.solvers.tree import table
 from verifier.solvers.tree.protocol import Tree, TreeRoot
 from verifier.solvers.tree.table import LP_RELUS, TREES, TreeKind
 
@@ -84,6 +85,22 @@ def test_the_lp_tree_suits_roots_with_few_unstable_relus(root: TreeRoot) -> None
         made = replace(root, lower=-ends, upper=ends)
         assert made.unstable == unstable
         assert lp.suits(made) == suits
+
+
+def test_few_free_inputs_are_halved(root: TreeRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a box with more open ReLUs than an LP tree makes short work of; entries that cannot move do not count."""
+    few = next(kind for kind in TREES if kind.name == "input")
+    assert not few.suits(root)
+    monkeypatch.setattr(table, "FEW_RELUS", root.unstable - 1)
+    assert few.suits(root)
+    ball = root.ball
+    assert not few.suits(replace(root, ball=replace(ball, norm=Norm.L1)))
+    monkeypatch.setattr(table, "FREE_INPUTS", ball.centre.size - 1)
+    assert not few.suits(root)
+    fixed = np.where(np.arange(ball.centre.size) == 0, ball.centre, ball.hi)
+    held = replace(ball, lo=np.minimum(ball.lo, fixed), hi=fixed)
+    held = replace(held, lo=np.where(np.arange(ball.centre.size) == 0, ball.centre, held.lo))
+    assert few.suits(replace(root, ball=held))
 
 
 def test_the_last_kind_takes_whatever_is_left(root: TreeRoot) -> None:

@@ -1,0 +1,116 @@
+"""What only the tree over the input has: its halves, the LP trees of boxes that are left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoders.formulations.to_stages import to_stages
+from verifier.bounds.alpha_crown import Effort, linear_bounds
+from verifier.problem.budget import Budget
+from verifier.problem.norms.linf import LInf
+from verifier.problem.query import Norm
+from verifier.problem.rounding import FLOAT32
+from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.tree.input_tree import SMEAR, WIDTH, InputSettings, InputTree
+from verifier.solvers.tree.protocol import TreeRoot
+
+WITHOUT_RELUS = InputSettings(relus=-1, descend_every=0)
+"""Boxes are halved to the end."""
+
+
+@pytest.fixture
+def root(make_root: Callable[..., Any]) -> TreeRoot:
+    """Nothing within the radius reaches the goal, which takes some boxes to see."""
+    made = make_root(0, (5, 6, 3), Norm.LINF, 2)
+    within = made.within(made.nearest - 1e-4)
+    return TreeRoot(within.stages, within.ball, within.goal, *within.ends)
+
+
+def explored(tree: InputTree) -> InputTree:
+    while tree.open_nodes and not tree.stuck:
+        assert tree.explore(Budget()) is None
+    return tree
+
+
+def test_halving_alone_closes_a_ball(root: TreeRoot) -> None:
+    tree = explored(InputTree(root, WITHOUT_RELUS))
+    assert (tree.open_nodes, tree.lower_end) == (0, root.ball.radius)
+    assert tree.nodes > 3
+
+
+def test_two_rules_are_judged_by_their_halves(root: TreeRoot) -> None:
+    """The better of two proposals makes a smaller tree than the worse one, mostly than either."""
+    nodes = {
+        rules: explored(InputTree(root, replace(WITHOUT_RELUS, rules=rules))).nodes
+        for rules in ((SMEAR,), (WIDTH,), (SMEAR, WIDTH))
+    }
+    assert nodes[SMEAR, WIDTH] <= max(nodes[(SMEAR,)], nodes[(WIDTH,)])
+
+
+def test_a_node_keeps_differences_only(root: TreeRoot) -> None:
+    """Bounds in float32, and of the box the entries that are not the root's."""
+    tree = InputTree(root, replace(WITHOUT_RELUS, slice=1, batch=1, clips=0))
+    for _ in range(4):
+        tree.explore(Budget())
+    nodes = list(tree._waiting)
+    assert nodes
+    for node in nodes:
+        assert node.lower.dtype == node.upper.dtype == np.float32
+        assert node.lower.size == node.places.size <= root.lower.size
+        assert 0 < node.start.low.size < root.ball.centre.size
+
+
+def test_what_only_the_real_network_excludes_is_noted(make_root: Callable[..., Any]) -> None:
+    """Charged with float32 as if its unit were a thousand times coarser: the real network alone is excluded."""
+    made = make_root(15, (3, 12, 4), Norm.LINF, 2)
+    graph = made.net.graph
+    coarse = replace(FLOAT32, unit=2.0**-14)
+    stages = replace(to_stages(graph, coarse.unit, coarse.floors(graph)), both=True)
+    ball = made.ball.with_radius(0.99 * made.nearest)
+    ends = hidden_bounds(stages, linear_bounds(graph, ball, Budget(), Effort(0, 0), coarse))
+    tree = explored(InputTree(TreeRoot(stages, ball, made.goal, *ends)))
+    assert tree.lower_end == ball.radius
+    assert tree.float32_end < tree.lower_end
+
+
+def test_boxes_that_nothing_halves_are_stuck_without_an_lp(
+    make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A box that reaches the goal, whose points nobody takes, in a norm that no LP describes."""
+    monkeypatch.setattr(LInf, "has_flat_sides", False)
+    made = make_root(0, (2, 4, 2), Norm.LINF, 2, radius=2.0**-53)
+    made = replace(made, query=replace(made.query, goal=replace(made.goal, offset=made.goal.offset + 100.0)))
+    tree = InputTree(TreeRoot(made.stages, made.ball, made.goal, *made.ends), WITHOUT_RELUS)
+    for _ in range(300):
+        if tree.stuck:
+            break
+        if tree.explore(Budget()) is not None:
+            tree.refuse()
+    assert tree.stuck
+    assert tree.open_nodes > 0
+    assert tree.polish(made.ball.centre, Budget()) == (pytest.approx(made.ball.centre), made.ball.radius)
+
+
+def test_the_lp_tree_of_a_box_follows_the_radius(make_root: Callable[..., Any]) -> None:
+    """After a cut the box is smaller, and so is the ball of its tree: no point beyond the radius is offered."""
+    made = make_root(0, (5, 6, 3), Norm.LINF, 2)
+    tree = InputTree(TreeRoot(made.stages, made.ball, made.goal, *made.ends), InputSettings(relus=100))
+    assert tree.explore(Budget()) is None or tree.nodes > 0
+    radius, found = made.ball.radius, 0
+    for _ in range(200):
+        if not tree.open_nodes or tree.stuck:
+            break
+        point = tree.explore(Budget())
+        if point is not None:
+            found += 1
+            distance = float(np.abs(point - made.ball.centre).max())
+            assert distance <= radius + 1e-9
+            radius = 0.999 * distance
+            tree.cut(radius)
+    assert tree.lower_end <= made.nearest + 1e-6 or math.isinf(made.nearest)
