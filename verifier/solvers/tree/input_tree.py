@@ -295,10 +295,9 @@ class InputTree(ReluTree):
         middle = 0.5 * (low + high)
         rows, widths = outcome.best_rows, high - low
         halvable = (low < middle) & (middle < high) & (widths > NARROWEST * self._widths)
-        chosen = [
-            np.where(halvable, np.nan_to_num(rule.score(rows, widths, self._widths)), -1.0).argmax(axis=1)
-            for rule in self.settings.rules
-        ]
+        with np.errstate(over="ignore"):  # widths of the least floats
+            scores = [np.nan_to_num(rule.score(rows, widths, self._widths)) for rule in self.settings.rules]
+        chosen = [np.where(halvable, score, -1.0).argmax(axis=1) for score in scores]
         return [
             tuple(dict.fromkeys(int(entry) for entry in entries)) if able else ()
             for able, *entries in zip(np.any(halvable, axis=1).tolist(), *chosen, strict=True)
