@@ -89,6 +89,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "batch": (1, 3),
         "slice": (1, 1000),
         "rules": ((SMEAR,), (WIDTH,)),
+        "every": (0.0, 2.0),
         "clips": (0, 1),
         "relus": (0, 4, 100),
         "crowd": (0, 3),

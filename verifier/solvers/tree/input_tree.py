@@ -49,6 +49,13 @@ NARROWEST = 2.0**-20
 """The share of the root's width below which an entry is not halved: what such a box leaves open is not its width's."""
 
 
+TRIED = 16
+"""Entries that may move, up to which every one may be tried."""
+
+ENTRIES = 1 << 22
+"""Coefficients of a batch's forms at one stage, 32 MiB, about: nodes are fewer where stages are wide."""
+
+
 @dataclass(frozen=True)
 class InputSettings:
     """What an input tree does; the defaults are what PERFORMANCE.md's table of trees chose."""
@@ -59,6 +66,8 @@ class InputSettings:
     """Nodes split below one open node before the nearest one is looked for again."""
     rules: tuple[InputRule, ...] = (SMEAR, WIDTH)
     """Who proposes the entry to halve."""
+    every: float = 2.0**-10
+    """The share of the root's volume from which every entry is tried: what is halved first decides most."""
     clips: int = 3
     """Times that a box is cut down by each of its forms; 0 for never."""
     relus: int = 8
@@ -135,6 +144,8 @@ class InputTree(ReluTree):
         self._crown = BoxCrown(root.stages, self._lagrangian)
         self._polisher = Polisher(root, self._lagrangian, self._goal, self.settings.flips, self.settings.polish_seconds)
         self._slices = 0
+        widest = max((stage.size for stage in root.stages.hidden), default=1)
+        self._batch = max(1, min(self.settings.batch, ENTRIES // (4 * TRIED * widest**2)))
 
     def cut(self, radius: float) -> None:
         """Only points within this smaller radius matter from now on."""
@@ -172,11 +183,11 @@ class InputTree(ReluTree):
         nodes, batches = 0, number
         try:
             while nodes < settings.slice:
-                stack = stack or self.take(settings.batch)
+                stack = stack or self.take(self._batch)
                 if not stack:
                     break
-                batch = [node for node in stack[-settings.batch :] if not self.beyond(node)]
-                del stack[-settings.batch :]
+                batch = [node for node in stack[-self._batch :] if not self.beyond(node)]
+                del stack[-self._batch :]
                 try:
                     done = self._evaluate(batch, stack, batches, budget)
                 except OutOfTimeError:
@@ -298,10 +309,14 @@ class InputTree(ReluTree):
         with np.errstate(over="ignore"):  # widths of the least floats
             scores = [np.nan_to_num(rule.score(rows, widths, self._widths)) for rule in self.settings.rules]
         chosen = [np.where(halvable, score, -1.0).argmax(axis=1) for score in scores]
-        return [
-            tuple(dict.fromkeys(int(entry) for entry in entries)) if able else ()
-            for able, *entries in zip(np.any(halvable, axis=1).tolist(), *chosen, strict=True)
-        ]
+        free = self._widths > 0
+        volume = (widths[:, free] / self._widths[free]).prod(axis=1)
+        proposals = []
+        for able, share, *entries in zip(halvable, volume, *chosen, strict=True):
+            known = np.flatnonzero(able).tolist()
+            every = share >= self.settings.every and np.count_nonzero(free) <= TRIED
+            proposals.append(tuple(known if every else dict.fromkeys(int(entry) for entry in entries)) if known else ())
+        return proposals
 
     def _box(self, node: TreeNode) -> tuple[Array, Array]:
         low, high = self._ends[0].copy(), self._ends[1].copy()

@@ -47,7 +47,7 @@ def test_halving_alone_closes_a_ball(root: TreeRoot) -> None:
 def test_two_rules_are_judged_by_their_halves(root: TreeRoot) -> None:
     """The better of two proposals makes a smaller tree than the worse one, mostly than either."""
     nodes = {
-        rules: explored(InputTree(root, replace(WITHOUT_RELUS, rules=rules))).nodes
+        rules: explored(InputTree(root, replace(WITHOUT_RELUS, rules=rules, every=2.0))).nodes
         for rules in ((SMEAR,), (WIDTH,), (SMEAR, WIDTH))
     }
     assert nodes[SMEAR, WIDTH] <= max(nodes[(SMEAR,)], nodes[(WIDTH,)])
