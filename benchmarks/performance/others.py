@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import time_limits
+from benchmarks.engine import retraining, time_limits
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
@@ -100,6 +100,24 @@ def start(record: Measured) -> str:
     return "; ".join(f"`{row['command']}` {row['median']:.2f}" for row in record.rows)
 
 
+def retrained(record: Measured) -> str:
+    """How many brackets and checks are proved again, and in what share of a fresh search's time."""
+    cells = []
+    for norm in ("linf", "l1"):
+        part = [row for row in rows_of(retraining.Row, record) if row.norm == norm]
+        if part:
+            whole = retraining.share([row.again_cpu for row in part], [row.fresh_cpu for row in part])
+            checks = retraining.share([row.check_again_cpu for row in part], [row.check_fresh_cpu for row in part])
+            closed = share((row.again_closed for row in part), part)
+            held = share((row.check_again == row.check_fresh for row in part), part)
+            cells.append(
+                f"{NORM_SIGNS[norm]}: brackets {closed}, × {whole[1]} (median {whole[2]}, within a tenth {whole[0]}); "
+                f"checks at {retraining.KEPT:g} of the old lower end {held}, × {checks[1]} (median {checks[2]}, "
+                f"within a tenth {checks[0]})"
+            )
+    return "; ".join(cells)
+
+
 def fuzz(record: Measured) -> str:
     """Random networks against exact enumeration."""
     cells = []
@@ -140,6 +158,10 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     ),
     "ablations_settings": ("one setting of the tree changed, CPU time / default, 12 instances: the dearest", settings),
     "ablations_sizes": ("nets by size: decided by the default; bound tree, default / LP tree (wall)", sizes),
+    "retraining": (
+        "`mnist_n` after one more epoch, beginning with what is known of it before: CPU time / a fresh search",
+        retrained,
+    ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
     "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
     "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),

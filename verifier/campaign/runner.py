@@ -232,7 +232,7 @@ class _Campaign:
             channel=self.connections.channel,
             campaign=os.getpid(),
             attack_tasks=self.store.attack_tasks(claim),
-            old_witnesses=() if claim.radius is None else self.store.of_other_models(claim.task),
+            before=self.store.of_other_models(claim.task) if claim.again else None,
         )
 
     def _receive(self, outcomes: Sequence[Outcome | Finding]) -> None:

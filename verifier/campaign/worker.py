@@ -126,13 +126,21 @@ def _checked(work: Work, target: Target, radius: float, budget: Budget) -> Outco
         return Outcome(task.id, target, None, error=str(problem))
     except Exception as problem:  # noqa: BLE001, as in `solve`
         return Outcome(task.id, target, None, error=f"{type(problem).__name__}: {problem}")
-    return Outcome(task.id, target, bracket_of(found, radius, task.precision, target))
+    return outcome_of(task.id, target, bracket_of(found, radius, task.precision, target))
+
+
+def outcome_of(task: str, target: Target, bracket: Bracket | None, steps: tuple[Step, ...] = ()) -> Outcome:
+    """A bracket on its way, its trees packed."""
+    if bracket is None or not bracket.trees:
+        return Outcome(task, target, bracket, steps)
+    packed = {goal: tree.encoded() for goal, tree in bracket.trees.items() if tree.nodes > 1}
+    return Outcome(task, target, replace(bracket, trees={}), steps, trees=packed)
 
 
 def _still_fooled(asked: Specification, work: Work, radius: float, budget: Budget) -> Check | None:
     """The answer that an old witness of another model gives within the radius, None where none does."""
     with suppress(OutOfTimeError):
-        for point in work.old_witnesses:
+        for point in () if work.before is None else work.before.witnesses:
             found = asked.judge.witness(point, budget)
             if found is not None and found.distance <= radius:
                 return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, found.target)
@@ -155,6 +163,7 @@ def bracket_of(found: Check, radius: float, precision: float, target: Target) ->
         reason=found.reason,
         search=found.search,
         float32=radius if found.float32 else None,
+        trees=found.trees,
     )
 
 
@@ -230,4 +239,4 @@ class _Log:
         return tuple(found)
 
     def _outcome(self, target: Target, noted: _Target) -> Outcome:
-        return Outcome(self._task, target, noted.last, tuple(noted.steps))
+        return outcome_of(self._task, target, noted.last, tuple(noted.steps))

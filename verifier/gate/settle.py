@@ -178,7 +178,7 @@ class Questions:
             self._flying.add(wish.key)
             self.tries[wish] = self.tries.get(wish, 0) + 1
             self._spent[wish] = limit
-            return Claim(wish.key, targets, limit, radius=wish.radius)
+            return Claim(wish.key, targets, limit, radius=wish.radius, again=True)
 
     def _trial(self, found: Sequence[Wish], chosen: Wish) -> Claim | None:
         """What is tried before the chosen question is searched: the points for any of those found, then its attacks."""

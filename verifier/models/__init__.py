@@ -6,6 +6,7 @@ MNIST (pixel / 255, row-major), trained naturally and against PGD: the nets N an
 Dill (2018), trained anew. `mnist_n_distilled` (defensive distillation) and `mnist_n_masked` (gradients that vanish) are
 the same architecture under defences that mislead gradient attacks; `mnist_n_decayed` and
 `mnist_n_decayed_adversarial` are N and N-bar with more weight decay: as robust, and much easier to verify.
+`mnist_n_tuned` is `mnist_n` after one more epoch.
 """
 
 from pathlib import Path
@@ -18,6 +19,7 @@ NAMES = (
     "mnist_n_adversarial",
     "mnist_n_distilled",
     "mnist_n_masked",
+    "mnist_n_tuned",
     "mnist_n_decayed",
     "mnist_n_decayed_adversarial",
 )

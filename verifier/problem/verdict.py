@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from verifier.problem.answer import Answer, Subject
+from verifier.problem.phase_tree import PhaseTree
 
 
 class Evidence(IntEnum):
@@ -176,6 +178,8 @@ class Bracket(Answer):
     this of the input; proved. `upper` is that of both worlds, since ONNX Runtime confirmed the witness."""
     about: Subject | None = None
     """What was asked; None inside a search."""
+    trees: Mapping[int, PhaseTree] = field(default_factory=dict)
+    """By target the search's split tree, where it was to be kept: where a search about a retrained network begins."""
 
     @property
     def gap(self) -> float:

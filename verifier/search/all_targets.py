@@ -13,6 +13,7 @@ from verifier.problem.answer import Answer, Subject
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import LINEAR_BOUNDS, Bracket, Evidence, Search, Status
 from verifier.search import initial_attack
+from verifier.search.earlier import beginning
 from verifier.search.float32 import follow_each_both
 from verifier.search.initial_attack import going_on
 from verifier.search.minimum import already_adversarial, problem_of, with_float32
@@ -63,6 +64,8 @@ def minimal_all_targets(
         return initial_attack.attacker(rest, settings, brief=decider.trees is not None)
 
     first = going_on(asked, known, attacking) if known else attacking(asked)
+    if settings.earlier is not None:
+        first = beginning(asked, settings.earlier, first, each=True)
     problem = problem_of(asked, settings, first)
     about, found = asked.subject("minimal"), asked.already(budget)
     if found is not None:

@@ -78,7 +78,13 @@ def _real(problem: Problem, bracket: Bracket, decider: Decider, budget: Budget) 
         return
     for real in follow(resumed(problem, bracket), decider, budget):
         seconds = bracket.seconds + real.seconds - before
-        yield replace(real, initial=bracket.initial, seconds=seconds, float32=float32 if real.final else None)
+        yield replace(
+            real,
+            initial=bracket.initial,
+            seconds=seconds,
+            float32=float32 if real.final else None,
+            trees=real.trees or bracket.trees,
+        )
 
 
 ROOM = 1.01

@@ -61,6 +61,12 @@ def pruned(search: TreeSearch) -> bool:
         return search.pruned()
 
 
+def followed(search: TreeSearch) -> bool:
+    """Do earlier trees answer? Raises OutOfTimeError."""
+    with threadpool_limits(BLAS_THREADS, "blas"):
+        return search.followed()
+
+
 def check_within(state: SearchState, search: TreeSearch) -> Generator[Bracket, None, None]:
     """Brackets of the one state of a search within a radius, until its upper end is ≤ radius or its lower end beyond.
 

@@ -10,6 +10,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Bracket, Evidence, Initial, Semantics, Status, Witness
 from verifier.search import initial_attack
+from verifier.search.earlier import beginning
 from verifier.search.float32_lower import float32_lower
 from verifier.search.initial_attack import DEFAULT_ATTACK
 from verifier.search.question import Specification
@@ -24,6 +25,8 @@ def brackets(asked: Specification, settings: Settings) -> Iterator[Bracket]:
     """Shrinking brackets on d*; the last one has `final` set. Raises InputError at once, not at the first bracket."""
     decider = settings.decider
     first = initial_attack.attacker(asked, settings, nearest=True, brief=decider.trees is not None)
+    if settings.earlier is not None:
+        first = beginning(asked, settings.earlier, first, each=False)
     thorough = initial_attack.attacker(asked, settings, share=THOROUGH_SHARE)
     return _brackets(asked, settings, replace(problem_of(asked, settings, first), thorough=thorough))
 
@@ -76,6 +79,7 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
         threads=settings.threads,
         semantics=asked.semantics,
         no_float32=asked.model.no_float32,
+        earlier=None if settings.earlier is None else settings.earlier.trees,
     )
 
 

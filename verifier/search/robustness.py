@@ -6,20 +6,21 @@ Of a small network linear bounds cost less than the attack: there they come firs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from encoders.errors import SolverError
 from verifier.problem.answer import Answer, Subject
 from verifier.problem.arguments import above_zero
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import ELSEWHERE, Query
 from verifier.problem.rounding import REAL
 from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Semantics, Unknown, Verdict, Violated, Witness
 from verifier.search import initial_attack
 from verifier.search.float32 import for_float32_too, resumed, rounding_reaches
-from verifier.search.incumbent import check_within, pruned
+from verifier.search.incumbent import check_within, followed, pruned
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.minimum import problem_of
 from verifier.search.question import Specification
@@ -53,6 +54,8 @@ class Check(Answer):
     """True where no float32 evaluation of the network, in any order of summation, is adversarial either; else None."""
     about: Subject | None = None
     """What was asked."""
+    trees: Mapping[int, PhaseTree] = field(default_factory=dict)
+    """As those of a `Bracket`."""
 
 
 RADIUS_SHARE = 1e-3
@@ -106,12 +109,14 @@ def checked(state: SearchState, decider: Decider, radius: float, progress: Brack
         state.budget.spent,
         state.target if witness else state.problem.target,
         state.search,
+        trees=state.trees,
     )
 
 
 def _verdict(state: SearchState, decider: Decider, radius: float, progress: BracketWatcher | None) -> Verdict:
     search = TreeSearch([state], decider.trees, within=radius) if decider.trees is not None else None
-    if not (search is not None and state.problem.graph.relu_count <= BOUNDS_FIRST and pruned(search)):
+    first = search is not None and state.problem.graph.relu_count <= BOUNDS_FIRST and pruned(search)
+    if not (first or (search is not None and state.problem.earlier and followed(search))):
         state.attack(polish=False)
         if not state.upper <= radius:
             state.polish()

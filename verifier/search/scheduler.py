@@ -19,6 +19,7 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from verifier.bounds.alpha_crown import Effort
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.phase_tree import seed
 from verifier.problem.query import Query
 from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
 from verifier.search.inner_ball import InnerBall
@@ -47,6 +48,13 @@ PROGRESS = 0.5
 UNPOLISHED = 0.01
 """The share of the upper end by which it has to where the LP sees nothing in the point's region: only rounding makes
 such points, each next to the last one."""
+
+
+GROWN = 2.0
+"""A tree of so many times the nodes of the earlier one has got no answer from it: the attack has its turn."""
+
+FEW = 64
+"""Nodes that an earlier tree is taken to have had where there is none: linear bounds answered then."""
 
 
 @dataclass(eq=False)
@@ -126,6 +134,24 @@ class TreeSearch:
                         return False
         return True
 
+    def followed(self) -> bool:
+        """Do earlier trees, and not many nodes more, settle every state? Raises OutOfTimeError."""
+        earlier = self._states[0].problem.earlier or {}
+        for state in self._states:
+            while (track := self._least(state, ())) is not None:
+                known = earlier.get(track.target.target)
+                most = GROWN * (FEW if known is None else known.nodes)
+                tree = self._prepared(track)
+                if tree is None:
+                    continue
+                if not tree.follows and tree.nodes > most:
+                    return False
+                self._finish(track, _explore(tree, self._budget, ALONE))
+                self._budget.check()
+            if not self._done(state):
+                return False
+        return True
+
     def run(self) -> Generator[SearchState, None, None]:
         """Explore until every state is closed or stuck; yields the state that has just been worked on.
 
@@ -170,6 +196,8 @@ class TreeSearch:
                 for tree in (track.tree, track.inner.tree):
                     if tree is not None:
                         self._raise(track, tree.lower_end, tree.float32_end)
+                if track.tree is not None:
+                    track.target.tree = track.tree.grown() or track.target.tree
             if not state.reason and not self._done(state):
                 state.reason = self._obstacle(state)
 
@@ -255,17 +283,19 @@ class TreeSearch:
                 if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
                     self._raise(track, aim, aim)
                 else:
-                    tree = self._rooted(track, aim)
+                    tree = self._rooted(track, aim, inner=True)
                     inner.begin(tree, self._maker.nodes_alone(tree.engine))
         return None
 
-    def _rooted(self, track: Track, radius: float) -> Tree:
-        """A root for the track on the ball of this radius."""
+    def _rooted(self, track: Track, radius: float, *, inner: bool = False) -> Tree:
+        """A root for the track on the ball of this radius; earlier trees are about the outer ones."""
         problem = track.state.problem
+        known = None if inner else problem.earlier
         return self._maker.tree(
             Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
             self.bounds.near(radius, self._maker.restart),
+            earlier=None if known is None else known.get(track.target.target) or seed(self._stages.relu_count),
             floor=min(track.float32, radius),
             slack=TREE_SLACK * problem.precision,
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),

@@ -9,6 +9,7 @@ from functools import cached_property
 from encoders.errors import InputError
 from verifier.problem.arguments import real, whole, word
 from verifier.problem.budget import Budget
+from verifier.search.earlier import Earlier
 from verifier.search.methods import DEFAULT_METHOD, METHODS, Method
 from verifier.solvers.milp import solver_class
 from verifier.solvers.process import Decider
@@ -20,7 +21,7 @@ class Settings:
 
     threads: trees, or a MILP solver's threads, at a time. device, seed: where attacks run, of their random starts.
     once: this process asks nothing else, so that what takes longer to load than small questions do without it is
-    loaded only for large ones.
+    loaded only for large ones. earlier: what is known of the same question about another network.
     """
 
     budget: Budget
@@ -30,6 +31,7 @@ class Settings:
     device: str = "auto"
     seed: int = 0
     once: bool = False
+    earlier: Earlier | None = None
 
     def __post_init__(self) -> None:
         if word(self.method, "the method") not in METHODS:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from encoders.network.graph import Array, Graph
 from verifier.problem.budget import Budget
+from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import ELSEWHERE, Ball, Halfspaces
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Semantics, Status, Witness
@@ -43,7 +44,8 @@ class Problem:
     `graph` is lowered; the ball's radius is infinite; `target` is the target asked for (None: untargeted). `threads`:
     how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
     prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct, in any of them.
-    `thorough`: a longer attack than the first one, for what stays open; None where the first was that.
+    `thorough`: a longer attack than the first one, for what stays open; None where the first was that. `earlier`: by
+    target the split tree of another network, to begin with; None: trees are not written down either.
     """
 
     graph: Graph
@@ -61,6 +63,7 @@ class Problem:
     no_float32: str = ""
     """Why nothing can be said about the network as it is run in float32; "" where something can."""
     thorough: Attacker | None = None
+    earlier: Mapping[int, PhaseTree] | None = None
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""
@@ -80,6 +83,8 @@ class TargetState:
     """As `lower`, for every evaluation that the problem's arithmetic allows."""
     stuck: bool = False
     """True once a decider could not answer for this target: its lower end stays where it is."""
+    tree: PhaseTree | None = None
+    """Its split tree, where that was written down."""
 
 
 @dataclass
@@ -199,6 +204,11 @@ class SearchState:
             return self.problem.target
         return self.witness.target if self.witness.target != ELSEWHERE else None
 
+    @property
+    def trees(self) -> dict[int, PhaseTree]:
+        """By target the split trees that were written down."""
+        return {state.target: state.tree for state in self.targets if state.tree is not None}
+
     def bracket(self, *, final: bool = False) -> Bracket:
         """The state as a result."""
         lower, upper = self.lower, self.upper
@@ -221,4 +231,5 @@ class SearchState:
             final=final,
             search=self.search,
             float32=self.float32 if final and self.problem.arithmetic is not REAL else None,
+            trees=self.trees if final else {},
         )

@@ -12,6 +12,7 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.goal_rows import deciding_rows, only
@@ -76,7 +77,15 @@ class BranchAndBound(Decider):
         return next((kind.alone for kind in self.kinds if kind.make.engine == engine), math.inf)
 
     def tree(
-        self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float
+        self,
+        query: Query,
+        stages: Stages,
+        bounds: NodeBounds,
+        *,
+        floor: float,
+        slack: float,
+        tolerance: float,
+        earlier: PhaseTree | None = None,
     ) -> Tree:
         """The tree of a query; nothing within `floor` is known to reach the goal. See `TreeRoot`.
 
@@ -84,8 +93,8 @@ class BranchAndBound(Decider):
         """
         lower, upper = hidden_bounds(stages, bounds)
         ball = query.region.finite
-        goal = only(query.goal, deciding_rows(stages, ball, query.goal, lower, upper))
-        root = TreeRoot(stages, ball, goal, lower, upper, floor, slack, tolerance)
+        rows = deciding_rows(stages, ball, query.goal, lower, upper)
+        root = TreeRoot(stages, ball, only(query.goal, rows), lower, upper, floor, slack, tolerance, rows, earlier)
         auto = self.engine == AUTO
         kind = next(kind for kind in self.kinds if kind.suits(root)) if auto else self._named(self.engine)
         return kind.make(root, kind.settings)

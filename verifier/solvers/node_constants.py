@@ -28,3 +28,7 @@ NEAR = 0.1
 
 SPLIT_BY_DUAL, SPLIT_BY_LOSS, SPLIT_BY_VIOLATION = 0, 1, 2
 """The rows of `branching.RULES`, in kernels."""
+
+AGAIN, BEYOND, CLOSES = -1, -2, -3
+"""What a plunge notes in place of the ReLU that a node is split at: it is evaluated again, holds nothing within the
+radius, or is closed."""

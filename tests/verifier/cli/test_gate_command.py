@@ -136,6 +136,16 @@ def test_a_baseline_is_written_and_kept(folder: Path, capsys: pytest.CaptureFixt
     assert Path("baseline.json").read_bytes() == first
 
 
+def test_verdicts_do_not_depend_on_the_cache_or_on_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(folder, KEPT)
+    told = []
+    for flags in (["--jobs", "1"], ["--jobs", "1"], ["--jobs", "1", "--no-cache"], ["--jobs", "2", "--no-cache"]):
+        assert main(["gate", "--json", *flags]) == Exit.GOOD
+        found = json.loads(capsys.readouterr().out)
+        told.append([(one["name"], one["ruling"]) for one in found["requirements"]])
+    assert told.count(told[0]) == len(told)
+
+
 def test_without_the_cache_nothing_is_kept(folder: Path) -> None:
     written(folder, KEPT)
     assert main(["gate", "--jobs", "1", "--no-cache"]) == Exit.GOOD

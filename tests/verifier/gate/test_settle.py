@@ -18,6 +18,7 @@ from encoders.errors import InputError
 from verifier import models
 from verifier.campaign import worker
 from verifier.campaign.backends import Backend
+from verifier.campaign.plan import task_models
 from verifier.campaign.plan.attack_tasks import Finding, Kind
 from verifier.campaign.plan.messages import Claim, Outcome
 from verifier.campaign.plan.selection import tasks_of
@@ -222,6 +223,31 @@ def test_what_fooled_a_model_before_is_tried_first(
     found = settled("[[require]]\ncertified_accuracy = 0.1\nradius = 0.2\n", plan=plan)
     assert only(found).ruling is Ruling.FAIL
     assert (checks, found.asked) == ([], 8)
+
+
+def test_old_trees_prove_what_holds_again(
+    settled: Callable[..., Settled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trees of a model travel to the search about the model as it is trained again; verdicts are those without."""
+    text = "[[require]]\nmin_distortion = 0.03\n[[require]]\nmean = 0.06\n"
+    settled(text, until=Until.EVERY_RADIUS)
+    model = onnx.load(models.path("digits"))
+    weights = model.graph.initializer[0]
+    values = numpy_helper.to_array(weights)
+    weights.CopyFrom(numpy_helper.from_array(values * np.float32(1.001), weights.name))
+    onnx.save(model, tmp_path / "digits.onnx")
+    plan = PLAN.replace('["digits"]', f'["{tmp_path / "digits.onnx"}"]')
+    handed, before = [], task_models.decoded
+    monkeypatch.setattr(task_models, "decoded", lambda content: handed.append(content) or before(content))
+    found = settled(text, plan=plan, until=Until.EVERY_RADIUS)
+    assert handed
+    (tmp_path / ".verifier").rename(tmp_path / "before")
+    fresh = settled(text, plan=plan, until=Until.EVERY_RADIUS)
+    assert [one.ruling for one in found.judgements] == [one.ruling for one in fresh.judgements]
+    for group, inputs in found.known.items():
+        for one, other in zip(inputs, fresh.known[group], strict=True):
+            assert one.lower <= other.upper
+            assert other.lower <= one.upper
 
 
 def test_runs_that_contradict_each_other_settle_nothing(settled: Callable[..., Settled], tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ class Tree:
         dry = self.refused and self.key >= self.target.distance
         return self.open_nodes > 0 and (self.key >= self.target.stuck or dry)
 
+    @property
+    def follows(self) -> bool:
+        return False
+
+    def grown(self) -> None:
+        """It is not written down."""
+
     def cut(self, radius: float) -> None:
         self.radius = min(self.radius, radius)
 
@@ -131,7 +138,7 @@ class World:
     def nodes_alone(self, engine: str) -> float:
         return self.alone if engine == Tree.engine else math.inf
 
-    def tree(self, query: Any, stages: Any, bounds: Any, *, floor: float, slack: float, tolerance: float) -> Tree:
+    def tree(self, query: Any, stages: Any, bounds: Any, *, floor: float, **_: Any) -> Tree:
         number, radius = int(query.goal.offset[0]), query.region.radius
         assert floor <= radius
         self.log.append(("root", number, radius))

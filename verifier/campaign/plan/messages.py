@@ -24,13 +24,27 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A target's bracket, open or closed, with the steps since the last outcome; or the error that ended its run."""
+    """A target's bracket, open or closed, with the steps since the last outcome; or the error that ended its run.
+
+    trees: by goal the packed split trees of its search, where they are kept; the bracket has none.
+    """
 
     task: str
     target: Target
     bracket: Bracket | None
     steps: tuple[Step, ...] = ()
     error: str = ""
+    trees: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What is known of other models at an input, such as one that was trained again since: witnesses, the nearest
+    first; those of closed brackets; by goal (a class) the packed split tree of a search."""
+
+    witnesses: tuple[npt.NDArray[np.floating], ...] = ()
+    minima: tuple[npt.NDArray[np.floating], ...] = ()
+    trees: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +60,8 @@ class Work:
     """A claimed task: `seconds` for all open targets together; `known`: these, with witnesses of earlier attempts.
 
     whole: the seconds are those of the claim's limit, not what the campaign has left. campaign: the number of the
-    process that gives the work out. attack_tasks: what is to be done instead of closing brackets. old_witnesses: other
-    models' at this input, to be tried before a claim's radius is looked at.
+    process that gives the work out. attack_tasks: what is to be done instead of closing brackets. before: what is known
+    of other models at this input, to be tried first; given, the search's own trees are kept too.
     """
 
     claim: Claim
@@ -61,7 +75,7 @@ class Work:
     channel: Channel | None = None
     campaign: int = 0
     attack_tasks: tuple[AttackTask, ...] = ()
-    old_witnesses: tuple[npt.NDArray[np.floating], ...] = ()
+    before: Before | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +97,8 @@ class Claim:
     """The instances (by target) of a task that are to be worked on, each for `limit` seconds on average.
 
     attack_task: with None their brackets; else what is to be found out about them besides. radius: whether they are
-    robust within it is enough to know; None: their whole brackets are wanted.
+    robust within it is enough to know; None: their whole brackets are wanted. again: what is known of other models at
+    this input, which may be this one before it was trained again, is tried first.
     """
 
     task: str
@@ -91,3 +106,4 @@ class Claim:
     limit: float
     attack_task: tuple[Kind, str] | None = None
     radius: float | None = None
+    again: bool = False

@@ -13,7 +13,9 @@ from verifier.campaign.plan.messages import Work
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.problem.budget import Budget
+from verifier.problem.phase_tree import decoded
 from verifier.runtime.model import Model, load
+from verifier.search.earlier import Earlier
 from verifier.search.question import InputRegion, Misclassification, Specification, specify
 from verifier.search.settings import Settings
 
@@ -91,7 +93,12 @@ def specification(
 
 def settings(work: Work, budget: Budget) -> Settings:
     """How a piece of work is to be done. Raises InputError."""
-    return Settings(budget, work.task.method, work.task.solver, work.threads, work.device, work.seed)
+    before, earlier = work.before, None
+    if before is not None:
+        trees = {goal: tree for goal, packed in before.trees.items() if (tree := decoded(packed)) is not None}
+        earlier = Earlier(before.minima, trees)
+    task = work.task
+    return Settings(budget, task.method, task.solver, work.threads, work.device, work.seed, earlier=earlier)
 
 
 _kept: dict[Key, Model] = {}

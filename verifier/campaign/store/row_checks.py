@@ -67,12 +67,12 @@ CHECKS: Mapping[str, ValueCheck] = {
     **dict.fromkeys(("lower", "upper", "initial", "margin", "precision", "seconds", "distance", "earlier"), _size),
     **dict.fromkeys(("tried", "expires", "until", "most"), _number),
     **dict.fromkeys(("updated", "created", "since", "began", "seen"), _moment),
-    **dict.fromkeys(("attempt", "attempts", "losses", "place", "label", "source_index", "done_before"), _whole),
+    **dict.fromkeys(("attempt", "attempts", "losses", "place", "label", "source_index", "done_before", "goal"), _whole),
     **dict.fromkeys(
         ("path", "shape", "source", "method", "attack", "reason", "certificate", "text", "name", "worker", "why"), _text
     ),
     **dict.fromkeys(("solver", "search", "witness_facts", "transforms", "views", "output"), _or_none(_text)),
-    **dict.fromkeys(("data", "lo", "hi", "maps"), _blob),
+    **dict.fromkeys(("data", "lo", "hi", "maps", "tree"), _blob),
     "witness": _or_none(_blob),
     "target": _or_none(_whole),
     "float32": _or_none(_size),

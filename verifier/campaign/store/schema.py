@@ -96,6 +96,13 @@ MIGRATIONS = (
         PRIMARY KEY (instance, attack)
     );
     """,
+    # 10: split trees of searches, with which those about a retrained model begin
+    """
+    CREATE TABLE trees (
+        instance TEXT NOT NULL REFERENCES instances, goal INTEGER NOT NULL, lower REAL NOT NULL, tree BLOB NOT NULL,
+        PRIMARY KEY (instance, goal)
+    );
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

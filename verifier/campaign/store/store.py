@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from verifier.campaign.plan.attack_tasks import AttackTask, Finding, StoredFinding
-from verifier.campaign.plan.messages import Claim, Outcome, Report, Step
+from verifier.campaign.plan.messages import Before, Claim, Outcome, Report, Step
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
-from verifier.campaign.store import attack_queue, leases, presence, records
+from verifier.campaign.store import attack_queue, leases, presence, records, trees_table
 from verifier.campaign.store.columns import vector
 from verifier.campaign.store.database import Database
 from verifier.campaign.store.leases import Limits
@@ -30,9 +30,6 @@ from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.snapshot import Contents, read_contents
 from verifier.campaign.store.witness_columns import columns
 from verifier.problem.verdict import Bracket, Evidence, Initial
-
-MOST_TRIED = 8
-"""Witnesses of other models that are tried: each costs a run of the file, and an exact evaluation where it fools."""
 
 
 class Store:
@@ -173,20 +170,10 @@ class Store:
                     found[target] = vector(row, "witness", row["dtype"]) if row["witness"] else None
         return found
 
-    def of_other_models(self, task: str) -> tuple[npt.NDArray[np.floating], ...]:
-        """Witnesses that other models had at the same input, with the same label and norm, the nearest first.
-
-        What fooled a model before it was trained again may fool it still.
-        """
+    def of_other_models(self, task: str) -> Before:
+        """What is known of other models at a task's input."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT witness, dtype FROM tasks AS own JOIN tasks AS other ON other.input = own.input "
-                "AND other.label = own.label AND other.norm = own.norm AND other.model != own.model "
-                "JOIN instances ON instances.task = other.id JOIN inputs ON inputs.sha256 = own.input "
-                "WHERE own.id = ? AND witness IS NOT NULL AND upper > 0 ORDER BY upper LIMIT ?",
-                (task, MOST_TRIED),
-            ).fetchall()
-            return tuple(vector(row, "witness", row["dtype"]) for row in rows)
+            return trees_table.of_other_models(connection, task)
 
     def attack_tasks(self, claim: Claim) -> tuple[AttackTask, ...]:
         """What a claim is to find out besides brackets."""
@@ -246,6 +233,7 @@ def _save(connection: sqlite3.Connection, instance: str, outcome: Outcome | Find
             (status, outcome.error, time.time(), instance),
         )
         return str(status)
+    trees_table.save(connection, instance, outcome.bracket.lower, outcome.trees)
     return _merge(connection, row, outcome.bracket)
 
 

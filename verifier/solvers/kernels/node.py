@@ -136,16 +136,71 @@ def evaluate_node(
             i = program.used[k]
             point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
         margin = forward(net, point, arguments)
-    if rules.reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+    within = max(within, _narrowed(net, radius, rules, weights, nu, mu, row, shares, constant, value, lower, upper))
+    if within >= radius > 0.0 or within == math.inf:
         return CLOSED, math.inf, nothing, -1
-    if rules.child_bounds:
-        amount = -constant if rules.half_space else math.inf
-        reached = narrow(net, radius, weights, nu, mu, row, shares, amount, value, lower, upper)
-        if reached >= radius > 0.0 or reached == math.inf:
-            return CLOSED, math.inf, nothing, -1
-        within = max(within, reached)
     place = split_at(rules.branching, program.kept, shares, off, state == OPTIMAL, lower, upper)
     return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
+
+
+@compiled
+def evaluate_proposed(
+    net: CompiledNetwork,
+    radius: float,
+    rules: Rules,
+    weights: Array,
+    nu: Array,
+    narrows: bool,
+    lower: Array,
+    upper: Array,
+) -> tuple[int, float]:
+    """(how the node is left, radius that it excludes) by given multipliers, without an LP; as in `evaluate_node`.
+
+    narrows: tighten the bounds of a node that stays open. The multipliers are replaced by those of the last evaluation.
+    """
+    mu, shares, row = np.zeros(lower.size), np.empty(lower.size), np.empty(net.centre.size)
+    constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
+    fallen = fall(net, row, radius)
+    value = constant - fallen
+    if value > 0.0:
+        return CLOSED, math.inf
+    within = excluded(net, row, constant, radius)
+    if within >= radius > 0.0:
+        return CLOSED, math.inf
+    if real - fallen > 0.0:
+        return CLOSED, within
+    if narrows:
+        within = max(within, _narrowed(net, radius, rules, weights, nu, mu, row, shares, constant, value, lower, upper))
+        if within >= radius > 0.0 or within == math.inf:
+            return CLOSED, math.inf
+    return OPEN, within
+
+
+@compiled
+def _narrowed(
+    net: CompiledNetwork,
+    radius: float,
+    rules: Rules,
+    weights: Array,
+    nu: Array,
+    mu: Array,
+    row: Array,
+    shares: Array,
+    constant: float,
+    value: float,
+    lower: Array,
+    upper: Array,
+) -> float:
+    """Tighten the bounds of a node that its multipliers leave open, as the rules say: the radius excluded then.
+
+    Infinite: nothing of the node is left.
+    """
+    if rules.reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
+        return math.inf
+    if not rules.child_bounds:
+        return 0.0
+    amount = -constant if rules.half_space else math.inf
+    return narrow(net, radius, weights, nu, mu, row, shares, amount, value, lower, upper)
 
 
 @compiled

@@ -17,11 +17,27 @@ from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.solvers.kernels.node import CLOSED, FAILED, Found, NodeState, Rules, Shared, evaluate_node
 from verifier.solvers.kernels.simplex_program import Program
-from verifier.solvers.node_constants import STEPS
+from verifier.solvers.node_constants import AGAIN, BEYOND, CLOSES, STEPS
 
 ENDED, FOUND, HANDED = 0, 1, 2
 """How a plunge ends: nothing is left, or nothing more was asked for; at a point that reaches the goal; before a node
 that the kernel cannot close or split."""
+
+
+class Journal(NamedTuple):
+    """What a plunge notes of every node that it takes from the stack, in order: the `split`, and whether the active
+    child is evaluated `first`; of those that it evaluates the multipliers and the last basis, by `row`, else −1.
+    length (1,): how many. wanted: is it to be written?"""
+
+    wanted: bool
+    length: Integers
+    split: Integers
+    first: npt.NDArray[np.bool_]
+    row: Integers
+    weights: Array
+    nu: Array
+    basic: Integers
+    key: Integers
 
 
 class Stack(NamedTuple):
@@ -34,10 +50,23 @@ class Stack(NamedTuple):
     basic: Integers
     key: Integers
     refused: npt.NDArray[np.bool_]
+    journal: Journal
 
 
-def stack_of(rows: int, relus: int, basic: int, key: int) -> Stack:
-    """An empty stack with room for so many nodes."""
+def stack_of(rows: int, relus: int, basic: int, key: int, goals: int, *, wanted: bool) -> Stack:
+    """An empty stack with room for so many nodes; wanted: with a journal."""
+    written = rows if wanted else 0
+    journal = Journal(
+        wanted,
+        np.zeros(1, dtype=np.int64),
+        np.empty(ENTRIES * written, dtype=np.int64),
+        np.empty(ENTRIES * written, dtype=np.bool_),
+        np.empty(ENTRIES * written, dtype=np.int64),
+        np.empty((written, goals)),
+        np.empty((written, relus)),
+        np.empty((written, basic), dtype=np.int64),
+        np.empty((written, key), dtype=np.int64),
+    )
     return Stack(
         np.empty((rows, relus)),
         np.empty((rows, relus)),
@@ -45,7 +74,12 @@ def stack_of(rows: int, relus: int, basic: int, key: int) -> Stack:
         np.empty((rows, basic), dtype=np.int64),
         np.empty((rows, key), dtype=np.int64),
         np.empty(rows, dtype=np.bool_),
+        journal,
     )
+
+
+ENTRIES = 3
+"""Entries of a journal for each node that is evaluated: itself, and its children where they lie beyond the radius."""
 
 
 class Extent(NamedTuple):
@@ -58,6 +92,14 @@ class Extent(NamedTuple):
     pivots: int
     number: int
     inherit: bool
+
+
+@compiled
+def _note(journal: Journal, split: int, first: bool, row: int) -> None:
+    if journal.wanted:
+        k = journal.length[0]
+        journal.split[k], journal.first[k], journal.row[k] = split, first, row
+        journal.length[0] = k + 1
 
 
 @compiled
@@ -83,9 +125,12 @@ def plunge(
     node, found = NodeState(low, high, basic, key), Found(point, arguments, weights, mu, nu)
     moved, best = np.empty_like(point), np.empty_like(point)
     depth, nodes, float32 = 1, 0, math.inf
+    journal = stack.journal
+    journal.length[0] = 0
     while depth > 0 and nodes < extent.most and shared.spent[0] < extent.pivots:
         top = depth - 1
         if stack.ends[top] >= radius > 0.0:
+            _note(journal, BEYOND, False, -1)
             depth = top
             continue
         low[:], high[:] = stack.lower[top], stack.upper[top]
@@ -95,9 +140,13 @@ def plunge(
         stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
         if state == FAILED or stuck:
             return HANDED, depth, nodes, float32
+        if journal.wanted:
+            journal.weights[nodes], journal.nu[nodes] = weights, nu
+            journal.basic[nodes], journal.key[nodes] = basic, key
         nodes += 1
         within = max(stack.ends[top], within)
         if state == CLOSED:
+            _note(journal, CLOSES, False, nodes - 1)
             float32 = min(float32, within)
             depth = top
             continue
@@ -122,4 +171,7 @@ def plunge(
             active = top + 1 if known and arguments[place] > 0.0 else top
             stack.lower[active, place] = 0.0
             stack.upper[2 * top + 1 - active, place] = 0.0
+            _note(journal, place, active == top + 1, nodes - 1)
+        else:
+            _note(journal, AGAIN, False, nodes - 1)
     return ENDED, depth, nodes, float32

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
@@ -16,13 +17,33 @@ from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import CompiledNetwork, network
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
-from verifier.solvers.kernels.node import CLOSED, CUTOFF, FAILED, Found, NodeState, Rules, Shared, evaluate_node, narrow
-from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Stack, plunge, stack_of
+from verifier.solvers.kernels.node import (
+    CLOSED,
+    CUTOFF,
+    FAILED,
+    Found,
+    NodeState,
+    Rules,
+    Shared,
+    evaluate_node,
+    evaluate_proposed,
+    narrow,
+)
+from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Journal, Stack, plunge, stack_of
 from verifier.solvers.kernels.proof_tree import Grown, grow
 from verifier.solvers.node_constants import STEPS
+from verifier.solvers.tree.carried_basis import CarriedBases
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import TreeNode
-from verifier.solvers.tree.node import GrownResult, NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
+from verifier.solvers.tree.growth import in_steps
+from verifier.solvers.tree.node import (
+    GrownResult,
+    NodeResult,
+    NodeSettings,
+    NumpyEvaluator,
+    PlungeJournal,
+    PlungeResult,
+)
 from verifier.solvers.tree.primal_heuristics import GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.tightening import Narrowed
@@ -90,6 +111,8 @@ class CompiledEvaluator:
         self._cutoff = np.array([CUTOFF])
         self._fallback: NumpyEvaluator | None = None
         self._stack: Stack | None = None
+        self._earlier, self._rows = root.earlier, root.goal_rows
+        self._carried: CarriedBases | None = None
         self._pivots = 1
         """Those that fit into AT_ONCE, as the last plunge took them."""
 
@@ -118,7 +141,8 @@ class CompiledEvaluator:
         )
         proposed = found.weights, found.mu, found.nu
         if state == CLOSED:
-            return NodeResult(True, float32=radius, bound=margin, multipliers=proposed)
+            last = basic.astype(np.int16), key.astype(np.int8)
+            return NodeResult(True, float32=radius, bound=margin, multipliers=proposed, basis=last)
         if state == FAILED:
             if self._fallback is None:
                 self._fallback = self._other()
@@ -131,6 +155,23 @@ class CompiledEvaluator:
             False, radius, low, high, place, found.point if known else None, margin, up, last, multipliers=proposed
         )
 
+    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array, *, narrows: bool) -> NodeResult:
+        low, high = lower.copy(), upper.copy()
+        state, within = evaluate_proposed(
+            self._network, self._radius, self._rules, weights.copy(), nu.copy(), narrows, low, high
+        )
+        return NodeResult(True, float32=within) if state == CLOSED else NodeResult(False, within, low, high)
+
+    @property
+    def kept(self) -> npt.NDArray[np.integer]:
+        return self.lp.program.kept
+
+    def start_of(self, leaf: int) -> Any:
+        if self._carried is None:
+            assert self._earlier is not None
+            self._carried = CarriedBases(self._earlier, self.lp.program, self._rows)
+        return self._carried.of(leaf)
+
     def plunge(
         self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> PlungeResult:
@@ -138,7 +179,10 @@ class CompiledEvaluator:
         basic, key = self._first if node.start is None else node.start
         stack = self._stack
         if stack is None or len(stack.ends) < most + 2:
-            stack = self._stack = stack_of(most + 2, lower.size, basic.size, key.size)
+            goals = self.lp.program.goals
+            stack = self._stack = stack_of(
+                most + 2, lower.size, basic.size, key.size, goals, wanted=self._earlier is not None
+            )
         stack.lower[0], stack.upper[0], stack.basic[0], stack.key[0] = lower, upper, basic, key
         stack.ends[0], stack.refused[0] = node.key, node.refused
         point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
@@ -158,13 +202,21 @@ class CompiledEvaluator:
             )
             for row in range(depth)
         ]
-        return PlungeResult(nodes, rest, float32, point if state == FOUND else None, state == HANDED)
+        journal = self._journal(stack.journal, nodes) if self._earlier is not None else None
+        return PlungeResult(nodes, rest, float32, point if state == FOUND else None, state == HANDED, journal)
+
+    def _journal(self, journal: Journal, nodes: int) -> PlungeJournal:
+        length = int(journal.length[0])
+        split, first, row = (part[:length].tolist() for part in (journal.split, journal.first, journal.row))
+        numbers = in_steps(journal.weights[:nodes], journal.nu[:nodes])
+        bases = journal.basic[:nodes].astype(np.int16), journal.key[:nodes].astype(np.int8)
+        return PlungeJournal(split, first, row, numbers, bases)
 
     def grow(self, nodes: Sequence[tuple[Array, Array, Any]], most: int, budget: Budget) -> GrownResult | None:
         budget.check()
         basic, key = self._first
         relus, room = nodes[0][0].size, (most // 2 + len(nodes), nodes[0][0].size)
-        stack = stack_of(len(nodes) + relus + 2, relus, basic.size, key.size)
+        stack = stack_of(len(nodes) + relus + 2, relus, basic.size, key.size, self.lp.program.goals, wanted=False)
         for row, (lower, upper, basis) in enumerate(nodes):
             stack.lower[row], stack.upper[row] = lower, upper
             stack.basic[row], stack.key[row] = self._first if basis is None else basis

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
+from verifier.solvers.tree.growth import UNKNOWN
 
 
 @dataclass(slots=True)
@@ -30,6 +31,10 @@ class TreeNode:
     """True once a point from this node was refused: its own points are not offered again."""
     places: npt.NDArray[Any] | None = None
     """None: all of them, in float64."""
+    number: int = UNKNOWN
+    """Which node of the tree that is written down it is."""
+    known: int = UNKNOWN
+    """Which node of an earlier tree it is, whose splits it follows."""
 
 
 class NodeSelection(Protocol):
@@ -158,7 +163,7 @@ class Frontier:
         self._stuck: list[TreeNode] = []
         self._float32 = math.inf
         if not np.any(lower > upper):
-            self.put([TreeNode(floor, *self.root_bounds, None)])
+            self.put([TreeNode(floor, *self.root_bounds, None, number=0, known=0)])
 
     @property
     def lower_end(self) -> float:
@@ -173,6 +178,12 @@ class Frontier:
     @property
     def open_nodes(self) -> int:
         return len(self._waiting) + len(self._stuck)
+
+    @property
+    def known_nodes(self) -> int:
+        """Nodes to be worked on that an earlier tree has as well."""
+        with self._lock:
+            return sum(node.known != UNKNOWN for node in self._waiting)
 
     @property
     def stuck(self) -> bool:
@@ -233,9 +244,11 @@ class Frontier:
         """Does the node hold nothing within the radius? At radius 0 there is no smaller one to say so."""
         return node.key >= self.radius > 0.0
 
-    def child(self, parent: TreeNode, key: float, lower: Array, upper: Array, start: Any) -> TreeNode:
-        """A node with these bounds (relu_count,) below another one."""
-        return TreeNode(key, lower, upper, start, parent.refused and self.inherited)
+    def child(
+        self, parent: TreeNode, key: float, lower: Array, upper: Array, start: Any, number: int = UNKNOWN
+    ) -> TreeNode:
+        """A node with these bounds (relu_count,) below another one; number: that of the tree that is written down."""
+        return TreeNode(key, lower, upper, start, parent.refused and self.inherited, number=number)
 
     def _packed(self, node: TreeNode) -> TreeNode:
         """The node as it is kept in the queue."""

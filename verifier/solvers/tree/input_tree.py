@@ -335,7 +335,7 @@ class InputTree(ReluTree):
         tree, ball = node.start.tree, part.ball(0)
         if tree is None or not _same(ball, tree.root.ball):
             lower, upper = self.unpacked(node)
-            root = replace(self.root, ball=ball, lower=lower, upper=upper, floor=0.0)
+            root = replace(self.root, ball=ball, lower=lower, upper=upper, floor=0.0, earlier=None)
             tree = node.start.tree = LpTree(root, LpSettings(numpy_first=NUMPY_FIRST))
             if node.refused and self.inherited:
                 tree.silence()

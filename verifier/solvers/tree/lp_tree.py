@@ -14,12 +14,23 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.phase_tree import LEAF, PhaseTree
 from verifier.solvers.kernels import cache
+from verifier.solvers.node_constants import AGAIN, CLOSES
 from verifier.solvers.tree.frontier import TreeNode
-from verifier.solvers.tree.node import NodeEvaluator, NodeResult, NodeSettings, NumpyEvaluator, PlungeResult
+from verifier.solvers.tree.growth import UNKNOWN, Growth, in_steps
+from verifier.solvers.tree.node import (
+    NodeEvaluator,
+    NodeResult,
+    NodeSettings,
+    NumpyEvaluator,
+    PlungeJournal,
+    PlungeResult,
+)
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
@@ -61,8 +72,23 @@ class LpTree(ReluTree):
         super().__init__(root)
         self.settings = settings or LpSettings()
         self._evaluators: list[NodeEvaluator] = []
+        self._rows = root.goal_rows
+        self._growth = None if root.earlier is None else Growth(root.stages.relu_count, self._rows)
+        fits = root.earlier is not None and root.earlier.nodes > 1 and root.earlier.relus == root.stages.relu_count
+        self._earlier = root.earlier.about(self._rows) if fits and root.earlier is not None else None
         self._early = False
         """Do the evaluators stand in for kernels that are loaded only for a tree that lasts?"""
+
+    @property
+    def follows(self) -> bool:
+        """Are there open nodes that an earlier tree has as well?"""
+        return self._earlier is not None and self.known_nodes > 0
+
+    def grown(self) -> PhaseTree | None:
+        """The tree as it is now, where it was written down."""
+        if self._growth is None:
+            return None
+        return self._growth.tree(self._evaluators[0].kept if self._evaluators else np.zeros(0, dtype=np.int64))
 
     @property
     def evaluator(self) -> NodeEvaluator:
@@ -148,6 +174,10 @@ class LpTree(ReluTree):
             while nodes < self.settings.slice and (stack or self._took(stack)):
                 if self.beyond(stack[-1]):
                     stack.pop()
+                elif self._earlier is not None and stack[-1].known != UNKNOWN:
+                    budget.check()
+                    self._follow(self._earlier, evaluator, stack)
+                    nodes += 1
                 else:
                     number, point = self.nodes + nodes, None
                     plunged = self._plunge(evaluator, stack, number, self.settings.slice - nodes, budget)
@@ -186,6 +216,8 @@ class LpTree(ReluTree):
         plunged = evaluator.plunge(stack[-1], *self.unpacked(stack[-1]), number, most, self.inherited, budget)
         if plunged is not None:
             self.note(plunged.float32)
+            if self._growth is not None and plunged.journal is not None:
+                _write(self._growth, stack[-1].number, plunged.journal, plunged.rest)
             stack[-1:] = plunged.rest
         return plunged
 
@@ -199,6 +231,9 @@ class LpTree(ReluTree):
                 return point
         if found.closed:
             self.note(max(node.key, found.float32))
+            if self._growth is not None:
+                basis = found.basis if isinstance(found.basis, tuple) else None
+                self._growth.closed(node.number, self._numbers(found), basis)
         stack[-1:] = [] if found.closed else self._split(node, found)
         return None
 
@@ -222,11 +257,69 @@ class LpTree(ReluTree):
         if place < 0:
             lower, upper = self.unpacked(node)
             if np.any((lower < 0) & (upper > 0)):
-                return [self.child(node, key, found.lower, found.upper, found.basis)]
+                return [self.child(node, key, found.lower, found.upper, found.basis, node.number)]
             self.put_stuck(replace(node, key=key, start=None))
             return []
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
-        down = self.child(node, key, found.lower, high, found.basis)
-        up = self.child(node, key, low, found.upper, found.basis)
+        numbers = UNKNOWN, UNKNOWN
+        if self._growth is not None:
+            numbers = self._growth.split_at(node.number, place, self._numbers(found))
+        down = self.child(node, key, found.lower, high, found.basis, numbers[0])
+        up = self.child(node, key, low, found.upper, found.basis, numbers[1])
         return [down, up] if found.up else [up, down]
+
+    def _numbers(self, found: NodeResult) -> npt.NDArray[np.int16]:
+        """A node's multipliers as trees keep them."""
+        if found.multipliers is None:
+            return np.zeros(len(self._rows) + self.root.stages.relu_count, dtype=np.int16)
+        return in_steps(found.multipliers[0], found.multipliers[2])
+
+    def _follow(self, earlier: PhaseTree, evaluator: NodeEvaluator, stack: list[TreeNode]) -> None:
+        """Evaluate the stack's last node by the multipliers that it had in an earlier tree, then split as that did.
+
+        A leaf of it that they no longer close is gone on with as any other node.
+        """
+        node = stack.pop()
+        relu, child = int(earlier.split[node.known]), int(earlier.first[node.known])
+        weights, nu = earlier.multipliers(node.known)
+        found = evaluator.proposed(*self.unpacked(node), weights, nu, narrows=relu != LEAF)
+        numbers = earlier.numbers[node.known]
+        if found.closed:
+            self.note(max(node.key, found.float32))
+            if self._growth is not None:
+                start = evaluator.start_of(node.known) if relu == LEAF else None
+                self._growth.closed(node.number, numbers, start)
+            return
+        key = max(node.key, found.key)
+        if relu == LEAF:
+            start = evaluator.start_of(node.known)
+            stack.append(self.child(node, key, found.lower, found.upper, start, node.number))
+            return
+        low, high = found.lower.copy(), found.upper.copy()
+        low[relu], high[relu] = max(low[relu], 0.0), min(high[relu], 0.0)
+        halves = ((found.lower, high, child), (low, found.upper, child + 1))
+        wanted = [half for half in halves if half[0][relu] <= half[1][relu]]
+        written = node.number, node.number
+        if self._growth is not None and len(wanted) == 2:
+            written = self._growth.split_at(node.number, relu, numbers)
+        for lower, upper, known in wanted:
+            made = self.child(node, key, lower, upper, None, written[known - child])
+            made.known = known
+            stack.append(made)
+
+
+def _write(growth: Growth, number: int, journal: PlungeJournal, rest: list[TreeNode]) -> None:
+    """Write down what a plunge below a node of this number did; the `rest` of its nodes get theirs."""
+    stack = [number]
+    for relu, active_first, row in zip(journal.split, journal.first, journal.row, strict=True):
+        node = stack.pop()
+        if relu >= 0:
+            off, on = growth.split_at(node, relu, journal.numbers[row])
+            stack += [off, on] if active_first else [on, off]
+        elif relu == CLOSES:
+            growth.closed(node, journal.numbers[row], (journal.bases[0][row], journal.bases[1][row]))
+        elif relu == AGAIN:
+            stack.append(node)
+    for left, node in zip(rest, stack, strict=True):
+        left.number = node

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.lagrangian import Lagrangian, tightened
+from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import DUAL, BranchingRule, split_at, widest
 from verifier.solvers.tree.frontier import TreeNode
@@ -22,7 +23,7 @@ from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.primal_heuristics import GradientDescent, StartHeuristic
 from verifier.solvers.tree.relaxation import Relaxation, priced
-from verifier.solvers.tree.tightening import NumpyNarrowing
+from verifier.solvers.tree.tightening import Narrowed, NumpyNarrowing
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,18 @@ class NodeResult:
 
 
 @dataclass(frozen=True, eq=False)
+class PlungeJournal:
+    """What became of the nodes of a plunge, in the order in which they were taken from its stack: `split` and `first`
+    as in the kernel's `Journal`; numbers: multipliers as trees keep them, and bases, by the node's `row`."""
+
+    split: list[int]
+    first: list[bool]
+    row: list[int]
+    numbers: npt.NDArray[np.int16]
+    bases: tuple[npt.NDArray[np.int16], npt.NDArray[np.int8]]
+
+
+@dataclass(frozen=True, eq=False)
 class PlungeResult:
     """A plunge below a node: `nodes` evaluated, and the `rest` of them that are open, the next one to go on with last.
 
@@ -81,6 +94,7 @@ class PlungeResult:
     float32: float = math.inf
     point: Array | None = None
     handed: bool = False
+    journal: PlungeJournal | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +124,18 @@ class NodeEvaluator(Protocol):
     def lp(self) -> Relaxation: ...
     @property
     def descent(self) -> StartHeuristic: ...
+    @property
+    def kept(self) -> npt.NDArray[np.integer]:
+        """The ReLUs whose bases `start_of` knows; none where it knows no bases."""
+
     def set_radius(self, radius: float) -> None: ...
     def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult: ...
+    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array, *, narrows: bool) -> NodeResult:
+        """Evaluate a node by these multipliers, without an LP; narrows: tighten its bounds where it stays open."""
+
+    def start_of(self, leaf: int) -> Any:
+        """The basis of the earlier tree's leaf, None where this network's LPs cannot begin with it."""
+
     def plunge(
         self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> PlungeResult | None:
@@ -152,16 +176,10 @@ class NumpyEvaluator:
         if solved.optimum is not None:
             point, off = solved.point, solved.violation
             margin = self._goal.margin(point)
-        if settings.reduced_costs:
-            lower, upper = tightened(dual, value, lower, upper)
-            if np.any(lower > upper):
-                return NodeResult(True)
-        shares = dual.shares
-        if settings.child_bounds:
-            narrowed = self._narrowing.narrow(dual, solved.weights, radius, lower, upper)
-            if narrowed is None:
-                return NodeResult(True)
-            key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
+        narrowed = self._narrowed(dual, solved.weights, value, lower, upper)
+        if narrowed is None:
+            return NodeResult(True)
+        key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
         place = split_at(settings.branching, shares, off, lower, upper)
         up = place >= 0 and point is not None and bool(self._goal.pattern(point)[place])
         return NodeResult(
@@ -176,6 +194,39 @@ class NumpyEvaluator:
             self.lp.basis(),
             multipliers=(solved.weights, dual.mu, dual.nu),
         )
+
+    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array, *, narrows: bool) -> NodeResult:
+        radius = self._radius
+        dual = self._lagrangian.evaluate(weights, nu, lower, upper)
+        value, key = dual.value(radius), dual.radius(radius)
+        if value > 0 or key >= radius > 0:
+            return NodeResult(True)
+        if dual.real_value(radius) > 0:
+            return NodeResult(True, float32=key)
+        if not narrows:
+            return NodeResult(False, key, lower, upper)
+        narrowed = self._narrowed(dual, weights, value, lower, upper)
+        if narrowed is None:
+            return NodeResult(True)
+        return NodeResult(False, max(key, narrowed.key), narrowed.lower, narrowed.upper)
+
+    def _narrowed(self, dual: Dual, weights: Array, value: float, lower: Array, upper: Array) -> Narrowed | None:
+        """What the multipliers of a node that they leave open say of its bounds; None: nothing of it is left."""
+        if self._settings.reduced_costs:
+            lower, upper = tightened(dual, value, lower, upper)
+            if np.any(lower > upper):
+                return None
+        if not self._settings.child_bounds:
+            return Narrowed(0.0, lower, upper, dual.shares)
+        return self._narrowing.narrow(dual, weights, self._radius, lower, upper)
+
+    @property
+    def kept(self) -> npt.NDArray[np.integer]:
+        return np.zeros(0, dtype=np.int64)
+
+    def start_of(self, leaf: int) -> Any:
+        """HiGHS begins with bases of its own."""
+        del leaf
 
     def plunge(
         self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget
+from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.solvers.tree.threads import ALONE, Threads
 
@@ -31,6 +33,15 @@ class TreeRoot:
     floor: float = 0.0
     slack: float = 0.0
     tolerance: float = 1e-7
+    rows: npt.NDArray[np.integer] | None = None
+    """Which rows of the question's goal these are; None: all of them."""
+    earlier: PhaseTree | None = None
+    """The tree of such a question about an earlier network, to begin with; given, this one's is written down too."""
+
+    @property
+    def goal_rows(self) -> npt.NDArray[np.integer]:
+        """Which rows of the question's goal the goal's are."""
+        return np.arange(len(self.goal.offset)) if self.rows is None else self.rows
 
     @property
     def unstable(self) -> int:
@@ -69,6 +80,13 @@ class Tree(Protocol):
     @property
     def float32_end(self) -> float:
         """As `lower_end`, for every evaluation that bounds are charged for, not only over the reals."""
+
+    @property
+    def follows(self) -> bool:
+        """Are there open nodes that an earlier tree has as well?"""
+
+    def grown(self) -> PhaseTree | None:
+        """The tree as it is now, where it was written down."""
 
     def cut(self, radius: float) -> None:
         """Only points within this smaller radius matter from now on; a larger one changes nothing."""
@@ -110,7 +128,15 @@ class TreeMaker(Protocol):
         """Nodes that a target's tree of this engine has before; infinite for what is no tree."""
 
     def tree(
-        self, query: Query, stages: Stages, bounds: NodeBounds, *, floor: float, slack: float, tolerance: float
+        self,
+        query: Query,
+        stages: Stages,
+        bounds: NodeBounds,
+        *,
+        floor: float,
+        slack: float,
+        tolerance: float,
+        earlier: PhaseTree | None = None,
     ) -> Tree:
         """The tree of a query over a bounded region, with proved `bounds` there; `stages` are its network.
 

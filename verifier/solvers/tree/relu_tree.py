@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
+from verifier.problem.phase_tree import PhaseTree
 from verifier.solvers.tree.frontier import Frontier, NodeSelection, TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.primal_heuristics import Drawing, GradientDescent
@@ -35,6 +36,15 @@ class ReluTree(Frontier):
         self._lagrangian = Lagrangian(root.stages, root.ball, root.goal, root.lower, root.upper)
         self._goal = GoalAscent(root.stages, root.ball, root.goal)
         self._descent, self._drawing = GradientDescent(self._goal), Drawing(self._goal)
+
+    @property
+    def follows(self) -> bool:
+        """Are there open nodes that an earlier tree has as well?"""
+        return False
+
+    def grown(self) -> PhaseTree | None:
+        """The tree as it is now, where it was written down: this kind is not."""
+        return None
 
     def pattern(self, x: Array) -> Array:
         """Which ReLUs are active at x (n,): (relu_count,)."""

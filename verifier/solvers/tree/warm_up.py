@@ -10,6 +10,7 @@ from encoders.network.linear_maps import Dense, readonly
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import GEOMETRIES
+from verifier.problem.phase_tree import seed
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.tree.compiled_node import CompiledNarrowing
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
@@ -31,11 +32,13 @@ def solve_sample() -> None:
     for norm in (norm for norm, kind in GEOMETRIES.items() if kind.has_kernels):
         ball = Ball(norm, np.array([0.4, 0.5]), 0.5, np.zeros(2), np.ones(2))
         ends = np.full(stages.relu_count, 50.0)
-        tree = LpTree(TreeRoot(stages, ball, goal, -ends, ends), LpSettings(kernels=True))
+        root = TreeRoot(stages, ball, goal, -ends, ends, earlier=seed(stages.relu_count))
+        tree = LpTree(root, LpSettings(kernels=True))
         tree.polish(ball.centre, Budget(LONGEST))
         tree.evaluator.descent.search(ball.centre, ball.radius)
         tree.evaluator.evaluate(-ends, ends, None, Budget(LONGEST))
         tree.evaluator.grow([(-ends, ends, None)], 8, Budget(LONGEST))
+        tree.evaluator.proposed(-ends, ends, np.ones(len(goal.offset)), np.zeros(ends.size), narrows=True)
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
