@@ -17,7 +17,7 @@ LP_RELUS = 80
 """Unstable ReLUs up to which the LP tree is chosen: beyond, LPs take too long (PERFORMANCE.md, sizes)."""
 
 
-FREE_INPUTS = 10
+FREE_INPUTS = 16
 """Entries of the input that may move, up to which boxes are split."""
 
 
