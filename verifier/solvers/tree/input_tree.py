@@ -310,7 +310,7 @@ class InputTree(ReluTree):
             scores = [np.nan_to_num(rule.score(rows, widths, self._widths)) for rule in self.settings.rules]
         chosen = [np.where(halvable, score, -1.0).argmax(axis=1) for score in scores]
         free = self._widths > 0
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             volume = (widths[:, free] / self._widths[free]).prod(axis=1)
         proposals = []
         for able, share, *entries in zip(halvable, volume, *chosen, strict=True):
