@@ -25,7 +25,7 @@ min_distortion = {least}
 
 def test_the_workflow_and_the_action_are_right_for_actionlint() -> None:
     """By its fork jactionlint, which also reads composite actions, and of which PyPI has a wheel."""
-    linter = shutil.which("jactionlint")
+    linter = shutil.which("jactionlint", path=Path(sys.executable).parent)
     if linter is None:
         pytest.skip("jactionlint has a wheel for Linux only")
     files = [str(EXAMPLE / ".github" / "workflows" / "robustness.yml"), str(ROOT / "action.yml")]

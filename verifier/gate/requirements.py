@@ -273,7 +273,7 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
         raise InputError(f"{path}: certificates: {certificates!r}: true or false is expected")
     told = {"targets": "untargeted", "store": str(STORE / f"gate-{version(DISTRIBUTION)}.sqlite"), **told}
     plan = plan_of(told, path, flags or {})
-    if Settings(Budget(), plan.method, plan.solver, plan.threads).decider.evidence is Evidence.SOLVER:
+    if Settings(Budget(0.0), plan.method, plan.solver, plan.threads).decider.evidence is Evidence.SOLVER:
         raise InputError(
             f"{path}: method: what {plan.method} proves is a floating-point solver's word, within its tolerances, "
             "and a gate needs proofs: choose tree or z3"

@@ -116,7 +116,7 @@ def test_float32_evaluations_are_inside_where_they_are_charged(make_root: Any, n
     stages = to_stages(graph, FLOAT32.unit, FLOAT32.floors(graph))
     bounds: NodeBounds = linear_bounds(graph, root.ball, Budget(), Effort(0, 0), FLOAT32)
     rng = np.random.default_rng(1)
-    points = np.array(root.points(5, BOXES)).astype(np.float32).astype(np.float64)
+    points = np.array(root.points(5, BOXES)[:BOXES]).astype(np.float32).astype(np.float64)
     part = BoxPart(root.ball, root.ball.radius, *boxes_around(points, root.ball, rng))
     ends = hidden_bounds(stages, bounds)
     found = BoxCrown(stages, Lagrangian(stages, root.ball, root.goal, *ends)).bound(

@@ -85,7 +85,10 @@ def test_support_functions_agree(root: Any, share: float) -> None:
         for part in (-1.0, 0.0, 0.3, 0.99, 1.0, 1.1, np.nan):
             found = norms.excluded(net, row, part * fall, radius)
             assert 0.0 <= found <= radius
-            assert close(found, geometry.excluded(row, part * fall, radius))
+            wanted = geometry.excluded(row, part * fall, radius)
+            # Where the ball leaves the box behind the fall is level: rounding decides between the two ends of that.
+            level = part == 1.0 and close(geometry.fall(row, found), geometry.fall(row, wanted))
+            assert close(found, wanted) or level
 
 
 def test_more_entries_are_sought_than_first_ones() -> None:

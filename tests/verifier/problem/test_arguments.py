@@ -62,7 +62,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("minimal_all_targets", {"targets": ["3"]}, "the target must be a whole number"),
     ("attack", {"attack": 7}, "the attack must be a string"),
     ("check", {"radius": "0.1"}, "the radius must be a number"),
-    ("check", {"radius": None}, "the radius must be a number"),
+    ("check", {"radius": None}, "check takes an input x and a radius, or a property"),
     ("certificate", {"radius": "0.1"}, "the radius must be a number"),
 ]
 

@@ -59,7 +59,7 @@ def reported(truth: Any, save_net: Callable[..., Model], tmp_path_factory: pytes
     with Store(path) as store:
         for one in (plan, vectors):
             run(one, tasks_of(one), store, Backend(jobs=1), Budget())
-        certify(store, plan.sha256, folder / "proofs", 1, Budget(), 60.0)
+        certify(store, store.results(plan.sha256), folder / "proofs", 1, Budget(), 60.0)
         idle = replace(plan, select=Selection((7,)), targets=(1, 2), points=())
         wanted = tasks_of(idle)
         store.begin(idle, wanted)

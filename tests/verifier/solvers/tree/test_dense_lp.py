@@ -17,6 +17,7 @@ from encoders.formulations.to_stages import to_stages
 from encoders.network.graph import Array
 from verifier import models
 from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.solvers.branch_and_bound import hidden_bounds
@@ -93,7 +94,8 @@ def test_ties_do_not_stall_it(seed: int) -> None:
     root = hidden_bounds(to_stages(model.graph), linear_bounds(model.graph, ball, Budget()))
     given = TreeRoot(to_stages(model.graph), ball, goal, *root, tolerance=1e-9)
     dense, highs = DenseLp(given), NodeLp(given, [])
-    feasible = 0
+    lagrangian = Lagrangian(given.stages, ball, goal, *root)
+    feasible, unproved = 0, 0
     for depth in range(20):
         lower, upper = (end.copy() for end in root)
         for _ in range(depth // 2):
@@ -101,12 +103,17 @@ def test_ties_do_not_stall_it(seed: int) -> None:
             end[rng.choice(np.flatnonzero((lower < 0) & (upper > 0)))] = 0.0
         found = dense.solve(lower, upper, Budget(), dense.first_basis())
         wanted = highs.solve(lower, upper, Budget())
-        if wanted.usable:  # HiGHS gives up on one of these
-            assert (found.optimum is None) == (wanted.optimum is None)
-        if wanted.optimum is not None:
+        if found.optimum is None:
+            # A safe evaluation excludes a node, never the LP's word: on some processors rounding loses one ray.
+            value = lagrangian.evaluate(found.weights, found.nu, lower, upper).value(ball.radius)
+            assert value <= 0 or wanted.optimum is None
+            unproved += value <= 0
+        elif wanted.usable:  # HiGHS gives up on one of these
+            assert wanted.optimum is not None
             feasible += 1
             assert found.optimum == pytest.approx(wanted.optimum, rel=SAME, abs=SAME)
     assert feasible >= 15
+    assert unproved <= 1
     assert dense.pivots <= 500 * dense.solved
 
 
