@@ -27,10 +27,10 @@ test: $(VENV)/.dev lint
 	-$(BIN)/python -m verifier.solvers.compile_kernels
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-# Every test of the package, and every eighth of its cases: CI has 20 minutes for all environments.
+# Every test of the package, and every twelfth of its cases: CI has 20 minutes for all environments.
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels
-	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 8 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 12 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
 
 # dist/: the wheel, built from the sdist, and a demo from it alone, in an environment that has seen no checkout.
 dist: $(VENV)/.dev
