@@ -88,7 +88,8 @@ def test_pages_fit_and_complain_about_nothing(site: Path, browser: Any, width: i
     told = watched(page)
     page.on("request", lambda request: told.append(request.url) if not request.url.startswith("file:") else None)
     for name in READ:
-        page.goto((site / f"{name}.html").as_uri())
+        # To leave a page while its icon loads would end that as a failure.
+        page.goto((site / f"{name}.html").as_uri(), wait_until="networkidle")
         root = "document.documentElement"
         assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0, name
     assert [one for one in told if not one.startswith("data:")] == []
