@@ -17,7 +17,7 @@ from encoders.passes.from_transforms import Transforms
 from verifier.problem.arguments import real
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Halfspaces
-from verifier.problem.verdict import Bracket, Unknown
+from verifier.problem.verdict import Bracket
 from verifier.runtime.model import Model, load
 from verifier.runtime.transformed import load_transforms
 from verifier.search import all_targets, minimum, robustness
@@ -26,7 +26,7 @@ from verifier.search.all_targets import AllTargets
 from verifier.search.initial_attack import DEFAULT_ATTACK
 from verifier.search.methods import DEFAULT_METHOD
 from verifier.search.output_ranges import OutputRanges
-from verifier.search.property_check import PropertyCheck, check_property
+from verifier.search.property_check import PropertyCheck, check_property, undecided
 from verifier.search.property_question import AskedProperty, asked_property, property_question
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, Box, InputRegion, Misclassification, specify
 from verifier.search.robustness import Check
@@ -256,7 +256,7 @@ def check(
         try:
             prop = asked_property(model, region, property, settings.budget)
         except OutOfTimeError as error:
-            return PropertyCheck(Unknown(str(error)), None, str(error), None, settings.budget.spent)
+            return undecided(str(error), settings.budget.spent)
         return check_property(property_question(model, prop, settings.budget, semantics), settings)
     if x is None or radius is None:
         raise InputError("check takes an input x and a radius, or a property")

@@ -50,7 +50,12 @@ class Model:
     @property
     def outputs(self) -> int:
         """The entries of the file's output: what a property's Y_j are. One for a binary classifier."""
-        return self.graph.output_size - int(self.network.binary)
+        return self.graph.output_size - self.first_output
+
+    @property
+    def first_output(self) -> int:
+        """Where these begin among the logits: behind the 0 of a binary classifier, whose graph gives (0, z)."""
+        return int(self.network.binary)
 
     @property
     def no_float32(self) -> str:

@@ -109,7 +109,6 @@ class PropertyJudge:
     def __init__(self, model: Model, prop: Property) -> None:
         plain_output(model)
         self._model, self._property = model, prop
-        self._first = int(model.network.binary)  # whose graph gives (0, z)
         self.remark = ""
         self._doubts = DOUBTS
 
@@ -130,7 +129,9 @@ class PropertyJudge:
             if self.remark or self._doubts < 0:
                 return None
         budget.check()
-        exact = exact_outputs(self._model.network.graph, rounded.astype(np.float64), budget.check)[self._first :]
+        exact = exact_outputs(self._model.network.graph, rounded.astype(np.float64), budget.check)[
+            self._model.first_output :
+        ]
         if self._property.satisfied(x, exact) is not reached:
             self.remark = ONLY_RUNTIME if reached else ONLY_EXACT
             return None
@@ -144,7 +145,9 @@ class PropertyJudge:
         dtype, graph = box.lo.dtype.name, self._model.network.graph
         told = f"no {dtype} number is a value of X_{box.gap} in the box"
         inside = box.within(point)
-        box.torn = self._property.satisfied(inside, exact_outputs_of(graph, inside, budget.check)[self._first :])
+        box.torn = self._property.satisfied(
+            inside, exact_outputs_of(graph, inside, budget.check)[self._model.first_output :]
+        )
         if box.torn:
             told += "; a point of it that is none satisfies the property over the reals"
             rounded = box.nearest(point)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from encoders.network.graph import Relu
+from encoders.network.graph import Graph
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds
 from verifier.problem.budget import Budget
@@ -21,14 +21,18 @@ LARGE = 2000
 """ReLUs beyond which node bounds are CROWN's default lines: optimised ones took 13 s of 20 on a CIFAR conv net."""
 
 
+def first_effort(graph: Graph) -> Effort:
+    """What the node bounds that a search begins with may cost."""
+    return Effort(neuron_iterations=0) if graph.relu_count > LARGE else Effort()
+
+
 class BoundsByRadius:
     """Proved node bounds on balls around a problem's centre; targets that ask for the same ball share them."""
 
     def __init__(self, problem: Problem, budget: Budget) -> None:
         self._problem, self._budget = problem, budget
         self._known: dict[float, NodeBounds] = {}
-        relus = sum(node.size for node in problem.graph.nodes if isinstance(node, Relu))
-        self._effort = Effort(neuron_iterations=0) if relus > LARGE else Effort()
+        self._effort = first_effort(problem.graph)
 
     def at(self, radius: float) -> NodeBounds:
         """Bounds on the ball of this radius. Raises OutOfTimeError."""

@@ -37,7 +37,7 @@ from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
-from verifier.search.linear_bisection import LARGE
+from verifier.search.linear_bisection import first_effort
 from verifier.search.property_attack import Sampler, points_of_a_round, promising, uphill
 from verifier.search.property_track import TOLERANCE, endless, whole_box
 from verifier.search.question import Box, box_of, semantics_of
@@ -205,8 +205,7 @@ class _RangeSearch:
 
     @cached_property
     def bounds(self) -> NodeBounds:
-        effort = Effort(neuron_iterations=0) if self.graph.relu_count > LARGE else Effort()
-        return linear_bounds(self.graph, self.ball, self.settings.budget, effort, self.arithmetic)
+        return linear_bounds(self.graph, self.ball, self.settings.budget, first_effort(self.graph), self.arithmetic)
 
     @cached_property
     def stages(self) -> Stages:
@@ -249,16 +248,15 @@ class _RangeSearch:
     def _goal(self, end: _End, threshold: float) -> Halfspaces:
         """sign · y_place ≥ threshold."""
         row = np.zeros((1, self.graph.output_size))
-        row[0, end.place + int(self.model.network.binary)] = end.sign
+        row[0, end.place + self.model.first_output] = end.sign
         return Halfspaces(row, np.array([-threshold]))
 
     def _prove(self) -> None:
         """The ends that intervals and linear bounds prove."""
         bounds, output = self.bounds, self.graph.output
-        ahead = int(self.model.network.binary)
         for end in self.ends:
             side = bounds.upper[output] if end.sign > 0 else -bounds.lower[output]
-            end.proved = float(side[end.place + ahead])
+            end.proved = float(side[end.place + self.model.first_output])
         budget = self.settings.budget
         relaxation = LinearRelaxation(self.graph, self.ball, bounds, budget, self.arithmetic)
         for start in range(0, len(self.ends), ROWS_TOGETHER):
@@ -296,7 +294,7 @@ class _RangeSearch:
         """The exact value at the point, where it is the largest so far. Raises OutOfTimeError."""
         inside = self.box.nearest(point) if self.box.gap is None else np.clip(point, self.ball.lo, self.ball.hi)
         exact = exact_outputs(self.model.network.graph, inside.astype(np.float64), self.settings.budget.check)
-        value = exact[end.place + int(self.model.network.binary)]
+        value = exact[end.place + self.model.first_output]
         attained = directed(value if end.sign > 0 else -value, -math.inf)
         if not attained > end.attained:
             return False

@@ -77,6 +77,11 @@ class PropertyCheck(Answer):
     about: PropertySubject | None = None
 
 
+def undecided(reason: str, seconds: float) -> PropertyCheck:
+    """The answer where the time was up before anything could be asked."""
+    return PropertyCheck(Unknown(reason), None, reason, None, seconds)
+
+
 def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck:
     """Violated with a counterexample, Holds with its evidence, or Unknown. Raises InputError."""
     if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:

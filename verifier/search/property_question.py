@@ -45,8 +45,8 @@ class PropertyQuestion:
         outputs, inputs = self.model.outputs, self.prop.inputs if case.mixed else 0
         goal = case.goal(outputs, inputs)
         graph = self.with_inputs if case.mixed else self.model.graph
-        ahead = graph.output_size - goal.matrix.shape[1]  # a binary classifier's graph gives (0, z)
-        return graph, Halfspaces(np.hstack([np.zeros((len(goal.offset), ahead)), goal.matrix]), goal.offset)
+        ahead = np.zeros((len(goal.offset), self.model.first_output))
+        return graph, Halfspaces(np.hstack([ahead, goal.matrix]), goal.offset)
 
     def subject(self, command: str, method: str) -> PropertySubject:
         """What an answer says that it is about."""

@@ -16,7 +16,7 @@ from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import GoalInBox, InwardBox
-from verifier.search.linear_bisection import LARGE
+from verifier.search.linear_bisection import first_effort
 from verifier.search.property_attack import Sampler, points_of_a_round
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import Tree, TreeMaker
@@ -60,8 +60,7 @@ class SearchedBox:
     @cached_property
     def bounds(self) -> NodeBounds:
         """Proved bounds of every node. Raises OutOfTimeError."""
-        effort = Effort(neuron_iterations=0) if self.graph.relu_count > LARGE else Effort()
-        found = linear_bounds(self.graph, self.ball, self.budget, effort, self.arithmetic)
+        found = linear_bounds(self.graph, self.ball, self.budget, first_effort(self.graph), self.arithmetic)
         self.budget.check()
         return found
 
