@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
+from verifier.cli.answer_files import AnswerFiles
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
 from verifier.cli.options import QuestionOptions, ResultOptions, SearchOptions
@@ -21,9 +21,8 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside, read_box
 from verifier.problem.inputs.files import read_input
 from verifier.problem.inputs.image_layout import image_layout
-from verifier.problem.streams import UnwrittenError
 from verifier.problem.verdict import Bracket, Witness
-from verifier.report import json_result, pictures, terminal
+from verifier.report import pictures, terminal
 from verifier.report.json_result import CertificateRecord, Json, RunRecord, TransformsRecord
 from verifier.report.out_folder import OutFolder
 from verifier.runtime import transformed
@@ -61,12 +60,10 @@ class Job:
     predicted: int
     box: tuple[npt.NDArray[Any], npt.NDArray[Any]]
     time: CommandTime
-    folder: OutFolder | None
+    files: AnswerFiles
     certificate: CertificateFile | None = None
     transforms: TransformsRecord | None = None
     notes: tuple[str, ...] = ()
-    files: list[Path] = field(default_factory=list)
-    unwritten: list[str] = field(default_factory=list)
     late: bool = False
     """Is the time up? Then what is known is written, and nothing is made any more."""
 
@@ -131,11 +128,7 @@ class Job:
 
     def write_witness(self, witness: Witness | None, name: str = "witness.npy") -> Path | None:
         """Write a witness in the model's shape and dtype; its path, None without --out or without a witness."""
-        if self.folder is None or witness is None:
-            return None
-        network = self.model.network
-        array = np.asarray(witness.point, dtype=network.input_dtype).reshape(network.input_shape)
-        return self._written(name, lambda stream: np.save(stream, array, allow_pickle=False))
+        return None if witness is None else self.files.write_point(name, witness.point, self.model.network)
 
     def certify(self, radius: float, witness: Witness | None) -> CertificateRecord | None:
         """Build, check and write the certificate that was asked for; None when none was."""
@@ -167,8 +160,8 @@ class Job:
             made = certified(self._specified(target, budget), radius, point, budget)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self._no_certificate(file, target, str(error))
-        if self._saved(lambda: file.write(made.content)) is None:
-            return CertificateRecord(None, self.unwritten[-1])
+        if self.files.saved(lambda: file.write(made.content)) is None:
+            return CertificateRecord(None, self.files.failures[-1])
         return CertificateRecord(file.path, "", len(made.content), made.leaves, made.result.digest)
 
     def _no_certificate(self, file: CertificateFile, target: int | None, why: str) -> CertificateRecord:
@@ -178,41 +171,17 @@ class Job:
 
     def write_picture(self, draw: Callable[[], bytes]) -> Path | None:
         """Draw and write the picture; None without --out, or when the time limit does not leave the time."""
-        if self.folder is None:
+        if self.files.folder is None:
             return None
         image = None if self.late else draw_within(draw, self.time.picture)
         if image is None:
             terminal.message("no time was left for the picture")
             return None
-        return self._written("picture.png", lambda stream: stream.write(image))
+        return self.files.write("picture.png", lambda stream: stream.write(image))
 
     def finish(self, result: Json, tables: Callable[[Sequence[Path]], Sequence[Any]]) -> None:
-        """Write result.json and say the result: the JSON object or the tables, which are told the files written."""
-        text = json_result.dumps(result)
-        if self.folder is not None:
-            self._written("result.json", lambda stream: stream.write(text.encode()))
-            self.folder.remove_stale()
-        if self.request.results.json:
-            sys.stdout.write(text)
-        else:
-            for table in tables(self.files):
-                terminal.stdout().print(table)
-        if self.unwritten:
-            sys.stdout.flush()
-            raise UnwrittenError(self.unwritten[0])
-
-    def _written(self, name: str, save: Callable[[BinaryIO], object]) -> Path | None:
-        folder = self.folder
-        return None if folder is None else self._saved(lambda: folder.write(name, save))
-
-    def _saved(self, write: Callable[[], Path]) -> Path | None:
-        """The file that is written, None where that fails: an answer that took hours is said all the same."""
-        try:
-            self.files.append(write())
-        except InputError as error:
-            self.unwritten.append(str(error))
-            return None
-        return self.files[-1]
+        """As `AnswerFiles.finish`."""
+        self.files.finish(result, tables)
 
 
 def _about(target: int | None, asked: int | None) -> str:
@@ -262,8 +231,9 @@ def prepared(request: Request) -> Iterator[Job]:
     label = next(label for label in (asked.label, given.label, predicted) if label is not None)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
+        files = AnswerFiles(folder, results.json)
         file = CertificateFile(results.certificate) if results.certificate is not None else None
-        yield Job(request, model, x, given.index, label, predicted, box, time, folder, file, transforms, notes)
+        yield Job(request, model, x, given.index, label, predicted, box, time, files, file, transforms, notes)
 
 
 def made(record: CertificateRecord | None) -> bool:

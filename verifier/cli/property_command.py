@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
 
 from encoders.errors import InputError
+from verifier.cli.answer_files import AnswerFiles
 from verifier.cli.exit_codes import Exit
 from verifier.cli.job import method_named
 from verifier.cli.options import CheckOptions, ResultOptions, SearchOptions
@@ -18,13 +16,13 @@ from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_vnnlib
 from verifier.problem.streams import UnwrittenError
-from verifier.problem.verdict import Counterexample, Holds, Unknown, Violated
+from verifier.problem.verdict import Holds, Unknown, Violated
 from verifier.problem.whole_file import written
-from verifier.report import json_result, terminal
+from verifier.report import terminal
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_result import competition_text, property_json, property_table
 from verifier.runtime.model import Model, load
-from verifier.search.property_check import PropertyCheck, check_property
+from verifier.search.property_check import PropertyCheck, check_property, undecided
 from verifier.search.property_question import property_question
 from verifier.search.settings import Settings
 
@@ -48,52 +46,18 @@ def check(
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
         model = load(asked.model, time.engine, output=asked.output)
-        told = _Told(model, folder, results.json)
-        deadline.answer = lambda: told.tell(_late(time.whole))
+        files = AnswerFiles(folder, results.json)
+        deadline.answer = lambda: _tell(_late(time.whole), model, files)
         answer = _answered(property_, model, how, time.engine, asked.semantics)
         deadline.begin_answer()
-        return told.tell(answer)
+        return _tell(answer, model, files)
 
 
-class _Told:
-    """Writes what --out asks for, and says the answer."""
-
-    def __init__(self, model: Model, folder: OutFolder | None, as_json: bool) -> None:
-        self._model, self._folder, self._json = model, folder, as_json
-        self._files: list[Path] = []
-        self._unwritten = ""
-
-    def tell(self, answer: PropertyCheck) -> Exit:
-        found = property_json(answer, self._witness(answer.witness))
-        text = json_result.dumps(found)
-        self._write("result.json", lambda stream: stream.write(text.encode()))
-        if self._folder is not None:
-            self._folder.remove_stale()
-        if self._json:
-            sys.stdout.write(text)
-        else:
-            terminal.stdout().print(property_table(answer, self._files))
-        if self._unwritten:
-            sys.stdout.flush()
-            raise UnwrittenError(self._unwritten)
-        return CODES[type(answer.verdict)]
-
-    def _witness(self, witness: Counterexample | None) -> Path | None:
-        if witness is None:
-            return None
-        shaped = witness.point.reshape(self._model.network.input_shape)
-        return self._write("witness.npy", lambda stream: np.save(stream, shaped, allow_pickle=False))
-
-    def _write(self, name: str, save: Callable[[BinaryIO], object]) -> Path | None:
-        """The file that is written, None where none is asked for or that fails: the answer is said all the same."""
-        if self._folder is None:
-            return None
-        try:
-            self._files.append(self._folder.write(name, save))
-        except InputError as error:
-            self._unwritten = self._unwritten or str(error)
-            return None
-        return self._files[-1]
+def _tell(answer: PropertyCheck, model: Model, files: AnswerFiles) -> Exit:
+    witness = answer.witness
+    place = None if witness is None else files.write_point("witness.npy", witness.point, model.network)
+    files.finish(property_json(answer, place), lambda written: [property_table(answer, written)])
+    return CODES[type(answer.verdict)]
 
 
 def verify(query: Path, network: str, results: Path | None, how: SearchOptions, deadline: Deadline) -> Exit:
@@ -134,4 +98,4 @@ def _answered(property_: Path, model: Model, how: SearchOptions, budget: Budget,
 
 def _late(budget: Budget) -> PropertyCheck:
     """What is known when the time is up while the engine is at work: nothing."""
-    return PropertyCheck(Unknown(budget.reason), None, budget.reason, None, budget.spent)
+    return undecided(budget.reason, budget.spent)
