@@ -27,7 +27,7 @@ from verifier.report.json_result import (
     dumps,
 )
 from verifier.report.norm_signs import NORM_SIGNS
-from verifier.report.property_result import property_fields, property_words
+from verifier.report.property_result import property_fields
 from verifier.report.ranges_result import ranges_json, ranges_words
 from verifier.search.all_targets import AllTargets
 from verifier.search.output_ranges import OutputRanges
@@ -64,14 +64,7 @@ def _(check: Check) -> str:
     verdict = VERDICTS[type(check.verdict)]
     about = check.about
     within = f" within {NORM_SIGNS[about.norm]} {about.radius:g}" if about is not None else ""
-    more = ""
-    if check.witness is not None:
-        more = f", {check.witness!r}"
-    elif check.evidence is not None:
-        more = f", {check.evidence.label}"
-    elif check.reason:
-        more = f", {check.reason}"
-    return f"<Check {verdict}{within}{more}, {check.seconds:.2f} s>"
+    return f"<Check {verdict}{within}{_found(check)}, {check.seconds:.2f} s>"
 
 
 @words.register
@@ -82,7 +75,16 @@ def _(answer: AllTargets) -> str:
 
 @words.register
 def _(check: PropertyCheck) -> str:
-    return property_words(check)
+    return f"<PropertyCheck {VERDICTS[type(check.verdict)]}{_found(check)}, {check.seconds:.2f} s>"
+
+
+def _found(check: Check | PropertyCheck) -> str:
+    """What a verdict rests on, or why there is none, behind a comma."""
+    if check.witness is not None:
+        return f", {check.witness!r}"
+    if check.evidence is not None:
+        return f", {check.evidence.label}"
+    return f", {check.reason}" if check.reason else ""
 
 
 @words.register

@@ -27,13 +27,11 @@ FLOAT32_ASSUMES = (
 Json = dict[str, Any]
 
 
-class CheckResult(Protocol):
-    """What `verifier.check` returns."""
+class VerdictResult(Protocol):
+    """What both answers of `verifier.check` have."""
 
     @property
     def verdict(self) -> Verdict: ...
-    @property
-    def witness(self) -> Witness | None: ...
     @property
     def reason(self) -> str: ...
     @property
@@ -41,11 +39,18 @@ class CheckResult(Protocol):
     @property
     def seconds(self) -> float: ...
     @property
-    def target(self) -> int | None: ...
-    @property
     def search(self) -> Search | None: ...
     @property
     def float32(self) -> bool | None: ...
+
+
+class CheckResult(VerdictResult, Protocol):
+    """What `verifier.check` returns about an input."""
+
+    @property
+    def witness(self) -> Witness | None: ...
+    @property
+    def target(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,11 @@ def bracket_json(run: RunRecord, bracket: Bracket, witness_path: Path | None) ->
     }
 
 
+def holds_json(float32: bool | None) -> Json | None:
+    """That an answer holds for every float32 evaluation of the network; null where that is not known."""
+    return {"holds": True, "assumes": FLOAT32_ASSUMES} if float32 else None
+
+
 def _float32_json(bracket: Bracket, witness_path: Path | None) -> Json | None:
     """What holds for every float32 evaluation of the network; null where that was not asked."""
     if bracket.float32 is None:
@@ -200,7 +210,7 @@ def check_fields(run: RunRecord, result: CheckResult, witness_path: Path | None)
         "target": result.target,
         "witness": witness_json(result.witness, witness_path),
         "evidence": result.evidence.label if result.evidence is not None else None,
-        "float32": {"holds": True, "assumes": FLOAT32_ASSUMES} if result.float32 else None,
+        "float32": holds_json(result.float32),
         "method": run.method,
         "solver": run.solver,
         "search": search_json(result.search),

@@ -13,29 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from verifier.problem.answer import PropertySubject
-from verifier.problem.verdict import Counterexample, Evidence, Holds, Search, Unknown, Verdict, Violated
-from verifier.report.json_result import FLOAT32_ASSUMES, SCHEMA, VERDICTS, Json, number, search_json
+from verifier.problem.verdict import Counterexample, Holds, Unknown, Verdict, Violated
+from verifier.report.json_result import SCHEMA, VERDICTS, Json, VerdictResult, holds_json, number, search_json
 from verifier.report.terminal import EVIDENCE_TEXT, VERDICT_STYLE, pairs, search_text
 from verifier.report.versions import METHOD_PACKAGES, versions
 
 
-class PropertyAnswer(Protocol):
+class PropertyAnswer(VerdictResult, Protocol):
     """What `verifier.check` returns for a property."""
 
     @property
-    def verdict(self) -> Verdict: ...
-    @property
     def witness(self) -> Counterexample | None: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def evidence(self) -> Evidence | None: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def search(self) -> Search | None: ...
-    @property
-    def float32(self) -> bool | None: ...
     @property
     def remark(self) -> str: ...
     @property
@@ -62,7 +50,7 @@ def property_fields(answer: PropertyAnswer) -> Json:
         "tolerance_only": answer.tolerance_only,
         "witness": _witness_json(answer.witness, about),
         "evidence": answer.evidence.label if answer.evidence is not None else None,
-        "float32": {"holds": True, "assumes": FLOAT32_ASSUMES} if answer.float32 else None,
+        "float32": holds_json(answer.float32),
         "search": search_json(answer.search),
         "seconds": number(answer.seconds),
         **asked,
@@ -87,18 +75,6 @@ def _witness_json(witness: Counterexample | None, about: PropertySubject | None)
         "outputs": witness.outputs.tolist(),
         "exact_outputs": witness.exact_outputs.tolist(),
     }
-
-
-def property_words(answer: PropertyAnswer) -> str:
-    """The answer in one line."""
-    more = ""
-    if answer.witness is not None:
-        more = f", {answer.witness!r}"
-    elif answer.evidence is not None:
-        more = f", {answer.evidence.label}"
-    elif answer.reason:
-        more = f", {answer.reason}"
-    return f"<PropertyCheck {VERDICTS[type(answer.verdict)]}{more}, {answer.seconds:.2f} s>"
 
 
 MEANING = {

@@ -12,7 +12,7 @@ from rich.table import Table
 from verifier.problem.answer import PropertySubject
 from verifier.problem.verdict import Search
 from verifier.report.directed_rounding import directed
-from verifier.report.json_result import FLOAT32_ASSUMES, SCHEMA, Json, number, search_json
+from verifier.report.json_result import SCHEMA, Json, holds_json, number, search_json
 
 
 class RangeOfOne(Protocol):
@@ -61,7 +61,7 @@ def ranges_json(answer: RangesAnswer) -> Json:
         "command": about.command,
         "ranges": [_range_json(one, about.shape) for one in answer.ranges],
         "precision": answer.precision,
-        "float32": {"holds": True, "assumes": FLOAT32_ASSUMES} if answer.float32 else None,
+        "float32": holds_json(answer.float32),
         "reason": answer.reason,
         "search": search_json(answer.search),
         "seconds": number(answer.seconds),

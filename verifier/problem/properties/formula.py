@@ -42,28 +42,23 @@ class LinearRow:
 
 
 @dataclass(frozen=True)
-class And:
-    """All of the parts; true without any."""
-
+class _Parts:
     parts: tuple[Formula, ...]
     reads_inputs: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reads_inputs", any(part.reads_inputs for part in self.parts))
+
+
+class And(_Parts):
+    """All of the parts; true without any."""
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         return all(part.holds(x, y) for part in self.parts)
 
 
-@dataclass(frozen=True)
-class Or:
+class Or(_Parts):
     """One of the parts; false without any."""
-
-    parts: tuple[Formula, ...]
-    reads_inputs: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "reads_inputs", any(part.reads_inputs for part in self.parts))
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         return any(part.holds(x, y) for part in self.parts)

@@ -45,6 +45,14 @@ class Study:
     def curves(self) -> list[Curve]:
         return curves(self.contents.results, self.contents.findings)
 
+    @property
+    def curves_by_kind(self) -> list[list[Curve]]:
+        """Those of each kind of question, its models side by side."""
+        found: dict[tuple[str, str, str | None], list[Curve]] = {}
+        for curve in self.curves:
+            found.setdefault(curve.group.kind, []).append(curve)
+        return list(found.values())
+
     @cached_property
     def audits(self) -> list[Audit]:
         return audits(self.contents.results, self.contents.findings)

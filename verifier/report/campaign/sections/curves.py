@@ -59,8 +59,7 @@ def shown_radii(curves: Sequence[Curve]) -> list[float]:
 def _context(study: Study) -> Json:
     """A chart for each kind of question, its models side by side, and how many inputs fall within a few radii."""
     found = []
-    for kind in dict.fromkeys(curve.group.kind for curve in study.curves):
-        own = [curve for curve in study.curves if curve.group.kind == kind]
+    for own in study.curves_by_kind:
         group = own[0].group
         radii = shown_radii(own)
         found.append(

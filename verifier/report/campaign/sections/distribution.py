@@ -51,8 +51,7 @@ def flat(study: Study) -> list[Json]:
 def _context(study: Study) -> Json:
     """The distributions of each kind of question, its models side by side, and a histogram of each."""
     found = []
-    for kind in dict.fromkeys(curve.group.kind for curve in study.curves):
-        own = [curve for curve in study.curves if curve.group.kind == kind]
+    for own in study.curves_by_kind:
         group, known = own[0].group, [(study.places[curve.group.model], curve.distances) for curve in own]
         names = [study.name(curve.group) for curve in own]
         found.append(
