@@ -46,15 +46,9 @@ VERDICTS = {"violated": SAT, "holds": UNSAT, "unknown": UNKNOWN}
 
 
 @dataclass(frozen=True)
-class VnnRow:
+class VnnRow(VnnInstance):
     """An instance and our answer. wrong: against the official verdict, or a counterexample that is none."""
 
-    benchmark: str
-    onnx: str
-    vnnlib: str
-    official: str
-    votes_sat: int
-    votes_unsat: int
     verdict: str
     wrong: bool
     float32: bool
@@ -63,10 +57,6 @@ class VnnRow:
     nodes: int
     seconds: float
     cpu_seconds: float
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return (self.benchmark, self.onnx, self.vnnlib)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
