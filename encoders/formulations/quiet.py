@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from typing import IO
+
+from encoders.files.temporary import nameless_file
 
 _moved = threading.Lock()
 """Two threads that moved the descriptor at once would put each other's file in its place."""
@@ -24,7 +25,7 @@ def native_output_dropped(own: Sequence[bytes]) -> Iterator[None]:
 
     Where nothing is open there, nothing can be written.
     """
-    with _moved, _aside() as aside:
+    with _moved, nameless_file() as aside:
         try:
             saved = os.dup(1)
         except OSError:
@@ -38,13 +39,6 @@ def native_output_dropped(own: Sequence[bytes]) -> Iterator[None]:
                 os.dup2(saved, 1)
                 os.close(saved)
                 _hand_on(aside, tuple(own))
-
-
-def _aside() -> IO[bytes]:
-    """A file without a name, in memory where there is a way: a process may have no folder that it can write to."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("aside"), "w+b")
-    return tempfile.TemporaryFile()
 
 
 def _hand_on(aside: IO[bytes], own: tuple[bytes, ...]) -> None:

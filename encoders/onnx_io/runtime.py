@@ -7,11 +7,12 @@ import importlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 from typing import IO
+
+from encoders.files.temporary import nameless_file
 
 FATAL = 4  # ONNX Runtime's log level that prints nothing short of an abort; its errors reach us as exceptions
 
@@ -27,8 +28,8 @@ def runtime() -> ModuleType:
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[IO[bytes]]:
-    """Point file descriptor 2 at a temporary file, native code included, and discard what Python prints."""
-    with tempfile.TemporaryFile() as sink, contextlib.redirect_stdout(io.StringIO()):
+    """Point file descriptor 2 at a file without a name, native code included, and discard what Python prints."""
+    with nameless_file() as sink, contextlib.redirect_stdout(io.StringIO()):
         sys.stderr.flush()
         try:
             saved = os.dup(2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encoders.errors import InputError
+from encoders.files.temporary import temporary_folder
 from encoders.lazy import Lazy
 from verifier import __version__
 from verifier.campaign.backends import Backend
@@ -76,7 +76,7 @@ def gate(
         tell_remarks(remarks)
         if not wanted:
             raise InputError(f"{path}: the file asks for nothing: no input fits the selection")
-        place = asked.plan.store if cache else Path(stack.enter_context(tempfile.TemporaryDirectory())) / "gate.sqlite"
+        place = asked.plan.store if cache else Path(stack.enter_context(temporary_folder())) / "gate.sqlite"
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

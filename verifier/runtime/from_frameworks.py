@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -20,6 +19,7 @@ import numpy as np
 import onnx
 
 from encoders.errors import InputError
+from encoders.files.temporary import temporary_folder
 from encoders.onnx_io.ops.folding import one_line
 from verifier.runtime.replay import FloatArray
 
@@ -143,7 +143,7 @@ def _from_torch(module: Any, shape: Sequence[int] | None) -> Exported:
 
 def _from_keras(model: Any, shape: Sequence[int] | None) -> Exported:
     model(np.zeros((1, *(shape or model.input_shape[1:])), dtype=np.float32))  # one that was never called has no export
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / "model.onnx"
         model.export(str(path), format="onnx", verbose=False)
         proto = onnx.load(str(path))

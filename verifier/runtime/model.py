@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 
 from encoders.errors import InputError
+from encoders.files.temporary import temporary_folder
 from encoders.network.graph import Graph
 from encoders.onnx_io.file import load_model
 from encoders.onnx_io.from_onnx import Network, as_classifier, network_from_model
@@ -152,7 +153,7 @@ def load(
 
 def _from_memory(content: bytes, name: str, output: str | None, budget: Budget) -> Model:
     """A model that lies in no file: in one of our own, so that workers, certificates and campaigns can read it."""
-    folder = TemporaryDirectory(prefix="verifier-model-")
+    folder = temporary_folder("verifier-model-")
     path = Path(folder.name) / f"{name}.onnx"
     path.write_bytes(content)
     return replace(_read(path, output, budget), folder=folder)

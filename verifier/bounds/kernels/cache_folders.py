@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from encoders.files.temporary import folder_of_temporary_files
+
 PRIVATE = 0o700
 SHARED = 0o755
 """The modes of a folder for this user, and of one for all users of an installation."""
@@ -41,7 +43,8 @@ def places() -> Iterator[Place]:
         yield Place(cache / "relu-verifier" / "kernels", USERS)
     yield Place(Path(__file__).parent / "__pycache__" / "kernels", BESIDE)
     who = os.geteuid() if hasattr(os, "geteuid") else "user"
-    yield Place(Path(tempfile.gettempdir()) / f"relu-verifier-{who}", TEMPORARY)
+    if (temporary := folder_of_temporary_files()) is not None:
+        yield Place(Path(temporary) / f"relu-verifier-{who}", TEMPORARY)
 
 
 def place_to_write(*, shared: bool = False) -> Place | None:

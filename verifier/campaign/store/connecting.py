@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 import threading
 from pathlib import Path
 from weakref import WeakSet
 
 from encoders.errors import InputError
 from encoders.files.regular_file import regular_size
+from encoders.files.temporary import temporary_folder
 from verifier.campaign.store.row_checks import checked_row
 from verifier.campaign.store.schema import APPLICATION, SCHEMA, migrate, version
 
@@ -140,7 +140,7 @@ def _where_nothing_can_be_written(path: Path) -> sqlite3.Connection:
     log = log_of(path)
     if not log.exists() or log.stat().st_size == 0:
         return connect(path, "mode=ro&immutable=1")
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for file in (path, log):
             shutil.copyfile(file, Path(folder) / file.name)
         return _in_memory(connect(Path(folder) / path.name, "mode=rw"))
