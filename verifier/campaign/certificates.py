@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import InputError
+from encoders.errors import InputError, without_folders
 from verifier.campaign.plan.task_models import specification, task_model
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.pool import Lost, Piece, Pool
@@ -133,9 +133,9 @@ def certificate(job: CertificateJob, whole: Budget | None = None) -> Done:
         with _put_in_place(job.path) as temporary:
             temporary.write_bytes(found.content)
         written = job.path.read_bytes() == found.content
-        return Done(job, "" if written else f"{job.path}: the file does not hold what was written to it")
+        return Done(job, "" if written else f"{job.path.name}: the file does not hold what was written to it")
     except (InputError, NotCertifiedError, OutOfTimeError, OSError) as error:
-        return Done(job, str(error))
+        return Done(job, without_folders(str(error), task.model, job.path))
 
 
 def _stands(job: CertificateJob, model: Model, content: bytes) -> bool:

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from encoders.errors import InputError
+from encoders.errors import InputError, without_folders
 from verifier.campaign.attack_worker import AttackTasks
 from verifier.campaign.connection import Line, connected
 from verifier.campaign.plan.attack_tasks import Finding, Kind
 from verifier.campaign.plan.messages import Outcome, Report, Step, Work
 from verifier.campaign.plan.task_models import settings, specification, task_model
-from verifier.campaign.plan.tasks import Target
+from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.points_worker import judge_points
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, Violated
@@ -54,10 +54,8 @@ def solve(work: Work) -> Report:
         try:
             if work.known:
                 _search(work, budget, log.take)
-        except InputError as problem:
-            error = str(problem)
         except Exception as problem:  # noqa: BLE001, one failure must not end a campaign of hours: it is recorded
-            error = f"{type(problem).__name__}: {problem}"
+            error = _told(problem, work.task)
         finally:
             ended.set()
         cut = budget.cancelled
@@ -82,10 +80,8 @@ def _attack_tasks(work: Work) -> Report:
                 judge_points(work, model, budget, take)
             else:
                 AttackTasks(work, model, budget, take).run()
-        except InputError as problem:
-            error = str(problem)
         except Exception as problem:  # noqa: BLE001, as above
-            error = f"{type(problem).__name__}: {problem}"
+            error = _told(problem, work.task)
         finally:
             ended.set()
         if not error and work.whole and budget.remaining <= 0 and not budget.cancelled:
@@ -122,10 +118,8 @@ def _checked(work: Work, target: Target, radius: float, budget: Budget) -> Outco
     try:
         asked = specification(task, task_model(task, budget), budget, target)
         found = _still_fooled(asked, work, radius, budget) or check(asked, settings(work, budget), radius)
-    except InputError as problem:
-        return Outcome(task.id, target, None, error=str(problem))
     except Exception as problem:  # noqa: BLE001, as in `solve`
-        return Outcome(task.id, target, None, error=f"{type(problem).__name__}: {problem}")
+        return Outcome(task.id, target, None, error=_told(problem, task))
     return outcome_of(task.id, target, bracket_of(found, radius, task.precision, target))
 
 
@@ -135,6 +129,12 @@ def outcome_of(task: str, target: Target, bracket: Bracket | None, steps: tuple[
         return Outcome(task, target, bracket, steps)
     packed = {goal: tree.encoded() for goal, tree in bracket.trees.items() if tree.nodes > 1}
     return Outcome(task, target, replace(bracket, trees={}), steps, trees=packed)
+
+
+def _told(problem: Exception, task: Task) -> str:
+    """What went wrong, without folders: a store is handed on."""
+    said = str(problem) if isinstance(problem, InputError) else f"{type(problem).__name__}: {problem}"
+    return without_folders(said, task.model)
 
 
 def _still_fooled(asked: Specification, work: Work, radius: float, budget: Budget) -> Check | None:

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from encoders.errors import HOLE, without_folders
 from verifier.problem import streams, whole_file
 from verifier.report.versions import distribution_version
 
@@ -30,12 +31,6 @@ SETTINGS = (
 """The variables that change what the engine or its libraries do."""
 
 FLAGS = {"-O": "optimize", "-I": "isolated", "-E": "ignore_environment", "-B": "dont_write_bytecode"}
-
-PATH = re.compile(r"(?<![\w.~…/])(?:[A-Za-z]:)?[\\/](?:[^\s\\/:;,'\"()]+[\\/])*")
-"""All of an absolute path but its last part."""
-
-HOLE = "…/"
-"""What stands for it."""
 
 ASKED = """\
 # Bug report: relu-verifier {version}
@@ -87,7 +82,7 @@ def public(said: str) -> str:
     >>> public("/srv/secret/k.kernels: compiled for 8 cores")
     '…/k.kernels: compiled for 8 cores'
     """
-    said = PATH.sub(HOLE, said)
+    said = without_folders(said)
     for name in _names():
         said = re.sub(rf"\b{re.escape(name)}\b", "…", said)
     return said

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from encoders.errors import InputError
+from encoders.errors import InputError, without_folders
 from encoders.onnx_io.file import external_locations
 from verifier.campaign.plan.task_models import task_model
 from verifier.campaign.plan.tasks import Task
@@ -95,7 +95,7 @@ def _read(content: bytes, folder: Path, logits: str) -> tuple[checker.CheckedNet
     try:
         net = checker.read_network(content, folder)
     except Exception as error:  # noqa: BLE001, as in the checker itself
-        return None, f"the checker does not read this model: {error}"
+        return None, f"the checker does not read this model: {without_folders(str(error), folder)}"
     if net.scores != logits:
         return None, "the checker reads other scores than the engine"
     return net, ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from encoders.errors import without_folders
 from verifier.campaign.certificates import certify, made
 from verifier.campaign.store.merge import CONTRADICTION
 from verifier.campaign.store.records import Counts, Result
@@ -99,5 +100,5 @@ def _unread(result: Result) -> str:
     try:
         checker.read_network(checker.file_bytes(result.model, 2 * checker.MOST_BYTES), result.model.parent)
     except Exception as error:  # noqa: BLE001, as in the checker itself
-        return f"the checker does not read this model: {error}"
+        return f"the checker does not read this model: {without_folders(str(error), result.model)}"
     return ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from encoders.errors import InputError
 from verifier.campaign import worker
-from verifier.campaign.plan.messages import Claim
+from verifier.campaign.plan.messages import Claim, Outcome
 from verifier.problem.budget import Budget
 
 
@@ -36,3 +38,26 @@ def test_kernels_are_loaded_in_nobodys_time(method: str, steps: list[str], monke
     )
     worker.solve(work)
     assert seen == steps
+
+
+@pytest.mark.parametrize("error", [InputError("/srv/a b/net.onnx: no such file"), ValueError("/srv/a b/net.onnx: why")])
+def test_what_goes_wrong_is_told_without_folders(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(worker, "task_model", fails)
+    task = SimpleNamespace(id="t", method="milp", model=Path("/srv/a b/net.onnx"))
+    work: Any = SimpleNamespace(
+        task=task,
+        known={None: None},
+        seconds=1.0,
+        whole=True,
+        attack_tasks=(),
+        channel=None,
+        campaign=os.getpid(),
+        claim=Claim("", (None,), 0.0),
+    )
+    (told,) = worker.solve(work).outcomes
+    assert isinstance(told, Outcome)
+    kind = "" if isinstance(error, InputError) else "ValueError: "
+    assert told.error.startswith(f"{kind}net.onnx: ")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.errors import InputError
+from encoders.errors import InputError, without_folders
 from encoders.network.graph import Relu, evaluate
 from verifier.campaign.analysis.table1 import TableGroup, grouped
 from verifier.campaign.plan.task_models import task_model
@@ -56,7 +56,7 @@ def _of_group(group: TableGroup, members: Sequence[Result], tasks: Mapping[str, 
     try:
         model = task_model(members[0], Budget(PATIENCE))
     except InputError as error:
-        return Switches(group, (), {}, str(error))
+        return Switches(group, (), {}, without_folders(str(error), members[0].model))
     sources = [model.graph.nodes[index] for index in model.graph.relus()]
     before = dict.fromkeys(dict.fromkeys(one.task for one in closed))
     patterns = _patterns(model, [tasks[task].point for task in before] + [_point(one) for one in closed])

@@ -8,11 +8,13 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from encoders.errors import without_folders
 from verifier.campaign.plan.attack_tasks import DONE, FAILED, MISSED, OPEN, AttackTask, Finding, Kind, StoredFinding
 from verifier.campaign.plan.tasks import GivenPoints, Target, Wanted
 from verifier.campaign.store.columns import DamagedColumnError, Kinds, json_column, vector
@@ -209,9 +211,9 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[StoredFinding
     chosen = "" if plan is None else "AND instances.id IN (SELECT instance FROM members WHERE plan = :plan)"
     columns = ", ".join(f"findings.{name}" for name in (*PLAIN, "kind", "facts", "witness", "witness_facts"))
     rows = connection.execute(
-        f"SELECT {columns}, inputs.dtype AS dtype, length(inputs.data) AS bytes "
+        f"SELECT {columns}, models.path AS path, inputs.dtype AS dtype, length(inputs.data) AS bytes "
         "FROM findings JOIN instances ON instances.id = findings.instance JOIN tasks ON tasks.id = instances.task "
-        "JOIN inputs ON inputs.sha256 = tasks.input "
+        "JOIN inputs ON inputs.sha256 = tasks.input JOIN models ON models.sha256 = tasks.model "
         f"WHERE findings.state != '{OPEN}' {chosen} ORDER BY findings.rowid",
         {"plan": plan},
     )
@@ -220,6 +222,7 @@ def read(connection: sqlite3.Connection, plan: str | None) -> list[StoredFinding
 
 def _found(row: sqlite3.Row) -> StoredFinding:
     plain, kind = {name: row[name] for name in PLAIN}, Kind(row["kind"])
+    plain["reason"] = without_folders(row["reason"], Path(row["path"]))
     return StoredFinding(kind=kind, witness=witness_of(row), facts=_facts(row, kind), **plain)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from encoders.errors import without_folders
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.store import attack_queue, presence, transforms_table
 from verifier.campaign.store.columns import SHOWN, DamagedColumnError, Kinds, facts_column, json_column, vector
@@ -195,7 +196,7 @@ def _result(row: sqlite3.Row) -> Result:
         witness=witness_of(row),
         search=Search(**facts_column(row, "search", SEARCH)) if row["search"] else None,
         views=tuple(json_column(row, "views", list)) if row["views"] else (),
-        **{name: row[name] for name in PLAIN},
+        **{**{name: row[name] for name in PLAIN}, "reason": without_folders(row["reason"], Path(row["path"]))},
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from verifier.campaign.plan.attack_tasks import Finding, Kind
 from verifier.campaign.plan.messages import Outcome, Report, Step
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.tasks import Wanted
@@ -187,6 +188,17 @@ def test_an_error_leaves_the_bracket(store: Store, key: str, wanted: list[Wanted
     assert store.save(outcome(wanted[0], None, error="ValueError: x")) == ["error"]
     known = store.results(key)[0]
     assert (known.lower, known.upper, known.reason) == (0.1, 0.5, "ValueError: x")
+
+
+def test_what_is_read_tells_no_folder(store: Store, key: str, wanted: list[Wanted]) -> None:
+    """Stores are reported, and reports handed on; older ones hold paths of whole machines."""
+    task = wanted[0].task
+    store.save(outcome(wanted[0], None, error=f"{task.model}: no such file; see /srv/private/log.txt"))
+    failed = Finding(task.id, wanted[0].targets[0], Kind.ATTACK, "pgd", error=f"{task.model.parent}/w.bin: damaged")
+    store.save(failed)
+    known, (found,) = store.results(key)[0], store.findings()
+    assert known.reason == f"{task.model.name}: no such file; see …/log.txt"
+    assert found.reason == "…/w.bin: damaged"
 
 
 def test_readers_see_whole_transactions_while_others_write(
