@@ -250,9 +250,12 @@ def check(
     """
     settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
     if property is not None:
-        about_x = (x, radius, target, label, transforms, progress)
-        if any(given is not None for given in about_x) or margin != 0.0 or box is not DEFAULT_BOX:
-            raise InputError("property goes with region; x, radius, target, label, margin, box, transforms do not")
+        about_x = {"x": x, "radius": radius, "target": target, "label": label, "transforms": transforms}
+        given = [name for name, value in {**about_x, "progress": progress}.items() if value is not None]
+        given += [name for name, differs in (("norm", norm != "linf"), ("margin", margin != 0.0)) if differs]
+        given += ["box"] if box is not DEFAULT_BOX else []
+        if given:
+            raise InputError(f"property goes with region; {', '.join(given)} {'do' if given[1:] else 'does'} not")
         try:
             prop = asked_property(model, region, property, settings.budget)
         except OutOfTimeError as error:

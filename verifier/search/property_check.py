@@ -32,6 +32,7 @@ from verifier.problem.verdict import (
     Verdict,
     Violated,
 )
+from verifier.runtime.device import Device
 from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
@@ -48,6 +49,9 @@ WINDOW = 64
 
 ATTACK_SHARE = 0.2
 """Of the time, for random points and steps uphill while trees grow."""
+
+ANYWHERE = (Device.AUTO, Device.CPU)
+"""The devices that may be asked for: no attack here runs on another."""
 
 TORN = "a point of the box satisfies the property, but no number of the model's dtype lies in the box"
 STUCK = "rounding leaves cases open that no split decides"
@@ -86,6 +90,8 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
     """Violated with a counterexample, Holds with its evidence, or Unknown. Raises InputError."""
     if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:
         raise InputError(f"semantics float32 goes with the method tree; {settings.method} is about real arithmetic")
+    if settings.device not in ANYWHERE:
+        raise InputError(f"device {settings.device} does not go with a property, which is attacked on the CPU")
     budget, search = settings.budget, _PropertySearch(asked, settings)
     witness, reason = None, ""
     try:

@@ -82,6 +82,7 @@ def test_one_that_is_undecided_says_why(
         (["--radius", "0.1"], "--radius does not go with --property"),
         (["--norm", "l1"], "--norm does not go with --property"),
         (["--box", "0", "2"], "--box does not go with --property"),
+        (["--device", "cuda"], "device cuda does not go with a property"),
         (["--certificate", "c"], "--certificate does not go with --property"),
         (["--solver", "cbc"], "no solver to choose"),
     ],

@@ -292,7 +292,12 @@ def test_what_cannot_be_asked_is_one_line(truth: Any, save_net: Saved) -> None:
     for told, call in {
         "speaks of 2 outputs": lambda: verifier.check(model, region=(0, 1), property=Halfspaces([[1.0, 1.0]], [0.0])),
         "need a region": lambda: verifier.check(model, property=unsafe),
-        "do not": lambda: verifier.check(model, [0.5], 0.1, region=(0, 1), property=unsafe),
+        "x, radius do not": lambda: verifier.check(model, [0.5], 0.1, region=(0, 1), property=unsafe),
+        "norm does not": lambda: verifier.check(model, region=(0, 1), property=unsafe, norm="l1"),
+        "progress, box do not": lambda: verifier.check(
+            model, region=(0, 1), property=unsafe, box=(0, 1), progress=print
+        ),
+        "device cuda does not go with": lambda: verifier.check(model, region=(0, 1), property=unsafe, device="cuda"),
         "an input x and a radius": lambda: verifier.check(model),
         "region goes with property": lambda: verifier.check(model, [0.5], 0.1, region=(0, 1)),
         "not a dict": lambda: verifier.check(model, region=(0, 1), property={}),
