@@ -170,7 +170,7 @@ def as_classifier(network: Network) -> Network:
         return network
     zero_and_score = Term(select(np.array([-1, 0]), 1), graph.output)
     nodes = (*graph.nodes, Affine((zero_and_score,), frozen(np.zeros(2))))
-    note = "one score z: class 0 where z < 0, class 1 where z >= 0; that is a sigmoid's probability of 0.5"
+    note = "one output z: as a classifier, class 0 where z < 0, 1 where z >= 0; that is a sigmoid's probability of 0.5"
     return replace(network, graph=Graph(nodes, len(nodes) - 1), notes=(*network.notes, note), binary=True)
 
 

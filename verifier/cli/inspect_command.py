@@ -16,6 +16,7 @@ from verifier.cli.exit_codes import Exit
 from verifier.problem.budget import Budget
 from verifier.report import json_result, terminal
 from verifier.runtime.agreement import Agreement, Comparison
+from verifier.runtime.model import ONE_OUTPUT
 
 PATIENCE = 60.0
 """Seconds for the comparison with ONNX Runtime, which takes one or two: it says where it was not complete."""
@@ -46,6 +47,7 @@ def facts(path: Path, output: str | None = None) -> dict[str, Any]:
         },
         "output": {"name": found.output_name, "shape": list(found.output_shape)},
         "logits": network.logits_name if network else None,
+        "outputs": network.graph.output_size - int(network.binary) if network else None,
         "classes": network.graph.output_size if network else None,
         "ops": dict(sorted(found.op_counts.items())),
         "parameters": parameters,
@@ -82,7 +84,9 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters", f"{found['parameters']:,}"),
     ]
     if found["readable"]:
-        rows += [("classes", str(found["classes"])), ("ReLUs after lowering", f"{found['relus']:,}")]
+        one = found["outputs"] == 1
+        rows += [("outputs", ONE_OUTPUT.format(found["classes"])) if one else ("classes", str(found["classes"]))]
+        rows += [("ReLUs after lowering", f"{found['relus']:,}")]
     if found["agreement"]:
         rows.append(("agrees with ONNX Runtime", _agreement(found["agreement"])))
     rows += [("note", note) for note in found["notes"]]

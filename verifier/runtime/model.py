@@ -26,6 +26,9 @@ from verifier.runtime.agreement import Agreement, Comparison, same_function
 from verifier.runtime.from_frameworks import compare, exported
 from verifier.runtime.replay import Replay
 
+ONE_OUTPUT = "1 output (as a classifier, {} classes)"
+"""What a net of one number gives: whether that is a score or a quantity, the file does not say."""
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -81,7 +84,8 @@ class Model:
         network = self.network
         size, shape = self.graph.input_size, "x".join(str(n) for n in network.input_shape)
         relus = f"{self.graph.relu_count:,} ReLUs"
-        return f"<Model {self.path.name}: {size} inputs ({shape} {self.dtype}), {self.classes} classes, {relus}>"
+        gives = ONE_OUTPUT.format(self.classes) if network.binary else f"{self.classes} classes"
+        return f"<Model {self.path.name}: {size} inputs ({shape} {self.dtype}), {gives}, {relus}>"
 
     def vector(self, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """One input as a flat vector in the model's dtype; raises InputError when it does not fit or is not finite."""

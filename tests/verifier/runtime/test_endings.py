@@ -77,6 +77,18 @@ def test_a_tie_of_one_score_is_class_1() -> None:
     assert model.predict((0.25, 0.25, 0.0)) == 1
 
 
+@pytest.mark.parametrize("ending", ["score", "sigmoid"])
+def test_one_output_is_told_as_one(ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be a regressor's: two classes are there only for who asks for a class."""
+    assert "(1x3 float32), 1 output (as a classifier, 2 classes), " in repr(verifier.load(binary(ending)))
+    onnx.save(binary(ending), tmp_path / "one.onnx")
+    assert main(["inspect", str(tmp_path / "one.onnx"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["outputs"], found["classes"]) == (1, 2)
+    assert main(["inspect", str(tmp_path / "one.onnx")]) == 0
+    assert "1 output (as a classifier, 2 classes)" in capsys.readouterr().out
+
+
 def test_large_scores_that_a_sigmoid_shows_as_equal() -> None:
     """Scores of 40 and 30 are both 1 as probabilities: no float32 end; a witness is one in the file's own output."""
     proto = binary("sigmoid")
