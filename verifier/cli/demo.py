@@ -8,7 +8,7 @@ from verifier import models
 from verifier.cli import commands
 from verifier.cli.exit_codes import Exit
 from verifier.cli.job import Request
-from verifier.cli.options import QuestionOptions, ResultOptions, SearchOptions
+from verifier.cli.question_options import QuestionOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import Deadline
 from verifier.report import terminal
 

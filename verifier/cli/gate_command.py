@@ -19,9 +19,9 @@ from verifier.campaign.plan.selection import Remarks, tasks_of
 from verifier.campaign.plan.tasks import Wanted
 from verifier.campaign.store.store import Store
 from verifier.cli.campaign_command import tell_failed, tell_remarks
+from verifier.cli.campaign_options import GateOptions
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.options import GateOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.gate.baseline import baseline_text
 from verifier.gate.evidence_folder import PackFolder, earlier_certificates

@@ -15,7 +15,7 @@ from encoders.errors import InputError
 from verifier.cli.answer_files import AnswerFiles
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.options import QuestionOptions, ResultOptions, SearchOptions
+from verifier.cli.question_options import QuestionOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline, draw_within
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside, read_box

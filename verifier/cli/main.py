@@ -19,7 +19,7 @@ import typer
 
 from encoders.errors import InputError
 from verifier import PROCESS_START, __version__
-from verifier.cli import options
+from verifier.cli import campaign_options, options, question_options
 from verifier.cli.command_deadline import (
     NO_BRACKET,
     NO_RANGES,
@@ -63,12 +63,12 @@ def top(
 
 
 @app.command()
-@with_options(order=options.IN_HELP)
+@with_options(order=question_options.IN_HELP)
 def minimal(
     context: typer.Context,
-    asked: options.QuestionOptions,
-    how: options.SearchOptions,
-    results: options.ResultOptions,
+    asked: question_options.QuestionOptions,
+    how: question_options.SearchOptions,
+    results: question_options.ResultOptions,
     all_targets: Annotated[bool, typer.Option("--all-targets", help="Every target.")] = False,
     precision: options.PrecisionOption = options.PRECISION,
 ) -> None:
@@ -85,12 +85,12 @@ def minimal(
 
 
 @app.command()
-@with_options(order=options.IN_HELP)
+@with_options(order=question_options.IN_HELP)
 def check(
     context: typer.Context,
-    asked: options.CheckOptions,
-    how: options.SearchOptions,
-    results: options.ResultOptions,
+    asked: question_options.CheckOptions,
+    how: question_options.SearchOptions,
+    results: question_options.ResultOptions,
     radius: options.RadiusOption = None,
     property_: options.PropertyOption = None,
 ) -> None:
@@ -123,7 +123,7 @@ def verify(
         with without_collection(context):
             from verifier.cli import property_command  # noqa: PLC0415, see the module's docstring
 
-        how = options.SearchOptions(timeout=timeout, threads=threads, seed=seed)
+        how = question_options.SearchOptions(timeout=timeout, threads=threads, seed=seed)
         code = property_command.verify(query, network, results, how, deadline)
     raise typer.Exit(code)
 
@@ -156,12 +156,12 @@ def bounds(
 
 
 @app.command()
-@with_options(order=options.IN_HELP, without=("method", "solver", "threads", "semantics", "certificate"))
+@with_options(order=question_options.IN_HELP, without=("method", "solver", "threads", "semantics", "certificate"))
 def attack(
     context: typer.Context,
-    asked: options.QuestionOptions,
-    how: options.SearchOptions,
-    results: options.ResultOptions,
+    asked: question_options.QuestionOptions,
+    how: question_options.SearchOptions,
+    results: question_options.ResultOptions,
     attack: Annotated[str, typer.Option(metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
 ) -> None:
     """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
@@ -205,8 +205,8 @@ def certify(
 @with_options()
 def campaign(
     context: typer.Context,
-    keys: options.PlanOptions,
-    where: options.BackendOptions,
+    keys: campaign_options.PlanOptions,
+    where: campaign_options.BackendOptions,
     plan: Annotated[Path | None, typer.Argument(metavar="PLAN.toml", help="The plan; flags replace its keys.")] = None,
     certificates: Annotated[
         Path | None,
@@ -231,12 +231,12 @@ def campaign(
 @with_options()
 def gate(
     context: typer.Context,
-    outputs: options.GateOptions,
-    keys: options.PlanOptions,
+    outputs: campaign_options.GateOptions,
+    keys: campaign_options.PlanOptions,
     plan: Annotated[
         Path, typer.Argument(metavar="FILE.toml", help="A plan and its requirements; flags replace the plan's keys.")
-    ] = options.GATE_FILE,
-    jobs: options.JobsOption = None,
+    ] = campaign_options.GATE_FILE,
+    jobs: campaign_options.JobsOption = None,
 ) -> None:
     """Do the models keep what a file requires? Exit code 0: all of it is proved, 1: not, 3: undecided."""
     from verifier.campaign.backends import Backend  # noqa: PLC0415
@@ -250,10 +250,10 @@ def gate(
 
 @app.command()
 def report(
-    store: options.StoreArgument,
+    store: campaign_options.StoreArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the report.")],
-    title: options.TitleOption = None,
-    baseline: options.BaselineOption = None,
+    title: campaign_options.TitleOption = None,
+    baseline: campaign_options.BaselineOption = None,
     model_card: Annotated[
         bool, typer.Option("--model-card", help="Write model-card.md and its pictures too, for Hugging Face.")
     ] = False,
@@ -267,11 +267,11 @@ def report(
 @app.command()
 def evidence(
     context: typer.Context,
-    store: options.StoreArgument,
+    store: campaign_options.StoreArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the pack.")],
-    title: options.TitleOption = None,
+    title: campaign_options.TitleOption = None,
     timeout: options.TimeoutOption = None,
-    jobs: options.JobsOption = None,
+    jobs: campaign_options.JobsOption = None,
 ) -> None:
     """A store's answers as a folder that a stranger can re-prove. Exit code 0: all lower ends certified, 3: not."""
     with command_deadline(context, timeout) as deadline:
@@ -284,12 +284,12 @@ def evidence(
 
 @app.command()
 def watch(
-    store: options.StoreArgument,
+    store: campaign_options.StoreArgument,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 lets others see it.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", help="On which port; 0: any that is free.")] = 8765,
-    title: options.TitleOption = None,
+    title: campaign_options.TitleOption = None,
 ) -> None:
     """The same page in a browser while the campaign runs; Ctrl-C ends it. Nothing can be changed from there."""
     from verifier.cli import report_commands  # noqa: PLC0415, see the module's docstring

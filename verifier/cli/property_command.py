@@ -11,7 +11,7 @@ from encoders.errors import InputError
 from verifier.cli.answer_files import AnswerFiles
 from verifier.cli.exit_codes import Exit
 from verifier.cli.job import method_named
-from verifier.cli.options import CheckOptions, ResultOptions, SearchOptions
+from verifier.cli.question_options import CheckOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_vnnlib

@@ -19,9 +19,9 @@ from verifier.campaign.backends import Backend
 from verifier.campaign.plan.messages import Report, Work
 from verifier.campaign.plan.plan import KEYS, SELECT, Plan
 from verifier.cli import gate_command
+from verifier.cli.campaign_options import GateOptions, PlanOptions
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
-from verifier.cli.options import GateOptions, PlanOptions
 from verifier.problem.budget import Budget
 
 REQUIRED = "[[require]]\nmin_distortion = 0.01\n"

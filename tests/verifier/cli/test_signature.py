@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from verifier.cli import main, options
+from verifier.cli import main, options, question_options
 from verifier.cli.signature import with_options
 from verifier.problem.budget import Budget
 from verifier.search.methods import DEFAULT_METHOD, METHODS
@@ -64,26 +64,26 @@ def test_an_order_comes_first() -> None:
 @pytest.mark.parametrize("command", QUESTIONS)
 def test_options_come_in_the_order_of_the_list(command: Any) -> None:
     names = [name for name in inspect.signature(command).parameters if name != "context"]
-    assert names == [name for name in options.IN_HELP if name in names]
+    assert names == [name for name in question_options.IN_HELP if name in names]
 
 
 def test_the_list_names_what_there_is() -> None:
     offered = {name for command in QUESTIONS for name in inspect.signature(command).parameters}
-    assert offered - {"context"} == set(options.IN_HELP)
+    assert offered - {"context"} == set(question_options.IN_HELP)
 
 
 def test_no_option_is_declared_twice() -> None:
-    groups = (options.QuestionOptions, options.SearchOptions, options.ResultOptions)
+    groups = (question_options.QuestionOptions, question_options.SearchOptions, question_options.ResultOptions)
     names = [field.name for group in groups for field in fields(group)]
     assert len(names) == len(set(names))
 
 
 def test_the_terminals_defaults_are_the_apis() -> None:
-    how = options.SearchOptions()
+    how = question_options.SearchOptions()
     assert Settings(Budget(), how.method, how.solver, how.threads, how.device, how.seed).method == DEFAULT_METHOD
     for name in ("method", "solver", "threads", "device", "seed"):
         assert getattr(how, name) == getattr(Settings(Budget()), name)
-    asked = {field.name: field.default for field in fields(options.QuestionOptions)}
+    asked = {field.name: field.default for field in fields(question_options.QuestionOptions)}
     assert (asked["target"], asked["label"], asked["margin"]) == (None, None, Misclassification().margin)
     assert asked["box"] == ",".join(f"{end:g}" for end in DEFAULT_BOX)
     assert options.PRECISION.value == DEFAULT_PRECISION
