@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,15 @@ class VnnInstance:
         return (self.benchmark, self.onnx, self.vnnlib)
 
 
+@dataclass(frozen=True)
+class ToolAnswer:
+    """What a tool of one year said of an instance, by the instance's key: sat, unsat, or why it said nothing."""
+
+    tool: str
+    key: tuple[str, str, str]
+    verdict: str
+
+
 def benchmarks_in(data: Path) -> list[str]:
     """The names of the benchmarks. Raises InputError where there are none."""
     found = sorted(path.parent.name for path in (data / "vnncomp").glob("*/instances.csv"))
@@ -54,6 +64,21 @@ def read_instances(data: Path, benchmark: str, every: int = 1) -> list[VnnInstan
         votes = (int(row.get("tools_sat") or 0), int(row.get("tools_unsat") or 0))
         found.append(VnnInstance(benchmark, onnx, vnnlib, row.get("consensus") or "none", *votes))
     return found
+
+
+def witness_name(instance: VnnInstance) -> str:
+    """How the competition calls the witness file of an instance: network and property, without folders and endings."""
+    stems = [re.sub(r"\.(onnx|vnnlib)$", "", Path(name).name) for name in (instance.onnx, instance.vnnlib)]
+    return f"{'_'.join(stems)}.counterexample"
+
+
+def tool_answers(data: Path, benchmark: str) -> list[ToolAnswer]:
+    """What the competition's tools answered, of all years."""
+    with (data / "vnncomp_results" / f"{benchmark}.csv").open(newline="", encoding="utf-8") as stream:
+        return [
+            ToolAnswer(f"{row['tool']} {row['year']}", (benchmark, row["onnx"], row["vnnlib"]), row["verdict"])
+            for row in csv.DictReader(stream)
+        ]
 
 
 def stored(path: Path) -> Path:

@@ -25,8 +25,8 @@ import numpy as np
 import onnx
 
 from benchmarks.harness.mnist import SHARED
-from benchmarks.harness.record import RESULTS, Record, table
-from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked
+from benchmarks.harness.record import RESULTS, Record, table, write_atomically
+from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked, witness_name
 from encoders.errors import InputError
 from verifier.problem.properties.from_vnnlib import read_vnnlib
 from verifier.runtime.device import Device
@@ -37,6 +37,9 @@ NOTE = (
     "Wall and CPU seconds are the process's, start included. official: the consensus of the competition's tools of all "
     "years. tolerance only: the box holds no number of the model's dtype, but a real point that satisfies the property."
 )
+
+LIMITS = {"rl_benchmarks": 30.0, "reach_prob_density": 30.0, "safenlp": 20.0}
+"""Seconds for an instance of these; of the others 60, or what --limit says for all."""
 
 SPARE = 30.0
 """Seconds beyond the limit after which a process is killed: it keeps its limit by itself, which is recorded."""
@@ -55,6 +58,7 @@ class VnnRow(VnnInstance):
     reason: str
     engine: str
     nodes: int
+    limit: float
     seconds: float
     cpu_seconds: float
 
@@ -69,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = {row.key for row in record.rows}
         for instance in instances:
             if instance.key not in done:
-                row = answered(instance, asked.data, asked.limit, asked.threads)
+                row = answered(instance, asked)
                 record.add(row)
                 print(_line(row), flush=True)
     except InputError as error:
@@ -84,22 +88,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--benchmark", action="append", metavar="NAME", help="may be repeated; all by default")
-    parser.add_argument("--limit", type=float, default=60.0, metavar="S", help="seconds for each instance")
+    parser.add_argument(
+        "--limit", type=float, metavar="S", help="seconds for each instance; by default its benchmark's"
+    )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th instance only")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp and vnncomp_results")
     parser.add_argument("--out", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE")
+    parser.add_argument("--witnesses", type=Path, metavar="DIR", help="write DIR/BENCHMARK/NAME.counterexample as well")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     return parser
 
 
-def answered(instance: VnnInstance, data: Path, limit: float, threads: int) -> VnnRow:
+def answered(instance: VnnInstance, asked: argparse.Namespace) -> VnnRow:
     """The row of one instance, asked in a process of its own."""
-    folder = data / "vnncomp" / instance.benchmark
+    folder = asked.data / "vnncomp" / instance.benchmark
+    limit = asked.limit or LIMITS.get(instance.benchmark, 60.0)
     query = stored(folder / instance.vnnlib)
     with unpacked(folder / instance.onnx) as model:
         call = [sys.executable, "-m", "verifier", "check", str(model), "--property", str(query), "--json"]
-        call += ["--timeout", str(limit), "--threads", str(threads)]
+        call += ["--timeout", str(limit), "--threads", str(asked.threads)]
         before, start = os.times(), time.monotonic()
         try:
             done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=limit + SPARE)
@@ -112,6 +120,8 @@ def answered(instance: VnnInstance, data: Path, limit: float, threads: int) -> V
         wrong = {verdict, instance.official} == {SAT, UNSAT}
         if verdict == SAT and not is_counterexample(found["witness"]["point"], model, query):
             wrong, reason = True, "ONNX Runtime and the exact numbers of the property do not confirm the counterexample"
+    if verdict == SAT and asked.witnesses is not None:
+        _keep(found["witness"]["point"], asked.witnesses / instance.benchmark / witness_name(instance))
     search = found.get("search") or {}
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return VnnRow(
@@ -122,6 +132,7 @@ def answered(instance: VnnInstance, data: Path, limit: float, threads: int) -> V
         reason=reason,
         engine=search.get("engine", ""),
         nodes=search.get("nodes", 0),
+        limit=limit,
         seconds=round(seconds, 3),
         cpu_seconds=round(cpu, 3),
     )
@@ -147,6 +158,14 @@ def is_counterexample(point: Any, model: Path, query: Path) -> bool:
     outputs = running.run(None, {entry.name: x})[0].reshape(-1)
     numbers = ([Fraction(float(value)) for value in values] for values in (x.reshape(-1), outputs))
     return read_vnnlib(query).satisfied(*numbers)
+
+
+def _keep(point: Any, place: Path) -> None:
+    """A witness file as the competition has them, the outputs left out."""
+    values = np.array(point, dtype=np.float64).reshape(-1).tolist()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    pairs = "\n ".join(f"(X_{at} {value!r})" for at, value in enumerate(values))
+    write_atomically(place, f"sat\n({pairs})\n".encode())
 
 
 def _line(row: VnnRow) -> str:
