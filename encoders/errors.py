@@ -1,7 +1,10 @@
 """The exceptions that any layer may raise and that the uppermost ones turn into answers."""
 
+from __future__ import annotations
+
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 PATH = re.compile(r"(?<![\w.~…/])(?:[A-Za-z]:)?[\\/](?!\s)(?:[^\s\\/:;,'\"()]+[\\/])*")
@@ -28,6 +31,24 @@ def without_folders(text: str, *known: Path) -> str:
         if path.is_absolute():
             text = text.replace(str(path), path.name).replace(f"{path.parent}{os.sep}", HOLE)
     return PATH.sub(HOLE, text)
+
+
+def there_are(names: Iterable[str], wrong: object = None) -> str:
+    """The names that are known, for a complaint about a wrong one; first the one that it resembles.
+
+    >>> there_are(["models", "norms"], "norm")
+    "did you mean 'norms'? There are models, norms"
+    """
+    from difflib import get_close_matches  # noqa: PLC0415, half a millisecond that only a mistake costs
+
+    known = list(names)
+    near = get_close_matches(str(wrong), known, n=1, cutoff=LIKE)
+    listed = f"here are {', '.join(known)}"
+    return f"did you mean {near[0]!r}? T{listed}" if near else f"t{listed}"
+
+
+LIKE = 0.7
+"""The likeness (difflib's, 0 to 1) from which on a name is taken for a misspelling: 'mean' is none of 'mode'."""
 
 
 class InputError(Exception):

@@ -77,5 +77,5 @@ def test_the_licence_and_the_plugin_are_found(wheel: zipfile.ZipFile) -> None:
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
     text = wheel.read(entry_points).decode()
-    assert "verifier = verifier.cli.main:main" in text
+    assert "verifier = verifier.__main__:main" in text
     assert "relu_verifier = verifier.pytest_plugin" in text

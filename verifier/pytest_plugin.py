@@ -33,6 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if report is not None:
         LIMITS.report = Path(report)
+        try:  # before the tests, not by the first that fails
+            LIMITS.report.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise pytest.UsageError(f"--robustness-report {report}: no folder: {error.strerror or error}") from None
     if timeout is not None:
         try:
             LIMITS.timeout = seconds(timeout, "--robustness-timeout")

@@ -11,6 +11,7 @@ Under pytest the fixture `verifier` is this module, and the command line sets li
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,10 @@ from verifier import api
 from verifier.campaign.plan.identity import digest
 from verifier.gate.baseline import Baseline, identity, read_baseline
 from verifier.gate.verdict import Group
+from verifier.problem import quantities
 from verifier.problem.assertion_limits import LIMITS
 from verifier.problem.budget import Budget
+from verifier.problem.inputs.files import wrong_labels
 from verifier.problem.verdict import Holds, Violated
 from verifier.report.directed_rounding import directed
 from verifier.report.norm_signs import NORM_SIGNS
@@ -79,8 +82,8 @@ def assert_robust(
     images: npt.ArrayLike,
     labels: npt.ArrayLike | None = None,
     *,
-    linf: float | None = None,
-    l1: float | None = None,
+    linf: float | str | None = None,
+    l1: float | str | None = None,
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
     timeout: float | None = None,
     report: Path | str | None = None,
@@ -88,16 +91,17 @@ def assert_robust(
     """No point of the box within `linf` (or `l1`) of an image is classified otherwise than its label says.
 
     model: what `verifier.load` takes. images: (count, …) of the model's shape, or a single one. labels: (count,); by
-    default what the model predicts. timeout: seconds, for all images together. report: a folder for pictures of the
-    witnesses; None: what pytest's command line says of both, else 60 s and no pictures. Raises NotRobustError,
-    UndecidedError: which images, with brackets; InputError.
+    default what the model predicts. linf, l1: the radius, a number or a text such as "8/255". timeout: seconds, for all
+    images together. report: a folder for pictures of the witnesses; None: what pytest's command line says of both, else
+    60 s and no pictures. Raises NotRobustError, UndecidedError: which images, with brackets; InputError.
     """
     given = {norm: radius for norm, radius in (("linf", linf), ("l1", l1)) if radius is not None}
     if len(given) != 1:
         raise InputError("assert_robust: one of linf= and l1= is expected: the radius in that norm")
     ((norm, radius),) = given.items()
+    within = quantities.at_least(radius, norm).value
     loaded, rows, names = _inputs(model, images, labels)
-    asserted = [_Asserted(names[place], x, label, float(radius)) for place, (x, label) in enumerate(rows)]
+    asserted = [_Asserted(names[place], x, label, within) for place, (x, label) in enumerate(rows)]
     _assert(loaded, asserted, norm, box, timeout, report)
 
 
@@ -106,7 +110,7 @@ def assert_min_distortion(
     model: Any,
     x: npt.ArrayLike,
     *,
-    at_least: float,
+    at_least: float | str,
     norm: str = "linf",
     label: int | None = None,
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
@@ -114,8 +118,9 @@ def assert_min_distortion(
     report: Path | str | None = None,
 ) -> None:
     """No adversarial example of one input lies within `at_least` in `norm`. Raises as `assert_robust`."""
+    within = quantities.at_least(at_least, "at_least").value
     loaded, rows, names = _inputs(model, [np.asarray(x)], None if label is None else [label])
-    _assert(loaded, [_Asserted(names[0], *rows[0], float(at_least))], norm, box, timeout, report)
+    _assert(loaded, [_Asserted(names[0], *rows[0], within)], norm, box, timeout, report)
 
 
 @_shown_at_the_call
@@ -164,9 +169,10 @@ def _inputs(
         rows = rows.reshape(1, -1)
     if rows.size == 0 or rows.size != len(rows) * size:
         raise InputError(f"images of shape {rows.shape} are no inputs of {size} numbers each")
-    wanted = [None] * len(rows) if labels is None else np.asarray(labels).reshape(-1).tolist()
-    if len(wanted) != len(rows):
-        raise InputError(f"{len(wanted)} labels for {len(rows)} images")
+    told = np.asarray([] if labels is None else labels)
+    if labels is not None and told.size != len(rows):
+        raise InputError(wrong_labels(told.shape, len(rows)))
+    wanted = [None] * len(rows) if labels is None else told.reshape(-1).tolist()
     names = [f"image {place}" for place in range(len(rows))]
     return loaded, [(row.reshape(-1), label) for row, label in zip(rows, wanted, strict=True)], names
 
@@ -191,13 +197,22 @@ def _assert(
     lines = [f"{len(failed)} of {len(found)} inputs are not robust in {NORM_SIGNS[norm]}"] if failed else []
     for one, check in failed[:SHOWN]:
         lines.append(f"  {one.name}: {_refuted(check, one)}{_picture(model, one, check, norm, box, folder, drawing)}")
+    lines += _more(failed)
     if undecided:
-        lines.append(f"{len(undecided)} of {len(found)} inputs are undecided in {NORM_SIGNS[norm]} after {timeout:g} s")
+        lines.append(
+            f"{len(undecided)} of {len(found)} inputs are undecided in {NORM_SIGNS[norm]} after {timeout:g} s "
+            "(for more: timeout=, --robustness-timeout)"
+        )
     lines += [
         f"  {one.name}: undecided whether robust within {one.radius:g}: {check.reason}"
         for one, check in undecided[:SHOWN]
     ]
+    lines += _more(undecided)
     raise (NotRobustError if failed else UndecidedError)("\n".join(lines))
+
+
+def _more(named: Sequence[object]) -> list[str]:
+    return [f"  and {len(named) - SHOWN} more"] if len(named) > SHOWN else []
 
 
 def _checks(
@@ -217,7 +232,7 @@ def _refuted(check: Check, one: _Asserted) -> str:
     assert witness is not None
     label = check.about.label if check.about is not None else one.label
     if witness.distance == 0.0:
-        return f"classified as {witness.predicted}, not {label}, as it is"
+        return f"misclassified as it is: as {witness.predicted}, and its label is {label}"
     return (
         f"class {label} becomes {witness.predicted} at a distance of {directed(witness.distance, up=True)}, "
         f"required beyond {one.radius:g}"
@@ -235,7 +250,15 @@ def _picture(
 ) -> str:
     if folder is None or check.witness is None or check.about is None:
         return ""
-    folder.mkdir(parents=True, exist_ok=True)
     shown = Shown(one.name, model.path.name, norm, check.about.label, one.x, tuple(model.network.input_shape), box)
-    place = write_witness(shown, check.witness, folder, budget)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = write_witness(shown, check.witness, folder, budget, _of_the_test())
+    except (InputError, OSError) as error:
+        return f" (no picture: {error})"  # what was found is not lost over it
     return f": {place}" if place is not None else ""
+
+
+def _of_the_test() -> str:
+    """What tells this test's files from those of others about the same image: its node id, "" without pytest."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0]

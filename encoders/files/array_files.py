@@ -8,6 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -78,10 +79,20 @@ def npz_arrays(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = 
                 found = {name: entry for name in needed + optional if (entry := held.get(f"{name}.npy")) is not None}
                 for name in needed:
                     if name not in found:
-                        raise InputError(f"{path} has no array {name!r}")
+                        raise InputError(f"{path} has no array {name!r}{_instead(list(held))}")
                 return {name: _member(archive, entry) for name, entry in found.items()}
     except BROKEN as error:
         raise InputError(f"{path} is no readable .npz file: {_one_line(error)}") from None
+
+
+MOST_NAMED = 8
+"""Arrays that a complaint lists."""
+
+
+def _instead(files: Sequence[str]) -> str:
+    names = [name.removesuffix(".npy") for name in files]
+    more = ", …" if len(names) > MOST_NAMED else ""
+    return f"; it holds {', '.join(repr(name) for name in names[:MOST_NAMED])}{more}" if names else ", nor any other"
 
 
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> AnyArray:

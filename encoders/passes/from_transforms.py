@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from encoders.errors import InputError
+from encoders.errors import InputError, there_are
 from encoders.files.array_files import npz_arrays
 from encoders.files.toml_file import read_toml
 from encoders.lazy import Lazy
@@ -97,7 +97,7 @@ def _transform(entry: _Entry, size: int, grid: Grid | None) -> tuple[str, Sparse
     values = entry.values
     unknown = [key for key in values if key not in KEYS]
     if unknown:
-        raise entry.wrong(f"unknown key '{unknown[0]}'; there are {', '.join(KEYS)}")
+        raise entry.wrong(f"unknown key '{unknown[0]}'; {there_are(KEYS, unknown[0])}")
     kinds = [key for key in KEYS[:-1] if key in values]
     moves = [key for key in kinds if key not in ("identity", "matrix")]
     if not kinds or (len(moves) < len(kinds) and len(kinds) > 1):

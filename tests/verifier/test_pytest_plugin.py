@@ -40,6 +40,23 @@ def test_wrongly_asked(verifier):
     verifier.assert_robust("digits", X, Y)
 """
 
+BROKEN = """
+from verifier.testing import assert_robust
+
+@pytest.mark.parametrize("radius", ["8/16", 0.6])
+def test_broken(radius):
+    assert_robust("digits", X, Y, linf=radius)
+
+def test_mislabelled():
+    assert_robust("digits", X[:1], (Y[:1] + 1) % 10, linf=0.01)
+
+def test_one_hot():
+    assert_robust("digits", X, np.eye(10)[Y], linf=0.01)
+
+def test_no_time():
+    assert_robust("digits", np.repeat(X, 4, axis=0), linf=0.02, timeout=1e-9)
+"""
+
 IMPORTED = """
 from verifier.testing import assert_robust
 
@@ -72,6 +89,22 @@ def test_a_failure_says_bracket_labels_threshold_and_picture(pytester: pytest.Py
         ]
     )
     assert list(Path(pytester.path, "report").glob("*.png"))
+
+
+def test_each_test_has_pictures_of_its_own_and_long_lists_end(pytester: pytest.Pytester) -> None:
+    found = run(pytester, BROKEN, "--robustness-report", "report")
+    found.assert_outcomes(failed=5)
+    found.stdout.re_match_lines_random(
+        [
+            r".*image 0: .*: report/.*test_broken_8_16_-digits-linf-image_0\.png",
+            r".*image 0: .*: report/.*test_broken_0\.6_-digits-linf-image_0\.png",
+            r".*misclassified as it is: as \d, and its label is \d: report/.*test_mislabelled-digits-linf-image_0\.png",
+            r".*labels of shape 3x10 for 3 inputs: one class number for each is expected, of one-hot rows their argmax",
+            r".*12 of 12 inputs are undecided in L∞ after 1e-09 s \(for more: timeout=, --robustness-timeout\)",
+            r"E +and 2 more",
+        ]
+    )
+    assert len(list(Path(pytester.path, "report").glob("*.png"))) == 7
 
 
 def test_the_command_lines_limits_are_for_what_is_imported_too(pytester: pytest.Pytester) -> None:
@@ -125,3 +158,7 @@ def test_a_wrong_limit_is_a_usage_error(pytester: pytest.Pytester) -> None:
     found = run(pytester, TESTS, "--robustness-timeout", "soon", "-k", "kept")
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     found.stderr.re_match_lines_random([r".*--robustness-timeout: a duration > 0 is expected.*"])
+    Path(pytester.path, "file").touch()
+    found = run(pytester, TESTS, "--robustness-report", "file", "-k", "kept")
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    found.stderr.re_match_lines_random([r".*--robustness-report file: no folder: File exists"])

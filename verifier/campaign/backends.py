@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from encoders.errors import InputError
+from encoders.errors import InputError, there_are
 from encoders.lazy import Lazy
 from verifier.campaign.connection import LOCALHOST, own_address
 from verifier.campaign.plan.messages import Report, Work
@@ -46,7 +46,7 @@ class Backend:
 
     def __post_init__(self) -> None:
         if self.name not in (LOCAL, *CONFIGURED):
-            raise InputError(f"--backend {self.name}: there are {', '.join((LOCAL, *CONFIGURED))}")
+            raise InputError(f"--backend {self.name}: {there_are((LOCAL, *CONFIGURED), self.name)}")
         if self.name == "dask" and not self.scheduler:
             raise InputError("--backend dask needs --scheduler, such as tcp://host:8786")
         if self.name == LOCAL and self.scheduler:

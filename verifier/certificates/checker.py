@@ -1527,7 +1527,7 @@ class CheckedCertificate:
 
 
 def unpacked(content: bytes) -> bytes:
-    need(content[: len(MAGIC)] == MAGIC, "this is no certificate")
+    need(content[: len(MAGIC)] == MAGIC, "this is no certificate (it comes first, then the model)")
     machine = zlib.decompressobj()
     most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * len(content)))
     try:
@@ -2044,7 +2044,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = files_judged(asked.certificate, asked.model, read_demands(vars(asked)))
     except (OSError, ValueError) as error:
-        parser.error(printable(str(error)))
+        parser.exit(2, f"{parser.prog}: error: {printable(str(error))}\n")  # a line, not the usage above it
     print(found.to_json() if asked.json else found)
     return 0 if found.valid else 1
 

@@ -59,6 +59,8 @@ def identity(input_sha256: str, label: int) -> str:
 
 def read_baseline(path: Path) -> Baseline:
     """Read a baseline. Raises InputError, one line, for a file that is none."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file: verifier gate --update-baseline {path} writes it")
     try:
         regular_size(path, LARGEST)
         content = json.loads(path.read_text(encoding="utf-8"))

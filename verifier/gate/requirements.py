@@ -21,9 +21,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from encoders.errors import InputError
+from encoders.errors import InputError, there_are
 from encoders.files.toml_file import read_toml
-from verifier.campaign.plan.plan import Plan, plan_of
+from verifier.campaign.plan.plan import Plan, belongs, plan_of
 from verifier.gate.baseline import Baseline, read_baseline
 from verifier.gate.verdict import Figure, Group, Judgement, Known, Ruling, averaged, counted
 from verifier.problem.budget import Budget
@@ -272,7 +272,8 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
     if not isinstance(certificates, bool):
         raise InputError(f"{path}: certificates: {certificates!r}: true or false is expected")
     told = {"targets": "untargeted", "store": str(STORE / f"gate-{version(DISTRIBUTION)}.sqlite"), **told}
-    plan = plan_of(told, path, flags or {})
+    plan = plan_of(told, path, flags or {}, ("require", "certificates"))
+    _told_apart(path, "models are named", [model.name for model in plan.models])  # folders differ between checkouts
     if Settings(Budget(0.0), plan.method, plan.solver, plan.threads).decider.evidence is Evidence.SOLVER:
         raise InputError(
             f"{path}: method: what {plan.method} proves is a floating-point solver's word, within its tolerances, "
@@ -283,12 +284,15 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
     found = tuple(one for one in requirements if one is not None)
     if not found and baselines:
         raise InputError(f'{path}: it requires nothing: [[require]] with name = "…" and min_distortion = 0.02, say')
-    names = [one.name for one in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path}: two requirements are named {name!r}: reports tell them apart by their names")
+    _told_apart(path, "requirements are named", [one.name for one in found])
     select = plan.select
     return Gate(path, replace(plan, select=replace(select, correct=False)), found, select.correct, certificates)
+
+
+def _told_apart(path: Path, what: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{path}: two {what} {name!r}: reports and baselines tell them apart by their names")
 
 
 FILE_FORM = (
@@ -305,14 +309,12 @@ Maker = Callable[[str, str, dict[str, Any], Path, str | None], Requirement]
 def _requirement(where: str, table: dict[str, Any], folder: Path, plan: Plan, baselines: bool) -> Requirement | None:
     """One table's requirement; None for one that compares with a baseline where these are left out."""
     kinds = [key for key in KINDS if key in table]
+    _no_other_keys(where, table, tuple(OF_A_REQUIREMENT))
     if len(kinds) != 1:
         raise InputError(f"{where}: one of {', '.join(KINDS)} is expected, not {' and '.join(kinds) or 'none'}")
     kind = kinds[0]
     needed, allowed, make = KINDS[kind]
-    known = ("name", "norm", kind, *needed, *allowed)
-    for key in table:
-        if key not in known:
-            raise InputError(f"{where}: {key}: no such key beside {kind}; there are {', '.join(known)}")
+    _no_other_keys(where, table, ("name", "norm", kind, *needed, *allowed), f" beside {kind}")
     for key in needed:
         if key not in table:
             raise InputError(f"{where}: {key} is missing: it goes with {kind}")
@@ -329,6 +331,12 @@ def _requirement(where: str, table: dict[str, Any], folder: Path, plan: Plan, ba
     return make(where, " ".join(name.split()), table, folder, Norm(norm).value if norm is not None else None)
 
 
+def _no_other_keys(where: str, table: Mapping[str, Any], known: Sequence[str], beside: str = "") -> None:
+    for key in table:
+        if key not in known:
+            raise InputError(f"{where}: {key}: no such key{beside}; {belongs(key) or there_are(known, key)}")
+
+
 def _distance(where: str, table: Mapping[str, Any], key: str, *, zero: bool = False) -> float:
     value = table[key]
     if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -342,7 +350,9 @@ def _share(where: str, table: Mapping[str, Any], key: str) -> Fraction:
     value = table[key]
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1:
         return Fraction(str(value))
-    raise InputError(f"{where}: {key}: {value!r}: a share of the inputs, above 0 and at most 1, is expected")
+    raise InputError(
+        f"{where}: {key}: {value!r}: a share of the inputs, above 0 and at most 1, is expected: 0.9 for 90 %"
+    )
 
 
 def _min_distortion(where: str, name: str, table: dict[str, Any], _: Path, norm: str | None) -> Requirement:
@@ -381,3 +391,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], Maker]] = {
     "no_worse_than": ((), ("by", "over"), _no_worse),
 }
 """The kinds of requirement: the keys that each needs, those that it may have, and what makes it."""
+OF_A_REQUIREMENT = dict.fromkeys(
+    ("name", *KINDS, "norm", *(key for needed, allowed, _ in KINDS.values() for key in (*needed, *allowed)))
+)
+"""Every key that some kind of requirement has."""

@@ -11,7 +11,7 @@ the same architecture under defences that mislead gradient attacks; `mnist_n_dec
 
 from pathlib import Path
 
-from encoders.errors import InputError
+from encoders.errors import InputError, there_are
 
 NAMES = (
     "digits",
@@ -57,7 +57,7 @@ def model_file(given: str | Path) -> Path:
     if name in NAMES:
         return path(name)
     if is_mere_name(name) and not file.exists():
-        raise InputError(f"{name}: no such file, and no shipped net; there are {', '.join(NAMES)}")
+        raise InputError(f"{name}: no such file, and no shipped net; {there_are(NAMES, name)}")
     return file
 
 
@@ -67,7 +67,7 @@ def input_file(given: str | Path) -> Path:
     if name in INPUTS and not file.is_file():
         return Path(__file__).with_name(INPUTS[name])
     if is_mere_name(name) and not file.exists():
-        raise InputError(f"{name}: no such file, and no shipped inputs; there are {', '.join(INPUTS)}")
+        raise InputError(f"{name}: no such file, and no shipped inputs; {there_are(INPUTS, name)}")
     return file
 
 

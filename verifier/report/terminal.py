@@ -83,9 +83,9 @@ def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Ta
     if bracket.witness is not None:
         rows += witness_rows(bracket.witness)
     rows += transform_rows(run, bracket.witness)
-    if proved:
+    if proved and bracket.status is not Status.ALREADY_ADVERSARIAL:
         rows.append(("first found", first_text(bracket)))
-    else:
+    elif not proved:
         rows.append(("attack", bracket.initial.attack))
     title = "Distance to the nearest adversarial example" if proved else "Distance to an adversarial example"
     rows += _run_rows(run, bracket.search, bracket.seconds, files)

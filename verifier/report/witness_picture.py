@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ SAFE = re.compile(r"[^\w.-]+")
 """What is left out of an input's name where it becomes a file's."""
 
 
+LONGEST = 200
+"""Bytes of a file's name that are kept: file systems take 255, and endings follow."""
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """An input, flat, and what was asked about it; box: two numbers or two arrays."""
@@ -34,23 +39,27 @@ class Shown:
     shape: tuple[int, ...]
     box: tuple[Any, Any]
 
-    @property
-    def stem(self) -> str:
-        """The name of its files, without what they end in."""
-        return f"{Path(self.model).stem}-{self.norm}-{SAFE.sub('_', self.name)}"
+    def stem(self, whose: str = "") -> str:
+        """The name of its files, without what they end in; whose: what it begins with."""
+        name = "-".join(SAFE.sub("_", part) for part in (whose, Path(self.model).stem, self.norm, self.name) if part)
+        if len(name.encode()) <= LONGEST:
+            return name
+        told = hashlib.sha256(f"{whose}\0{self.name}".encode()).hexdigest()[:8]
+        return f"{name.encode()[-LONGEST:].decode(errors='ignore')}-{told}"
 
 
-def write_witness(shown: Shown, witness: Witness, folder: Path, budget: Budget) -> Path | None:
+def write_witness(shown: Shown, witness: Witness, folder: Path, budget: Budget, whose: str = "") -> Path | None:
     """Write the witness as NAME.npy, in the model's shape, and as NAME.png: its path, None where time is up.
 
+    whose: what the names begin with, such as the test that failed, whose files are not to replace another's.
     Raises InputError where the folder cannot be written to.
     """
-    point = witness.point.reshape(shown.shape)
-    written(folder / f"{shown.stem}.npy", lambda stream: np.save(stream, point, allow_pickle=False))
+    point, stem = witness.point.reshape(shown.shape), shown.stem(whose)
+    written(folder / f"{stem}.npy", lambda stream: np.save(stream, point, allow_pickle=False))
     if budget.ended:
         return None
     image = witness_png(shown, witness)
-    return written(folder / f"{shown.stem}.png", lambda stream: stream.write(image))
+    return written(folder / f"{stem}.png", lambda stream: stream.write(image))
 
 
 def witness_png(shown: Shown, witness: Witness) -> bytes:

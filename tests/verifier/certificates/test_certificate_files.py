@@ -213,6 +213,11 @@ def test_another_model_is_refused(written, capsys):
     assert capsys.readouterr().out == "INVALID: the certificate is for another model\n"
 
 
+def test_files_in_the_wrong_order_are_told(written, capsys):
+    assert checker.main([DIGITS, str(written)]) == 1
+    assert capsys.readouterr().out == "INVALID: this is no certificate (it comes first, then the model)\n"
+
+
 def test_wrong_usage_is_code_2(written):
     for arguments in ([], [str(written)]):
         with pytest.raises(SystemExit) as stop:
@@ -243,7 +248,9 @@ def test_what_cannot_be_read_is_told_in_one_line(written, folder, words, says, c
     with pytest.raises(SystemExit) as stop:
         checker.main([str(written), *words])
     assert stop.value.code == 2
-    assert says in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert says in told
+    assert told.count("\n") == 1 or "--label" in words  # of which argparse itself complains
     assert main.main(["certify", str(written), *words]) == Exit.BAD_INPUT
     assert says in capfd.readouterr().err
 

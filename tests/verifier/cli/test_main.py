@@ -142,6 +142,19 @@ def test_ctrl_c_outside_the_work(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "Traceback" not in err
 
 
+def test_ctrl_c_while_the_command_is_imported(tmp_path: Path) -> None:
+    """The first tenth of a second: `verifier.cli.main` is not there yet to catch it."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "verifier", "inspect", DIGITS],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), ROOT))},
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.INTERRUPTED, "", "verifier: interrupted\n")
+
+
 def test_inspect_tells_what_the_model_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", DIGITS]) == Exit.GOOD
     out, err = capsys.readouterr()

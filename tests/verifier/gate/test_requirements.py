@@ -61,6 +61,12 @@ def test_a_radius_is_rounded_up_since_more_is_then_required(tmp_path: Path) -> N
     assert Fraction(one.radius) >= Fraction(1, 3)
 
 
+def test_models_of_one_name_are_refused_since_a_baseline_would_take_one_for_the_other(tmp_path: Path) -> None:
+    path = written(tmp_path, "[[require]]\nmin_distortion = 0.1\n")
+    with pytest.raises(InputError, match=r"two models are named 'net\.onnx'"):
+        read_gate(path, {"models": ["a/net.onnx", "b/net.onnx"]})
+
+
 WRONG = {
     "": "it requires nothing",
     "require = 3": "tables are expected",
@@ -70,15 +76,19 @@ WRONG = {
     "[[require]]\nmin_distortion = true": "a distance > 0",
     "[[require]]\nmin_distortion = '1/0'": "divides by 0",
     "[[require]]\nquantile = 0.1": "at_least is missing",
-    "[[require]]\ncertified_accuracy = 90\nradius = 0.1": "at most 1",
+    "[[require]]\ncertified_accuracy = 90\nradius = 0.1": "at most 1, is expected: 0.9 for 90 %",
     "[[require]]\ncertified_accuracy = 0.9\nradius = 0.1\nby = 1": "by: no such key",
     "[[require]]\nmin_distortion = 0.1\nnorm = 'l1'": "the file's norms are linf",
     "norms = ['linf', 'l1']\n[[require]]\nmin_distortion = 0.1": "norm is missing",
-    "[[require]]\nno_worse_than = 'absent.json'": "absent.json",
+    "[[require]]\nno_worse_than = 'absent.json'": "verifier gate --update-baseline .*absent.json writes it",
     "[[require]]\nmin_distortion = 0.1\n[[require]]\nmin_distortion = 0.1": "two requirements are named",
     "[[require]]\nname = ' '\nmin_distortion = 0.1": "a text is expected",
     "method = 'milp'\n[[require]]\nmin_distortion = 0.1": "a gate needs proofs: choose tree or z3",
-    "oops = 1\n[[require]]\nmin_distortion = 0.1": "no such key",
+    "oops = 1\n[[require]]\nmin_distortion = 0.1": "no such key; there are models, .*, select, require, certificates",
+    "[[requires]]\nmin_distortion = 0.1": "requires: no such key; did you mean 'require'",
+    "[[require]]\nmin_distorsion = 0.1": "min_distorsion: no such key; did you mean 'min_distortion'",
+    "[[require]]\nmin_distortion = 0.1\ntotal_budget = 3": "total_budget: no such key; it belongs above every",
+    "[[require]]\nmean = 0.1\nradius = 0.1": "radius: no such key beside mean",
 }
 
 

@@ -112,7 +112,9 @@ def test_where_nothing_is_proved_no_table_says_0() -> None:
 
 def test_an_input_on_a_tie_is_at_distance_0_for_good() -> None:
     tie = replace(BRACKET, lower=0.0, upper=0.0, status=Status.ALREADY_ADVERSARIAL)
-    assert "nothing proved yet" not in shown(terminal.bracket_table(RUN, tie, []))
+    told = shown(terminal.bracket_table(RUN, tie, []))
+    assert "nothing proved yet" not in told
+    assert "first found" not in told
 
 
 def test_the_gap_is_that_of_the_ends_as_shown() -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.files.array_files import LARGEST_ARRAY, AnyArray, npz_arrays
 from encoders.files.regular_file import regular_size, size_text
+from verifier.problem.inputs.files import wrong_labels
 from verifier.problem.inputs.image_files import BYTE, read_image
 from verifier.runtime.model import Model
 
@@ -105,9 +106,11 @@ def open_data(source: str, split: str = "test") -> Data:
 
 def _of_array(name: str, values: AnyArray, labels: AnyArray | None) -> Data:
     if labels is not None:
-        if labels.shape != values.shape[:1] or labels.dtype.kind not in "buif" or np.any(labels != np.floor(labels)):
+        if labels.size != len(values):
+            raise InputError(f"{name}: y: {wrong_labels(labels.shape, len(values))}")
+        if labels.dtype.kind not in "buif" or np.any(labels != np.floor(labels)):
             raise InputError(f"{name}: the labels are no whole numbers, one for each of {len(values)} inputs")
-        labels = labels.astype(np.int64)
+        labels = labels.reshape(-1).astype(np.int64)
     return Data(name, len(values), labels, lambda index, _: (values[index], ()))
 
 
@@ -118,8 +121,7 @@ def _npz(path: Path) -> Data:
     values = arrays["x"]
     if values.ndim < 2:
         raise InputError(f"{path}: x has shape {values.shape}; the inputs lie along its first axis")
-    labels = arrays.get("y")
-    return _of_array(str(path), values, labels.reshape(-1) if labels is not None else None)
+    return _of_array(str(path), values, arrays.get("y"))
 
 
 def _idx(source: str, images: Path, labels: Path) -> Data:

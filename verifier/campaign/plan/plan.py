@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import InputError
+from encoders.errors import InputError, there_are
 from encoders.files.toml_file import read_toml
 from verifier import models as shipped
 from verifier.attacks.registry import ATTACKS
@@ -101,21 +101,28 @@ def read_plan(path: Path | None, flags: Mapping[str, Any] | None = None) -> Plan
     return plan_of({"store": path.with_suffix(".sqlite").name, **read_toml(path)[0]}, path, given)
 
 
-def plan_of(told: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> Plan:
-    """The plan of a file's tables, as `read_plan` does. Raises InputError."""
+def plan_of(told: Mapping[str, Any], path: Path, flags: Mapping[str, Any], beside: Sequence[str] = ()) -> Plan:
+    """The plan of a file's tables, as `read_plan` does; beside: keys of the file that are not a plan's. InputError."""
     given, told = dict(flags), dict(told)
     select = told.pop("select", {})
     if not isinstance(select, dict):
         raise InputError(f"{path}: select: a table is expected, [select] with keys {', '.join(SELECT)}")
-    _known(told, KEYS, str(path))
-    _known(select, SELECT, f"{path}: [select]")
+    _known(told, (*KEYS, "select", *beside), str(path))
+    _known(select, tuple(SELECT), f"{path}: [select]")
     return _plan({**told, **select, **given}, given, str(path), path.parent)
 
 
-def _known(keys: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
+def _known(keys: Iterable[str], known: Sequence[str], where: str) -> None:
     for key in keys:
         if key not in known:
-            raise InputError(f"{where}: {key}: no such key; there are {', '.join(known)}")
+            raise InputError(f"{where}: {key}: no such key; {belongs(key) or there_are(known, key)}")
+
+
+def belongs(key: str) -> str:
+    """Where a plan's key stands that was found in another table, "" for what is none: a TOML table has no end."""
+    if key in SELECT:
+        return "it belongs to the table [select]"
+    return "it belongs above every [heading]: what follows one is part of its table" if key in KEYS else ""
 
 
 def _plan(told: Mapping[str, Any], flags: Mapping[str, Any], origin: str, folder: Path) -> Plan:
@@ -224,7 +231,7 @@ def _model(value: Any, folder: Path) -> Path:
     if not path.is_file() and value in shipped.NAMES:
         return shipped.path(str(value))
     if shipped.is_mere_name(str(value)) and not path.exists():
-        raise _WrongError(f"no such file, and no shipped net; there are {', '.join(shipped.NAMES)}")
+        raise _WrongError(f"no such file, and no shipped net; {there_are(shipped.NAMES, value)}")
     return path
 
 

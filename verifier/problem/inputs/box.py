@@ -88,8 +88,13 @@ def inside(x: AnyArray, lo: AnyArray, hi: AnyArray) -> tuple[AnyArray, str]:
 
 def _complaint(flat: AnyArray, lo: AnyArray, hi: AnyArray, outside: AnyArray) -> str:
     at = outside[0]
-    pixels = bool(np.all(flat >= 0) and np.all(flat <= 255) and np.all(flat == np.round(flat)) and hi[at] == 1)
-    hint = f"values up to {flat.max():g}: divide by 255 or widen --box" if pixels else "widen --box (-inf inf for none)"
+    whole = bool(np.all(flat >= 0) and np.all(flat <= 255) and np.all(flat == np.round(flat)) and hi[at] == 1)
+    wider = "widen the box (--box -inf inf: none)"
+    hint = (
+        f"values up to {flat.max():g}: scale them as the model takes them (bytes by 1/255), or {wider}"
+        if whole
+        else wider
+    )
     return (
         f"entry {at} is {flat[at]:.9g}, outside the box [{lo[at]:.9g}, {hi[at]:.9g}] "
         f"({outside.size} of {flat.size} are); {hint}"

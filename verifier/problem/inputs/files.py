@@ -108,11 +108,19 @@ def _label(path: Path, labels: AnyArray | None, row: int, count: int) -> int | N
     if labels is None:
         return None
     if labels.size != count:
-        raise InputError(f"{path}: y holds {labels.size} labels for {count} input{'s' if count > 1 else ''}")
+        raise InputError(f"{path}: y: {wrong_labels(labels.shape, count)}")
     label = labels.reshape(-1)[row]
     if labels.dtype.kind not in "buif" or not float(label).is_integer():
         raise InputError(f"{path}: label {row} in y is {label}, not an integer")
     return int(label)
+
+
+def wrong_labels(shape: tuple[int, ...], count: int) -> str:
+    """What is wrong with labels of a shape for so many inputs."""
+    one_hot = len(shape) == 2 and shape[0] == count and shape[1] > 1
+    labels = f"labels of shape {shape_text(shape)}" if len(shape) > 1 else f"{math.prod(shape)} labels"
+    told = f"{labels} for {count} input{'s' if count > 1 else ''}"
+    return f"{told}: one class number for each is expected{', of one-hot rows their argmax' if one_hot else ''}"
 
 
 Read = tuple[AnyArray, AnyArray | None, tuple[str, ...]]

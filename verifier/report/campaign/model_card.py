@@ -163,7 +163,7 @@ def _quantiles(curve: Curve) -> list[str]:
     known = curve.distances.quantiles
     bands = [band_text(one.lower, one.upper) for one in known]
     return _table(
-        ("minimal distance", *(share_text(one.share) for one in known)), [["of so many inputs at most", *bands]]
+        ("share of the inputs", *(share_text(one.share) for one in known)), [["minimal distance at most", *bands]]
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from encoders.errors import InputError
+from encoders.errors import InputError, there_are
 from verifier.campaign.analysis.attack_quality import Audit, Replays, audits, replays
 from verifier.campaign.analysis.certified_accuracy import Curve, curves
 from verifier.campaign.analysis.defence_comparison import DefenceComparison, comparisons
@@ -145,7 +145,7 @@ def study_of(path: Path, title: str | None, baseline: str | None = None) -> Stud
         raise InputError(f"{path}: an instance's id is no sha256: the file is damaged")
     models = {name: sha256 for sha256, name in contents.names.items()}
     if baseline is not None and baseline not in models:
-        raise InputError(f"--baseline {baseline}: no model of that name; there are {', '.join(models)}")
+        raise InputError(f"--baseline {baseline}: no model of that name; {there_are(models, baseline)}")
     return Study(contents, title or path.stem, models[baseline] if baseline is not None else None)
 
 

@@ -67,9 +67,11 @@ def test_outside_the_box_names_the_first_entry_and_guesses_at_bytes() -> None:
     x, told = inside(np.array([0.0, 1, 0.5]), lo, hi)
     np.testing.assert_array_equal(x, [0, 1, 0.5])
     assert not told
-    with pytest.raises(InputError, match=r"entry 1 is 1.5, outside the box \[0, 1\] \(2 of 3 are\); widen --box"):
+    with pytest.raises(InputError, match=r"entry 1 is 1.5, outside the box \[0, 1\] \(2 of 3 are\); widen the box"):
         inside(np.array([0, 1.5, -0.5]), lo, hi)
-    with pytest.raises(InputError, match="values up to 200: divide by 255 or widen --box"):
+    with pytest.raises(
+        InputError, match=r"values up to 200: scale them as the model takes them \(bytes by 1/255\), or widen the box"
+    ):
         inside(np.array([0.0, 1, 200]), lo, hi)
 
 
