@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from verifier.problem.quantities import Quantity
 from verifier.report import json_result, terminal
 from verifier.report.ranges_result import ranges_json, ranges_table
 from verifier.runtime.model import load
-from verifier.search.output_ranges import output_ranges
+from verifier.search.output_ranges import OutputRanges, output_ranges
 from verifier.search.settings import Settings
 
 
@@ -37,9 +38,17 @@ def bounds(asked: AskedRanges, deadline: Deadline, *, as_json: bool) -> Exit:
     box = read_box(asked.box, model.graph.input_size)
     precision = None if asked.precision is None else asked.precision.value
     settings = Settings(budget, seed=asked.seed, once=True)
+
+    def begun(known: Callable[[], OutputRanges]) -> None:
+        deadline.answer = lambda: _tell(known(), as_json)
+
     with terminal.progress(budget, "moving proved ends and attained values together"):
-        answer = output_ranges(model, box, settings, asked.entries or None, precision, asked.semantics)
+        answer = output_ranges(model, box, settings, asked.entries or None, precision, asked.semantics, begun)
     deadline.begin_answer()
+    return _tell(answer, as_json)
+
+
+def _tell(answer: OutputRanges, as_json: bool) -> Exit:
     if as_json:
         sys.stdout.write(json_result.dumps(ranges_json(answer)))
     else:

@@ -8,7 +8,7 @@ ends whose gap is widest come first, and a threshold that took too long moves to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -105,11 +105,15 @@ class _End:
     place: int
     sign: float
     proved: float = math.inf
-    attained: float = -math.inf
-    point: npt.NDArray[np.floating] | None = None
+    best: tuple[float, npt.NDArray[np.floating] | None] = (-math.inf, None)
+    """The largest value, and where: one attribute, so that another thread sees both or neither."""
     share: float = 0.5
     """Of the gap, where the next threshold stands."""
     stuck: bool = False
+
+    @property
+    def attained(self) -> float:
+        return self.best[0]
 
     @property
     def gap(self) -> float:
@@ -128,29 +132,34 @@ def output_ranges(
     outputs: Sequence[int] | None = None,
     precision: float | None = None,
     semantics: str = Semantics.BOTH,
+    begun: Callable[[Callable[[], OutputRanges]], None] | None = None,
 ) -> OutputRanges:
     """The ranges of `outputs` (None: all) over a box. precision: None for linear bounds and attained values alone.
 
-    Raises InputError, one line.
+    begun: given, before the search, what tells at any time, to any thread, what is known. Raises InputError, one line.
     """
     search = _RangeSearch.of(model, region, settings, outputs, precision, semantics)
+    if begun is not None:
+        begun(lambda: search.answer(settings.budget.reason))
     reason = ""
     try:
         with threadpool_limits(BLAS_THREADS, "blas"):
             search.run()
     except (OutOfTimeError, SolverError) as error:
         reason = str(error)
-    network = model.network
-    about = PropertySubject("bounds", model.path.name, network.sha256, "", network.input_shape, settings.method)
-    wide = precision is not None and any(end.gap > precision for end in search.ends)
-    return OutputRanges(
-        search.ranges(),
-        precision,
-        search.arithmetic is not REAL,
-        (reason or ROUNDED.format("" if search.arithmetic is REAL else ": ask for semantics real")) if wide else "",
-        settings.budget.spent,
-        Search(search.engine, search.nodes, 0, 0.0),
-        about,
+    return search.answer(reason)
+
+
+def _range(low: _End, high: _End) -> OutputRange:
+    (least, least_at), (largest, largest_at) = low.best, high.best
+    return OutputRange(
+        low.place,
+        -low.proved,
+        high.proved,
+        None if least_at is None else -least,
+        None if largest_at is None else largest,
+        least_at,
+        largest_at,
     )
 
 
@@ -218,21 +227,20 @@ class _RangeSearch:
         lower, upper = (dict(enumerate(map(Fraction, end.tolist()))) for end in (self.ball.lo, self.ball.hi))
         return InwardBox(ExactBox(lower, upper), self.ball.lo.size, self.model.dtype)
 
-    def ranges(self) -> tuple[OutputRange, ...]:
-        """What is known."""
-        pairs = zip(self.ends[0::2], self.ends[1::2], strict=True)
-        return tuple(
-            OutputRange(
-                low.place,
-                -low.proved,
-                high.proved,
-                -low.attained if low.point is not None else None,
-                high.attained if high.point is not None else None,
-                low.point,
-                high.point,
-            )
-            for low, high in pairs
+    def answer(self, reason: str) -> OutputRanges:
+        """What is known, by any thread at any time; reason: why the search ended before all was answered."""
+        network, ends = self.model.network, self.ends
+        about = PropertySubject(
+            "bounds", self.model.path.name, network.sha256, "", network.input_shape, self.settings.method
         )
+        exact = self.arithmetic is REAL
+        if self.precision is None or all(end.gap <= self.precision for end in ends):
+            told = reason if any(end.best[1] is None for end in ends) else ""
+        else:
+            told = reason or ROUNDED.format("" if exact else ": ask for semantics real")
+        ranges = tuple(_range(low, high) for low, high in zip(ends[0::2], ends[1::2], strict=True))
+        search = Search(self.engine, self.nodes, 0, 0.0)
+        return OutputRanges(ranges, self.precision, not exact, told, self.settings.budget.spent, search, about)
 
     def run(self) -> None:
         """Move the ends together. Raises OutOfTimeError; what is known by then is kept."""
@@ -298,7 +306,7 @@ class _RangeSearch:
         attained = directed(value if end.sign > 0 else -value, -math.inf)
         if not attained > end.attained:
             return False
-        end.attained, end.point = attained, inside
+        end.best = (attained, inside)
         return True
 
     def _decide(self, end: _End, budget: Budget, precision: float) -> None:

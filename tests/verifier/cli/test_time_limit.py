@@ -126,8 +126,7 @@ def never(*_, **__):
     threading.Event().wait()
 getattr(owner, name)  # what is called by another name by now is an error, and no command that is not stuck
 setattr(owner, name, never)
-sys.argv = ["verifier", {command!r}, str(models.path("digits")),
-            str(models.path("digits").with_name("digits_inputs.npz")), "--index", "6", "--json", *{options!r}]
+sys.argv = ["verifier", {command!r}, "digits", "--json", *{options!r}]
 sys.exit(cli.main())
 """
 READING = ("verifier.runtime.model.load_model", "verifier.runtime.agreement:Comparison.of_model")
@@ -145,7 +144,13 @@ WORKING = {
     ),
     "attack": ("verifier.attacks.base.search:AttackSearch.chunks", "verifier.runtime.witness.exact_outputs"),
 }
-OPTIONS = {"minimal": ["--target", "8"], "check": ["--radius", "0.05"], "attack": []}
+INPUT = ["digits", "--index", "6"]
+OPTIONS = {
+    "minimal": [*INPUT, "--target", "8"],
+    "check": [*INPUT, "--radius", "0.05"],
+    "attack": INPUT,
+    "bounds": ["--box", "0", "0.05", "--entry", "3", "--precision", "0.5"],
+}
 STUCK = [(command, place) for command, places in WORKING.items() for place in places]
 
 
@@ -169,6 +174,18 @@ def test_a_command_that_is_stuck_answers_at_its_limit(command: str, place: str) 
     assert answer["reason"] == "the time limit of 3600 s was reached"
     assert answer.get("verdict", "unknown") == "unknown"
     assert answer.get("lower", 0.0) >= 0.0
+
+
+@POSIX
+def test_ranges_that_are_late_are_what_is_proved_by_then() -> None:
+    with stuck("bounds", "verifier.search.output_ranges.uphill") as process:
+        out, _ = process.communicate()
+    assert process.returncode == Exit.UNDECIDED
+    answer = json.loads(out)
+    (found,) = answer["ranges"]
+    assert answer["reason"] == "the time limit of 3600 s was reached"
+    assert found["output"] == 3
+    assert found["lower"] < found["least"] or found["largest"] < found["upper"]
 
 
 @POSIX

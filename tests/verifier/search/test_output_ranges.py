@@ -12,7 +12,10 @@ import pytest
 import verifier
 from encoders.network.exact import exact_outputs
 from tests.traps.enumeration import Exact, Form, box_corners
-from verifier import InputError, Model, OutputRange
+from verifier import InputError, Model, OutputRange, OutputRanges
+from verifier.problem.budget import Budget
+from verifier.search import output_ranges
+from verifier.search.settings import Settings
 
 Saved = Callable[..., Model]
 
@@ -91,6 +94,31 @@ def test_time_that_ends_leaves_what_is_proved(truth: Any, save_net: Saved) -> No
         least, largest = exact_range(net.layers, lo, hi, found.output)
         assert found.lower <= least
         assert largest <= found.upper
+
+
+@pytest.mark.parametrize("precision", [None, 1e-2])
+def test_what_is_known_on_the_way_is_true(
+    truth: Any, save_net: Saved, precision: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another thread is told it when the time is up while the search is stuck."""
+    net = truth.net(1, (2, 5, 4, 2))
+    model, told, known = save_net(net), list[Callable[[], OutputRanges]](), list[OutputRanges]()
+    climbs = output_ranges.uphill
+
+    def stuck(*given: Any) -> Any:
+        known.append(told[0]())
+        return climbs(*given)
+
+    monkeypatch.setattr(output_ranges, "uphill", stuck)
+    output_ranges.output_ranges(model, (0.0, 1.0), Settings(Budget()), None, precision, begun=told.append)
+    assert "time limit" in known[0].reason
+    for found in (one for answer in known for one in answer.ranges):
+        least, largest = exact_range(net.layers, [Fraction(0)] * 2, [Fraction(1)] * 2, found.output)
+        assert found.lower <= least
+        assert largest <= found.upper
+        assert found.least is None or least <= found.least
+        assert (found.least is None) == (found.least_at is None)
+    assert known[-1].ranges[0].least is not None
 
 
 @pytest.mark.parametrize(
