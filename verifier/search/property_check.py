@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from encoders.errors import InputError, SolverError
 from encoders.network.graph import Graph
 from verifier.problem.answer import Answer, PropertySubject
-from verifier.problem.budget import OutOfTimeError
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import ExactBox, Part, parts
 from verifier.problem.query import Ball
 from verifier.problem.rounding import REAL
@@ -34,7 +34,7 @@ from verifier.problem.verdict import (
 )
 from verifier.runtime.device import Device
 from verifier.runtime.property_judge import InwardBox
-from verifier.search.float32_lower import float32_arithmetic
+from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.property_attack import Sampler, promising, uphill
 from verifier.search.property_question import PropertyQuestion
@@ -49,6 +49,9 @@ WINDOW = 64
 
 ATTACK_SHARE = 0.2
 """Of the time, for random points and steps uphill while trees grow."""
+
+FLOAT32_SHARE, FLOAT32_SECONDS = 0.25, 0.5
+"""Of the time that trees have taken, and so many seconds more, for what only the real network has closed."""
 
 ANYWHERE = (Device.AUTO, Device.CPU)
 """The devices that may be asked for: no attack here runs on another."""
@@ -181,6 +184,8 @@ class _PropertySearch:
                 self._close(track, track.charged)
         left = [track for track in tracks if not track.closed]
         found = self._attack(left) or self._decide(left, threads)
+        if found is None and self.float32:
+            self._close_for_float32([track for track in left if track.closed], threads)
         if any(track.stuck for track in left):
             self.obstacle = self.obstacle or STUCK
         if any(track.box.box.torn for track in left):
@@ -262,6 +267,21 @@ class _PropertySearch:
         track.closed, track.tree = True, None
         self.float32, self.evidence = self.float32 and float32, min(self.evidence, evidence)
 
+    def _close_for_float32(self, tracks: Sequence[PropertyTrack], threads: Threads) -> None:
+        """Go on with what only the real network has closed: it is little, or rounding decides, which no split does."""
+        for track in tracks:
+            tree, track.tree = track.tree, None
+            if tree is None or not self.float32:
+                continue
+            most, self.float32 = tree.nodes + NODES, tree.charge()
+            budget = self._budget.first_of(Budget(FLOAT32_SHARE * self._growing + FLOAT32_SECONDS))
+            try:
+                while self.float32 and tree.open_nodes:
+                    offered = tree.explore(budget, threads)
+                    self.float32 = offered is None and not tree.stuck and tree.nodes <= most
+            except OutOfTimeError:
+                self.float32 = False
+
     def _decide(self, tracks: Sequence[PropertyTrack], threads: Threads) -> Counterexample | None:
         """Close the tracks that are open, by trees or by another decider."""
         maker = self._decider.trees
@@ -303,7 +323,9 @@ class _PropertySearch:
                 tree.refuse()
             return found
         if not tree.open_nodes:
-            self._close(track, track.charged and tree.float32_end >= tree.radius)
+            kept = tree if track.charged and tree.float32_end < tree.radius else None
+            self._close(track, track.charged)
+            track.tree = kept
         elif tree.stuck and track.box.both:
             # Charges for float32 may be what keeps it open.
             track.box, track.tree, self.float32 = track.box.real(), None, False

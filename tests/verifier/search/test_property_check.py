@@ -286,6 +286,16 @@ def test_counterexamples_of_the_competition_satisfy_the_text_itself(name: str) -
     assert satisfied(x, exact_outputs(model.network.graph, answer.witness.point.astype(float)))
 
 
+@pytest.mark.skipif(DATA is None, reason="the VNN-COMP files are not in ../shared/data/vnncomp")
+@pytest.mark.parametrize(("net", "query"), [("1_1", "prop_3"), ("4_4", "prop_1")])
+def test_what_only_the_real_network_has_closed_is_gone_on_with(net: str, query: str) -> None:
+    assert DATA is not None
+    model = verifier.load(DATA / "acasxu" / "onnx" / f"ACASXU_run2a_{net}_batch_2000.onnx")
+    answer = verifier.check(model, property=DATA / "acasxu" / "vnnlib" / f"{query}.vnnlib")
+    assert isinstance(answer.verdict, Holds)
+    assert (answer.float32, answer.search.engine) == (True, "input tree")
+
+
 def test_what_cannot_be_asked_is_one_line(truth: Any, save_net: Saved) -> None:
     model = save_net(truth.of_layers(*RAMP))
     unsafe = Halfspaces([[1.0]], [0.0])

@@ -145,6 +145,10 @@ REFUSALS = 64
 """Refused points after which the nodes below a refused one offer none either: rounding then decides, not the search."""
 
 
+POSTPONED = 4096
+"""Nodes closed over the reals alone that are kept, at most: where there are more, rounding decides."""
+
+
 class Frontier:
     """The open nodes below a root with `lower`, `upper` (relu_count,) on a ball of `radius`, which may shrink.
 
@@ -162,6 +166,8 @@ class Frontier:
         self._waiting: NodeSelection = BestFirst() if selection is None else selection
         self._stuck: list[TreeNode] = []
         self._float32 = math.inf
+        self._postponed: list[TreeNode] = []
+        self._charged_alone = self._unkept = False
         if not np.any(lower > upper):
             self.put([TreeNode(floor, *self.root_bounds, None, number=0, known=0)])
 
@@ -211,6 +217,28 @@ class Frontier:
         """A node has closed over the reals; evaluations do not reach the goal within `float32`."""
         with self._lock:
             self._float32 = min(self._float32, float32)
+            self._unkept = self._unkept or float32 < self.radius
+
+    def postpone(self, node: TreeNode) -> None:
+        """As `note`, where the node could be gone on with until bounds with charges close it."""
+        packed = self._packed(node)
+        with self._lock:
+            self._float32 = min(self._float32, node.key)
+            self._unkept = self._unkept or len(self._postponed) >= POSTPONED
+            if not self._unkept:
+                self._postponed.append(packed)
+
+    def charge(self) -> bool:
+        """Open what only the real network has closed: from now on bounds are charged. False where that is not kept.
+
+        No point is offered any more: over the reals there is none.
+        """
+        if self._unkept or not self._postponed:
+            return False
+        nodes, self._postponed = self._postponed, []
+        self._charged_alone, self._float32 = True, math.inf
+        self.put(nodes)
+        return True
 
     def take(self, most: int = 1) -> list[TreeNode]:
         """The next nodes that reach into the radius; fewer than `most` when there are no more."""

@@ -110,7 +110,7 @@ class _Pieces:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """What was found of pieces: the `open` ones neither close nor are cut away.
+    """What was found of pieces: the `open` ones neither close nor are cut away, `real` ones close over the reals alone.
 
     keys (pieces,): nothing of a piece is nearer; values (pieces,): its best row's bound; low, high (pieces, n): the box
     that is left.
@@ -118,6 +118,7 @@ class _Outcome:
 
     bounded: Bounded
     open: Flags
+    real: Flags
     keys: Array
     values: Array
     low: Array
@@ -217,6 +218,9 @@ class InputTree(ReluTree):
             return Explored(0)
         pieces = self._pieces(nodes)
         outcome = self._bounded(nodes, pieces, budget)
+        if self._charged_alone:
+            stack += self._children(nodes, pieces, outcome)
+            return Explored(len(nodes))
         offered = np.array([not node.refused for node in nodes])[pieces.owner] & outcome.open
         point, place = self._candidate(pieces, outcome, np.flatnonzero(offered), number)
         if point is not None:
@@ -245,7 +249,7 @@ class InputTree(ReluTree):
         return _Pieces(part, lower, upper, np.array(owner), np.array(rule))
 
     def _bounded(self, nodes: Sequence[TreeNode], pieces: _Pieces, budget: Budget) -> _Outcome:
-        """What the pieces' bounds say; nodes that only the real network closes are noted. Raises OutOfTimeError."""
+        """What the pieces' bounds say. Raises OutOfTimeError."""
         part = pieces.part
         found = self._crown.bound(part, pieces.lower, pieces.upper, budget)
         low, high = part.clipped(found.constants, found.rows, self.settings.clips)
@@ -254,11 +258,9 @@ class InputTree(ReluTree):
         closed |= np.any(low > high, axis=1)
         if self.radius > 0:
             closed |= keys >= self.radius
-        real = ~closed & np.any(found.real_values > 0, axis=1)
-        for key in keys[real]:
-            self.note(float(key))
+        real = ~closed & np.any(found.real_values > 0, axis=1) & (not self._charged_alone)
         values = np.nan_to_num(found.values, nan=-np.inf).max(axis=1)
-        return _Outcome(found, ~closed & ~real, keys, values, low, high)
+        return _Outcome(found, ~closed & ~real, real, keys, values, low, high)
 
     def _candidate(self, pieces: _Pieces, outcome: _Outcome, places: Places, number: int) -> tuple[Array | None, int]:
         """A point that reaches the goal in one of these pieces, and its place: where forms are least, in the middle, or
@@ -279,11 +281,14 @@ class InputTree(ReluTree):
         return None, -1
 
     def _children(self, nodes: Sequence[TreeNode], pieces: _Pieces, outcome: _Outcome) -> list[TreeNode]:
-        """The open pieces of each node's better proposal, those last whose bounds are farthest from closing."""
+        """The open pieces of each node's better proposal, those last whose bounds are farthest from closing.
+
+        Its pieces that close over the reals alone are postponed: what the other proposals' are is no matter.
+        """
         totals = np.full((len(nodes), int(pieces.rule.max()) + 1), -np.inf)
         totals[pieces.owner, pieces.rule] = 0.0
         np.add.at(totals, (pieces.owner, pieces.rule), np.where(outcome.open, outcome.values, 0.0))
-        kept = outcome.open & (totals.argmax(axis=1)[pieces.owner] == pieces.rule)
+        kept = (outcome.open | outcome.real) & (totals.argmax(axis=1)[pieces.owner] == pieces.rule)
         splits = self._proposals(outcome)
         lower, upper = outcome.bounded.lower, outcome.bounded.upper
         unstable = np.count_nonzero((lower < 0) & (upper > 0), axis=1)
@@ -297,7 +302,11 @@ class InputTree(ReluTree):
             places = np.flatnonzero((low != self._ends[0]) | (high != self._ends[1]))
             chosen = () if by_relus else splits[place]
             box = _Box(places, low[places], high[places], chosen)
-            children.append(self.child(owner, float(outcome.keys[place]), lower[place], upper[place], box))
+            child = self.child(owner, float(outcome.keys[place]), lower[place], upper[place], box)
+            if outcome.real[place]:
+                self.postpone(child)
+            else:
+                children.append(child)
         return children
 
     def _proposals(self, outcome: _Outcome) -> list[tuple[int, ...]]:
@@ -336,9 +345,10 @@ class InputTree(ReluTree):
         tree, ball = node.start.tree, part.ball(0)
         if tree is None or not _same(ball, tree.root.ball):
             lower, upper = self.unpacked(node)
-            root = replace(self.root, ball=ball, lower=lower, upper=upper, floor=0.0, earlier=None)
+            stages = replace(self.root.stages, both=False) if self._charged_alone else self.root.stages
+            root = replace(self.root, ball=ball, stages=stages, lower=lower, upper=upper, floor=0.0, earlier=None)
             tree = node.start.tree = LpTree(root, LpSettings(numpy_first=NUMPY_FIRST))
-            if node.refused and self.inherited:
+            if self._charged_alone or (node.refused and self.inherited):
                 tree.silence()
         before, point = tree.nodes, None
         if tree.open_nodes and not tree.stuck:
@@ -346,7 +356,8 @@ class InputTree(ReluTree):
         nodes = tree.nodes - before
         if point is None and not tree.open_nodes:
             if tree.float32_end < tree.radius:
-                self.note(node.key)
+                node.start.tree = None
+                self.postpone(node)
             return Explored(nodes)
         if point is None and tree.stuck:
             self.put_stuck(node)

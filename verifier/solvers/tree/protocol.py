@@ -81,6 +81,12 @@ class Tree(Protocol):
     def float32_end(self) -> float:
         """As `lower_end`, for every evaluation that bounds are charged for, not only over the reals."""
 
+    def charge(self) -> bool:
+        """Where none is open, open the nodes that only the real network has closed; False where they are not kept.
+
+        From then on charged bounds alone close nodes, and no point is offered.
+        """
+
     @property
     def follows(self) -> bool:
         """Are there open nodes that an earlier tree has as well?"""
