@@ -109,7 +109,7 @@ lock: | $(VENV)/bin/python
 	$(COMPILE) $(PROJECT) --extra dev --output-file requirements/dev.txt
 	$(COMPILE) $(PROJECT) --constraint requirements/dev.txt --output-file requirements/run.txt
 	$(COMPILE) $(PROJECT) --constraint requirements/dev.txt --override requirements/cpu.in --output-file requirements/cpu.txt
-	$(COMPILE) $(PROJECT) --extra cluster --extra watch --extra test --resolution lowest-direct --output-file requirements/lowest.txt
+	$(COMPILE) $(PROJECT) --extra cluster --extra vnnlib --extra watch --extra test --resolution lowest-direct --output-file requirements/lowest.txt
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(WHEEL) build dist site *.egg-info demo-output

@@ -13,7 +13,7 @@ from typing import Any
 from verifier import models
 
 FILES = (
-    *("FILE", "FILE.toml", "PLAN.toml", "QUERY.vnnlib", "[NAME=]FILE.onnx", "X.npy"),
+    *("FILE", "FILE.toml", "PLAN.toml", "QUERY.vnnlib", "NAME=FILE.onnx", "X.npy"),
     *("MODEL", "INPUT", "DATA", "STORE", "LO HI"),
 )
 """Metavars in place of which a file may stand."""

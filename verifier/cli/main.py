@@ -19,7 +19,7 @@ import typer
 
 from encoders.errors import InputError
 from verifier import PROCESS_START, __version__
-from verifier.cli import campaign_options, options, question_options
+from verifier.cli import campaign_options, options, question_options, solver_commands
 from verifier.cli.command_deadline import (
     NO_BRACKET,
     NO_RANGES,
@@ -51,14 +51,21 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _name(wanted: bool) -> None:
+    if wanted:
+        typer.echo("relu-verifier")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
 def top(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    name: Annotated[bool, typer.Option("--name", callback=_name, is_eager=True, help="Print the name.")] = False,
 ) -> None:
-    if context.invoked_subcommand is None and not version:
+    if context.invoked_subcommand is None and not (version or name):
         typer.echo(context.get_help())
 
 
@@ -108,24 +115,8 @@ def check(
     raise typer.Exit(code)
 
 
-@app.command()
-def verify(
-    context: typer.Context,
-    query: Annotated[Path, typer.Argument(metavar="QUERY.vnnlib", help="A VNN-LIB 1.0 file, perhaps .gz.")],
-    network: Annotated[str, typer.Option(metavar="[NAME=]FILE.onnx", help="The network; its name may be any.")],
-    timeout: options.TimeoutOption = None,
-    results: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what is printed there as well.")] = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of a tree.")] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0,
-) -> None:
-    """Answer as VNN-COMP asks: sat and the assignment, unsat, unknown or timeout. Exit code 1: sat, 0: unsat."""
-    with command_deadline(context, timeout) as deadline:
-        with without_collection(context):
-            from verifier.cli import property_command  # noqa: PLC0415, see the module's docstring
-
-        how = question_options.SearchOptions(timeout=timeout, threads=threads, seed=seed)
-        code = property_command.verify(query, network, results, how, deadline)
-    raise typer.Exit(code)
+app.command()(solver_commands.verify)
+app.command()(solver_commands.supports)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -84,11 +85,14 @@ class Counterexample:
 
     point: shape (n,), the model's own dtype, inside the exact box. outputs (K,): what ONNX Runtime gives there;
     exact_outputs (K,): the network's values over the reals, each rounded towards 0 to a float64.
+    exact_point: the point itself where it is no number of the dtype; then `point` is the nearest that is, and `outputs`
+    are the file's there. Only questions about the real numbers alone have it.
     """
 
     point: npt.NDArray[np.floating]
     outputs: npt.NDArray[np.floating]
     exact_outputs: npt.NDArray[np.float64]
+    exact_point: tuple[Fraction, ...] | None = None
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{value:.6g}" for value in self.outputs[:SHOWN_OUTPUTS])

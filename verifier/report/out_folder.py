@@ -22,8 +22,10 @@ class OutFolder:
         InputError: on entry, when the folder cannot be made or written to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, option: str = "--out") -> None:
+        """option: what names the folder on the command line."""
         self.path = path
+        self._option = option
         self._created: list[Path] = []
         self._written: set[str] = set()
 
@@ -34,7 +36,7 @@ class OutFolder:
                 pass
         except OSError as error:
             self._remove_created()
-            raise InputError(f"--out {self.path}: cannot write there: {error.strerror or error}") from None
+            raise InputError(f"{self._option} {self.path}: cannot write there: {error.strerror or error}") from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:

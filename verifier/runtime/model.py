@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,30 +140,37 @@ def load(
     if isinstance(model, str | Path):
         return _read(shipped.model_file(model), output, budget)
     if isinstance(model, onnx.ModelProto):
-        return _from_memory(model.SerializeToString(), "model", output, budget)
+        return from_memory(model.SerializeToString(), "model", output, budget)
     if isinstance(model, bytes | bytearray | memoryview):
-        return _from_memory(bytes(model), "model", output, budget)
+        return from_memory(bytes(model), "model", output, budget)
     export = exported(model, shape)
     if export is None:
         raise InputError(
             "load takes a path, the bytes of an ONNX file, a ModelProto, or a model of PyTorch, Keras or scikit-learn, "
             f"not {type(model).__name__}"
         )
-    found = _from_memory(export.content, export.name, output, budget)
+    found = from_memory(export.content, export.name, output, budget)
     given = tuple(shape) if shape is not None else found.network.input_shape[1:]
     compare(export, lambda points: found.replay.scores(points.reshape(len(points), -1)), given)
     return found
 
 
-def _from_memory(content: bytes, name: str, output: str | None, budget: Budget) -> Model:
-    """A model that lies in no file: in one of our own, so that workers, certificates and campaigns can read it."""
+Runs = Callable[[Path, onnx.ModelProto, Network], Replay]
+"""What runs a model that was read."""
+
+
+def from_memory(content: bytes, name: str, output: str | None, budget: Budget, runs: Runs = Replay) -> Model:
+    """A model that lies in no file: in one of our own, so that workers, certificates and campaigns can read it.
+
+    runs: makes what is run in place of the file itself, and is compared with it.
+    """
     folder = temporary_folder("verifier-model-")
     path = Path(folder.name) / f"{name}.onnx"
     path.write_bytes(content)
-    return replace(_read(path, output, budget), folder=folder)
+    return replace(_read(path, output, budget, runs), folder=folder)
 
 
-def _read(path: Path, output: str | None, budget: Budget) -> Model:
+def _read(path: Path, output: str | None, budget: Budget, runs: Runs = Replay) -> Model:
     proto, sha256 = load_model(path)
     try:
         network = as_classifier(network_from_model(proto, sha256, output))
@@ -172,6 +179,6 @@ def _read(path: Path, output: str | None, budget: Budget) -> Model:
     lowered = lower(network.graph)
     with suppress(OutOfTimeError):
         same_function(network.graph, lowered, f"{path}: its form with ReLUs alone", budget)
-    replay = Replay(path, proto, network)
+    replay = runs(path, proto, network)
     comparison = Comparison(path, proto, network, replay)
     return Model(path, network, lowered, replay, comparison, comparison.of_model(proto, budget))

@@ -1,7 +1,8 @@
 """The judge of counterexamples to a property: nobody's word is trusted, and no tolerance is known.
 
 A point counts when it is representable in the model's own input type, lies inside the property's box as exact numbers,
-and satisfies the property twice: with the outputs of exact arithmetic, and with those that ONNX Runtime gives.
+and satisfies the property twice: with the outputs of exact arithmetic, and with those that ONNX Runtime gives. (A query
+of VNN-LIB 2 asks about one world only: the real numbers, or float32.)
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from fractions import Fraction
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.network.exact import exact_outputs, exact_outputs_of
+from encoders.network.exact import exact_outputs_of
 from encoders.network.graph import Array, Graph
 from verifier.problem.budget import Budget
 from verifier.problem.properties.cases import ExactBox
 from verifier.problem.properties.formula import Property
 from verifier.problem.quantities import directed
 from verifier.problem.query import Ball, Halfspaces
-from verifier.problem.verdict import Counterexample
+from verifier.problem.verdict import Counterexample, Semantics
 from verifier.runtime.activation_region import deepest, region_of
 from verifier.runtime.model import Model
 from verifier.runtime.replay import FloatArray
@@ -94,6 +95,11 @@ class GoalInBox:
     goal: Halfspaces
 
 
+def _towards_0(exact: list[Fraction]) -> Array:
+    """As float64: exact sums may lie beyond the largest one."""
+    return np.array([directed(y, -math.inf if y > 0 else math.inf) for y in exact])
+
+
 def plain_output(model: Model) -> None:
     """Raise InputError unless the model's output is what the graph gives."""
     if model.replay.rounds:
@@ -104,17 +110,23 @@ def plain_output(model: Model) -> None:
 
 
 class PropertyJudge:
-    """Judges points for one property of one model; `remark` says in words what held in one world only, if anything."""
+    """Judges points for one property of one model; `remark` says in words what held in one world only, if anything.
 
-    def __init__(self, model: Model, prop: Property) -> None:
+    world: where a point has to satisfy the property. BOTH: in exact arithmetic and in ONNX Runtime; FLOAT32: in ONNX
+    Runtime; REAL: in exact arithmetic, and then it need be no number of the model's dtype.
+    """
+
+    def __init__(self, model: Model, prop: Property, world: Semantics = Semantics.BOTH) -> None:
         plain_output(model)
-        self._model, self._property = model, prop
+        self._model, self._property, self._world = model, prop, world
         self.remark = ""
         self._doubts = DOUBTS
 
     def witness(self, point: Array, box: InwardBox, budget: Budget) -> Counterexample | None:
         """What the point (n,) gives after rounding into the box, or None. Raises OutOfTimeError."""
         budget.check()
+        if self._world is Semantics.REAL:
+            return self._real(point, box, budget)
         if box.gap is not None:
             self._beside(point, box, budget)
             return None
@@ -129,25 +141,39 @@ class PropertyJudge:
             if self.remark or self._doubts < 0:
                 return None
         budget.check()
-        exact = exact_outputs(self._model.network.graph, rounded.astype(np.float64), budget.check)[
-            self._model.first_output :
-        ]
-        if self._property.satisfied(x, exact) is not reached:
+        exact = self._exact(x, budget)
+        agree = self._property.satisfied(x, exact) is reached
+        if not agree:
             self.remark = ONLY_RUNTIME if reached else ONLY_EXACT
+        if not reached or not (agree or self._world is Semantics.FLOAT32):
             return None
-        if not reached:
-            return None
-        # Towards 0: exact sums may lie beyond the largest float64.
-        return Counterexample(rounded, given, np.array([directed(y, -math.inf if y > 0 else math.inf) for y in exact]))
+        if agree:
+            self.remark = ""
+        return Counterexample(rounded, given, _towards_0(exact))
+
+    def _exact(self, x: list[Fraction], budget: Budget) -> list[Fraction]:
+        return exact_outputs_of(self._model.network.graph, x, budget.check)[self._model.first_output :]
+
+    def _real(self, point: Array, box: InwardBox, budget: Budget) -> Counterexample | None:
+        """The same over the reals: the number of the dtype that is nearest, moved into the box, or the point itself."""
+        rounded = box.nearest(point)
+        for start in (rounded.astype(np.float64), point):
+            if not np.all(np.isfinite(start)):
+                continue
+            inside = box.within(start)
+            exact = self._exact(inside, budget)
+            if self._property.satisfied(inside, exact):
+                given = self._model.replay.scores(rounded)[0]
+                own = inside != [Fraction(entry) for entry in rounded.tolist()]
+                return Counterexample(rounded, given, _towards_0(exact), tuple(inside) if own else None)
+        return None
 
     def _beside(self, point: Array, box: InwardBox, budget: Budget) -> None:
         """Say what becomes of a box that holds no number of the dtype, at its point nearest to this one."""
-        dtype, graph = box.lo.dtype.name, self._model.network.graph
+        dtype = box.lo.dtype.name
         told = f"no {dtype} number is a value of X_{box.gap} in the box"
         inside = box.within(point)
-        box.torn = self._property.satisfied(
-            inside, exact_outputs_of(graph, inside, budget.check)[self._model.first_output :]
-        )
+        box.torn = self._property.satisfied(inside, self._exact(inside, budget))
         if box.torn:
             told += "; a point of it that is none satisfies the property over the reals"
             rounded = box.nearest(point)

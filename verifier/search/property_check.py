@@ -38,7 +38,7 @@ from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.property_attack import Sampler, promising, uphill
 from verifier.search.property_question import PropertyQuestion
-from verifier.search.property_track import PropertyTrack, SearchedBox, endless, whole_box
+from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
 from verifier.search.settings import Settings
 from verifier.solvers.process import Guarded, Worker
 from verifier.solvers.tree.protocol import TreeMaker
@@ -118,7 +118,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
         budget.spent,
         search.cost,
         True if holds and search.float32 else None,
-        "" if witness is not None else asked.judge.remark,
+        asked.judge.remark,
         not holds and witness is None and search.torn,
         asked.subject("check", settings.method),
     )
@@ -193,14 +193,21 @@ class _PropertySearch:
         return found
 
     def _tracks(self, part: Part) -> list[PropertyTrack] | Counterexample:
-        """The tracks of a part's cases; a counterexample where a case asks nothing of outputs."""
-        asked, made = self.asked, []
+        """The tracks of a part's cases; a counterexample where one is met before there are any."""
         if self._begun is not part.box:
             self._begun, self._boxes = part.box, {}
-        ball = part.box.region(asked.prop.inputs)
-        if (entry := endless(ball)) is not None:
-            self.obstacle = f"the property leaves X_{entry} without an end, and a search needs a bounded box"
-            return []
+        ball = part.box.region(self.asked.prop.inputs)
+        if (entry := endless(ball)) is None:
+            return self._of_cases(part, ball)
+        self.obstacle = f"the property leaves X_{entry} without an end, and a search needs a bounded box"
+        made = self._of_cases(part, nearby(ball))
+        if isinstance(made, Counterexample):
+            return made
+        return self._sampled(made) or self._attack(made) or []
+
+    def _of_cases(self, part: Part, ball: Ball) -> list[PropertyTrack] | Counterexample:
+        """The same, within a ball with ends; a counterexample where a case asks nothing of outputs."""
+        asked, made = self.asked, []
         for case in part.cases:
             graph, goal = asked.target(case)
             if id(graph) not in self._boxes:

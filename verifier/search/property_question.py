@@ -16,7 +16,7 @@ from verifier.problem.answer import PropertySubject
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import Conjunction, parts
 from verifier.problem.properties.formula import Property, from_arrays
-from verifier.problem.properties.from_vnnlib import read_vnnlib
+from verifier.problem.properties.from_vnnlib2 import read_property
 from verifier.problem.query import Halfspaces
 from verifier.problem.verdict import Semantics
 from verifier.runtime.model import Model
@@ -56,15 +56,21 @@ class PropertyQuestion:
 
 
 def property_question(
-    model: Model, prop: Property, budget: Budget, semantics: str = Semantics.BOTH
+    model: Model,
+    prop: Property,
+    budget: Budget,
+    semantics: str = Semantics.BOTH,
+    world: Semantics = Semantics.BOTH,
 ) -> PropertyQuestion:
     """Check everything that the question needs; raises InputError, one line.
+
+    semantics: what a proof is about; world: where a counterexample has to be one (`PropertyJudge`).
 
     The graph is compared with ONNX Runtime in the middle of the first box, as far as the budget allows.
     """
     if not isinstance(model, Model):
         raise InputError(NO_MODEL.format(type(model).__name__))
-    meaning, judge = semantics_of(semantics, model), PropertyJudge(model, prop)
+    meaning, judge = semantics_of(semantics, model), PropertyJudge(model, prop, world)
     for kind, asked, given in (
         ("inputs", prop.inputs, model.graph.input_size),
         ("outputs", prop.outputs, model.outputs),
@@ -90,7 +96,7 @@ def asked_property(model: Model, region: Box | None, asked: AskedProperty, budge
     if isinstance(asked, str | Path):
         if region is not None:
             raise InputError("a VNN-LIB file names its region itself: leave `region` out")
-        return read_vnnlib(Path(asked), budget.check)
+        return read_property(Path(asked), budget.check)
     if not isinstance(model, Model):
         raise InputError(NO_MODEL.format(type(model).__name__))
     if not isinstance(asked, Halfspaces | list | tuple):

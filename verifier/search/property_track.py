@@ -35,6 +35,21 @@ def endless(ball: Ball) -> int | None:
     return int(wide[0]) if wide.size else None
 
 
+NEARBY = 1.0
+"""How far points are looked for beyond the one end of an entry, or on either side of 0: inputs are often such."""
+
+
+def nearby(ball: Ball) -> Ball:
+    """A part of a box that has ends: NEARBY stands for one that is missing, or for two that are too far apart."""
+    lo, hi = ball.interval
+    with np.errstate(over="ignore", invalid="ignore"):
+        wide = ~np.isfinite(hi - lo)
+    below, above = np.isfinite(lo), np.isfinite(hi)
+    low = np.where(below & ~above, lo, np.where(above & ~below, hi - NEARBY, -NEARBY))
+    high = np.where(below & ~above, lo + NEARBY, np.where(above & ~below, hi, NEARBY))
+    return Ball.of_box(np.where(wide, low, lo), np.where(wide, high, hi))
+
+
 def whole_box(ball: Ball) -> Ball:
     """The box as a ball of a finite radius, within which trees decide: beyond its farthest corner."""
     return ball.with_radius(float(np.nextafter(ball.reach, np.inf)))

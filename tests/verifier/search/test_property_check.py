@@ -223,6 +223,13 @@ def test_an_end_that_is_missing_is_told(truth: Any, save_net: Saved) -> None:
     assert "X_0 without an end" in wide.reason
 
 
+@pytest.mark.parametrize("box", ["(>= X_0 0)", "(<= X_0 1)", "(<= Y_0 9)", "(and (>= X_0 -1e308) (<= X_0 1e308))"])
+def test_a_counterexample_is_found_where_an_end_is_missing(truth: Any, save_net: Saved, box: str) -> None:
+    model = save_net(truth.of_layers(*RAMP))
+    answer = asked(model, f"(assert (and {box} (>= Y_0 0.3)))")
+    judged(model, answer, lambda x, y: y[0] >= Fraction(3, 10))
+
+
 def test_nothing_to_satisfy_holds(truth: Any, save_net: Saved) -> None:
     model = save_net(truth.of_layers(*RAMP))
     assert isinstance(asked(model, "(assert (and (>= X_0 1) (<= X_0 0)))").verdict, Holds)

@@ -17,7 +17,17 @@ from pathlib import Path
 
 from encoders.errors import InputError
 from encoders.files.regular_file import regular_size, size_text
-from verifier.problem.properties.formula import And, Formula, LinearRow, Or, Property, Terms
+from verifier.problem.properties.formula import And, Formula, Or, Property
+from verifier.problem.properties.linear import (
+    COMPARISONS,
+    CONSTANT,
+    OPERATIONS,
+    TOO_LONG,
+    Linear,
+    NotLinearError,
+    comparison,
+    short,
+)
 from verifier.problem.properties.s_expressions import Atom, Expression, Nested, Text, shown
 
 LARGEST_TEXT = 2**26
@@ -26,11 +36,6 @@ LARGEST_TEXT = 2**26
 MOST_VARIABLES = 2**20
 """Of either kind: one more than any image has pixels, but X_4000000000 does not fill the memory."""
 
-LONGEST = 2**14
-"""Bits of a numerator or denominator: 4,900 decimal digits, far beyond float64's 1,075 bits below the point."""
-
-TOO_LONG = "a number of so many digits is not read"
-
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 VARIABLE = re.compile(r"([XY])_(0|[1-9]\d{0,6})", re.ASCII)
 GZIP = b"\x1f\x8b"
@@ -38,13 +43,7 @@ GZIP = b"\x1f\x8b"
 SILENT = frozenset({"set-logic", "set-info", "set-option", "check-sat", "get-model", "exit"})
 """Commands of SMT-LIB that say nothing about the property."""
 
-COMPARISONS = ("<=", ">=", "<", ">", "=")
 CONNECTIVES = ("and", "or", "not", "=>")
-
-Linear = dict[tuple[str, int], Fraction]
-"""Coefficients by variable; the constant under ("", 0)."""
-
-CONSTANT = ("", 0)
 
 
 def read_vnnlib(path: Path, look: Callable[[], None] = lambda: None) -> Property:
@@ -52,10 +51,11 @@ def read_vnnlib(path: Path, look: Callable[[], None] = lambda: None) -> Property
 
     look: called between two commands of the file; what it raises ends the reading.
     """
-    return property_of(Text(str(path), _content(path)), look)
+    return property_of(read_text(path), look)
 
 
-def _content(path: Path) -> str:
+def read_text(path: Path) -> Text:
+    """A file's text, unpacked where it is packed by gzip. Raises InputError, one line."""
     regular_size(path, LARGEST_TEXT)
     try:
         with path.open("rb") as stream:
@@ -67,7 +67,7 @@ def _content(path: Path) -> str:
     if len(content) > LARGEST_TEXT:
         raise InputError(f"{path} unpacks to more than {size_text(LARGEST_TEXT)}")
     try:
-        return content.decode()
+        return Text(str(path), content.decode())
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text: byte {error.start} is no UTF-8") from None
 
@@ -88,7 +88,7 @@ def property_of(text: Text, look: Callable[[], None] = lambda: None) -> Property
                 raise text.error(command.at, f"assert takes one formula, not {len(command.items) - 1}")
             assertions.append(reader.formula(command.items[1]))
         elif name == "vnnlib-version":
-            raise text.error(command.at, "this is VNN-LIB 2; VNN-LIB 1.0 is read")
+            raise text.error(command.at, "this is VNN-LIB 2, whose networks `verifier verify` takes by name")
         elif name not in SILENT:
             raise text.error(
                 command.at, f"{shown(command.items[0])} is no command of VNN-LIB 1.0: declare-const or assert is"
@@ -165,21 +165,12 @@ class _Reader:
         rows: list[Formula] = []
         for left, right in pairwise(terms):
             try:
-                rows.append(self._pair(name, left, right, wanted))
-            except _NotLinearError as error:
+                rows.append(comparison(name, left, right, wanted))
+            except NotLinearError as error:
                 raise self._text.error(whole.at, str(error)) from None
         if len(rows) == 1:
             return rows[0]
         return And(tuple(rows)) if wanted else Or(tuple(rows))
-
-    @staticmethod
-    def _pair(name: str, left: Linear, right: Linear, wanted: bool) -> Formula:
-        if name == "=":
-            pair = tuple(_row(_minus(ends), strict=not wanted) for ends in ([right, left], [left, right]))
-            return And(pair) if wanted else Or(pair)
-        # not (left ≤ right) is left > right, and so on.
-        upwards = (name in ("<=", "<")) is wanted
-        return _row(_minus([right, left] if upwards else [left, right]), strict=(name in ("<", ">")) is wanted)
 
     def _linear(self, expression: Expression) -> Linear:
         """The term as a linear form, or the complaint that it is none."""
@@ -194,7 +185,7 @@ class _Reader:
             raise self._text.error(expression.at, f"'{name}' takes a term")
         try:
             found = OPERATIONS[name]([self._linear(part) for part in parts])
-        except _NotLinearError as error:
+        except NotLinearError as error:
             raise self._text.error(expression.at, str(error)) from None
         return found
 
@@ -204,78 +195,8 @@ class _Reader:
             return {variable: Fraction(1)}
         if NUMBER.fullmatch(atom.text):
             try:
-                return {CONSTANT: _short(Fraction(atom.text))}
-            except (ValueError, _NotLinearError):  # ValueError: more digits than Python turns into a number
+                return {CONSTANT: short(Fraction(atom.text))}
+            except (ValueError, NotLinearError):  # ValueError: more digits than Python turns into a number
                 raise self._text.error(atom.at, TOO_LONG) from None
         why = "is not declared" if VARIABLE.fullmatch(atom.text) else "is neither a number nor a declared variable"
         raise self._text.error(atom.at, f"{shown(atom)} {why}")
-
-
-class _NotLinearError(Exception):
-    """Why not."""
-
-
-def _sum(parts: Sequence[Linear], sign: int = 1) -> Linear:
-    """The first part + sign · the others."""
-    total = dict(parts[0])
-    for part in parts[1:]:
-        for key, value in part.items():
-            added = value if sign > 0 else -value
-            total[key] = _short(total[key] + added) if key in total else added
-    return total
-
-
-def _minus(parts: Sequence[Linear]) -> Linear:
-    return _sum(parts, -1) if len(parts) > 1 else {key: -value for key, value in parts[0].items()}
-
-
-def _product(parts: Sequence[Linear]) -> Linear:
-    total: Linear = {CONSTANT: Fraction(1)}
-    for part in parts:
-        number, other = _number(part), total
-        if number is None:
-            number, other = _number(total), part
-        if number is None:
-            raise _NotLinearError("a product of two variables is not linear")
-        total = {key: _short(number * value) for key, value in other.items()}
-    return total
-
-
-def _quotient(parts: Sequence[Linear]) -> Linear:
-    if len(parts) < 2:
-        raise _NotLinearError("'/' takes two terms")
-    total = parts[0]
-    for part in parts[1:]:
-        number = _number(part)
-        if not number:
-            raise _NotLinearError("a quotient by 0" if number is not None else "a quotient by a variable is not linear")
-        total = {key: _short(value / number) for key, value in total.items()}
-    return total
-
-
-def _short(number: Fraction) -> Fraction:
-    if max(number.numerator.bit_length(), number.denominator.bit_length()) > LONGEST:
-        raise _NotLinearError(TOO_LONG)
-    return number
-
-
-def _number(form: Linear) -> Fraction | None:
-    """The value of a form that reads no variable; None of another."""
-    constant = all(key == CONSTANT or not value for key, value in form.items())
-    return form.get(CONSTANT, Fraction(0)) if constant else None
-
-
-OPERATIONS: dict[str, Callable[[Sequence[Linear]], Linear]] = {
-    "+": _sum,
-    "-": _minus,
-    "*": _product,
-    "/": _quotient,
-}
-"""What a term that is no atom makes of its parts."""
-
-
-def _row(form: Linear, *, strict: bool) -> LinearRow:
-    def terms(letter: str) -> Terms:
-        return tuple(sorted((number, value) for (kind, number), value in form.items() if kind == letter and value))
-
-    return LinearRow(terms("X"), terms("Y"), form.get(CONSTANT, Fraction(0)), strict)

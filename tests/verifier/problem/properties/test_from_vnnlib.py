@@ -72,7 +72,7 @@ def test_decimals_are_the_numbers_that_they_are_written_as() -> None:
         ("(declare-const X_1 Int)", "a declaration is (declare-const X_0 Real)"),
         ("(declare-const X_2 Real)", "X_1 is not declared"),
         ("(declare-network N)", "'declare-network' is no command of VNN-LIB 1.0"),
-        ("(vnnlib-version <2.0>)", "this is VNN-LIB 2; VNN-LIB 1.0 is read"),
+        ("(vnnlib-version <2.0>)", "this is VNN-LIB 2"),
         (f"{'(' * (DEEPEST + 1)}", f"more than {DEEPEST} lists within each other"),
         ("()", "a command begins with its name"),
         ("(assert ())", "a list begins with the name of what it applies"),

@@ -1,0 +1,41 @@
+"""What `verifier supports` tells: the capabilities of the standard's solver interface (VNN-LIB 2.0, section 5.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from onnx import defs
+
+from encoders.errors import InputError
+from encoders.onnx_io.file import OLDEST_OPSET
+from encoders.onnx_io.ops.rules import RULES
+from verifier.runtime.query_model import ANALYSED
+
+CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
+"""Operators that are evaluated, whatever else is evaluated on constants."""
+
+ENDINGS = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+"""Operators behind which only some questions can be asked, and on no others."""
+
+ANSWERS: Mapping[str, Callable[[], list[str]]] = {
+    "onnx_opset_versions": lambda: [str(OLDEST_OPSET), str(defs.onnx_opset_version())],
+    "onnx_element_types": lambda: list(ANALYSED),
+    "onnx_operators": lambda: sorted((RULES.keys() | CONSTANTS) - ENDINGS),
+    "vnnlib_versions": lambda: ["1.0", "2.1"],
+    "hidden_node_theories": lambda: ["NH", "H"],
+    "multiple_input_output_theories": lambda: ["SIO", "MIO"],
+    "multiple_network_theories": lambda: ["SNET", "MENET", "MINET", "MNET"],
+    "multiple_node_comparison_theories": lambda: ["SNC", "MNC"],
+    "arithmetic_complexity_theories": lambda: ["BND", "OUTC", "LIN"],
+    "optimised_disjunctive_reasoning": lambda: ["true"],
+    "serialise_assignments": lambda: ["true"],
+}
+"""Capability → its lines."""
+
+
+def told(capabilities: Sequence[str]) -> str:
+    """A line for each entry of the one capability that is asked for. Raises InputError for none, or several."""
+    if len(capabilities) != 1:
+        listed = ", ".join("--" + name.replace("_", "-") for name in ANSWERS)
+        raise InputError(f"supports tells one capability at a time: {listed}")
+    return "".join(f"{line}\n" for line in ANSWERS[capabilities[0]]())

@@ -1,0 +1,258 @@
+"""The files of a VNN-LIB 2 query as one model: networks side by side, run and compared as the files that they are.
+
+Declared tensors stand for the file's by their order, or by names where the declarations give them; types and shapes
+must be those of the file. A query of one network with one input and one output is that file as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from encoders.errors import InputError
+from encoders.onnx_io.file import Port, inputs, load_model, outputs
+from encoders.onnx_io.from_onnx import Network
+from encoders.onnx_io.joined import JoinedPart, Slot, joined, tensor_types, varying
+from encoders.onnx_io.ops.call import FLOATS
+from encoders.onnx_io.ops.folding import one_line
+from verifier.problem.budget import Budget
+from verifier.problem.properties.formula import Property
+from verifier.problem.properties.network_query import WHOLE, DeclaredNetwork, DeclaredTensor, NetworkQuery, TensorKind
+from verifier.runtime.device import Device
+from verifier.runtime.model import Model, from_memory, load
+from verifier.runtime.replay import FloatArray, Replay, with_outputs
+from verifier.runtime.session import session
+
+ANALYSED = ("float32", "real")
+"""The element types about which something can be proved."""
+
+
+@dataclass(frozen=True, eq=False)
+class QueryModel:
+    """A query's networks as one model, and the property of its inputs and outputs."""
+
+    query: NetworkQuery
+    model: Model
+    prop: Property
+
+
+def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) -> QueryModel:
+    """Read the file of each network and join them. Raises InputError, one line, for files that do not fit the query."""
+    _check_names(query, files)
+    _check_types(query)
+    models = {name: load_model(path)[0] for name, path in files.items()}
+    parts = [_part(network, models[network.equal_to or network.name], query.real) for network in query.networks]
+    for network in query.networks:
+        if network.isomorphic_to:
+            _check_structure(network, models)
+    (network, *others), (part, *_) = query.networks, parts
+    if not others and _plain(network, part.model):
+        return QueryModel(query, load(files[network.name], budget), query.prop)
+    dtype = _only_dtype(query, parts)
+    name = "+".join(network.name for network in query.networks)
+    content = joined(parts, dtype).SerializeToString()
+    model = from_memory(content, name, None, budget, lambda _, __, network: FilesReplay(parts, network))
+    # Behind outputs that depend on nothing stands an input.
+    return QueryModel(query, model, replace(query.prop, outputs=model.outputs))
+
+
+def _check_names(query: NetworkQuery, files: Mapping[str, Path]) -> None:
+    source = query.prop.source
+    for name in files:
+        if name not in query.files:
+            same = next((one.equal_to for one in query.networks if one.name == name), None)
+            why = f"runs the file of '{same}'" if same else f"is no network of it; those are {', '.join(query.files)}"
+            raise InputError(f"{source}: --network {name}={files[name]} is not needed: '{name}' {why}")
+    for name in query.files:
+        if name not in files:
+            raise InputError(f"{source}: network '{name}' has no file: give --network {name}=FILE.onnx")
+
+
+def _check_types(query: NetworkQuery) -> None:
+    source, types = query.prop.source, {tensor.dtype for tensor in query.tensors} - {*WHOLE}
+    for tensor in query.tensors:
+        if tensor.dtype not in ANALYSED and (tensor.kind is TensorKind.INPUT or tensor.dtype not in WHOLE):
+            raise InputError(
+                f"{source}: nothing can be proved about '{tensor.name}' in {tensor.dtype}; float32 can be, and what "
+                "is declared real throughout"
+            )
+    if len(types) > 1:
+        raise InputError(f"{source}: it mixes real with float32; a query about real numbers is real throughout")
+
+
+def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> JoinedPart:
+    """The network's file with its tensors in the order of their declarations."""
+    given, asked = network.of(TensorKind.INPUT), network.of(TensorKind.OUTPUT)
+    ports: dict[str, str] = {}
+    for declared, of_file, what in ((given, inputs(model), "input"), (asked, outputs(model), "output")):
+        matched = _matched(network, declared, of_file, what)
+        for tensor, port in zip(declared, matched, strict=True):
+            _check_port(network, tensor, port, real)
+            ports[tensor.name] = port.name
+    known = {name for node in model.graph.node for name in node.output if name}
+    hidden = network.of(TensorKind.HIDDEN)
+    types = tensor_types(model) if hidden else {}
+    for tensor in hidden:
+        if tensor.node not in known:
+            raise InputError(
+                f"network '{network.name}': no node of its file gives '{tensor.node}', declared as '{tensor.name}'"
+            )
+        if tensor.node in types:
+            _check_port(network, tensor, _port(tensor.node, types[tensor.node]), real)
+        ports[tensor.name] = tensor.node
+    slots = [
+        Slot(ports[tensor.name], tensor.shape, cast=tensor.dtype in WHOLE)
+        for tensor in network.of(TensorKind.HIDDEN, TensorKind.OUTPUT)
+    ]
+    cut = tuple(Slot(ports[tensor.name], tensor.shape) for tensor in given)
+    depend = varying(model.graph.node, [slot.name for slot in cut])
+    for slot in slots:
+        if slot.cast and slot.name in depend:
+            raise InputError(
+                f"network '{network.name}': '{slot.name}' of its file holds integers that depend on inputs; nothing "
+                "can be proved about those"
+            )
+    return JoinedPart(f"network '{network.name}'", model, cut, tuple(slots))
+
+
+def _matched(
+    network: DeclaredNetwork, declared: Sequence[DeclaredTensor], ports: Sequence[Port], what: str
+) -> list[Port]:
+    """For each declared tensor the file's: by name where names are given, else by order."""
+    if len(declared) != len(ports):
+        listed = ", ".join(f"'{port.name}'" for port in ports) or "none"
+        raise InputError(
+            f"network '{network.name}' declares {len(declared)} {what}s, and its file has {len(ports)} ({listed})"
+        )
+    named = [tensor.node for tensor in declared if tensor.node]
+    if not named:
+        return list(ports)
+    by_name = {port.name: port for port in ports}
+    if len(named) < len(declared) or set(named) != set(by_name):
+        raise InputError(
+            f"network '{network.name}': its {what}s are called {', '.join(named)}, those of its file "
+            f"{', '.join(by_name)}; either all are named, as in the file, or none is"
+        )
+    return [by_name[name] for name in named]
+
+
+def _check_port(network: DeclaredNetwork, tensor: DeclaredTensor, port: Port, real: bool) -> None:
+    """Raise InputError unless the file's tensor has the declared type and shape; real goes with every float."""
+    told = f"network '{network.name}' declares {tensor.kind} '{tensor.name}' as {tensor.dtype} {list(tensor.shape)}"
+    fits = port.dtype in FLOATS if real else port.dtype is not None and port.dtype.name == tensor.dtype
+    if not fits:
+        raise InputError(f"{told}, and '{port.name}' of its file is {port.dtype or 'no tensor'}")
+    if port.shape is None:
+        return
+    same = len(port.shape) == len(tensor.shape) and all(
+        size in (None, declared) for size, declared in zip(port.shape, tensor.shape, strict=True)
+    )
+    if not same:
+        shape = "x".join("?" if size is None else str(size) for size in port.shape) or "a scalar"
+        raise InputError(f"{told}, and '{port.name}' of its file has shape {shape}")
+
+
+def _port(name: str, kind: onnx.TypeProto.Tensor) -> Port:
+    """A hidden tensor as a port; sizes that are not known are free."""
+    shape: tuple[int | None, ...] | None = None
+    if kind.HasField("shape"):
+        shape = tuple(int(dim.dim_value) if dim.dim_value > 0 else None for dim in kind.shape.dim)
+    return Port(name, shape, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)) if kind.elem_type else None)
+
+
+def _check_structure(network: DeclaredNetwork, models: Mapping[str, onnx.ModelProto]) -> None:
+    """Raise InputError where two files that are declared isomorphic do not have the same operators, so often each."""
+    one, other = models[network.name], models.get(network.isomorphic_to)
+    if other is None:
+        return  # that one runs another's file
+    here, there = (Counter(str(node.op_type) for node in model.graph.node) for model in (one, other))
+    if here != there:
+        apart = sorted((here - there) + (there - here))
+        raise InputError(
+            f"network '{network.name}' is declared isomorphic to '{network.isomorphic_to}', and their files differ in "
+            f"operators: {', '.join(apart)}"
+        )
+
+
+def _plain(network: DeclaredNetwork, model: onnx.ModelProto) -> bool:
+    """Is it a file with one input, of one row, and one output, all of which is declared?"""
+    (given, *others), hidden = network.of(TensorKind.INPUT), network.of(TensorKind.HIDDEN)
+    (port, *more) = outputs(model)
+    one = not others and not hidden and not more and port.dtype in FLOATS
+    return one and len(given.shape) > 1 and given.shape[0] == 1
+
+
+def _only_dtype(query: NetworkQuery, parts: Sequence[JoinedPart]) -> np.dtype[np.floating]:
+    found = {
+        port.dtype for part in parts for port in (*inputs(part.model), *outputs(part.model)) if port.dtype in FLOATS
+    }
+    if len(found) > 1:
+        told = ", ".join(sorted(dtype.name for dtype in found))
+        raise InputError(f"{query.prop.source}: its networks compute in {told}; one type is expected in all of them")
+    return np.dtype(found.pop())  # an input is of one
+
+
+class FilesReplay(Replay):
+    """The files themselves, each in a session of its own: what they give, in the order of the joined model's output."""
+
+    def __init__(self, parts: Sequence[JoinedPart], network: Network) -> None:
+        self._network = network
+        sessions: dict[tuple[int, tuple[str, ...]], object] = {}
+        self._parts = []
+        for part in parts:
+            wanted = tuple(slot.name for slot in part.asked)
+            key = (id(part.model), wanted)
+            if key not in sessions:
+                try:
+                    sessions[key] = session(with_outputs(part.model, wanted), Device.CPU, 1)
+                except Exception as error:  # onnxruntime's exceptions share no base class
+                    raise InputError(f"{part.name}: ONNX Runtime cannot load its file: {one_line(error)}") from error
+            self._parts.append((part, sessions[key]))
+
+    def scores(self, points: npt.ArrayLike) -> FloatArray:
+        """The declared tensors at points (batch, n): (batch, K)."""
+        rows = np.atleast_2d(np.asarray(points, dtype=self._network.input_dtype))
+        return np.concatenate([self._run(row) for row in rows])
+
+    def _run(self, row: FloatArray) -> FloatArray:
+        begin, found = 0, []
+        for part, opened in self._parts:
+            given = {}
+            for slot in part.given:
+                given[slot.name] = row[begin : begin + slot.size].reshape(slot.shape)
+                begin += slot.size
+            try:
+                values = opened.run([slot.name for slot in part.asked], given)  # type: ignore[attr-defined]
+            except Exception as error:  # as when it is loaded
+                raise InputError(f"{part.name}: ONNX Runtime cannot run its file: {one_line(error)}") from error
+            for slot, value in zip(part.asked, values, strict=True):
+                if value.shape != slot.shape:
+                    raise InputError(
+                        f"{part.name}: '{slot.name}' has shape {list(value.shape)} and not {list(slot.shape)}"
+                    )
+            found += [np.asarray(value).reshape(1, -1) for value in values]
+        size = sum(part.shape[1] for part in found)
+        if size < self._network.graph.output_size - int(self._network.binary):
+            found.append(row[:1].reshape(1, 1))  # where no output depends on an input
+        result: FloatArray = np.concatenate(found, axis=1).astype(self._network.input_dtype)
+        return result
+
+    def logits(self, points: npt.ArrayLike) -> FloatArray:
+        """The same, with a 0 before a single number, as graphs of one output have it."""
+        found = self.scores(points)
+        return np.hstack([np.zeros_like(found), found]) if self._network.binary else found
+
+    @property
+    def rounds(self) -> bool:
+        return False
+
+    def outputs(self, points: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """(logits, scores)"""
+        return self.logits(points), self.scores(points)
