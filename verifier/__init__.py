@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from verifier.search.all_targets import AllTargets
     from verifier.search.output_ranges import OutputRange, OutputRanges
     from verifier.search.property_check import PropertyCheck
+    from verifier.search.property_minimum import PropertyMinimum
     from verifier.search.robustness import Check
 
 __version__ = "0.1.0"
@@ -76,6 +77,7 @@ __all__ = [
     "OutputRange",
     "OutputRanges",
     "PropertyCheck",
+    "PropertyMinimum",
     "Search",
     "Semantics",
     "SolverError",
@@ -112,6 +114,7 @@ HOMES = {
     "Halfspaces": "verifier.problem.query",
     **dict.fromkeys(("OutputRange", "OutputRanges"), "verifier.search.output_ranges"),
     "PropertyCheck": "verifier.search.property_check",
+    "PropertyMinimum": "verifier.search.property_minimum",
     "Model": "verifier.runtime.model",
     "NotCertifiedError": "verifier.certificates.split_tree",
     "Subject": "verifier.problem.answer",

@@ -27,6 +27,7 @@ from verifier.search.initial_attack import DEFAULT_ATTACK
 from verifier.search.methods import DEFAULT_METHOD
 from verifier.search.output_ranges import OutputRanges
 from verifier.search.property_check import PropertyCheck, check_property, undecided
+from verifier.search.property_minimum import PropertyMinimum, nearest
 from verifier.search.property_question import AskedProperty, asked_property, property_question
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, Box, InputRegion, Misclassification, specify
 from verifier.search.robustness import Check
@@ -43,6 +44,7 @@ __all__ = [
     "Model",
     "OutputRanges",
     "PropertyCheck",
+    "PropertyMinimum",
     "attack",
     "available_solvers",
     "brackets",
@@ -54,6 +56,49 @@ __all__ = [
     "minimal_all_targets",
     "output_ranges",
 ]
+
+
+@overload
+def minimal(
+    model: Model,
+    x: npt.ArrayLike,
+    *,
+    target: int | None = None,
+    label: int | None = None,
+    norm: str = "linf",
+    box: Box = DEFAULT_BOX,
+    precision: float = DEFAULT_PRECISION,
+    margin: float = 0.0,
+    method: str = DEFAULT_METHOD,
+    solver: str | None = None,
+    threads: int = 1,
+    semantics: str = "both",
+    timeout: float | Budget = math.inf,
+    device: str = "auto",
+    seed: int = 0,
+    transforms: Transforms | None = None,
+    once: bool = False,
+) -> Bracket: ...
+
+
+@overload
+def minimal(
+    model: Model,
+    x: npt.ArrayLike,
+    *,
+    property: AskedProperty,
+    box: Box = DEFAULT_BOX,
+    norm: str = "linf",
+    precision: float = DEFAULT_PRECISION,
+    method: str = DEFAULT_METHOD,
+    solver: str | None = None,
+    threads: int = 1,
+    semantics: str = "both",
+    timeout: float | Budget = math.inf,
+    device: str = "auto",
+    seed: int = 0,
+    once: bool = False,
+) -> PropertyMinimum: ...
 
 
 def minimal(
@@ -75,7 +120,8 @@ def minimal(
     seed: int = 0,
     transforms: Transforms | None = None,
     once: bool = False,
-) -> Bracket:
+    property: AskedProperty | None = None,  # noqa: A002, what it is called
+) -> Bracket | PropertyMinimum:
     """The distance to the nearest adversarial point, bracketed to within `precision`: lower ≤ d* ≤ upper.
 
     d* = min ‖x' − x‖ over the x' of the box whose logits z(x') prefer the target t, z_t ≥ z_i + margin for every other
@@ -87,7 +133,10 @@ def minimal(
     Budget; what is known then is returned. device, seed: where attacks run (auto, cpu, cuda), of their random starts.
     transforms (of `load_transforms`): x' is to be adversarial under all of them, a target reached by all, else the
     label lost in each. once: this process asks nothing else, so that what takes longer to load than small questions do
-    without it is loaded only for large ones. Raises InputError, one line, for an argument that cannot be.
+    without it is loaded only for large ones.
+
+    property: what must not happen, in place of target, label and margin, as in `check`, about x' of the box; a VNN-LIB
+    file names its box itself. d* is the distance to the nearest point that satisfies it. Raises InputError, one line.
 
     >>> import numpy as np
     >>> from verifier import models
@@ -97,6 +146,9 @@ def minimal(
     ('minimal', True)
     """
     settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
+    if property is not None:
+        goal = Misclassification(target, label, margin)
+        return nearest(model, InputRegion(x, norm, box), property, goal, transforms, (precision, semantics), settings)
     region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return minimum.minimal(asked, settings)

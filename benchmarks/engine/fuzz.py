@@ -113,7 +113,7 @@ class Case:
     def minimal(self) -> Bracket:
         """The bracket, compared with the truth."""
         precision = PRECISIONS[self.seed % len(PRECISIONS)]
-        bracket = verifier.minimal(self.model, self.fuzzed.centre, precision=precision, **self._asked)
+        bracket: Bracket = verifier.minimal(self.model, self.fuzzed.centre, precision=precision, **self._asked)
         self.wrong += bracket_faults(bracket, self.distance)
         if bracket.witness is not None:
             self.wrong += self._witness_faults(bracket)

@@ -36,7 +36,8 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class JoinedPart:
-    """A model, called `name` in complaints: its inputs, and which of its tensors are asked for."""
+    """A model, called `name`: its inputs, and which of its tensors are asked for. No two of a joined model are called
+    the same, and tensors and nodes are called name/… in it."""
 
     name: str
     model: onnx.ModelProto
@@ -51,8 +52,8 @@ def joined(parts: Sequence[JoinedPart], dtype: np.dtype[Any]) -> onnx.ModelProto
     versions of the op set differ, or several have functions of their own.
     """
     joint = _Joint(parts, dtype)
-    for place, part in enumerate(parts):
-        joint.add(part, f"{place}/")
+    for part in parts:
+        joint.add(part, f"{part.name}/")
     return joint.model()
 
 
@@ -76,7 +77,9 @@ class _Joint:
         for tensor in graph.initializer:
             self._weights.append(_copied(tensor, name=prefix + tensor.name))
         for sparse in graph.sparse_initializer:
-            raise InputError(f"{part.name}: its sparse weight '{sparse.values.name}' cannot be joined; export it dense")
+            raise InputError(
+                f"network '{part.name}': its sparse weight '{sparse.values.name}' cannot be joined; export it dense"
+            )
         for node in graph.node:
             renamed = _copied(node, name=prefix + node.name if node.name else "")
             for names in (renamed.input, renamed.output):
@@ -140,8 +143,9 @@ def _opsets(parts: Sequence[JoinedPart]) -> dict[str, int]:
             domain = "" if entry.domain == "ai.onnx" else entry.domain
             number, other = found.setdefault(domain, (entry.version, part.name))
             if number != entry.version:
+                known = domain or "ai.onnx"
                 raise InputError(
-                    f"{other} has version {number} of the op set {domain or 'ai.onnx'}, {part.name} {entry.version}: "
+                    f"'{other}' has version {number} of the op set {known}, '{part.name}' {entry.version}: "
                     "networks of one query need the same; onnx.version_converter converts models"
                 )
     return {domain: number for domain, (number, _) in found.items()}
@@ -150,7 +154,7 @@ def _opsets(parts: Sequence[JoinedPart]) -> dict[str, int]:
 def _functions(parts: Sequence[JoinedPart]) -> list[onnx.FunctionProto]:
     with_some = [part for part in parts if part.model.functions]
     if len({part.name for part in with_some}) > 1:
-        raise InputError(f"{with_some[0].name} and {with_some[1].name} have functions of their own: inline them")
+        raise InputError(f"'{with_some[0].name}' and '{with_some[1].name}' have functions of their own: inline them")
     return list(with_some[0].model.functions) if with_some else []
 
 

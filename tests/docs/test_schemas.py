@@ -64,6 +64,18 @@ def test_an_answer_about_a_property(row: str, verdict: str, tmp_path: Path, caps
     assert told["verdict"] == verdict
 
 
+@pytest.mark.parametrize(("row", "status"), [("(>= Y_8 Y_3)", "minimal"), ("(>= Y_3 1000)", "unreachable")])
+def test_a_distance_to_a_property(row: str, status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = "".join(f"(declare-const X_{k} Real)(assert (and (>= X_{k} 0) (<= X_{k} 1)))" for k in range(64))
+    outputs = "".join(f"(declare-const Y_{k} Real)" for k in range(10))
+    file = tmp_path / "p.vnnlib"
+    file.write_text(f"{names}{outputs}(assert {row})", encoding="utf-8")
+    main(["minimal", *SIXTH, "--property", str(file), "--precision", "0.05", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    jsonschema.validate(told, schema("property-minimum"))
+    assert told["status"] == status
+
+
 def test_a_certificate_and_what_is_said_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(tmp_path / "6.cert")
     main(["minimal", *SIXTH, "--certificate", file, "--json"])

@@ -31,7 +31,8 @@ SLOW = (
     "verifier.runtime.replay:Replay.logits",
     "verifier.runtime.witness:exact_outputs",
     "verifier.runtime.witness:region_of",
-    "verifier.runtime.property_judge:exact_outputs",
+    "verifier.runtime.property_judge:exact_outputs_of",
+    "verifier.runtime.distance_judge:exact_outputs",
     "verifier.runtime.property_judge:region_of",
     "verifier.runtime.activation_region:_solve",
     "verifier.bounds.crown:LinearRelaxation.lower",
@@ -164,6 +165,12 @@ ASKED |= {
     )
     for method in ("tree", "milp", "z3")
 }
+ASKED |= {
+    f"nearest of a property, {norm}": lambda model, x, budget, norm=norm: verifier.minimal(  # type: ignore[misc]
+        model, x, property=beyond(model), box=(x - 0.05, x + 0.05), norm=norm, timeout=budget, device="cpu"
+    )
+    for norm in ("linf", "l1")
+}
 ASKED["ranges"] = lambda model, x, budget: verifier.output_ranges(
     model, (x - 0.05, x + 0.05), precision=1e-3, timeout=budget
 )
@@ -177,6 +184,7 @@ LARGER = (
     "every target, tree",
     "check by tree",
     "property by tree",
+    "nearest of a property, linf",
     "ranges",
     "certificate",
 )

@@ -78,16 +78,20 @@ def minimal(
     results: question_options.ResultOptions,
     all_targets: Annotated[bool, typer.Option("--all-targets", help="Every target.")] = False,
     precision: options.PrecisionOption = options.PRECISION,
+    property_: options.PropertyOption = None,
 ) -> None:
-    """Find the nearest adversarial example and prove that none is nearer."""
+    """Find the nearest adversarial example, or point that breaks a property, and prove that none is nearer."""
     if all_targets and asked.target is not None:
         raise InputError("--target and --all-targets exclude each other")
     with command_deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
         with without_collection(context):
-            from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
+            from verifier.cli import commands, job, nearest_command  # noqa: PLC0415, see the module's docstring
 
         request = job.Request(asked, how, results, deadline)
-        code = commands.minimal(request, precision=precision.value, all_targets=all_targets)
+        if property_ is not None:
+            code = nearest_command.nearest(property_, request, precision=precision.value, all_targets=all_targets)
+        else:
+            code = commands.minimal(request, precision=precision.value, all_targets=all_targets)
     raise typer.Exit(code)
 
 

@@ -48,7 +48,8 @@ PropertyOption = Annotated[
     typer.Option(
         "--property",
         metavar="FILE",
-        help="A VNN-LIB 1.0 file (.vnnlib, .vnnlib.gz) in place of INPUT and --radius: what no input may satisfy.",
+        help="A VNN-LIB file (.vnnlib, .vnnlib.gz), which says what no input may satisfy: in place of classes and "
+        "--box; of check's INPUT and --radius too.",
         show_default=False,
     ),
 ]

@@ -87,6 +87,12 @@ class GoalOptions:
         ),
     ] = None
 
+    def given(self, *besides: str) -> list[str]:
+        """What is given, beside the model and what `besides` names, that a property says itself."""
+        elsewhere = ("model", "output", "semantics", *besides)
+        found = [f.name for f in fields(self) if f.name not in elsewhere and getattr(self, f.name) != f.default]
+        return ["INPUT" if name == "input" else f"--{name}" for name in found]
+
 
 INPUT = typer.Argument(
     metavar="INPUT",
@@ -114,12 +120,6 @@ class CheckOptions(GoalOptions):
         if self.input is None:
             raise InputError("check takes an INPUT and --radius, or --property")
         return QuestionOptions(**{**vars(self), "input": self.input})
-
-    def given(self) -> list[str]:
-        """What is given, beside the model, that a property says itself."""
-        elsewhere = ("model", "output", "semantics")
-        found = [f.name for f in fields(self) if f.name not in elsewhere and getattr(self, f.name) != f.default]
-        return ["INPUT" if name == "input" else f"--{name}" for name in found]
 
 
 @dataclass(frozen=True)

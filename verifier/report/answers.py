@@ -27,11 +27,13 @@ from verifier.report.json_result import (
     dumps,
 )
 from verifier.report.norm_signs import NORM_SIGNS
+from verifier.report.property_minimum_result import minimum_fields, minimum_words
 from verifier.report.property_result import property_fields
 from verifier.report.ranges_result import ranges_json, ranges_words
 from verifier.search.all_targets import AllTargets
 from verifier.search.output_ranges import OutputRanges
 from verifier.search.property_check import PropertyCheck
+from verifier.search.property_minimum import PropertyMinimum
 from verifier.search.robustness import Check
 
 if TYPE_CHECKING:
@@ -88,6 +90,11 @@ def _found(check: Check | PropertyCheck) -> str:
 
 
 @words.register
+def _(answer: PropertyMinimum) -> str:
+    return minimum_words(answer)
+
+
+@words.register
 def _(answer: OutputRanges) -> str:
     return ranges_words(answer)
 
@@ -113,6 +120,11 @@ def _(check: Check) -> Json:
 @to_dict.register
 def _(check: PropertyCheck) -> Json:
     return property_fields(check)
+
+
+@to_dict.register
+def _(answer: PropertyMinimum) -> Json:
+    return minimum_fields(answer)
 
 
 @to_dict.register
@@ -176,6 +188,7 @@ def _(check: Check) -> str:
 
 
 @html.register(PropertyCheck)
+@html.register(PropertyMinimum)
 @html.register(OutputRanges)
 def _(answer: Answer) -> str:
     return _page(words(answer), None)

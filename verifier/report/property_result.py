@@ -48,7 +48,7 @@ def property_fields(answer: PropertyAnswer) -> Json:
         "reason": answer.reason,
         "remark": answer.remark,
         "tolerance_only": answer.tolerance_only,
-        "witness": _witness_json(answer.witness, about),
+        "witness": witness_point_json(answer.witness, about),
         "evidence": answer.evidence.label if answer.evidence is not None else None,
         "float32": holds_json(answer.float32),
         "search": search_json(answer.search),
@@ -66,7 +66,8 @@ def property_json(answer: PropertyAnswer, witness_path: Path | None) -> Json:
     return {**found, "certificate": None, "versions": versions(packages)}
 
 
-def _witness_json(witness: Counterexample | None, about: PropertySubject | None) -> Json | None:
+def witness_point_json(witness: Counterexample | None, about: PropertySubject | None) -> Json | None:
+    """A counterexample's numbers, the point in the shape of the model's input."""
     if witness is None:
         return None
     shape = witness.point.shape if about is None else about.shape
@@ -97,8 +98,8 @@ def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
     if answer.float32:
         rows.append(("float32", "the same for every float32 evaluation, proved"))
     if answer.witness is not None:
-        rows += [("input", _several(answer.witness.point)), ("output", _several(answer.witness.outputs))]
-        rows.append(("exact output", _several(answer.witness.exact_outputs)))
+        rows += [("input", several(answer.witness.point)), ("output", several(answer.witness.outputs))]
+        rows.append(("exact output", several(answer.witness.exact_outputs)))
     if answer.search is not None:
         rows.append(("search", search_text(answer.search)))
     rows.append(("seconds", f"{answer.seconds:.2f}"))
@@ -113,7 +114,8 @@ SHOWN = 10
 """Entries of a vector in a table."""
 
 
-def _several(values: npt.NDArray[np.floating]) -> str:
+def several(values: npt.NDArray[np.floating]) -> str:
+    """The first entries of a vector, and how many there are."""
     shown = ", ".join(f"{value:.9g}" for value in values[:SHOWN].tolist())
     return f"{shown}, … ({values.size} entries)" if values.size > SHOWN else shown
 

@@ -95,7 +95,7 @@ class GoalInBox:
     goal: Halfspaces
 
 
-def _towards_0(exact: list[Fraction]) -> Array:
+def towards_0(exact: list[Fraction]) -> Array:
     """As float64: exact sums may lie beyond the largest one."""
     return np.array([directed(y, -math.inf if y > 0 else math.inf) for y in exact])
 
@@ -149,7 +149,7 @@ class PropertyJudge:
             return None
         if agree:
             self.remark = ""
-        return Counterexample(rounded, given, _towards_0(exact))
+        return Counterexample(rounded, given, towards_0(exact))
 
     def _exact(self, x: list[Fraction], budget: Budget) -> list[Fraction]:
         return exact_outputs_of(self._model.network.graph, x, budget.check)[self._model.first_output :]
@@ -165,7 +165,7 @@ class PropertyJudge:
             if self._property.satisfied(inside, exact):
                 given = self._model.replay.scores(rounded)[0]
                 own = inside != [Fraction(entry) for entry in rounded.tolist()]
-                return Counterexample(rounded, given, _towards_0(exact), tuple(inside) if own else None)
+                return Counterexample(rounded, given, towards_0(exact), tuple(inside) if own else None)
         return None
 
     def _beside(self, point: Array, box: InwardBox, budget: Budget) -> None:

@@ -6,6 +6,7 @@ must be those of the file. A query of one network with one input and one output 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ from verifier.runtime.device import Device
 from verifier.runtime.model import Model, from_memory, load
 from verifier.runtime.replay import FloatArray, Replay, with_outputs
 from verifier.runtime.session import session
+
+OUR_FOLDER = re.compile(r"^\S*verifier-model-[^/]*/[^/]*\.onnx: ")
+"""What complaints about a joined model begin with, which lies in a file of ours: they name network and node as well."""
 
 ANALYSED = ("float32", "real")
 """The element types about which something can be proved."""
@@ -58,7 +62,10 @@ def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) 
     dtype = _only_dtype(query, parts)
     name = "+".join(network.name for network in query.networks)
     content = joined(parts, dtype).SerializeToString()
-    model = from_memory(content, name, None, budget, lambda _, __, network: FilesReplay(parts, network))
+    try:
+        model = from_memory(content, name, None, budget, lambda _, __, network: FilesReplay(parts, network))
+    except InputError as error:
+        raise InputError(OUR_FOLDER.sub(f"{query.prop.source}: ", str(error))) from None
     # Behind outputs that depend on nothing stands an input.
     return QueryModel(query, model, replace(query.prop, outputs=model.outputs))
 
@@ -119,7 +126,7 @@ def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> Joine
                 f"network '{network.name}': '{slot.name}' of its file holds integers that depend on inputs; nothing "
                 "can be proved about those"
             )
-    return JoinedPart(f"network '{network.name}'", model, cut, tuple(slots))
+    return JoinedPart(network.name, model, cut, tuple(slots))
 
 
 def _matched(
@@ -213,7 +220,9 @@ class FilesReplay(Replay):
                 try:
                     sessions[key] = session(with_outputs(part.model, wanted), Device.CPU, 1)
                 except Exception as error:  # onnxruntime's exceptions share no base class
-                    raise InputError(f"{part.name}: ONNX Runtime cannot load its file: {one_line(error)}") from error
+                    raise InputError(
+                        f"network '{part.name}': ONNX Runtime cannot load its file: {one_line(error)}"
+                    ) from error
             self._parts.append((part, sessions[key]))
 
     def scores(self, points: npt.ArrayLike) -> FloatArray:
@@ -231,11 +240,13 @@ class FilesReplay(Replay):
             try:
                 values = opened.run([slot.name for slot in part.asked], given)  # type: ignore[attr-defined]
             except Exception as error:  # as when it is loaded
-                raise InputError(f"{part.name}: ONNX Runtime cannot run its file: {one_line(error)}") from error
+                raise InputError(
+                    f"network '{part.name}': ONNX Runtime cannot run its file: {one_line(error)}"
+                ) from error
             for slot, value in zip(part.asked, values, strict=True):
                 if value.shape != slot.shape:
                     raise InputError(
-                        f"{part.name}: '{slot.name}' has shape {list(value.shape)} and not {list(slot.shape)}"
+                        f"network '{part.name}': '{slot.name}' has shape {list(value.shape)} and not {list(slot.shape)}"
                     )
             found += [np.asarray(value).reshape(1, -1) for value in values]
         size = sum(part.shape[1] for part in found)

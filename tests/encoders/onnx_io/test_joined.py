@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_it_gives_what_its_parts_give() -> None:
     first = JoinedPart(
         "f", difference(), (Slot("b", square), Slot("a", square)), (Slot("h", square), Slot("y", square))
     )
-    parts = [first, JoinedPart("g", product(), (Slot("a", (3,)),), (Slot("y", (2,)),)), first]
+    parts = [first, JoinedPart("g", product(), (Slot("a", (3,)),), (Slot("y", (2,)),)), replace(first, name="h")]
     made = joined(parts, FLOAT)
     onnx.checker.check_model(made)
     x = np.random.default_rng(0).normal(size=19).astype(np.float32)
@@ -80,7 +81,7 @@ def test_versions_that_differ_are_refused_by_name() -> None:
     older = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [1]}, {"y": [1]}, opset=14)
     slots = (Slot("x", (1,)),), (Slot("y", (1,)),)
     newer = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [1]}, {"y": [1]})
-    with pytest.raises(InputError, match=r"f has version 14 of the op set ai.onnx, g 18"):
+    with pytest.raises(InputError, match=r"'f' has version 14 of the op set ai.onnx, 'g' 18"):
         joined([JoinedPart("f", older, *slots), JoinedPart("g", newer, *slots)], FLOAT)
 
 
