@@ -384,17 +384,17 @@ def certificate(
     box: Box = DEFAULT_BOX,
     margin: float = 0.0,
     timeout: float | Budget = math.inf,
+    float32: float = 0.0,
 ) -> Certified:
     """A certificate that no x' of the box with ‖x' − x‖ < radius is adversarial (0: no claim), and that `witness` is.
 
-    For a bracket these are its `lower` and its `witness.point`, whatever the method was; an infinite radius claims the
-    whole box. The other arguments are those of `minimal`. The independent checker has found it valid. Raises InputError
-    for a question that cannot be, NotCertifiedError where no proof is found, OutOfTimeError.
+    For a bracket these are its `lower` and `witness.point`; inf: the whole box. float32: a radius for such evaluations;
+    `result.float32` is proved. Raises InputError, NotCertifiedError where no proof is found, OutOfTimeError.
     """
-    budget, radius = budget_of(timeout), real(radius, "the radius")
-    if not radius >= 0:
-        raise InputError(f"the radius must be a number ≥ 0, not {radius:g}")
-    asked = specify(model, InputRegion(x, norm, box), Misclassification(target, label, margin), budget)
     from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
 
-    return certified(asked, radius, witness, budget)
+    budget, ends = budget_of(timeout), [real(radius, "the radius"), real(float32, "the radius for float32")]
+    if not min(ends) >= 0:
+        raise InputError(f"the radius must be a number ≥ 0, not {min(ends):g}")
+    asked = specify(model, InputRegion(x, norm, box), Misclassification(target, label, margin), budget)
+    return certified(asked, ends[0], witness, budget, ends[1])

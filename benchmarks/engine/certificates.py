@@ -61,6 +61,8 @@ class Row(Instance):
     build_seconds: float = 0.0
     check_seconds: float = 0.0
     reason: str = ""
+    float32: float | None = None
+    """What the certificate proves of float32 evaluations, as a share of what the search does; None where that is 0."""
     allowed: float | None = None
     """Seconds for each step, where that is not the record's timeout."""
 
@@ -95,8 +97,9 @@ def certify(instance: Instance, image: Image, call: Call, allowed: float | None 
     build = Stopwatch()
     try:
         made = verifier.certificate(
-            model, image, found.lower, point, target=instance.target, norm=instance.norm, timeout=call.timeout
-        )
+            model, image, found.lower, point, target=instance.target, norm=instance.norm, timeout=call.timeout,
+            float32=found.float32 or 0.0,
+        )  # fmt: skip
     except (NotCertifiedError, OutOfTimeError) as error:
         return Row(**facts, reason=str(error), build_seconds=build.read()["cpu_seconds"])
     built, check = build.read()["cpu_seconds"], Stopwatch()
@@ -105,6 +108,7 @@ def certify(instance: Instance, image: Image, call: Call, allowed: float | None 
     return Row(
         **facts,
         leaves=made.leaves,
+        float32=made.result.float32 / found.float32 if found.float32 else None,
         size=len(made.content),
         build_seconds=built,
         check_seconds=check.read()["cpu_seconds"],
@@ -112,8 +116,8 @@ def certify(instance: Instance, image: Image, call: Call, allowed: float | None 
 
 
 HEADER = (
-    "net", "norm", "closed", "certified", "leaves: mean", "max", "bytes: mean", "a leaf", "build / solve",
-    "check / solve", "worst",
+    "net", "norm", "closed", "certified", "float32: least", "leaves: mean", "max", "bytes: mean", "a leaf",
+    "build / solve", "check / solve", "worst",
 )  # fmt: skip
 
 
@@ -133,6 +137,7 @@ def summary(rows: list[Row], pair: Pair = MODELS) -> str:
                 norm,
                 f"{sum(row.status != Status.BRACKETED.value for row in part)}/{len(part)}",
                 str(len(made)),
+                min((f"{row.float32:.4f}" for row in made if row.float32 is not None), default=""),
                 f"{leaves / len(made):.0f}",
                 str(max(row.leaves for row in made)),
                 f"{statistics.fmean(row.size for row in made):.0f}",

@@ -29,7 +29,8 @@ from verifier.runtime.model import Model
 
 @dataclass(frozen=True, eq=False)
 class CertificateJob:
-    """A lower end to be certified, and with it a `witness`, or None; the certificate goes to `path`."""
+    """A lower end to be certified, with that of `float32` evaluations (0: none is known) and a `witness`, or None; the
+    certificate goes to `path`."""
 
     instance: str
     task: Task
@@ -38,14 +39,17 @@ class CertificateJob:
     witness: Any
     path: Path
     seconds: float
+    float32: float = 0.0
 
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a job: the error is empty where the checker has found the file at `path` valid."""
+    """What became of a job: the error is empty where the checker has found the file at `path` valid. float32: the lower
+    end that it proves for float32 evaluations; 0: none."""
 
     job: CertificateJob
     error: str = ""
+    float32: float = 0.0
 
 
 def certify(
@@ -87,7 +91,8 @@ def _job(store: Store, result: Result, folder: Path, limit: float) -> Certificat
     name = f"{result.model.stem}-{result.index}-{result.norm}-{target}-{result.id[:12]}.cert"
     witness = result.witness.point if result.witness is not None and result.closed else None
     path = folder.resolve() / name
-    return CertificateJob(result.id, store.task(result.task), result.target, result.lower, witness, path, limit)
+    task, float32 = store.task(result.task), result.float32 or 0.0
+    return CertificateJob(result.id, task, result.target, result.lower, witness, path, limit, float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +132,23 @@ def certificate(job: CertificateJob, whole: Budget | None = None) -> Done:
         budget = Budget(job.seconds) if whole is None else whole.first_of(Budget(job.seconds))
         model = task_model(task, budget)
         content = task.model.read_bytes()
-        if _stands(job, model, content):
-            return Done(job)
-        found = certified(specification(task, model, budget, job.target), job.lower, job.witness, budget)
+        known = _standing(job, model, content)
+        if known is not None:
+            return Done(job, float32=known.float32)
+        asked = specification(task, model, budget, job.target)
+        found = certified(asked, job.lower, job.witness, budget, job.float32)
         with _put_in_place(job.path) as temporary:
             temporary.write_bytes(found.content)
         written = job.path.read_bytes() == found.content
-        return Done(job, "" if written else f"{job.path.name}: the file does not hold what was written to it")
+        error = "" if written else f"{job.path.name}: the file does not hold what was written to it"
+        return Done(job, error, found.result.float32)
     except (InputError, NotCertifiedError, OutOfTimeError, OSError) as error:
         return Done(job, without_folders(str(error), task.model, job.path))
 
 
-def _stands(job: CertificateJob, model: Model, content: bytes) -> bool:
-    """Does the file prove the job's lower end, for the job's question, to the independent checker?"""
+def _standing(job: CertificateJob, model: Model, content: bytes) -> checker.CheckedResult | None:
+    """What the file proves to the independent checker, where that is the job's lower end, for the job's question, and
+    something of float32 where something is known of that."""
     task = job.task
     asked = specification(task, model, Budget(job.seconds), job.target)
     ball = asked.ball
@@ -149,9 +158,10 @@ def _stands(job: CertificateJob, model: Model, content: bytes) -> bool:
     try:
         found = checker.checked(job.path.read_bytes(), content, task.model.parent)
     except (OSError, checker.InvalidError):
-        return False
+        return None
     shown = found.distance is not None or job.witness is None
-    return found.digest == query.digest(task.model_sha256) and found.lower >= job.lower and shown
+    enough = found.lower >= job.lower and (found.float32 > 0) >= (job.float32 > 0)
+    return found if found.digest == query.digest(task.model_sha256) and enough and shown else None
 
 
 @contextmanager

@@ -6,9 +6,8 @@ handed to the independent checker before anyone is told that they exist.
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,9 @@ from verifier.bounds.alpha_crown import linear_bounds
 from verifier.certificates import checker
 from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, Proof
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
-from verifier.certificates.split_tree import NotCertifiedError, ProofTree
+from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
 
@@ -31,6 +31,9 @@ RECHECK = 1.2
 
 UNDER_TRANSFORMS = "certificates are about the network in the file, and the checker does not read transformations"
 """Why there are none for questions under transformations."""
+
+CHARGED = 1.0 + 2.0**-40
+"""Times what the checker charges, whose sums are rounded here."""
 
 LOOSE = 4.0
 """So many times what an active ReLU's argument can be is out of an LP's reach."""
@@ -52,26 +55,41 @@ class Certified:
 
 
 def certified(
-    asked: Specification, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget
+    asked: Specification,
+    radius: float,
+    witness: npt.NDArray[np.floating] | None,
+    budget: Budget,
+    float32: float = 0.0,
 ) -> Certified:
     """A checked certificate that nothing within `radius` is adversarial (0: no such claim) and that the witness is.
 
+    float32: the radius that is known for float32 evaluations, 0 for none; as much of it is proved as the same tree can.
     Raises NotCertifiedError, one line, or OutOfTimeError.
     """
     start = time.perf_counter()
     if asked.copies is not None:
         raise NotCertifiedError(UNDER_TRANSFORMS)
-    try:
-        with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
-            return _certified(asked, radius, witness, budget, start)
-    except InvalidError as error:
-        raise NotCertifiedError(f"the checker refuses the certificate: {error}") from None
-    except OverflowError:
-        raise NotCertifiedError("bounds of this model's neurons are too large for a certificate") from None
+    # What the charges for rounding keep open, or cannot be charged, is certified over the reals alone.
+    for end in dict.fromkeys((min(float32, radius), 0.0)):
+        try:
+            with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+                return _certified(asked, radius, witness, budget, start, end)
+        except InvalidError as error:
+            reason = f"the checker refuses the certificate: {error}"
+        except OverflowError:
+            reason = "bounds of this model's neurons are too large for a certificate"
+        except NotCertifiedError as error:
+            reason = str(error)
+    raise NotCertifiedError(reason)
 
 
 def _certified(
-    asked: Specification, radius: float, witness: npt.NDArray[np.floating] | None, budget: Budget, start: float
+    asked: Specification,
+    radius: float,
+    witness: npt.NDArray[np.floating] | None,
+    budget: Budget,
+    start: float,
+    float32: float,
 ) -> Certified:
     model, ball = asked.model, asked.ball
     if radius <= 0 and witness is None:
@@ -86,7 +104,7 @@ def _certified(
     trees: list[SplitTree] = []
     each = 0.0
     if radius > 0:
-        proof = Proof(net, query, radius if math.isfinite(radius) else None, FINE)
+        proof = Proof(net, query, radius, FINE, float32)
         stages = to_stages(model.graph, look=budget.check)
         if stages.underflows:
             raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
@@ -99,11 +117,13 @@ def _certified(
         each = (time.perf_counter() - begun) * net.entries / proof.work if proof.work else 0.0
         layers = proof.layers
         places = np.flatnonzero(upper > 0)
+        charge = _charge(proof, asked, stages, float32, budget) if float32 > 0 else None
         for target, goal in asked.goals:
-            tree = ProofTree(stages, finite, target, goal, places, lower[places] >= 0, lower, upper)
+            tree = ProofTree(stages, finite, target, goal, places, lower[places] >= 0, lower, upper, charge)
             trees.append(tree.grow(budget))
+        float32 = charge.radius if charge is not None else 0.0
     names = net.layers if radius > 0 else []
-    certificate = Certificate(model.network.sha256, query, net.dtype, radius, witness, names, layers, trees)
+    certificate = Certificate(model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees)
     packed = certificate.encoded()
     rows = certificate.leaves + sum(size for _, size in names)
     if budget.remaining < RECHECK * rows * each:
@@ -112,6 +132,19 @@ def _certified(
     result = checker.checked(packed, content, folder)
     now = time.perf_counter()
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
+
+
+def _charge(proof: Proof, asked: Specification, stages: Stages, radius: float, budget: Budget) -> Float32Charge:
+    """What the checker charges float32 evaluations with in the leaves."""
+    assert proof.rounding is not None
+    ball, graph = asked.ball.with_radius(radius).finite, asked.model.graph
+    arithmetic = float32_arithmetic(graph, ball, asked.model.replay.rounds)
+    if arithmetic is not None:
+        charged = to_stages(graph, arithmetic.unit, arithmetic.floors(graph), budget.check)
+        stages = replace(charged, both=True)
+    parts = [proof.rounding.error(name, proof.rows)[0] for name in (*proof.net.arguments, proof.net.output)]
+    ends = [np.ldexp(part.astype(np.float64) * CHARGED, -checker.ERROR_BITS) for part in parts]
+    return Float32Charge(stages, radius, ball, np.concatenate([np.zeros(0), *ends[:-1]]), ends[-1])
 
 
 def _network(content: bytes, folder: Path, asked: Specification) -> CheckedNetwork:
@@ -150,7 +183,7 @@ def _established(proof: Proof, stages: Stages, lower: Array, upper: Array, budge
         kept = np.flatnonzero(~fixed[-1] | fixed[1])
         active = fixed[1][kept]
         tops = np.where(active, 0, -ends[-1][kept])
-        proof.layers.append(Layer(kept, active, ends[1][kept], tops, STEP))
+        proof.add(Layer(kept, active, ends[1][kept], tops, STEP))
         places = part.start + kept
         low[places] = np.ldexp(ends[1][kept].astype(np.float64), -STEP)
         # The upper bound of an active ReLU is not in the certificate: the LP must not lean on it.

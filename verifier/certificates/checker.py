@@ -13,6 +13,7 @@ Exit codes: 0 valid, 1 invalid or not what is demanded, 2 wrong usage.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import io
 import json
@@ -33,7 +34,9 @@ import numpy as np
 import numpy.typing as npt
 
 MAGIC = b"RELUCERT"
-SCHEMA = 2
+SCHEMA = 3
+REAL_SCHEMA = 2
+"""Files of this schema say nothing of float32; the field is not there."""
 MOST_BYTES = 1 << 27
 """Of the unpacked certificate; a model, and its external data together, may have twice as many. More is not read."""
 FREE_BYTES = 1 << 22
@@ -70,6 +73,19 @@ MOST_BITS = 1 << 33
 """Of the integers of an array together: 1 GiB."""
 STEEPEST = 64
 """Entries of a form among which the place where a ball in L1 is used up is looked for first."""
+ROUNDING_BITS = 24
+"""One operation in float32 is off by 2⁻²⁴ of its result at most."""
+OVERFLOW_BITS = 126
+"""Where no partial sum exceeds 2¹²⁶ none overflows, roundings included; and a subnormal result that is flushed to zero
+was less than 2⁻¹²⁶."""
+FUSED = 8
+"""Operations added for each step: forming a BatchNormalization's factor, folding it and a bias into weights."""
+SPARE = 16
+"""Operations added for each run of steps, for what else a runtime may fuse."""
+TIE_BITS = 18
+"""A final Softmax, LogSoftmax or Sigmoid is off by 64 units of rounding at most: scores 2⁻¹⁸ apart may look equal."""
+ERROR_BITS = 80
+"""What float32 may be off by is rounded up to multiples of 2⁻⁸⁰."""
 HELD_BITS = 36
 """Bits to which a form over the input is rounded, and its region outwards: both fit into float64's digits and what is
 left of int64. What that may lose is charged: for each entry 2⁻³⁶ of the largest."""
@@ -158,6 +174,12 @@ class Weights:
         lowered = (size >> np.clip(-place, 0, WORD_BITS)) & mask
         digit: Entries = np.where(place >= 0, raised, lowered).astype(np.float64)
         return digit
+
+    def absolute(self) -> Weights:
+        """The matrices of the absolute values."""
+        found = copy.copy(self)
+        found.digits = [np.abs(digit) for digit in self.digits]
+        return found
 
     def product(self, rows: Entries, *, back: bool) -> Limbs:
         """rows (B, groups, left, k) · stack, or rows (B, groups, left, n) · its transpose, (B, groups · left · the
@@ -695,6 +717,8 @@ class CheckedNetwork:
             elif step.kind == "relu":
                 nu, below, share = relu(step.layer, *whole_row(message))
                 terms.append(share)
+                if not nu.any():
+                    continue
                 sent = nu, below
             else:
                 value, below = whole_row(message)
@@ -1297,17 +1321,17 @@ class CheckedQuery:
 
 
 class Region:
-    """{x : lo ≤ x ≤ hi, ‖x − centre‖ ≤ radius}, a radius of None for the whole box; all in integers over `unit`."""
+    """{x : lo ≤ x ≤ hi, ‖x − centre‖ ≤ radius}, an infinite one for the whole box; all in integers over `unit`."""
 
-    def __init__(self, query: CheckedQuery, radius: float | None) -> None:
-        n = query.centre.size
-        need(radius is not None or np.all(np.isfinite([query.lo, query.hi])), "the whole of an unbounded box")
+    def __init__(self, query: CheckedQuery, radius: float) -> None:
+        n, ball = query.centre.size, math.isfinite(radius)
+        need(ball or np.all(np.isfinite([query.lo, query.hi])), "the whole of an unbounded box")
         finite = [np.where(np.isfinite(end), end, query.centre) for end in (query.lo, query.hi)]
-        numbers, self.unit = exact(np.concatenate([query.centre, *finite, [radius or 0.0]]).tolist())
+        numbers, self.unit = exact(np.concatenate([query.centre, *finite, [radius if ball else 0.0]]).tolist())
         centre, lo, hi, self.radius = numbers[:n], numbers[n : 2 * n], numbers[2 * n : 3 * n], int(numbers[-1])
-        self.knapsack = radius is not None and query.norm == "l1"
+        self.knapsack = ball and query.norm == "l1"
         down, up = centre - lo, hi - centre
-        if radius is not None:
+        if ball:
             down = np.where(np.isfinite(query.lo), np.minimum(down, self.radius), self.radius)
             up = np.where(np.isfinite(query.hi), np.minimum(up, self.radius), self.radius)
         self.reach = int(np.maximum(abs(centre - down), abs(centre + up)).sum())
@@ -1318,13 +1342,12 @@ class Region:
         self._rooms = [Weights(room.reshape(1, n, 1)) for room in rooms]
         self._sizes = [(room.astype(object) / self.unit).astype(np.float64) for room in (down, up)]
 
-    def least(self, rows: Entries | Limbs, den: int) -> RowTerm:
-        """A lower bound of rows · x over the region, (B,).
+    def least(self, value: Entries, shift: Entries, den: int) -> RowTerm:
+        """A lower bound of rows · x over the region, (B,); rows that are `held` as value and shift.
 
         min v·x ≥ v·centre − τ·radius − Σ_i max(0, |v_i| − τ)·room_i, any τ ≥ 0, which is 0 but for balls in L1; v are
         the rows rounded down, each entry by less than one unit: Σ_i max |x_i| units at most.
         """
-        value, shift = held(rows)
         size, negative = np.abs(value), value < 0
         fall: Any = (shift > 0).astype(object) * self.reach
         if self.knapsack:
@@ -1407,12 +1430,146 @@ class CheckedTree:
     on: Entries
 
 
-class Proof:
-    """The network over one region, with bounds of ReLU layers as far as they have been established."""
+def absolute(step: NetworkStep) -> NetworkStep:
+    """The step with the absolute values of its constants."""
+    weights = step.weights and step.weights.absolute()
+    factor, offset = (None if part is None else abs(part) for part in (step.factor, step.offset))
+    return replace(step, weights=weights, factor=factor, offset=offset)
 
-    def __init__(self, net: CheckedNetwork, query: CheckedQuery, radius: float | None, fine: int) -> None:
+
+def growth(step: NetworkStep, size: int) -> int:
+    """max(1, the largest sum of |constants| in a row or a column of the step's matrix), rounded up; of an absolute step
+    with `size` entries."""
+    if step.kind == "move":
+        return int(np.bincount(step.index[step.index >= 0]).max(initial=1))
+    found = [Fraction(1)]
+    if step.kind == "product":
+        groups, k, n = step.weights.shape
+        for back, inner in ((False, k), (True, n)):
+            ones = np.ones((1, groups * step.left * inner), dtype=object)
+            sums, den = whole_row(multiplied(step, ones, 1, back=back))
+            found.append(Fraction(int(sums.max()), den))
+    if step.factor is not None:
+        found.append(Fraction(int(step.factor.max()), step.den))
+    return math.ceil(max(found))
+
+
+def operations(net: CheckedNetwork) -> dict[str, int]:
+    """How many roundings an entry of each tensor has behind it since the input or a ReLU: the summands of all steps
+    that hang together with it, which a runtime may evaluate as one map in any order of summation."""
+    leader: dict[str, str] = {}
+    count: dict[str, int] = {}
+
+    def found(name: str) -> str:
+        while leader[name] != name:
+            name = leader[name]
+        return name
+
+    for step in net.steps:
+        if step.kind == "relu":
+            continue
+        leader[step.out] = step.out
+        summands = step.weights.shape[1] if step.kind == "product" else len(step.sources) + (step.offset is not None)
+        count[step.out] = (
+            0 if step.kind == "move" else summands + FUSED * (step.weights is not None or step.factor is not None)
+        )
+        for source in {found(name) for name in step.sources if name in leader}:
+            leader[source] = step.out
+            count[step.out] += count.pop(source)
+    return {name: count[found(name)] + SPARE for name in leader}
+
+
+class Rounding:
+    """What float32 evaluations of the network may be off by while its inputs are in a region, in multiples of 2⁻⁸⁰.
+
+    An affine map t = B h + c of the values h of the input and of ReLUs, evaluated with n roundings of 2⁻²⁴ in any
+    order, is off by γ·(|B||h| + |c|) at most, γ = n/(2²⁴ − n), and by n·2⁻¹²⁴·G·M for subnormal results that are
+    flushed to zero, where G bounds products of constants on the way, and M the sizes of all h, constants and entries.
+    """
+
+    def __init__(self, net: CheckedNetwork, query: CheckedQuery, radius: float) -> None:
+        need(net.dtype == "<f4", "a float32 end is claimed of a model of another type")
+        need(net.dropped != "Sigmoid" or net.size(net.scores) == 1, "float32: a Sigmoid shows large scores as equal")
+        self.net = replace(net, steps=[*map(absolute, net.steps)])
+        ends = {"lo": np.zeros_like(query.lo), "hi": np.maximum(abs(query.lo), abs(query.hi))}
+        self.region = Region(replace(query, centre=abs(query.centre), **ends), radius)
+        self.counts = operations(net)
+        self.tops: list[Entries] = []
+        """What each ReLU layer gives at most."""
+        self._rest = iter(self.net.steps)
+        self._sizes = {net.input: (1, -(-self.region.reach // self.region.unit))}
+        """G and M of the tensors so far."""
+        self._known: dict[str, tuple[Entries, Entries]] = {}
+
+    def error(self, name: str, rows: int) -> tuple[Entries, Entries]:
+        """(what the entries of a tensor may be off by, their |B||h| + |c| at most), each (size,); `rows` at a time."""
+        if name not in self._known:
+            while name not in self._sizes:
+                self._go_on(next(self._rest))
+            size, n = self.net.size(name), self.counts.get(name, 0)
+            need(n < 1 << ROUNDING_BITS - 1, "float32: sums of too many summands")
+            parts = [self._most(name, np.arange(first, min(first + rows, size))) for first in range(0, size, rows)]
+            most = np.concatenate(parts)
+            lost = n * math.prod(self._sizes[name]) << ERROR_BITS >> OVERFLOW_BITS - 2
+            found = -(-most * n // ((1 << ROUNDING_BITS) - n)) + lost + min(n, 1)
+            if name == self.net.output and self.net.dropped:
+                found = found + (1 << ERROR_BITS - TIE_BITS)
+            self._known[name] = found, most
+        return self._known[name]
+
+    def _most(self, name: str, entries: Entries) -> Entries:
+        """Upper bounds of |B||h| + |c| of these entries, rounded up."""
+        rows = np.zeros((entries.size, self.net.size(name)), dtype=object)
+        rows[np.arange(entries.size), entries] = -1
+
+        def relu(layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
+            return np.zeros_like(mu), 1, (mu @ self.tops[layer], den << ERROR_BITS)
+
+        found, below, terms = self.net.backward(name, rows, 1, relu)
+        value, den = summed(terms if found is None else [*terms, self.region.least(*held(found), below)], entries.size)
+        return -((value << ERROR_BITS) // den)
+
+    def _go_on(self, step: NetworkStep) -> None:
+        """G and M of the next step's tensor."""
+        size = self.net.size(step.out)
+        if step.kind == "relu":
+            self._sizes[step.out] = 1, size + (int(self.tops[step.layer].sum()) >> ERROR_BITS)
+            return
+        before = [self._sizes[name] for name in step.sources]
+        added = 0 if step.offset is None else -(-int(step.offset.sum()) // step.den)
+        most = growth(step, size) * sum(each for each, _ in before), sum(each for _, each in before) + added + size
+        need(math.prod(most).bit_length() <= OVERFLOW_BITS, "float32: sums, or products of constants, may overflow")
+        self._sizes[step.out] = most
+
+
+def summed(terms: Sequence[RowTerm], rows: int) -> RowTerm:
+    """The sum of terms, (rows,)."""
+    common = least_common(den for _, den in terms)
+    return sum((value * (common // den) for value, den in terms), np.zeros(rows, dtype=object)), common
+
+
+class Proof:
+    """The network over one region, with bounds of ReLU layers as far as they have been established.
+
+    With a radius for `float32` what is bounded holds there for every float32 evaluation too.
+    """
+
+    def __init__(
+        self,
+        net: CheckedNetwork,
+        query: CheckedQuery,
+        radius: float,
+        fine: int,
+        float32: float = 0.0,
+    ) -> None:
         self.net, self.query, self.fine = net, query, fine
-        self.region = Region(query, radius)
+        self.rounding = Rounding(net, query, float32) if float32 > 0 else None
+        # What holds for all float32 evaluations holds for the one that rounds nothing.
+        self.worlds = [
+            (Region(query, each), charged)
+            for each, charged in {radius: None, float32: self.rounding}.items()
+            if each > 0
+        ]
         self.layers: list[Layer] = []
         self.rows = max(1, min(ROWS, MOST_TOGETHER // max(net.size(name) for name in net.shapes)))
         self.work = 0
@@ -1423,12 +1580,26 @@ class Proof:
         need(self.work <= MOST_WORK, "the certificate asks for too many evaluations of this model")
 
     def value(self, start: str, rows: Entries, den: int, relu: ReluRule) -> RowTerm:
-        """A lower bound of rows · (value of `start`) over the region, (B,)."""
-        found, below, terms = self.net.backward(start, rows, den, relu)
-        if found is not None:
-            terms.append(self.region.least(found, below))
-        common = least_common(den for _, den in terms)
-        return sum((value * (common // den) for value, den in terms), np.zeros(len(rows), dtype=object)), common
+        """A lower bound of rows · (value of `start`) over the region, (B,); over all regions, each evaluation of those
+        in which float32 rounds."""
+        used = [(start, rows, den)]
+
+        def noted(layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
+            nu, below, share = relu(layer, mu, den)
+            used.append((self.net.arguments[layer], nu, below))
+            return nu, below, share
+
+        found, below, terms = self.net.backward(start, rows, den, noted)
+        form = None if found is None else held(found)
+        bounds = []
+        for region, rounding in self.worlds:
+            own = [*terms] if form is None else [*terms, region.least(*form, below)]
+            if rounding is not None:
+                errors = ((abs(nu) @ rounding.error(name, self.rows)[0], under) for name, nu, under in used)
+                own += [(-lost, under << ERROR_BITS) for lost, under in errors]
+            bounds.append(summed(own, len(rows)))
+        common = least_common(den for _, den in bounds)
+        return np.min([value * (common // den) for value, den in bounds], axis=0), common
 
     def ends(self, layer: int, entries: Entries, signs: Entries) -> RowTerm:
         """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before."""
@@ -1470,6 +1641,19 @@ class Proof:
                 entry = first + int(np.argmax(wrong))
                 which = "lower" if signs[entry] > 0 else "upper"
                 raise InvalidError(f"layer '{name}': the {which} bound of neuron {entries[entry]} does not follow")
+        self.add(layer)
+
+    def add(self, layer: Layer) -> None:
+        """Go on with a layer whose bounds have been established."""
+        if self.rounding is not None:
+            argument = self.net.arguments[len(self.layers)]
+            tops = np.zeros(self.net.size(argument), dtype=object)
+            tops[layer.kept] = -((-layer.high.astype(object) << ERROR_BITS) >> layer.step)
+            active = layer.kept[layer.active]
+            off, most = self.rounding.error(argument, self.rows)
+            least, den = self.ends(len(self.layers), active, np.full(active.size, -1))
+            tops[active] = np.minimum((off + most)[active], -((least << ERROR_BITS) // den))
+            self.rounding.tops.append(tops)
         self.layers.append(layer)
 
     def leaf_values(self, tree: CheckedTree, chosen: Entries) -> Entries:
@@ -1513,11 +1697,13 @@ class Proof:
 
 @dataclass(frozen=True)
 class CheckedCertificate:
-    """A certificate as read: nothing of it is believed. `radius` is 0 where no lower end is claimed."""
+    """A certificate as read: nothing of it is believed. `radius` is 0 where no lower end is claimed, `float32` where
+    none is for float32 evaluations."""
 
     model: str
     query: CheckedQuery
     radius: float
+    float32: float
     dtype: str
     witness: Entries | None
     names: list[tuple[str, int]]
@@ -1560,7 +1746,7 @@ def real(value: Any) -> float:
 
 
 FIELDS = [
-    *("schema", "model", "norm", "label", "target", "margin", "radius", "dtype", "inputs", "box", "witness"),
+    *("schema", "model", "norm", "label", "target", "margin", "radius", "float32", "dtype", "inputs", "box", "witness"),
     *("layers", "trees", "step", "fine"),
 ]
 
@@ -1572,8 +1758,12 @@ def parse(content: bytes) -> CheckedCertificate:
     length = int.from_bytes(data[:4], "little")
     need(length <= min(len(data) - 4, MOST_HEADER), "the certificate is cut off, or its header is too long")
     header = json.loads(data[4 : 4 + length], parse_constant=refuse_constant, object_pairs_hook=only_once)
-    need(isinstance(header, dict) and sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
-    need(header["schema"] == SCHEMA, f"the certificate has another schema than {SCHEMA}")
+    need(isinstance(header, dict), "the certificate's header has other fields")
+    if header.get("schema") == REAL_SCHEMA:
+        need("float32" not in header, "the certificate's header has other fields")
+        header |= {"schema": SCHEMA, "float32": "0x0p+0"}
+    need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
+    need(header["schema"] == SCHEMA, f"the certificate has another schema than {REAL_SCHEMA} and {SCHEMA}")
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
     def floats(count: int, dtype: str) -> Entries:
@@ -1592,7 +1782,7 @@ def parse(content: bytes) -> CheckedCertificate:
     witness = floats(n, dtype) if header["witness"] else None
     need(n and np.all(np.isfinite(centre)) and np.all(lo <= centre) and np.all(centre <= hi), "the input or the box")
     label, asked = (None if header[k] is None else natural(header[k], MOST_ENTRIES) for k in ("label", "target"))
-    margin, radius = real(header["margin"]), real(header["radius"])
+    margin, radius, float32 = (real(header[name]) for name in ("margin", "radius", "float32"))
     need(math.isfinite(margin), "the margin is not finite")
     query = CheckedQuery(norm, label, asked, margin, centre, np.broadcast_to(lo, n), np.broadcast_to(hi, n))
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
@@ -1603,7 +1793,7 @@ def parse(content: bytes) -> CheckedCertificate:
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [numbers.tree(t, rows, opened) for t, rows in wanted]
     need(numbers.left == 0, "the certificate has numbers that belong to nothing")
-    return CheckedCertificate(str(header["model"]), query, radius, dtype, witness, names, layers, trees, fine)
+    return CheckedCertificate(str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine)
 
 
 class Numbers:
@@ -1680,11 +1870,12 @@ def signs(target: int, tokens: Sequence[int], count: int, opened: Entries) -> tu
 
 @dataclass(frozen=True)
 class CheckedResult:
-    """What a valid certificate proves: no adversarial point is closer than `lower` (inf: none is in the box), and
-    there is one at `distance` (None: none is given). `model` is the file's sha256, `dtype` that of its input, `scores`
-    says what the classes are in the file."""
+    """What a valid certificate proves: no adversarial point is closer than `lower` (inf: none is in the box), and for
+    no float32 evaluation closer than `float32` (0: nothing is claimed), and there is one at `distance` (None: none is
+    given). `model` is the file's sha256, `dtype` that of its input, `scores` says what the classes are in the file."""
 
     lower: float
+    float32: float
     distance: Fraction | None
     query: CheckedQuery
     model: str
@@ -1713,7 +1904,7 @@ class CheckedResult:
     def claim(self) -> dict[str, str]:
         """The whole claim in words, part by part."""
         query, size = self.query, self.query.centre.size
-        lower = "the whole box" if math.isinf(self.lower) else repr(self.lower)
+        lower, float32 = ("the whole box" if math.isinf(end) else repr(end) for end in (self.lower, self.float32))
         return {
             "model": f"sha256 {self.model}",
             "scores": self.scores,
@@ -1724,6 +1915,7 @@ class CheckedResult:
             "target": f"any class but {query.label}" if query.target is None else str(query.target),
             "margin": repr(query.margin),
             "radius": lower if self.lower > 0 else "none: only the adversarial example is shown",
+            "float32": float32 if self.float32 > 0 else "none: nothing is claimed of rounding",
             "query": f"sha256 {self.digest}",
         }
 
@@ -1742,6 +1934,9 @@ class CheckedResult:
             "margin": query.margin,
             "radius": None if whole_box else self.lower,
             "whole_box": whole_box,
+            "float32": {"radius": finite(self.float32), "whole_box": math.isinf(self.float32)}
+            if self.float32
+            else None,
             "distance": None if self.distance is None else decimal(self.distance, up=True),
             "query": self.digest,
         }
@@ -1795,13 +1990,14 @@ def _checked(claim: CheckedCertificate, model: bytes, folder: Path | None) -> Ch
     targets = query.targets(net.size(net.output))
     distance = None if claim.witness is None else witnessed(net, query, claim.witness, targets)
     need(distance is not None or claim.radius > 0, "the certificate claims nothing")
+    need(claim.float32 <= claim.radius, "more is claimed for float32 than over the reals")
     if claim.radius > 0:
         need(distance is None or math.isfinite(claim.radius), "a witness in a box that holds none")
         need(distance is None or distance >= Fraction(claim.radius), "the witness is closer than the radius")
         proved(net, claim, targets)
     else:
         need(not claim.layers and not claim.trees, "the certificate has a proof of nothing")
-    return CheckedResult(claim.radius, distance, query, net.digest, net.dtype, scores_text(net))
+    return CheckedResult(claim.radius, claim.float32, distance, query, net.digest, net.dtype, scores_text(net))
 
 
 def scores_text(net: CheckedNetwork) -> str:
@@ -1829,7 +2025,7 @@ def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int
     """Refuse unless every target is excluded within the radius."""
     need(claim.names == net.layers, "the certificate's layers are not those of the model")
     need(sorted(tree.target for tree in claim.trees) == sorted(targets), "a target has no tree, or has two")
-    proof = Proof(net, claim.query, claim.radius if math.isfinite(claim.radius) else None, claim.fine)
+    proof = Proof(net, claim.query, claim.radius, claim.fine, claim.float32)
     for layer in claim.layers:
         proof.establish(layer)
     columns = sum(layer.kept.size for layer in claim.layers) + net.size(net.output)
@@ -1855,6 +2051,7 @@ class Demands:
     target: int | str | None = None
     margin: float | None = None
     radius: float | None = None
+    float32: float | None = None
 
     def missing(self) -> list[str]:
         return [name for name in DEMANDS if getattr(self, name) is None]
@@ -1873,12 +2070,13 @@ class Demands:
         for name, good in about.items():
             if not good:
                 return f"the certificate is for another {name}: {claim[name]}"
-        if self.radius is not None and not result.lower >= self.radius:
-            return f"the certificate proves less than the radius {self.radius!r}: {claim['radius']}"
+        for name, least, proved in (("radius", self.radius, result.lower), ("float32", self.float32, result.float32)):
+            if least is not None and not proved >= least:
+                return f"the certificate proves less than the {name} {least!r}: {claim[name]}"
         return ""
 
 
-DEMANDS = ("input", "box", "norm", "label", "target", "margin", "radius")
+DEMANDS = ("input", "box", "norm", "label", "target", "margin", "radius", "float32")
 
 
 def same(given: Entries, own: Entries) -> bool:
@@ -1944,7 +2142,7 @@ def read_demands(given: Mapping[str, Any]) -> Demands:
     found: dict[str, Any] = {name: given[name] for name in ("norm", "label")}
     if found["norm"] not in (None, "l1", "linf"):
         raise ValueError(f"--norm: unknown norm '{found['norm']}': choose linf or l1")
-    for name, read in (("margin", read_number), ("radius", read_quotient)):
+    for name, read in (("margin", read_number), ("radius", read_quotient), ("float32", read_quotient)):
         found[name] = None if given[name] is None else read(f"--{name}", given[name])
     target = given["target"]
     if target not in (None, "any") and not (target.isascii() and target.isdecimal()):
@@ -2016,6 +2214,7 @@ OPTIONS = {
     "target": ("T|any", "refuse one about another target; any: every class but the label"),
     "margin": ("K", "refuse one about another margin"),
     "radius": ("R", "refuse one that proves less than this radius, such as 0.01 or 8/255"),
+    "float32": ("R", "refuse one that proves less than this radius for every float32 evaluation of the model"),
 }
 """What can be demanded on the command line."""
 

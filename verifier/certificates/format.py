@@ -34,12 +34,14 @@ class SplitTree:
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """All that a proof needs; `radius` is 0 without a lower end, infinite where the box holds no adversarial point."""
+    """All that a proof needs; `radius` is 0 without a lower end, infinite where the box holds no adversarial point,
+    and so is `float32`."""
 
     model_sha256: str
     query: CheckedQuery
     dtype: str
     radius: float
+    float32: float
     witness: npt.NDArray[Any] | None
     names: Sequence[tuple[str, int]]
     layers: Sequence[Layer]
@@ -62,6 +64,7 @@ class Certificate:
             "target": query.target,
             "margin": query.margin.hex(),
             "radius": float(self.radius).hex(),
+            "float32": float(self.float32).hex(),
             "dtype": self.dtype,
             "inputs": int(query.centre.size),
             "box": int(ends[0].size),

@@ -40,6 +40,9 @@ HELD = 2.0 ** (1 - HELD_BITS)
 """What the checker may round each entry of a leaf's form over the input by, and how far its region, as a share of the
 largest."""
 
+SHORTER = 1e-9
+"""Relative: by how much a leaf's ball for float32 ends before what its multipliers exclude."""
+
 SETTINGS = LpSettings(child_bounds=False, reduced_costs=False)
 """A leaf's bounds are those of the root and its path: whatever else tightened them would have to be proved too."""
 
@@ -53,6 +56,24 @@ class NotCertifiedError(Exception):
 
 OpenNode = tuple[Array, Array, Any]
 """Bounds lower and upper (relu_count,), and the basis that an LP starts from, or None."""
+
+
+@dataclass(eq=False)
+class Float32Charge:
+    """What float32 evaluations in a ball of the `radius` that is claimed for them may be off by: `relus` (relu_count,)
+    at arguments, `scores` (classes,). A leaf that does not close in this ball makes it smaller. `stages`: those of such
+    evaluations, for the LPs."""
+
+    stages: Stages
+    radius: float
+    ball: Ball
+    relus: Array
+    scores: Array
+
+    def shrink(self, radius: float) -> None:
+        """Claim no more than this radius."""
+        self.radius = radius
+        self.ball = self.ball.with_radius(radius)
 
 
 @dataclass(eq=False)
@@ -80,6 +101,8 @@ class ProofTree:
     active: npt.NDArray[np.bool_]
     lower: Array
     upper: Array
+    charge: Float32Charge | None = None
+    """Where leaves are to close for float32 evaluations as well."""
     rows: npt.NDArray[np.intp] = field(init=False)
     """The goal's rows that have multipliers: those of the others are 0."""
     size: int = field(default=0, init=False)
@@ -92,7 +115,8 @@ class ProofTree:
         self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
         goal = only(self.goal, self.rows)
         self._lagrangian = Lagrangian(self.stages, self.ball, goal, self.lower, self.upper)
-        self._evaluator = LpTree(TreeRoot(self.stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
+        stages = self.stages if self.charge is None else self.charge.stages
+        self._evaluator = LpTree(TreeRoot(stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
         grown = self._below([(self.lower, self.upper, None)], budget)
         return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
 
@@ -109,7 +133,7 @@ class ProofTree:
                     continue
                 row = numbers[leaf]
                 if row is None:
-                    found.add(self._split(made.lower[leaf], made.upper[leaf], budget))
+                    found.add(self._split(made, leaf, budget))
                 else:
                     found.tokens.append(0)
                     found.leaves.append(row)
@@ -134,11 +158,32 @@ class ProofTree:
         value = np.array([node.bound if node.closed else -math.inf])
         return GrownResult([0], lower[np.newaxis], upper[np.newaxis], weights, mu, nu, value, rest)
 
-    def _split(self, lower: Array, upper: Array, budget: Budget) -> _Grown:
+    def _split(self, made: GrownResult, leaf: int, budget: Budget) -> _Grown:
         """The subtree of a node whose multipliers do not close it once they are rounded."""
+        lower, upper = made.lower[leaf], made.upper[leaf]
         place = self._widest(lower, upper)
-        below = self._below(_children(lower, upper, place if place >= 0 else self._stuck(), None), budget)
+        if place < 0:
+            return _Grown([0], [self._real(made, leaf)])
+        below = self._below(_children(lower, upper, place, None), budget)
         return _Grown([1 + self._kept(place), *below.tokens], below.leaves)
+
+    def _real(self, made: GrownResult, leaf: int) -> Array:
+        """The numbers of a leaf that closes over the reals, but for float32 only in a smaller ball."""
+        charge, part = self.charge, slice(leaf, leaf + 1)
+        if charge is None:
+            self._stuck()
+        self.charge = None
+        parts = (made.lower, made.upper, made.weights, made.mu, made.nu, made.values)
+        lower, upper, weights, mu, nu, values = (each[part] for each in parts)
+        (row,) = self._numbers(GrownResult([0], lower, upper, weights, mu, nu, values, []))
+        if row is None:
+            self._stuck()
+        constant, rows, lost = self._forms(lower, upper, row[np.newaxis], charge)
+        amount = float(constant[0] - lost[0] - self._held(rows, charge.ball)[0])
+        radius = charge.ball.geometry.excluded(rows[0], amount, charge.ball.radius) * (1.0 - SHORTER)
+        charge.shrink(radius)
+        self.charge = charge if radius > 0 else None
+        return row
 
     def _stuck(self) -> Never:
         raise NotCertifiedError(f"target {self.target}: multipliers of the last leaves do not close exactly")
@@ -186,11 +231,19 @@ class ProofTree:
         return weights, given, np.where(enough.any(axis=1), enough.argmax(axis=1), last)
 
     def _closed(self, lower: Array, upper: Array, numbers: Array) -> npt.NDArray[np.bool_]:
-        """Which leaves with these bounds (leaves, relu_count) their numbers close: (leaves,). By the checker's rule for
-        ν, in safe float64."""
+        """Which leaves with these bounds (leaves, relu_count) their numbers close: (leaves,)."""
+        constant, rows, lost = self._forms(lower, upper, numbers, self.charge)
+        closed = self._above(constant, rows, self.ball)
+        return closed if self.charge is None else closed & self._above(constant - lost, rows, self.charge.ball)
+
+    def _forms(
+        self, lower: Array, upper: Array, numbers: Array, charge: Float32Charge | None
+    ) -> tuple[Array, Array, Array]:
+        """(constants (leaves,), rows (leaves, n), what is charged for float32 (leaves,)) of forms that bound leaves, by
+        the checker's rule for ν, in safe float64."""
         fine = np.ldexp(1.0, numbers[:, 0].astype(np.int32))
         classes = len(self.goal.offset)
-        given = np.zeros((self.stages.relu_count, len(numbers)))
+        given, chosen = np.zeros((2, self.stages.relu_count, len(numbers)))
         given[self.places] = (numbers[:, 1 + classes :] / fine[:, np.newaxis]).T
         active, off = np.zeros((2, self.stages.relu_count, 1), dtype=bool)
         active[self.places[self.active]] = True
@@ -199,14 +252,26 @@ class ProofTree:
 
         def nu(part: slice, mu: Array) -> Array:
             least = np.floor(mu * fine) / fine - given[part]
-            return np.asarray(np.where(off[part], 0.0, np.where(active[part], least, given[part])))
+            chosen[part] = np.where(off[part], 0.0, np.where(active[part], least, given[part]))
+            return chosen[part]
 
         weights = (numbers[:, 1 : 1 + classes] / fine[:, np.newaxis]).T[self.rows]
         constant, rows = self._lagrangian.chosen(weights, nu, lower.T, upper.T)
-        value = constant - np.array([self.ball.geometry.fall(row, self.ball.radius) for row in rows])
-        low, high = self.ball.interval
+        if charge is None:
+            return constant, rows, np.zeros(len(rows))
+        scores = np.abs(self.goal.matrix[self.rows]) @ charge.scores
+        return constant, rows, charge.relus @ np.abs(chosen) + scores @ weights
+
+    def _above(self, constant: Array, rows: Array, ball: Ball) -> npt.NDArray[np.bool_]:
+        """Where constant + min {row · x : x ∈ ball} > 0, what the checker rounds included."""
+        value = constant - np.array([ball.geometry.fall(row, ball.radius) for row in rows])
+        return np.asarray(value > self._held(rows, ball))
+
+    def _held(self, rows: Array, ball: Ball) -> Array:
+        """What the checker may lose by rounding rows and region."""
+        low, high = ball.interval
         reach = float(np.maximum(-low, high).sum() + (high - low).sum())
-        return np.asarray(value > HELD * reach * np.abs(rows).max(axis=1, initial=0.0))
+        return np.asarray(HELD * reach * np.abs(rows).max(axis=1, initial=0.0))
 
 
 def _children(lower: Array, upper: Array, place: int, basis: Any) -> list[OpenNode]:

@@ -16,7 +16,6 @@ from verifier.problem.verdict import (
     Holds,
     Status,
     Unknown,
-    Verdict,
     Violated,
     Witness,
 )
@@ -46,7 +45,7 @@ def minimal(request: Request, *, precision: float, all_targets: bool = False) ->
 
 
 def _answer_minimal(job: Job, last: Bracket, precision: float) -> Exit:
-    record = job.certify(last.lower, last.witness)
+    record = job.certify(last.lower, last.witness, last.float32)
     if made(record):
         last = replace(last, evidence=Evidence.CERTIFIED)
     _report_bracket(job, job.run("minimal", precision=precision, certificate=record), last)
@@ -147,7 +146,7 @@ def check(request: Request, *, radius: Quantity) -> Exit:
 
 
 def _answer_check(job: Job, answer: Check, radius: Quantity) -> Exit:
-    record = _certified_check(job, answer.verdict, radius.value, answer.witness)
+    record = _certified_check(job, answer, radius.value)
     if made(record) and isinstance(answer.verdict, Holds):
         answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
     run = job.run("check", radius=radius.value, radius_text=radius.text, certificate=record)
@@ -167,10 +166,11 @@ def _answer_check(job: Job, answer: Check, radius: Quantity) -> Exit:
             return Exit.UNDECIDED
 
 
-def _certified_check(job: Job, verdict: Verdict, radius: float, witness: Witness | None) -> CertificateRecord | None:
+def _certified_check(job: Job, answer: Check, radius: float) -> CertificateRecord | None:
     """A certificate of the answer to `check`: the radius where it holds, the witness alone where it is violated."""
-    if isinstance(verdict, Unknown) and job.certificate is not None:
+    if isinstance(answer.verdict, Unknown) and job.certificate is not None:
         job.certificate.remove()
         complain("no certificate was written: the question is undecided")
         return CertificateRecord(None, "the question is undecided")
-    return job.certify(radius if isinstance(verdict, Holds) else 0.0, witness)
+    proved = radius if isinstance(answer.verdict, Holds) else 0.0
+    return job.certify(proved, answer.witness, proved if answer.float32 else None)

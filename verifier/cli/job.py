@@ -130,11 +130,14 @@ class Job:
         """Write a witness in the model's shape and dtype; its path, None without --out or without a witness."""
         return None if witness is None else self.files.write_point(name, witness.point, self.model.network)
 
-    def certify(self, radius: float, witness: Witness | None) -> CertificateRecord | None:
-        """Build, check and write the certificate that was asked for; None when none was."""
+    def certify(self, radius: float, witness: Witness | None, float32: float | None) -> CertificateRecord | None:
+        """Build, check and write the certificate that was asked for; None when none was. float32: the radius that is
+        proved for float32 evaluations."""
         if self.certificate is None:
             return None
-        return self._certified(self.certificate, radius, witness, self.request.asked.target, self.time.proof)
+        return self._certified(
+            self.certificate, (radius, float32 or 0.0), witness, self.request.asked.target, self.time.proof
+        )
 
     def certify_each(self, results: Sequence[Bracket]) -> dict[int | None, CertificateRecord]:
         """A certificate for each target's bracket, in a file of its own, where they were asked for."""
@@ -143,26 +146,35 @@ class Job:
             for place, bracket in enumerate(results):
                 share = self.time.proof.share(len(results) - place)
                 file = self.certificate.of_target(bracket.target)
-                found = self._certified(file, bracket.lower, bracket.witness, bracket.target, share)
+                ends = bracket.lower, bracket.float32 or 0.0
+                found = self._certified(file, ends, bracket.witness, bracket.target, share)
                 records[bracket.target] = found
         return records
 
     def _certified(
-        self, file: CertificateFile, radius: float, witness: Witness | None, target: int | None, budget: Budget
+        self,
+        file: CertificateFile,
+        radii: tuple[float, float],
+        witness: Witness | None,
+        target: int | None,
+        budget: Budget,
     ) -> CertificateRecord:
+        """radii: what is proved over the reals, and for float32."""
         if self.late:
             return self._no_certificate(file, target, self.time.whole.reason)
         from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
         from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
         point = witness.point if witness is not None else None
+        radius, float32 = radii
         try:
-            made = certified(self._specified(target, budget), radius, point, budget)
+            made = certified(self._specified(target, budget), radius, point, budget, float32)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self._no_certificate(file, target, str(error))
         if self.files.saved(lambda: file.write(made.content)) is None:
             return CertificateRecord(None, self.files.failures[-1])
-        return CertificateRecord(file.path, "", len(made.content), made.leaves, made.result.digest)
+        proved = made.result
+        return CertificateRecord(file.path, "", len(made.content), made.leaves, proved.digest, proved.float32)
 
     def _no_certificate(self, file: CertificateFile, target: int | None, why: str) -> CertificateRecord:
         file.remove()

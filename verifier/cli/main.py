@@ -183,6 +183,9 @@ def certify(
     radius: Annotated[
         str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius (0.01, 8/255).")
     ] = None,
+    float32: Annotated[
+        str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius for float32 evaluations.")
+    ] = None,
     json: options.JsonOption = False,
 ) -> None:
     """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not.
@@ -192,7 +195,7 @@ def certify(
     from verifier.cli import certify_command  # noqa: PLC0415, see the module's docstring
 
     given = {"input": input_, "box": box, "norm": norm, "label": label}
-    given |= {"target": target, "margin": margin, "radius": radius}
+    given |= {"target": target, "margin": margin, "radius": radius, "float32": float32}
     raise typer.Exit(certify_command.check(certificate, model, given, json))
 
 

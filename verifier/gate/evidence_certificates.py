@@ -63,7 +63,8 @@ def _job(
             path.write_bytes(checker.file_bytes(earlier, checker.MOST_BYTES))
         except OSError:
             path.unlink(missing_ok=True)
-    return CertificateJob(claim.instance, entry.task, claim.target, claim.lower, None, path, limit)
+    float32 = min(claim.float32 or 0.0, claim.lower)
+    return CertificateJob(claim.instance, entry.task, claim.target, claim.lower, None, path, limit, float32)
 
 
 def _file(entry: PackedInput, claim: PackedClaim) -> str:
@@ -73,4 +74,4 @@ def _file(entry: PackedInput, claim: PackedClaim) -> str:
 def _told(entry: PackedInput, claim: PackedClaim, done: Done, folder: PackFolder) -> PackedClaim:
     if done.error:
         return replace(claim, uncertified=done.error)
-    return replace(claim, certificate=folder.added(_file(entry, claim)))
+    return replace(claim, certificate=folder.added(_file(entry, claim)), float32_certified=done.float32)

@@ -68,7 +68,8 @@ class PackedWitness:
 
 @dataclass(frozen=True, eq=False)
 class PackedClaim:
-    """A bracket on one target's distance. certificate: its file, "" without one; uncertified: why there is none."""
+    """A bracket on one target's distance. certificate: its file, "" without one; uncertified: why there is none.
+    float32: the lower end for float32 evaluations, float32_certified: what the certificate proves of that."""
 
     instance: str
     target: Target
@@ -82,6 +83,7 @@ class PackedClaim:
     shown: PackedWitness | None
     certificate: str = ""
     uncertified: str = ""
+    float32_certified: float = 0.0
 
     @property
     def level(self) -> str:

@@ -90,6 +90,7 @@ class ClaimsCheck:
     models: Mapping[str, JsonObject]
     stands: dict[str, StandingEnds] = field(default_factory=dict)
     lowers: Standing = field(default_factory=Standing)
+    float32: Standing = field(default_factory=Standing)
     witnesses: Standing = field(default_factory=Standing)
     uncertified: int = 0
     replayed: int = 0
@@ -147,6 +148,8 @@ class ClaimsCheck:
             self.uncertified += 1
             self.log.say(f"{place}: lower end {lower!r} not certified: {claim['uncertified']}")
             return 0.0
+        float32 = None if claim["float32_certified"] is None else number(claim["float32_certified"])
+        self.float32.all += float32 is not None
         demands = self.checker.Demands(
             input=query.centre,
             box=(query.lo, query.hi),
@@ -155,6 +158,7 @@ class ClaimsCheck:
             target="any" if query.target is None else query.target,
             margin=query.margin,
             radius=lower,
+            float32=float32,
         )
         try:
             model = self._model(about)
@@ -166,7 +170,9 @@ class ClaimsCheck:
             self.log.fault(f"{place}: {claim['certificate']}: {reason}")
             return 0.0
         self.lowers.stand += 1
-        self.log.say(f"{place}: nothing within {lower!r} is adversarial: {claim['certificate']}")
+        self.float32.stand += float32 is not None
+        rounded = "" if float32 is None else f", in float32 within {float32!r}"
+        self.log.say(f"{place}: nothing within {lower!r} is adversarial{rounded}: {claim['certificate']}")
         return lower
 
     def _upper(self, place: str, about: JsonObject, query: Any, claim: JsonObject) -> float:
@@ -264,7 +270,10 @@ def checked(folder: Path, checker: Any, log: ClaimsLog) -> str:
         log.say("ONNX Runtime is not installed here: witnesses were evaluated exactly, and not replayed in it")
     else:
         log.say(f"ONNX Runtime {runtime.__version__}: witnesses replayed: {claims.replayed}")
-    return f"reproved: {claims.lowers} lower ends, {claims.witnesses} witnesses; {claims.uncertified} not certified"
+    return (
+        f"reproved: {claims.lowers} lower ends, {claims.float32} of float32, {claims.witnesses} witnesses; "
+        f"{claims.uncertified} not certified"
+    )
 
 
 def _onnxruntime() -> Any:

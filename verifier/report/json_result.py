@@ -62,6 +62,8 @@ class CertificateRecord:
     size: int = 0
     leaves: int = 0
     query: str = ""
+    float32: float = 0.0
+    """The lower end that it proves for every float32 evaluation; 0: none."""
 
     def json(self) -> Json:
         """`query` is the digest that the checker prints."""
@@ -71,6 +73,7 @@ class CertificateRecord:
             "bytes": self.size,
             "leaves": self.leaves,
             "query": self.query,
+            "float32": number(self.float32) if self.float32 else None,
         }
 
 
@@ -122,8 +125,13 @@ class RunRecord:
         return Quantity(self.radius_text or f"{self.radius:g}", self.radius).told
 
 
-def bracket_json(run: RunRecord, bracket: Bracket, witness_path: Path | None) -> Json:
-    """One bracket as an object: the keys of `verifier minimal --json` without those of the run as a whole."""
+def bracket_json(
+    run: RunRecord, bracket: Bracket, witness_path: Path | None, float32: Evidence = Evidence.PROVED
+) -> Json:
+    """One bracket as an object: the keys of `verifier minimal --json` without those of the run as a whole.
+
+    float32: what its end for float32 rests on.
+    """
     return {
         "status": bracket.status.value,
         "lower": number(bracket.lower),
@@ -135,7 +143,7 @@ def bracket_json(run: RunRecord, bracket: Bracket, witness_path: Path | None) ->
         "initial": {"attack": bracket.initial.attack, "distance": number(bracket.initial.distance)},
         "witness": witness_json(bracket.witness, witness_path),
         "evidence": bracket.evidence.label,
-        "float32": _float32_json(bracket, witness_path),
+        "float32": _float32_json(bracket, witness_path, float32),
         "method": run.method,
         "solver": run.solver,
         "search": search_json(bracket.search),
@@ -149,12 +157,19 @@ def holds_json(float32: bool | None) -> Json | None:
     return {"holds": True, "assumes": FLOAT32_ASSUMES} if float32 else None
 
 
-def _float32_json(bracket: Bracket, witness_path: Path | None) -> Json | None:
+def float32_evidence(lower: float | None, certificate: CertificateRecord | None) -> Evidence:
+    """What a lower end for every float32 evaluation rests on."""
+    certified = lower is not None and certificate is not None and certificate.float32 >= lower > 0
+    return Evidence.CERTIFIED if certified else Evidence.PROVED
+
+
+def _float32_json(bracket: Bracket, witness_path: Path | None, evidence: Evidence) -> Json | None:
     """What holds for every float32 evaluation of the network; null where that was not asked."""
     if bracket.float32 is None:
         return None
     return {
         "lower": number(bracket.float32),
+        "evidence": evidence.label,
         "upper": number(bracket.upper),
         "witness": witness_json(bracket.witness, witness_path),
         "assumes": FLOAT32_ASSUMES,
@@ -163,7 +178,8 @@ def _float32_json(bracket: Bracket, witness_path: Path | None) -> Json | None:
 
 def minimal_json(run: RunRecord, bracket: Bracket, witness_path: Path | None, picture: Path | None) -> Json:
     """The object of `verifier minimal --json` and `verifier attack --json`."""
-    return {"schema": SCHEMA, **bracket_json(run, bracket, witness_path), **_tail(run, picture)}
+    level = float32_evidence(bracket.float32, run.certificate)
+    return {"schema": SCHEMA, **bracket_json(run, bracket, witness_path, level), **_tail(run, picture)}
 
 
 def all_targets_json(
@@ -179,15 +195,16 @@ def all_targets_json(
     paths: where the witness of each target was written; certificates: those that were asked for.
     """
     nearest = overall.witness.target if overall.witness is not None else None
+    levels = [float32_evidence(bracket.float32, certificates.get(bracket.target)) for bracket in results]
     return {
         "schema": SCHEMA,
-        **bracket_json(run, overall, paths.get(nearest)),
+        **bracket_json(run, overall, paths.get(nearest), min(levels, default=Evidence.PROVED)),
         "results": [
             {
-                **bracket_json(run, bracket, paths.get(bracket.target)),
+                **bracket_json(run, bracket, paths.get(bracket.target), level),
                 "certificate": _certificate_json(certificates.get(bracket.target)),
             }
-            for bracket in results
+            for bracket, level in zip(results, levels, strict=True)
         ],
         **_tail(run, picture),
     }
@@ -210,12 +227,18 @@ def check_fields(run: RunRecord, result: CheckResult, witness_path: Path | None)
         "target": result.target,
         "witness": witness_json(result.witness, witness_path),
         "evidence": result.evidence.label if result.evidence is not None else None,
-        "float32": holds_json(result.float32),
+        "float32": _holds_json(run, result),
         "method": run.method,
         "solver": run.solver,
         "search": search_json(result.search),
         "seconds": number(result.seconds),
     }
+
+
+def _holds_json(run: RunRecord, result: CheckResult) -> Json | None:
+    """As `holds_json`, with what it rests on."""
+    found = holds_json(result.float32)
+    return found and {**found, "evidence": float32_evidence(run.radius or 0.0, run.certificate).label}
 
 
 VERDICTS: dict[type[Verdict], str] = {Holds: "holds", Violated: "violated", Unknown: "unknown"}

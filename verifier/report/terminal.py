@@ -15,7 +15,7 @@ from rich.text import Text
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Search, Status, Witness
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
-from verifier.report.json_result import VERDICTS, CheckResult, RunRecord
+from verifier.report.json_result import VERDICTS, CheckResult, RunRecord, float32_evidence
 from verifier.report.norm_signs import NORM_NAMES
 from verifier.report.screen import Screen
 
@@ -76,7 +76,8 @@ def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Ta
             rows.append(("float32", "nothing proved for float32 evaluations"))
         elif bracket.float32 is not None:
             shown = lower if bracket.float32 == bracket.lower else directed(bracket.float32, up=False, places=places)
-            rows.append(("float32", f"{shown}  the same for every float32 evaluation, proved"))
+            level = float32_evidence(bracket.float32, run.certificate)
+            rows.append(("float32", f"{shown}  the same for every float32 evaluation, {level.label}"))
     found = bracket.witness is not None
     rows.append(("upper", f"{upper}  the distance of the example found" if found else "none found"))
     rows.append(("goal", goal_text(run)))
@@ -146,7 +147,8 @@ def check_table(run: RunRecord, result: CheckResult, files: Sequence[Path]) -> T
     if result.evidence is not None and verdict == "holds":
         rows.append(("evidence", EVIDENCE_TEXT[result.evidence]))
     if result.float32:
-        rows.append(("float32", "the same for every float32 evaluation, proved"))
+        level = float32_evidence(run.radius, run.certificate)
+        rows.append(("float32", f"the same for every float32 evaluation, {level.label}"))
     rows.append(("goal", goal_text(run)))
     if result.witness is not None:
         rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))

@@ -15,10 +15,10 @@ def row(**changes) -> Row:
 
 
 def test_a_line_has_bytes_a_leaf_and_seconds_relative_to_solving():
-    rows = [row(), row(index=1, leaves=30, size=3100, check_seconds=1.5)]
+    rows = [row(float32=1.0), row(index=1, leaves=30, size=3100, check_seconds=1.5, float32=0.9996)]
     (line,) = [text for text in summary(rows).splitlines() if "mnist_n" in text]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells == ["mnist_n", "l1", "2/2", "2", "20", "30", "2000", "100", "1.50", "0.50", "0.75"]
+    assert cells == ["mnist_n", "l1", "2/2", "2", "0.9996", "20", "30", "2000", "100", "1.50", "0.50", "0.75"]
 
 
 def test_instances_without_certificate_count_as_closed_only():

@@ -50,8 +50,8 @@ class Case:
         logits = exact_outputs(self.model.graph, x)
         return any(goal.margin_exact(logits) >= 0 for _, goal in self.asked.goals)
 
-    def certified(self, radius: float, witness: np.ndarray | None = None) -> Certified:
-        return certified(self.asked, radius, witness, Budget())
+    def certified(self, radius: float, witness: np.ndarray | None = None, float32: float = 0.0) -> Certified:
+        return certified(self.asked, radius, witness, Budget(), float32)
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +89,11 @@ def finite_cases(cases: list[Case]) -> list[Case]:
 
 @pytest.fixture(scope="session")
 def valid(finite_cases: list[Case]) -> list[tuple[Case, bytes]]:
-    """(case, certificate) with witnesses and trees of several leaves."""
+    """(case, certificate) with witnesses, trees of several leaves, and ends for float32."""
     found = []
     for case in finite_cases:
-        made = case.certified(0.98 * case.truth, case.point)
+        radius = 0.98 * case.truth
+        made = case.certified(radius, case.point, radius)
         if made.leaves > 1:
             found.append((case, made.content))
     assert len(found) >= 4

@@ -66,6 +66,7 @@ OWN = {
     "--target": ["any"],
     "--margin": ["0"],
     "--radius": ["0.05"],
+    "--float32": ["0.05"],
 }
 """What the certificate is about, demand by demand."""
 
@@ -98,6 +99,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--radius", "0.06"], "proves less than the radius 0.06: 0.05"),
         (["--radius", "15/255"], "proves less than the radius"),
         (["--radius", "inf"], "proves less than the radius inf"),
+        (["--float32", "0.06"], "proves less than the float32 0.06: 0.05"),
     ],
 )
 def test_another_question_is_refused(written, folder, options, reason, capsys):
@@ -149,7 +151,7 @@ def test_an_input_that_rounding_put_outside_the_box_is_moved_as_the_question_mov
     assert f"{place}: {moved} entries, the first " in said.err
     assert "outside the box by rounding to float32; moved to its end" in said.err
     if json_:
-        assert json.loads(said.out)["not_demanded"] == ["norm", "label", "target", "margin", "radius"]
+        assert json.loads(said.out)["not_demanded"] == ["norm", "label", "target", "margin", "radius", "float32"]
     for value in (0.1, 0.3001, -0.0001, np.nan, np.inf):
         other = x.copy()
         other.flat[0] = value
@@ -173,8 +175,10 @@ def test_the_whole_claim_is_printed(written, capsys):
         "target  any class but 1",
         "margin  0.0",
         f"radius  {found.lower!r}",
+        f"float32 {found.float32!r}",
         f"query   sha256 {found.digest}",
-        "not demanded: input, box, norm, label, target, margin, radius (to demand one, give the option of its name)",
+        "not demanded: input, box, norm, label, target, margin, radius, float32 "
+        "(to demand one, give the option of its name)",
     ]
     assert checker.main([str(written), DIGITS, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -189,6 +193,7 @@ def test_the_whole_claim_is_printed(written, capsys):
         "margin": 0.0,
         "radius": found.lower,
         "whole_box": False,
+        "float32": {"radius": found.float32, "whole_box": False},
         "distance": said["claim"]["distance"],
         "query": found.digest,
     }
@@ -271,7 +276,9 @@ def test_the_answers_of_all_methods_are_certified(method, tmp_path, capsys):
         "bytes": path.stat().st_size,
         "leaves": said["certificate"]["leaves"],
         "query": found.digest,
+        "float32": found.float32,
     }
+    assert (said["float32"]["lower"], said["float32"]["evidence"]) == (found.float32, "certified")
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_the_least_value_is_the_minimum_less_what_is_rounded_off(norm: str, n: i
     region = Region(asked, radius)
     rows = integers(rng, (20, n), 60)
     rows[0] = 0
-    found, den = region.least(rows, 7)
+    found, den = region.least(*held(rows), 7)
     for row, value in zip(rows, found, strict=True):
         exactly = least(asked, [Fraction(int(entry), 7) for entry in row], radius)
         lost = exactly - Fraction(int(value), den)
@@ -101,5 +101,5 @@ def test_the_least_value_is_the_minimum_less_what_is_rounded_off(norm: str, n: i
 
 def test_small_numbers_lose_nothing() -> None:
     asked = CheckedQuery("linf", 0, 1, 0.0, np.array([0.5, 0.25]), np.zeros(2), np.ones(2))
-    value, den = Region(asked, 0.125).least(np.array([[3, -1]], dtype=object), 1)
+    value, den = Region(asked, 0.125).least(*held(np.array([[3, -1]], dtype=object)), 1)
     assert Fraction(int(value[0]), den) == Fraction(3 * 3 - 3, 8)

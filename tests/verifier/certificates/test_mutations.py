@@ -74,7 +74,7 @@ def random_change(rng: np.random.Generator, content: bytes) -> bytes:
         name = str(rng.choice([k for k in parts.header if k != "model"]))
         value = parts.header[name]
         changed = {"norm": "l1" if value == "linf" else "linf", "witness": not value}
-        if name in ("margin", "radius"):
+        if name in ("margin", "radius", "float32"):
             changed[name] = (float.fromhex(value) * float(rng.choice([-1, 0.5, 1.01, 2])) + rng.choice([0, 0.01])).hex()
         elif isinstance(value, int) or value is None:
             changed[name] = int(value or 0) + int(rng.choice([-1, 1, 2]))
@@ -203,6 +203,14 @@ FALSE: dict[str, Change] = {
     "radius NaN": header("radius", "nan"),
     "radius negative": radius(lambda r: -r),
     "radius as a number": header("radius", 0.5),
+    "float32 beyond the radius": lambda parts: header("float32", (1.001 * float.fromhex(parts.header["radius"])).hex())(
+        parts
+    ),
+    "float32 infinite": header("float32", "inf"),
+    "float32 NaN": header("float32", "nan"),
+    "float32 negative": header("float32", "-0x1p-9"),
+    "schema 2 with float32": header("schema", 2),
+    "schema 4": header("schema", 4),
     "margin NaN": header("margin", "nan"),
     "margin negative": header("margin", "-0x1p+0"),
     "margin infinite": header("margin", "inf"),

@@ -87,7 +87,7 @@ def test_open_lower_ends_are_certified_and_undecided_inputs_told(
     assert "the bracket is open: not begun" in page
     found = reproved(pack, lonely)
     assert (found.returncode, found.stdout.splitlines()[-1]) == (
-        0, "reproved: 1 of 1 lower ends, 0 of 0 witnesses; 0 not certified",
+        0, "reproved: 1 of 1 lower ends, 0 of 0 of float32, 0 of 0 witnesses; 0 not certified",
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def test_a_closed_campaign_with_targets_and_a_box_is_reproved(tmp_path: Path, lo
         assert (pack / claim["witness"]["picture"]).read_bytes().startswith(b"\x89PNG")
     found = reproved(pack, lonely)
     assert (found.returncode, found.stdout.splitlines()[-1]) == (
-        0, "reproved: 4 of 4 lower ends, 4 of 4 witnesses; 0 not certified",
+        0, "reproved: 4 of 4 lower ends, 4 of 4 of float32, 4 of 4 witnesses; 0 not certified",
     )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_a_model_that_the_checker_does_not_read_says_so(tmp_path: Path, lonely: 
     assert "2 outputs" in claim["witness"]["unchecked"]
     found = reproved(pack, lonely)
     assert (found.returncode, found.stdout.splitlines()[-1]) == (
-        0, "reproved: 0 of 1 lower ends, 0 of 1 witnesses; 1 not certified",
+        0, "reproved: 0 of 1 lower ends, 0 of 0 of float32, 0 of 1 witnesses; 1 not certified",
     )  # fmt: skip
 
 

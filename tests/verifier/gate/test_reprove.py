@@ -19,7 +19,7 @@ from verifier.gate import reprove
 from verifier.gate.reprove_claims import StandingEnds, ruling
 
 MUTATIONS = 50
-WHOLE = "reproved: 3 of 3 lower ends, 1 of 1 witnesses; 0 not certified"
+WHOLE = "reproved: 3 of 3 lower ends, 3 of 3 of float32, 1 of 1 witnesses; 0 not certified"
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_missing_and_additional_files_are_named(pack: Path, lonely: Path) -> Non
     assert found.returncode == 1
     for name in ("certificates/0001.cert", "witnesses/0003.npy", "inputs/9999.npy", "numpy.py", "hashlib.py"):
         assert f"FAULT: {name}: " in found.stdout
-    assert found.stdout.splitlines()[-1].startswith("reproved: 2 of 3 lower ends, 0 of 1 witnesses")
+    assert found.stdout.splitlines()[-1].startswith("reproved: 2 of 3 lower ends, 2 of 3 of float32, 0 of 1 witnesses")
 
 
 def test_the_manifest_is_held_against_what_was_handed_over_apart(pack: Path, lonely: Path) -> None:
@@ -186,7 +186,10 @@ def test_lower_ends_without_certificates_are_said_and_are_no_fault(pack: Path, l
     assert "not certified: no time was left" in found.stdout
     assert "certified accuracy of digits in linf at 0.005: 3 to 3 of 3; re-proved 2 to 3" in found.stdout
     assert "requirement 'kept' of digits.onnx in linf: pass; re-proved: undecided" in found.stdout
-    assert found.stdout.splitlines()[-1] == "reproved: 2 of 3 lower ends, 1 of 1 witnesses; 1 not certified"
+    assert (
+        found.stdout.splitlines()[-1]
+        == "reproved: 2 of 3 lower ends, 2 of 2 of float32, 1 of 1 witnesses; 1 not certified"
+    )
 
 
 def test_names_do_not_reach_the_terminal_as_they_are(pack: Path, lonely: Path) -> None:

@@ -117,7 +117,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "gap": one.upper - one.lower if math.isfinite(one.upper) else None,
         "gap_text": gap_text(lower, upper) if math.isfinite(one.upper) else "",
         "evidence": study.evidence(one),
-        "float32": _least_text(one.float32, places) if one.float32 is not None else "",
+        "float32": f"{_least_text(one.float32, places)} {study.float32_evidence(one)}" if one.float32 else "",
         "views": list(one.views),
         "evidence_text": EVIDENCE_WORDS.get(study.evidence(one), ""),
         "initial": _found_text(one.initial, places) if one.attack else "",

@@ -97,6 +97,7 @@ def _instance(study: Study, one: Result) -> Json:
         "upper": one.upper,
         "evidence": study.evidence(one),
         "float32_lower": one.float32,
+        "float32_evidence": study.float32_evidence(one) or None,
         "initial": one.initial,
         "initial_attack": one.attack,
         "seconds": one.seconds,

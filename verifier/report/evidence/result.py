@@ -147,6 +147,7 @@ def _claim(claim: PackedClaim) -> Json:
         "upper": number(claim.upper),
         "evidence": claim.level or None,
         "float32": None if claim.float32 is None else number(claim.float32),
+        "float32_certified": number(claim.float32_certified) if claim.float32_certified > 0 else None,
         "status": claim.status,
         "reason": claim.reason,
         "certificate": claim.certificate or None,

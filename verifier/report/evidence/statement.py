@@ -115,10 +115,12 @@ def _criterion(pack: EvidencePack) -> str:
 def _arithmetic(pack: EvidencePack) -> str:
     ends = pack.lower_ends
     both = sum(claim.float32 is not None and claim.float32 >= claim.lower for claim in ends)
+    certified = sum(claim.float32_certified >= claim.lower for claim in ends)
     return (
         f"Lower ends are about the network over the real numbers, with the exact weights of the file. {both} of "
-        f"{len(ends)} hold for every float32 evaluation as well (computer arithmetic), on the tool's own word and the "
-        "assumptions below. Witnesses are adversarial in exact arithmetic and in ONNX Runtime on the computer below."
+        f"{len(ends)} hold for every float32 evaluation as well (computer arithmetic), under the assumptions below: "
+        f"{certified} by their certificates, the others on the tool's own word. Witnesses are "
+        "adversarial in exact arithmetic and in ONNX Runtime on the computer below."
     )
 
 
@@ -126,8 +128,8 @@ LIMITS = (
     "A certified lower end rests on checker.py, Python and numpy, and on what the ONNX standard says that the model's "
     "operators mean. It needs no trust in the tool that found it.",
     "A lower end that is not certified rests on the tool itself; beside each stands why it has no certificate.",
-    "Certificates are about real arithmetic. A model that is run in float32 may differ from it near the radius; what "
-    "is known of float32 is told beside it, and is not re-proved by this pack.",
+    "A model that is run in float32 may differ from real arithmetic near the radius. What is known of float32 is told "
+    "beside it, and is re-proved as far as a certificate proves that too.",
     f"Every float32 evaluation means: {FLOAT32_ASSUMES}.",
     "A witness is one file with one input: that it is adversarial is evaluated exactly by checker.py's reader, and "
     "replayed in ONNX Runtime where reprove.sh finds that.",
