@@ -141,6 +141,8 @@ def judge(model: Model, prop: Property, x: Sequence[Fraction]) -> Judged:
     if any(abs(entry) > largest for entry in x):
         return Judged(Kind.NONE, f"an entry is no finite {model.dtype.name}")
     given = np.array([float(entry) for entry in x]).astype(model.dtype)
+    if model.lowered.smooth:
+        raise InputError(f"{model.path}: a witness is judged by exact outputs, which a Sigmoid or Tanh has not")
     graph, first = model.network.graph, model.first_output
     outputs = model.replay.scores(given)[0]
     point = [Fraction(entry) for entry in given.tolist()]

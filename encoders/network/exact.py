@@ -2,6 +2,7 @@
 
 Floats are dyadic rationals: a vector is held as Python integers over one common denominator, and the linear maps run
 on arrays of integers. Nothing is rounded. (BatchNormalization's factor γ/√(σ²+ε) is a float64 constant of the graph.)
+A Sigmoid has no rational value and no rule here, which is a TypeError: `enclosure` has bounds of it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The piecewise-linear constraint graph: seven node kinds, one frozen graph, one forward and one reverse walker.
+"""The constraint graph: eight node kinds, one frozen graph, one forward and one reverse walker.
 
 Every node has one value, a flat vector (row-major order of the tensor that it stands for). Anything linear is one kind,
-`Affine`: value = Σ_j M_j · value(source_j) + bias. After `lower.lower` only `Input`, `Affine` and `Relu` remain.
+`Affine`: value = Σ_j M_j · value(source_j) + bias. After `lower.lower` only `Input`, `Affine` and `Relu` remain, and
+`Sigmoid`, the one kind that is not piecewise linear.
 
 A walker takes a table {node kind: rule}. Evaluating a graph, bounding it, encoding it for a solver and differentiating
 it are each one table; a kind that the table lacks raises at once.
@@ -127,9 +128,23 @@ class Clip:
         return (self.source,)
 
 
-Node = Input | Affine | Relu | Abs | Max | LeakyRelu | Clip
-NODE_KINDS: tuple[type, ...] = (Input, Affine, Relu, Abs, Max, LeakyRelu, Clip)
-LOWERED_KINDS: tuple[type, ...] = (Input, Affine, Relu)
+@dataclass(frozen=True)
+class Sigmoid:
+    """value = 1 / (1 + e^−v), v = value(source), entry by entry. Of a rational v ≠ 0 it is irrational."""
+
+    source: int
+    size: int
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        return (self.source,)
+
+
+Node = Input | Affine | Relu | Abs | Max | LeakyRelu | Clip | Sigmoid
+NODE_KINDS: tuple[type, ...] = (Input, Affine, Relu, Abs, Max, LeakyRelu, Clip, Sigmoid)
+SMOOTH_KINDS: tuple[type, ...] = (Sigmoid,)
+"""Those that are not piecewise linear: no rational evaluation, no LP and no MILP says them."""
+LOWERED_KINDS: tuple[type, ...] = (Input, Affine, Relu, *SMOOTH_KINDS)
 
 ForwardTable = Mapping[type, Callable[[int, Any, list[Value]], Value]]
 ReverseTable = Mapping[type, Callable[[int, Any, Message], list[tuple[int, Message]]]]
@@ -179,8 +194,13 @@ class Graph:
 
     @property
     def lowered(self) -> bool:
-        """True when only Input, Affine and Relu nodes are left."""
+        """True when only Input, Affine, Relu and Sigmoid nodes are left."""
         return all(isinstance(node, LOWERED_KINDS) for node in self.nodes)
+
+    @property
+    def smooth(self) -> bool:
+        """True when some node is not piecewise linear."""
+        return any(isinstance(node, SMOOTH_KINDS) for node in self.nodes)
 
     def relus(self) -> tuple[int, ...]:
         """The indices of the Relu nodes, in order."""
@@ -252,6 +272,13 @@ def _affine(_: int, node: Affine, values: list[Array]) -> Array:
     return total
 
 
+def sigmoid(values: Array) -> Array:
+    """σ(v) = 1 / (1 + e^−v) in float64, off by a few units in the last place; no exponential overflows."""
+    small = np.exp(-np.abs(values))
+    found: Array = np.where(values >= 0, 1.0, small) / (1.0 + small)
+    return found
+
+
 EVALUATE: ForwardTable[Array] = {
     Affine: _affine,
     Relu: lambda _, node, values: np.maximum(values[node.source], 0.0),
@@ -261,6 +288,7 @@ EVALUATE: ForwardTable[Array] = {
         values[node.source] >= 0, values[node.source], node.slope * values[node.source]
     ),
     Clip: lambda _, node, values: np.clip(values[node.source], node.low, node.high),
+    Sigmoid: lambda _, node, values: sigmoid(values[node.source]),
 }
 
 
@@ -323,3 +351,5 @@ def renumbered(node: Node, place: Mapping[int, int] | Sequence[int]) -> Node:
             return LeakyRelu(place[node.source], node.slope)
         case Clip():
             return Clip(place[node.source], node.size, node.low, node.high)
+        case Sigmoid():
+            return Sigmoid(place[node.source], node.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.network.graph import Abs, Affine, Clip, Graph, Input, LeakyRelu, Max, Node, Relu
+from encoders.network.graph import Abs, Affine, Clip, Graph, Input, LeakyRelu, Max, Node, Relu, Sigmoid
 from encoders.network.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 
 
@@ -41,6 +41,8 @@ def _node_text(node: Node) -> str:
             return f"leaky(v{node.source}, {_range_text(node.slope)})"
         case Clip():
             return f"clip(v{node.source}, {node.low:g}, {node.high:g})"
+        case Sigmoid():
+            return f"sigmoid(v{node.source})"
 
 
 def _map_text(linear: LinearMap) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from encoders.network.graph import Abs, Affine, Array, Clip, Graph, LeakyRelu, Max, Relu, forward, reverse
+from encoders.network.graph import Abs, Affine, Array, Clip, Graph, LeakyRelu, Max, Relu, Sigmoid, forward, reverse
 from encoders.network.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 from encoders.onnx_io.builder import BATCH, OnnxBuilder
 
@@ -254,6 +254,7 @@ FORWARD: Mapping[type, NodeForward] = {
     Max: _max,
     LeakyRelu: _leaky,
     Clip: _clip,
+    Sigmoid: lambda builder, _, node, values: builder.op("Sigmoid", values[node.source]),
 }
 
 
@@ -299,6 +300,14 @@ def _clip_reverse(
     return [(node.source, builder.op("Mul", message, inside))]
 
 
+def _sigmoid_reverse(
+    builder: OnnxBuilder, values: list[str], index: int, node: Sigmoid, message: str
+) -> list[tuple[int, str]]:
+    value = values[index]
+    slope = builder.op("Mul", value, builder.op("Sub", builder.constant(1.0), value))
+    return [(node.source, builder.op("Mul", message, slope))]
+
+
 REVERSE: Mapping[type, NodeReverse] = {
     Affine: _affine_reverse,
     Relu: _relu_reverse,
@@ -306,4 +315,5 @@ REVERSE: Mapping[type, NodeReverse] = {
     Max: _max_reverse,
     LeakyRelu: _leaky_reverse,
     Clip: _clip_reverse,
+    Sigmoid: _sigmoid_reverse,
 }

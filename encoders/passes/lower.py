@@ -94,5 +94,5 @@ def apply_passes(graph: Graph, passes: Mapping[type, Pass]) -> Graph:
 
 
 def lower(graph: Graph) -> Graph:
-    """The same function with Input, Affine and Relu nodes only."""
+    """The same function with Input, Affine, Relu and Sigmoid nodes only."""
     return graph if graph.lowered else apply_passes(graph, PASSES)

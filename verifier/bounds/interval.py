@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.network.graph import Affine, Array, ForwardTable, Graph, Relu, forward
+from encoders.network.graph import Affine, Array, ForwardTable, Graph, Relu, Sigmoid, forward
 from encoders.network.node_bounds import NodeBounds
+from verifier.bounds.sigmoid_lines import sigmoid_range
 from verifier.problem.query import Ball
 from verifier.problem.rounding import down, graph_gamma, up
 
@@ -16,6 +17,7 @@ def interval_bounds(graph: Graph, region: Ball) -> NodeBounds:
     """Bounds on every node of a lowered graph over `region`, by interval arithmetic.
 
     Affine: M·m + b ± (|M|·r + error) for the sources' midpoints m and radii r. Relu: both ends cut at 0.
+    Sigmoid: σ of both ends.
     """
     pairs = interval_pairs(graph, region.interval)
     return NodeBounds(tuple(lower for lower, _ in pairs), tuple(upper for _, upper in pairs), proved=True)
@@ -36,7 +38,10 @@ def interval_table(gamma: float) -> ForwardTable[Pair]:
         lower, upper = values[node.source]
         return np.maximum(lower, 0.0), np.maximum(upper, 0.0)
 
-    return {Affine: affine, Relu: relu}
+    def sigmoid(_: int, node: Sigmoid, values: list[Pair]) -> Pair:
+        return sigmoid_range(*values[node.source])
+
+    return {Affine: affine, Relu: relu, Sigmoid: sigmoid}
 
 
 def affine_interval(node: Affine, values: list[Pair], gamma: float, floor: float = 0.0) -> Pair:

@@ -14,13 +14,13 @@ from verifier.runtime.query_model import ANALYSED
 CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
 """Operators that are evaluated, whatever else is evaluated on constants."""
 
-ENDINGS = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
-"""Operators behind which only some questions can be asked, and on no others."""
+PARTLY = frozenset({"LogSoftmax", "Sigmoid", "Softmax", "Tanh"})
+"""Operators with which only some questions can be asked: about an order of classes, or over the reals."""
 
 ANSWERS: Mapping[str, Callable[[], list[str]]] = {
     "onnx_opset_versions": lambda: [str(OLDEST_OPSET), str(defs.onnx_opset_version())],
     "onnx_element_types": lambda: list(ANALYSED),
-    "onnx_operators": lambda: sorted((RULES.keys() | CONSTANTS) - ENDINGS),
+    "onnx_operators": lambda: sorted((RULES.keys() | CONSTANTS) - PARTLY),
     "vnnlib_versions": lambda: ["1.0", "2.1"],
     "hidden_node_theories": lambda: ["NH", "H"],
     "multiple_input_output_theories": lambda: ["SIO", "MIO"],

@@ -19,7 +19,7 @@ from verifier.problem.properties.formula import Property
 from verifier.problem.query import Halfspaces, distance_exact
 from verifier.problem.verdict import Counterexample, Witness
 from verifier.runtime.model import Model
-from verifier.runtime.property_judge import towards_0
+from verifier.runtime.real_outputs import towards_zero
 from verifier.runtime.witness import Judge, rounded_down, rounded_up
 
 MISSED = -2
@@ -76,7 +76,7 @@ class DistanceJudge(Judge):
         if not self._satisfied(rounded, exact):
             return None
         own = slice(self.first, self.first + (self.prop.outputs if self.prop is not None else 0))
-        self.found[rounded.tobytes()] = Counterexample(rounded, given[own], towards_0(exact[own]))
+        self.found[rounded.tobytes()] = Counterexample(rounded, given[own], towards_zero(exact[own], exact[own]))
         values = np.asarray(given, dtype=np.float64)
         margins = [(float(goal.margin(values)[0]), place) for place, (_, goal) in enumerate(self.disjuncts)]
         margin, place = max(margins)

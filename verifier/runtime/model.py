@@ -26,20 +26,27 @@ from verifier.runtime.agreement import Agreement, Comparison, same_function
 from verifier.runtime.from_frameworks import compare, exported
 from verifier.runtime.replay import Replay
 
+SMOOTH = (
+    "{}: a Sigmoid or Tanh inside the network makes it no piecewise linear one: whether a property holds, by the "
+    "method tree, is all that can be asked of it (check --property, verify)"
+)
+"""What whoever needs a piecewise linear network says of another."""
+
 ONE_OUTPUT = "1 output (as a classifier, {} classes)"
 """What a net of one number gives: whether that is a score or a quantity, the file does not say."""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An ONNX classifier: `network` as read, `graph` lowered to ReLUs, `replay` the file itself in ONNX Runtime.
+    """An ONNX classifier: `network` as read, `lowered` its graph with ReLUs, and Sigmoids if it has any, `replay` the
+    file itself in ONNX Runtime.
 
     `agreement` says where these were found to be the same function; `comparison` finds it for the points of a question.
     """
 
     path: Path
     network: Network
-    graph: Graph
+    lowered: Graph
     replay: Replay
     comparison: Comparison
     agreement: Agreement
@@ -47,14 +54,21 @@ class Model:
     """What holds the file of a model that came without one: it goes with this object."""
 
     @property
+    def graph(self) -> Graph:
+        """`lowered`, for whatever is about piecewise linear networks. Raises InputError where this one is none."""
+        if self.lowered.smooth:
+            raise InputError(SMOOTH.format(self.path))
+        return self.lowered
+
+    @property
     def classes(self) -> int:
         """The number of logits."""
-        return self.graph.output_size
+        return self.lowered.output_size
 
     @property
     def outputs(self) -> int:
         """The entries of the file's output: what a property's Y_j are. One for a binary classifier."""
-        return self.graph.output_size - self.first_output
+        return self.lowered.output_size - self.first_output
 
     @property
     def first_output(self) -> int:
@@ -70,6 +84,8 @@ class Model:
             return f"this one does in {network.input_dtype.name}"
         if other:
             return f"this one casts to {other[0]} inside"
+        if self.lowered.smooth:
+            return "nobody promises how far this one's Sigmoid or Tanh is off in it"
         if network.coarse:
             return "this one's output shows scores as equal that are far apart"
         if network.inexact:
@@ -82,8 +98,8 @@ class Model:
 
     def __repr__(self) -> str:
         network = self.network
-        size, shape = self.graph.input_size, "x".join(str(n) for n in network.input_shape)
-        relus = f"{self.graph.relu_count:,} ReLUs"
+        size, shape = self.lowered.input_size, "x".join(str(n) for n in network.input_shape)
+        relus = f"{self.lowered.relu_count:,} ReLUs" + (", Sigmoids" if self.lowered.smooth else "")
         gives = ONE_OUTPUT.format(self.classes) if network.binary else f"{self.classes} classes"
         return f"<Model {self.path.name}: {size} inputs ({shape} {self.dtype}), {gives}, {relus}>"
 
@@ -95,7 +111,7 @@ class Model:
             raise InputError(f"the input is no array of numbers: {error}") from None
         if array.dtype.kind not in "fiu":
             raise InputError(f"the input has dtype {array.dtype}; numbers are expected")
-        if array.size != self.graph.input_size:
+        if array.size != self.lowered.input_size:
             shape = "x".join(str(n) for n in self.network.input_shape)
             raise InputError(f"the input has {array.size} entries; {self.path.name} expects {shape}")
         with np.errstate(over="ignore"):
@@ -112,7 +128,7 @@ class Model:
         return result
 
     def values(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """`graph`'s output as ONNX Runtime gives it: points (batch, n), rounded to the dtype → (batch, K)."""
+        """The graph's output as ONNX Runtime gives it: points (batch, n), rounded to the dtype → (batch, K)."""
         with np.errstate(over="ignore"):
             rounded = np.asarray(points).astype(self.dtype)
         return self.replay.logits(rounded).astype(np.float64)

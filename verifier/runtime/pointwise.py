@@ -2,7 +2,8 @@
 
 Where a runtime's h̃ is within e of h, its z̃ = W h̃ + b is within |W| e + γ_n (|W|(|h| + e) + |b|) of z = W h + b, and an
 underflow term (Higham, Accuracy and Stability, 2002, ch. 3). ReLU, |·|, max and clip move nothing apart; a slope is one
-more product. The values themselves are float64 sums, whose own γ is charged as well.
+more product. A Sigmoid leaves two arguments a quarter of their distance or less; what a runtime computes for it is a
+polynomial's value. The values themselves are float64 sums, whose own γ is charged as well.
 """
 
 from __future__ import annotations
@@ -12,7 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoders.network.graph import Abs, Affine, Array, Clip, ForwardTable, Graph, LeakyRelu, Max, Relu, forward
+from encoders.network.graph import (
+    Abs,
+    Affine,
+    Array,
+    Clip,
+    ForwardTable,
+    Graph,
+    LeakyRelu,
+    Max,
+    Relu,
+    Sigmoid,
+    forward,
+    sigmoid,
+)
 from encoders.network.rounded_operations import Fused, fused_constants, rounded_operations
 from verifier.problem.budget import Budget
 from verifier.problem.rounding import FLOAT32, SUBNORMAL, UNIT, evaluation_error, gamma
@@ -39,6 +53,15 @@ class Format:
 
 HALF_ROUNDINGS = 64
 """Results that one float16 sum rounds to float16: ONNX Runtime adds in float32, and rounds each operator's result."""
+
+SIGMOID_UNITS = 8.0
+"""Units in the last place of 1 that a runtime's Sigmoid may be off by; its Tanh, read as 2σ(2x) − 1, by twice as many.
+No standard promises any. On dense grids ONNX Runtime 1.31 is off by at most 2.8 and 4.6 of float32's, which are
+polynomials there, and 1.5 and 7.4 of float64's; far from 0 no digit of e^x is right, so that a relative error says
+nothing (`test_pointwise.py`)."""
+
+OWN_SIGMOID = 2.0**-50
+"""What our own float64 σ may be off by: NumPy's exponential is right to 4 units, then a sum and a quotient."""
 
 FORMATS: Mapping[str, Format] = {
     "float16": Format(2.0**-11 + 2.0 * UNIT, FLOAT32.unit, 2.0**-12, 2.0**-24, float(np.finfo(np.float16).max)),
@@ -162,6 +185,12 @@ def _max(_walk: _Walk, _: int, node: Max, values: list[Spread]) -> Spread:
     )
 
 
+def _sigmoid(walk: _Walk, _: int, node: Sigmoid, values: list[Spread]) -> Spread:
+    source = values[node.source]
+    apart = np.minimum(0.25 * source.error, 1.0) + SIGMOID_UNITS * walk.format.unit + OWN_SIGMOID
+    return Spread(sigmoid(source.value), np.where(np.isfinite(source.error), apart, np.inf))
+
+
 RULES: Mapping[type, Callable[..., Spread]] = {
     Affine: _affine,
     Relu: lambda _w, _, node, values: Spread(np.maximum(values[node.source].value, 0.0), values[node.source].error),
@@ -171,4 +200,5 @@ RULES: Mapping[type, Callable[..., Spread]] = {
     Clip: lambda _w, _, node, values: Spread(
         np.clip(values[node.source].value, node.low, node.high), values[node.source].error
     ),
+    Sigmoid: _sigmoid,
 }

@@ -2,7 +2,8 @@
 
 A point counts when it is representable in the model's own input type, lies inside the property's box as exact numbers,
 and satisfies the property twice: with the outputs of exact arithmetic, and with those that ONNX Runtime gives. (A query
-of VNN-LIB 2 asks about one world only: the real numbers, or float32.)
+of VNN-LIB 2 asks about one world only: the real numbers, or float32.) Where a Sigmoid leaves no exact outputs, all that
+lie between proved bounds have to satisfy it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from fractions import Fraction
 import numpy as np
 
 from encoders.errors import InputError
-from encoders.network.exact import exact_outputs_of
 from encoders.network.graph import Array, Graph
 from verifier.problem.budget import Budget
 from verifier.problem.properties.cases import ExactBox
@@ -25,6 +25,7 @@ from verifier.problem.query import Ball, Halfspaces
 from verifier.problem.verdict import Counterexample, Semantics
 from verifier.runtime.activation_region import deepest, region_of
 from verifier.runtime.model import Model
+from verifier.runtime.real_outputs import RealOutputs, real_outputs
 from verifier.runtime.replay import FloatArray
 
 DEEPER = (2.0**-10, 2.0**-5, 0.125, 0.5, 1.0)
@@ -37,6 +38,7 @@ large networks that takes a second each."""
 
 ONLY_RUNTIME = "a point satisfies the property in ONNX Runtime, but not in exact arithmetic"
 ONLY_EXACT = "a point satisfies the property in exact arithmetic, but not in ONNX Runtime"
+TIE = "a point is so near to a tie over the reals that no bounds of its Sigmoids decide it"
 
 
 class InwardBox:
@@ -95,11 +97,6 @@ class GoalInBox:
     goal: Halfspaces
 
 
-def towards_0(exact: list[Fraction]) -> Array:
-    """As float64: exact sums may lie beyond the largest one."""
-    return np.array([directed(y, -math.inf if y > 0 else math.inf) for y in exact])
-
-
 def plain_output(model: Model) -> None:
     """Raise InputError unless the model's output is what the graph gives."""
     if model.replay.rounds:
@@ -141,18 +138,18 @@ class PropertyJudge:
             if self.remark or self._doubts < 0:
                 return None
         budget.check()
-        exact = self._exact(x, budget)
-        agree = self._property.satisfied(x, exact) is reached
+        exact = self._real_outputs(x, budget)
+        agree = exact.satisfied is reached
         if not agree:
-            self.remark = ONLY_RUNTIME if reached else ONLY_EXACT
+            self.remark = TIE if exact.satisfied is None else ONLY_RUNTIME if reached else ONLY_EXACT
         if not reached or not (agree or self._world is Semantics.FLOAT32):
             return None
         if agree:
             self.remark = ""
-        return Counterexample(rounded, given, towards_0(exact))
+        return Counterexample(rounded, given, exact.towards_zero())
 
-    def _exact(self, x: list[Fraction], budget: Budget) -> list[Fraction]:
-        return exact_outputs_of(self._model.network.graph, x, budget.check)[self._model.first_output :]
+    def _real_outputs(self, x: list[Fraction], budget: Budget) -> RealOutputs:
+        return real_outputs(self._model, self._property, x, budget.check)
 
     def _real(self, point: Array, box: InwardBox, budget: Budget) -> Counterexample | None:
         """The same over the reals: the number of the dtype that is nearest, moved into the box, or the point itself."""
@@ -161,11 +158,11 @@ class PropertyJudge:
             if not np.all(np.isfinite(start)):
                 continue
             inside = box.within(start)
-            exact = self._exact(inside, budget)
-            if self._property.satisfied(inside, exact):
+            exact = self._real_outputs(inside, budget)
+            if exact.satisfied:
                 given = self._model.replay.scores(rounded)[0]
                 own = inside != [Fraction(entry) for entry in rounded.tolist()]
-                return Counterexample(rounded, given, towards_0(exact), tuple(inside) if own else None)
+                return Counterexample(rounded, given, exact.towards_zero(), tuple(inside) if own else None)
         return None
 
     def _beside(self, point: Array, box: InwardBox, budget: Budget) -> None:
@@ -173,7 +170,7 @@ class PropertyJudge:
         dtype = box.lo.dtype.name
         told = f"no {dtype} number is a value of X_{box.gap} in the box"
         inside = box.within(point)
-        box.torn = self._property.satisfied(inside, self._exact(inside, budget))
+        box.torn = self._real_outputs(inside, budget).satisfied is True
         if box.torn:
             told += "; a point of it that is none satisfies the property over the reals"
             rounded = box.nearest(point)
@@ -194,6 +191,8 @@ class PropertyJudge:
 
     def _candidates(self, point: Array, target: GoalInBox, budget: Budget) -> Iterator[Array]:
         yield point
+        if target.graph.smooth:
+            return
         region = region_of(target.graph, point, target.goal)
         budget.check()
         inner = deepest(region, target.region, budget) if region is not None and len(target.goal.offset) else None

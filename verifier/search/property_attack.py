@@ -6,6 +6,7 @@ Random points find what gradients miss: in few dimensions, and where a margin is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from encoders.network.graph import Affine, Array, Graph
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import FIRST_STEP
 from verifier.problem.query import Ball, Halfspaces
-from verifier.solvers.tree.goal_ascent import GoalAscent
 
 MOST_POINTS, LEAST_POINTS = 512, 8
 """Of one round."""
@@ -29,6 +29,15 @@ UPHILL = 3
 
 STEPS = 20
 """Steps uphill from one point."""
+
+
+class Ascent(Protocol):
+    """What steps uphill climb in `ball`: a goal's smallest row."""
+
+    @property
+    def ball(self) -> Ball: ...
+    def gradient(self, x: Array) -> tuple[float, Array]:
+        """The smallest row at x (n,), and its gradient there: (n,)."""
 
 
 class Sampler:
@@ -72,7 +81,7 @@ def promising(values: Array, points: Array, goals: Sequence[Halfspaces]) -> list
     return sorted(found, key=lambda entry: -entry[0])
 
 
-def uphill(ascent: GoalAscent, start: Array, budget: Budget) -> tuple[Array, float]:
+def uphill(ascent: Ascent, start: Array, budget: Budget) -> tuple[Array, float]:
     """The best point on the way of steps from the start along the sign of the gradient, and its margin.
 
     Each entry steps by a share of its own side of the box, the first one half of it. Stops at a margin of at least 0,

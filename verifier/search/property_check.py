@@ -33,6 +33,7 @@ from verifier.problem.verdict import (
     Violated,
 )
 from verifier.runtime.device import Device
+from verifier.runtime.model import SMOOTH
 from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
@@ -40,6 +41,7 @@ from verifier.search.property_attack import Sampler, promising, uphill
 from verifier.search.property_question import PropertyQuestion
 from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
 from verifier.search.settings import Settings
+from verifier.search.smooth_track import SmoothTrack
 from verifier.solvers.process import Guarded, Worker
 from verifier.solvers.tree.protocol import TreeMaker
 from verifier.solvers.tree.threads import Threads
@@ -93,6 +95,8 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
     """Violated with a counterexample, Holds with its evidence, or Unknown. Raises InputError."""
     if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:
         raise InputError(f"semantics float32 goes with the method tree; {settings.method} is about real arithmetic")
+    if asked.model.lowered.smooth and settings.decider.trees is None:
+        raise InputError(SMOOTH.format(asked.model.path))
     if settings.device not in ANYWHERE:
         raise InputError(f"device {settings.device} does not go with a property, which is attacked on the CPU")
     budget, search = settings.budget, _PropertySearch(asked, settings)
@@ -214,7 +218,7 @@ class _PropertySearch:
                 self._boxes[id(graph)] = self._searched(graph, ball, part.box)
             box = self._boxes[id(graph)]
             if len(goal.offset):
-                made.append(PropertyTrack(box, goal))
+                made.append(SmoothTrack(box, goal) if graph.smooth else PropertyTrack(box, goal))
                 continue
             found = asked.judge.witness(ball.centre, box.box, self._budget)
             if found is not None:

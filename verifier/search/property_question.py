@@ -38,13 +38,13 @@ class PropertyQuestion:
     @cached_property
     def with_inputs(self) -> Graph:
         """The lowered graph of (outputs, inputs)."""
-        return with_inputs(self.model.graph)
+        return with_inputs(self.model.lowered)
 
     def target(self, case: Conjunction) -> tuple[Graph, Halfspaces]:
         """A lowered graph, and the half-spaces of its output that hold the case's rows. Raises InputError."""
         outputs, inputs = self.model.outputs, self.prop.inputs if case.mixed else 0
         goal = case.goal(outputs, inputs)
-        graph = self.with_inputs if case.mixed else self.model.graph
+        graph = self.with_inputs if case.mixed else self.model.lowered
         ahead = np.zeros((len(goal.offset), self.model.first_output))
         return graph, Halfspaces(np.hstack([ahead, goal.matrix]), goal.offset)
 
@@ -72,7 +72,7 @@ def property_question(
         raise InputError(NO_MODEL.format(type(model).__name__))
     meaning, judge = semantics_of(semantics, model), PropertyJudge(model, prop, world)
     for kind, asked, given in (
-        ("inputs", prop.inputs, model.graph.input_size),
+        ("inputs", prop.inputs, model.lowered.input_size),
         ("outputs", prop.outputs, model.outputs),
     ):
         if asked != given:
@@ -106,4 +106,4 @@ def asked_property(model: Model, region: Box | None, asked: AskedProperty, budge
         raise InputError("the property must be Halfspaces(matrix, offset), a list of them, or a VNN-LIB file's path")
     if region is None:
         raise InputError("half-spaces need a region=(lo, hi) of inputs")
-    return from_arrays(*box_of(region, model.graph.input_size), disjuncts)
+    return from_arrays(*box_of(region, model.lowered.input_size), disjuncts)

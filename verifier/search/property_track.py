@@ -17,9 +17,9 @@ from verifier.problem.rounding import REAL, Arithmetic
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import GoalInBox, InwardBox
 from verifier.search.linear_bisection import first_effort
-from verifier.search.property_attack import Sampler, points_of_a_round
+from verifier.search.property_attack import Ascent, Sampler, points_of_a_round
 from verifier.solvers.tree.goal_ascent import GoalAscent
-from verifier.solvers.tree.protocol import Tree, TreeMaker
+from verifier.solvers.tree.protocol import Explorable, TreeMaker
 
 QUICK = Effort(goal_iterations=0)
 """What a case's linear bound may cost before its tree is begun."""
@@ -89,7 +89,7 @@ class SearchedBox:
         """Random points (count, n), and the graph's outputs there, as ONNX Runtime computes them."""
         points = self.sampler.draw(points_of_a_round(self.graph))
         values = self.model.values(points)
-        return points, values if self.graph is self.model.graph else np.hstack([values, points])
+        return points, values if self.graph is self.model.lowered else np.hstack([values, points])
 
     def real(self) -> SearchedBox:
         """The same without charges for float32."""
@@ -102,14 +102,14 @@ class PropertyTrack:
 
     box: SearchedBox
     goal: Halfspaces
-    tree: Tree | None = None
+    tree: Explorable | None = None
     nodes: int = 0
     closed: bool = False
     stuck: bool = False
 
     @cached_property
-    def ascent(self) -> GoalAscent:
-        """Raises OutOfTimeError."""
+    def ascent(self) -> Ascent:
+        """What steps uphill climb. Raises OutOfTimeError."""
         return GoalAscent(self.box.stages, self.box.ball, self.goal)
 
     @property
@@ -135,7 +135,7 @@ class PropertyTrack:
         box = self.box
         return goal_upper(box.graph, box.ball, box.bounds, self.goal, box.budget, QUICK, box.arithmetic) < 0
 
-    def rooted(self, maker: TreeMaker) -> Tree:
+    def rooted(self, maker: TreeMaker) -> Explorable:
         """Its tree, made where there is none yet."""
         if self.tree is None:
             box = self.box

@@ -1,4 +1,4 @@
-"""Relu, LeakyRelu, PRelu, Clip, Abs, Max, Min, and the Softmax at a network's end."""
+"""Relu, LeakyRelu, PRelu, Clip, Abs, Max, Min, Sigmoid, Tanh, and the Softmax at a network's end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from encoders.network.graph import Clip, LeakyRelu, frozen
+from encoders.network.graph import Clip, LeakyRelu, Sigmoid, frozen
 from encoders.onnx_io.ops.call import FLOATS, Call, Tensor, Variable
 from encoders.onnx_io.ops.draft import Draft
 from encoders.onnx_io.ops.room import entries
@@ -114,11 +114,24 @@ def softmax(draft: Draft, call: Call) -> list[Tensor]:
 
 
 def sigmoid(draft: Draft, call: Call) -> list[Tensor]:
-    """Sigmoid is increasing in each entry, so at the network's end it is dropped with a note."""
+    """1 / (1 + e^−x). It is increasing in each entry, so at the network's end it is dropped with a note."""
     x = call.variable(0)
-    _check_last(draft, call)
+    if not draft.ending.passes(call.proto):
+        return [_sigmoid(draft, x)]
     draft.dropped(call.name(0), call.op)
     return [x]
+
+
+def tanh(draft: Draft, call: Call) -> list[Tensor]:
+    """tanh x = 2 σ(2x) − 1: no factor is rounded."""
+    x = call.variable(0)
+    double = draft.scaled(_sigmoid(draft, draft.scaled(x, 2.0)), 2.0)
+    return [draft.shifted(double, np.full(1, -1.0))]
+
+
+def _sigmoid(draft: Draft, x: Variable) -> Variable:
+    draft.note("a Sigmoid or Tanh stands inside the network: all that can be asked is whether a property holds")
+    return Variable(draft.builder.add(Sigmoid(x.node, x.size)), x.shape, x.dtype)
 
 
 def _check_last(draft: Draft, call: Call) -> None:

@@ -9,7 +9,7 @@ from encoders.onnx_io.ops.foldable import NOT_FOLDED
 
 SMOOTH = (
     *("Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Gelu", "Log", "Mish", "Pow", "Reciprocal", "Selu", "Sin", "Sinh"),
-    *("Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh"),
+    *("Softplus", "Softsign", "Sqrt", "Swish", "Tan"),
 )
 PRODUCTS = ("Attention", "Einsum", "LpNormalization", "LRN", "MeanVarianceNormalization", "ReduceL2", "ReduceSumSquare")
 NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")

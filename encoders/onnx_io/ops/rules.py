@@ -58,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     "Squeeze": movement.movement,
     "Sub": arithmetic.sub,
     "Sum": arithmetic.add_all,
+    "Tanh": activations.tanh,
     "Tile": movement.movement,
     "Transpose": movement.movement,
     "Unsqueeze": movement.movement,

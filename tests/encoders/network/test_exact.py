@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.network.exact import EXACT, exact_outputs, exact_outputs_of, exact_values, rational
-from encoders.network.graph import NODE_KINDS, Clip, GraphBuilder, Input, LeakyRelu, frozen, outputs
+from encoders.network.graph import (
+    NODE_KINDS,
+    SMOOTH_KINDS,
+    Clip,
+    GraphBuilder,
+    Input,
+    LeakyRelu,
+    Sigmoid,
+    frozen,
+    outputs,
+)
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 
 ROUNDING = 1e-9  # float64 evaluation of two layers with values of size 1 to 100
@@ -41,7 +51,13 @@ def test_only_finite_numbers_are_rational(value: float) -> None:
 
 
 def test_every_kind_has_a_rule() -> None:
-    assert set(EXACT) == set(NODE_KINDS) - {Input}
+    assert set(EXACT) == set(NODE_KINDS) - {Input, *SMOOTH_KINDS}
+
+
+def test_a_sigmoid_has_no_exact_value() -> None:
+    builder = GraphBuilder(1)
+    with pytest.raises(TypeError, match="no rule for Sigmoid nodes here"):
+        exact_outputs(builder.graph(builder.add(Sigmoid(0, 1))), [0.5])
 
 
 def test_tiny_network_by_hand() -> None:

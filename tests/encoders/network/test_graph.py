@@ -20,6 +20,7 @@ from encoders.network.graph import (
     Max,
     Node,
     Relu,
+    Sigmoid,
     Term,
     evaluate,
     forward,
@@ -27,9 +28,11 @@ from encoders.network.graph import (
     outputs,
     renumbered,
     reverse,
+    sigmoid,
 )
 from encoders.network.linear_maps import Dense, identity, readonly, select
 
+SUM_TOLERANCE = 1e-15  # sums of five numbers below 30
 GRADIENT_TOLERANCE = 1e-6  # a central difference with step 1e-6 of a piecewise linear function, in float64
 
 
@@ -68,7 +71,9 @@ def every_kind() -> Graph:
     largest = builder.max([relu, absolute, first])
     leaky = builder.add(LeakyRelu(largest, frozen([0.5, -2.0])))
     clip = builder.add(Clip(first, 2, -1.0, 1.5))
-    return builder.graph(builder.affine([(identity(2), leaky), (identity(2, 2.0), clip), (identity(2), leaky)]))
+    curve = builder.add(Sigmoid(first, 2))
+    terms = [(identity(2), leaky), (identity(2, 2.0), clip), (identity(2), leaky), (identity(2, 4.0), curve)]
+    return builder.graph(builder.affine(terms))
 
 
 def test_evaluate_every_kind() -> None:
@@ -77,9 +82,21 @@ def test_evaluate_every_kind() -> None:
     graph = every_kind()
     assert {type(node) for node in graph.nodes} == set(NODE_KINDS)
     largest = np.maximum(np.abs(first), first)
-    expected = 2 * np.where(largest >= 0, largest, 0) + 2 * np.clip(first, -1.0, 1.5)
-    np.testing.assert_array_equal(outputs(graph, x), expected)
-    np.testing.assert_array_equal(outputs(graph, x[0])[0], expected[0])
+    expected = 2 * np.where(largest >= 0, largest, 0) + 2 * np.clip(first, -1.0, 1.5) + 4 / (1 + np.exp(-first))
+    np.testing.assert_allclose(outputs(graph, x), expected, rtol=SUM_TOLERANCE)
+    np.testing.assert_array_equal(outputs(graph, x[0])[0], outputs(graph, x)[0])
+
+
+def test_a_sigmoid_at_the_ends_of_float64() -> None:
+    with np.errstate(over="raise"):
+        found = sigmoid(np.array([-np.inf, -1e308, -700.0, 0.0, 700.0, np.inf]))
+    np.testing.assert_array_equal(found, [0.0, 0.0, np.exp(-700.0), 0.5, 1.0, 1.0])
+
+
+def test_which_graphs_are_smooth() -> None:
+    builder = GraphBuilder(1)
+    assert not builder.graph(builder.relu(0)).smooth
+    assert builder.graph(builder.relu(builder.add(Sigmoid(0, 1)))).smooth
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NODE_KINDS if kind is not Input])

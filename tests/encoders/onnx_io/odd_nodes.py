@@ -354,6 +354,7 @@ DRAWN: Mapping[str, Callable[[Draw, int], Drawn]] = {
     "SpaceToDepth": space,
     "Split": split,
     "Squeeze": squeeze,
+    "Tanh": unary,
     "Tile": tile,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,

@@ -37,7 +37,7 @@ def refused(model: onnx.ModelProto) -> str:
 
 NODES: list[tuple[str, list[int | str], dict[str, np.ndarray], dict[str, Any], str]] = [
     ("Det(x)", [1, 2, 2], {}, {}, "Det node 'node': this op is not supported; supported are Abs, Add,"),
-    ("Tanh(x)", [1, 2], {}, {}, "Tanh node 'node': is not piecewise linear; train with ReLU"),
+    ("Erf(x)", [1, 2], {}, {}, "Erf node 'node': is not piecewise linear; train with ReLU"),
     ("HardSwish(x)", [1, 2], {}, {}, "a parabola between -3 and 3; train with ReLU or HardSigmoid"),
     ("HardSigmoid(x)", [1, 2], {}, {"alpha": float("inf")}, "attribute 'alpha' is inf"),
     ("ArgMax(x)", [1, 2], {}, {}, "jumps, so that no nearest adversarial input need exist; export the scores"),
@@ -201,7 +201,6 @@ MODELS: list[tuple[Callable[[onnx.ModelProto], None], str]] = [
     (_control_flow, "If node 'if': control flow is not supported"),
     (_mask, "gives the indices of the maxima"),
     (_inner("Softmax"), "Softmax node 'inner': stands inside the network"),
-    (_inner("Sigmoid"), "Sigmoid node 'inner': stands inside the network"),
 ]
 
 

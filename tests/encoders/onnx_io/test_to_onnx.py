@@ -17,6 +17,7 @@ from encoders.network.graph import (
     GraphBuilder,
     Input,
     LeakyRelu,
+    Sigmoid,
     evaluate,
     frozen,
     outputs,
@@ -127,6 +128,7 @@ ATOMS: dict[str, Callable[[GraphBuilder, int], int]] = {
     "clip below": _clip(-0.5, np.inf),
     "clip above": _clip(-np.inf, 0.5),
     "clip nowhere": _clip(-np.inf, np.inf),
+    "sigmoid": lambda b, source: b.add(Sigmoid(source, b.size(source))),
 }
 
 

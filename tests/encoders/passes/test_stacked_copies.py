@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from encoders.network.exact import exact_outputs
-from encoders.network.graph import NODE_KINDS, Clip, Graph, GraphBuilder, LeakyRelu, frozen, outputs
+from encoders.network.graph import NODE_KINDS, Clip, Graph, GraphBuilder, LeakyRelu, Sigmoid, frozen, outputs
 from encoders.network.linear_maps import LINEAR_MAPS, Conv, Dense, Scale, identity, readonly, select, sparse
 from encoders.passes.fold_affine import folded
 from encoders.passes.goal_graph import REACHED, goal_graph
@@ -33,7 +33,7 @@ def every_kind() -> Graph:
     second = b.add(LeakyRelu(b.affine([(groups, first)], r(groups.out_size)), frozen(r(groups.out_size))))
     size = b.size(second)
     mixed = b.affine([(Dense(r(3, size)), second), (select([5, -1, 2], 12), 0)], r(3))
-    high = b.max([mixed, b.abs(mixed), b.add(Clip(mixed, 3, -0.25, 0.5))])
+    high = b.max([mixed, b.abs(mixed), b.add(Clip(mixed, 3, -0.25, 0.5)), b.add(Sigmoid(mixed, 3))])
     thirds = Scale(r(3), readonly([3.0, 1.0, 7.0]))
     wide = b.affine([(thirds, high), (sparse([[0, 1, 0], [0.5, 0, 0], [0, 0, 0]]), mixed)])
     return b.graph(b.affine([(Dense(r(2, 3), right=1), wide)], r(2)))

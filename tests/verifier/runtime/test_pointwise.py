@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from onnx import helper
 
 from encoders.network.exact import exact_values
-from encoders.network.graph import Abs, Clip, Graph, GraphBuilder, LeakyRelu, frozen
+from encoders.network.graph import Abs, Clip, Graph, GraphBuilder, LeakyRelu, Sigmoid, frozen
 from encoders.network.linear_maps import Dense, Scale, readonly
+from tests.encoders.conftest import build_model
 from verifier.problem.budget import Budget
-from verifier.runtime.pointwise import FORMATS, REAL_NUMBERS, Spread, spreads
+from verifier.runtime.pointwise import FORMATS, REAL_NUMBERS, SIGMOID_UNITS, Spread, spreads
 
 
 def summed(rng: np.random.Generator, weight: Any, bias: Any, h: Any, dtype: Any) -> Any:
@@ -105,4 +108,34 @@ def test_a_cast_to_a_narrower_format_is_charged_wherever_it_may_stand(op: str) -
         cast = x.astype(np.float16).astype(np.float64)
     assert np.all(np.abs(cast[:2] - first[0, :2]) <= found.error[0, :2])
     assert found.error[0, 1] < 1.0
+    assert np.isinf(found.error[0, 2])
+
+
+def test_sigmoids_of_onnx_runtime_are_as_near_as_is_assumed() -> None:
+    """On a dense grid, against float64 (float32 and float16) and extended precision (float64)."""
+    steps = np.unique(np.concatenate([np.linspace(-120, 120, 400_001), np.geomspace(1e-42, 100, 50_001)]))
+    for name, form in FORMATS.items():
+        x = np.concatenate([steps, -steps]).astype(name)
+        wide = x.astype(np.longdouble)
+        for op, allowed, real in (
+            ("Sigmoid", SIGMOID_UNITS, 1.0 / (1.0 + np.exp(-wide))),
+            ("Tanh", 2.0 * SIGMOID_UNITS, np.tanh(wide)),
+        ):
+            model = build_model([helper.make_node(op, ["x"], ["y"])], [None], {}, dtype=np.dtype(name))
+            given = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
+            off = float(np.abs(given.astype(np.longdouble) - real).max()) / form.unit
+            assert off <= allowed, (name, op, off)
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "real"])
+def test_a_sigmoid_is_charged_what_it_may_be_off_by(name: str) -> None:
+    builder = GraphBuilder(3)
+    graph = builder.graph(builder.add(Sigmoid(0, 3)))
+    x, error = np.array([[-3.0, 0.0, 20.0]]), np.array([[0.5, 1e-3, np.inf]])
+    form = FORMATS.get(name, REAL_NUMBERS)
+    found = spreads(graph, Spread(x, error), [form], Budget())[-1]
+    for sign in (-1.0, 1.0):
+        moved = 1.0 / (1.0 + np.exp(-(x[:, :2] + sign * error[:, :2])))
+        assert np.all(np.abs(moved - found.value[:, :2]) + SIGMOID_UNITS * form.unit <= found.error[:, :2])
+    assert np.all(found.error[:, :2] <= 0.25 * error[:, :2] + 2 * SIGMOID_UNITS * form.unit + 1e-14)
     assert np.isinf(found.error[0, 2])

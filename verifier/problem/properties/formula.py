@@ -40,6 +40,15 @@ class LinearRow:
                 value += factor * values[place]
         return value > 0 if self.strict else value >= 0
 
+    def decided(self, x: Sequence[Fraction], lower: Sequence[Fraction], upper: Sequence[Fraction]) -> bool | None:
+        """Is it true at x for all outputs between these? False: for none of them; None: neither is known."""
+        fixed = self.constant + sum(factor * x[place] for place, factor in self.inputs)
+        ends = [(factor * lower[place], factor * upper[place]) for place, factor in self.outputs]
+        least, most = (fixed + sum(choose(pair) for pair in ends) for choose in (min, max))
+        if least > 0 or (least == 0 and not self.strict):
+            return True
+        return False if most < 0 or (most == 0 and self.strict) else None
+
 
 @dataclass(frozen=True)
 class _Parts:
@@ -56,12 +65,22 @@ class And(_Parts):
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         return all(part.holds(x, y) for part in self.parts)
 
+    def decided(self, x: Sequence[Fraction], lower: Sequence[Fraction], upper: Sequence[Fraction]) -> bool | None:
+        """As of a row."""
+        found = [part.decided(x, lower, upper) for part in self.parts]
+        return False if False in found else None if None in found else True
+
 
 class Or(_Parts):
     """One of the parts; false without any."""
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         return any(part.holds(x, y) for part in self.parts)
+
+    def decided(self, x: Sequence[Fraction], lower: Sequence[Fraction], upper: Sequence[Fraction]) -> bool | None:
+        """As of a row."""
+        found = [part.decided(x, lower, upper) for part in self.parts]
+        return True if True in found else None if None in found else False
 
 
 Formula = LinearRow | And | Or
@@ -79,6 +98,10 @@ class Property:
     def satisfied(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         """Is the formula true at exact x (inputs,) and y (outputs,)? No tolerance."""
         return self.formula.holds(x, y)
+
+    def decided(self, x: Sequence[Fraction], lower: Sequence[Fraction], upper: Sequence[Fraction]) -> bool | None:
+        """Is the formula true at exact x for all outputs between lower and upper? False: for none; None: unknown."""
+        return self.formula.decided(x, lower, upper)
 
 
 def from_arrays(lo: Array, hi: Array, disjuncts: Sequence[Halfspaces]) -> Property:

@@ -49,17 +49,13 @@ class TreeRoot:
         return int(np.count_nonzero((self.lower < 0) & (self.upper > 0)))
 
 
-class Tree(Protocol):
-    """A branch-and-bound tree: is there an x with ‖x − x0‖ < `radius` that reaches the goal?"""
+class Explorable(Protocol):
+    """What a search for any point that reaches the goal asks of a tree."""
 
     engine: str
     """The engine's name in results."""
     nodes: int
     """Nodes evaluated so far."""
-
-    @property
-    def root_radius(self) -> float:
-        """The radius of the ball that the root was bounded on."""
 
     @property
     def radius(self) -> float:
@@ -74,18 +70,35 @@ class Tree(Protocol):
         """True when only nodes are open that neither close nor split any more."""
 
     @property
-    def lower_end(self) -> float:
-        """The least radius of an open node: no x nearer than that reaches the goal. The tree's radius when none is."""
-
-    @property
     def float32_end(self) -> float:
-        """As `lower_end`, for every evaluation that bounds are charged for, not only over the reals."""
+        """As `Tree.lower_end`, for every evaluation that bounds are charged for, not only over the reals."""
+
+    def explore(self, budget: Budget, threads: Threads = ALONE) -> Array | None:
+        """Evaluate some nodes; a point (n,) that reaches the goal within the radius, as floats see it, ends that.
+
+        When the budget ends, every node that is not closed is open again. Raises OutOfTimeError.
+        """
 
     def charge(self) -> bool:
         """Where none is open, open the nodes that only the real network has closed; False where they are not kept.
 
         From then on charged bounds alone close nodes, and no point is offered.
         """
+
+    def refuse(self) -> None:
+        """The point that was found last is no witness: the node that it came from is split without it."""
+
+
+class Tree(Explorable, Protocol):
+    """A branch-and-bound tree: is there an x with ‖x − x0‖ < `radius` that reaches the goal?"""
+
+    @property
+    def root_radius(self) -> float:
+        """The radius of the ball that the root was bounded on."""
+
+    @property
+    def lower_end(self) -> float:
+        """The least radius of an open node: no x nearer than that reaches the goal. The tree's radius when none is."""
 
     @property
     def follows(self) -> bool:
@@ -96,15 +109,6 @@ class Tree(Protocol):
 
     def cut(self, radius: float) -> None:
         """Only points within this smaller radius matter from now on; a larger one changes nothing."""
-
-    def explore(self, budget: Budget, threads: Threads = ALONE) -> Array | None:
-        """Evaluate some nodes; a point (n,) that reaches the goal within the radius, as floats see it, ends that.
-
-        When the budget ends, every node that is not closed is open again. Raises OutOfTimeError.
-        """
-
-    def refuse(self) -> None:
-        """The point that was found last is no witness: the node that it came from is split without it."""
 
     def pattern(self, x: Array) -> Array:
         """Which ReLUs are active at x (n,): (relu_count,)."""

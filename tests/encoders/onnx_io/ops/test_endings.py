@@ -268,16 +268,6 @@ REFUSED = {
         "p",
         "is no neural network.*of the domain ai.onnx.ml LinearClassifier, LinearRegressor, Normalizer, Scaler are read",
     ),
-    "another complement": (
-        (
-            Z1,
-            node("Sigmoid", ["z"], ["s"]),
-            node("Sub", ["half", "s"], ["t"]),
-            node("Concat", ["t", "s"], ["p"], axis=1),
-        ),
-        "p",
-        "stands inside the network",
-    ),
     "a softmax behind a complement": (
         (
             Z1,
@@ -313,3 +303,16 @@ def test_what_changes_the_order_is_refused(name: str) -> None:
     model = Case(nodes, ((output, FLOAT if name != "an integer behind" else INT64),), output, output).model()
     with pytest.raises(InputError, match=reason):
         network_from_model(model)
+
+
+def test_another_complement_than_of_one_is_no_ending() -> None:
+    """Its Sigmoid stands inside the network."""
+    nodes = (
+        Z1,
+        node("Sigmoid", ["z"], ["s"]),
+        node("Sub", ["half", "s"], ["t"]),
+        node("Concat", ["t", "s"], ["p"], axis=1),
+    )
+    network = network_from_model(Case(nodes, (("p", FLOAT),), "p", "p").model())
+    assert network.graph.smooth
+    assert (network.graph.output_size, network.logits_name) == (2, "p")

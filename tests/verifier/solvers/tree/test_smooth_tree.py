@@ -1,0 +1,117 @@
+"""Trees of boxes through Sigmoids against a dense grid: what they prove is so, and what they find is a point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from encoders.network.graph import Array, Graph, GraphBuilder, Sigmoid, outputs
+from encoders.network.linear_maps import Dense, readonly
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces
+from verifier.solvers.tree.smooth_tree import SmoothTree
+from verifier.solvers.tree.threads import Threads
+
+GRID = 61
+
+
+def random_graph(seed: int) -> Graph:
+    rng = np.random.default_rng(seed)
+    b, last = GraphBuilder(2), 0
+    for size in (8, 8):
+        weight = readonly(rng.normal(size=(size, b.size(last))) * 2)
+        last = b.add(Sigmoid(b.affine([(Dense(weight), last)], rng.normal(size=size)), size))
+    return b.graph(b.affine([(Dense(readonly(rng.normal(size=(2, 8)))), last)]))
+
+
+def grid(low: Array, high: Array) -> Array:
+    axes = [np.linspace(a, b, GRID) for a, b in zip(low, high, strict=True)]
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, low.size)
+
+
+def explored(tree: SmoothTree, threads: int = 1) -> Array | None:
+    with Threads(threads) as pool:
+        while tree.open_nodes and not tree.stuck:
+            point = tree.explore(Budget(), pool)
+            if point is not None:
+                return point
+    return None
+
+
+LOW, HIGH = np.array([-1.5, -1.0]), np.array([1.0, 2.0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_reached_is_found_and_what_is_missed_is_closed(seed: int, threads: int) -> None:
+    graph = random_graph(seed)
+    matrix = np.array([[1.0, -0.5], [0.25, 1.0]])
+    margins = (outputs(graph, grid(LOW, HIGH)) @ matrix.T).min(axis=1)
+    for offset, reached in ((0.02, False), (-0.02, True)):
+        goal = Halfspaces(matrix, np.full(2, -float(margins.max()) - offset))
+        tree = SmoothTree(graph, Ball.of_box(LOW, HIGH), goal, Budget())
+        point = explored(tree, threads)
+        assert (point is not None) == reached
+        if point is None:
+            assert tree.open_nodes == 0
+        else:
+            assert np.all((point >= LOW) & (point <= HIGH))
+            assert goal.margin(outputs(graph, point))[0] >= 0
+
+
+def test_a_refused_point_is_not_offered_again() -> None:
+    """Boxes in which no point counts stay open: nothing is claimed of them."""
+    b = GraphBuilder(1)
+    graph = b.graph(b.add(Sigmoid(0, 1)))
+    goal = Halfspaces(np.array([[1.0]]), np.array([-0.5]))
+    tree = SmoothTree(graph, Ball.of_box([-1.0], [2.0]), goal, Budget())
+    offered = 0
+    for _ in range(8):
+        if tree.explore(Budget()) is not None:
+            offered += 1
+            tree.refuse()
+    assert offered == 1
+    assert tree.open_nodes > 0
+
+
+def test_what_is_missed_by_less_than_rounding_stays_open() -> None:
+    """σ(x) ≥ 1/2 + 2⁻⁵³ below x = 2⁻⁵² at most: too near a tie for float64."""
+    b = GraphBuilder(1)
+    graph = b.graph(b.add(Sigmoid(0, 1)))
+    goal = Halfspaces(np.array([[1.0]]), np.array([-0.5 - 2.0**-53]))
+    tree = SmoothTree(graph, Ball.of_box([-1.0], [2.0**-54]), goal, Budget())
+    assert explored(tree) is None
+    assert tree.stuck
+    assert tree.open_nodes > 0
+
+
+def test_when_the_budget_ends_all_boxes_are_open() -> None:
+    graph = random_graph(0)
+    goal = Halfspaces(np.array([[1.0, 0.0]]), np.array([0.0]))
+    tree = SmoothTree(graph, Ball.of_box(LOW, HIGH), goal, Budget())
+
+    class Soon(Budget):
+        """Ends after so many looks."""
+
+        looks = 4
+
+        def check(self) -> None:
+            type(self).looks -= 1
+            if type(self).looks < 0:
+                Budget(0.0).check()
+
+    before = tree.open_nodes
+    assert tree.explore(Soon()) is None
+    assert tree.open_nodes == before
+
+
+def test_a_region_of_one_point() -> None:
+    graph = random_graph(1)
+    x = np.array([0.25, -0.5])
+    value = outputs(graph, x)[0]
+    for offset, reached in ((1e-6, True), (-1e-6, False)):
+        goal = Halfspaces(np.eye(2), -value + offset)
+        tree = SmoothTree(graph, Ball.of_box(x, x), goal, Budget())
+        point = explored(tree)
+        assert (point is not None) == reached
+        assert reached or tree.open_nodes == 0

@@ -1,0 +1,258 @@
+"""CROWN for a batch of boxes in few dimensions through a graph with Sigmoids: arguments anew in each, then the goal.
+
+Relus lie between `relu_lines`, Sigmoids between `sigmoid_lines` (Zhang et al. 2018; Singh et al. 2019), both of the
+box's own bounds. Inputs that hardly move are constants: the maps that read the input keep the columns of the others,
+and what the rest may add is charged. Float coefficients are given multipliers, and every product's rounding is charged
+as γ times the size that it may have in the region (Neumaier & Shcherbina 2004), so that bounds hold over the reals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.network.graph import Affine, Array, Graph, GraphBuilder, Relu, Sigmoid, renumbered
+from encoders.network.linear_maps import identity
+from verifier.bounds.interval import interval_pairs
+from verifier.bounds.relu_lines import lower_slope, upper_intercept, upper_slope
+from verifier.bounds.sigmoid_lines import sigmoid_lines
+from verifier.problem.budget import Budget
+from verifier.problem.query import Halfspaces
+from verifier.problem.rounding import down, graph_gamma, underflow
+
+FIXED = 2.0**-40
+"""The share of an input's size below which its interval is a constant with a charge: decimals between two floats."""
+
+CHARGE = 8.0
+"""Multiples of γ that each product is charged, as in `lagrangian`."""
+
+ENTRIES = 1 << 20
+"""Coefficients at one node, 8 MiB, that rows of a batch are bounded by at a time: more leave the caches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What is proved of a batch of boxes: −(C·y + d) ≥ constants + rows·(x − middle) for each row of the goal,
+    (batch, m), (batch, m, f), and the least of that in the box, `values` (batch, m). Above 0: nothing reaches the row.
+    """
+
+    constants: Array
+    rows: Array
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Lines of one node in each box, (batch, size) each; what a unit of a coefficient is charged, (size,)."""
+
+    lower_slope: Array
+    lower_intercept: Array
+    upper_slope: Array
+    upper_intercept: Array
+    charge: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Sum:
+    """An affine node as rows see it: Σ matrices[j] · value(j) + inputs · x + constant, x the free inputs.
+
+    inputs (size, f), the rest (size,). charge: of rounding, in multiples of γ; spread: what the other inputs may add.
+    """
+
+    matrices: Mapping[int, Any]
+    inputs: Array
+    constant: Array
+    charge: Array
+    spread: Array
+
+
+@dataclass(eq=False)
+class _Forms:
+    """Rows on their way back to the input: coefficients by node, (batch or 1, rows, size), and at the free inputs; the
+    rest, (batch or 1, rows), is what has been added up, what that is charged, and what other inputs may add."""
+
+    pending: dict[int, Array]
+    at_input: Array
+    constant: Array
+    charge: Array
+    spread: Array
+
+
+class SmoothCrown:
+    """Bounds boxes within a region low ≤ x ≤ high for one goal. `free`: the inputs that boxes are about, (f,), f ≥ 1.
+
+    To make one raises OutOfTimeError.
+    """
+
+    def __init__(self, graph: Graph, region: tuple[Array, Array], goal: Halfspaces, budget: Budget) -> None:
+        low, high = region
+        size = np.maximum(np.abs(low), np.abs(high))
+        moving = high - low > FIXED * size
+        moving[0] |= not moving.any()
+        self.free: npt.NDArray[np.intp] = np.flatnonzero(moving)
+        self._graph, self._goal = _between_affine_nodes(graph), goal
+        self._known = interval_pairs(self._graph, region)
+        self._sizes = [np.maximum(np.abs(lower), np.abs(upper)) for lower, upper in self._known]
+        largest = max(float(sizes[np.isfinite(sizes)].max(initial=0.0)) for sizes in self._sizes)
+        self._rate, self._slack = CHARGE * graph_gamma(self._graph), underflow(largest)
+        self._sums: dict[int, _Sum] = {}
+        for index, node in enumerate(self._graph.nodes):
+            budget.check()
+            if isinstance(node, Affine):
+                self._sums[index] = self._sum(node, low, high)
+        self._readers: dict[int, list[int]] = {}
+        for index, node in enumerate(self._graph.nodes):
+            if isinstance(node, Relu | Sigmoid):
+                self._readers.setdefault(node.source, []).append(index)
+
+    def _sum(self, node: Affine, low: Array, high: Array) -> _Sum:
+        middle, reach = 0.5 * low + 0.5 * high, np.zeros_like(low)
+        moving = high > low
+        reach[moving] = np.nextafter(np.maximum(high - middle, middle - low), np.inf)[moving]
+        middle[self.free] = reach[self.free] = 0.0
+        inputs, constant = np.zeros((node.size, self.free.size)), np.array(node.bias)
+        charge, spread = np.abs(node.bias), np.zeros(node.size)
+        matrices: dict[int, Any] = {}
+        for term in node.terms:
+            magnitude, rows = term.map.magnitude(), term.map.rows()
+            charge = charge + magnitude.apply(self._sizes[term.source][np.newaxis])[0]
+            if term.source:
+                matrices[term.source] = matrices[term.source] + rows if term.source in matrices else rows
+                continue
+            inputs += rows[:, self.free].toarray()
+            constant = constant + term.map.apply(middle[np.newaxis])[0]
+            spread = spread + magnitude.apply(reach[np.newaxis])[0]
+        return _Sum(matrices, inputs, constant, charge, spread)
+
+    def bound(self, low: Array, high: Array, budget: Budget) -> Bounds:
+        """Bound the boxes low, high (batch, f). Raises OutOfTimeError."""
+        middle = 0.5 * (low + high)
+        half = np.nextafter(np.maximum(high - middle, middle - low), np.inf)
+        lines: dict[int, _Lines] = {}
+        with np.errstate(invalid="ignore", over="ignore"):
+            for index, readers in self._readers.items():
+                ends = self._ends(index, lines, middle, half, budget)
+                for reader in readers:
+                    lines[reader] = self._lines(reader, index, ends)
+            forms = self._back(self._graph.output, self._goal_forms(), lines, budget)
+            constants, values = self._least(forms, middle, half)
+        rows = np.broadcast_to(forms.at_input, (*values.shape, self.free.size))
+        return Bounds(constants, rows, values)
+
+    def _lines(self, reader: int, index: int, ends: tuple[Array, Array]) -> _Lines:
+        # A slope is at most 1, an intercept 1 + |argument|.
+        charge = 2.0 * (1.0 + self._sizes[index])
+        if isinstance(self._graph.nodes[reader], Sigmoid):
+            return _Lines(*sigmoid_lines(*ends), charge)
+        slope, alpha = upper_slope(*ends), lower_slope(*ends)
+        return _Lines(alpha, np.zeros_like(alpha), slope, upper_intercept(slope, *ends), charge)
+
+    def _ends(
+        self, index: int, lines: Mapping[int, _Lines], middle: Array, half: Array, budget: Budget
+    ) -> tuple[Array, Array]:
+        """Lower and upper bounds of an affine node's entries in each box, (batch, size) each."""
+        size, batch = self._graph.nodes[index].size, len(middle)
+        lower, upper = np.empty((batch, size)), np.empty((batch, size))
+        widest = max((node.size for node in self._graph.nodes[1:index]), default=1)
+        chunk = max(1, ENTRIES // (2 * batch * widest))
+        for begin in range(0, size, chunk):
+            chosen = slice(begin, begin + chunk)
+            forms = self._back(index - 1, self._argument_forms(index, chosen), lines, budget)
+            least = self._least(forms, middle, half)[1]
+            count = least.shape[1] // 2
+            lower[:, chosen], upper[:, chosen] = least[:, :count], -least[:, count:]
+        known_lower, known_upper = self._known[index]
+        return np.maximum(lower, known_lower), np.minimum(upper, known_upper)
+
+    def _argument_forms(self, index: int, chosen: slice) -> _Forms:
+        """The chosen entries of an affine node, then those with the other sign."""
+        part = self._sums[index]
+
+        def signed(rows: Array) -> Array:
+            return np.concatenate([rows, -rows])[np.newaxis]
+
+        def twice(sizes: Array) -> Array:
+            return np.tile(sizes[chosen], 2)[np.newaxis]
+
+        return _Forms(
+            {source: signed(matrix[chosen].toarray()) for source, matrix in part.matrices.items()},
+            signed(part.inputs[chosen]),
+            signed(part.constant[chosen]),
+            twice(part.charge),
+            twice(part.spread),
+        )
+
+    def _goal_forms(self) -> _Forms:
+        matrix, offset = -self._goal.matrix[np.newaxis], -self._goal.offset[np.newaxis]
+        none = np.zeros_like(offset)
+        at_input = np.zeros((1, offset.size, self.free.size))
+        return _Forms({self._graph.output: matrix}, at_input, offset, np.abs(offset), none)
+
+    def _back(self, start: int, forms: _Forms, lines: Mapping[int, _Lines], budget: Budget) -> _Forms:
+        """Push the forms back from node `start` to the free inputs. Raises OutOfTimeError."""
+        for index in range(start, 0, -1):
+            message = forms.pending.pop(index, None)
+            if message is None:
+                continue
+            budget.check()
+            node = self._graph.nodes[index]
+            if isinstance(node, Affine):
+                self._through_sum(index, node, message, forms)
+            else:
+                assert isinstance(node, Relu | Sigmoid)
+                _through_lines(lines[index], node.source, message, forms)
+        return forms
+
+    def _through_sum(self, index: int, node: Affine, message: Array, forms: _Forms) -> None:
+        part, size = self._sums[index], np.abs(message)
+        forms.constant = forms.constant + message @ part.constant
+        forms.charge = forms.charge + size @ part.charge
+        if part.spread.any():
+            forms.spread = forms.spread + size @ part.spread
+        forms.at_input = forms.at_input + message @ part.inputs
+        for term in node.terms:
+            if term.source:
+                sent = term.map.adjoint(message.reshape(-1, node.size))
+                _add(forms, term.source, sent.reshape(*message.shape[:2], -1))
+
+    def _least(self, forms: _Forms, middle: Array, half: Array) -> tuple[Array, Array]:
+        """What forms are in the middle of each box, and their least there, all rounding subtracted: (batch, rows)."""
+        sizes = np.abs(forms.at_input)
+        at_middle = forms.constant + (forms.at_input @ middle[:, :, np.newaxis])[:, :, 0]
+        fall = (sizes @ half[:, :, np.newaxis])[:, :, 0]
+        met = forms.charge + (sizes @ (np.abs(middle) + half)[:, :, np.newaxis])[:, :, 0]
+        error = self._rate * met + (1.0 + self._rate) * forms.spread + self._slack
+        return down(at_middle, error), down(at_middle - fall, error)
+
+
+def _through_lines(lines: _Lines, source: int, message: Array, forms: _Forms) -> None:
+    above = np.maximum(message, 0.0)
+    below = message - above
+    lost = above @ lines.lower_intercept[:, :, np.newaxis] + below @ lines.upper_intercept[:, :, np.newaxis]
+    forms.constant = forms.constant + lost[:, :, 0]
+    forms.charge = forms.charge + (above - below) @ lines.charge
+    sent = above * lines.lower_slope[:, np.newaxis]
+    sent += below * lines.upper_slope[:, np.newaxis]
+    _add(forms, source, sent)
+
+
+def _add(forms: _Forms, source: int, sent: Array) -> None:
+    forms.pending[source] = forms.pending[source] + sent if source in forms.pending else sent
+
+
+def _between_affine_nodes(graph: Graph) -> Graph:
+    """The same function, every Relu and Sigmoid behind an affine node, and the output not the input itself."""
+    builder = GraphBuilder(graph.input_size)
+    place = [0]
+    for node in graph.nodes[1:]:
+        moved = renumbered(node, place)
+        if isinstance(moved, Relu | Sigmoid) and not isinstance(builder.node(moved.source), Affine):
+            source = builder.affine([(identity(moved.size), moved.source)])
+            moved = type(moved)(source, moved.size)
+        place.append(builder.add(moved))
+    output = place[graph.output]
+    return builder.graph(output or builder.affine([(identity(graph.input_size), 0)]))
