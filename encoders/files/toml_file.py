@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -23,5 +24,26 @@ def read_toml(path: Path) -> tuple[dict[str, Any], bytes]:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except RecursionError:
         raise InputError(f"{path} is no TOML file: too many brackets in one another") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path} is no TOML file: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is no TOML file: {error}{_line(str(error), content.decode())}") from None
+
+
+PLACE = re.compile(r"\(at line (\d+), column \d+\)")
+"""Where Python's reader says that it stopped."""
+VALUE = re.compile(r"""[\w.-]+\s*=\s*(?P<text>[^"'\[{\s#][^"'#]*?)\s*(?:#.*)?""")
+"""A key and what follows it without quotes."""
+LONGEST = 60
+"""Signs of a line that are shown."""
+
+
+def _line(told: str, text: str) -> str:
+    """The line that a complaint is about, and what may have been meant by it."""
+    found = PLACE.search(told)
+    line = text.split("\n")[int(found[1]) - 1].strip() if found else ""
+    value = VALUE.fullmatch(line)
+    hint = f': texts stand in quotes: "{value["text"]}"' if value and told.startswith("Expected newline") else ""
+    if told.startswith("Cannot declare"):
+        hint = f": of several tables each is headed [{line[:LONGEST]}]"
+    return f": {line[:LONGEST]}{hint}" if line else ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -65,6 +67,26 @@ def test_workflow_files_name_commands_that_there_are(project: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the action is bash's")
-def test_the_action_is_yaml_that_runs_the_command() -> None:
-    text = (EXAMPLE.parents[1] / "action.yml").read_text(encoding="utf-8")
-    assert 'verifier gate "$FILE" --github' in text
+def test_the_actions_last_step_is_the_gate(project: Path) -> None:
+    """As a runner calls it; the steps before it install the package where this one looks for it."""
+    yaml = pytest.importorskip("yaml", reason="comes with pre-commit")
+    action = yaml.safe_load((EXAMPLE.parents[1] / "action.yml").read_text(encoding="utf-8"))
+    installs, gate = action["runs"]["steps"]
+    assert 'python3 -m venv "$RUNNER_TEMP/relu-verifier"' in installs["run"]
+    command = project / "relu-verifier" / "bin" / "verifier"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m verifier "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    asked = 'models = ["digits"]\ndata = "digits"\nselect = { indices = [0] }\n[[require]]\nmin_distortion = 0.5\n'
+    (project / "robustness.toml").write_text(asked, encoding="utf-8")
+    inputs = {name: str(given["default"]) for name, given in action["inputs"].items()}
+    given = {name: inputs[value.split(".")[1].split()[0]] for name, value in gate["env"].items()}
+    summary = project / "summary.md"
+    runner = {"RUNNER_TEMP": str(project), "GITHUB_STEP_SUMMARY": str(summary), "PYTHONPATH": str(EXAMPLE.parents[1])}
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", gate["run"]], env={**os.environ, **given, **runner}, check=False
+    )
+    assert done.returncode == Exit.VIOLATED
+    assert (project / "robustness.xml").is_file()
+    assert list((project / "witnesses").glob("*.png"))
+    assert "FAIL" in summary.read_text(encoding="utf-8")

@@ -80,7 +80,8 @@ def gate(
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"{place.parent}: cannot be made: {error.strerror or error}") from None
+            elsewhere = "--store FILE puts it elsewhere, --no-cache leaves it out"
+            raise InputError(f"{place.parent}: cannot be made: {error.strerror or error}: {elsewhere}") from None
         store = stack.enter_context(Store(place))
         deadline.answer = lambda: teller.late(store, wanted)
         certifies = asked.certificates if outputs.certificates is None else outputs.certificates
@@ -238,6 +239,8 @@ def _writable(outputs: GateOptions) -> None:
     named = {**outputs.files, **({"--update-baseline": outputs.update_baseline} if outputs.update_baseline else {})}
     for name, path in named.items():
         writable(path, name)
+    if outputs.witnesses is not None and outputs.witnesses.exists() and not outputs.witnesses.is_dir():
+        raise InputError(f"--witnesses {outputs.witnesses}: this is no folder")
 
 
 def _draw(found: Settled, wanted: Sequence[Wanted], folder: Path, limits: CommandTime) -> dict[str, Path]:

@@ -176,8 +176,9 @@ class NoWorse:
             notes.append(f"inputs of the baseline that are not asked about any more: {names}")
         found = []
         if "inputs" in self.over:
-            change = [min(_change(end(one), before) for one, before in pairs) for end in (_lower, _upper)]
-            figure = Figure("least change of an input's minimal distortion", change[0], change[1], -self.by)
+            low = min(_change(one.lower, before, self.by) for one, before in pairs)
+            high = min(_change(one.upper, before, self.by) for one, before in pairs)
+            figure = Figure("least change of an input's minimal distortion", low, high, 0.0 - self.by)
             # What was at distance 0 cannot get worse; what is now has, if `by` is larger than the distance was or not.
             kept = [(one, before if one.wrong else max(0.0, before - self.by)) for one, before in pairs if before > 0.0]
             radii = [radius for _, radius in kept]
@@ -186,11 +187,14 @@ class NoWorse:
         if "mean" in self.over:
             mean = math.fsum(min(before, one.reach) for one, before in pairs) / len(pairs)
             found.append(averaged(f"{self.name}: mean", group, shared, max(0.0, mean - self.by)))
+        less = f" less {self.by:g}" if self.by else ""
         if "certified_accuracy" in self.over:
             for radius in self.baseline.radii(group):
                 at = max(0.0, radius - self.by)
                 robust = sum(before >= radius for _, before in pairs)
-                share = CertifiedAccuracy(f"{self.name}: accuracy at {radius:g}", Fraction(robust, len(pairs)), at)
+                share = CertifiedAccuracy(
+                    f"{self.name}: accuracy at {radius:g}{less}", Fraction(robust, len(pairs)), at
+                )
                 found += share.judge(group, shared)
         found = [replace(one, note="; ".join(notes)) for one in found]
         return [_undecided(one) if lost and one.ruling is Ruling.PASS else one for one in found]
@@ -200,17 +204,10 @@ def _undecided(one: Judgement) -> Judgement:
     return replace(one, ruling=Ruling.UNDECIDED, wishes=())
 
 
-def _lower(one: Known) -> float:
-    return one.lower
-
-
-def _upper(one: Known) -> float:
-    return one.upper
-
-
-def _change(now: float, before: float) -> float:
-    """now − before; 0 where neither has an end."""
-    return 0.0 if now == before else now - before
+def _change(now: float, before: float, by: float) -> float:
+    """now − before, 0 where neither has an end; rounding puts nothing below −by that lies at before − by and passes."""
+    change = 0.0 if now == before else now - before
+    return max(change, -by) if now >= before - by else change
 
 
 @dataclass(frozen=True)

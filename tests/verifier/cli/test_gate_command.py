@@ -186,6 +186,8 @@ def test_an_attack_that_fails_is_told_and_the_search_decides(
         (["--undecided", "warn", "--update-baseline", "b.json"], "--undecided and --update-baseline exclude"),
         (["--junit", "no/such/folder.xml"], "--junit"),
         (["--update-baseline", "."], "directory"),
+        (["--witnesses", "bad.toml"], "--witnesses bad.toml: this is no folder"),
+        (["--store", "bad.toml/gate.sqlite"], "--store FILE puts it elsewhere, --no-cache leaves it out"),
     ],
 )
 def test_bad_usage_is_one_line(

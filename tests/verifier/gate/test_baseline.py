@@ -15,6 +15,7 @@ from encoders.errors import InputError
 from verifier.gate.baseline import Baseline, baseline_text, identity, read_baseline, rounded
 from verifier.gate.requirements import NoWorse
 from verifier.gate.verdict import Group, Known, Ruling
+from verifier.report.gate.words import distance, figure_text
 
 GROUP = Group(Path("somewhere/net.onnx"), "linf")
 
@@ -63,6 +64,17 @@ def test_a_nearer_witness_fails_and_a_wide_bracket_is_undecided(tmp_path: Path) 
         (judgement,) = required.judge(GROUP, [known(0, 0.0, upper), known(1, 0.02, 0.021)])
         assert judgement.ruling is ruling
         assert [wish.key for wish in judgement.wishes] == (["0"] if ruling is Ruling.UNDECIDED else [])
+
+
+@pytest.mark.parametrize("by", [0.0, 0.001, 0.002, 0.003])
+def test_what_just_passes_is_not_told_as_less_than_is_required(tmp_path: Path, by: float) -> None:
+    """Checks are asked at before - by, and their answers are at it: (before - by) - before is no -by in floats."""
+    for before in (0.01486, 0.0203, 0.0301):
+        required = NoWorse("b", baseline(tmp_path, [known(0, before, 0.04)]), by, ("inputs",))
+        (judgement,) = required.judge(GROUP, [known(0, before - by, 0.04)])
+        assert judgement.ruling is Ruling.PASS
+        assert f": {distance(0.0 - by, up=False)} to " in figure_text(judgement.figure)
+        assert f"required ≥ {0.0 - by:g}" in figure_text(judgement.figure)
 
 
 def test_inputs_that_the_baseline_lacks_are_told(tmp_path: Path) -> None:

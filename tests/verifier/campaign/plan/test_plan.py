@@ -115,6 +115,9 @@ def test_the_time_that_a_plan_may_take_does_not_make_it_another_plan(tmp_path: P
         ("[select]\ncount = 1\nthreads = 1", "[select]: threads", "it belongs above every [heading]"),
         ("[select]\ncount = 1\nper_class = 1", "per_class and count", "exclude each other"),
         ("= 3", "TOML", "line"),
+        ("precision = 1/1000 # fine", "(at line 3, column 14): precision = 1/1000", 'texts stand in quotes: "1/1000"'),
+        ("timeout = 10 minutes", "timeout = 10 minutes", 'texts stand in quotes: "10 minutes"'),
+        ("[select]\n[select]", "twice", "each is headed [[select]]"),
     ],
 )
 def test_a_wrong_line_names_file_key_and_what_is_right(tmp_path: Path, line: str, key: str, right: str) -> None:
