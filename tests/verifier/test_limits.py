@@ -31,12 +31,14 @@ SLOW = (
     "verifier.runtime.replay:Replay.logits",
     "verifier.runtime.witness:exact_outputs",
     "verifier.runtime.witness:region_of",
-    "verifier.runtime.property_judge:exact_outputs_of",
+    "verifier.runtime.real_outputs:exact_outputs_of",
+    "verifier.runtime.real_outputs:enclosed_outputs",
     "verifier.runtime.distance_judge:exact_outputs",
     "verifier.runtime.property_judge:region_of",
     "verifier.runtime.activation_region:_solve",
     "verifier.bounds.crown:LinearRelaxation.lower",
     "verifier.bounds.crown:LinearRelaxation.slope_gradient",
+    "verifier.bounds.smooth_crown:SmoothCrown._back",
     "verifier.bounds.lagrangian:Lagrangian.evaluate",
     "verifier.bounds.lagrangian:Lagrangian.on_lines",
     "verifier.solvers.tree.node_lp:NodeLp._run",
@@ -98,10 +100,11 @@ def slow(clock: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, verifier.Model]:
-    """The shipped net, whose tree is by LPs; a convolutional one, whose tree is by bounds; and one with wide layers."""
+    """The shipped net, whose tree is by LPs; one whose tree is by bounds; one with wide layers; one with Sigmoids."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("nets")
     found = {"digits": verifier.load(models.path("digits"))}
-    for name, layers in (("conv", [(4, 1, 5, 5), (4, 4, 5, 5)]), ("dense", [(150, 196), (150, 150)])):
+    sizes = {"conv": [(4, 1, 5, 5), (4, 4, 5, 5)], "dense": [(150, 196), (150, 150)], "smooth": [(40, 8), (40, 40)]}
+    for name, layers in sizes.items():
         nodes, weights, last = [], [], "x"
         for number, shape in enumerate(layers):
             kind = "Conv" if len(shape) == 4 else "MatMul"
@@ -110,13 +113,14 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, verifier.Model]:
             weights.append(numpy_helper.from_array(weight if kind == "Conv" else weight.T, f"w{number}"))
             options = {"pads": [2, 2, 2, 2]} if kind == "Conv" else {}
             nodes.append(helper.make_node(kind, [last, f"w{number}"], [f"z{number}"], **options))
-            nodes.append(helper.make_node("Relu", [f"z{number}"], [f"h{number}"]))
+            curve = "Sigmoid" if name == "smooth" else "Relu"
+            nodes.append(helper.make_node(curve, [f"z{number}"], [f"h{number}"]))
             last = f"h{number}"
-        size = 4 * 14 * 14 if name == "conv" else 150
+        size = 4 * 14 * 14 if name == "conv" else layers[-1][0]
         head = (rng.normal(size=(size, 5)) / np.sqrt(size)).astype(np.float32)
         weights.append(numpy_helper.from_array(head, "head"))
         nodes += [helper.make_node("Flatten", [last], ["flat"]), helper.make_node("MatMul", ["flat", "head"], ["y"])]
-        given = [1, 1, 14, 14] if name == "conv" else [1, 196]
+        given = [1, 1, 14, 14] if name == "conv" else [1, layers[0][1]]
         ends = [helper.make_tensor_value_info(n, 1, shape) for n, shape in (("x", given), ("y", [1, 5]))]
         graph = helper.make_graph(nodes, name, ends[:1], ends[1:], weights)
         path = folder / f"{name}.onnx"
@@ -189,6 +193,7 @@ LARGER = (
     "certificate",
 )
 CASES = [("digits", asked) for asked in ASKED] + [(name, asked) for name in ("conv", "dense") for asked in LARGER]
+CASES.append(("smooth", "property by tree"))
 
 
 @pytest.mark.parametrize(("name", "asked"), CASES)
@@ -196,7 +201,7 @@ def test_a_limit_is_kept_however_slow_every_call_is(
     name: str, asked: str, nets: dict[str, verifier.Model], slow: dict[str, int], clock: Any
 ) -> None:
     model = nets[name]
-    x = np.random.default_rng(1).random(model.graph.input_size).astype(np.float32)
+    x = np.random.default_rng(1).random(model.lowered.input_size).astype(np.float32)
     start = clock.now
     try:
         found = ASKED[asked](model, x, Budget(LIMIT))
