@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +54,6 @@ class PhaseTree:
         """ReLUs of the network."""
         return int(self.numbers.shape[1]) - len(self.rows)
 
-    @cached_property
-    def _leaf(self) -> npt.NDArray[np.intp]:
-        """Which leaf each node is."""
-        return np.cumsum(self.split == LEAF) - 1
-
     def about(self, rows: npt.NDArray[np.integer]) -> PhaseTree:
         """The same tree with λ of these rows of the goal, 0 where it knows nothing of them; none below 0."""
         numbers = np.zeros((self.nodes, len(rows) + self.relus), dtype=np.int16)
@@ -72,13 +66,6 @@ class PhaseTree:
         """λ (rows,) and ν (relus,) of a node."""
         numbers = self.numbers[node] / np.float64(STEPS)
         return numbers[: len(self.rows)], numbers[len(self.rows) :]
-
-    def basis(self, node: int) -> tuple[Array, Array] | None:
-        """A leaf's basis; None where none is kept."""
-        leaf = self._leaf[node]
-        if not self.basic.shape[1] or self.basic[leaf, 0] < 0:
-            return None
-        return self.basic[leaf], self.keys[leaf]
 
     def encoded(self) -> bytes:
         """The tree as bytes."""

@@ -27,7 +27,7 @@ REPORT = 0.1
 
 PATIENCE, PATIENCE_SHARE = 0.5, 0.1
 """Seconds a target, or the part of the time left, after which a lower end that trees have not raised is raised by
-linear bounds: quick instances do not pay for it."""
+linear bounds: quick instances do not pay for it, nor do those that follow earlier trees, whose lower end comes last."""
 
 BLAS_THREADS = 1
 """Matrices are small: BLAS's own threads mostly wait for each other (2 s became 27 s beside other work)."""
@@ -164,7 +164,7 @@ def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget,
             if not state.closed and now - reported[id(state)] < REPORT:
                 continue
             reported[id(state)] = now
-            if now - start > patience and id(state) in patient:
+            if now - start > patience and id(state) in patient and not search.follows(state):
                 patient.remove(id(state))
                 if state.lower < LOW * state.upper:
                     _raise(search, state, widest)

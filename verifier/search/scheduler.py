@@ -189,6 +189,10 @@ class TreeSearch:
         found = [state.search for state in self._states if state.search is not None]
         return any(search.nodes >= self._maker.nodes_alone(search.engine) for search in found)
 
+    def follows(self, state: SearchState) -> bool:
+        """Is one of a state's trees still where an earlier tree was?"""
+        return any(track.tree is not None and track.tree.follows for track in self._of(state))
+
     def update(self) -> None:
         """Take over what trees that were interrupted have proved; say why states stay open."""
         for state in self._states:

@@ -10,6 +10,10 @@ COSTLY = 2e-2
 """Share of what a node's bound lacks: ReLUs whose relaxations cost less of it are left out of its CROWN pass."""
 
 
+FOLLOWED = 5e-2
+"""The same at nodes that an earlier tree has as well, where no LP is saved by more of them."""
+
+
 STEPS = 12
 """Gradient steps of one descent; more found no more in measurements."""
 

@@ -42,11 +42,6 @@ def test_a_tree_is_the_same_again(splits: int, draw: int) -> None:
     assert again is not None
     for name in ("rows", "split", "first", "numbers", "kept", "basic", "keys"):
         assert np.array_equal(getattr(again, name), getattr(tree, name))
-    leaves = [node for node in range(tree.nodes) if tree.split[node] == LEAF]
-    for place, node in enumerate(leaves):
-        basis = again.basis(node)
-        assert (basis is None) == (tree.basic[place, 0] < 0)
-        assert basis is None or np.array_equal(basis[1], tree.keys[place])
 
 
 def test_what_is_told_of_other_rows_is_nothing_and_no_multiplier_is_below_0() -> None:
@@ -101,4 +96,4 @@ def test_any_changed_byte_leaves_a_tree_or_none() -> None:
 def test_a_seed_is_a_root() -> None:
     again = decoded(seed(4).encoded())
     assert again is not None
-    assert (again.nodes, again.relus, again.basis(0)) == (1, 4, None)
+    assert (again.nodes, again.relus, again.basic.size) == (1, 4, 0)

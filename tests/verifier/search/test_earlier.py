@@ -24,6 +24,7 @@ from verifier.search.all_targets import minimal_all_targets
 from verifier.search.earlier import Earlier
 from verifier.search.question import InputRegion, Misclassification, specify
 from verifier.search.settings import Settings
+from verifier.solvers.kernels import cache
 
 IMAGES = np.load(models.input_file("digits"))["x"]
 ASKED = [(0, 1, "linf"), (6, None, "linf"), (9, 1, "l1")]
@@ -120,6 +121,22 @@ def test_an_old_tree_answers_a_check_without_an_attack(
     assert isinstance(found.verdict, Holds)
     again = robustness.check(asked(tuned, *question), Settings(Budget(), earlier=Earlier((), found.trees)), radius)
     assert isinstance(again.verdict, Holds)
+
+
+@pytest.mark.skipif(not cache.available(), reason="numba is not installed")
+@pytest.mark.parametrize("question", ASKED[::2])
+def test_what_a_tree_says_of_its_own_network_closes_every_leaf(digits: Any, question: Any) -> None:
+    """Its multipliers exclude each of its leaves with room to spare: no node is looked at that it does not have."""
+    cache.compile_now()
+    before = minimal(digits, question, Earlier())
+    (tree,) = kept(before).values()
+    settings = Settings(Budget(), earlier=Earlier((), kept(before)))
+    found = robustness.check(asked(digits, *question), settings, 0.999 * before.lower)
+    assert isinstance(found.verdict, Holds)
+    assert 1 < found.search.nodes <= tree.nodes
+    again = found.trees[question[1]]
+    assert again.nodes <= tree.nodes
+    assert np.count_nonzero(again.basic[:, :1] >= 0) > 0.5 * len(again.basic), "leaves keep their bases"
 
 
 def forbidden(named: Callable[[str], Any]) -> Callable[[str], Any]:

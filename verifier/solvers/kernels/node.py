@@ -20,7 +20,6 @@ from verifier.bounds.kernels.stage_crown import tighten_stages
 from verifier.solvers.kernels.simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
 from verifier.solvers.kernels.simplex_program import Program
 from verifier.solvers.node_constants import (
-    COSTLY,
     HIGHEST,
     NEAR,
     PIVOTS,
@@ -45,21 +44,25 @@ CLOSED, OPEN, FAILED = 0, 1, 2
 
 
 class Rules(NamedTuple):
-    """What is done at nodes: the fields of `NodeSettings`, the branching rule by its code."""
+    """What is done at nodes: the fields of `NodeSettings`, the branching rule by its code. costly, followed: the shares
+    COSTLY and FOLLOWED of what a bound lacks."""
 
     child_bounds: bool
     half_space: bool
     reduced_costs: bool
     branching: int
     descend_every: int
+    costly: float
+    followed: float
 
 
 class Shared(NamedTuple):
     """What all nodes of a tree share: the box `ends` (2, n); the value `cutoff` (1,) at which LPs end, which follows
-    what float32 evaluations are charged; the pivots `spent` (1,) on them."""
+    what float32 evaluations are charged, down to `lowest`; the pivots `spent` (1,) on them."""
 
     ends: Array
     cutoff: Array
+    lowest: float
     spent: Integers
 
 
@@ -119,7 +122,7 @@ def evaluate_node(
         value = constant - fallen
         if value > 0.0:
             if state == EXCLUDED:
-                cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], CUTOFF)
+                cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], shared.lowest)
             return CLOSED, math.inf, value, -1
         if state != EXCLUDED or not value > -HIGHEST:
             break
@@ -136,7 +139,10 @@ def evaluate_node(
             i = program.used[k]
             point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
         margin = forward(net, point, arguments)
-    within = max(within, _narrowed(net, radius, rules, weights, nu, mu, row, shares, constant, value, lower, upper))
+    within = max(
+        within,
+        _narrowed(net, radius, rules, rules.costly, weights, nu, mu, row, shares, constant, value, lower, upper),
+    )
     if within >= radius > 0.0 or within == math.inf:
         return CLOSED, math.inf, nothing, -1
     place = split_at(rules.branching, program.kept, shares, off, state == OPTIMAL, lower, upper)
@@ -150,13 +156,12 @@ def evaluate_proposed(
     rules: Rules,
     weights: Array,
     nu: Array,
-    narrows: bool,
     lower: Array,
     upper: Array,
 ) -> tuple[int, float]:
     """(how the node is left, radius that it excludes) by given multipliers, without an LP; as in `evaluate_node`.
 
-    narrows: tighten the bounds of a node that stays open. The multipliers are replaced by those of the last evaluation.
+    The multipliers are replaced by those of the last evaluation.
     """
     mu, shares, row = np.zeros(lower.size), np.empty(lower.size), np.empty(net.centre.size)
     constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
@@ -169,10 +174,12 @@ def evaluate_proposed(
         return CLOSED, math.inf
     if real - fallen > 0.0:
         return CLOSED, within
-    if narrows:
-        within = max(within, _narrowed(net, radius, rules, weights, nu, mu, row, shares, constant, value, lower, upper))
-        if within >= radius > 0.0 or within == math.inf:
-            return CLOSED, math.inf
+    within = max(
+        within,
+        _narrowed(net, radius, rules, rules.followed, weights, nu, mu, row, shares, constant, value, lower, upper),
+    )
+    if within >= radius > 0.0 or within == math.inf:
+        return CLOSED, math.inf
     return OPEN, within
 
 
@@ -181,6 +188,7 @@ def _narrowed(
     net: CompiledNetwork,
     radius: float,
     rules: Rules,
+    costly: float,
     weights: Array,
     nu: Array,
     mu: Array,
@@ -200,13 +208,14 @@ def _narrowed(
     if not rules.child_bounds:
         return 0.0
     amount = -constant if rules.half_space else math.inf
-    return narrow(net, radius, weights, nu, mu, row, shares, amount, value, lower, upper)
+    return narrow(net, radius, costly, weights, nu, mu, row, shares, amount, value, lower, upper)
 
 
 @compiled
 def narrow(
     net: CompiledNetwork,
     radius: float,
+    costly: float,
     weights: Array,
     nu: Array,
     mu: Array,
@@ -219,10 +228,11 @@ def narrow(
 ) -> float:
     """Tighten a node's bounds by what its multipliers say, which proved `value` < 0: the radius excluded then.
 
-    CROWN within the half-space row·δ ≤ amount, for the ReLUs that cost the bound most; the same multipliers again, with
-    their reduced costs. Infinite: nothing of the node is left. All arrays are replaced by the last evaluation's.
+    CROWN within the half-space row·δ ≤ amount, for the ReLUs that cost a `costly` share of what the bound lacks; the
+    same multipliers again, with their reduced costs. Infinite: nothing of the node is left. All arrays are replaced
+    by the last evaluation's.
     """
-    if not tighten_stages(net, cut_of(net, row, amount, radius), lower, upper, shares <= COSTLY * value):
+    if not tighten_stages(net, cut_of(net, row, amount, radius), lower, upper, shares <= costly * value):
         return math.inf
     constant, _ = evaluate(net, weights, nu, lower, upper, mu, row, shares)
     value = constant - fall(net, row, radius)

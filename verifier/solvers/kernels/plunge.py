@@ -1,6 +1,8 @@
 """Plunging as one kernel: node evaluations, splits and the stack of what is still open below one node.
 
-Between two nodes nothing is left to the interpreter, whose lock threads would have to wait for.
+Between two nodes nothing is left to the interpreter, whose lock threads would have to wait for. Nodes that an earlier
+tree has as well are evaluated by the multipliers that they had there, and split where that split them; a leaf of it
+that these leave open is gone on with as any other node, from its basis there.
 """
 
 from __future__ import annotations
@@ -15,7 +17,17 @@ from encoders.network.graph import Array
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import CompiledNetwork
-from verifier.solvers.kernels.node import CLOSED, FAILED, Found, NodeState, Rules, Shared, evaluate_node
+from verifier.problem.phase_tree import STEPS as PARTS
+from verifier.solvers.kernels.node import (
+    CLOSED,
+    FAILED,
+    Found,
+    NodeState,
+    Rules,
+    Shared,
+    evaluate_node,
+    evaluate_proposed,
+)
 from verifier.solvers.kernels.simplex_program import Program
 from verifier.solvers.node_constants import AGAIN, BEYOND, CLOSES, STEPS
 
@@ -42,7 +54,8 @@ class Journal(NamedTuple):
 
 class Stack(NamedTuple):
     """Open nodes, one a row, the next one to be evaluated last: bounds (rows, relus), the radius that each excludes
-    (rows,), the basis that its LP starts from (rows, …), whether points of it were refused (rows,)."""
+    (rows,), the basis that its LP starts from (rows, …), whether points of it were refused (rows,); known (rows,):
+    which node of the earlier tree it is, or −1."""
 
     lower: Array
     upper: Array
@@ -50,7 +63,21 @@ class Stack(NamedTuple):
     basic: Integers
     key: Integers
     refused: npt.NDArray[np.bool_]
+    known: Integers
     journal: Journal
+
+
+class Known(NamedTuple):
+    """An earlier tree: `split` and `first` of its nodes and their multipliers `numbers` (nodes, goals + relus), as
+    `PhaseTree` has them; the bases basic and key (leaves, …) of its leaves, of which a node is the `leaf`-th; −1 where
+    it is none that has a basis of this LP. Without one all are empty."""
+
+    split: npt.NDArray[np.int32]
+    first: npt.NDArray[np.int32]
+    numbers: npt.NDArray[np.int16]
+    leaf: Integers
+    basic: Integers
+    key: Integers
 
 
 def stack_of(rows: int, relus: int, basic: int, key: int, goals: int, *, wanted: bool) -> Stack:
@@ -74,6 +101,7 @@ def stack_of(rows: int, relus: int, basic: int, key: int, goals: int, *, wanted:
         np.empty((rows, basic), dtype=np.int64),
         np.empty((rows, key), dtype=np.int64),
         np.empty(rows, dtype=np.bool_),
+        np.full(rows, -1, dtype=np.int64),
         journal,
     )
 
@@ -94,12 +122,57 @@ class Extent(NamedTuple):
     inherit: bool
 
 
+PROPOSED = 2
+"""Pivots that the evaluation of a node by known multipliers counts as."""
+
+
 @compiled
 def _note(journal: Journal, split: int, first: bool, row: int) -> None:
     if journal.wanted:
         k = journal.length[0]
         journal.split[k], journal.first[k], journal.row[k] = split, first, row
         journal.length[0] = k + 1
+
+
+@compiled
+def _follow(
+    net: CompiledNetwork, radius: float, rules: Rules, stack: Stack, earlier: Known, top: int, row: int
+) -> tuple[bool, float, int]:
+    """Evaluate the last node, at `top`, by its earlier multipliers: (does it close, radius that no charged evaluation
+    reaches within, rows of the stack in use then). `row`: its place in the journal."""
+    came, goals = stack.known[top], earlier.numbers.shape[1] - stack.lower.shape[1]
+    low, high, journal = stack.lower[top], stack.upper[top], stack.journal
+    numbers, relu, leaf = earlier.numbers[came], earlier.split[came], earlier.leaf[came]
+    weights, nu = numbers[:goals] / PARTS, numbers[goals:] / PARTS
+    if journal.wanted:
+        journal.weights[row], journal.nu[row] = weights, nu
+        journal.basic[row, :], journal.key[row, :] = -1, 0
+        if leaf >= 0:
+            journal.basic[row], journal.key[row] = earlier.basic[leaf], earlier.key[leaf]
+    state, within = evaluate_proposed(net, radius, rules, weights, nu, low, high)
+    within = max(stack.ends[top], within)
+    if state == CLOSED:
+        _note(journal, CLOSES, False, row)
+        return True, within, top
+    stack.ends[top], stack.known[top] = within, -1
+    if relu < 0:
+        if leaf >= 0:
+            stack.basic[top], stack.key[top] = earlier.basic[leaf], earlier.key[leaf]
+        _note(journal, AGAIN, False, -1)
+        return False, within, top + 1
+    child = earlier.first[came]
+    if low[relu] > 0.0 or high[relu] < 0.0:
+        stack.known[top] = child + (1 if low[relu] > 0.0 else 0)
+        _note(journal, AGAIN, False, -1)
+        return False, within, top + 1
+    active = top + 1
+    stack.lower[active], stack.upper[active] = low, high
+    stack.basic[active], stack.key[active] = stack.basic[top], stack.key[top]
+    stack.ends[active], stack.refused[active] = within, stack.refused[top]
+    stack.known[top], stack.known[active] = child, child + 1
+    high[relu], stack.lower[active, relu] = 0.0, 0.0
+    _note(journal, relu, True, row)
+    return False, within, top + 2
 
 
 @compiled
@@ -110,6 +183,7 @@ def plunge(
     rules: Rules,
     shared: Shared,
     stack: Stack,
+    earlier: Known,
     extent: Extent,
     point: Array,
 ) -> tuple[int, int, int, float]:
@@ -132,6 +206,13 @@ def plunge(
         if stack.ends[top] >= radius > 0.0:
             _note(journal, BEYOND, False, -1)
             depth = top
+            continue
+        if stack.known[top] >= 0:
+            closes, within, depth = _follow(net, radius, rules, stack, earlier, top, nodes)
+            nodes += 1
+            shared.spent[0] += PROPOSED
+            if closes:
+                float32 = min(float32, within)
             continue
         low[:], high[:] = stack.lower[top], stack.upper[top]
         basic[:], key[:] = stack.basic[top], stack.key[top]
@@ -166,6 +247,7 @@ def plunge(
             stack.basic[row], stack.key[row] = basic, key
             stack.ends[row] = within
             stack.refused[row] = refused and extent.inherit
+            stack.known[row] = -1
         if place >= 0:
             # The child that the point lies in is evaluated first.
             active = top + 1 if known and arguments[place] > 0.0 else top

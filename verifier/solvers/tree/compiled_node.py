@@ -17,6 +17,7 @@ from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import CompiledNetwork, network
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
+from verifier.problem.phase_tree import PhaseTree
 from verifier.solvers.kernels.node import (
     CLOSED,
     CUTOFF,
@@ -26,16 +27,15 @@ from verifier.solvers.kernels.node import (
     Rules,
     Shared,
     evaluate_node,
-    evaluate_proposed,
     narrow,
 )
-from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Journal, Stack, plunge, stack_of
+from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Journal, Known, Stack, plunge, stack_of
 from verifier.solvers.kernels.proof_tree import Grown, grow
-from verifier.solvers.node_constants import STEPS
-from verifier.solvers.tree.carried_basis import CarriedBases
+from verifier.solvers.node_constants import COSTLY, FOLLOWED, STEPS
+from verifier.solvers.tree.carried_basis import known_tree
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import TreeNode
-from verifier.solvers.tree.growth import in_steps
+from verifier.solvers.tree.growth import UNKNOWN, in_steps
 from verifier.solvers.tree.node import (
     GrownResult,
     NodeResult,
@@ -52,6 +52,11 @@ AT_ONCE = 0.05
 """Seconds that one call of a kernel may take, about: a budget that ends, or Ctrl-C, is seen only between calls."""
 
 
+SPARE = 0.05
+"""Share of the goal's margin at the input by which LPs exclude a node whose multipliers are to be kept: margins of a
+network that is trained on move by as much. Barely excluded, half of the leaves close again, so four in five."""
+
+
 class CompiledNarrowing:
     """`NumpyNarrowing` by the kernel."""
 
@@ -63,6 +68,7 @@ class CompiledNarrowing:
         key = narrow(
             self._network,
             radius,
+            COSTLY,
             np.array(weights, dtype=np.float64),
             dual.nu.copy(),
             dual.mu.copy(),
@@ -90,10 +96,18 @@ class CompiledDescent:
 
 
 class CompiledEvaluator:
-    """Evaluates with one kernel; `other` makes the evaluator that takes over where the kernel's simplex gives up."""
+    """Evaluates with one kernel; `other` makes the evaluator that takes over where the kernel's simplex gives up.
+
+    earlier: the tree that known nodes are of, about the root's rows of the goal.
+    """
 
     def __init__(
-        self, root: TreeRoot, lagrangian: Lagrangian, settings: NodeSettings, other: Callable[[], NumpyEvaluator]
+        self,
+        root: TreeRoot,
+        lagrangian: Lagrangian,
+        settings: NodeSettings,
+        other: Callable[[], NumpyEvaluator],
+        earlier: PhaseTree | None = None,
     ) -> None:
         self.lp, self._other = DenseLp(root), other
         self._rules = Rules(
@@ -102,17 +116,20 @@ class CompiledEvaluator:
             settings.reduced_costs,
             settings.branching.code,
             settings.descend_every,
+            COSTLY,
+            FOLLOWED,
         )
         self._network = network(root.stages, lagrangian)
         self._radius = lagrangian.ball.radius
         self._first = self.lp.first_basis()
         self._ends = np.array([lagrangian.ball.lo, lagrangian.ball.hi])
         self.descent = CompiledDescent(self._network, self._ends)
-        self._cutoff = np.array([CUTOFF])
+        self._lowest = CUTOFF if root.earlier is None else max(CUTOFF, SPARE * abs(_margin(root)))
+        self._cutoff = np.array([self._lowest])
         self._fallback: NumpyEvaluator | None = None
         self._stack: Stack | None = None
-        self._earlier, self._rows = root.earlier, root.goal_rows
-        self._carried: CarriedBases | None = None
+        self._earlier, self._rows, self._writes = earlier, root.goal_rows, root.earlier is not None
+        self._known: Known | None = None
         self._pivots = 1
         """Those that fit into AT_ONCE, as the last plunge took them."""
 
@@ -135,7 +152,7 @@ class CompiledEvaluator:
             np.zeros(lower.size),
             np.zeros(lower.size),
         )
-        shared = Shared(self._ends, self._cutoff, np.zeros(1, dtype=np.int64))
+        shared = Shared(self._ends, self._cutoff, self._lowest, np.zeros(1, dtype=np.int64))
         state, radius, margin, place = evaluate_node(
             self._network, self.lp.program, self._radius, self._rules, shared, node, found
         )
@@ -144,10 +161,7 @@ class CompiledEvaluator:
             last = basic.astype(np.int16), key.astype(np.int8)
             return NodeResult(True, float32=radius, bound=margin, multipliers=proposed, basis=last)
         if state == FAILED:
-            if self._fallback is None:
-                self._fallback = self._other()
-                self._fallback.set_radius(self._radius)
-            return replace(self._fallback.evaluate(lower, upper, None, budget), basis=None)
+            return replace(self._by_other().evaluate(lower, upper, None, budget), basis=None)
         known = margin > -math.inf
         up = known and place >= 0 and bool(found.arguments[place] > 0)
         last = basic.astype(np.int16), key.astype(np.int8)
@@ -155,22 +169,18 @@ class CompiledEvaluator:
             False, radius, low, high, place, found.point if known else None, margin, up, last, multipliers=proposed
         )
 
-    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array, *, narrows: bool) -> NodeResult:
-        low, high = lower.copy(), upper.copy()
-        state, within = evaluate_proposed(
-            self._network, self._radius, self._rules, weights.copy(), nu.copy(), narrows, low, high
-        )
-        return NodeResult(True, float32=within) if state == CLOSED else NodeResult(False, within, low, high)
+    def _by_other(self) -> NumpyEvaluator:
+        if self._fallback is None:
+            self._fallback = self._other()
+            self._fallback.set_radius(self._radius)
+        return self._fallback
+
+    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array) -> NodeResult:
+        return self._by_other().proposed(lower, upper, weights, nu)
 
     @property
     def kept(self) -> npt.NDArray[np.integer]:
         return self.lp.program.kept
-
-    def start_of(self, leaf: int) -> Any:
-        if self._carried is None:
-            assert self._earlier is not None
-            self._carried = CarriedBases(self._earlier, self.lp.program, self._rows)
-        return self._carried.of(leaf)
 
     def plunge(
         self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
@@ -180,16 +190,17 @@ class CompiledEvaluator:
         stack = self._stack
         if stack is None or len(stack.ends) < most + 2:
             goals = self.lp.program.goals
-            stack = self._stack = stack_of(
-                most + 2, lower.size, basic.size, key.size, goals, wanted=self._earlier is not None
-            )
+            stack = self._stack = stack_of(most + 2, lower.size, basic.size, key.size, goals, wanted=self._writes)
         stack.lower[0], stack.upper[0], stack.basic[0], stack.key[0] = lower, upper, basic, key
         stack.ends[0], stack.refused[0] = node.key, node.refused
+        stack.known[0] = node.known if self._earlier is not None else UNKNOWN
+        if self._known is None:
+            self._known = known_tree(self._earlier, self.lp.program, self._rows, lower.size)
         point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
-        shared, start = Shared(self._ends, self._cutoff, spent), time.perf_counter()
+        shared, start = Shared(self._ends, self._cutoff, self._lowest, spent), time.perf_counter()
         extent = Extent(most, self._pivots, number, inherit)
         state, depth, nodes, float32 = plunge(
-            self._network, self.lp.program, self._radius, self._rules, shared, stack, extent, point
+            self._network, self.lp.program, self._radius, self._rules, shared, stack, self._known, extent, point
         )
         self._pivots = max(1, int(AT_ONCE * spent[0] / (time.perf_counter() - start)))
         rest = [
@@ -199,10 +210,11 @@ class CompiledEvaluator:
                 stack.upper[row].copy(),
                 (stack.basic[row].astype(np.int16), stack.key[row].astype(np.int8)),
                 bool(stack.refused[row]),
+                known=int(stack.known[row]),
             )
             for row in range(depth)
         ]
-        journal = self._journal(stack.journal, nodes) if self._earlier is not None else None
+        journal = self._journal(stack.journal, nodes) if self._writes else None
         return PlungeResult(nodes, rest, float32, point if state == FOUND else None, state == HANDED, journal)
 
     def _journal(self, journal: Journal, nodes: int) -> PlungeJournal:
@@ -223,7 +235,7 @@ class CompiledEvaluator:
         lower, upper, mu, nu = (np.zeros(room) for _ in range(4))
         weights, values = np.zeros((room[0], self.lp.program.goals)), np.zeros(room[0])
         grown = Grown(np.zeros(most, dtype=np.int64), lower, upper, weights, mu, nu, values)
-        shared = Shared(self._ends, self._cutoff, np.zeros(1, dtype=np.int64))
+        shared = Shared(self._ends, self._cutoff, CUTOFF, np.zeros(1, dtype=np.int64))
         _, depth, tokens, leaves = grow(
             self._network, self.lp.program, self._radius, self._rules, shared, stack, len(nodes), grown
         )
@@ -247,3 +259,8 @@ class CompiledEvaluator:
             values[:leaves],
             rest,
         )
+
+
+def _margin(root: TreeRoot) -> float:
+    """The goal's smallest row at the ball's centre."""
+    return float(root.goal.margin(root.stages.values(root.ball.centre[np.newaxis])[1])[0])

@@ -39,6 +39,9 @@ from verifier.solvers.tree.threads import ALONE, Threads
 TOGETHER = 0.25
 """Seconds for which threads explore one tree before they wait for each other."""
 
+AT_A_TIME = 1024
+"""Nodes of an earlier tree that are followed at once: they cost little, and so does what lies between two slices."""
+
 NUMPY_FIRST = 64
 """`numpy_first` for a process that asks one question: those nodes cost a small network less than loading kernels."""
 
@@ -119,7 +122,7 @@ class LpTree(ReluTree):
     def _by_kernel(self) -> NodeEvaluator:
         from verifier.solvers.tree.compiled_node import CompiledEvaluator  # noqa: PLC0415 (imports numba: half a second)
 
-        return CompiledEvaluator(self.root, self._lagrangian, self.settings, self._by_numpy)
+        return CompiledEvaluator(self.root, self._lagrangian, self.settings, self._by_numpy, self._earlier)
 
     def _by_numpy(self) -> NumpyEvaluator:
         moves = self._first_moves() if self.root.ball.geometry.split_moves else []
@@ -174,16 +177,17 @@ class LpTree(ReluTree):
             while nodes < self.settings.slice and (stack or self._took(stack)):
                 if self.beyond(stack[-1]):
                     stack.pop()
-                elif self._earlier is not None and stack[-1].known != UNKNOWN:
-                    budget.check()
-                    self._follow(self._earlier, evaluator, stack)
-                    nodes += 1
                 else:
                     number, point = self.nodes + nodes, None
-                    plunged = self._plunge(evaluator, stack, number, self.settings.slice - nodes, budget)
+                    most = AT_A_TIME if stack[-1].known != UNKNOWN else self.settings.slice - nodes
+                    plunged = self._plunge(evaluator, stack, number, most, budget)
                     if plunged is not None:
                         nodes, point = nodes + plunged.nodes, plunged.point
-                    if plunged is None or plunged.handed:
+                    if plunged is None and self._earlier is not None and stack[-1].known != UNKNOWN:
+                        budget.check()
+                        self._follow(self._earlier, evaluator, stack)
+                        nodes += 1
+                    elif plunged is None or plunged.handed:
                         point = self._evaluate(evaluator, stack, self.nodes + nodes, budget)
                         nodes += 1
                     if point is not None:
@@ -283,18 +287,16 @@ class LpTree(ReluTree):
         node = stack.pop()
         relu, child = int(earlier.split[node.known]), int(earlier.first[node.known])
         weights, nu = earlier.multipliers(node.known)
-        found = evaluator.proposed(*self.unpacked(node), weights, nu, narrows=relu != LEAF)
+        found = evaluator.proposed(*self.unpacked(node), weights, nu)
         numbers = earlier.numbers[node.known]
         if found.closed:
             self.note(max(node.key, found.float32))
             if self._growth is not None:
-                start = evaluator.start_of(node.known) if relu == LEAF else None
-                self._growth.closed(node.number, numbers, start)
+                self._growth.closed(node.number, numbers, None)
             return
         key = max(node.key, found.key)
         if relu == LEAF:
-            start = evaluator.start_of(node.known)
-            stack.append(self.child(node, key, found.lower, found.upper, start, node.number))
+            stack.append(self.child(node, key, found.lower, found.upper, None, node.number))
             return
         low, high = found.lower.copy(), found.upper.copy()
         low[relu], high[relu] = max(low[relu], 0.0), min(high[relu], 0.0)

@@ -126,20 +126,18 @@ class NodeEvaluator(Protocol):
     def descent(self) -> StartHeuristic: ...
     @property
     def kept(self) -> npt.NDArray[np.integer]:
-        """The ReLUs whose bases `start_of` knows; none where it knows no bases."""
+        """The ReLUs of the LP whose bases it gives; none where it gives none."""
 
     def set_radius(self, radius: float) -> None: ...
     def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult: ...
-    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array, *, narrows: bool) -> NodeResult:
-        """Evaluate a node by these multipliers, without an LP; narrows: tighten its bounds where it stays open."""
-
-    def start_of(self, leaf: int) -> Any:
-        """The basis of the earlier tree's leaf, None where this network's LPs cannot begin with it."""
+    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array) -> NodeResult:
+        """Evaluate a node by these multipliers, without an LP; tighten its bounds where it stays open."""
 
     def plunge(
         self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget
     ) -> PlungeResult | None:
         """Evaluate at most `most` nodes, depth-first, from this one with its bounds (relu_count,); None: one by one.
+        A `known` node is followed as the earlier tree goes.
 
         number: how many were evaluated before. inherit: children of a refused node are refused too."""
 
@@ -195,7 +193,7 @@ class NumpyEvaluator:
             multipliers=(solved.weights, dual.mu, dual.nu),
         )
 
-    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array, *, narrows: bool) -> NodeResult:
+    def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array) -> NodeResult:
         radius = self._radius
         dual = self._lagrangian.evaluate(weights, nu, lower, upper)
         value, key = dual.value(radius), dual.radius(radius)
@@ -203,8 +201,6 @@ class NumpyEvaluator:
             return NodeResult(True)
         if dual.real_value(radius) > 0:
             return NodeResult(True, float32=key)
-        if not narrows:
-            return NodeResult(False, key, lower, upper)
         narrowed = self._narrowed(dual, weights, value, lower, upper)
         if narrowed is None:
             return NodeResult(True)
@@ -223,10 +219,6 @@ class NumpyEvaluator:
     @property
     def kept(self) -> npt.NDArray[np.integer]:
         return np.zeros(0, dtype=np.int64)
-
-    def start_of(self, leaf: int) -> Any:
-        """HiGHS begins with bases of its own."""
-        del leaf
 
     def plunge(
         self, node: TreeNode, lower: Array, upper: Array, number: int, most: int, inherit: bool, budget: Budget

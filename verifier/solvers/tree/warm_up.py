@@ -38,7 +38,6 @@ def solve_sample() -> None:
         tree.evaluator.descent.search(ball.centre, ball.radius)
         tree.evaluator.evaluate(-ends, ends, None, Budget(LONGEST))
         tree.evaluator.grow([(-ends, ends, None)], 8, Budget(LONGEST))
-        tree.evaluator.proposed(-ends, ends, np.ones(len(goal.offset)), np.zeros(ends.size), narrows=True)
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
