@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,12 +85,15 @@ def tell_remarks(remarks: Remarks) -> None:
 
 
 def tell_failed(results: Sequence[Result], findings: Sequence[StoredFinding]) -> None:
-    """The attacks and points that came to no answer, and why."""
+    """The attacks and points that came to no answer, or that their time limit ended, and why."""
     by_id = {result.id: result for result in results}
     for found in [found for found in findings if found.state == FAILED][:SHOWN]:
         asked_of = by_id[found.instance]
         what = f"{found.kind} {found.attack}".strip()
         complain(f"{asked_of.source}, {asked_of.input_name}, target {asked_of.target}: {what}: {found.reason}")
+    if cut := Counter(f"{found.kind} {found.attack}" for found in findings if found.cut):
+        told = ", ".join(f"{what} {count} times" for what, count in cut.items())
+        complain(f"ended by the time limit, with what was found by then: {told}")
 
 
 def _certified(asked: Plan, store: Store, folder: Path, backend: Backend, budget: Budget) -> int:

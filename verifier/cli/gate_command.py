@@ -101,7 +101,7 @@ def gate(
             return teller.tell(found, drawn, made)
         deadline.begin_answer()
         if baseline is not None:
-            return _write_baseline(asked, found, wanted, baseline)
+            return _write_baseline(asked, found, wanted, baseline, teller.points(found))
         return teller.tell(found, drawn)
 
 
@@ -150,7 +150,7 @@ class _Teller:
             sys.stdout.write(json.dumps(gate_json(run), indent=1, allow_nan=False) + "\n")
         else:
             terminal.stdout().print(gate_table(run))
-        for line in points_lines(found.results, found.findings) if self.asked.plan.points else ():
+        for line in self.points(found):
             self._beside(line)
         for name, file in self.outputs.files.items():
             _write(file, WRITERS[name](run))
@@ -168,6 +168,10 @@ class _Teller:
             evidence_command.nothing(self.folder, self.deadline)
             return Exit.UNDECIDED if code == Exit.GOOD else code
         return code
+
+    def points(self, found: Settled) -> Sequence[str]:
+        """What became of the points of other tools."""
+        return points_lines(found.results, found.findings) if self.asked.plan.points else ()
 
     def _beside(self, text: str) -> None:
         """Say what JSON has no place for."""
@@ -268,7 +272,7 @@ def _draw(found: Settled, wanted: Sequence[Wanted], folder: Path, limits: Comman
     return drawn
 
 
-def _write_baseline(asked: Gate, found: Settled, wanted: Sequence[Wanted], path: Path) -> Exit:
+def _write_baseline(asked: Gate, found: Settled, wanted: Sequence[Wanted], path: Path, points: Sequence[str]) -> Exit:
     """Write what is known; Exit 3 where brackets are open, which a baseline may hold but should not."""
     radii = [radius for one in asked.requirements for radius in one.radii]
     digests = {one.task.model: one.task.model_sha256 for one in wanted}
@@ -277,5 +281,7 @@ def _write_baseline(asked: Gate, found: Settled, wanted: Sequence[Wanted], path:
     inputs = [one for group in found.known.values() for one in group]
     still_open = sum(one.width > asked.plan.precision for one in inputs)
     rest = f", {still_open} with open brackets" if still_open else ""
+    for line in points:
+        terminal.stdout().print(line, soft_wrap=True)
     terminal.stdout().print(f"{path}: {len(inputs)} inputs{rest}")
     return Exit.UNDECIDED if still_open else Exit.GOOD

@@ -208,8 +208,9 @@ class Questions:
         one = self._by_key[wish.key]
         found = []
         for target in one.targets:
-            ends = self._ends[one.task.instance(target)].ends
-            if ends.status == CONTRADICTION:
+            known = self._ends[one.task.instance(target)]
+            ends = known.ends
+            if known.failed or ends.status == CONTRADICTION:
                 continue
             if wish.radius is None:
                 if ends.status not in CLOSED:
@@ -229,6 +230,7 @@ class Questions:
                     bracket = outcome.bracket
                 if bracket is None:
                     one.reason = outcome.error or one.reason
+                    one.failed = one.failed or (isinstance(outcome, Outcome) and bool(outcome.error))
                 else:
                     before, one.ends = one.ends, one.ends.merged(bracket)
                     told = one.ends.status == CONTRADICTION
@@ -250,6 +252,8 @@ class Questions:
 class _Instance:
     ends: StoredEnds
     reason: str
+    failed: bool = False
+    """True once a worker raised: asked again it would do so again, until its time limits are used up."""
 
 
 def reach(task: Task) -> float:

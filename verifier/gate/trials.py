@@ -9,6 +9,9 @@ from verifier.campaign.plan.attack_tasks import DONE, Kind, StoredFinding
 from verifier.campaign.plan.messages import Claim
 from verifier.campaign.plan.tasks import Target, Wanted
 
+LONGER = 1.5
+"""An attack that its time limit ended is run again where it may take so many times as long now."""
+
 
 @dataclass(eq=False)
 class Trials:
@@ -20,7 +23,11 @@ class Trials:
     _tried: set[tuple[str, Kind, str]] = field(default_factory=set)
 
     def __post_init__(self, findings: Iterable[StoredFinding]) -> None:
-        self._tried.update((one.instance, one.kind, one.attack) for one in findings if one.state == DONE)
+        self._tried.update(
+            (one.instance, one.kind, one.attack)
+            for one in findings
+            if one.state == DONE and not (one.cut and self.limit > LONGER * one.seconds)
+        )
 
     def points(self, one: Wanted, targets: Collection[Target]) -> Claim | None:
         """The points of a tool that were not judged yet; None where there are none."""

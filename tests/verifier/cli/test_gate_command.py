@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Never
 from xml.etree import ElementTree
@@ -134,6 +136,20 @@ def test_a_baseline_is_written_and_kept(folder: Path, capsys: pytest.CaptureFixt
     assert main(["gate", "--jobs", "1"]) == Exit.GOOD
     assert main(["gate", "--jobs", "1", "--update-baseline", "baseline.json", "--no-cache"]) == Exit.GOOD
     assert Path("baseline.json").read_bytes() == first
+
+
+def test_known_answers_load_no_solver(folder: Path) -> None:
+    written(folder, KEPT)
+    assert main(["gate", "--jobs", "1"]) == Exit.GOOD
+    code = (
+        "import sys; from verifier.cli.main import main; assert main(['gate', '--jobs', '1']) == 0; "
+        f"print([name for name in {UNWANTED!r} if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
+    assert told.stdout.splitlines()[-1] == "[]"
+
+
+UNWANTED = ("sklearn", "numba", "matplotlib", "scipy.optimize", "highspy", "pulp", "z3", "joblib", "torch")
 
 
 def test_verdicts_do_not_depend_on_the_cache_or_on_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from verifier import models
 from verifier.campaign import worker
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan import task_models
-from verifier.campaign.plan.attack_tasks import Finding, Kind
+from verifier.campaign.plan.attack_tasks import DONE, Finding, Kind, StoredFinding
 from verifier.campaign.plan.messages import Claim, Outcome
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.store.store import Store
@@ -281,6 +281,18 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return begun
 
 
+def test_a_question_whose_worker_raises_is_asked_once(
+    settled: Callable[..., Settled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(worker, "check", broken)
+    found = settled("[[require]]\nmin_distortion = 0.01\n")
+    assert (only(found).ruling, found.asked) == (Ruling.UNDECIDED, 8)
+    assert {one.reason for one in only(found).inputs} == {"ValueError: broken"}
+
+
 def tool(folder: Path, *far: float) -> str:
     """A plan with points that lie `far` times as far as the nearest ones, one file for each; 0: the inputs."""
     found = [(wanted.task, minima()[f"input {wanted.task.index}"]) for wanted in tasks_of(read_plan_of(PLAN), {})]
@@ -345,6 +357,19 @@ def test_attacks_run_where_a_question_is_open_before_its_search(
     found = settled("[[require]]\nmin_distortion = 0.0001\n", plan=plan)
     assert (only(found).ruling, len(checks), found.asked) == (Ruling.UNDECIDED, 8, 8)
     assert {one.attack for one in found.findings} == {"fgsm"}
+
+
+@pytest.mark.parametrize(
+    ("complete", "limit", "again"), [(True, 60.0, False), (False, 7.0, False), (False, 60.0, True)]
+)
+def test_an_attack_that_its_time_limit_ended_is_run_again_with_more_time_only(
+    complete: bool, limit: float, again: bool
+) -> None:
+    one = tasks_of(read_plan_of(PLAN), {})[0]
+    facts = {"complete": complete}
+    before = StoredFinding(one.task.instance(None), Kind.ATTACK, "fgsm", DONE, np.inf, None, facts, 6.9, "")
+    assert before.cut is not complete
+    assert (Trials(("fgsm",), limit, [before]).attack(one, (None,)) is not None) is again
 
 
 def test_only_open_targets_with_points_of_their_own_are_tried(tmp_path: Path) -> None:

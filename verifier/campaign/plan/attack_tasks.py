@@ -114,6 +114,11 @@ class StoredFinding:
     seconds: float
     reason: str
 
+    @property
+    def cut(self) -> bool:
+        """Did its time limit end it? What it found by then counts."""
+        return self.state == DONE and self.facts.get("complete") is False
+
 
 STEPS = (0.1, 0.5, 0.9)
 """Shares of the way to the minimum at which restarts begin; the first is the length of steps in other directions."""
