@@ -52,12 +52,12 @@ class Row:
         return list(COMMANDS).index(self.command), self.command
 
 
-def cost(arguments: list[str]) -> tuple[float, float]:
-    """CPU and wall seconds of one command. Raises CalledProcessError where it fails."""
+def cost(arguments: list[str], folder: Path | None = None) -> tuple[float, float]:
+    """CPU and wall seconds of one command, begun in a folder. Raises CalledProcessError where it fails."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, start = os.times(), time.monotonic()
     command = [sys.executable, "-m", "verifier", *arguments]
-    subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True)
+    subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=True, cwd=folder)
     after, end = os.times(), time.monotonic()
     user, system = (getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
     return user + system, end - start

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import retraining, time_limits
+from benchmarks.engine import gate_cache, retraining, time_limits
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
@@ -118,6 +118,15 @@ def retrained(record: Measured) -> str:
     return "; ".join(cells)
 
 
+def cached(record: Measured) -> str:
+    """The CPU seconds of a gate's two runs, and the second one's share."""
+    rows = rows_of(gate_cache.Row, record)
+    first, second, part = (
+        statistics.median(getattr(row, name) for row in rows) for name in ("first_cpu", "second_cpu", "share")
+    )
+    return f"{first:.2f}, then {second:.2f}: {part:.1%}"
+
+
 def fuzz(record: Measured) -> str:
     """Random networks against exact enumeration."""
     cells = []
@@ -162,6 +171,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
         "`mnist_n` after one more epoch, beginning with what is known of it before: CPU time / a fresh search",
         retrained,
     ),
+    "gate_cache": ("median CPU s of the gate of `examples/ci`, asked twice; the second one's share", cached),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
     "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
     "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),
