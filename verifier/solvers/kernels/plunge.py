@@ -67,7 +67,7 @@ class Stack(NamedTuple):
     journal: Journal
 
 
-class Known(NamedTuple):
+class EarlierTree(NamedTuple):
     """An earlier tree: `split` and `first` of its nodes and their multipliers `numbers` (nodes, goals + relus), as
     `PhaseTree` has them; the bases basic and key (leaves, …) of its leaves, of which a node is the `leaf`-th; −1 where
     it is none that has a basis of this LP. Without one all are empty."""
@@ -136,7 +136,7 @@ def _note(journal: Journal, split: int, first: bool, row: int) -> None:
 
 @compiled
 def _follow(
-    net: CompiledNetwork, radius: float, rules: Rules, stack: Stack, earlier: Known, top: int, row: int
+    net: CompiledNetwork, radius: float, rules: Rules, stack: Stack, earlier: EarlierTree, top: int, row: int
 ) -> tuple[bool, float, int]:
     """Evaluate the last node, at `top`, by its earlier multipliers: (does it close, radius that no charged evaluation
     reaches within, rows of the stack in use then). `row`: its place in the journal."""
@@ -183,7 +183,7 @@ def plunge(
     rules: Rules,
     shared: Shared,
     stack: Stack,
-    earlier: Known,
+    earlier: EarlierTree,
     extent: Extent,
     point: Array,
 ) -> tuple[int, int, int, float]:

@@ -8,24 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from verifier.problem.phase_tree import LEAF, PhaseTree
-from verifier.solvers.kernels.plunge import Known
+from verifier.solvers.kernels.plunge import EarlierTree
 from verifier.solvers.kernels.simplex_program import ACTIVE, INACTIVE, SLACK, Program
 
 KINDS = 3
 """Variables of each ReLU in the LP: w, a, p."""
 
 
-def known_tree(tree: PhaseTree | None, program: Program, rows: npt.NDArray[np.integer], relus: int) -> Known:
+def known_tree(tree: PhaseTree | None, program: Program, rows: npt.NDArray[np.integer], relus: int) -> EarlierTree:
     """The tree, about these `rows` of the goal, for the LP of a network of so many ReLUs; no nodes for None."""
     nothing = np.zeros(0, dtype=np.int32)
     if tree is None:
         numbers = np.zeros((0, len(rows) + relus), dtype=np.int16)
         leaf, basic, key = np.zeros(0, dtype=np.int64), *(np.zeros((0, 0), dtype=np.int64) for _ in range(2))
-        return Known(nothing, nothing, numbers, leaf, basic, key)
+        return EarlierTree(nothing, nothing, numbers, leaf, basic, key)
     usable, basic, key = carried(tree, program, rows)
     leaf = np.full(tree.nodes, -1)
     leaf[np.flatnonzero(tree.split == LEAF)[usable]] = np.arange(usable.size)
-    return Known(tree.split, tree.first, tree.numbers, leaf, basic, key)
+    return EarlierTree(tree.split, tree.first, tree.numbers, leaf, basic, key)
 
 
 def carried(

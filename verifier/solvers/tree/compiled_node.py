@@ -29,7 +29,7 @@ from verifier.solvers.kernels.node import (
     evaluate_node,
     narrow,
 )
-from verifier.solvers.kernels.plunge import FOUND, HANDED, Extent, Journal, Known, Stack, plunge, stack_of
+from verifier.solvers.kernels.plunge import FOUND, HANDED, EarlierTree, Extent, Journal, Stack, plunge, stack_of
 from verifier.solvers.kernels.proof_tree import Grown, grow
 from verifier.solvers.node_constants import COSTLY, FOLLOWED, STEPS
 from verifier.solvers.tree.carried_basis import known_tree
@@ -129,7 +129,7 @@ class CompiledEvaluator:
         self._fallback: NumpyEvaluator | None = None
         self._stack: Stack | None = None
         self._earlier, self._rows, self._writes = earlier, root.goal_rows, root.earlier is not None
-        self._known: Known | None = None
+        self._known: EarlierTree | None = None
         self._pivots = 1
         """Those that fit into AT_ONCE, as the last plunge took them."""
 
