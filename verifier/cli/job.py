@@ -113,6 +113,7 @@ class Job:
             label=self.label,
             target=asked.target,
             margin=asked.margin,
+            threshold=self.model.network.threshold if self.model.network.binary else None,
             method=method,
             solver=None if method is None else how.solver or _own_solver(method),
             transforms=self.transforms,

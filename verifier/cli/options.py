@@ -94,7 +94,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def needed(value: Quantity | None, name: str) -> Quantity:
     """The value of an option that may be missing only where another one is given. Raises InputError."""
     if value is None:
-        raise InputError(f"missing option {name}")
+        raise InputError(f"missing option {name}, or --property FILE in place of it and INPUT")
     return value
 
 

@@ -115,6 +115,8 @@ class RunRecord:
     every_target: bool = False
     notes: tuple[str, ...] = ()
     """How the input was read, where that is not plain from its file; what was moved into the box."""
+    threshold: float | None = None
+    """Of a model of one output: from where on it is class 1. None where each class has a score."""
     radius_text: str = ""
     """The radius as it was asked for, "" where it was a number."""
 

@@ -174,6 +174,8 @@ def status_text(run: RunRecord, bracket: Bracket) -> str:
 def goal_text(run: RunRecord) -> str:
     """The goal in words: from the label to the target."""
     goal = f"class {run.label} to class {run.target}" if run.target is not None else f"class {run.label} to any other"
+    if run.threshold is not None:
+        goal += f" (of one output: class 1 is where it is ≥ {run.threshold:g})"
     if run.transforms is not None:
         same = "the same " if run.every_target else ""
         goal += f", {same}under all of {len(run.transforms.predicted)} transformations"

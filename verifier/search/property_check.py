@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -60,6 +60,9 @@ ANYWHERE = (Device.AUTO, Device.CPU)
 
 TORN = "a point of the box satisfies the property, but no number of the model's dtype lies in the box"
 STUCK = "rounding leaves cases open that no split decides"
+NO_CASE = "no input meets what the property itself says of inputs: nothing was asked of the network"
+ANY_OUTPUT = "a case of the property asks nothing of outputs: every input of its box is a counterexample"
+"""Remarks: such a property was hardly meant so."""
 NOTHING_ASKED = "a case asks nothing of outputs, and the middle of its box is no counterexample"
 """Why a case is neither."""
 
@@ -68,7 +71,8 @@ NOTHING_ASKED = "a case asks nothing of outputs, and the middle of its box is no
 class PropertyCheck(Answer):
     """Is there a point that satisfies the property? `witness` is one where the verdict is Violated.
 
-    remark: what holds of a point that was found in one world only, exact arithmetic or ONNX Runtime; "" without one.
+    remark: what holds of a point that was found in one world only, exact arithmetic or ONNX Runtime; that the property
+    is empty, or all of its box; "" without one.
     """
 
     verdict: Verdict
@@ -122,7 +126,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
         budget.spent,
         search.cost,
         True if holds and search.float32 else None,
-        asked.judge.remark,
+        asked.judge.remark or search.remark,
         not holds and witness is None and search.torn,
         asked.subject("check", settings.method),
     )
@@ -145,6 +149,8 @@ class _PropertySearch:
     engine: str = LINEAR_BOUNDS
     nodes: int = 0
     open_nodes: int = 0
+    remark: str = ""
+    """What is odd about the property."""
     _growing: float = 0.0
     """Seconds that trees have taken."""
     _attacking: float = 0.0
@@ -167,6 +173,10 @@ class _PropertySearch:
     def run(self) -> Counterexample | None:
         """A counterexample, or None: then `obstacle` says whether there may be one. Raises OutOfTimeError."""
         waiting = parts(self.asked.prop, self._budget.check)
+        if (first := next(waiting, None)) is None:
+            self.remark = NO_CASE
+            return None
+        waiting = chain((first,), waiting)
         with Threads(self.settings.threads) as threads:
             while window := list(islice(waiting, WINDOW)):
                 found = self._within(window, threads)
@@ -222,6 +232,7 @@ class _PropertySearch:
                 continue
             found = asked.judge.witness(ball.centre, box.box, self._budget)
             if found is not None:
+                self.remark = ANY_OUTPUT
                 return found
             self.torn = self.torn or box.box.torn
             self.obstacle = TORN if box.box.torn else NOTHING_ASKED

@@ -98,13 +98,21 @@ def test_what_does_not_go_with_a_property_is_told(
 
 
 @pytest.mark.parametrize(
-    ("given", "told"), [([], "INPUT and --radius, or --property"), (["digits"], "missing option --radius")]
+    ("given", "told"),
+    [([], "INPUT and --radius, or --property"), (["p.vnnlib"], "missing option --radius, or --property")],
 )
 def test_without_a_property_check_needs_an_input_and_a_radius(
     given: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", "digits", *given]) == Exit.BAD_INPUT
     assert told in capsys.readouterr().err
+
+
+def test_a_property_in_the_place_of_an_input_is_told(
+    query: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["minimal", "digits", query("0.5")]) == Exit.BAD_INPUT
+    assert "is a property, not an input: --property" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "f="])

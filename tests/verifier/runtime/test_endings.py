@@ -87,6 +87,10 @@ def test_one_output_is_told_as_one(ending: str, tmp_path: Path, capsys: pytest.C
     assert (found["outputs"], found["classes"]) == (1, 2)
     assert main(["inspect", str(tmp_path / "one.onnx")]) == 0
     assert "1 output (as a classifier, 2 classes)" in capsys.readouterr().out
+    np.save(tmp_path / "x.npy", np.zeros(3, np.float32))
+    main(["attack", str(tmp_path / "one.onnx"), str(tmp_path / "x.npy")])
+    classes = {"score": "class 1 is where it is ≥ 0)", "sigmoid": "class 1 is where it is ≥ 0.5)"}
+    assert classes[ending] in " ".join(capsys.readouterr().out.split())
 
 
 def test_large_scores_that_a_sigmoid_shows_as_equal() -> None:

@@ -22,7 +22,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.s_expressions import Text
 from verifier.runtime.property_judge import ONLY_EXACT
-from verifier.search.property_check import check_property
+from verifier.search.property_check import ANY_OUTPUT, NO_CASE, check_property
 from verifier.search.property_question import property_question
 from verifier.search.settings import Settings
 
@@ -230,17 +230,23 @@ def test_a_counterexample_is_found_where_an_end_is_missing(truth: Any, save_net:
     judged(model, answer, lambda x, y: y[0] >= Fraction(3, 10))
 
 
-def test_nothing_to_satisfy_holds(truth: Any, save_net: Saved) -> None:
+def test_nothing_to_satisfy_holds_and_both_extremes_are_told(truth: Any, save_net: Saved) -> None:
+    """A bound that was mistyped leaves an empty box, in which everything holds."""
     model = save_net(truth.of_layers(*RAMP))
-    assert isinstance(asked(model, "(assert (and (>= X_0 1) (<= X_0 0)))").verdict, Holds)
+    empty = asked(model, "(assert (and (>= X_0 1) (<= X_0 0) (>= Y_0 0.3)))")
+    assert isinstance(empty.verdict, Holds)
+    assert empty.remark == NO_CASE
     anything = asked(model, "(assert (and (>= X_0 0) (<= X_0 1)))")
     judged(model, anything, lambda x, _: 0 <= x[0] <= 1)
+    assert anything.remark == ANY_OUTPUT
+    assert asked(model, "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 9)))").remark == ""
 
 
 def test_the_budget_is_kept(truth: Any, save_net: Saved) -> None:
     answer = asked(save_net(truth.of_layers(*RAMP)), "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 0.6)))", 1e-9)
     assert isinstance(answer.verdict, Unknown)
     assert "time limit" in answer.reason
+    assert answer.remark == ""
 
 
 def test_arrays_and_files_ask_the_same(truth: Any, save_net: Saved, tmp_path: Any) -> None:

@@ -49,6 +49,8 @@ def read_input(
         raise InputError(f"{path}: no such file")
     if path.is_dir():
         raise InputError(f"{path} is a folder; INPUT is a file: {', '.join(READERS)}")
+    if reader is None and ".vnnlib" in path.suffixes:
+        raise InputError(f"{path} is a property, not an input: --property {path} (docs/how-to/properties.md)")
     if reader is None:
         raise InputError(
             f"{path}: cannot read {path.suffix or 'files without an extension'}; INPUT is one of {', '.join(READERS)}"
