@@ -261,6 +261,11 @@ def only_input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...], np.dtype[A
     port = ports[0]
     if port.dtype is None or port.dtype not in FLOATS:
         raise InputError(f"input '{port.name}' is {port.dtype or 'no tensor'}; float16, float32 or float64 is expected")
+    return port.name, one_row(port), port.dtype
+
+
+def one_row(port: Port) -> tuple[int, ...]:
+    """The shape of an input with a dynamic batch axis as 1; raises InputError where another axis has no fixed size."""
     if port.shape is None:
         raise InputError(f"input '{port.name}' has no shape; export the model with one")
     unknown = [axis for axis, size in enumerate(port.shape) if size is None and (axis > 0 or len(port.shape) == 1)]
@@ -272,7 +277,7 @@ def only_input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...], np.dtype[A
     shape = tuple(size or 1 for size in port.shape)
     if math.prod(shape) > MAX_ENTRIES:
         raise InputError(f"input '{port.name}' of shape {list(shape)} has more than {MAX_ENTRIES} entries")
-    return port.name, shape, port.dtype
+    return shape
 
 
 def score_output(model: onnx.ModelProto, wanted: str | None = None) -> str:

@@ -19,7 +19,7 @@ from verifier.problem.verdict import Bracket, Status
 from verifier.report import terminal
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_minimum_result import minimum_json, minimum_table
-from verifier.runtime.model import Model, load
+from verifier.runtime.model import EVERY, Model, load
 from verifier.search.property_minimum import (
     NearestQuestion,
     PropertyMinimum,
@@ -42,7 +42,7 @@ def nearest(property_: Path, request: Request, *, precision: float, all_targets:
     deadline, time = request.deadline, CommandTime(request.deadline.whole, draws=False)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
-        model = load(asked.model, time.engine, output=asked.output)
+        model = load(asked.model, time.engine, output=asked.output or EVERY)
         files, known = AnswerFiles(folder, results.json), _Known(how.method, asked.norm, precision)
         deadline.answer = lambda: _tell(known.answer(time), model, files)
         network = model.network

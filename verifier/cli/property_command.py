@@ -28,7 +28,7 @@ from verifier.report import terminal
 from verifier.report.assignment import query_arrays, query_text, query_word
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_result import competition_text, property_json, property_table
-from verifier.runtime.model import Model, load
+from verifier.runtime.model import EVERY, Model, load
 from verifier.runtime.query_model import query_model
 from verifier.search.property_check import PropertyCheck, check_property, undecided
 from verifier.search.property_question import PropertyQuestion, property_question
@@ -53,7 +53,7 @@ def check(
     time = CommandTime(deadline.whole, draws=False)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
-        model = load(asked.model, time.engine, output=asked.output)
+        model = load(asked.model, time.engine, output=asked.output or EVERY)
         files = AnswerFiles(folder, results.json)
         deadline.answer = lambda: _tell(_late(time.whole), model, files)
         answer = _answered(property_, model, how, time.engine, asked.semantics)
@@ -91,7 +91,7 @@ def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
     deadline.answer = lambda: _told(_late(time.whole), asked.results, time.engine)
     named, _, file = asked.networks[0].rpartition("=")
     path = Path(asked.networks[0]) if not named or Path(asked.networks[0]).exists() else Path(file)
-    model = load(path, time.engine)
+    model = load(path, time.engine, output=EVERY)
     try:
         question = property_question(model, property_of(text, time.engine.check), time.engine)
         answer = _sought(question, how, time.engine)

@@ -17,12 +17,15 @@ import onnx
 from encoders.errors import InputError
 from encoders.files.temporary import temporary_folder
 from encoders.network.graph import Graph
-from encoders.onnx_io.file import load_model
+from encoders.onnx_io.file import inputs, load_model, one_row, outputs
 from encoders.onnx_io.from_onnx import Network, as_classifier, network_from_model
+from encoders.onnx_io.joined import JoinedPart, Slot, joined
+from encoders.onnx_io.ops.call import FLOATS
 from encoders.passes.lower import lower
 from verifier import models as shipped
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.runtime.agreement import Agreement, Comparison, same_function
+from verifier.runtime.files_replay import FilesReplay, output_slots, without_our_folder
 from verifier.runtime.from_frameworks import compare, exported
 from verifier.runtime.replay import Replay
 
@@ -149,12 +152,13 @@ def load(
 
     model: a path, the name of a shipped net such as digits, the bytes of an ONNX file, a ModelProto; or a model of
     PyTorch (with the `shape` of one input, without the batch), Keras or scikit-learn, which is exported and compared
-    with the original. output: which of several outputs holds the scores of the classes. Raises InputError, one line,
-    when it cannot be verified.
+    with the original. output: which of several outputs holds the scores of the classes; "*" of a file: all outputs, and
+    all inputs, one after the other, as properties have them. Raises InputError, one line, when it cannot be verified.
     """
     budget = timeout if isinstance(timeout, Budget) else Budget(timeout)
     if isinstance(model, str | Path):
-        return _read(shipped.model_file(model), output, budget)
+        path = shipped.model_file(model)
+        return _every(path, budget) if output == EVERY else _read(path, output, budget)
     if isinstance(model, onnx.ModelProto):
         return from_memory(model.SerializeToString(), "model", output, budget)
     if isinstance(model, bytes | bytearray | memoryview):
@@ -184,6 +188,30 @@ def from_memory(content: bytes, name: str, output: str | None, budget: Budget, r
     path = Path(folder.name) / f"{name}.onnx"
     path.write_bytes(content)
     return replace(_read(path, output, budget, runs), folder=folder)
+
+
+EVERY = "*"
+"""For `output`: all outputs of a file, and all its inputs, one after the other."""
+
+
+def _every(path: Path, budget: Budget) -> Model:
+    """All inputs of the file as one, all its outputs of numbers as one, each in the order of the file."""
+    proto, _ = load_model(path)
+    given, gives = inputs(proto), [port for port in outputs(proto) if port.dtype in FLOATS]
+    if not given or (len(given) == 1 and len(gives) <= 1):
+        return _read(path, None, budget)
+    dtypes = {port.dtype for port in (*given, *gives)}
+    if len(dtypes) > 1 or given[0].dtype not in FLOATS:
+        told = ", ".join(f"'{port.name}' {port.dtype or 'no tensor'}" for port in (*given, *gives))
+        raise InputError(f"{path}: its inputs and outputs have several types: {told}; one float type can be read")
+    cut = tuple(Slot(port.name, one_row(port)) for port in given)
+    try:
+        asked = tuple(output_slots(proto, cut, [port.name for port in gives]))
+        part = JoinedPart(path.stem, proto, cut, asked)
+        content = joined([part], np.dtype(given[0].dtype)).SerializeToString()
+        return from_memory(content, path.stem, None, budget, lambda _, __, network: FilesReplay([part], network))
+    except InputError as error:
+        raise InputError(f"{path}: {without_our_folder(str(error))}") from None
 
 
 def _read(path: Path, output: str | None, budget: Budget, runs: Runs = Replay) -> Model:

@@ -6,33 +6,24 @@ must be those of the file. A query of one network with one input and one output 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper
 
 from encoders.errors import InputError
 from encoders.onnx_io.file import Port, inputs, load_model, outputs
-from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.joined import JoinedPart, Slot, joined, tensor_types, varying
 from encoders.onnx_io.ops.call import FLOATS
-from encoders.onnx_io.ops.folding import one_line
 from verifier.problem.budget import Budget
 from verifier.problem.properties.formula import Property
 from verifier.problem.properties.network_query import WHOLE, DeclaredNetwork, DeclaredTensor, NetworkQuery, TensorKind
-from verifier.runtime.device import Device
+from verifier.runtime.files_replay import FilesReplay, without_our_folder
 from verifier.runtime.model import Model, from_memory, load
-from verifier.runtime.replay import FloatArray, Replay, with_outputs
-from verifier.runtime.session import session
-
-OUR_FOLDER = re.compile(r"^\S*verifier-model-[^/]*/[^/]*\.onnx: ")
-"""What complaints about a joined model begin with, which lies in a file of ours: they name network and node as well."""
 
 ANALYSED = ("float32", "real")
 """The element types about which something can be proved."""
@@ -65,7 +56,7 @@ def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) 
     try:
         model = from_memory(content, name, None, budget, lambda _, __, network: FilesReplay(parts, network))
     except InputError as error:
-        raise InputError(OUR_FOLDER.sub(f"{query.prop.source}: ", str(error))) from None
+        raise InputError(f"{query.prop.source}: {without_our_folder(str(error))}") from None
     # Behind outputs that depend on nothing stands an input.
     return QueryModel(query, model, replace(query.prop, outputs=model.outputs))
 
@@ -204,66 +195,3 @@ def _only_dtype(query: NetworkQuery, parts: Sequence[JoinedPart]) -> np.dtype[np
         told = ", ".join(sorted(dtype.name for dtype in found))
         raise InputError(f"{query.prop.source}: its networks compute in {told}; one type is expected in all of them")
     return np.dtype(found.pop())  # an input is of one
-
-
-class FilesReplay(Replay):
-    """The files themselves, each in a session of its own: what they give, in the order of the joined model's output."""
-
-    def __init__(self, parts: Sequence[JoinedPart], network: Network) -> None:
-        self._network = network
-        sessions: dict[tuple[int, tuple[str, ...]], object] = {}
-        self._parts = []
-        for part in parts:
-            wanted = tuple(slot.name for slot in part.asked)
-            key = (id(part.model), wanted)
-            if key not in sessions:
-                try:
-                    sessions[key] = session(with_outputs(part.model, wanted), Device.CPU, 1)
-                except Exception as error:  # onnxruntime's exceptions share no base class
-                    raise InputError(
-                        f"network '{part.name}': ONNX Runtime cannot load its file: {one_line(error)}"
-                    ) from error
-            self._parts.append((part, sessions[key]))
-
-    def scores(self, points: npt.ArrayLike) -> FloatArray:
-        """The declared tensors at points (batch, n): (batch, K)."""
-        rows = np.atleast_2d(np.asarray(points, dtype=self._network.input_dtype))
-        return np.concatenate([self._run(row) for row in rows])
-
-    def _run(self, row: FloatArray) -> FloatArray:
-        begin, found = 0, []
-        for part, opened in self._parts:
-            given = {}
-            for slot in part.given:
-                given[slot.name] = row[begin : begin + slot.size].reshape(slot.shape)
-                begin += slot.size
-            try:
-                values = opened.run([slot.name for slot in part.asked], given)  # type: ignore[attr-defined]
-            except Exception as error:  # as when it is loaded
-                raise InputError(
-                    f"network '{part.name}': ONNX Runtime cannot run its file: {one_line(error)}"
-                ) from error
-            for slot, value in zip(part.asked, values, strict=True):
-                if value.shape != slot.shape:
-                    raise InputError(
-                        f"network '{part.name}': '{slot.name}' has shape {list(value.shape)} and not {list(slot.shape)}"
-                    )
-            found += [np.asarray(value).reshape(1, -1) for value in values]
-        size = sum(part.shape[1] for part in found)
-        if size < self._network.graph.output_size - int(self._network.binary):
-            found.append(row[:1].reshape(1, 1))  # where no output depends on an input
-        result: FloatArray = np.concatenate(found, axis=1).astype(self._network.input_dtype)
-        return result
-
-    def logits(self, points: npt.ArrayLike) -> FloatArray:
-        """The same, with a 0 before a single number, as graphs of one output have it."""
-        found = self.scores(points)
-        return np.hstack([np.zeros_like(found), found]) if self._network.binary else found
-
-    @property
-    def rounds(self) -> bool:
-        return False
-
-    def outputs(self, points: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """(logits, scores)"""
-        return self.logits(points), self.scores(points)

@@ -14,11 +14,14 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+import verifier
 from encoders.errors import InputError
 from encoders.network.exact import exact_outputs
+from verifier import Halfspaces
 from verifier.problem.budget import Budget
 from verifier.problem.properties.formula import And, Property
 from verifier.problem.properties.network_query import DeclaredNetwork, DeclaredTensor, NetworkQuery, TensorKind
+from verifier.runtime.model import load
 from verifier.runtime.query_model import query_model
 
 BUDGET = Budget(math.inf)
@@ -163,3 +166,32 @@ def test_integers_are_read_where_they_depend_on_no_input(tmp_path: Path) -> None
     declared = tensors("float32", counts, of[0]) + tensors("int64", counts, ("y", (2, 3), ""))
     with pytest.raises(InputError, match="'y' of its file holds integers that depend on inputs"):
         query_model(asked(DeclaredNetwork("N", declared), counts=counts), {"N": tmp_path / "Cast.onnx"}, BUDGET)
+
+
+def test_all_inputs_and_outputs_of_a_file_are_one(pair: Path) -> None:
+    found = load(pair, output="*")
+    assert (found.graph.input_size, found.outputs, found.dtype) == (6, 3, np.float32)
+    session = onnxruntime.InferenceSession(str(pair))
+    x = np.random.default_rng(4).normal(size=6).astype(np.float32)
+    y, z = session.run(None, {"a": x[np.newaxis, :3], "b": x[np.newaxis, 3:]})
+    np.testing.assert_array_equal(found.replay.scores(x)[0], np.concatenate([y.reshape(-1), z.reshape(-1)]))
+    far = Halfspaces([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], [-2.9, -2.0])  # z = sum of a - b, three entries in [-1, 1]
+    assert isinstance(verifier.check(found, region=(0.0, 1.0), property=far).verdict, verifier.Violated)
+    never = Halfspaces([[0.0, 0.0, 1.0]], [-3.01])
+    assert isinstance(verifier.check(found, region=(0.0, 1.0), property=never).verdict, verifier.Holds)
+
+
+def test_a_file_with_one_input_and_scores_is_read_as_ever(truth: Any, save_net: Callable[..., Any]) -> None:
+    net = save_net(truth.net(1, (2, 3, 2)))
+    assert load(net.path, output="*").path == net.path
+
+
+def test_what_cannot_stand_side_by_side_is_told(tmp_path: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, kind, [1, 2]) for name, kind in (("a", 1), ("b", 11))]
+    nodes = [helper.make_node("Relu", ["a"], ["y"]), helper.make_node("Relu", ["b"], ["z"])]
+    gives = [helper.make_tensor_value_info(name, kind, [1, 2]) for name, kind in (("y", 1), ("z", 11))]
+    path = tmp_path / "mixed.onnx"
+    graph = helper.make_graph(nodes, "g", ends, gives)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    with pytest.raises(InputError, match="have several types: 'a' float32, 'b' float64"):
+        load(path, output="*")
