@@ -74,6 +74,8 @@ class Network:
     transformed: bool = False
     coarse: bool = False
     inexact: tuple[str, ...] = ()
+    ending: str = ""
+    """The operator that was dropped at the end, Softmax, LogSoftmax or Sigmoid; SEVERAL where it was more than that."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,18 @@ def _network(reader: _Reader, model: onnx.ModelProto, sha256: str) -> Network:
         transformed=draft.transformed is not None,
         coarse=_coarse(reader.ending, scores.size, draft.transformed is not None),
         inexact=tuple(reader.inexact),
+        ending=_dropped(reader.ending, draft),
     )
+
+
+SEVERAL = "several operators"
+
+
+def _dropped(end: Ending, draft: Draft) -> str:
+    """What stands between the graph's output and the file's."""
+    if draft.transformed is not None or end.complement or len(draft.drops) != end.sigmoids + end.others:
+        return SEVERAL
+    return draft.drops[0] if len(draft.drops) == 1 else SEVERAL if draft.drops else ""
 
 
 def _coarse(end: Ending, size: int, transformed: bool) -> bool:

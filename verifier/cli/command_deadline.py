@@ -25,7 +25,7 @@ NO_RANGES: dict[str, Any] = {"ranges": []}
 
 @contextmanager
 def command_deadline(
-    context: typer.Context, seconds: float | None, unanswered: dict[str, Any] | None = None
+    context: typer.Context, seconds: float | None, unanswered: dict[str, Any] | str | None = None
 ) -> Iterator[Deadline]:
     """A command's time limit, from the start of the process on; raises InputError for one that is none."""
     with without_collection(context):
@@ -37,7 +37,9 @@ def command_deadline(
     limit = math.inf if seconds is None else seconds
     own = own_process(context)
     start = PROCESS_START if own else time.monotonic()
-    told = None if unanswered is None else {"schema": 1, "command": context.info_name, **unanswered}
+    told = unanswered
+    if isinstance(unanswered, dict):
+        told = {"schema": 1, "command": context.info_name, **unanswered}
     with Deadline(limit, start, ends_process=own, unanswered=told) as deadline:
         try:
             yield deadline

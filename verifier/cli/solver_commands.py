@@ -70,7 +70,7 @@ def verify(
 
     For VNN-LIB 1.0 as VNN-COMP asks (timeout), for 2 as the standard's solver interface does.
     """
-    with command_deadline(context, timeout) as deadline:
+    with command_deadline(context, timeout, late_word(query)) as deadline:
         with without_collection(context):
             from verifier.cli import property_command  # noqa: PLC0415, see the module's docstring
 
@@ -78,6 +78,20 @@ def verify(
         asked = property_command.AskedQuery(query, network, results, serialise_assignments)
         code = property_command.verify(asked, how, deadline)
     raise typer.Exit(code)
+
+
+BEGINNING = 1 << 16
+"""Bytes of a file in which VNN-LIB 2 says its version, behind comments."""
+
+
+def late_word(query: Path) -> str:
+    """What `verify` prints where the time was too short to read the query: the standard's word, or VNN-COMP's."""
+    try:
+        with query.open("rb") as stream:
+            begins = stream.read(BEGINNING)
+    except OSError:
+        begins = b""
+    return "timed-out" if b"vnnlib-version" in begins else "timeout"
 
 
 @with_options()

@@ -97,7 +97,7 @@ class Deadline:
     """
 
     def __init__(
-        self, seconds: float, start: float, *, ends_process: bool, unanswered: Mapping[str, Any] | None = None
+        self, seconds: float, start: float, *, ends_process: bool, unanswered: Mapping[str, Any] | str | None = None
     ) -> None:
         """start: the time.monotonic() reading at which the command began; unanswered: see `nothing`."""
         self._unanswered = unanswered
@@ -133,11 +133,13 @@ class Deadline:
             threading.Event().wait()
 
     def nothing(self) -> int:
-        """Say that the time was too short for any answer, in JSON as well if that is asked for; the exit code.
+        """Say that the time was too short for any answer, in JSON or a word as well if asked for; the exit code.
 
-        `unanswered` are the fields of that object which say that nothing is known.
+        `unanswered` is the word, or the fields of that object which say that nothing is known.
         """
-        if self._unanswered is not None:
+        if isinstance(self._unanswered, str):
+            sys.stdout.write(f"{self._unanswered}\n")
+        elif self._unanswered is not None:
             sys.stdout.write(json.dumps({**self._unanswered, "reason": self.whole.reason}, indent=2) + "\n")
         complain(f"{self.whole.reason} before there was anything to answer")
         return Exit.INTERRUPTED if self.whole.cancelled else Exit.UNDECIDED

@@ -17,7 +17,9 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.network.graph import Array, Graph
+from encoders.onnx_io.from_onnx import SEVERAL
 from verifier.problem.budget import Budget
+from verifier.problem.properties.behind_ending import BehindEnding, before_ending
 from verifier.problem.properties.cases import ExactBox
 from verifier.problem.properties.formula import Property
 from verifier.problem.quantities import directed
@@ -106,16 +108,28 @@ def plain_output(model: Model) -> None:
         )
 
 
+def of_logits(model: Model, prop: Property) -> BehindEnding:
+    """A property of the model's output as one of what its graph gives. Raises InputError where it is none.
+
+    Behind one Softmax, LogSoftmax or Sigmoid comparisons of two outputs are linear, and what else `before_ending` says.
+    """
+    if not model.replay.rounds:
+        return BehindEnding(prop, prop)
+    if model.network.ending == SEVERAL:
+        plain_output(model)
+    return before_ending(prop, model.network.ending)
+
+
 class PropertyJudge:
     """Judges points for one property of one model; `remark` says in words what held in one world only, if anything.
 
     world: where a point has to satisfy the property. BOTH: in exact arithmetic and in ONNX Runtime; FLOAT32: in ONNX
-    Runtime; REAL: in exact arithmetic, and then it need be no number of the model's dtype.
+    Runtime; REAL: in exact arithmetic, and then it need be no number of the model's dtype. inner: what implies the
+    property of exact logits, where an ending stands between them and the outputs.
     """
 
-    def __init__(self, model: Model, prop: Property, world: Semantics = Semantics.BOTH) -> None:
-        plain_output(model)
-        self._model, self._property, self._world = model, prop, world
+    def __init__(self, model: Model, prop: Property, inner: Property, world: Semantics = Semantics.BOTH) -> None:
+        self._model, self._property, self._inner, self._world = model, prop, inner, world
         self.remark = ""
         self._doubts = DOUBTS
 
@@ -146,10 +160,20 @@ class PropertyJudge:
             return None
         if agree:
             self.remark = ""
-        return Counterexample(rounded, given, exact.towards_zero())
+        return Counterexample(rounded, given, self._shown(exact))
 
     def _real_outputs(self, x: list[Fraction], budget: Budget) -> RealOutputs:
-        return real_outputs(self._model, self._property, x, budget.check)
+        return real_outputs(self._model, self._inner, x, budget.check)
+
+    def _shown(self, exact: RealOutputs) -> Array:
+        """The outputs as float64: behind an ending to within its rounding, else rounded towards 0."""
+        values = exact.towards_zero()
+        if not self._model.replay.rounds:
+            return values
+        if self._model.network.ending == "Sigmoid":
+            return np.asarray(np.exp(-np.logaddexp(0.0, -values)))
+        logs = values - np.logaddexp.reduce(values)
+        return np.asarray(np.exp(logs) if self._model.network.ending == "Softmax" else logs)
 
     def _real(self, point: Array, box: InwardBox, budget: Budget) -> Counterexample | None:
         """The same over the reals: the number of the dtype that is nearest, moved into the box, or the point itself."""
@@ -162,7 +186,7 @@ class PropertyJudge:
             if exact.satisfied:
                 given = self._model.replay.scores(rounded)[0]
                 own = inside != [Fraction(entry) for entry in rounded.tolist()]
-                return Counterexample(rounded, given, exact.towards_zero(), tuple(inside) if own else None)
+                return Counterexample(rounded, given, self._shown(exact), tuple(inside) if own else None)
         return None
 
     def _beside(self, point: Array, box: InwardBox, budget: Budget) -> None:

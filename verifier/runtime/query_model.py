@@ -184,7 +184,7 @@ def _plain(network: DeclaredNetwork, model: onnx.ModelProto) -> bool:
     (given, *others), hidden = network.of(TensorKind.INPUT), network.of(TensorKind.HIDDEN)
     (port, *more) = outputs(model)
     one = not others and not hidden and not more and port.dtype in FLOATS
-    return one and len(given.shape) > 1 and given.shape[0] == 1
+    return one and (len(given.shape) == 1 or given.shape[:1] == (1,))
 
 
 def _only_dtype(query: NetworkQuery, parts: Sequence[JoinedPart]) -> np.dtype[np.floating]:

@@ -160,7 +160,8 @@ class _PropertySearch:
 
     def __post_init__(self) -> None:
         self._budget, self._decider = self.settings.budget, self.settings.decider
-        charged = self.asked.semantics is not Semantics.REAL and not self.asked.model.no_float32
+        model = self.asked.model
+        charged = self.asked.semantics is not Semantics.REAL and not (model.no_float32 or model.replay.rounds)
         self.float32 = charged and self._decider.trees is not None
 
     @property

@@ -20,7 +20,7 @@ from verifier.problem.properties.from_vnnlib2 import read_property
 from verifier.problem.query import Halfspaces
 from verifier.problem.verdict import Semantics
 from verifier.runtime.model import Model
-from verifier.runtime.property_judge import PropertyJudge
+from verifier.runtime.property_judge import PropertyJudge, of_logits
 from verifier.search.question import Box, box_of, semantics_of
 
 NO_MODEL = "the model must be one that verifier.load has read, not a {}"
@@ -28,7 +28,10 @@ NO_MODEL = "the model must be one that verifier.load has read, not a {}"
 
 @dataclass(frozen=True, eq=False)
 class PropertyQuestion:
-    """Does a point satisfy `prop`, which says what must not happen? Raises InputError for what cannot be asked."""
+    """Does a point satisfy `prop`, which says what must not happen? Raises InputError for what cannot be asked.
+
+    Behind a Softmax or the like `prop` is about the logits, and holds what is asked of the outputs.
+    """
 
     model: Model
     prop: Property
@@ -70,13 +73,21 @@ def property_question(
     """
     if not isinstance(model, Model):
         raise InputError(NO_MODEL.format(type(model).__name__))
-    meaning, judge = semantics_of(semantics, model), PropertyJudge(model, prop, world)
+    meaning = semantics_of(semantics, model)
+    if meaning is Semantics.FLOAT32 and model.replay.rounds:
+        raise InputError(
+            f"{model.path.name} ends with a {model.network.ending}, of which nothing is proved in float32: ask with "
+            "semantics real, or declare real"
+        )
     for kind, asked, given in (
         ("inputs", prop.inputs, model.lowered.input_size),
         ("outputs", prop.outputs, model.outputs),
     ):
         if asked != given:
             raise InputError(f"{prop.source} speaks of {asked} {kind}, {model.path.name} has {given}")
+    logits = of_logits(model, prop)
+    judge = PropertyJudge(model, prop, logits.inner, world)
+    prop = logits.outer
     with suppress(OutOfTimeError):  # then nothing is proved either
         first = next(parts(prop, budget.check), None)
         if first is not None:

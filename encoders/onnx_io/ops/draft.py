@@ -33,6 +33,7 @@ class Draft:
         self.logits_name = ending.read
         self.transformed: str | None = None
         self.notes: list[str] = []
+        self.drops: list[str] = []
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -42,6 +43,7 @@ class Draft:
         """Note that what follows the tensor `scores` at the network's end is left out; the first such step counts."""
         if self.logits_name == self.ending.read:
             self.logits_name = scores
+        self.drops.append(what)
         self.note(f"final {what} dropped: the order of the logits is the same")
 
     def linear(self, linear: LinearMap, x: Variable, shape: Iterable[int], bias: Array | None = None) -> Variable:

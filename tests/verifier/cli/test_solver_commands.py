@@ -104,6 +104,28 @@ def test_a_limit_that_is_too_short_is_timed_out(ramp: str, write: Write, capsys:
     assert capsys.readouterr().out == "timed-out\n"
 
 
+def test_a_limit_within_which_nothing_is_read_says_so_too(tmp_path: Path) -> None:
+    for text, word in (
+        ("; nothing\n(vnnlib-version <2.0>)", b"timed-out\n"),
+        ("(declare-const X_0 Real)", b"timeout\n"),
+    ):
+        file = tmp_path / "q.vnnlib"
+        file.write_text(text)
+        call = [
+            sys.executable,
+            "-m",
+            "verifier",
+            "verify",
+            str(file),
+            "--network",
+            "N=none.onnx",
+            "--timeout",
+            "0.001s",
+        ]
+        done = subprocess.run(call, capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (Exit.UNDECIDED, word)
+
+
 @pytest.mark.parametrize(
     ("networks", "told"),
     [

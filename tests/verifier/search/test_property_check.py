@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -332,3 +333,30 @@ def test_what_cannot_be_asked_is_one_line(truth: Any, save_net: Saved) -> None:
     }.items():
         with pytest.raises(InputError, match=told):
             call()
+
+
+@pytest.mark.parametrize("ending", ["Softmax", "LogSoftmax"])
+def test_comparisons_behind_an_ending_are_those_before_it(truth: Any, save_net: Saved, ending: str) -> None:
+    seen: Counter[type] = Counter()
+    for seed in range(6):
+        plain = save_net(truth.net(seed, (2, 4, 3)))
+        proto = onnx.load(plain.path)
+        proto.graph.node.append(onnx.helper.make_node(ending, ["y"], ["p"], axis=1))
+        proto.graph.output[0].name = "p"
+        model = verifier.load(proto)
+        box = "(>= X_0 0) (<= X_0 1) (>= X_1 0) (<= X_1 1)"
+        text = f"(assert (and {box} (or (>= Y_0 (+ Y_1 0)) (and (> Y_2 Y_0) (> Y_2 Y_1)))))"
+        answer, before = asked(model, text), asked(plain, text)
+        assert type(answer.verdict) is type(before.verdict), seed
+        assert answer.float32 is None
+        seen[type(answer.verdict)] += 1
+        if answer.witness is not None:
+            given = model.replay.scores(answer.witness.point)[0]
+            np.testing.assert_array_equal(answer.witness.outputs, given)
+            np.testing.assert_allclose(answer.witness.exact_outputs, given, rtol=1e-5)
+            assert given[0] >= given[1] or given[2] > max(given[0], given[1])
+    assert seen[Violated] >= 3
+    with pytest.raises(InputError, match=f"behind a {ending} is not linear in the scores before it"):
+        asked(model, f"(assert (and {box} (>= Y_0 0.5)))")
+    with pytest.raises(InputError, match=f"ends with a {ending}, of which nothing is proved in float32"):
+        asked(model, text, semantics="float32")
