@@ -717,7 +717,7 @@ class CheckedNetwork:
             elif step.kind == "relu":
                 nu, below, share = relu(step.layer, *whole_row(message))
                 terms.append(share)
-                if not nu.any():
+                if nu is None:
                     continue
                 sent = nu, below
             else:
@@ -735,8 +735,9 @@ RowValue = tuple[Entries, int]
 """(B, n) integers over a denominator."""
 RowTerm = tuple[Entries, int]
 """(B,) integers over a denominator."""
-ReluRule = Callable[[int, Entries, int], tuple[Entries, int, RowTerm]]
-"""(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j)."""
+ReluRule = Callable[[int, Entries, int], tuple[Any, int, RowTerm]]
+"""(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j); a ν of None is 0, and
+nothing before this layer is asked on its account."""
 
 
 def fractions(values: Entries | None) -> list[Fraction]:
@@ -910,7 +911,7 @@ def normalise(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     shape = net.shapes[x]
     gamma, beta, mean, variance = (weight(net, node, place) for place in range(1, 5))
     need(len(shape) > 1 and {v.shape for v in (gamma, beta, mean, variance)} == {shape[1:2]}, "BatchNormalization")
-    need(np.all(variance + epsilon > 0), "BatchNormalization of a negative variance")
+    need(np.all(variance + epsilon >= 2.0**-OVERFLOW_BITS), "BatchNormalization of a negative or subnormal variance")
     channels = (shape[1], *(1 for _ in shape[2:]))
     factor = (gamma / np.sqrt(variance + epsilon)).reshape(channels)
     centred = net.scale(x, f"{out}#c", None, None, -mean.reshape(channels))
@@ -1437,9 +1438,8 @@ def absolute(step: NetworkStep) -> NetworkStep:
     return replace(step, weights=weights, factor=factor, offset=offset)
 
 
-def growth(step: NetworkStep, size: int) -> int:
-    """max(1, the largest sum of |constants| in a row or a column of the step's matrix), rounded up; of an absolute step
-    with `size` entries."""
+def growth(step: NetworkStep) -> int:
+    """max(1, the largest sum in a row or a column of an absolute step's matrix), rounded up."""
     if step.kind == "move":
         return int(np.bincount(step.index[step.index >= 0]).max(initial=1))
     found = [Fraction(1)]
@@ -1522,8 +1522,8 @@ class Rounding:
         rows = np.zeros((entries.size, self.net.size(name)), dtype=object)
         rows[np.arange(entries.size), entries] = -1
 
-        def relu(layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
-            return np.zeros_like(mu), 1, (mu @ self.tops[layer], den << ERROR_BITS)
+        def relu(layer: int, mu: Entries, den: int) -> tuple[None, int, RowTerm]:
+            return None, 1, (mu @ self.tops[layer], den << ERROR_BITS)
 
         found, below, terms = self.net.backward(name, rows, 1, relu)
         value, den = summed(terms if found is None else [*terms, self.region.least(*held(found), below)], entries.size)
@@ -1537,7 +1537,7 @@ class Rounding:
             return
         before = [self._sizes[name] for name in step.sources]
         added = 0 if step.offset is None else -(-int(step.offset.sum()) // step.den)
-        most = growth(step, size) * sum(each for each, _ in before), sum(each for _, each in before) + added + size
+        most = growth(step) * sum(each for each, _ in before), sum(each for _, each in before) + added + size
         need(math.prod(most).bit_length() <= OVERFLOW_BITS, "float32: sums, or products of constants, may overflow")
         self._sizes[step.out] = most
 

@@ -18,26 +18,30 @@ from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
 from verifier.certificates.builder import UNDER_TRANSFORMS
+from verifier.certificates.file import claimed_float32
 from verifier.gate.verdict import Judgement, Ruling
 from verifier.problem.budget import Budget
 
 
 @dataclass(frozen=True)
 class Proofs:
-    """How many lower ends carry the passed requirements, how many of them are certified, and how many are not: why."""
+    """How many lower ends carry the passed requirements, how many of them are certified (by the same certificate for
+    float32 too), and how many are not: why."""
 
     count: int
     certified: int
+    float32: int
     reasons: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
         """In words.
 
-        >>> str(Proofs(4, 3, (("time limit reached", 1),)))
-        'proofs certified: 3 of 4 (1: time limit reached)'
+        >>> str(Proofs(4, 3, 2, (("time limit reached", 1),)))
+        'proofs certified: 3 of 4, 2 for float32 too (1: time limit reached)'
         """
         why = "; ".join(f"{number}: {reason}" for reason, number in self.reasons)
-        return f"proofs certified: {self.certified} of {self.count}" + (f" ({why})" if why else "")
+        told = f"proofs certified: {self.certified} of {self.count}, {self.float32} for float32 too"
+        return told + (f" ({why})" if why else "")
 
 
 def certify_proofs(
@@ -71,14 +75,20 @@ def certify_proofs(
     reasons.update(each.error for each in done if each.error)
     if len(todo) > len(done):
         reasons[budget.reason] += len(todo) - len(done)
-    return Proofs(len(proofs), len(proofs) - reasons.total(), tuple(sorted(reasons.items())))
+    float32 = _in_float32(proofs) + sum(not each.error and each.float32 >= each.job.lower for each in done)
+    return Proofs(len(proofs), len(proofs) - reasons.total(), float32, tuple(sorted(reasons.items())))
 
 
 def certified_so_far(judgements: Sequence[Judgement], results: Sequence[Result], reason: str) -> Proofs:
     """What is certified by now, and the reason why the rest is not."""
     proofs = resting(judgements, results)
     missing = sum(not made(one) for one in proofs)
-    return Proofs(len(proofs), len(proofs) - missing, ((reason, missing),) if missing else ())
+    return Proofs(len(proofs), len(proofs) - missing, _in_float32(proofs), ((reason, missing),) if missing else ())
+
+
+def _in_float32(results: Sequence[Result]) -> int:
+    """How many have certificates that prove their lower ends for float32 too."""
+    return sum(claimed_float32(Path(one.certificate)) >= one.lower for one in results if made(one))
 
 
 def resting(judgements: Sequence[Judgement], results: Sequence[Result]) -> list[Result]:

@@ -44,6 +44,18 @@ def test_the_layers_are_the_stages_of_the_engine(model):
     assert [size for _, size in net.layers] == [stage.size for stage in to_stages(model.graph).hidden]
 
 
+def test_every_layer_is_asked_for_its_multipliers_even_where_nothing_comes_back_to_it(model):
+    """A leaf may be a contradiction between splits of the first layer alone."""
+    net, asked = checker.read_network(model.path.read_bytes()), []
+
+    def relu(layer, mu, den):
+        asked.append(layer)
+        return np.zeros_like(mu), den, (np.zeros(1, dtype=object), 1)
+
+    net.backward(net.output, np.zeros((1, 3), dtype=object), 1, relu)
+    assert sorted(asked) == [*range(len(net.layers))]
+
+
 @pytest.mark.parametrize("norm", ["linf", "l1"])
 def test_small_radii_of_every_kind_of_net_are_certified(model, norm):
     x = np.random.default_rng(5).random(72).astype(np.float32)

@@ -57,7 +57,7 @@ def test_what_is_proved_is_certified_once_unless_that_is_declined(
     assert main(["gate", "--jobs", "1", "--json", "--certificates"]) == Exit.GOOD
     told = json.loads(capsys.readouterr().out)
     jsonschema.validate(told, json.loads(SCHEMA.read_text(encoding="utf-8")))
-    assert (told["questions"], told["proofs"]) == (0, {"count": 4, "certified": 4, "missing": []})
+    assert (told["questions"], told["proofs"]) == (0, {"count": 4, "certified": 4, "float32": 4, "missing": []})
     assert {one["evidence"] for one in told["requirements"][0]["inputs"]} == {"certified"}
     (kept,) = (path for path in (folder / ".verifier").iterdir() if path.is_dir())
     model = models.path("digits").read_bytes()
@@ -65,7 +65,7 @@ def test_what_is_proved_is_certified_once_unless_that_is_declined(
     before = {path: path.stat().st_mtime_ns for path in kept.iterdir()}
     written(folder, KEPT)
     assert main(["gate", "--jobs", "1"]) == Exit.GOOD
-    assert "proofs certified: 4 of 4" in capsys.readouterr().out
+    assert "proofs certified: 4 of 4, 4 for float32 too" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in kept.iterdir()} == before
 
 
@@ -86,7 +86,7 @@ def test_a_proof_that_is_not_certified_in_time_is_told_and_stands(
     monkeypatch.setattr(certificates, "certified", late)
     written(folder, KEPT)
     assert main(["gate", "--jobs", "1"]) == Exit.GOOD
-    assert "proofs certified: 0 of 4 (4: time limit reached)" in capsys.readouterr().out
+    assert "proofs certified: 0 of 4, 0 for float32 too (4: time limit reached)" in capsys.readouterr().out
 
 
 def test_a_broken_one_fails_with_everything_that_a_reviewer_wants(

@@ -31,7 +31,7 @@ def gate_json(run: GateRun) -> Json:
 
 def _proofs(proofs: Proofs) -> Json:
     missing = [{"reason": reason, "count": count} for reason, count in proofs.reasons]
-    return {"count": proofs.count, "certified": proofs.certified, "missing": missing}
+    return {"count": proofs.count, "certified": proofs.certified, "float32": proofs.float32, "missing": missing}
 
 
 def _requirement(judgement: Judgement, run: GateRun) -> Json:
