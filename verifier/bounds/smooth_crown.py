@@ -4,6 +4,9 @@ Relus lie between `relu_lines`, Sigmoids between `sigmoid_lines` (Zhang et al. 2
 box's own bounds. Inputs that hardly move are constants: the maps that read the input keep the columns of the others,
 and what the rest may add is charged. Float coefficients are given multipliers, and every product's rounding is charged
 as γ times the size that it may have in the region (Neumaier & Shcherbina 2004), so that bounds hold over the reals.
+
+Rows end at the first Relus and Sigmoids, whose own two forms at the input stand for them, and at those whose argument
+is a wide matrix of the stage before: there that is looser than the way through the matrix, and costs a hundredth.
 """
 
 from __future__ import annotations
@@ -32,6 +35,12 @@ CHARGE = 8.0
 
 ENTRIES = 1 << 20
 """Coefficients at one node, 8 MiB, that rows of a batch are bounded by at a time: more leave the caches."""
+
+FEW = 32
+"""Free inputs up to which forms of the first Relus and Sigmoids are kept: with more, they are larger than the maps."""
+
+WIDE = 1 << 15
+"""Entries of an argument's matrices beyond which forms of what reads it are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +91,25 @@ class _Forms:
     spread: Array
 
 
+@dataclass(frozen=True, eq=False)
+class _AtInput:
+    """Two forms for each entry of a node in each box, (batch or 1, size, f + 3): entry ≥ the one, −entry ≥ the other.
+
+    Columns: the coefficients of the free inputs, the constant, its charge (sizes of the form included), its spread.
+    """
+
+    lower: Array
+    negated: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known of a batch of boxes: lines of nodes, or forms at the input."""
+
+    lines: dict[int, _Lines]
+    at_input: dict[int, _AtInput]
+
+
 class SmoothCrown:
     """Bounds boxes within a region low ≤ x ≤ high for one goal. `free`: the inputs that boxes are about, (f,), f ≥ 1.
 
@@ -95,8 +123,8 @@ class SmoothCrown:
         moving[0] |= not moving.any()
         self.free: npt.NDArray[np.intp] = np.flatnonzero(moving)
         self._graph, self._goal = _between_affine_nodes(graph), goal
-        self._known = interval_pairs(self._graph, region)
-        self._sizes = [np.maximum(np.abs(lower), np.abs(upper)) for lower, upper in self._known]
+        self._root = interval_pairs(self._graph, region)
+        self._sizes = [np.maximum(np.abs(lower), np.abs(upper)) for lower, upper in self._root]
         largest = max(float(sizes[np.isfinite(sizes)].max(initial=0.0)) for sizes in self._sizes)
         self._rate, self._slack = CHARGE * graph_gamma(self._graph), underflow(largest)
         self._sums: dict[int, _Sum] = {}
@@ -132,41 +160,53 @@ class SmoothCrown:
         """Bound the boxes low, high (batch, f). Raises OutOfTimeError."""
         middle = 0.5 * (low + high)
         half = np.nextafter(np.maximum(high - middle, middle - low), np.inf)
-        lines: dict[int, _Lines] = {}
+        known = _Known({}, {})
         with np.errstate(invalid="ignore", over="ignore"):
             for index, readers in self._readers.items():
-                ends = self._ends(index, lines, middle, half, budget)
+                lower, upper, kept = self._ends(index, known, middle, half, budget)
                 for reader in readers:
-                    lines[reader] = self._lines(reader, index, ends)
-            forms = self._back(self._graph.output, self._goal_forms(), lines, budget)
+                    lines = known.lines[reader] = self._lines(reader, index, lower, upper)
+                    if kept is not None:
+                        known.at_input[reader] = _between(lines, kept)
+            forms = self._back(self._graph.output, self._goal_forms(), known, budget)
             constants, values = self._least(forms, middle, half)
         rows = np.broadcast_to(forms.at_input, (*values.shape, self.free.size))
         return Bounds(constants, rows, values)
 
-    def _lines(self, reader: int, index: int, ends: tuple[Array, Array]) -> _Lines:
+    def _lines(self, reader: int, index: int, lower: Array, upper: Array) -> _Lines:
         # A slope is at most 1, an intercept 1 + |argument|.
         charge = 2.0 * (1.0 + self._sizes[index])
         if isinstance(self._graph.nodes[reader], Sigmoid):
-            return _Lines(*sigmoid_lines(*ends), charge)
-        slope, alpha = upper_slope(*ends), lower_slope(*ends)
-        return _Lines(alpha, np.zeros_like(alpha), slope, upper_intercept(slope, *ends), charge)
+            return _Lines(*sigmoid_lines(lower, upper), charge)
+        slope, alpha = upper_slope(lower, upper), lower_slope(lower, upper)
+        return _Lines(alpha, np.zeros_like(alpha), slope, upper_intercept(slope, lower, upper), charge)
 
     def _ends(
-        self, index: int, lines: Mapping[int, _Lines], middle: Array, half: Array, budget: Budget
-    ) -> tuple[Array, Array]:
-        """Lower and upper bounds of an affine node's entries in each box, (batch, size) each."""
-        size, batch = self._graph.nodes[index].size, len(middle)
+        self, index: int, known: _Known, middle: Array, half: Array, budget: Budget
+    ) -> tuple[Array, Array, _AtInput | None]:
+        """Lower and upper bounds of an affine node's entries in each box, (batch, size) each; forms that are kept."""
+        size, part, batch = self._graph.nodes[index].size, self._sums[index], len(middle)
         lower, upper = np.empty((batch, size)), np.empty((batch, size))
         widest = max((node.size for node in self._graph.nodes[1:index]), default=1)
-        chunk = max(1, ENTRIES // (2 * batch * widest))
+        # Where all that is read has forms, no coefficient is a box's own.
+        shared = all(source in known.at_input for source in part.matrices)
+        chunk = max(1, ENTRIES // (2 * widest * (1 if shared else batch)))
+        found: list[_Forms] = []
         for begin in range(0, size, chunk):
             chosen = slice(begin, begin + chunk)
-            forms = self._back(index - 1, self._argument_forms(index, chosen), lines, budget)
+            forms = self._back(index - 1, self._argument_forms(index, chosen), known, budget)
             least = self._least(forms, middle, half)[1]
             count = least.shape[1] // 2
             lower[:, chosen], upper[:, chosen] = least[:, :count], -least[:, count:]
-        known_lower, known_upper = self._known[index]
-        return np.maximum(lower, known_lower), np.minimum(upper, known_upper)
+            found.append(forms)
+        wide = sum(int(np.prod(matrix.shape)) for matrix in part.matrices.values()) > WIDE
+        kept = wide or (not part.matrices and self.free.size <= FEW)
+        root_lower, root_upper = self._root[index]
+        return (
+            np.maximum(lower, root_lower),
+            np.minimum(upper, root_upper),
+            _joined(found, np.abs(middle) + half) if kept else None,
+        )
 
     def _argument_forms(self, index: int, chosen: slice) -> _Forms:
         """The chosen entries of an affine node, then those with the other sign."""
@@ -192,7 +232,7 @@ class SmoothCrown:
         at_input = np.zeros((1, offset.size, self.free.size))
         return _Forms({self._graph.output: matrix}, at_input, offset, np.abs(offset), none)
 
-    def _back(self, start: int, forms: _Forms, lines: Mapping[int, _Lines], budget: Budget) -> _Forms:
+    def _back(self, start: int, forms: _Forms, known: _Known, budget: Budget) -> _Forms:
         """Push the forms back from node `start` to the free inputs. Raises OutOfTimeError."""
         for index in range(start, 0, -1):
             message = forms.pending.pop(index, None)
@@ -200,11 +240,13 @@ class SmoothCrown:
                 continue
             budget.check()
             node = self._graph.nodes[index]
-            if isinstance(node, Affine):
+            if index in known.at_input:
+                _to_input(known.at_input[index], message, forms)
+            elif isinstance(node, Affine):
                 self._through_sum(index, node, message, forms)
             else:
                 assert isinstance(node, Relu | Sigmoid)
-                _through_lines(lines[index], node.source, message, forms)
+                _through_lines(known.lines[index], node.source, message, forms)
         return forms
 
     def _through_sum(self, index: int, node: Affine, message: Array, forms: _Forms) -> None:
@@ -238,6 +280,49 @@ def _through_lines(lines: _Lines, source: int, message: Array, forms: _Forms) ->
     sent = above * lines.lower_slope[:, np.newaxis]
     sent += below * lines.upper_slope[:, np.newaxis]
     _add(forms, source, sent)
+
+
+def _joined(parts: list[_Forms], reach: Array) -> _AtInput:
+    """The forms of all entries, from those of some at a time, each followed by those with the other sign."""
+
+    def packed(half: int) -> Array:
+        rows = []
+        for part in parts:
+            constant = np.broadcast_to(part.constant, (len(reach), part.constant.shape[1]))
+            at_input = np.broadcast_to(part.at_input, (*constant.shape, reach.shape[1]))
+            size = np.abs(constant) + (np.abs(at_input) @ reach[:, :, np.newaxis])[:, :, 0]
+            rest = [constant, part.charge + size, np.broadcast_to(part.spread, constant.shape)]
+            whole = np.concatenate([at_input, *(one[:, :, np.newaxis] for one in rest)], axis=2)
+            rows.append(np.split(whole, 2, axis=1)[half])
+        return np.concatenate(rows, axis=1)
+
+    return _AtInput(packed(0), packed(1))
+
+
+def _between(lines: _Lines, argument: _AtInput) -> _AtInput:
+    """The forms of a node between these lines, whose slopes are ≥ 0, from those of its argument."""
+    lower = lines.lower_slope[:, :, np.newaxis] * argument.lower
+    negated = lines.upper_slope[:, :, np.newaxis] * argument.negated
+    lower[:, :, -3] += lines.lower_intercept
+    negated[:, :, -3] -= lines.upper_intercept
+    for forms in (lower, negated):
+        forms[:, :, -2] += lines.charge
+    return _AtInput(lower, negated)
+
+
+def _to_input(node: _AtInput, message: Array, forms: _Forms) -> None:
+    """Each coefficient meets the form of its sign."""
+    for sign, part in ((1.0, node.lower), (-1.0, node.negated)):
+        size = np.maximum(sign * message, 0.0)
+        if len(size) == 1:  # rows that all boxes share
+            columns = part.swapaxes(0, 1).reshape(part.shape[1], -1)
+            found = (size[0] @ columns).reshape(size.shape[1], len(part), -1).swapaxes(0, 1)
+        else:
+            found = size @ part
+        forms.at_input = forms.at_input + found[:, :, :-3]
+        forms.constant = forms.constant + found[:, :, -3]
+        forms.charge = forms.charge + found[:, :, -2]
+        forms.spread = forms.spread + found[:, :, -1]
 
 
 def _add(forms: _Forms, source: int, sent: Array) -> None:

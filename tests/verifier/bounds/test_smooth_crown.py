@@ -10,6 +10,7 @@ import pytest
 from encoders.network.enclosure import enclosed_outputs
 from encoders.network.graph import Array, Graph, GraphBuilder, Relu, Sigmoid, outputs
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
+from verifier.bounds import smooth_crown
 from verifier.bounds.interval import interval_pairs
 from verifier.bounds.smooth_crown import SmoothCrown
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -46,8 +47,25 @@ def boxes(seed: int, low: Array, high: Array, count: int, share: float) -> tuple
     return begin, np.minimum(begin + share * (high - low), high)
 
 
+WAYS = {
+    "first forms kept": {},
+    "no forms kept": {"FEW": 0},
+    "all forms kept": {"WIDE": 0},
+    "in pieces": {"ENTRIES": 64},
+}
+"""By which ways rows come to the input."""
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in WAYS[request.param].items():
+        monkeypatch.setattr(smooth_crown, name, value)
+    return str(request.param)
+
+
 @pytest.mark.parametrize("share", [1.0, 0.3, 0.01])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.usefixtures("way")
 def test_bounds_contain_every_sample(seed: int, share: float) -> None:
     graph, goal = random_graph(seed), random_goal(seed)
     low, high = np.full(5, -1.0), np.linspace(-0.5, 1.0, 5)
@@ -69,7 +87,8 @@ def test_bounds_contain_every_sample(seed: int, share: float) -> None:
             assert np.all(rows.min(axis=0) - found.values[place] < 0.5)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("way")
 def test_the_bound_of_a_point_is_below_its_exact_value(seed: int) -> None:
     """A box of one number: nothing but rounding is between them, and that is charged."""
     graph, goal = random_graph(seed), random_goal(seed)
@@ -85,6 +104,7 @@ def test_the_bound_of_a_point_is_below_its_exact_value(seed: int) -> None:
         assert float(least) - value < 1e-9
 
 
+@pytest.mark.usefixtures("way")
 def test_what_decimals_between_two_floats_may_add_is_charged() -> None:
     """An input that moves by less than its own rounding is no free one, and is not forgotten."""
     b = GraphBuilder(2)
@@ -144,3 +164,14 @@ def test_the_budget_ends_it() -> None:
     crown = SmoothCrown(graph, region, goal, Budget())
     with pytest.raises(OutOfTimeError):
         crown.bound(region[0][np.newaxis], region[1][np.newaxis], Budget(0.0))
+
+
+def test_in_pieces_and_at_once_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, goal = random_graph(5), random_goal(5)
+    low, high = np.full(5, -0.5), np.full(5, 0.5)
+    begin, end = boxes(5, low, high, 4, 0.2)
+    values = []
+    for entries in (1 << 20, 64):
+        monkeypatch.setattr(smooth_crown, "ENTRIES", entries)
+        values.append(SmoothCrown(graph, (low, high), goal, Budget()).bound(begin, end, Budget()).values)
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-9)
