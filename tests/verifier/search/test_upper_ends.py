@@ -16,7 +16,7 @@ from tests.verifier.search.made_up_trees import Target, World
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Bracket, Status
-from verifier.search import incumbent
+from verifier.search import all_targets, incumbent
 from verifier.search.state import Attacker, Problem
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.tree.table import TREES, TreeKind
@@ -80,6 +80,35 @@ def test_what_trees_leave_open_is_attacked_at_length() -> None:
     last, calls = followed(World({1: Target(0.5, stuck=0.1, finds=1000)}))
     assert calls == ["first", "longer"]
     assert (last.status, last.upper) == (Status.BRACKETED, NEAR)
+
+
+def test_of_several_targets_each_left_open_gets_its_own_point() -> None:
+    world = World({1: Target(0.5, stuck=0.1, finds=1000), 2: Target(0.25), 3: Target(0.5, stuck=0.1, finds=1000)})
+    calls = list[str]()
+
+    def by(name: str, distance: float) -> Attacker:
+        def run(_: Budget) -> list[Array | None]:
+            calls.append(name)
+            return [world.point(place, distance + place / 64) for place in world.targets]
+
+        return run
+
+    asked = replace(world.problem(tuple(world.goals), 1), attack=by("first", FAR), thorough=by("longer", NEAR))
+    brackets = incumbent._follow(asked, world.states(each=True), mock.Mock(trees=world))
+    last = {bracket.target: bracket for bracket in brackets if bracket.final}
+    assert calls == ["first", "longer"]
+    assert [last[place].upper for place in (1, 3)] == [NEAR + place / 64 for place in (1, 3)]
+    assert last[2].status is Status.MINIMAL
+
+
+def test_all_targets_have_a_longer_attack(truth: Any, save_net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = save_net(truth.net(0, (3, 6, 6, 4))), list[Problem]()
+    follow = all_targets.follow_each_both
+    monkeypatch.setattr(all_targets, "follow_each_both", lambda *given: seen.append(given[0]) or follow(*given))
+    found = verifier.minimal_all_targets(model, [0.25, 0.5, 0.75], precision=PRECISION)
+    (problem,) = seen
+    assert problem.thorough is not None
+    assert len(problem.thorough(Budget())) == len(found.results) == 3
 
 
 def test_closed_brackets_pay_for_one_attack() -> None:
