@@ -32,7 +32,8 @@ test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 12 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
 
-# dist/: the wheel, built from the sdist, and a demo from it alone, in an environment that has seen no checkout.
+# dist/: the wheel, built from the sdist, and a demo from it alone, in an environment that has seen no checkout. The
+# demo asks no numba: it would leave a compilation in the background, for a minute of what comes next.
 dist: $(VENV)/.dev
 	rm -rf build dist $(WHEEL)
 	$(BIN)/python -m build --no-isolation
@@ -41,7 +42,7 @@ dist: $(VENV)/.dev
 	$(PYTHON) -m venv $(WHEEL)
 	$(call from_lock,$(WHEEL),run)
 	$(WHEEL)/bin/python $(PIP) install --no-deps dist/*.whl
-	cd $(WHEEL) && bin/verifier demo --out demo-output
+	cd $(WHEEL) && NUMBA_DISABLE_JIT=1 bin/verifier demo --out demo-output
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import verifier
 from encoders.errors import InputError
 from encoders.network.exact import exact_outputs
+from tests.traps.answers import InProcess
 from verifier import models
 from verifier.attacks.base.problem import Candidates
 from verifier.attacks.registry import Attack
@@ -26,7 +27,7 @@ from verifier.problem import child
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Status, Unknown, Violated
-from verifier.search import initial_attack, robustness
+from verifier.search import bisection, initial_attack, robustness
 from verifier.search.state import LAST_RADIUS
 
 PAIRS = 20
@@ -37,6 +38,13 @@ JOIN = 10.0
 
 FINDER = initial_attack._finder
 EVIDENCE = {"tree": Evidence.PROVED, "milp": Evidence.SOLVER, "z3": Evidence.EXACT}
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child process takes as long to start as some of these questions take."""
+    for module in (bisection, robustness):
+        monkeypatch.setattr(module, "Worker", InProcess)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +87,12 @@ def assert_real(model: verifier.Model, x: np.ndarray, bracket: verifier.api.Brac
 
 
 @pytest.mark.parametrize(("index", "step", "norm"), pairs())
-def test_three_methods_agree(digits: verifier.Model, images: np.ndarray, index: int, step: int, norm: str) -> None:
+def test_methods_agree(digits: verifier.Model, images: np.ndarray, index: int, step: int, norm: str) -> None:
+    """The tree and Z3 on every pair, the dearer MILP on a third of them."""
     x = images[index]
     target = (digits.predict(x) + step) % 10
-    found = {method: verifier.minimal(digits, x, target=target, norm=norm, method=method) for method in EVIDENCE}
+    methods = [method for method in EVIDENCE if method != "milp" or index % 3 == 1]
+    found = {method: verifier.minimal(digits, x, target=target, norm=norm, method=method) for method in methods}
     for method, bracket in found.items():
         assert bracket.status is Status.MINIMAL
         assert bracket.upper - bracket.lower <= bracket.precision
@@ -319,11 +329,12 @@ def test_an_unbounded_box_is_searched_to_a_limit(tmp_path: object, method: str) 
 
 
 @pytest.mark.parametrize("method", ["milp", "milp-direct", "z3"])
-@pytest.mark.parametrize("seen", [1, 2, 4])
+@pytest.mark.parametrize("seen", [1, 4])
 def test_a_search_that_is_left_leaves_no_process_and_no_thread(
     digits: verifier.Model, images: np.ndarray, monkeypatch: pytest.MonkeyPatch, method: str, seen: int
 ) -> None:
     """Whoever takes no more brackets has the solver's process killed, and the thread that listens to it ends."""
+    monkeypatch.undo()
     made: list[subprocess.Popen[bytes]] = []
     begin = subprocess.Popen
 
