@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -180,8 +180,9 @@ class Truth:
     """What the tests of several folders share: makers of networks and the LP form of a region."""
 
     @staticmethod
+    @cache
     def net(seed: int, sizes: tuple[int, ...]) -> Net:
-        """A random network with weights in eighths over the box [0, 1]ⁿ."""
+        """A random network with weights in eighths over the box [0, 1]ⁿ: one object, whose pieces are found once."""
         rng = np.random.default_rng(seed)
         layers = tuple((rng.integers(-12, 13, (m, n)) / 8, rng.integers(-8, 9, m) / 8) for n, m in pairwise(sizes))
         return Net(layers, np.zeros(sizes[0]), np.ones(sizes[0]))

@@ -101,7 +101,8 @@ def about_shipped_nets() -> list[list[str]]:
     """What anyone can type anywhere: each command once, in the order of the pages."""
     every = [words for page in PAGES for words in commands(page) if words[0] == "verifier" and len(words) > 1]
     quick = [words for words in every if words[2:4] == ["digits", "digits"] or words[1] == "doctor"]
-    return [*quick, *(words for words in every if words[1] == "certify" and words[3] == "digits")]
+    quick += [words for words in every if words[1] == "certify" and words[3] == "digits"]
+    return [list(words) for words in dict.fromkeys(map(tuple, quick))]
 
 
 def test_commands_about_shipped_nets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""200 random small nets, both norms, every decider against exact enumeration: not one contradiction."""
+"""200 random small nets, half of them in each norm, every decider against exact enumeration: not one contradiction."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def enumerated(net: Any, norm: Norm, centre: Any, target: int) -> Fraction | Non
     return Exact(layers, *ends).nearest(norm, tuple(map(Fraction, centre.tolist())), target)
 
 
-@pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("seed", range(NETS))
-def test_no_decider_contradicts_the_enumeration(truth: Any, seed: int, norm: Norm) -> None:
+def test_no_decider_contradicts_the_enumeration(truth: Any, seed: int) -> None:
+    norm = [*Norm][seed // 28 % 2]  # every size and way to draw weights comes in both
     net, centre, target, goal = question(truth, seed)
     nearest = enumerated(net, norm, centre, target)
     ball = Ball(norm, centre, math.inf, net.lo, net.hi)

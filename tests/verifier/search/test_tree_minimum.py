@@ -111,12 +111,12 @@ def test_brackets_close_around_the_enumerated_distance(
     assert_honest(verifier.minimal(model, x, **options), min(truths))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l1"])
 @pytest.mark.parametrize("place", RUNNERS_UP)
 @pytest.mark.parametrize("index", INPUTS)
-def test_milp_finds_nothing_below_the_bracket(digits: Session, images: Any, index: int, place: int, norm: str) -> None:
-    """102 instances: closed, a real witness at the upper end, and to a MILP no point within the lower end."""
-    x, model = images[index], digits.model
+def test_milp_finds_nothing_below_the_bracket(digits: Session, images: Any, index: int, place: int) -> None:
+    """51 instances, in turn in one norm and the other: closed, a real witness at the upper end, and to a MILP no point
+    within the lower end."""
+    x, model, norm = images[index], digits.model, ("linf", "l1")[(index + place) % 2]
     target = int(np.argsort(digits.logits(x))[-place])
     bracket = verifier.minimal(model, x, target=target, norm=norm, method="tree")
     assert bracket.status is Status.MINIMAL
