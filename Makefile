@@ -27,7 +27,8 @@ test: $(VENV)/.dev lint
 	-$(BIN)/python -m verifier.solvers.compile_kernels
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-# Every test of the package, and every twelfth of its cases: CI has 20 minutes for all environments.
+# Every file of tests of the package, every other one of its tests and every twelfth of their cases: CI has 20 minutes
+# for all environments.
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 12 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)

@@ -26,18 +26,24 @@ from verifier.runtime.model import Model, load
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--thin", type=int, default=1, metavar="N", help="of each test's cases run every N-th only, from the first"
-    )
+        "--thin", type=int, default=1, metavar="N",
+        help="above 1: of each file's tests run every other one, and of its cases every N-th, from the first",
+    )  # fmt: skip
     parser.addoption("--built", type=Path, metavar="DIR", help="where `make dist` has put the wheel and the sdist")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """All tests, a share of their cases: what a library lacks shows in the first."""
-    seen: Counter[str] = Counter()
+    """Every file, a share of its tests and of their cases: what a library lacks shows in the first."""
+    thin, seen = config.getoption("thin"), Counter[str]()
+    tests: dict[str, list[str]] = {}
     kept, left = [], []
     for item in items:
         name = item.nodeid.partition("[")[0]
-        (left if seen[name] % config.getoption("thin") else kept).append(item)
+        known = tests.setdefault(name.partition("::")[0], [])
+        if not seen[name]:
+            known.append(name)
+        chosen = seen[name] % thin == 0 and (thin == 1 or known.index(name) % 2 == 0)
+        (kept if chosen else left).append(item)
         seen[name] += 1
     if left:
         config.hook.pytest_deselected(items=left)
