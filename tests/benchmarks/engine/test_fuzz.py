@@ -24,7 +24,7 @@ from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, 
 
 NETS, BLOCK = 300, 25
 
-ENOUGH = 5.0
+ENOUGH = 1.0
 """Seconds a question: some go on looking where rounding refuses every point; what is said holds all the same."""
 
 

@@ -29,7 +29,7 @@ def test_ranges_in_json_and_as_a_table(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_ranges_that_stay_wide_are_undecided(capsys: pytest.CaptureFixture[str]) -> None:
-    call = ["bounds", "digits", "--box", "0", "1", "--precision", "1e-3", "--timeout", "2", "--json"]
+    call = ["bounds", "digits", "--box", "0", "1", "--precision", "1e-3", "--timeout", "1", "--json"]
     assert main(call) == Exit.UNDECIDED
     assert "time" in json.loads(capsys.readouterr().out)["reason"]
 

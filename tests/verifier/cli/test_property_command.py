@@ -147,7 +147,7 @@ def test_verify_says_unsat_unknown_and_timeout(
             search.settings.budget.check()
 
     monkeypatch.setattr(property_check._PropertySearch, "run", endless)
-    assert main(["verify", query(NEVER), "--network", ramp, "--timeout", "2"]) == Exit.UNDECIDED
+    assert main(["verify", query(NEVER), "--network", ramp, "--timeout", "1"]) == Exit.UNDECIDED
     assert capsys.readouterr().out == "timeout\n"
 
 

@@ -100,7 +100,7 @@ def test_large_scores_that_a_sigmoid_shows_as_equal() -> None:
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
     proto.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.zeros(2, np.float32), "b"))
     model, x = verifier.load(proto), np.array([0.5, 0.3, 0.0], np.float32)
-    found = verifier.minimal(model, x, timeout=20)
+    found = verifier.minimal(model, x, timeout=2)  # rounding leaves it open
     assert found.float32 is None
     session = onnxruntime.InferenceSession(proto.SerializeToString())
     if found.witness is not None:

@@ -245,6 +245,6 @@ def test_a_wrong_file_is_one_line(tmp_path: Path, capsys: Any) -> None:
 
 def test_the_time_limit_holds(tmp_path: Path, capsys: Any) -> None:
     three = FILE + "[[transform]]\ntranslate = [1, 0]\n"
-    assert main(command(tmp_path, "minimal", "--timeout", "3", "--norm", "l1", "--json", text=three)) in (0, 3)
+    assert main(command(tmp_path, "minimal", "--timeout", "1", "--norm", "l1", "--json", text=three)) in (0, 3)
     result = json.loads(capsys.readouterr().out)
-    assert result["lower"] <= result["upper"]
+    assert result["upper"] is None or result["lower"] <= result["upper"]

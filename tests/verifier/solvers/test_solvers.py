@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -62,6 +62,7 @@ class Case:
     net: Any
     centre: Array
     wanted: int
+    _optima: dict[Norm, float] = field(default_factory=dict)
 
     @cached_property
     def goal(self) -> Halfspaces:
@@ -73,7 +74,9 @@ class Case:
         return Query(self.net.graph, Ball(norm, self.centre, radius, self.net.lo, self.net.hi), self.goal)
 
     def optimum(self, norm: Norm) -> float:
-        return float(self.net.nearest(norm, self.centre, self.goal))
+        if norm not in self._optima:
+            self._optima[norm] = float(self.net.nearest(norm, self.centre, self.goal))
+        return self._optima[norm]
 
 
 PROBLEMS = [
