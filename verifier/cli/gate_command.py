@@ -163,7 +163,7 @@ class _Teller:
         if made is not None:
             self._beside(str(made))
         if budget.cancelled:
-            complain("interrupted: the same command goes on from here")
+            complain("interrupted" if self.outputs.no_cache else "interrupted: the same command goes on from here")
         if made is None and self.folder is not None:
             evidence_command.nothing(self.folder, self.deadline)
             return Exit.UNDECIDED if code == Exit.GOOD else code

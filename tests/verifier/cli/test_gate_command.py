@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from verifier.campaign import certificates, worker
 from verifier.certificates import checker
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
+from verifier.gate.settle import Settled
 from verifier.problem.budget import OutOfTimeError
 
 SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "schemas" / "gate.json"
@@ -127,6 +129,21 @@ def test_undecided_is_no_pass_unless_it_is_let_through(
     jsonschema.validate(json.loads(out), json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert json.loads(out)["ruling"] == "undecided"
     assert ("UNDECIDED" in err) == (allowed == "warn")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_ctrl_c_says_that_it_goes_on_only_where_something_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kept: bool
+) -> None:
+    def interrupted(*_: object) -> Settled:
+        signal.raise_signal(signal.SIGINT)
+        return Settled()
+
+    monkeypatch.setattr("verifier.cli.gate_command.settle", interrupted)
+    written(folder, KEPT)
+    assert main(["gate", "--no-certificates", *([] if kept else ["--no-cache"])]) == Exit.UNDECIDED
+    goes_on = ": the same command goes on from here" if kept else ""
+    assert capsys.readouterr().err == f"verifier: interrupted{goes_on}\n"
 
 
 def test_a_baseline_is_written_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
