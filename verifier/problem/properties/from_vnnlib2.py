@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.onnx_io.runtime import captured_stderr
+from encoders.files.regular_file import size_text
 from verifier.problem.properties.formula import And, Formula, Or, Property
 from verifier.problem.properties.from_vnnlib import MOST_VARIABLES, property_of, read_text
 from verifier.problem.properties.linear import CONSTANT, OPERATIONS, TOO_LONG, Linear, NotLinearError, comparison, short
@@ -31,6 +31,13 @@ from verifier.problem.properties.network_query import (
 from verifier.problem.properties.s_expressions import DEEPEST, Text
 
 BEGINS = re.compile(r"(?:\s++|;[^\n]*+)*+\(\s*vnnlib-version")
+
+VERSION = re.compile(r"((?:\s++|;[^\n]*+)*+\(\s*vnnlib-version\s*)<2\.(\d{1,9})>")
+NEWEST = 1
+"""The minor version up to which 2 is read: 2.1 adds nothing that is not checked here."""
+
+LARGEST_QUERY = 2**23
+"""Characters of a text: the library takes 0.4 s for a million, in which nothing else of the process runs."""
 
 MARK = re.compile(r'[()]|;[^\n]*|"[^"]*"')
 """Brackets, and what may hold some that are none."""
@@ -73,22 +80,18 @@ def read_property(path: Path, look: Callable[[], None] = lambda: None) -> Proper
 def network_query(text: Text, look: Callable[[], None] = lambda: None) -> NetworkQuery:
     """The query that a text of VNN-LIB 2 describes. Raises InputError, one line.
 
-    look: called between two assertions; what it raises ends the reading.
+    look: called between two comparisons; what it raises ends the reading.
     """
+    content = _content(text)
     library = _library(text)
-    _not_too_deep(text)
     try:
-        with captured_stderr():  # where it prints that 2.1 is newer than itself
-            parsed = library.parse_query_string(text.content)
+        parsed = library.parse_query_string(content)
     except (library.VNNLibException, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
         raise InputError(f"{text.name}: {_explained(str(error))}") from None
-    reader = _Reader(text)
+    reader = _Reader(text, look)
     networks = tuple(reader.network(network) for network in parsed.networks)
-    assertions: list[Formula] = []
-    for assertion in parsed.assertions:
-        look()
-        assertions.append(reader.formula(assertion.expr))
-    prop = Property(reader.counts["X"], reader.counts["Y"], And(tuple(assertions)), text.name)
+    assertions = tuple(reader.formula(assertion.expr) for assertion in parsed.assertions)
+    prop = Property(reader.counts["X"], reader.counts["Y"], And(assertions), text.name)
     return NetworkQuery(networks, prop)
 
 
@@ -99,6 +102,19 @@ def _library(text: Text) -> Any:
         raise InputError(
             f"{text.name} is VNN-LIB 2, which is read by the standard's library: pip install 'vnnlib>=1.0.2' ({error})"
         ) from None
+
+
+def _content(text: Text) -> str:
+    """What the library is given, once nothing of it can hurt. Raises InputError."""
+    if len(text.content) > LARGEST_QUERY:
+        size = size_text(LARGEST_QUERY)
+        raise InputError(f"{text.name} is larger than {size}, and no limit of time could end reading it")
+    found = VERSION.match(text.content)
+    if found is not None and int(found[2]) > NEWEST:
+        raise InputError(f"{text.name} is VNN-LIB 2.{found[2]}; 2.0 to 2.{NEWEST} are read")
+    _not_too_deep(text)
+    # It knows 2.0 by name, and prints a warning about a version that is as long to write.
+    return VERSION.sub(r"\g<1><2.0>", text.content, count=1)
 
 
 def _not_too_deep(text: Text) -> None:
@@ -125,8 +141,8 @@ def _explained(told: str) -> str:
 class _Reader:
     """Knows where each tensor's entries stand."""
 
-    def __init__(self, text: Text) -> None:
-        self._text = text
+    def __init__(self, text: Text, look: Callable[[], None]) -> None:
+        self._text, self._look = text, look
         self._tensors: dict[str, DeclaredTensor] = {}
         self.counts = {"X": 0, "Y": 0}
 
@@ -159,6 +175,7 @@ class _Reader:
         return found
 
     def formula(self, expression: Any) -> Formula:
+        self._look()
         kind = type(expression).__name__
         if kind in ("And", "Or"):
             parts = tuple(self.formula(part) for part in expression.args)

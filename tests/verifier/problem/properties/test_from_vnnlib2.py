@@ -106,6 +106,8 @@ def test_entries_of_several_networks_stand_one_after_the_other() -> None:
         ("(assert (>= Q[0] 1.0))", ONE, VERSION, "Undeclared variable"),
         ("(assert (=> X[0] 1.0))", ONE, VERSION, "syntax error at line 1, column"),
         ("", ONE, VERSION, "syntax error"),
+        ("(assert (>= X[0] 1.0))", ONE, "(vnnlib-version <2.7>)", "q is VNN-LIB 2.7; 2.0 to 2.1 are read"),
+        ("(assert (>= X[0] 1.0))" + " " * 2**23, ONE, VERSION, "q is larger than 8 MiB"),
         ("(assert (>= X[0] 1.0))", ONE, "(vnnlib-version <3.0>)", "Incompatible VNNLib version"),
         ("(assert (>= X[0] 1.0))", ONE.replace("float32", "Float"), VERSION, "'X' has no element type of the standard"),
         ("(assert (>= X[0] 1.0))", ONE.replace("[2]", "[9999999]"), VERSION, r"more than 1048576 variables"),
@@ -148,3 +150,11 @@ def test_one_network_with_one_input_and_one_output_is_a_property(tmp_path: Path)
     path.write_text(VERSION + hidden + "(assert (>= Y[0,1] X[0]))")
     with pytest.raises(InputError, match=r"speaks of 'X', 'H', 'Y'.*verifier verify"):
         read_property(path)
+
+
+def test_reading_ends_when_the_time_does() -> None:
+    def late() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        network_query(Text("q", VERSION + ONE + "(assert (and (>= X[0] 1.0) (<= X[0] 2.0)))"), late)
