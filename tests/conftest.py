@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from scipy.optimize import linprog
+from scipy.optimize import linprog, nnls
 
 from encoders.network.graph import Array, Graph, GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
@@ -117,6 +117,10 @@ class Net:
     @staticmethod
     def _nearest(piece: Piece, norm: Norm, centre: Array, goal: Halfspaces) -> float:
         n = centre.size
+        if norm is Norm.L2:
+            reads = np.vstack([piece.rows, -goal.matrix @ piece.slope])
+            limits = np.concatenate([piece.limits, goal.matrix @ piece.offset + goal.offset])
+            return least_distance(reads, limits, centre)
         extra = np.eye(n) if norm is Norm.L1 else np.ones((n, 1))
         width = extra.shape[1]
         matrix = np.vstack(
@@ -137,8 +141,30 @@ class Net:
         return max(self._margin(piece, region, goal) for piece in self.pieces)
 
     @staticmethod
+    def _margin_in_round_ball(piece: Piece, region: Ball, goal: Halfspaces) -> float:
+        """By halving the margin that lies as far away as the radius."""
+
+        def distance(margin: float) -> float:
+            box = np.vstack([np.eye(region.centre.size), -np.eye(region.centre.size)])
+            reads = np.vstack([piece.rows, -goal.matrix @ piece.slope, box])
+            ends = goal.matrix @ piece.offset + goal.offset - margin
+            limits = np.concatenate([piece.limits, ends, region.hi, -region.lo])
+            kept = np.isfinite(limits)
+            return least_distance(reads[kept], limits[kept], region.centre)
+
+        low, high = -1e3, 1e3
+        if distance(low) > region.radius:
+            return -math.inf
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if distance(middle) <= region.radius else (low, middle)
+        return low
+
+    @staticmethod
     def _margin(piece: Piece, region: Ball, goal: Halfspaces) -> float:
         n = region.centre.size
+        if region.norm is Norm.L2:
+            return Net._margin_in_round_ball(piece, region, goal)
         rows, limits = ball_rows(region)
         padded = np.hstack([piece.rows, np.zeros((len(piece.rows), rows.shape[1] - n))])
         body = np.vstack([rows, padded])
@@ -153,6 +179,13 @@ class Net:
         cost = np.append(np.zeros(rows.shape[1]), -1.0)
         solved = linprog(cost, A_ub=matrix, b_ub=ends, bounds=(None, None))
         return -float(solved.fun) if solved.status == 0 else -math.inf
+
+
+def least_distance(rows: Array, limits: Array, centre: Array) -> float:
+    """min {‖x − centre‖₂ : rows · x ≤ limits} by non-negative least squares (Lawson & Hanson 1974, chapter 23)."""
+    wanted = np.vstack([-rows.T, rows @ centre - limits])
+    _, missed = nnls(wanted, np.append(np.zeros(centre.size), 1.0), maxiter=100 * len(rows))
+    return math.sqrt(1.0 / missed**2 - 1.0) if missed > FLAT else math.inf
 
 
 def roomy(rows: Array, limits: Array) -> bool:

@@ -126,7 +126,7 @@ def minimal(
 
     d* = min ‖x' − x‖ over the x' of the box whose logits z(x') prefer the target t, z_t ≥ z_i + margin for every other
     i; ties count (Carlini, Katz, Barrett, Dill 2018). target: None for any class but the label. label: None for the
-    class that the model predicts. x: of the model's shape, or flat. norm: linf or l1. box: two numbers, or two arrays
+    class that the model predicts. x: of the model's shape, or flat. norm: linf, l1, l2. box: two numbers, or two arrays
     of x's size. method: tree, milp, milp-direct or z3; solver: of milp. threads: trees, or a solver's threads, at a
     time; with one and no timeout, the same arguments give the same bracket and number of nodes. semantics: is `lower`
     about the network over the reals (`real`), every `float32` evaluation of it, or `both`? timeout: seconds, or a

@@ -84,20 +84,21 @@ def assert_robust(
     *,
     linf: float | str | None = None,
     l1: float | str | None = None,
+    l2: float | str | None = None,
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
     timeout: float | None = None,
     report: Path | str | None = None,
 ) -> None:
-    """No point of the box within `linf` (or `l1`) of an image is classified otherwise than its label says.
+    """No point of the box within `linf` (or `l1`, `l2`) of an image is classified otherwise than its label says.
 
     model: what `verifier.load` takes. images: (count, …) of the model's shape, or a single one. labels: (count,); by
-    default what the model predicts. linf, l1: the radius, a number or a text such as "8/255". timeout: seconds, for all
-    images together. report: a folder for pictures of the witnesses; None: what pytest's command line says of both, else
-    60 s and no pictures. Raises NotRobustError, UndecidedError: which images, with brackets; InputError.
+    default what the model predicts. linf, l1, l2: the radius, a number or a text such as "8/255". timeout: seconds, for
+    all images together. report: a folder for pictures of the witnesses; None: what pytest's command line says of both,
+    else 60 s and no pictures. Raises NotRobustError, UndecidedError: which images, with brackets; InputError.
     """
-    given = {norm: radius for norm, radius in (("linf", linf), ("l1", l1)) if radius is not None}
+    given = {norm: radius for norm, radius in (("linf", linf), ("l1", l1), ("l2", l2)) if radius is not None}
     if len(given) != 1:
-        raise InputError("assert_robust: one of linf= and l1= is expected: the radius in that norm")
+        raise InputError("assert_robust: one of linf=, l1= and l2= is expected: the radius in that norm")
     ((norm, radius),) = given.items()
     within = quantities.at_least(radius, norm).value
     loaded, rows, names = _inputs(model, images, labels)

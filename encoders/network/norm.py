@@ -10,3 +10,4 @@ class Norm(StrEnum):
 
     LINF = "linf"
     L1 = "l1"
+    L2 = "l2"

@@ -78,7 +78,7 @@ class Root:
             step = rng.normal(size=ball.centre.size) * (rng.random(ball.centre.size) < 0.7)
             if place % 2:
                 step = np.sign(step)
-            length = np.abs(step).sum() if ball.norm is Norm.L1 else np.abs(step).max()
+            length = ball.geometry.length(step)
             reach = ball.radius * (1.0 if place % 3 else rng.random())
             x = ball.centre + step * (reach / length if length else 0.0)
             found += [p for p in (self._pulled(x, factor) for factor in INWARDS) if self.holds(p)][:1]

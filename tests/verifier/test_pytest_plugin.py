@@ -85,7 +85,7 @@ def test_a_failure_says_bracket_labels_threshold_and_picture(pytester: pytest.Py
             r".*image 0: class \d becomes \d at a distance of 0\.\d+, required beyond 0\.5: report/.*\.png",
             r".*3 of 3 inputs are undecided in L∞ after 1e-09 s",
             r".*image 0: undecided whether robust within 0\.02: .*",
-            r".*one of linf= and l1= is expected.*",
+            r".*one of linf=, l1= and l2= is expected.*",
         ]
     )
     assert list(Path(pytester.path, "report").glob("*.png"))

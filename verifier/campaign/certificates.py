@@ -20,7 +20,7 @@ from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
-from verifier.certificates.builder import UNDER_TRANSFORMS, certified
+from verifier.certificates.builder import certified, not_covered
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Evidence
@@ -126,8 +126,8 @@ def certificates(jobs: Sequence[CertificateJob], count: int, budget: Budget) -> 
 def certificate(job: CertificateJob, whole: Budget | None = None) -> Done:
     """Build a job's certificate within the `whole` budget, or take the file that is there, which is checked."""
     task = job.task
-    if task.transforms is not None:
-        return Done(job, UNDER_TRANSFORMS)
+    if why := not_covered(task.norm, task.transforms is not None):
+        return Done(job, why)
     try:
         budget = Budget(job.seconds) if whole is None else whole.first_of(Budget(job.seconds))
         model = task_model(task, budget)

@@ -22,6 +22,7 @@ from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, P
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.norms.table import FLAT_NORMS
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
@@ -37,6 +38,16 @@ CHARGED = 1.0 + 2.0**-40
 
 LOOSE = 4.0
 """So many times what an active ReLU's argument can be is out of an LP's reach."""
+
+OF_ROUND_BALLS = "certificates are about balls with flat sides, of L∞ and L1"
+"""Why there are none for questions in L2."""
+
+
+def not_covered(norm: str, transformed: bool) -> str:
+    """Why certificates do not cover a question; "" where they do."""
+    if transformed:
+        return UNDER_TRANSFORMS
+    return "" if norm in FLAT_NORMS else OF_ROUND_BALLS
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +78,8 @@ def certified(
     Raises NotCertifiedError, one line, or OutOfTimeError.
     """
     start = time.perf_counter()
-    if asked.copies is not None:
-        raise NotCertifiedError(UNDER_TRANSFORMS)
+    if why := not_covered(asked.ball.norm, asked.copies is not None):
+        raise NotCertifiedError(why)
     # What the charges for rounding keep open, or cannot be charged, is certified over the reals alone.
     for end in dict.fromkeys((min(float32, radius), 0.0)):
         try:

@@ -57,6 +57,8 @@ MOST_WORK = 1 << 35
 """Entries that are evaluated, all rows together: some 10⁷ a second, so about an hour."""
 MOST_AXES = 32
 """Of a tensor; numpy has no more."""
+ROOT_BITS = 128
+"""A witness's distance in L2, where it is irrational, is 2^-ROOT_BITS of its unit too large at most."""
 FINEST = 60
 """The largest exponent q of a step 2⁻q of multipliers and bounds."""
 EXACT_BITS = 53
@@ -2008,7 +2010,7 @@ def scores_text(net: CheckedNetwork) -> str:
 
 
 def witnessed(net: CheckedNetwork, query: CheckedQuery, point: Entries, targets: Sequence[int]) -> Fraction:
-    """The exact distance of the witness, which is adversarial."""
+    """The exact distance of the witness, which is adversarial; in L2 rounded up."""
     need(np.all(np.isfinite(point)) and np.all((query.lo <= point) & (point <= query.hi)), "the witness leaves the box")
     values, den = net.forward(*exact(point.tolist()))
     logits = [Fraction(int(value), den) for value in values]
@@ -2018,6 +2020,10 @@ def witnessed(net: CheckedNetwork, query: CheckedQuery, point: Entries, targets:
     need(reached, "the witness is not adversarial")
     numbers, unit = exact(np.concatenate([point, query.centre]).tolist())
     gaps = abs(numbers[: point.size] - numbers[point.size :])
+    if query.norm == "l2":
+        square = int((gaps * gaps).sum())
+        root = math.isqrt(square << 2 * ROOT_BITS)
+        return Fraction(root + (root * root < square << 2 * ROOT_BITS), unit << ROOT_BITS)
     return Fraction(int(gaps.max() if query.norm == "linf" else gaps.sum()), unit)
 
 

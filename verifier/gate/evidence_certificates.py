@@ -12,7 +12,7 @@ from pathlib import Path
 
 from verifier.campaign.certificates import CertificateJob, Done, certificates
 from verifier.certificates import checker
-from verifier.certificates.builder import UNDER_TRANSFORMS
+from verifier.certificates.builder import not_covered
 from verifier.gate.evidence_folder import PackFolder
 from verifier.gate.evidence_pack import EvidencePack, PackedClaim, PackedInput
 from verifier.problem.budget import Budget
@@ -50,7 +50,7 @@ def with_certificates(
 
 def _hopeless(entry: PackedInput) -> str:
     """Why nothing about an input can be certified; "" where it may be."""
-    return UNDER_TRANSFORMS if entry.task.transforms is not None else entry.model.unread
+    return not_covered(entry.task.norm, entry.task.transforms is not None) or entry.model.unread
 
 
 def _job(

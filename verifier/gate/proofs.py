@@ -17,7 +17,7 @@ from verifier.campaign.store.merge import CONTRADICTION
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
-from verifier.certificates.builder import UNDER_TRANSFORMS
+from verifier.certificates.builder import not_covered
 from verifier.certificates.file import claimed_float32
 from verifier.gate.verdict import Judgement, Ruling
 from verifier.problem.budget import Budget
@@ -64,10 +64,13 @@ def certify_proofs(
     for one in proofs:
         if made(one):
             continue
-        if one.model not in unread:
-            unread[one.model] = _unread(one)
-        if unread[one.model]:
-            reasons[unread[one.model]] += 1
+        why = not_covered(one.norm, one.transforms is not None)
+        if not why:
+            if one.model not in unread:
+                unread[one.model] = _unread(one)
+            why = unread[one.model]
+        if why:
+            reasons[why] += 1
         else:
             todo.append(one)
     todo.sort(key=lambda one: one.seconds)
@@ -105,8 +108,6 @@ def resting(judgements: Sequence[Judgement], results: Sequence[Result]) -> list[
 
 def _unread(result: Result) -> str:
     """Why nothing about a result's model can be certified; "" where it may be."""
-    if result.transforms is not None:
-        return UNDER_TRANSFORMS
     try:
         checker.read_network(checker.file_bytes(result.model, 2 * checker.MOST_BYTES), result.model.parent)
     except Exception as error:  # noqa: BLE001, as in the checker itself

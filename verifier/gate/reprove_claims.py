@@ -102,6 +102,8 @@ class ClaimsCheck:
         query = self._query(told)
         rooms = np.maximum(query.centre - query.lo, query.hi - query.centre)
         reach = float(rooms.max()) if query.norm == "linf" else math.fsum(rooms)
+        if query.norm == "l2":
+            reach = math.hypot(*rooms.tolist())
         self._agree(told, "reach", reach, within=REACH)
         for end in ("lower", "upper"):
             self._agree(told, end, min(number(claim[end]) for claim in told["claims"]))

@@ -1,5 +1,5 @@
 """Exact work inside one linear region: the nearest, or the deepest, adversarial point with the witness's own activation
-pattern is a linear program."""
+pattern is a linear program, or, where balls are round, the nearest point of a polyhedron."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from encoders.formulations.highs import run, simplex
 from encoders.lazy import Lazy
 from encoders.network.graph import Affine, Array, Graph, Relu, evaluate, forward
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.norms.nearest_point import nearest_point
 from verifier.problem.query import Ball, Halfspaces
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ else:
 
 LARGEST_LP = 4_000_000
 """Entries of a region's constraint matrix above which polishing is left out: the LP would cost more than it brings."""
+
+DEPTH_SETTLED = 1e-6
+"""Of what a row may change over a round ball: so closely is the depth of its deepest point found, by halving."""
 
 Form = tuple[Array, Array]
 """An affine function of x: matrix (size, n) and offset (size,)."""
@@ -75,13 +79,12 @@ def region_of(graph: Graph, point: Array, goal: Halfspaces) -> LinearRegion | No
 
 
 def nearest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
-    """The point of the region nearest to the centre that reaches the goal: min ‖x − x0‖.
-
-    Raises InputError for a norm in which that is no LP.
-    """
+    """The point of the region nearest to the centre that reaches the goal: min ‖x − x0‖."""
     matrix, offset = region.goal
     rows, limits = np.vstack([region.rows, -matrix]), np.concatenate([region.limits, offset])
-    return _solve(rows, limits, ball, None, budget)
+    if ball.geometry.has_flat_sides:
+        return _solve(rows, limits, ball, None, budget)
+    return _projected(rows, limits, ball, math.inf, budget)
 
 
 def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
@@ -89,7 +92,41 @@ def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
     matrix, offset = region.goal
     depth = np.concatenate([np.zeros(len(region.rows)), np.ones(len(matrix))])
     rows, limits = np.vstack([region.rows, -matrix]), np.concatenate([region.limits, offset])
-    return _solve(rows, limits, ball, depth, budget)
+    if ball.geometry.has_flat_sides:
+        return _solve(rows, limits, ball, depth, budget)
+    return _deepest_of_round(rows, limits, ball, depth, budget)
+
+
+def _projected(rows: Array, limits: Array, ball: Ball, most: float, budget: Budget) -> Array | None:
+    """The point of {x : rows·x ≤ limits} and the box nearest to the centre, None where it is farther than `most`."""
+    box = ball.lo - ball.centre, ball.hi - ball.centre
+    try:
+        step = nearest_point(rows, limits - rows @ ball.centre, box, budget, most).step
+    except OutOfTimeError:
+        return None
+    return None if step is None else np.asarray(np.clip(ball.centre + step, ball.lo, ball.hi))
+
+
+def _deepest_of_round(rows: Array, limits: Array, ball: Ball, depth: Array, budget: Budget) -> Array | None:
+    """The deepest point of a round ball, by halving the depth: what the nearest point so deep tells, is it within?
+
+    Over the ball no row changes by more than twice the radius times its length.
+    """
+    wanted = depth > 0
+    best = _projected(rows[~wanted], limits[~wanted], ball, ball.radius, budget)
+    if best is None:
+        return None
+    widest = 2.0 * ball.radius * float(np.linalg.norm(rows[wanted], axis=1).max())
+    shallow = float((limits - rows @ best)[wanted].min())
+    deep = shallow + widest
+    while deep - shallow > DEPTH_SETTLED * widest and not budget.ended:
+        middle = 0.5 * (shallow + deep)
+        found = _projected(rows, limits - middle * depth, ball, ball.radius, budget)
+        if found is None:
+            deep = middle
+        else:
+            best, shallow = found, max(middle, float((limits - rows @ found)[wanted].min()))
+    return best
 
 
 def _solve(rows: Array, limits: Array, ball: Ball, depth: Array | None, budget: Budget) -> Array | None:

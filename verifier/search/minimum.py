@@ -63,8 +63,11 @@ def attack(asked: Specification, settings: Settings, name: str = DEFAULT_ATTACK)
 def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Problem:
     """What is asked as the methods take it, with the attack that they begin with.
 
-    Raises InputError where it is about float32 alone, and the method about real arithmetic.
+    Raises InputError where it is about float32 alone, and the method about real arithmetic, or in a norm in which that
+    does not ask.
     """
+    if settings.decider.trees is None and not asked.ball.geometry.has_flat_sides:
+        raise InputError(f"norm {asked.ball.norm} goes with the method tree; {settings.method} takes linf or l1")
     if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:
         raise InputError(f"semantics float32 goes with the method tree; {settings.method} is about real arithmetic")
     return Problem(

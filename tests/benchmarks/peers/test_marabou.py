@@ -18,6 +18,7 @@ from benchmarks.peers.peer_case import Case
 from encoders.formulations.to_stages import to_stages
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
+from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 
 DISTANCE = 0.3
@@ -48,7 +49,7 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, sleep: float = 0.0) 
     return Path(sys.executable)
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", list(FLAT_NORMS))
 def test_bisection_closes_around_the_distance(
     truth: Any, norm: Norm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +70,7 @@ def test_a_worker_that_is_late_is_killed(truth: Any, tmp_path: Path, monkeypatch
     assert "killed" in found.reason
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", list(FLAT_NORMS))
 def test_the_message_is_the_network(truth: Any, norm: Norm) -> None:
     net, centre = truth.net(3, (4, 5, 5, 3)), np.array([0.0, 0.25, 1.0, 0.5])
     asked = case_of(net, norm, centre, 0.4)
@@ -97,7 +98,7 @@ def test_what_cannot_be_installed_is_a_reason(tmp_path: Path) -> None:
         interpreter(tmp_path / "file" / "environment")
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", list(FLAT_NORMS))
 def test_marabou_finds_the_true_distance(truth: Any, norm: Norm) -> None:
     if not default_environment().exists():
         pytest.skip("python -m benchmarks.peers.peers has not made Marabou's environment here")

@@ -14,6 +14,7 @@ from encoders.formulations.pulp_highs import PulpHighs
 from encoders.formulations.solver_losses import MENDED, NEGLIGIBLE
 from encoders.formulations.to_milp import to_milp
 from encoders.network.node_bounds import NodeBounds
+from encoders.passes.distance import DISTANCES
 from encoders.passes.lower import lower
 from verifier import models
 from verifier.bounds.alpha_crown import linear_bounds
@@ -95,7 +96,7 @@ def test_ordinary_networks_lose_nothing(truth: Any, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist_n", "mnist_n_adversarial", "mnist_n_masked"])
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", list(DISTANCES))
 def test_networks_whose_weights_faded_in_training(name: str, norm: Norm) -> None:
     """Adam takes the weights of idle pixels below 1e-9; all together they must not keep MILP solvers from an answer."""
     graph = lower(verifier.load(models.path(name)).graph)

@@ -26,7 +26,7 @@ from encoders.network.linear_maps import (
 )
 from encoders.network.node_bounds import NodeBounds
 from encoders.network.norm import Norm
-from encoders.passes.distance import with_distance
+from encoders.passes.distance import DISTANCES, with_distance
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.interval import interval_bounds
 from verifier.problem.budget import Budget
@@ -122,7 +122,7 @@ def settings() -> list[tuple[Graph, Ball]]:
     for seed in range(8):
         rng = np.random.default_rng(seed)
         graph, centre = shapes(seed), rng.random(3)
-        norm = list(Norm)[seed % 2]
+        norm = list(DISTANCES)[seed % 2]
         lo, hi = np.zeros(3), np.ones(3)
         if seed % 4 == 1:
             lo[1] = hi[1] = centre[1]

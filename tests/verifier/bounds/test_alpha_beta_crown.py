@@ -78,7 +78,7 @@ def test_points_are_where_the_forms_are_least(root: Any) -> None:
     for point, dual in zip(found.points.T, evaluated(root, bound, found, lower, upper), strict=True):
         least = root.ball.geometry.fall(dual.row, root.ball.radius)
         assert abs(dual.row @ (root.ball.centre - point) - least) <= SINGLE * (1.0 + least)
-        assert root.ball.norm is Norm.LINF or np.abs(point - root.ball.centre).sum() <= root.ball.radius + SINGLE
+        assert root.ball.length(point) <= root.ball.radius + SINGLE
         assert np.all((point >= root.ball.interval[0] - SINGLE) & (point <= root.ball.interval[1] + SINGLE))
 
 

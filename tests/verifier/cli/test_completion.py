@@ -18,7 +18,7 @@ from verifier.cli.main import app, main
 LINES = {
     "verifier ": set(typer.main.get_command(app).commands),  # type: ignore[attr-defined]
     "verifier ch": {"check"},
-    "verifier check net.onnx x.npy --norm ": {"linf", "l1"},
+    "verifier check net.onnx x.npy --norm ": {"linf", "l1", "l2"},
     "verifier check net.onnx x.npy --norm=li": {"linf"},
     "verifier check net.onnx x.npy --no": {"--norm"},
     "verifier check net.onnx x.npy --method mi": {"milp", "milp-direct"},

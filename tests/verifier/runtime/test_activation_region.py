@@ -16,6 +16,9 @@ from verifier.runtime.activation_region import LinearRegion, deepest, nearest, r
 SAME = 1e-6
 """What two solvers' optima of one LP may differ by."""
 
+NEAR = 1e-4
+"""What halving may leave of the depth of a round ball's deepest point."""
+
 SIZES = ((3, 5, 5, 3), (2, 4, 4, 4, 2), (4, 3, 6, 2, 2))
 
 
@@ -47,9 +50,7 @@ def test_nearest_and_deepest_points_are_those_of_the_enumerated_region(make_root
         if point is not None:
             assert in_region(region, point)
             assert in_box(root.net, point)
-            assert float(np.linalg.norm(point - ball.centre, 1 if norm is Norm.L1 else np.inf)) == pytest.approx(
-                expected, abs=SAME
-            )
+            assert float(ball.length(point)) == pytest.approx(expected, abs=SAME)
             reached += 1
         margin = root.net._margin(piece, ball, goal)
         point = deepest(region, ball, Budget())
@@ -57,7 +58,9 @@ def test_nearest_and_deepest_points_are_those_of_the_enumerated_region(make_root
         assert in_region(region, point)
         assert root.holds(point, slack=SAME)
         matrix, offset = region.goal
-        assert float(np.min(matrix @ point + offset)) == pytest.approx(margin, abs=SAME)
+        assert float(np.min(matrix @ point + offset)) == pytest.approx(
+            margin, abs=SAME if ball.geometry.has_flat_sides else NEAR
+        )
     assert compared >= 2
 
 

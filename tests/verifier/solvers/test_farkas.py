@@ -14,7 +14,8 @@ from encoders.formulations.to_rows import Row, Rows, Split, to_rows
 from encoders.network.graph import Array
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
-from verifier.problem.query import Ball, Norm, Query, Targeted, disjuncts
+from verifier.problem.norms.table import FLAT_NORMS
+from verifier.problem.query import Ball, Query, Targeted, disjuncts
 from verifier.solvers.farkas import Refuter, phase_columns
 from verifier.solvers.linear_query import linear_query
 
@@ -77,7 +78,7 @@ def systems(truth: Any) -> list[tuple[Rows, dict[int, bool]]]:
     for seed in range(24):
         rng = np.random.default_rng(seed)
         net = truth.net(seed, (2, 5, 4, 3))
-        norm = list(Norm)[seed % 2]
+        norm = list(FLAT_NORMS)[seed % 2]
         region = Ball(norm, rng.integers(0, 9, 2) / 8, 0.4, net.lo, net.hi)
         query = Query(net.graph, region, disjuncts(Targeted(seed % 3), 3)[0][1])
         linear = linear_query(query, linear_bounds(net.graph, region, Budget()))

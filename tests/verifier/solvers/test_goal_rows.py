@@ -18,6 +18,7 @@ from encoders.network.exact import exact_outputs
 from encoders.network.graph import Graph
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
+from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Ball, Halfspaces, Norm, Query, Targeted, disjuncts
 from verifier.problem.rounding import FLOAT32
 from verifier.problem.verdict import Holds
@@ -81,7 +82,7 @@ def places(graph: Graph, goal: Halfspaces, ball: Ball, arithmetic: Any = None) -
 
 
 @pytest.mark.parametrize("arithmetic", [None, FLOAT32])
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_ties_are_left_out(exclusive: Any, norm: Norm, arithmetic: Any) -> None:
     """Row 0 compares with the label; the others with classes of the same constant."""
     assert places(exclusive().graph, goal_of(2), ball_of(norm, 0.3), arithmetic) == [0]
@@ -102,7 +103,7 @@ def test_one_row_is_left_where_all_hold(truth: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_a_row_that_is_left_out_holds_everywhere(truth: Any, norm: Norm, seed: int) -> None:
     """At random points of the ball, exactly; weights in eighths, so that many rows are ties."""
     net = truth.net(seed, (3, 4, 4, 3))

@@ -14,6 +14,7 @@ from encoders.errors import InputError, there_are
 from encoders.files.toml_file import read_toml
 from verifier import models as shipped
 from verifier.attacks.registry import ATTACKS
+from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.quantities import at_most
 from verifier.problem.quantities import seconds as duration
 from verifier.problem.query import Norm
@@ -142,6 +143,9 @@ def _plan(told: Mapping[str, Any], flags: Mapping[str, Any], origin: str, folder
     if len(ways) > 1:
         raise InputError(f"{origin}: {' and '.join(ways)} exclude each other: choose one way to select inputs")
     plan = Plan(select=select, **values)
+    round_ = [norm for norm in plan.norms if norm not in FLAT_NORMS]
+    if round_ and plan.method != "tree":
+        raise InputError(f"{origin}: norms: {round_[0]} goes with the method tree; {plan.method} takes linf or l1")
     if plan.solver is not None and not plan.method.startswith("milp"):
         raise InputError(f"{origin}: solver: goes with the methods milp and milp-direct, not with {plan.method}")
     return plan

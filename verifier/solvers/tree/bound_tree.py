@@ -2,8 +2,8 @@
 
 For networks whose LPs are too dear. A batch of the most promising open nodes is bounded at once: float32 chooses the
 multipliers, one float64 pass evaluates them safely, and only that evaluation prunes. A ReLU is split where its triangle
-costs the bound most. Children begin with their parent's multipliers. Where no ReLU is left to split, an LP decides; of
-a ball that no LP can describe, such a node stays open.
+costs the bound most. Children begin with their parent's multipliers. Where no ReLU is left to split, an LP decides, or
+the nearest point of the region where balls are round.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from verifier.solvers.node_constants import HIGHEST
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.polishing import Polisher
 from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
@@ -212,7 +213,7 @@ class BoundTree(ReluTree):
             key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
         place = split_at(settings.branching, shares, np.full(lower.size, np.inf), lower, upper)
         if place < 0:
-            return self._by_lp(node, key, lower, upper, budget)
+            return self._by_region(node, key, lower, upper, budget)
         low, high = lower.copy(), upper.copy()
         low[place], high[place] = 0.0, 0.0
         self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])
@@ -231,21 +232,26 @@ class BoundTree(ReluTree):
                 self._narrows = NumpyNarrowing(stages, self._lagrangian)
         return self._narrows
 
-    def _by_lp(self, node: TreeNode, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
+    def _by_region(self, node: TreeNode, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
         """Close a linear region by its LP, or return its point; where neither does, nothing more can be done."""
-        if not self._polisher.able:
-            self.put_stuck(self.child(node, key, lower, upper, node.start))
-            return None
-        with self._lp_lock:
-            solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
+        point, dual = self._least(lower, upper, budget)
         if dual is not None:
             key = max(key, dual.radius(self.radius))
             if self._closes(dual, key):
                 return None
-        if solved.optimum is not None and not node.refused and self._goal.margin(solved.point) >= -self.root.tolerance:
-            return solved.point
+        if point is not None and not node.refused and self._goal.margin(point) >= -self.root.tolerance:
+            return point
         self.put_stuck(self.child(node, key, lower, upper, node.start))
         return None
+
+    def _least(self, lower: Array, upper: Array, budget: Budget) -> tuple[Array | None, Dual | None]:
+        """The point of a linear region that its LP, or its nearest point, gives, and the multipliers' evaluation."""
+        if not self._polisher.able:
+            found = projected(self.root, self._lagrangian, lower, upper, self.radius, budget)
+            return found.point, found.dual
+        with self._lp_lock:
+            solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
+        return solved.point if solved.optimum is not None else None, dual
 
     def _packed_start(self, best: Start, place: int) -> _Multipliers:
         alpha, beta = best.alpha[:, place], best.beta[:, place]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
+from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Ball, Norm, distance_exact
 
 AGREEMENT = 1e-9
@@ -50,7 +51,7 @@ def exact_minimum(region: Ball, row: np.ndarray) -> Fraction:
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 7),
-    norm=st.sampled_from(list(Norm)),
+    norm=st.sampled_from(list(FLAT_NORMS)),
     radius=st.sampled_from([0.0, 1e-9, 0.1, 0.5, 1.7, 20.0]),
     spread=st.sampled_from([0, 12]),
     box=st.booleans(),
@@ -70,7 +71,7 @@ def test_never_above_the_exact_minimum(seed: int, size: int, norm: Norm, radius:
 
 
 @pytest.mark.parametrize("seed", range(25))
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_equals_the_optimum_of_an_lp(truth: Any, seed: int, norm: Norm) -> None:
     rng = np.random.default_rng(seed)
     size = int(rng.integers(1, 6))
@@ -86,7 +87,7 @@ def test_equals_the_optimum_of_an_lp(truth: Any, seed: int, norm: Norm) -> None:
     assert Fraction(found) <= exact_minimum(region, row)
 
 
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_the_minimiser_attains_the_minimum(norm: Norm) -> None:
     rng = np.random.default_rng(3)
     for radius in (0.0, 1e-9, 0.3, 1.5, math.inf):
@@ -99,7 +100,7 @@ def test_the_minimiser_attains_the_minimum(norm: Norm) -> None:
             assert distance_exact(norm, point, region.centre) <= radius + 1e-15 * 5
 
 
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_a_centre_outside_the_box_stays_sound(truth: Any, norm: Norm) -> None:
     rng = np.random.default_rng(5)
     for _ in range(10):
@@ -110,7 +111,7 @@ def test_a_centre_outside_the_box_stays_sound(truth: Any, norm: Norm) -> None:
         assert region.geometry.minimum(row[np.newaxis])[0] <= solved.fun + AGREEMENT
 
 
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_a_form_that_reads_an_open_coordinate_has_no_minimum(norm: Norm) -> None:
     region = Ball(norm, np.zeros(2), math.inf, np.array([0.0, -np.inf]), np.array([1.0, np.inf]))
     found = region.geometry.minimum(np.array([[-1.0, 0.0], [1.0, 1e-9]]))
@@ -119,7 +120,7 @@ def test_a_form_that_reads_an_open_coordinate_has_no_minimum(norm: Norm) -> None
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_sizes_cover_every_point(norm: Norm, sparse: bool) -> None:
     """Points of the ball that move one entry as far as it goes reach most of the bound in L1."""
     rng = np.random.default_rng(0)

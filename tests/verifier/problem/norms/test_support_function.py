@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 from encoders.network.graph import Array
 from verifier.problem.norms.l1 import KNAPSACK_SPARE, knapsack_threshold
 from verifier.problem.norms.linf import TANGENTS
+from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Ball, Norm, distance_exact
 
 AGREEMENT = 1e-9
@@ -63,7 +64,7 @@ def scale(row: Array, radius: float) -> float:
 question = given(
     seed=st.integers(0, 2**32),
     size=st.integers(1, 9),
-    norm=st.sampled_from(list(Norm)),
+    norm=st.sampled_from(list(FLAT_NORMS)),
     box=st.sampled_from(BOXES),
     radius=st.sampled_from([1e-9, 0.1, 0.5, 1.0, 1.7, 20.0]),
 )
@@ -122,7 +123,7 @@ def test_the_radius_uses_up_the_amount(seed: int, size: int, norm: Norm, box: st
     assert found.excluded(row, -1e-300, radius) == 0.0
 
 
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 @pytest.mark.parametrize("row", [np.zeros(2), np.array([2.0, -1.0])], ids=str)
 def test_an_amount_that_is_no_number_excludes_nothing(norm: Norm, row: Array) -> None:
     """Bounds that overflow give such amounts; a node is closed by the radius."""
@@ -131,7 +132,7 @@ def test_an_amount_that_is_no_number_excludes_nothing(norm: Norm, row: Array) ->
     assert found.excluded(row, -np.inf, 5.0) == 0.0
 
 
-@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_the_radius_by_hand(norm: Norm) -> None:
     """g = (2, −1), rooms 1/2 below and 1/4 above: S rises with slope 3 (2 in L1), then 2 (1), then 0."""
     ball = Ball(norm, np.array([0.5, 0.75]), 1.0, np.zeros(2), np.ones(2))
