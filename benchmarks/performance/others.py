@@ -158,6 +158,18 @@ def pairs(record: Measured) -> str:
     return "; ".join(cells)
 
 
+def conformance(record: Measured) -> str:
+    """How many of each suite's known answers were given, and what became of the others."""
+    cells = []
+    for suite in dict.fromkeys(row["suite"] for row in record.rows):
+        part = [row for row in record.rows if row["suite"] == suite]
+        passed, wrong, open_, refused = (
+            sum(row["outcome"] == outcome for row in part) for outcome in ("passed", "wrong", "open", "refused")
+        )
+        cells.append(f"{suite} {passed}/{len(part)}, {open_} open, {refused} refused by name, {wrong} wrong")
+    return "; ".join(cells)
+
+
 PAIRS = "pairs of image and target by `{method}` on `{model}`, 120 s"
 
 ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
@@ -172,6 +184,10 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
         retrained,
     ),
     "gate_cache": ("median CPU s of the gate of `examples/ci`, asked twice; the second one's share", cached),
+    "satisfactory": (
+        "queries of VNN-LIB 2 with known answers: the standard's suite, and ours about precision",
+        conformance,
+    ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
     "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
     "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),
