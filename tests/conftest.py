@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from onnx import helper, numpy_helper
 from scipy.optimize import linprog, nnls
 
@@ -22,6 +23,10 @@ from encoders.network.graph import Array, Graph, GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
 from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.runtime.model import Model, load
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+"""No example is too slow: on a busy machine the first of a test may take half a second, and says nothing by it."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -25,8 +25,10 @@ def regular_size(path: Path, most: int | None = None) -> int:
         found = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except ValueError:
+        raise InputError(f"{path}: no path holds a null byte") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
     kind = KINDS.get(stat.S_IFMT(found.st_mode))
     if kind is not None:
         raise InputError(f"{path} is {kind}; a file is expected")

@@ -94,9 +94,10 @@ def looking(phase, _):
     module = sys.modules.get("verifier.cli.commands")
     looked.append(module is not None and module.__spec__._initializing)
 gc.callbacks.append(looking)
+before = gc.get_freeze_count()  # Python 3.12 keeps some of its own
 from verifier.cli.main import main
 code = main(sys.argv[1:])
-sys.stderr.write(json.dumps([code, len(looked), sum(looked), gc.isenabled(), gc.get_freeze_count()]))
+sys.stderr.write(json.dumps([code, len(looked), sum(looked), gc.isenabled(), gc.get_freeze_count() - before]))
 """
 
 
