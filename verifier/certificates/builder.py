@@ -153,7 +153,7 @@ def _charge(proof: Proof, asked: Specification, stages: Stages, radius: float, b
     if arithmetic is not None:
         charged = to_stages(graph, arithmetic.unit, arithmetic.floors(graph), budget.check)
         stages = replace(charged, both=True)
-    parts = [proof.rounding.error(name, proof.rows)[0] for name in (*proof.net.arguments, proof.net.output)]
+    parts = [proof.rounding.error(name)[0] for name in (*proof.net.arguments, proof.net.output)]
     ends = [np.ldexp(part.astype(np.float64) * CHARGED, -checker.ERROR_BITS) for part in parts]
     return Float32Charge(stages, radius, ball, np.concatenate([np.zeros(0), *ends[:-1]]), ends[-1])
 

@@ -1464,7 +1464,7 @@ def operations(net: CheckedNetwork) -> dict[str, int]:
 
     def found(name: str) -> str:
         while leader[name] != name:
-            name = leader[name]
+            leader[name] = name = leader[leader[name]]
         return name
 
     for step in net.steps:
@@ -1472,13 +1472,12 @@ def operations(net: CheckedNetwork) -> dict[str, int]:
             continue
         leader[step.out] = step.out
         summands = step.weights.shape[1] if step.kind == "product" else len(step.sources) + (step.offset is not None)
-        count[step.out] = (
-            0 if step.kind == "move" else summands + FUSED * (step.weights is not None or step.factor is not None)
-        )
+        factors = FUSED * (step.weights is not None or step.factor is not None)
+        count[step.out] = 0 if step.kind == "move" else summands + factors
         for source in {found(name) for name in step.sources if name in leader}:
             leader[source] = step.out
             count[step.out] += count.pop(source)
-    return {name: count[found(name)] + SPARE for name in leader}
+    return {name: count[found(name)] + SPARE for name in reversed(leader)}
 
 
 class Rounding:
@@ -1489,13 +1488,15 @@ class Rounding:
     flushed to zero, where G bounds products of constants on the way, and M the sizes of all h, constants and entries.
     """
 
-    def __init__(self, net: CheckedNetwork, query: CheckedQuery, radius: float) -> None:
+    def __init__(self, proof: Proof, radius: float) -> None:
+        net, query = proof.net, proof.query
         need(net.dtype == "<f4", "a float32 end is claimed of a model of another type")
         need(net.dropped != "Sigmoid" or net.size(net.scores) == 1, "float32: a Sigmoid shows large scores as equal")
         self.net = replace(net, steps=[*map(absolute, net.steps)])
         ends = {"lo": np.zeros_like(query.lo), "hi": np.maximum(abs(query.lo), abs(query.hi))}
         self.region = Region(replace(query, centre=abs(query.centre), **ends), radius)
         self.counts = operations(net)
+        self.rows, self.spend = proof.rows, proof.spend
         self.tops: list[Entries] = []
         """What each ReLU layer gives at most."""
         self._rest = iter(self.net.steps)
@@ -1503,15 +1504,16 @@ class Rounding:
         """G and M of the tensors so far."""
         self._known: dict[str, tuple[Entries, Entries]] = {}
 
-    def error(self, name: str, rows: int) -> tuple[Entries, Entries]:
-        """(what the entries of a tensor may be off by, their |B||h| + |c| at most), each (size,); `rows` at a time."""
+    def error(self, name: str) -> tuple[Entries, Entries]:
+        """(what the entries of a tensor may be off by, their |B||h| + |c| at most), each (size,)."""
         if name not in self._known:
             while name not in self._sizes:
                 self._go_on(next(self._rest))
             size, n = self.net.size(name), self.counts.get(name, 0)
             need(n < 1 << ROUNDING_BITS - 1, "float32: sums of too many summands")
-            parts = [self._most(name, np.arange(first, min(first + rows, size))) for first in range(0, size, rows)]
-            most = np.concatenate(parts)
+            self.spend(size)
+            every = np.arange(size)
+            most = np.concatenate([self._most(name, every[at : at + self.rows]) for at in range(0, size, self.rows)])
             lost = n * math.prod(self._sizes[name]) << ERROR_BITS >> OVERFLOW_BITS - 2
             found = -(-most * n // ((1 << ROUNDING_BITS) - n)) + lost + min(n, 1)
             if name == self.net.output and self.net.dropped:
@@ -1557,15 +1559,12 @@ class Proof:
     """
 
     def __init__(
-        self,
-        net: CheckedNetwork,
-        query: CheckedQuery,
-        radius: float,
-        fine: int,
-        float32: float = 0.0,
+        self, net: CheckedNetwork, query: CheckedQuery, radius: float, fine: int, float32: float = 0.0
     ) -> None:
         self.net, self.query, self.fine = net, query, fine
-        self.rounding = Rounding(net, query, float32) if float32 > 0 else None
+        self.rows = max(1, min(ROWS, MOST_TOGETHER // max(net.size(name) for name in net.shapes)))
+        self.work = 0
+        self.rounding = Rounding(self, float32) if float32 > 0 else None
         # What holds for all float32 evaluations holds for the one that rounds nothing.
         self.worlds = [
             (Region(query, each), charged)
@@ -1573,8 +1572,6 @@ class Proof:
             if each > 0
         ]
         self.layers: list[Layer] = []
-        self.rows = max(1, min(ROWS, MOST_TOGETHER // max(net.size(name) for name in net.shapes)))
-        self.work = 0
 
     def spend(self, rows: int) -> None:
         """Count so many evaluations of the network; refuse where they become too many."""
@@ -1597,7 +1594,7 @@ class Proof:
         for region, rounding in self.worlds:
             own = [*terms] if form is None else [*terms, region.least(*form, below)]
             if rounding is not None:
-                errors = ((abs(nu) @ rounding.error(name, self.rows)[0], under) for name, nu, under in used)
+                errors = ((abs(nu) @ rounding.error(name)[0], under) for name, nu, under in used)
                 own += [(-lost, under << ERROR_BITS) for lost, under in errors]
             bounds.append(summed(own, len(rows)))
         common = least_common(den for _, den in bounds)
@@ -1652,7 +1649,7 @@ class Proof:
             tops = np.zeros(self.net.size(argument), dtype=object)
             tops[layer.kept] = -((-layer.high.astype(object) << ERROR_BITS) >> layer.step)
             active = layer.kept[layer.active]
-            off, most = self.rounding.error(argument, self.rows)
+            off, most = self.rounding.error(argument)
             least, den = self.ends(len(self.layers), active, np.full(active.size, -1))
             tops[active] = np.minimum((off + most)[active], -((least << ERROR_BITS) // den))
             self.rounding.tops.append(tops)

@@ -6,18 +6,17 @@ import json
 import zlib
 from pathlib import Path
 
-from verifier.certificates.checker import MAGIC, MOST_HEADER
+from verifier.certificates.checker import MAGIC, MOST_BYTES, MOST_HEADER, file_bytes
 from verifier.problem.whole_file import writable, written
 
 
 def claimed_float32(path: Path) -> float:
     """The lower end for float32 evaluations that a certificate claims, of a file that was checked before; 0: none."""
     try:
-        with path.open("rb") as file:
-            head = zlib.decompressobj().decompress(file.read(MOST_HEADER)[len(MAGIC) :], MOST_HEADER)
+        head = zlib.decompressobj().decompress(file_bytes(path, MOST_BYTES)[len(MAGIC) :], MOST_HEADER)
         header = json.loads(head[4 : 4 + int.from_bytes(head[:4], "little")])
         return float.fromhex(header["float32"])
-    except (OSError, ValueError, KeyError, TypeError, zlib.error):
+    except (OSError, ArithmeticError, ValueError, LookupError, TypeError, RecursionError, zlib.error):
         return 0.0
 
 

@@ -180,7 +180,8 @@ def test_work_has_an_end(valid, monkeypatch: pytest.MonkeyPatch) -> None:
     net = checker.read_network(case.content)
     neurons = sum(size for _, size in net.layers)
     leaves = sum(len(tree.leaves) for tree in checker.parse(content).trees)
-    monkeypatch.setattr(checker, "MOST_WORK", (2 * neurons + leaves) * net.entries)
+    charged = 2 * neurons + net.size(net.output)
+    monkeypatch.setattr(checker, "MOST_WORK", (2 * neurons + charged + leaves) * net.entries)
     assert checker.checked(content, case.content).lower > 0
     monkeypatch.setattr(checker, "MOST_WORK", leaves * net.entries)
     with pytest.raises(checker.InvalidError, match="too many evaluations"):

@@ -21,6 +21,7 @@ from tests.traps.table import TRAPS
 from tests.verifier.certificates import nets
 from tests.verifier.certificates.conftest import Case
 from tests.verifier.certificates.parts import taken_apart
+from tests.verifier.certificates.test_mutations import packed
 from tests.verifier.replays import all_sessions, inside
 from tests.verifier.search import test_float32_fused as fused
 from tests.verifier.search import test_float32_lower as rows
@@ -143,7 +144,7 @@ def test_every_operator_stays_within_what_is_charged_and_that_is_little(name: st
             found = session.run(None, {"x": point.reshape(1, 2, 6, 6)})[0][0]
             assert np.all((low <= found) & (found <= high))
     for tensor in (*proof.net.arguments, proof.net.output):
-        off, most = (part.astype(float) * UNIT for part in proof.rounding.error(tensor, proof.rows))
+        off, most = (part.astype(float) * UNIT for part in proof.rounding.error(tensor))
         assert np.all(off > 0)
         assert np.all(off <= 2e-4 * most + 1e-20)
 
@@ -156,7 +157,7 @@ def test_without_the_charge_nothing_is_accepted(cases: list[Case], monkeypatch: 
             continue
         radius = (1 - 1e-8) * case.truth
         with monkeypatch.context() as patched:
-            zeros = lambda self, name, rows: (np.zeros(self.net.size(name), dtype=object),) * 2  # noqa: E731
+            zeros = lambda self, name: (np.zeros(self.net.size(name), dtype=object),) * 2  # noqa: E731
             patched.setattr(checker.Rounding, "error", zeros)
             try:
                 content = case.certified(radius, None, float32=radius).content
@@ -215,8 +216,7 @@ def test_what_rounding_invents_is_not_certified_away(save_net: Callable[[Any], v
 
 def test_what_constants_lose_before_they_meet_a_value_is_charged(tmp_path: Path) -> None:
     """2¹⁰⁰ · x · 1.25 · 2⁻⁷⁹ · 2⁻⁶⁹, of which a runtime multiplies the last two to no float32 number."""
-    rows.test_constants_that_underflow_when_they_are_multiplied_are_charged(tmp_path)
-    path = tmp_path / "net.onnx"
+    path = rows.underflowing(tmp_path)
     found = rows.session(onnx.load(path), threads=1).run(None, {"x": np.full((1, 1, 1, 1), 0.5, np.float32)})[0][0]
     low, high = charged_ends(proof_of(path, unit_ball("linf", np.full(1, 0.5), 0.05)))
     assert np.all((low <= found) & (found <= high))
@@ -250,7 +250,7 @@ def test_an_end_that_rounds_scores_is_charged_its_ties(tmp_path: Path) -> None:
     for end in ("", "Softmax", "LogSoftmax"):
         onnx.save(nets.with_end(end, 3), tmp_path / "net.onnx")
         proof = proof_of(tmp_path / "net.onnx", unit_ball("linf", np.full(4, 0.5), 0.01))
-        found[end] = proof.rounding.error(proof.net.output, proof.rows)[0]
+        found[end] = proof.rounding.error(proof.net.output)[0]
     for end in ("Softmax", "LogSoftmax"):
         assert np.all(found[end] - found[""] == 1 << checker.ERROR_BITS - 18)
 
@@ -267,6 +267,7 @@ def test_files_of_the_schema_before_say_nothing_of_float32(valid: list[tuple[Cas
     parts.header["float32"] = parts.header["radius"]
     with pytest.raises(checker.InvalidError, match="other fields"):
         checker.checked(parts.content(), case.content)
-    for name, text, end in (("new", content, old.lower), ("old", b"RELUCERT", 0.0), ("none", b"", 0.0)):
-        (tmp_path / name).write_bytes(text)
-        assert claimed_float32(tmp_path / name) == end
+    hostile = [packed(text) for text in (b"[" * 100_000, b'{"float32": "0x1p+9999"}', b'{"float32": 1}', b"[]", b"{}")]
+    for text, end in ((content, old.lower), *((text, 0.0) for text in (*hostile, b"", b"RELUCERT", content[:40]))):
+        (tmp_path / "c.cert").write_bytes(text)
+        assert claimed_float32(tmp_path / "c.cert") == end

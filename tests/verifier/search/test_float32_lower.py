@@ -136,7 +136,7 @@ def test_rows_of_fused_operators_stay_within_their_bounds(tmp_path: Path) -> Non
     assert finite >= 30
 
 
-def test_constants_that_underflow_when_they_are_multiplied_are_charged(tmp_path: Path) -> None:
+def underflowing(folder: Path) -> Path:
     """2¹⁰⁰ · x · 1.25 · 2⁻⁷⁹ · 2⁻⁶⁹: the product of the last two is no float32 number, but rounds to 2⁻¹⁴⁸."""
     weights = {"a": 2.0**100, "w": 1.25 * 2.0**-79, "c": 2.0**-69, "v": 2.0**48}
     nodes = [
@@ -156,8 +156,13 @@ def test_constants_that_underflow_when_they_are_multiplied_are_charged(tmp_path:
         for name, dims in (("x", [1, 1, 1, 1]), ("y", [1, 2]))
     ]
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], stored)
-    path = tmp_path / "net.onnx"
+    path = folder / "net.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+def test_constants_that_underflow_when_they_are_multiplied_are_charged(tmp_path: Path) -> None:
+    path = underflowing(tmp_path)
     model, x = verifier.load(path), np.float32([0.5])
     real = verifier.minimal(model, x)
     assert real.lower > 0.0
