@@ -38,10 +38,12 @@ from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.property_attack import Sampler, promising, uphill
+from verifier.search.property_learning import learnt_of
 from verifier.search.property_question import PropertyQuestion
 from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
 from verifier.search.settings import Settings
 from verifier.search.smooth_track import SmoothTrack
+from verifier.solvers.learning import PROPAGATION
 from verifier.solvers.process import Guarded, Worker
 from verifier.solvers.tree.protocol import TreeMaker
 from verifier.solvers.tree.threads import Threads
@@ -308,7 +310,23 @@ class _PropertySearch:
     def _decide(self, tracks: Sequence[PropertyTrack], threads: Threads) -> Counterexample | None:
         """Close the tracks that are open, by trees or by another decider."""
         maker = self._decider.trees
-        return self._by_decider(tracks) if maker is None else self._grow(tracks, maker, threads)
+        if maker is None:
+            return self._by_decider(tracks)
+        return self._learn(tracks) or self._grow(tracks, maker, threads)
+
+    def _learn(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
+        """Close tracks by propagation and learning, for a share of the time, where networks have logic in them."""
+        begun = time.monotonic()
+        try:
+            for track, done in learnt_of(tracks, self.asked.judge, self._budget):
+                self.engine, self.nodes = PROPAGATION, self.nodes + done.nodes
+                if done.closed:
+                    self._close(track, done.charged)
+                if done.found is not None:
+                    return done.found
+            return None
+        finally:
+            self._growing += time.monotonic() - begun
 
     def _grow(self, tracks: Sequence[PropertyTrack], maker: TreeMaker, threads: Threads) -> Counterexample | None:
         """Grow the tracks' trees until all are closed or stuck, or one has a counterexample."""

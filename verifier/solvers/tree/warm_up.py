@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from encoders.formulations.to_stages import to_stages
+from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
 from verifier.bounds.lagrangian import Lagrangian
@@ -12,6 +12,9 @@ from verifier.problem.budget import Budget
 from verifier.problem.norms.table import GEOMETRIES
 from verifier.problem.phase_tree import seed
 from verifier.problem.query import Ball, Halfspaces
+from verifier.solvers.compiled_learning import CompiledEngine
+from verifier.solvers.learning import LearningSearch
+from verifier.solvers.propagation.trail import NONE
 from verifier.solvers.tree.compiled_node import CompiledNarrowing
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
 from verifier.solvers.tree.protocol import TreeRoot
@@ -43,3 +46,13 @@ def solve_sample() -> None:
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
         for _ in range(3):
             tree.explore(Budget(LONGEST))
+    _learn(stages, goal)
+
+
+def _learn(stages: Stages, goal: Halfspaces) -> None:
+    """Propagate, and learn from a contradiction, whatever the sample says."""
+    ends = np.full(stages.relu_count, 50.0)
+    search = LearningSearch(stages, Ball.of_box(np.zeros(2), np.ones(2)), goal, -ends, ends)
+    engine, heads = CompiledEngine(search.rows, search.trail, search.inputs), np.full(2, -1, dtype=np.int64)
+    engine.propagate(search.nogoods, heads, np.zeros(2, dtype=np.int64))
+    engine.learn(search.nogoods, np.zeros(1, dtype=np.int64), np.array([0, NONE]))
