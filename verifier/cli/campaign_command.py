@@ -92,7 +92,7 @@ def tell_failed(results: Sequence[Result], findings: Sequence[StoredFinding]) ->
         what = f"{found.kind} {found.attack}".strip()
         complain(f"{asked_of.source}, {asked_of.input_name}, target {asked_of.target}: {what}: {found.reason}")
     if cut := Counter(f"{found.kind} {found.attack}" for found in findings if found.cut):
-        told = ", ".join(f"{what} {count} times" for what, count in cut.items())
+        told = ", ".join(f"{what} ({count})" for what, count in cut.items())
         complain(f"ended by the time limit, with what was found by then: {told}")
 
 

@@ -319,10 +319,13 @@ class TreeSearch:
             track.inner.explored(done.nodes)
 
     def _take(self, track: Track, tree: Tree, point: Array) -> bool:
-        """Draw a point nearer, polish it in the tree's LP, offer it; True when that has brought the upper end down."""
+        """Draw a point nearer, polish it in the tree's LP, offer it; True when that has brought the upper end down.
+
+        Where an earlier tree is followed the point was nearest before: drawing it takes longer than it gains.
+        """
         state, before = track.state, track.state.upper
         drawn = point
-        if track.lower < FAR * before:
+        if track.lower < FAR * before and not tree.follows:
             drawn = tree.draw(point, state.length(point), self._budget)
         nearer, radius = tree.polish(drawn, self._budget)
         for candidate, last in ((nearer, None), (drawn, nearer), (point, drawn)):

@@ -17,7 +17,9 @@ import pytest
 from encoders.errors import InputError
 from verifier import models
 from verifier.campaign import certificates, worker
+from verifier.campaign.plan.attack_tasks import DONE, Kind, StoredFinding
 from verifier.certificates import checker
+from verifier.cli.campaign_command import tell_failed
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.gate.settle import Settled
@@ -196,6 +198,19 @@ def test_what_became_of_points_and_attacks_is_told(folder: Path, capsys: pytest.
     assert main(["gate", "--jobs", "1", "--json"]) == Exit.GOOD
     out, err = capsys.readouterr()
     assert (json.loads(out)["ruling"], said in err) == ("pass", True)
+    assert main(["gate", "--jobs", "1", "--update-baseline", "b.json"]) == Exit.GOOD
+    assert said in capsys.readouterr().out
+
+
+def test_attacks_that_their_time_limit_ended_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    whole, cut = (
+        StoredFinding("", Kind.ATTACK, "fgsm", DONE, np.inf, None, {"complete": complete}, 1.0, "")
+        for complete in (True, False)
+    )
+    tell_failed([], [whole])
+    assert capsys.readouterr().err == ""
+    tell_failed([], [whole, cut, cut])
+    assert "ended by the time limit, with what was found by then: attack fgsm (2)" in capsys.readouterr().err
 
 
 def test_an_attack_that_fails_is_told_and_the_search_decides(
