@@ -89,7 +89,7 @@ def test_options_that_the_text_names_exist() -> None:
 
 
 OTHERS = (
-    "pytest --robustness-timeout --robustness-report",
+    "pytest --robustness-timeout --robustness-report --thin",
     "compile_kernels --shared",
     "dask worker --nthreads",
     "docker run --user",
