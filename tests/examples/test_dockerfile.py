@@ -56,8 +56,10 @@ def test_what_is_built_needs_nothing_else(instructions: list[tuple[str, str]]) -
 
 
 def test_modules_and_commands_that_it_calls_exist(instructions: list[tuple[str, str]]) -> None:
-    modules = re.findall(r"python -m (\S+)", " ".join(words(instructions, "RUN")))
+    called = " ".join(words(instructions, "RUN"))
+    modules = re.findall(r"python(?: -I)? -m (\S+)", called)
     assert "verifier.solvers.compile_kernels" in modules
+    assert "python -m verifier" not in called, "without -I that is the copy in WORKDIR, which is left behind"
     assert all(importlib.util.find_spec(module) is not None for module in modules)
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     assert words(instructions, "ENTRYPOINT") == [f'["{name}"]' for name in scripts]
