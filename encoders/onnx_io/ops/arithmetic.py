@@ -12,6 +12,9 @@ from encoders.onnx_io.ops.call import Call, Tensor, Variable
 from encoders.onnx_io.ops.draft import Draft, scale
 from encoders.onnx_io.ops.room import entries
 
+LEAST_SPREAD = 2.0**-126
+"""The least normal float32: a variance plus ε below it is 0 where subnormal numbers are flushed."""
+
 
 def add(draft: Draft, call: Call) -> list[Tensor]:
     """a + b with numpy broadcasting; at least one is a variable."""
@@ -90,6 +93,8 @@ def batch_normalization(draft: Draft, call: Call) -> list[Tensor]:
     spread = variance + call.attr_float("epsilon", 1e-5)
     if np.any(spread <= 0):
         raise call.error("var + epsilon must be positive")
+    if np.any(spread < LEAST_SPREAD):
+        raise call.error("var + epsilon is below 2⁻¹²⁶: a runtime that flushes such float32 numbers divides by 0")
     with np.errstate(over="ignore"):
         factor = gamma / np.sqrt(spread)
     if not np.all(np.isfinite(factor)):

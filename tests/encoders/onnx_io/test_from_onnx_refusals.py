@@ -70,6 +70,7 @@ NODES: list[tuple[str, list[int | str], dict[str, np.ndarray], dict[str, Any], s
         "runtimes disagree",
     ),
     ("BatchNormalization(x,c,c,c,c)", [1, 2], {"c": f(-1, 1)}, {}, "var + epsilon must be positive"),
+    ("BatchNormalization(x,c,c,c,c)", [1, 2], {"c": f(1e-40, 1)}, {"epsilon": 0.0}, "below 2⁻¹²⁶"),
     ("BatchNormalization(x,c,c,c,c)", [1, 3], {"c": f(1, 1)}, {}, "for each of the 3 channels"),
     ("BatchNormalization(x,c,c,c,c)", [1, 2], {"c": f(1, 1)}, {"training_mode": 1}, "training mode"),
     ("Dropout(x,c,t)", [1, 2], {"c": f(0.5)[0], "t": np.array(True)}, {}, "training mode"),
