@@ -36,6 +36,9 @@ SPARSE = 0.5
 """The largest share of nonzeros in the blocks of a network for which it is tried: dense rows imply little."""
 
 
+FRUITFUL = 8
+"""Decisions a contradiction, at most, of a search that is worth its time: on formulas it takes two to four."""
+
 NARROW = 1e-6
 """The width below 0 or above it from which an open ReLU is decided with the others: rounding leaves smaller ones."""
 
@@ -46,6 +49,8 @@ class LearningSettings:
 
     conflicts: int = 20_000
     """Contradictions after which it is given up."""
+    idle: int = 128
+    """Decisions beyond FRUITFUL a contradiction after which it is given up: lattices of minima are sparse, too."""
     candidates: int = 16
     """Points are looked at until the first contradiction, then at every so-many-th decision."""
     refusals: int = 16
@@ -250,8 +255,8 @@ class LearningSearch:
         return int(open_[np.argmax(self._influence.at(bound)[open_])]) if open_.size else -1
 
     def _decide(self, relu: int) -> None:
-        """Decide the phase of a ReLU as it was last; without one there is nothing more to do."""
-        if relu < 0:
+        """Decide the phase of a ReLU as it was last; the search is stuck without one, or where few contradict."""
+        if relu < 0 or self.decisions >= self.settings.idle + FRUITFUL * self.conflicts:
             self.stuck = True
             return
         self.decisions += 1

@@ -174,6 +174,16 @@ def test_points_that_are_refused_are_not_offered_again(truth: Any) -> None:
     assert not search.closed
 
 
+def test_a_search_that_meets_few_contradictions_is_given_up(truth: Any) -> None:
+    formula = next(one for one in formulas(60) if not one.models and len(one.clauses) > 20)
+    graph, box = truth.of_layers(*formula.layers).graph, unit_box(formula.variables)
+    search = searched(graph, box, REACHED, settings=LearningSettings(kernels=False, idle=0))
+    assert search.explore(Budget()) is None
+    assert search.stuck
+    assert not search.closed
+    assert search.decisions == 0
+
+
 def test_it_is_tried_where_rows_are_few_and_sparse(truth: Any) -> None:
     formula = Formula.drawn(np.random.default_rng(0), 9, 12, 1)
     sparse, dense = (to_stages(net.graph) for net in (truth.of_layers(*formula.layers), truth.net(0, (9, 12, 2))))
