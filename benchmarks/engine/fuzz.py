@@ -35,6 +35,7 @@ from benchmarks.engine.fuzz_nets import Fuzzed, random_question
 from benchmarks.harness.instances import compile_kernels, in_processes
 from benchmarks.harness.record import RESULTS, Record, table
 from encoders.errors import InputError
+from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Norm, distance_exact
 from verifier.problem.verdict import Bracket, Holds, Status, Unknown, Violated
 from verifier.search import initial_attack
@@ -281,7 +282,7 @@ COUNTED = ("nets", "closed", "unreachable", "already", "open", "held", "violated
 def summary(rows: Sequence[Row]) -> str:
     """A line a norm."""
     lines = []
-    for norm in Norm:
+    for norm in FLAT_NORMS:
         chosen = [row for row in rows if row.norm == norm.value]
         counts = [str(sum(getattr(row, name) for row in chosen)) for name in COUNTED]
         seconds = [f"{math.fsum(getattr(row, name) for row in chosen):.0f}" for name in ("seconds", "truth_seconds")]
@@ -296,7 +297,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     firsts = range(0, arguments.nets, arguments.block)
     todo = [
         (first, min(arguments.block, arguments.nets - first), norm, arguments.timeout)
-        for first, norm in itertools.product(firsts, Norm)
+        for first, norm in itertools.product(firsts, FLAT_NORMS)
         if (norm.value, first) not in known
     ]
     for row in in_processes(arguments.jobs, block, todo):

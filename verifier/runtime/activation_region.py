@@ -79,12 +79,15 @@ def region_of(graph: Graph, point: Array, goal: Halfspaces) -> LinearRegion | No
 
 
 def nearest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
-    """The point of the region nearest to the centre that reaches the goal: min ‖x − x0‖."""
+    """The point of the region nearest to the centre that reaches the goal: min ‖x − x0‖.
+
+    Raises InputError for a norm in which that is neither an LP nor least squares.
+    """
     matrix, offset = region.goal
     rows, limits = np.vstack([region.rows, -matrix]), np.concatenate([region.limits, offset])
-    if ball.geometry.has_flat_sides:
-        return _solve(rows, limits, ball, None, budget)
-    return _projected(rows, limits, ball, math.inf, budget)
+    if ball.geometry.is_euclidean:
+        return _projected(rows, limits, ball, math.inf, budget)
+    return _solve(rows, limits, ball, None, budget)
 
 
 def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
@@ -92,9 +95,9 @@ def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
     matrix, offset = region.goal
     depth = np.concatenate([np.zeros(len(region.rows)), np.ones(len(matrix))])
     rows, limits = np.vstack([region.rows, -matrix]), np.concatenate([region.limits, offset])
-    if ball.geometry.has_flat_sides:
-        return _solve(rows, limits, ball, depth, budget)
-    return _deepest_of_round(rows, limits, ball, depth, budget)
+    if ball.geometry.is_euclidean:
+        return _deepest_of_round(rows, limits, ball, depth, budget)
+    return _solve(rows, limits, ball, depth, budget)
 
 
 def _projected(rows: Array, limits: Array, ball: Ball, most: float, budget: Budget) -> Array | None:

@@ -29,7 +29,6 @@ def norm_of(norm: Norm, x: np.ndarray, centre: np.ndarray) -> Fraction:
 
 def test_every_norm_has_a_graph() -> None:
     assert set(DISTANCES) == set(Norm) - {Norm.L2}
-    assert [Norm(name) for name in ("linf", "l1")] == list(DISTANCES)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13])

@@ -87,7 +87,7 @@ OPTIONS: list[list[str]] = [
     ["--margin", "-1"],
     ["--margin", "inf"],
     ["--seed", "-1"],
-    ["--norm", "l2"],
+    ["--norm", "l3"],
     ["--method", "guess"],
     ["--method", "milp", "--solver", "nothing"],
     ["--solver", "highs"],

@@ -112,7 +112,7 @@ def test_shipped_names_where_a_model_is_expected(command: str, tmp_path: Path, c
     before = [str(tmp_path / "c.cert")] if command == "certify" else []
     code, _, complained = ask(capfd, command, *before, "digit", *words)
     assert code == Exit.BAD_INPUT
-    assert "digit: no such file, and no shipped net; there are digits, mnist_n, " in complained
+    assert "digit: no such file, and no shipped net; did you mean 'digits'? There are digits, mnist_n, " in complained
 
 
 def test_names_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
@@ -134,5 +134,5 @@ def test_names_of_inputs(capfd: Any) -> None:
 
 
 def test_a_plan_lists_the_shipped_nets() -> None:
-    with pytest.raises(InputError, match=r"'digit'. is not right: no such file, and no shipped net; there are digits"):
+    with pytest.raises(InputError, match=r"'digit'. is not right: no such file, and no shipped net; did you mean 'd"):
         read_plan(None, {"models": ["digit"], "data": "digits"})

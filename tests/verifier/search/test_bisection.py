@@ -220,7 +220,7 @@ def test_check_that_has_no_time_is_unknown(digits: verifier.Model, images: np.nd
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"norm": "l2"}, "norm"),
+        ({"norm": "l3"}, "norm"),
         ({"precision": 0.0}, "precision"),
         ({"precision": math.nan}, "precision"),
         ({"target": 10}, "target"),

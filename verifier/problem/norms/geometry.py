@@ -60,6 +60,8 @@ class Geometry(ABC):
     norm: ClassVar[Norm]
     has_flat_sides: ClassVar[bool] = False
     """Are balls polyhedra? Trees that need LPs are chosen for no others."""
+    is_euclidean: ClassVar[bool] = False
+    """Is the nearest point of a polyhedron that of least squares (`nearest_point`)?"""
     has_kernels: ClassVar[bool] = False
     """Do compiled kernels know the norm? Where they do not, trees are explored with numpy."""
 

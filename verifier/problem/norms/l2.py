@@ -40,6 +40,7 @@ class L2(Geometry):
     """S(r) by the scale at which the step is as long as the radius."""
 
     norm = Norm.L2
+    is_euclidean = True
 
     @staticmethod
     def length(steps: Array) -> Array:

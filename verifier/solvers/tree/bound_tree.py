@@ -3,7 +3,7 @@
 For networks whose LPs are too dear. A batch of the most promising open nodes is bounded at once: float32 chooses the
 multipliers, one float64 pass evaluates them safely, and only that evaluation prunes. A ReLU is split where its triangle
 costs the bound most. Children begin with their parent's multipliers. Where no ReLU is left to split, an LP decides, or
-the nearest point of the region where balls are round.
+the nearest point of the region in L2; of other balls that no LP describes, such a node stays open.
 """
 
 from __future__ import annotations
@@ -246,9 +246,11 @@ class BoundTree(ReluTree):
 
     def _least(self, lower: Array, upper: Array, budget: Budget) -> tuple[Array | None, Dual | None]:
         """The point of a linear region that its LP, or its nearest point, gives, and the multipliers' evaluation."""
-        if not self._polisher.able:
+        if self.root.ball.geometry.is_euclidean:
             found = projected(self.root, self._lagrangian, lower, upper, self.radius, budget)
             return found.point, found.dual
+        if not self._polisher.able:
+            return None, None
         with self._lp_lock:
             solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
         return solved.point if solved.optimum is not None else None, dual

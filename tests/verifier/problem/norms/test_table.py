@@ -367,7 +367,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
 }
 del CHECKS["box"]  # a helper
 
-UNCHECKED = {"has_flat_sides", "has_kernels"}
+UNCHECKED = {"has_flat_sides", "has_kernels", "is_euclidean"}
 """What the tests of the kernels and of the trees are about."""
 
 
