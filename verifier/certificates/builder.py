@@ -50,6 +50,21 @@ def not_covered(norm: str, transformed: bool) -> str:
     return "" if norm in FLAT_NORMS else OF_ROUND_BALLS
 
 
+class BudgetedProof(Proof):
+    """The checker's proof, which looks at the budget wherever evaluations are counted: those of charges take long."""
+
+    def __init__(
+        self, net: CheckedNetwork, query: checker.CheckedQuery, radius: float, float32: float, budget: Budget
+    ) -> None:
+        self._budget = budget
+        super().__init__(net, query, radius, FINE, float32)
+
+    def spend(self, rows: int) -> None:
+        """As the checker does. Raises OutOfTimeError."""
+        self._budget.check()
+        super().spend(rows)
+
+
 @dataclass(frozen=True, eq=False)
 class Certified:
     """A certificate that the checker has found valid: the file's `content`, and what that proves."""
@@ -115,7 +130,7 @@ def _certified(
     trees: list[SplitTree] = []
     each = 0.0
     if radius > 0:
-        proof = Proof(net, query, radius, FINE, float32)
+        proof = BudgetedProof(net, query, radius, float32, budget)
         stages = to_stages(model.graph, look=budget.check)
         if stages.underflows:
             raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
@@ -136,7 +151,9 @@ def _certified(
     names = net.layers if radius > 0 else []
     certificate = Certificate(model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees)
     packed = certificate.encoded()
-    rows = certificate.leaves + sum(size for _, size in names)
+    neurons = sum(size for _, size in names)
+    # Charges: what each argument and score may be off by, and how large active ReLUs get.
+    rows = certificate.leaves + neurons + (2 * neurons + net.size(net.output) if float32 > 0 else 0)
     if budget.remaining < RECHECK * rows * each:
         raise OutOfTimeError("no time is left to check the certificate")
     begun = time.perf_counter()

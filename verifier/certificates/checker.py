@@ -1511,7 +1511,6 @@ class Rounding:
                 self._go_on(next(self._rest))
             size, n = self.net.size(name), self.counts.get(name, 0)
             need(n < 1 << ROUNDING_BITS - 1, "float32: sums of too many summands")
-            self.spend(size)
             every = np.arange(size)
             most = np.concatenate([self._most(name, every[at : at + self.rows]) for at in range(0, size, self.rows)])
             lost = n * math.prod(self._sizes[name]) << ERROR_BITS >> OVERFLOW_BITS - 2
@@ -1523,6 +1522,7 @@ class Rounding:
 
     def _most(self, name: str, entries: Entries) -> Entries:
         """Upper bounds of |B||h| + |c| of these entries, rounded up."""
+        self.spend(entries.size)
         rows = np.zeros((entries.size, self.net.size(name)), dtype=object)
         rows[np.arange(entries.size), entries] = -1
 
@@ -1603,11 +1603,11 @@ class Proof:
     def ends(self, layer: int, entries: Entries, signs: Entries) -> RowTerm:
         """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before."""
         start = self.net.arguments[layer]
-        self.spend(len(entries))
         above: list[Entries] = []
         common = 1
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
+            self.spend(len(chosen))
             rows = np.zeros((len(chosen), self.net.size(start)), dtype=object)
             rows[np.arange(len(chosen)), chosen] = sign
             part, below = self.value(start, rows, 1, self._by_lines)

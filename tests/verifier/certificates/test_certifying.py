@@ -16,7 +16,7 @@ from verifier import models
 from verifier.certificates import builder, checker, split_tree
 from verifier.certificates.builder import certified
 from verifier.certificates.split_tree import NotCertifiedError
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import distance_exact
 from verifier.search.question import InputRegion, Misclassification, specify
 from verifier.solvers.kernels import cache
@@ -107,6 +107,26 @@ def test_a_proof_that_the_checker_would_not_unpack_is_given_up_early(monkeypatch
     lower = verifier.minimal(model, images[0]).lower
     with pytest.raises(NotCertifiedError, match="this size"):
         verifier.certificate(model, images[0], lower)
+
+
+def test_charging_for_float32_looks_at_the_budget_between_two_evaluations(finite_cases):
+    """What float32 may be off by is evaluated for each argument: seconds a layer, in which the time may end."""
+    case, budget = finite_cases[0], Budget()
+    ball, net = case.asked.ball, checker.read_network(case.content)
+    query = checker.CheckedQuery(ball.norm.value, case.asked.label, None, 0.0, ball.centre, ball.lo, ball.hi)
+    looks, check = [], budget.check
+    budget.check = lambda: looks.append(check())
+    proof = builder.BudgetedProof(net, query, 0.125, 0.125, budget)
+    proof.rows = proof.rounding.rows = 1
+    first = net.arguments[0]
+    proof.rounding.error(first)
+    assert len(looks) == net.size(first) > 1
+    proof.ends(0, np.arange(net.size(first)), np.ones(net.size(first), dtype=int))
+    assert len(looks) == 2 * net.size(first)
+    assert proof.work == len(looks) * net.entries
+    budget.cancel()
+    with pytest.raises(OutOfTimeError):
+        proof.ends(0, np.arange(1), np.ones(1, dtype=int))
 
 
 def test_nothing_is_certified_under_transformations(monkeypatch):
