@@ -59,8 +59,9 @@ class L2(Geometry):
     def left(self, radius: float, step: Array) -> float:
         """The angle at a box's nearest point is no less than a right one: squares add up."""
         spent = float(self.length(step)) * (1.0 - SUMMED * (step.size + SPARE))
-        most = (radius - spent) * (radius + spent) * (1.0 + 8.0 * UNIT)
-        return math.nextafter(math.sqrt(max(0.0, most)), math.inf)
+        # Of each factor its own root: their product may vanish.
+        most = math.sqrt(max(0.0, radius - spent)) * math.sqrt(radius + spent) * (1.0 + 8.0 * UNIT)
+        return math.nextafter(most, math.inf)
 
     @staticmethod
     def directions(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
@@ -114,6 +115,9 @@ class L2(Geometry):
             return 0.0
         moving = row != 0
         steep, room = np.abs(row)[moving], self.room.at(row)[moving]
+        # In units of the steepest entry, squares neither overflow nor vanish.
+        unit = float(steep.max(initial=0.0)) or 1.0
+        steep, amount = steep / unit, amount / unit
         order = np.argsort(room / steep)
         steep, room = steep[order], room[order]
         with np.errstate(over="ignore", invalid="ignore"):

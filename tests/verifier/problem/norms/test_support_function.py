@@ -147,6 +147,18 @@ def test_the_radius_by_hand(norm: Norm) -> None:
     assert found.excluded(np.zeros(2), 0.1, 5.0) == 5.0
 
 
+@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("unit", [2.0**-560, 2.0**520], ids=str)
+def test_the_radius_is_the_same_in_every_unit(norm: Norm, unit: float) -> None:
+    """Squares of slopes neither vanish nor overflow."""
+    found = Ball(norm, np.zeros(3), 1.0, np.array([-1.0, -1.0, 0.0]), np.ones(3)).geometry
+    row = np.array([1.0, 1.0, 0.5])
+    for amount in (0.4, 1.3, 1.9):
+        assert found.excluded(unit * row, unit * amount, 2.0) == pytest.approx(
+            found.excluded(row, amount, 2.0), rel=1e-12
+        )
+
+
 def test_more_kinks_than_tangents_leave_a_valid_radius() -> None:
     """Rooms and slopes that grow so that each tangent passes few kinks: what is found is too small at most."""
     steps = np.arange(3 * TANGENTS, dtype=float)
