@@ -44,7 +44,11 @@ def _learnt(track: PropertyTrack, judge: PropertyJudge, budget: Budget, settings
     for box in _boxes(track.box):
         if budget.ended:
             break
-        search = LearningSearch(box.stages, box.ball, track.goal, *hidden_bounds(box.stages, box.bounds), settings)
+        ends = hidden_bounds(box.stages, box.bounds)
+        try:
+            search = LearningSearch(box.stages, box.ball, track.goal, *ends, settings, look=budget.check)
+        except OutOfTimeError:
+            break
         try:
             found = _explored(search, track, judge, budget)
         except OutOfTimeError:

@@ -8,6 +8,7 @@ middle, and the corner of the box next to it, are looked at as points that reach
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -104,7 +105,7 @@ class LearningSearch:
 
     closed: nothing reaches the goal. stuck: it was given up. A proof consists of the nogoods, in the order in which
     they were learned, and of the rows behind the definitions: `about_goal` has their multipliers, None for a row of the
-    goal itself.
+    goal itself. look: called while rows are made, which takes seconds of many ReLUs; what it raises ends that.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class LearningSearch:
         lower: Array,
         upper: Array,
         settings: LearningSettings | None = None,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self.stages, self.ball, self.goal, self.settings = stages, ball, goal, settings or LearningSettings()
         self.inputs, self.relus = stages.input_size, stages.relu_count
@@ -123,7 +125,7 @@ class LearningSearch:
         low, high = ball.interval
         self.trail = trail_of(np.concatenate([low, lower]), np.concatenate([high, upper]))
         self.closed, self.stuck = False, not bool(np.all(np.isfinite(self.trail.bound)))
-        self.rows = self._made(lower, upper)
+        self.rows = self._made(lower, upper, look)
         self.nogoods = no_nogoods()
         self.conflicts = self.decisions = 0
         self._heads, self._clash = np.full(2, -1, dtype=np.int64), np.zeros(2, dtype=np.int64)
@@ -140,11 +142,11 @@ class LearningSearch:
         """Decisions, and contradictions that began another branch."""
         return self.decisions + self.conflicts
 
-    def _made(self, lower: Array, upper: Array) -> RowSystem:
+    def _made(self, lower: Array, upper: Array, look: Callable[[], None]) -> RowSystem:
         """Definitions first, then the goal's rows, and what CROWN's multipliers make of these and their sum."""
         lagrangian = Lagrangian(self.stages, self.ball, self.goal, lower, upper)
         maker, count = RowMaker(self.stages, lagrangian), len(self.goal.offset)
-        made = maker.definitions()
+        made = maker.definitions(look)
         about_goal: list[tuple[SignedRow, Multipliers | None]] = [(row, None) for row in maker.goal_rows()]
         for weights in [*np.eye(count), *([np.full(count, 1.0 / count)] if count > 1 else [])]:
             nu = lagrangian.crown(weights, lower, upper).nu

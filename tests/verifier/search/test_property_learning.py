@@ -42,7 +42,7 @@ def test_what_propagation_gives_up_trees_decide(truth: Any, save_net: Saved, mon
     """After one contradiction, in either world, the question goes on as it did before there was propagation."""
     made = property_learning.LearningSearch
     short = LearningSettings(conflicts=1, kernels=False)
-    monkeypatch.setattr(property_learning, "LearningSearch", lambda *given: made(*given[:-1], short))
+    monkeypatch.setattr(property_learning, "LearningSearch", lambda *given, look: made(*given[:-1], short, look))
     engines = set()
     for seed in range(16):
         formula = drawn(seed)

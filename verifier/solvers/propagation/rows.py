@@ -7,7 +7,7 @@ No row depends on bounds of a node, so each holds everywhere; constants are char
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -89,14 +89,18 @@ class RowMaker:
         self._slices = [slice(a, b) for a, b in pairwise(stages.starts)]
         self.variables = stages.input_size + stages.relu_count
 
-    def definitions(self) -> list[SignedRow]:
-        """Two rows for each ReLU: its argument is at most, and at least, what its definition says."""
+    def definitions(self, look: Callable[[], None] = lambda: None) -> list[SignedRow]:
+        """Two rows for each ReLU: its argument is at most, and at least, what its definition says.
+
+        look: called between two ReLUs; what it raises ends the work.
+        """
         made, lagrangian = [], self._lagrangian
         for number, stage in enumerate(self._stages.hidden):
             place = self._stages.input_size + self._slices[number].start
             charged = lagrangian.rate * lagrangian.sizes[number] + lagrangian.slack
             blocks = [(source, sp.csr_array(block.matrix)) for source, block in stage.blocks.items()]
             for k in range(stage.size):
+                look()
                 parts = [(source, *_row_of(matrix, k)) for source, matrix in blocks]
                 for sign in (1.0, -1.0):
                     row = self._row(parts, sign, {place + k: -sign})
