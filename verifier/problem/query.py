@@ -112,8 +112,9 @@ class Halfspaces:
         return Halfspaces(self.matrix, self.offset - margin) if margin else self
 
     def margin(self, logits: npt.ArrayLike) -> Array:
-        """The smallest row value, in float64: logits (batch, K) → (batch,)."""
-        return np.asarray((np.atleast_2d(logits) @ self.matrix.T + self.offset).min(axis=1), dtype=np.float64)
+        """The smallest row value, in float64, infinite without rows: logits (batch, K) → (batch,)."""
+        values = np.atleast_2d(logits) @ self.matrix.T + self.offset
+        return np.asarray(values.min(axis=1, initial=np.inf), dtype=np.float64)
 
     def margin_exact(self, logits: list[Fraction]) -> Fraction:
         """The smallest row value of exact logits."""

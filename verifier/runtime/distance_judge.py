@@ -6,6 +6,7 @@ twice: with the outputs of exact arithmetic, and with those that ONNX Runtime gi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -56,7 +57,8 @@ class PropertyRuntime:
 class DistanceJudge(Judge):
     """`graph` and `lowered` give what the disjuncts speak of; the model's outputs begin at `first` among it.
 
-    A witness's target is the place of the disjunct that it lies deepest in; its exact margin is that disjunct's.
+    A witness's target is the place of the disjunct that it lies deepest in; its exact margin is that disjunct's,
+    infinite where that asks nothing.
     """
 
     prop: Property | None = None
@@ -81,8 +83,9 @@ class DistanceJudge(Judge):
         margins = [(float(goal.margin(values)[0]), place) for place, (_, goal) in enumerate(self.disjuncts)]
         margin, place = max(margins)
         target, goal = self.disjuncts[place]
+        exactly = rounded_down(goal.margin_exact(exact)) if len(goal.offset) else math.inf
         distance = rounded_up(distance_exact(self.ball.norm, rounded.astype(np.float64), self.ball.centre))
-        return Witness(rounded, distance, target, rounded_down(goal.margin_exact(exact)), margin, target, (target,))
+        return Witness(rounded, distance, target, exactly, margin, target, (target,))
 
     def _satisfied(self, x: npt.NDArray[np.floating], values: list[Fraction]) -> bool:
         assert self.prop is not None

@@ -114,6 +114,8 @@ def test_an_input_that_satisfies_it_is_at_distance_0(truth: Any, save_net: Saved
     model = save_net(truth.of_layers(*RAMP))
     answer = asked(model, [0.5], "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 0.4)))")
     assert (answer.status, answer.lower, answer.upper) == (Status.ALREADY_ADVERSARIAL, 0.0, 0.0)
+    of_inputs = asked(model, [0.5], "(assert (and (>= X_0 0) (<= X_0 1)))")
+    assert (of_inputs.status, of_inputs.upper) == (Status.ALREADY_ADVERSARIAL, 0.0)
 
 
 def test_a_box_that_does_not_hold_the_input_is_reached(truth: Any, save_net: Saved) -> None:
