@@ -27,6 +27,9 @@ MEMORY = 20
 NEWTON_STEPS = 20
 """Rounds of Newton's method, each with the rows that the one before has left."""
 
+HELD = 1_500
+"""Rows beyond which Newton's method is left out: their least squares take longer than time is to be looked at."""
+
 SHARP = 1e-11
 """Relative: a row missed by less than this holds."""
 
@@ -112,6 +115,8 @@ class _Dual:
             step = self.step(best)
             active = best > 0
             active |= self.rows @ step > self.limits
+            if np.count_nonzero(active) > HELD:
+                break
             free = (step > low) & (step < high)
             held = self.rows[np.ix_(active, free)]
             change = np.linalg.lstsq(held @ held.T, (self.rows @ step - self.limits)[active], rcond=None)[0]
