@@ -126,14 +126,14 @@ def minimal(
 
     d* = min ‖x' − x‖ over the x' of the box whose logits z(x') prefer the target t, z_t ≥ z_i + margin for every other
     i; ties count (Carlini, Katz, Barrett, Dill 2018). target: None for any class but the label. label: None for the
-    class that the model predicts. x: of the model's shape, or flat. norm: linf, l1, l2. box: two numbers, or two arrays
-    of x's size. method: tree, milp, milp-direct or z3; solver: of milp. threads: trees, or a solver's threads, at a
-    time; with one and no timeout, the same arguments give the same bracket and number of nodes. semantics: is `lower`
-    about the network over the reals (`real`), every `float32` evaluation of it, or `both`? timeout: seconds, or a
-    Budget; what is known then is returned. device, seed: where attacks run (auto, cpu, cuda), of their random starts.
-    transforms (of `load_transforms`): x' is to be adversarial under all of them, a target reached by all, else the
-    label lost in each. once: this process asks nothing else, so that what takes longer to load than small questions do
-    without it is loaded only for large ones.
+    class that the model predicts. x: of the model's shape, or flat. norm: linf, l1, or l2 by the method tree. box: two
+    numbers, or two arrays of x's size. method: tree, milp, milp-direct or z3; solver: of milp. threads: trees, or a
+    solver's threads, at a time; with one and no timeout, the same arguments give the same bracket and number of nodes.
+    semantics: is `lower` about the network over the reals (`real`), every `float32` evaluation of it, or `both`?
+    timeout: seconds, or a Budget; what is known then is returned. device, seed: where attacks run (auto, cpu, cuda), of
+    their random starts. transforms (of `load_transforms`): x' is to be adversarial under all of them, a target reached
+    by all, else the label lost in each. once: this process asks nothing else, so that what takes longer to load than
+    small questions do without it is loaded only for large ones.
 
     property: what must not happen, in place of target, label and margin, as in `check`, about x' of the box; a VNN-LIB
     file names its box itself. d* is the distance to the nearest point that satisfies it. Raises InputError, one line.
@@ -290,7 +290,7 @@ def check(
 
     property: what must not happen, in place of x, radius and what belongs to them. Halfspaces(C, d), or a list of which
     one is enough: an x' of `region`, two numbers or two arrays of the input's size, with outputs y, C·y + d ≥ 0 in
-    every row; C (rows, model.outputs). Or the path of a VNN-LIB 1.0 file, which names its region itself.
+    every row; C (rows, model.outputs). Or the path of a VNN-LIB file, 1.0 or 2, which names its region.
 
     Raises InputError, one line, for an argument that cannot be.
 
@@ -389,7 +389,7 @@ def certificate(
     """A certificate that no x' of the box with ‖x' − x‖ < radius is adversarial (0: no claim), and that `witness` is.
 
     For a bracket these are its `lower` and `witness.point`; inf: the whole box. float32: a radius for such evaluations;
-    `result.float32` is proved. Raises InputError, NotCertifiedError where no proof is found, OutOfTimeError.
+    `result.float32` is proved. norm: linf, l1. Raises InputError, NotCertifiedError without a proof, OutOfTimeError.
     """
     from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
 

@@ -123,7 +123,7 @@ def _older_session(content: Json) -> Json:
 def session(packages: Sequence[str] = ()) -> Json:
     """What is known of a run when it starts: command, time, commit, machine, versions, load."""
     module = sys.modules["__main__"].__spec__
-    program = f"python -m {module.name}" if module is not None else Path(sys.argv[0]).name
+    program = Path(sys.argv[0]).name if module is None else f"python -m {module.name.removesuffix('.__main__')}"
     return {
         "command": f"{program} {shlex.join(sys.argv[1:])}".rstrip(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -40,8 +40,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Provably minimal adversarial examples for ReLU networks in ONNX.",
-    epilog="Exit codes: 0 answered, 1 check: violated, certify: invalid, gate: a requirement fails, 2 bad input, "
-    "3 undecided within the budget, or no certificate.",
+    epilog="Exit codes: 0 answered, 1 check, verify: violated, certify: invalid, gate: a requirement fails, "
+    "2 bad input, 3 undecided within the budget, or no certificate.",
 )
 
 

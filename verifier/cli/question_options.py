@@ -61,7 +61,7 @@ class GoalOptions:
     margin: Annotated[
         float, typer.Option(metavar="K", help="How far the target's logit must be above every other (0: ties count).")
     ] = 0.0
-    norm: Annotated[str, typer.Option(metavar=NORMS, help="How distances are measured.")] = "linf"
+    norm: Annotated[str, typer.Option(metavar=NORMS, help="How distances are measured; l2: by trees.")] = "linf"
     box: Annotated[
         str,
         typer.Option(

@@ -12,9 +12,8 @@ from verifier.problem.verdict import Status
 from verifier.report.directed_rounding import directed, ends, places_for
 from verifier.report.json_result import FLOAT32_ASSUMES, SCHEMA, Json, number, search_json
 from verifier.report.norm_signs import NORM_NAMES, NORM_SIGNS
-from verifier.report.property_result import several, witness_point_json
-from verifier.report.terminal import EVIDENCE_TEXT, STATUS_STYLE, pairs, search_text
-from verifier.report.versions import METHOD_PACKAGES, versions
+from verifier.report.property_result import AnswerRow, as_printed, last_rows, witness_point_json
+from verifier.report.terminal import EVIDENCE_TEXT, STATUS_STYLE, pairs
 from verifier.search.property_minimum import PropertyMinimum
 
 STATUS = {
@@ -53,11 +52,7 @@ def minimum_fields(answer: PropertyMinimum) -> Json:
 
 def minimum_json(answer: PropertyMinimum, witness_path: Path | None) -> Json:
     """The object of `verifier minimal --property --json`."""
-    found = minimum_fields(answer)
-    if found["witness"] is not None:
-        found["witness"]["path"] = str(witness_path) if witness_path is not None else None
-    packages = METHOD_PACKAGES.get(found.get("method", ""), ())
-    return {**found, "certificate": None, "versions": versions(packages)}
+    return as_printed(minimum_fields(answer), witness_path)
 
 
 def minimum_words(answer: PropertyMinimum) -> str:
@@ -73,7 +68,7 @@ def minimum_words(answer: PropertyMinimum) -> str:
 def minimum_table(answer: PropertyMinimum, files: Sequence[Path]) -> Table:
     """The answer of `verifier minimal --property`: lower rounded down, upper rounded up."""
     lower, upper = ends(answer.lower, answer.upper, answer.precision)
-    rows: list[tuple[str, str | Text]] = [("status", Text(STATUS[answer.status], STATUS_STYLE[answer.status]))]
+    rows: list[AnswerRow] = [("status", Text(STATUS[answer.status], STATUS_STYLE[answer.status]))]
     if answer.reason:
         rows.append(("reason", answer.reason))
     rows += [
@@ -85,14 +80,5 @@ def minimum_table(answer: PropertyMinimum, files: Sequence[Path]) -> Table:
         shown = lower if answer.float32 == answer.lower else directed(answer.float32, up=False, places=places)
         rows.append(("float32", f"{shown}  the same for every float32 evaluation, proved"))
     rows.append(("upper", f"{upper}  the distance of the point found" if answer.witness is not None else "none found"))
-    if answer.witness is not None:
-        rows += [("input", several(answer.witness.point)), ("output", several(answer.witness.outputs))]
-        rows.append(("exact output", several(answer.witness.exact_outputs)))
-    if answer.search is not None:
-        rows.append(("search", search_text(answer.search)))
-    rows.append(("seconds", f"{answer.seconds:.2f}"))
-    if answer.about is not None:
-        rows += [("model", answer.about.model), ("property", answer.about.property)]
-    if files:
-        rows.append(("written", "\n".join(str(file) for file in files)))
-    return pairs(f"Distance to the nearest point that satisfies the property, {NORM_NAMES[answer.norm]}", rows)
+    title = f"Distance to the nearest point that satisfies the property, {NORM_NAMES[answer.norm]}"
+    return pairs(title, [*rows, *last_rows(answer, files)])

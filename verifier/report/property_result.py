@@ -13,23 +13,34 @@ from rich.table import Table
 from rich.text import Text
 
 from verifier.problem.answer import PropertySubject
-from verifier.problem.verdict import Counterexample, Holds, Unknown, Verdict, Violated
+from verifier.problem.verdict import Counterexample, Holds, Search, Unknown, Verdict, Violated
 from verifier.report.json_result import SCHEMA, VERDICTS, Json, VerdictResult, holds_json, number, search_json
 from verifier.report.terminal import EVIDENCE_TEXT, VERDICT_STYLE, pairs, search_text
 from verifier.report.versions import METHOD_PACKAGES, versions
 
+AnswerRow = tuple[str, str | Text]
 
-class PropertyAnswer(VerdictResult, Protocol):
-    """What `verifier.check` returns for a property."""
+
+class AboutProperty(Protocol):
+    """What every answer about a property has."""
 
     @property
     def witness(self) -> Counterexample | None: ...
     @property
+    def search(self) -> Search | None: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def about(self) -> PropertySubject | None: ...
+
+
+class PropertyAnswer(AboutProperty, VerdictResult, Protocol):
+    """What `verifier.check` returns for a property."""
+
+    @property
     def remark(self) -> str: ...
     @property
     def tolerance_only(self) -> bool: ...
-    @property
-    def about(self) -> PropertySubject | None: ...
 
 
 def property_fields(answer: PropertyAnswer) -> Json:
@@ -59,7 +70,11 @@ def property_fields(answer: PropertyAnswer) -> Json:
 
 def property_json(answer: PropertyAnswer, witness_path: Path | None) -> Json:
     """The object of `verifier check --property --json`."""
-    found = property_fields(answer)
+    return as_printed(property_fields(answer), witness_path)
+
+
+def as_printed(found: Json, witness_path: Path | None) -> Json:
+    """An answer's object with what the command adds: where the witness lies, and the versions."""
     if found["witness"] is not None:
         found["witness"]["path"] = str(witness_path) if witness_path is not None else None
     packages = METHOD_PACKAGES.get(found.get("method", ""), ())
@@ -88,7 +103,7 @@ MEANING = {
 def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
     """The answer of `verifier check --property`."""
     verdict = VERDICTS[type(answer.verdict)]
-    rows: list[tuple[str, str | Text]] = [("verdict", Text(f"{verdict}: {MEANING[verdict]}", VERDICT_STYLE[verdict]))]
+    rows: list[AnswerRow] = [("verdict", Text(f"{verdict}: {MEANING[verdict]}", VERDICT_STYLE[verdict]))]
     if answer.reason:
         rows.append(("reason", answer.reason))
     if answer.remark:
@@ -97,6 +112,12 @@ def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
         rows.append(("evidence", EVIDENCE_TEXT[answer.evidence]))
     if answer.float32:
         rows.append(("float32", "the same for every float32 evaluation, proved"))
+    return pairs("The property", [*rows, *last_rows(answer, files)])
+
+
+def last_rows(answer: AboutProperty, files: Sequence[Path]) -> list[AnswerRow]:
+    """What every answer about a property ends with: the witness, the search, what it is about, and the files."""
+    rows: list[AnswerRow] = []
     if answer.witness is not None:
         rows += [("input", several(answer.witness.point)), ("output", several(answer.witness.outputs))]
         rows.append(("exact output", several(answer.witness.exact_outputs)))
@@ -107,7 +128,7 @@ def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
         rows += [("model", answer.about.model), ("property", answer.about.property)]
     if files:
         rows.append(("written", "\n".join(str(file) for file in files)))
-    return pairs("The property", rows)
+    return rows
 
 
 SHOWN = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from encoders.errors import InputError, SolverError
+from encoders.errors import SolverError
 from verifier.problem.budget import Budget
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Bracket, Evidence, Initial, Semantics, Status, Witness
@@ -66,10 +66,7 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
     Raises InputError where it is about float32 alone, and the method about real arithmetic, or in a norm in which that
     does not ask.
     """
-    if settings.decider.trees is None and not asked.ball.geometry.has_flat_sides:
-        raise InputError(f"norm {asked.ball.norm} goes with the method tree; {settings.method} takes linf or l1")
-    if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:
-        raise InputError(f"semantics float32 goes with the method tree; {settings.method} is about real arithmetic")
+    settings.must_suit(asked.semantics, asked.ball.norm)
     return Problem(
         graph=asked.graph,
         ball=asked.ball,

@@ -99,8 +99,7 @@ def undecided(reason: str, seconds: float) -> PropertyCheck:
 
 def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck:
     """Violated with a counterexample, Holds with its evidence, or Unknown. Raises InputError."""
-    if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:
-        raise InputError(f"semantics float32 goes with the method tree; {settings.method} is about real arithmetic")
+    settings.must_suit(asked.semantics)
     if asked.model.lowered.smooth and settings.decider.trees is None:
         raise InputError(SMOOTH.format(asked.model.path))
     if settings.device not in ANYWHERE:

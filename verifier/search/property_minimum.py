@@ -183,8 +183,7 @@ def _within_hull(found: Sequence[Conjunction], hull: ExactBox) -> list[Conjuncti
 
 def brackets(asked: NearestQuestion, settings: Settings) -> Iterator[Bracket]:
     """Shrinking brackets on d*; the last one has `final` set, and targets are places of cases. Raises InputError."""
-    if asked.semantics is Semantics.FLOAT32 and settings.decider.trees is None:
-        raise InputError(f"semantics float32 goes with the method tree; {settings.method} is about real arithmetic")
+    settings.must_suit(asked.semantics, asked.ball.norm)
     return _brackets(asked, settings)
 
 

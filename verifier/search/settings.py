@@ -9,6 +9,9 @@ from functools import cached_property
 from encoders.errors import InputError
 from verifier.problem.arguments import real, whole, word
 from verifier.problem.budget import Budget
+from verifier.problem.norms.table import FLAT_NORMS
+from verifier.problem.query import Norm
+from verifier.problem.verdict import Semantics
 from verifier.search.earlier import Earlier
 from verifier.search.methods import DEFAULT_METHOD, METHODS, Method
 from verifier.solvers.milp import solver_class
@@ -62,6 +65,15 @@ class Settings:
         """What decides. Raises InputError where a library that it needs is missing or too new."""
         decider = self.row.decider(self.solver or self.row.solver, self.threads)
         return decider.asked_once() if self.once else decider
+
+    def must_suit(self, semantics: Semantics, norm: Norm = Norm.LINF) -> None:
+        """Raises InputError for what trees alone answer: float32 without the reals, balls without flat sides."""
+        if self.decider.trees is not None:
+            return
+        if norm not in FLAT_NORMS:
+            raise InputError(f"norm {norm} goes with the method tree; {self.method} takes {' or '.join(FLAT_NORMS)}")
+        if semantics is Semantics.FLOAT32:
+            raise InputError(f"semantics float32 goes with the method tree; {self.method} is about real arithmetic")
 
 
 def budget_of(timeout: float | Budget) -> Budget:

@@ -2,8 +2,8 @@
 
 For networks with logic in them: where rows are sparse, bounds of inputs and phases imply each other, and few
 contradictions teach what a tree would meet again and again (conflict-driven clause learning; Marques-Silva & Sakallah
-1999). A contradiction without any decision proves that nothing reaches the goal. Each node's
-middle, and the corner of the box next to it, are looked at as points that reach it.
+1999). A contradiction without any decision proves that nothing reaches the goal. Each node's middle, and the corner of
+the box next to it, are looked at as points that reach it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ ENTRIES = 1 << 17
 
 SPARSE = 0.5
 """The largest share of nonzeros in the blocks of a network for which it is tried: dense rows imply little."""
-
 
 FRUITFUL = 8
 """Decisions a contradiction, at most, of a search that is worth its time: on formulas it takes two to four."""

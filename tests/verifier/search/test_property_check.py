@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -78,8 +78,8 @@ def random_property(rng: np.random.Generator, outputs: int) -> tuple[list[Any], 
     return boxes, f"(assert (or {' '.join(texts)}))"
 
 
-def exists(layers: Any, boxes: list[Any]) -> bool:
-    """Is there a point of a box, in real arithmetic, at which one conjunction holds?"""
+def satisfied(layers: Any, boxes: list[Any]) -> Iterator[tuple[Exact, Any]]:
+    """In each linear region of each box, in real arithmetic, where one conjunction holds, and whose region it is."""
     unit: list[Form] = [((Fraction(1), Fraction(0)), Fraction(0)), ((Fraction(0), Fraction(1)), Fraction(0))]
     for lo, hi, goals in boxes:
         net = Exact(layers, tuple(lo), tuple(hi))
@@ -88,8 +88,11 @@ def exists(layers: Any, boxes: list[Any]) -> bool:
             for of_y, of_x, constant in rows:
                 left = clipped(left, combined([*of_y, *of_x], constant, [*values, *unit])) if left else left
             if left:
-                return True
-    return False
+                yield net, left
+
+
+def exists(layers: Any, boxes: list[Any]) -> bool:
+    return any(True for _ in satisfied(layers, boxes))
 
 
 def holds_at(boxes: list[Any], x: Any, y: Any) -> bool:

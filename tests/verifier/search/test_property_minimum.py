@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import pytest
 
 import verifier
 from encoders.network.exact import exact_outputs
-from tests.traps.enumeration import Exact, Form, box_corners, clipped, combined
-from tests.verifier.search.test_property_check import holds_at, random_property
+from tests.verifier.search.test_property_check import holds_at, random_property, satisfied
 from verifier import Halfspaces, InputError, Model, PropertyMinimum, Status
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import FLAT_NORMS
@@ -45,17 +43,7 @@ def asked(
 
 def least(layers: Any, boxes: list[Any], norm: Norm, centre: list[Fraction]) -> Fraction | None:
     """By enumeration of all linear regions of each case's box, in real arithmetic."""
-    unit: list[Form] = [((Fraction(1), Fraction(0)), Fraction(0)), ((Fraction(0), Fraction(1)), Fraction(0))]
-    found = []
-    for lo, hi, goals in boxes:
-        net = Exact(layers, tuple(lo), tuple(hi))
-        for (part, values), rows in product(net._regions(0, unit, box_corners(net.lo, net.hi)), goals):
-            left = part
-            for of_y, of_x, constant in rows:
-                left = clipped(left, combined([*of_y, *of_x], constant, [*values, *unit])) if left else left
-            if left:
-                found.append(net._least(left, norm, tuple(centre)))
-    return min(found, default=None)
+    return min((net._least(part, norm, tuple(centre)) for net, part in satisfied(layers, boxes)), default=None)
 
 
 def judged(model: Model, answer: PropertyMinimum, x: Any, satisfied: Callable[[Any, Any], bool]) -> None:
@@ -176,3 +164,5 @@ def test_what_is_too_much_or_unfit_is_refused(truth: Any, save_net: Saved) -> No
         asked(model, [0.1], "(assert (>= Y_0 0))", "l7")
     with pytest.raises(InputError, match="goes with the method tree"):
         asked(model, [0.1], "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 9)))", method="z3", semantics="float32")
+    with pytest.raises(InputError, match="norm l2 goes with the method tree; milp takes linf or l1"):
+        asked(model, [0.1], "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 9)))", "l2", method="milp")

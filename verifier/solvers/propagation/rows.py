@@ -1,4 +1,4 @@
-"""RowSystem Σ T_k(v_k) + c ≥ 0 that every point of a query satisfies, T_k linear on either side of 0.
+"""Rows Σ T_k(v_k) + c ≥ 0 that every point of a query satisfies, T_k linear on either side of 0.
 
 Variables v are the inputs x, then all ReLU arguments z. A neuron's definition z_k = B h + c with h = max(z, 0) makes
 two rows, a row of the goal one, and multipliers (λ, ν) of a `Lagrangian` another: goal rows and definitions added up.
