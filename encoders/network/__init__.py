@@ -1,1 +1,1 @@
-"""The network as a graph of piecewise-linear nodes: its maps, exact values, interval bounds, text."""
+"""The network as a graph of piecewise-linear nodes and Sigmoids: its maps, exact values, interval bounds, text."""
