@@ -70,7 +70,7 @@ def imports(names: list[str], graph: grimp.ImportGraph) -> Counter[tuple[int, in
         for imported in graph.find_modules_directly_imported_by(importer):
             if imported in owner and owner[imported] != place:
                 found[place, owner[imported]] += 1
-    return found
+    return Counter(dict(sorted(found.items())))  # the same picture every time
 
 
 def draw(rooms: list[Room], counts: Counter[tuple[int, int]], out: Path) -> None:
@@ -92,7 +92,7 @@ def draw(rooms: list[Room], counts: Counter[tuple[int, int]], out: Path) -> None
         axes.text(x, y, str(each.modules), ha="center", va="center", fontsize=10, color=INK, zorder=4)
         axes.text(x + HALF + 0.12, y + 0.09, each.name, va="center", fontsize=12, weight="bold", color=INK, zorder=4)
         axes.text(x + HALF + 0.12, y - 0.12, each.words, va="center", fontsize=8.5, color=INK, zorder=4)
-    for imported in {imported for _, imported in counts}:
+    for imported in sorted({imported for _, imported in counts}):
         for start, sign, color in ((min, -1, LINE), (max, 1, UPWARDS)):
             importers = [one for one, other in counts if other == imported and (one - imported) * sign > 0]
             if importers:
