@@ -23,6 +23,7 @@ from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.norms.table import FLAT_NORMS
+from verifier.problem.query import Norm
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
@@ -47,7 +48,7 @@ def not_covered(norm: str, transformed: bool) -> str:
     """Why certificates do not cover a question; "" where they do."""
     if transformed:
         return UNDER_TRANSFORMS
-    return "" if norm in FLAT_NORMS else OF_ROUND_BALLS
+    return OF_ROUND_BALLS if norm in set(Norm).difference(FLAT_NORMS) else ""
 
 
 class BudgetedProof(Proof):

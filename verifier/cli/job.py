@@ -219,10 +219,12 @@ def prepared(request: Request) -> Iterator[Job]:
     asked, results = request.asked, request.results
     proves = results.certificate is not None
     if proves:
-        from verifier.certificates.builder import UNDER_TRANSFORMS  # noqa: PLC0415
+        from verifier.certificates.builder import not_covered  # noqa: PLC0415
         from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
-    if proves and asked.transforms is not None:
-        raise InputError(f"--certificate does not go with --transforms: {UNDER_TRANSFORMS}")
+
+        if why := not_covered(asked.norm, asked.transforms is not None):
+            option = "--transforms" if asked.transforms is not None else f"--norm {asked.norm}"
+            raise InputError(f"--certificate does not go with {option}: {why}")
     whole = request.deadline.whole
     time = CommandTime(whole, draws=results.out is not None, proves=proves)
     model = load(asked.model, time.engine, output=asked.output)
