@@ -190,7 +190,7 @@ def least_distance(rows: Array, limits: Array, centre: Array) -> float:
     """min {‖x − centre‖₂ : rows · x ≤ limits} by non-negative least squares (Lawson & Hanson 1974, chapter 23)."""
     wanted = np.vstack([-rows.T, rows @ centre - limits])
     _, missed = nnls(wanted, np.append(np.zeros(centre.size), 1.0), maxiter=100 * len(rows))
-    return math.sqrt(1.0 / missed**2 - 1.0) if missed > FLAT else math.inf
+    return math.sqrt(max(0.0, 1.0 / missed**2 - 1.0)) if missed > FLAT else math.inf
 
 
 def roomy(rows: Array, limits: Array) -> bool:

@@ -93,9 +93,7 @@ class Deciding:
 def deciding(formula: Formula, x: Sequence[Fraction], y: Sequence[Fraction]) -> Deciding:
     """The worst row of an "and", the best part of an "or"; rows count in the units in which they are written."""
     if isinstance(formula, LinearRow):
-        terms = [factor * x[place] for place, factor in formula.inputs]
-        terms += [factor * y[place] for place, factor in formula.outputs]
-        return Deciding(sum(terms, formula.constant), formula)
+        return Deciding(formula.value(x, y), formula)
     parts = [deciding(part, x, y) for part in formula.parts]
     if not parts:
         return Deciding(Fraction(1 if isinstance(formula, And) else -1), None)

@@ -12,15 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.half_space import SUMMED
 from verifier.bounds.lagrangian import CUT_SLACK
 from verifier.problem.query import Ball
+from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED
 
 Places = npt.NDArray[np.intp]
 """Numbers of boxes, rows or entries."""
-
-SPARE = 16
-"""Operations added to the entries of a sum, as in `half_space`."""
 
 
 class BoxPart:
@@ -39,7 +36,7 @@ class BoxPart:
         self.crossed = np.any(self.low > self.high, axis=1)
         steps = nearest - ball.centre
         # Rounded towards the centre: a box is no farther away than that.
-        self.distance = ball.geometry.length(steps) * (1.0 - SUMMED * (steps.shape[1] + SPARE))
+        self.distance = ball.geometry.length(steps) * (1.0 - SUMMED * (steps.shape[1] + SPARE_OPERATIONS))
 
     def ball(self, place: int) -> Ball:
         """One part as a ball around its base, a little larger rather than smaller."""
@@ -65,7 +62,7 @@ class BoxPart:
 
     def falls(self, rows: Array, box: Places) -> Array:
         """How far each row (R, n) falls below its value at the base within its part, or slightly more: (R,)."""
-        summed = SUMMED * (rows.shape[1] + SPARE)
+        summed = SUMMED * (rows.shape[1] + SPARE_OPERATIONS)
         if self._is_box:
             return np.asarray(np.einsum("rn,rn->r", np.abs(rows), self._half[box]) * (1.0 + summed))
         fallen = np.zeros(len(rows))
@@ -89,7 +86,7 @@ class BoxPart:
         makes it least: |x_i − e_i| ≤ −v / |g_i| (domain clipping, Zhou et al. 2025). All rounding is charged.
         """
         low, high = self.low, self.high
-        summed = SUMMED * (low.shape[1] + SPARE)
+        summed = SUMMED * (low.shape[1] + SPARE_OPERATIONS)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             for _ in range(rounds):
                 for constant, row in zip(constants.T, np.swapaxes(rows, 0, 1), strict=True):

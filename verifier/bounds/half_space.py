@@ -18,16 +18,13 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.problem.norms.geometry import Geometry
-from verifier.problem.rounding import UNIT
+from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED
 
 WEIGHTS = 3
 """Multipliers λ tried at most: with 2 trees had up to 8 % more nodes, with 12 as many."""
 
 SETTLED = 0.05
 """Share of what the half-space may add to a bound that is not worth another λ."""
-
-SUMMED = 4.0 * UNIT
-"""For each entry, relative: forming a + λ g, S and the sums over them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +37,7 @@ class HalfSpace:
 
 def least(geometry: Geometry, rows: Array, radius: float, cut: HalfSpace) -> Array:
     """A safe lower bound of row·δ over the ball of this radius and the half-space, for each row (R, n): (R,)."""
-    reach = SUMMED * (rows.shape[1] + 16) * radius
+    reach = SUMMED * (rows.shape[1] + SPARE_OPERATIONS) * radius
     fallen, steps = geometry.falls(rows, radius), geometry.steps(rows, radius)
     size, cut_size = geometry.dual_norm(rows), float(geometry.dual_norm(cut.row[np.newaxis])[0])
     best: Array = -fallen - reach * size

@@ -27,6 +27,10 @@ SPARE_OPERATIONS = 16
 """Operations added to every count: forming the error terms, merging messages, adding constants."""
 
 
+SUMMED = 4.0 * UNIT
+"""For each entry, relative: forming a row, its products or squares, and the sums over them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Arithmetic:
     """For whose evaluations of a network a bound is to hold: `unit` is the relative error that each rounded operation

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from encoders.network.graph import Array
+from encoders.network.graph import Array, Graph
 from verifier.attacks import registry as attacks
 from verifier.attacks.base.problem import Candidates, Case, Metric
 from verifier.attacks.base.search import Surrogate
@@ -55,8 +55,8 @@ def attacker(
     longer attack would. alone: nothing follows, and it runs on every core.
     """
     attack = attacks.attack_named(word(name, "the attack"))
-    if brief and attack.search is carlini_wagner and asked.graph.relu_count <= SMALL:
-        attack = replace(attack, settings=BRIEF[Metric(asked.ball.norm.value)])
+    if brief:
+        attack = briefly(attack, asked.graph, asked.ball)
     ball, seed = asked.ball, settings.seed
     share = ATTACK_ALONE if alone else share
     find = _finder(asked, settings.device, EVERY_CORE if alone else settings.threads)
@@ -79,6 +79,13 @@ def attacker(
         ]
 
     return run
+
+
+def briefly(attack: attacks.Attack, graph: Graph, ball: Ball) -> attacks.Attack:
+    """The attack before a tree that polishes what it finds: shorter on a small network, where it is Carlini–Wagner."""
+    if attack.search is carlini_wagner and graph.relu_count <= SMALL:
+        return replace(attack, settings=BRIEF[Metric(ball.norm.value)])
+    return attack
 
 
 Finder = Callable[[attacks.Attack, Sequence[int], Budget, int], Candidates]

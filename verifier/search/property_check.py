@@ -39,7 +39,7 @@ from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.property_attack import Sampler, promising, uphill
 from verifier.search.property_learning import learnt_of
-from verifier.search.property_question import PropertyQuestion
+from verifier.search.property_question import PropertyQuestion, subject_of
 from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
 from verifier.search.settings import Settings
 from verifier.search.smooth_track import SmoothTrack
@@ -129,7 +129,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
         True if holds and search.float32 else None,
         asked.judge.remark or search.remark,
         not holds and witness is None and search.torn,
-        asked.subject("check", settings.method),
+        subject_of("check", asked.model, asked.prop, settings.method),
     )
 
 

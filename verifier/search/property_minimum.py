@@ -21,8 +21,6 @@ from encoders.errors import InputError
 from encoders.network.graph import Array, Graph
 from encoders.passes.with_inputs import with_inputs
 from verifier.attacks import registry as attacks
-from verifier.attacks.base.problem import Metric
-from verifier.attacks.carlini_wagner import BRIEF
 from verifier.attacks.goal_attack import GoalAttack
 from verifier.problem.answer import Answer, PropertySubject
 from verifier.problem.arguments import above_zero, word
@@ -34,9 +32,16 @@ from verifier.problem.verdict import Bracket, Counterexample, Evidence, Initial,
 from verifier.runtime.distance_judge import DistanceJudge, PropertyRuntime
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
-from verifier.search.initial_attack import ATTACK_SHARE, DEFAULT_ATTACK, PROMISING, SMALL
+from verifier.search.initial_attack import ATTACK_SHARE, DEFAULT_ATTACK, PROMISING, briefly
 from verifier.search.minimum import with_float32
-from verifier.search.property_question import NO_MODEL, AskedProperty, asked_property
+from verifier.search.property_question import (
+    AskedProperty,
+    asked_property,
+    must_be_read,
+    must_fit,
+    rows_of_case,
+    subject_of,
+)
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, InputRegion, Misclassification, semantics_of
 from verifier.search.settings import Settings
 from verifier.search.state import Problem
@@ -85,12 +90,6 @@ class NearestQuestion:
     semantics: Semantics
     precision: float
 
-    def subject(self, method: str) -> PropertySubject:
-        """What an answer says that it is about."""
-        network = self.model.network
-        shape, source = network.input_shape, self.prop.source
-        return PropertySubject("minimal", self.model.path.name, network.sha256, source, shape, method)
-
 
 def nearest_question(
     model: Model,
@@ -105,18 +104,12 @@ def nearest_question(
 
     The graph is compared with ONNX Runtime at the input and in the box, as far as the budget allows.
     """
-    if not isinstance(model, Model):
-        raise InputError(NO_MODEL.format(type(model).__name__))
+    must_be_read(model)
     plain_output(model)
     meaning, width = semantics_of(semantics, model), above_zero(precision, "the precision", -math.inf)
     if word(norm, "the norm") not in tuple(Norm):
         raise InputError(f"unknown norm '{norm}': choose one of {', '.join(Norm)}")
-    for kind, asked, given in (
-        ("inputs", prop.inputs, model.graph.input_size),
-        ("outputs", prop.outputs, model.outputs),
-    ):
-        if asked != given:
-            raise InputError(f"{prop.source} speaks of {asked} {kind}, {model.path.name} has {given}")
+    must_fit(model, model.graph, prop)
     centre = model.vector(x)
     found = list(islice(cases(prop, budget.check), MOST_CASES + 1))
     if len(found) > MOST_CASES:
@@ -139,17 +132,13 @@ def _question(
     precision: float,
 ) -> NearestQuestion:
     mixed = any(case.mixed for case in found)
-    first, goals = model.first_output, []
-    for place, case in enumerate(found):
-        goal = case.goal(prop.outputs, prop.inputs if mixed else 0)
-        ahead = np.zeros((len(goal.offset), first))
-        goals.append((place, Halfspaces(np.hstack([ahead, goal.matrix]), goal.offset)))
+    goals = [(place, rows_of_case(model, case, prop.inputs if mixed else 0)) for place, case in enumerate(found)]
     graphs = model.network.graph, model.graph
     read, lowered = (with_inputs(graph) for graph in graphs) if mixed else graphs
     inward = InwardBox(exact, prop.inputs, model.dtype)
     box = replace(ball, lo=inward.lo.astype(np.float64), hi=inward.hi.astype(np.float64))
     runtime = PropertyRuntime(model, [goal for _, goal in goals], mixed=mixed)
-    judge = DistanceJudge(read, lowered, runtime, model.dtype, box, tuple(goals), prop=prop, first=first)
+    judge = DistanceJudge(read, lowered, runtime, model.dtype, box, tuple(goals), prop=prop, first=model.first_output)
     return NearestQuestion(model, prop, ball, lowered, tuple(goals), judge, semantics, precision)
 
 
@@ -238,9 +227,7 @@ def _attacked(asked: NearestQuestion, settings: Settings, budget: Budget) -> lis
     values = np.asarray(asked.judge.runtime.logits(asked.ball.centre[np.newaxis])[0], dtype=np.float64)
     margins = [float(goal.margin(values)[0]) for _, goal in asked.goals]
     places = np.argsort(-np.nan_to_num(margins, nan=-np.inf), kind="stable")[:PROMISING].tolist()
-    attack = attacks.attack_named(DEFAULT_ATTACK)
-    if asked.graph.relu_count <= SMALL:
-        attack = replace(attack, settings=BRIEF[Metric(asked.ball.norm.value)])
+    attack = briefly(attacks.attack_named(DEFAULT_ATTACK), asked.graph, asked.ball)
     chosen = tuple(asked.goals[place] for place in places)
     attacker = GoalAttack(asked.judge.graph, asked.ball, chosen, settings.device, settings.threads)
     limit = budget.share(1.0 / ATTACK_SHARE)
@@ -254,7 +241,7 @@ def _attacked(asked: NearestQuestion, settings: Settings, budget: Budget) -> lis
 def told(asked: NearestQuestion, bracket: Bracket, method: str) -> PropertyMinimum:
     """The bracket as the answer, the witness with its outputs."""
     witness = None if bracket.witness is None else asked.judge.counterexample(bracket.witness)
-    about = asked.subject(method)
+    about = subject_of("minimal", asked.model, asked.prop, method)
     return PropertyMinimum(
         bracket.lower,
         bracket.upper,

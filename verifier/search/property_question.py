@@ -23,8 +23,6 @@ from verifier.runtime.model import Model
 from verifier.runtime.property_judge import PropertyJudge, of_logits
 from verifier.search.question import Box, box_of, semantics_of
 
-NO_MODEL = "the model must be one that verifier.load has read, not a {}"
-
 
 @dataclass(frozen=True, eq=False)
 class PropertyQuestion:
@@ -45,17 +43,37 @@ class PropertyQuestion:
 
     def target(self, case: Conjunction) -> tuple[Graph, Halfspaces]:
         """A lowered graph, and the half-spaces of its output that hold the case's rows. Raises InputError."""
-        outputs, inputs = self.model.outputs, self.prop.inputs if case.mixed else 0
-        goal = case.goal(outputs, inputs)
         graph = self.with_inputs if case.mixed else self.model.lowered
-        ahead = np.zeros((len(goal.offset), self.model.first_output))
-        return graph, Halfspaces(np.hstack([ahead, goal.matrix]), goal.offset)
+        return graph, rows_of_case(self.model, case, self.prop.inputs if case.mixed else 0)
 
-    def subject(self, command: str, method: str) -> PropertySubject:
-        """What an answer says that it is about."""
-        network = self.model.network
-        source = self.prop.source
-        return PropertySubject(command, self.model.path.name, network.sha256, source, network.input_shape, method)
+
+def rows_of_case(model: Model, case: Conjunction, inputs: int) -> Halfspaces:
+    """The half-spaces that hold a case's rows, of what the model's graph gives and so many inputs behind it."""
+    goal = case.goal(model.outputs, inputs)
+    ahead = np.zeros((len(goal.offset), model.first_output))
+    return Halfspaces(np.hstack([ahead, goal.matrix]), goal.offset)
+
+
+def subject_of(command: str, model: Model, prop: Property, method: str) -> PropertySubject:
+    """What an answer says that it is about."""
+    network = model.network
+    return PropertySubject(command, model.path.name, network.sha256, prop.source, network.input_shape, method)
+
+
+def must_be_read(model: Model) -> None:
+    """Raise InputError unless the model is one."""
+    if not isinstance(model, Model):
+        raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
+
+
+def must_fit(model: Model, graph: Graph, prop: Property) -> None:
+    """Raise InputError unless the property speaks of as many inputs and outputs as the model, of this graph, has."""
+    for kind, asked, given in (
+        ("inputs", prop.inputs, graph.input_size),
+        ("outputs", prop.outputs, model.outputs),
+    ):
+        if asked != given:
+            raise InputError(f"{prop.source} speaks of {asked} {kind}, {model.path.name} has {given}")
 
 
 def property_question(
@@ -71,20 +89,14 @@ def property_question(
 
     The graph is compared with ONNX Runtime in the middle of the first box, as far as the budget allows.
     """
-    if not isinstance(model, Model):
-        raise InputError(NO_MODEL.format(type(model).__name__))
+    must_be_read(model)
     meaning = semantics_of(semantics, model)
     if meaning is Semantics.FLOAT32 and model.replay.rounds:
         raise InputError(
             f"{model.path.name} ends with a {model.network.ending}, of which nothing is proved in float32: ask with "
             "semantics real, or declare real"
         )
-    for kind, asked, given in (
-        ("inputs", prop.inputs, model.lowered.input_size),
-        ("outputs", prop.outputs, model.outputs),
-    ):
-        if asked != given:
-            raise InputError(f"{prop.source} speaks of {asked} {kind}, {model.path.name} has {given}")
+    must_fit(model, model.lowered, prop)
     logits = of_logits(model, prop)
     judge = PropertyJudge(model, prop, logits.inner, world)
     prop = logits.outer
@@ -108,8 +120,7 @@ def asked_property(model: Model, region: Box | None, asked: AskedProperty, budge
         if region is not None:
             raise InputError("a VNN-LIB file names its region itself: leave `region` out")
         return read_property(Path(asked), budget.check)
-    if not isinstance(model, Model):
-        raise InputError(NO_MODEL.format(type(model).__name__))
+    must_be_read(model)
     if not isinstance(asked, Halfspaces | list | tuple):
         raise InputError(f"the property must be Halfspaces, a list of them, or a path, not a {type(asked).__name__}")
     disjuncts = [asked] if isinstance(asked, Halfspaces) else list(asked)

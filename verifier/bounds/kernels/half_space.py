@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.half_space import SETTLED, SUMMED, WEIGHTS
+from verifier.bounds.half_space import SETTLED, WEIGHTS
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import insert
-from verifier.problem.rounding import UNIT
+from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED, UNIT
 
 HELD = 128
 """Entries that an L1 ball is spent on, at most: what is left of it is charged at the rate of the last one."""
@@ -101,7 +101,7 @@ def least(net: CompiledNetwork, cut: Cut, row: Array, enough: float) -> float:
             size += abs(row[i])
     fallen, slope = _spent(own, other, down, up, 0.0, rest, cut.radius) if l1 else _boxed(own, other, 0.0)
     fallen, slope = fallen - shift, slope + cut.shift
-    rounding = SUMMED * (n + 16) * cut.radius
+    rounding = SUMMED * (n + SPARE_OPERATIONS) * cut.radius
     best = -fallen - rounding * size
     # Two tangents of −S(row + λ·cut) − λ·amount: at 0, and the one that all others approach.
     left, rise, right, decline = -fallen, slope - cut.amount, deep, -cut.fallen - cut.amount

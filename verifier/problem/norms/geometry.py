@@ -197,6 +197,17 @@ class Geometry(ABC):
         rows (n, batch): one form a column.
         """
 
+    def _minimum(self, rows: Array, falls: Array) -> Array:
+        """`minimum` of rows (R, n) that fall by at most so much below their values at the centre: (R,)."""
+        size = np.abs(rows) @ np.abs(self.centre) + falls
+        return down(rows @ self.centre - falls, gamma(3 * rows.shape[1]) * size)
+
+    def _sizes(self, magnitudes: Any, steepest: Array) -> Array:
+        """`sizes` of rows that rise by at most radius · steepest (m,) above their values at |x0|: (m,)."""
+        near = magnitudes @ np.abs(self.centre) + self.radius * steepest
+        least: Array = np.fmin(self.box_sizes(magnitudes), near)
+        return least
+
     def box_minimum(self, rows: Array) -> Array:
         """`minimum` over the interval: each coordinate goes to its end."""
         lower, upper = self.interval
@@ -225,6 +236,12 @@ def _product(rows: Array, vector: Array) -> Array:
         return rows @ vector
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(rows == 0, 0.0, rows * vector).sum(axis=1))
+
+
+def largest_entries(magnitudes: Any) -> Array:
+    """The largest entry of each row, which may be sparse: (m, n) → (m,)."""
+    largest = magnitudes.max(axis=1)
+    return largest if isinstance(largest, np.ndarray) else np.asarray(largest.toarray().reshape(-1))
 
 
 def exact_gaps(pairs: Iterable[tuple[float, float]]) -> list[Fraction]:

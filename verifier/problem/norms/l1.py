@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from encoders.network.norm import Norm
-from verifier.problem.norms.geometry import Floats, Geometry, exact_gaps
-from verifier.problem.rounding import UNDERFLOW, down, gamma
+from verifier.problem.norms.geometry import Floats, Geometry, exact_gaps, largest_entries
+from verifier.problem.rounding import UNDERFLOW, gamma
 
 KNAPSACK_SPARE = 12
 """Entries sorted beyond 2·budget; more of them tightened no bound in measurements."""
@@ -67,9 +67,7 @@ class L1(Geometry):
     def minimum(self, rows: Array) -> Array:
         if math.isinf(self.radius):
             return self.box_minimum(rows)
-        loss = self._spent(rows, self.radius, rows.shape[1])
-        size = np.abs(rows) @ np.abs(self.centre) + loss
-        return down(rows @ self.centre - loss, gamma(3 * rows.shape[1]) * size)
+        return self._minimum(rows, self._spent(rows, self.radius, rows.shape[1]))
 
     def minimiser(self, rows: Array) -> Array:
         corner = self.box_minimiser(rows)
@@ -87,14 +85,9 @@ class L1(Geometry):
 
     def sizes(self, magnitudes: Any) -> Array:
         """No row rises by more than radius · (its largest entry) above its value at |x0|."""
-        whole = self.box_sizes(magnitudes)
         if math.isinf(self.radius):
-            return whole
-        largest = magnitudes.max(axis=1)
-        steepest = largest if isinstance(largest, np.ndarray) else largest.toarray().reshape(-1)
-        near = magnitudes @ np.abs(self.centre) + self.radius * steepest
-        least: Array = np.fmin(whole, near)
-        return least
+            return self.box_sizes(magnitudes)
+        return self._sizes(magnitudes, largest_entries(magnitudes))
 
     def falls(self, rows: Array, radius: float) -> Array:
         """Only the steepest entries are sorted: about as many as a budget spent on full pixels needs, and some more."""

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from encoders.network.norm import Norm
-from verifier.problem.norms.geometry import Floats, Geometry, exact_gaps
-from verifier.problem.rounding import UNIT, down, gamma
+from verifier.problem.norms.geometry import Floats, Geometry, exact_gaps, largest_entries
+from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED, UNIT
 
 ROUNDS = 50
 """Times that entries which a scale would move too far are held at their room and the scale is formed anew: three or
@@ -28,12 +28,6 @@ four usually, and never more than there are entries. Any scale gives a valid bou
 
 ROOT_BITS = 128
 """Bits of √d² that are right where it is irrational."""
-
-SUMMED = 4.0 * UNIT
-"""For each entry, relative: sums of squares, their roots, and products with them."""
-
-SPARE = 16
-"""Operations added to the entries of a sum."""
 
 
 class L2(Geometry):
@@ -58,7 +52,7 @@ class L2(Geometry):
 
     def left(self, radius: float, step: Array) -> float:
         """The angle at a box's nearest point is no less than a right one: squares add up."""
-        spent = float(self.length(step)) * (1.0 - SUMMED * (step.size + SPARE))
+        spent = float(self.length(step)) * (1.0 - SUMMED * (step.size + SPARE_OPERATIONS))
         # Of each factor its own root: their product may vanish.
         most = math.sqrt(max(0.0, radius - spent)) * math.sqrt(radius + spent) * (1.0 + 8.0 * UNIT)
         return math.nextafter(most, math.inf)
@@ -76,9 +70,7 @@ class L2(Geometry):
     def minimum(self, rows: Array) -> Array:
         if math.isinf(self.radius):
             return self.box_minimum(rows)
-        loss = self.falls(rows, self.radius)
-        size = np.abs(rows) @ np.abs(self.centre) + loss
-        return down(rows @ self.centre - loss, gamma(3 * rows.shape[1]) * size)
+        return self._minimum(rows, self.falls(rows, self.radius))
 
     def minimiser(self, rows: Array) -> Array:
         if math.isinf(self.radius):
@@ -87,14 +79,10 @@ class L2(Geometry):
 
     def sizes(self, magnitudes: Any) -> Array:
         """No row rises by more than radius · ‖row‖₂ ≤ radius · √(‖row‖₁ ‖row‖∞) above its value at |x0|."""
-        whole = self.box_sizes(magnitudes)
         if math.isinf(self.radius):
-            return whole
-        largest, total = magnitudes.max(axis=1), np.asarray(magnitudes.sum(axis=1)).reshape(-1)
-        steepest = largest if isinstance(largest, np.ndarray) else largest.toarray().reshape(-1)
-        near = magnitudes @ np.abs(self.centre) + self.radius * np.sqrt(steepest) * np.sqrt(total)
-        least: Array = np.fmin(whole, near)
-        return least
+            return self.box_sizes(magnitudes)
+        total = np.asarray(magnitudes.sum(axis=1)).reshape(-1)
+        return self._sizes(magnitudes, np.sqrt(largest_entries(magnitudes)) * np.sqrt(total))
 
     def falls(self, rows: Array, radius: float) -> Array:
         """Rounded up: r·‖b‖₂ + Σ |c_i|·room_i, charged in full."""
@@ -107,7 +95,7 @@ class L2(Geometry):
             flat = steep - round_part
             beyond = np.where(flat > 0, flat * room, 0.0).sum(axis=1)
         found = radius * euclidean(round_part) + beyond
-        return np.asarray(found * (1.0 + SUMMED * (rows.shape[1] + SPARE)))
+        return np.asarray(found * (1.0 + SUMMED * (rows.shape[1] + SPARE_OPERATIONS)))
 
     def excluded(self, row: Array, amount: float, most: float) -> float:
         """Along the scales at which entries reach their room, S and r² are known in closed form."""

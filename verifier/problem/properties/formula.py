@@ -32,12 +32,17 @@ class LinearRow:
     def reads_inputs(self) -> bool:
         return bool(self.inputs)
 
-    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
-        """Is it true at these exact values?"""
+    def value(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> Fraction:
+        """The left side at these exact values."""
         value = self.constant
         for terms, values in ((self.inputs, x), (self.outputs, y)):
             for place, factor in terms:
                 value += factor * values[place]
+        return value
+
+    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
+        """Is it true at these exact values?"""
+        value = self.value(x, y)
         return value > 0 if self.strict else value >= 0
 
     def decided(self, x: Sequence[Fraction], lower: Sequence[Fraction], upper: Sequence[Fraction]) -> bool | None:

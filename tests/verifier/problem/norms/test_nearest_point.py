@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import nnls
 
+from tests.conftest import least_distance
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.norms import nearest_point as module
 from verifier.problem.norms.nearest_point import nearest_point
@@ -23,8 +23,7 @@ def test_against_least_squares(seed: int) -> None:
     low, high = -rng.random(size), rng.random(size)
     eye = np.eye(size)
     every, ends = np.vstack([rows, eye, -eye]), np.concatenate([limits, high, -low])
-    _, missed = nnls(np.vstack([-every.T, -ends]), np.append(np.zeros(size), 1.0), maxiter=10_000)
-    expected = math.sqrt(max(0.0, 1.0 / missed**2 - 1.0)) if missed > 1e-8 else math.inf
+    expected = least_distance(every, ends, np.zeros(size))
     found = nearest_point(rows, limits, (low, high), Budget())
     assert (found.step is None) == math.isinf(expected)
     if found.step is None:
