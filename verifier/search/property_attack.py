@@ -36,8 +36,13 @@ class Ascent(Protocol):
 
     @property
     def ball(self) -> Ball: ...
+    @property
+    def goal(self) -> Halfspaces: ...
     def gradient(self, x: Array) -> tuple[float, Array]:
         """The smallest row at x (n,), and its gradient there: (n,)."""
+
+    def rows(self, x: Array) -> tuple[Array, Array]:
+        """All rows at x (n,), and their gradients there: (m,), (m, n)."""
 
 
 class Sampler:

@@ -37,7 +37,8 @@ from verifier.runtime.model import SMOOTH
 from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
-from verifier.search.property_attack import Sampler, promising, uphill
+from verifier.search.linear_steps import climbed
+from verifier.search.property_attack import Sampler, promising
 from verifier.search.property_learning import learnt_of
 from verifier.search.property_question import PropertyQuestion, subject_of
 from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
@@ -281,7 +282,7 @@ class _PropertySearch:
         self._budget.check()
         points, values = track.box.sampled()
         for margin, _, point in promising(values, points, [track.goal]):
-            best, reached = (point, margin) if margin >= 0 else uphill(track.ascent, point, self._budget)
+            best, reached = (point, margin) if margin >= 0 else climbed(track.ascent, point, self._budget)
             found = self.asked.judge.secured(best, track.sought, self._budget) if reached >= 0 else None
             if found is not None:
                 return found

@@ -1,4 +1,4 @@
-"""The goal's smallest row at a point, in float64: its value, its gradient, the activation pattern of the point."""
+"""The goal's rows at a point, in float64: values, gradients, the activation pattern of the point."""
 
 from __future__ import annotations
 
@@ -26,23 +26,32 @@ class GoalAscent:
 
     def gradient(self, x: Array) -> tuple[float, Array]:
         """The smallest row at x, and its gradient there: (n,)."""
-        stages = self.stages
-        arguments, outputs = stages.values(x)
-        rows = self.goal.matrix @ outputs[0] + self.goal.offset
+        arguments, rows = self._at(x)
         worst = int(np.argmin(rows))
-        message = self.goal.matrix[worst]
-        active = arguments[0] > 0
-        starts = stages.starts
-        sent = np.zeros(stages.relu_count)
-        gradient = np.zeros(stages.input_size)
+        return float(rows[worst]), self._gradients(arguments, self.goal.matrix[[worst]])[0]
+
+    def rows(self, x: Array) -> tuple[Array, Array]:
+        """All rows at x (n,), and their gradients there: (m,), (m, n)."""
+        arguments, rows = self._at(x)
+        return rows, self._gradients(arguments, self.goal.matrix)
+
+    def _at(self, x: Array) -> tuple[Array, Array]:
+        arguments, outputs = self.stages.values(x)
+        return arguments[0], self.goal.matrix @ outputs[0] + self.goal.offset
+
+    def _gradients(self, arguments: Array, messages: Array) -> Array:
+        """The gradients (k, n) of forms (k, K) over the outputs, where ReLUs have these arguments."""
+        stages, count = self.stages, len(messages)
+        active, starts = arguments > 0, stages.starts
+        sent, gradients = np.zeros((count, stages.relu_count)), np.zeros((count, stages.input_size))
         for number in range(len(stages.stages), 0, -1):
             if number < len(stages.stages):
                 part = slice(starts[number - 1], starts[number])
-                message = np.where(active[part], sent[part], 0.0)
+                messages = np.where(active[part], sent[:, part], 0.0)
             for source, block in stages.stages[number - 1].blocks.items():
-                arrived = block.adjoint @ message
+                arrived = (block.adjoint @ messages.T).T
                 if source:
-                    sent[starts[source - 1] : starts[source]] += arrived
+                    sent[:, starts[source - 1] : starts[source]] += arrived
                 else:
-                    gradient += arrived
-        return float(rows[worst]), gradient
+                    gradients += arrived
+        return gradients

@@ -1,7 +1,8 @@
-"""The goal's smallest row at a point and its gradient, in float64, for graphs with Sigmoids, which have no stages."""
+"""The goal's rows at a point and their gradients, in float64, for graphs with Sigmoids, which have no stages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,22 @@ class GraphAscent:
 
     def gradient(self, x: Array) -> tuple[float, Array]:
         """The smallest row at x (n,), and its gradient there: (n,)."""
-        graph, values = self.graph, evaluate(self.graph, x)
-        rows = self.goal.matrix @ values[graph.output][0] + self.goal.offset
+        values, rows = self._at(x)
         worst = int(np.argmin(rows))
+        return float(rows[worst]), self._gradients(values, self.goal.matrix[[worst]])[0]
+
+    def rows(self, x: Array) -> tuple[Array, Array]:
+        """All rows at x (n,), and their gradients there: (m,), (m, n)."""
+        values, rows = self._at(x)
+        return rows, self._gradients(values, self.goal.matrix)
+
+    def _at(self, x: Array) -> tuple[Sequence[Array], Array]:
+        values = evaluate(self.graph, x)
+        return values, self.goal.matrix @ values[self.graph.output][0] + self.goal.offset
+
+    def _gradients(self, values: Sequence[Array], messages: Array) -> Array:
+        """The gradients (k, n) of forms (k, K) over the outputs, where nodes have these values."""
+        graph = self.graph
 
         def affine(_: int, node: Affine, message: Array) -> list[tuple[int, Array]]:
             return [(term.source, term.map.adjoint(message)) for term in node.terms]
@@ -32,6 +46,6 @@ class GraphAscent:
             return [(node.source, message * values[index] * (1.0 - values[index]))]
 
         table: dict[type, Any] = {Affine: affine, Relu: relu, Sigmoid: sigmoid}
-        arrived = reverse(graph, table, graph.output, self.goal.matrix[worst][np.newaxis], np.add)
-        found: Array = arrived[0][0] if 0 in arrived else np.zeros(graph.input_size)
-        return float(rows[worst]), found
+        arrived = reverse(graph, table, graph.output, messages, np.add)
+        found: Array = arrived[0] if 0 in arrived else np.zeros((len(messages), graph.input_size))
+        return found

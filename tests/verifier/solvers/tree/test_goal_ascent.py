@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.network.graph import evaluate, outputs
-from verifier.problem.query import Norm
+from verifier.problem.query import Halfspaces, Norm
 from verifier.solvers.tree.goal_ascent import GoalAscent
 
 SIZES = ((3, 5, 3), (4, 4, 4, 3), (2, 4, 3, 3, 2))
@@ -60,3 +60,18 @@ def test_the_gradient_is_that_of_difference_quotients(make_root: Callable[..., A
                     assert (found.margin(moved) - margin) / STEP == pytest.approx(gradient[entry], abs=1e-5)
                     compared += 1
     assert compared > 100
+
+
+def test_all_rows_are_those_of_their_own_goals(make_root: Callable[..., Any]) -> None:
+    """A goal's row k and its gradient, as the smallest row of the goal that has no other."""
+    for seed in range(6):
+        root = make_root(seed, SIZES[seed % len(SIZES)], Norm.LINF, 3)
+        goal = root.goal
+        for x in np.random.default_rng(seed).random((3, root.ball.centre.size)):
+            rows, gradients = goal_of(root).rows(x)
+            assert rows.shape == (3,)
+            for k, (row, gradient) in enumerate(zip(rows, gradients, strict=True)):
+                alone = GoalAscent(root.stages, root.ball, Halfspaces(goal.matrix[[k]], goal.offset[[k]]))
+                value, slope = alone.gradient(x)
+                assert row == pytest.approx(value, abs=ROUNDING)
+                np.testing.assert_allclose(gradient, slope, atol=ROUNDING)

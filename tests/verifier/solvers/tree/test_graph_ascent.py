@@ -23,3 +23,8 @@ def test_the_gradient_is_that_of_differences(seed: int) -> None:
     for entry, step in enumerate(STEP * np.eye(5)):
         above, below = (ascent.gradient(x + sign * step)[0] for sign in (1.0, -1.0))
         assert gradient[entry] == pytest.approx((above - below) / (2 * STEP), abs=1e-6)
+    rows, gradients = ascent.rows(x)
+    worst = int(np.argmin(rows))
+    assert rows[worst] == value
+    np.testing.assert_allclose(gradients[worst], gradient, rtol=1e-12, atol=1e-12)
+    assert gradients.shape == (len(goal.offset), 5)

@@ -16,7 +16,7 @@ from verifier.problem.verdict import LINEAR_BOUNDS
 from verifier.solvers.branch_and_bound import AUTO, BranchAndBound
 from verifier.solvers.tree import table
 from verifier.solvers.tree.protocol import Tree, TreeRoot
-from verifier.solvers.tree.table import LP_RELUS, TREES, TreeKind
+from verifier.solvers.tree.table import LP_RELUS, SHALLOW_RELUS, TREES, TreeKind
 
 SIZES = (3, 6, 6, 3)
 
@@ -85,6 +85,13 @@ def test_the_lp_tree_suits_roots_with_few_unstable_relus(root: TreeRoot) -> None
         made = replace(root, lower=-ends, upper=ends)
         assert made.unstable == unstable
         assert lp.suits(made) == suits
+
+
+def test_of_one_hidden_layer_the_lp_tree_suits_more(make_root: Callable[..., Any]) -> None:
+    lp, made = next(kind for kind in TREES if kind.name == "lp"), make_root(7, (3, SHALLOW_RELUS + 1, 3), Norm.LINF)
+    for unstable, suits in ((LP_RELUS + 1, True), (SHALLOW_RELUS, True), (SHALLOW_RELUS + 1, False)):
+        ends = np.append(np.ones(unstable), np.zeros(SHALLOW_RELUS + 1 - unstable))
+        assert lp.suits(TreeRoot(made.stages, made.ball, made.goal, -ends, ends)) == suits
 
 
 def test_few_free_inputs_are_halved(root: TreeRoot, monkeypatch: pytest.MonkeyPatch) -> None:
