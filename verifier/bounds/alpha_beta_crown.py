@@ -6,8 +6,10 @@ of the ball where the linear form is least, and z its values along the chosen li
 
     ∂/∂α_j = μ_j⁺ z_j,   ∂/∂β_j = ∓z_j (for a ReLU split to its active, its inactive side),   ∂/∂λ_i = −(C z_out + d)_i.
 
-The step is Polyak's with the target just above 0, where a node closes, and the direction is deflected by the one before
-(Camerini, Fratta & Maffioli 1975). Arrays hold one node a column: (ReLUs, batch).
+The step is Polyak's, and the direction is deflected by the one before (Camerini, Fratta & Maffioli 1975). It aims at a
+level above the best value met, by a share of its size that grows where steps gain and falls where they do not (Goffin &
+Kiwiel 1999): far from 0, where a node closes, a step that aims there overshoots. Children begin with their parent's
+share. Near 0 steps aim there. Arrays hold one node a column: (ReLUs, batch).
 """
 
 from __future__ import annotations
@@ -36,7 +38,16 @@ else:
 Bools = npt.NDArray[np.bool_]
 
 TARGET = 0.1
-"""How far above 0 the step aims, as a share of the distance to it: aiming at 0 itself stops short of it."""
+"""How far above 0 the step aims at most, as a share of the distance to it: aiming at 0 itself stops short of it."""
+
+LEAST_SHARE, FIRST_SHARE = np.float32(1e-4), np.float32(1.0 + TARGET)
+"""Of the best value's size, how far above it steps aim: at least, and at the root's first."""
+
+GAINED, FAILED = np.float32(1.5), np.float32(0.7)
+"""What that share is multiplied with after a step that found a better value, and after one that did not."""
+
+NEAR = 0.2
+"""Share of what the root's bound lacks: nodes that lack less aim above 0, where levels that shrink would stall."""
 
 OVERSTEP = 1.5
 """The step as a multiple of Polyak's: up to 2 the distance to the optimum shrinks where the target is right."""
@@ -58,15 +69,17 @@ SMALL = np.float32(1e-20)
 class Start:
     """Where the optimisation of a batch begins, or has ended: alpha, beta (kept, batch), weights (m, batch).
 
-    `beta` is what β adds to ν: at most 0 at ReLUs split to their active side, at least 0 at the others.
+    `beta` is what β adds to ν: at most 0 at ReLUs split to their active side, at least 0 at the others. `shares`
+    (batch,): how far above the best value steps aim, of its size.
     """
 
     alpha: Floats
     beta: Floats
     weights: Floats
+    shares: Floats
 
     def columns(self, chosen: npt.NDArray[Any]) -> Start:
-        return Start(self.alpha[:, chosen], self.beta[:, chosen], self.weights[:, chosen])
+        return Start(self.alpha[:, chosen], self.beta[:, chosen], self.weights[:, chosen], self.shares[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +103,8 @@ class BatchedBound:
         self._undecided = ((lower < 0) & (upper > 0))[self.kept, np.newaxis]
         self._ball = ball
         self._size, self._rows = stages.input_size, len(goal.offset)
+        self.deficit = 0.0
+        """What the root's bound lacks, once that is known: how far from 0 a node is near it."""
         self.margin = 0.0
         """What a bound has to exceed for its node to be done: the safe evaluation charges rounding that is not seen
         here."""
@@ -102,7 +117,10 @@ class BatchedBound:
         """Where the root begins, one column for each row of the goal: that row alone."""
         shape = self.kept.size, self._rows
         return Start(
-            np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32), np.eye(self._rows, dtype=np.float32)
+            np.full(shape, np.nan, np.float32),
+            np.zeros(shape, np.float32),
+            np.eye(self._rows, dtype=np.float32),
+            np.full(self._rows, FIRST_SHARE),
         )
 
     def optimise(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
@@ -184,6 +202,7 @@ class _Run:
         self._fixed = fixed
         self.beta: Floats = np.maximum(start.beta * self.side, 0.0)
         self.weights = start.weights
+        self._shares, self._near = start.shares.copy(), np.float32(NEAR * bound.deficit)
         self._splits = np.maximum(np.abs(self.side).sum(axis=0), 1.0)
         self.arguments: Floats = np.zeros_like(self.alpha)
         self.points = self.outputs = self.mu = np.zeros(0, np.float32)
@@ -200,7 +219,11 @@ class _Run:
         if not self._kept:
             self._kept, self._best = [part.copy() for part in now], value.copy()
             return
-        better = np.flatnonzero(value > self._best[self._at])
+        gained = value > self._best[self._at]
+        changed = self._shares[self._at] * np.where(gained, GAINED, FAILED)
+        by_level = np.abs(self._best[self._at]) > self._near
+        self._shares[self._at] = np.where(by_level, np.clip(changed, LEAST_SHARE, FIRST_SHARE), self._shares[self._at])
+        better = np.flatnonzero(gained)
         places = self._at[better]
         self._best[places] = value[better]
         for kept, part in zip(self._kept, now, strict=True):
@@ -251,7 +274,9 @@ class _Run:
         to_alpha, to_weights = _unblocked(gradients[0], self.alpha), _in_simplex(gradients[2], self.weights)
         to_beta = np.where((self.beta <= 0) & (gradients[1] < 0), 0.0, gradients[1])
         length = _dots(to_alpha, to_alpha) + _dots(to_beta, to_beta) * scale + _dots(to_weights, to_weights)
-        rise = np.maximum(np.float32(TARGET) * np.abs(self._value) - self._value, 0.0)
+        best = self._best[self._at]
+        share = np.where(np.abs(best) > self._near, self._shares[self._at], FIRST_SHARE)
+        rise = best + share * np.abs(best) - self._value
         step = np.float32(OVERSTEP) * rise / np.maximum(length, SMALL)
         self.alpha = np.where(self._open, np.clip(self.alpha + step * to_alpha, 0.0, 1.0), self._fixed)
         self.beta = np.maximum(self.beta + step * scale * to_beta, 0.0)
@@ -260,7 +285,7 @@ class _Run:
 
     def proposed(self) -> Proposed:
         alpha, beta, weights, points = self._kept
-        return Proposed(Start(alpha, beta, weights), self._best, points)
+        return Proposed(Start(alpha, beta, weights, self._shares), self._best, points)
 
 
 @dataclass(frozen=True, eq=False)

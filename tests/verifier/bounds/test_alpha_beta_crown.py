@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import BatchedBound, Proposed, Start, onto_simplex
+from verifier.bounds.alpha_beta_crown import FIRST_SHARE, BatchedBound, Proposed, Start, onto_simplex
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm
@@ -50,7 +50,8 @@ def any_start(root: Any, bound: BatchedBound, count: int) -> Start:
     shape = bound.kept.size, count
     alpha = rng.random(shape).astype(np.float32)
     beta = (0.1 * rng.normal(size=shape)).astype(np.float32)
-    return Start(alpha, beta, rng.dirichlet(np.ones(len(root.goal.offset)), count).T.astype(np.float32))
+    weights = rng.dirichlet(np.ones(len(root.goal.offset)), count).T.astype(np.float32)
+    return Start(alpha, beta, weights, np.full(count, FIRST_SHARE))
 
 
 def evaluated(root: Any, bound: BatchedBound, proposed: Proposed, lower: Array, upper: Array) -> list[Dual]:
@@ -95,6 +96,7 @@ def test_steps_follow_the_gradient(root: Any) -> None:
         before.best.alpha + 0.01 * (one.best.alpha - before.best.alpha),
         before.best.beta + 0.01 * (one.best.beta - before.best.beta),
         before.best.weights + 0.01 * (one.best.weights - before.best.weights),
+        one.best.shares,
     )
     little = bound.optimise(low, high, mixed, 0, Budget()).values
     assert np.all(little[moved] >= before.values[moved] - SINGLE)

@@ -65,12 +65,14 @@ class BoundSettings:
 
 @dataclass(frozen=True, eq=False)
 class _Multipliers:
-    """A node's multipliers, packed: where its children begin. α of the kept ReLUs, β at `places` among them."""
+    """A node's multipliers, packed: where its children begin. α of the kept ReLUs, β at `places` among them; share: how
+    far above the best value steps aim."""
 
     alpha: npt.NDArray[np.uint8]
     places: npt.NDArray[Any]
     beta: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
+    share: np.float32
 
 
 class BoundTree(ReluTree):
@@ -151,7 +153,9 @@ class BoundTree(ReluTree):
         count = rows.weights.shape[1]
         alone = bound.optimise(np.repeat(low, count, axis=1), np.repeat(high, count, axis=1), rows, 1, budget)
         best = np.array([int(np.argmax(alone.values))])
-        return bound.optimise(low, high, alone.best.columns(best), settings.first_steps, budget)
+        found = bound.optimise(low, high, alone.best.columns(best), settings.first_steps, budget)
+        bound.deficit = max(0.0, -float(found.values.max()))
+        return found
 
     def _evaluated(self, proposed: Proposed, lower: Array, upper: Array) -> list[Dual]:
         """The safe evaluation of proposed multipliers."""
@@ -259,7 +263,7 @@ class BoundTree(ReluTree):
         alpha, beta = best.alpha[:, place], best.beta[:, place]
         places = np.flatnonzero(beta).astype(np.int32)
         packed = np.rint(alpha * STEPS_OF_ALPHA).astype(np.uint8)
-        return _Multipliers(packed, places, beta[places], best.weights[:, place].copy())
+        return _Multipliers(packed, places, beta[places], best.weights[:, place].copy(), best.shares[place])
 
     def _unpacked_starts(self, nodes: list[TreeNode]) -> Start:
         starts: list[_Multipliers] = [node.start for node in nodes]
@@ -267,4 +271,5 @@ class BoundTree(ReluTree):
         beta = np.zeros_like(alpha)
         for column, start in enumerate(starts):
             beta[start.places, column] = start.beta
-        return Start(alpha, beta, np.stack([start.weights for start in starts], axis=1))
+        shares = np.array([start.share for start in starts])
+        return Start(alpha, beta, np.stack([start.weights for start in starts], axis=1), shares)
