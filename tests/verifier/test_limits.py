@@ -38,6 +38,7 @@ SLOW = (
     "verifier.runtime.activation_region:_solve",
     "verifier.bounds.crown:LinearRelaxation.lower",
     "verifier.bounds.crown:LinearRelaxation.slope_gradient",
+    "verifier.bounds.kernels.block_bounds:BlockBounds._block",
     "verifier.bounds.smooth_crown:SmoothCrown._back",
     "verifier.bounds.lagrangian:Lagrangian.evaluate",
     "verifier.bounds.lagrangian:Lagrangian.on_lines",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -37,12 +38,24 @@ class Effort:
     goal_iterations: int = 20
 
 
+class ArgumentBounds(Protocol):
+    """Bounds the arguments of ReLUs, one node after another."""
+
+    def tightened(self, node: int, lower: Array, upper: Array, iterations: int, budget: Budget) -> Pair:
+        """The interval of a node (size,), cut down where its sign is open; all nodes that it depends on came before."""
+
+
 def linear_bounds(
-    graph: Graph, region: Ball, budget: Budget, effort: Effort | None = None, arithmetic: Arithmetic = REAL
+    graph: Graph,
+    region: Ball,
+    budget: Budget,
+    effort: Effort | None = None,
+    arithmetic: Arithmetic = REAL,
+    by: ArgumentBounds | None = None,
 ) -> NodeBounds:
     """Proved bounds on every node: intervals first, then CROWN for ReLU arguments whose sign they leave open.
 
-    They hold for every evaluation that `arithmetic` allows.
+    They hold for every evaluation that `arithmetic` allows. by: what else than numpy has CROWN's part, for the same.
 
     Returns what the budget allowed: where it ends early, the remaining nodes keep their intervals.
     """
@@ -50,6 +63,8 @@ def linear_bounds(
     gamma, errors, floors = graph_gamma(graph), evaluation_errors(graph, arithmetic.unit), arithmetic.floors(graph)
     arguments = {graph.nodes[index].sources[0] for index in graph.relus()}
     pairs: list[Pair] = [region.interval]
+    if by is not None and 0 in arguments:
+        pairs[0] = by.tightened(0, *pairs[0], effort.neuron_iterations, budget)
     for index, node in enumerate(graph.nodes[1:], start=1):
         match node:
             case Affine():
@@ -59,7 +74,9 @@ def linear_bounds(
                 pair = np.maximum(lower, 0.0), np.maximum(upper, 0.0)
             case _:
                 raise TypeError(f"node {index} is a {type(node).__name__}: linear bounds need a lowered graph")
-        if index in arguments and budget.remaining > 0:
+        if index in arguments and by is not None:
+            pair = by.tightened(index, *pair, effort.neuron_iterations, budget)
+        elif index in arguments and budget.remaining > 0:
             pair = _tightened(graph, region, [*pairs, pair], index, effort, budget, arithmetic)
         pairs.append(pair)
     return _node_bounds(pairs)

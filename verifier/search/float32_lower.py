@@ -24,6 +24,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import FLOAT32, SUBNORMAL, Arithmetic
 from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.root_bounds import root_bounds
 
 OVERFLOW = 2.0**126
 """Half the largest float32: where no partial sum exceeds it, nothing overflows, roundings included."""
@@ -123,7 +124,7 @@ def _excluded(
     budget: Budget,
 ) -> bool:
     """Does no float32 evaluation reach a goal in the region? Raises OutOfTimeError."""
-    bounds = linear_bounds(graph, region, budget, arithmetic=arithmetic)
+    bounds = root_bounds(graph, region, budget, arithmetic, lambda: stages)
     budget.check()
     for goal in goals:
         query = Query(graph, region, goal)

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
-from encoders.network.graph import Graph
+from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.node_bounds import NodeBounds
-from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds
+from verifier.bounds.alpha_crown import Effort, goal_upper
 from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 from verifier.search.state import Problem, SearchState, TargetState
+from verifier.solvers.root_bounds import root_bounds
 
 LOWER_STEPS = 7
 """Bisections of the radius by linear bounds alone: the lower end that they reach is then known to 2⁻⁷ of the top."""
 
 BOUNDS_KEPT = 32
 """Balls whose node bounds are kept for other targets: the paths of a few bisections, little memory."""
-
-LARGE = 2000
-"""ReLUs beyond which node bounds are CROWN's default lines: optimised ones took 13 s of 20 on a CIFAR conv net."""
-
-
-def first_effort(graph: Graph) -> Effort:
-    """What the node bounds that a search begins with may cost."""
-    return Effort(neuron_iterations=0) if graph.relu_count > LARGE else Effort()
 
 
 class BoundsByRadius:
@@ -32,7 +26,6 @@ class BoundsByRadius:
     def __init__(self, problem: Problem, budget: Budget) -> None:
         self._problem, self._budget = problem, budget
         self._known: dict[float, NodeBounds] = {}
-        self._effort = first_effort(problem.graph)
 
     def at(self, radius: float) -> NodeBounds:
         """Bounds on the ball of this radius. Raises OutOfTimeError."""
@@ -40,12 +33,18 @@ class BoundsByRadius:
             self._budget.check()
             problem = self._problem
             ball = problem.ball.with_radius(radius)
-            bounds = linear_bounds(problem.graph, ball, self._budget, self._effort, problem.arithmetic)
+            bounds = root_bounds(problem.graph, ball, self._budget, problem.arithmetic, lambda: self._stages)
             self._budget.check()
             if len(self._known) >= BOUNDS_KEPT:
                 del self._known[next(iter(self._known))]
             self._known[radius] = bounds
         return self._known[radius]
+
+    @cached_property
+    def _stages(self) -> Stages:
+        """Raises OutOfTimeError."""
+        graph, arithmetic = self._problem.graph, self._problem.arithmetic
+        return to_stages(graph, arithmetic.unit, arithmetic.floors(graph), self._budget.check)
 
     def near(self, radius: float, share: float) -> NodeBounds:
         """Bounds on this ball, or known ones on a ball that is hardly larger: radius ≥ share times its own."""

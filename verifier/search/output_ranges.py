@@ -22,7 +22,7 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.exact import exact_outputs
 from encoders.network.graph import Array, Graph
 from encoders.network.node_bounds import NodeBounds
-from verifier.bounds.alpha_crown import Effort, linear_bounds, optimised_lower
+from verifier.bounds.alpha_crown import Effort, optimised_lower
 from verifier.bounds.crown import LinearRelaxation
 from verifier.problem.answer import Answer, PropertySubject
 from verifier.problem.arguments import above_zero, whole
@@ -37,11 +37,11 @@ from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
-from verifier.search.linear_bisection import first_effort
 from verifier.search.property_attack import Sampler, points_of_a_round, promising, uphill
 from verifier.search.property_track import TOLERANCE, endless, whole_box
 from verifier.search.question import Box, box_of, semantics_of
 from verifier.search.settings import Settings
+from verifier.solvers.root_bounds import root_bounds
 from verifier.solvers.tree.goal_ascent import GoalAscent
 
 EFFORT = Effort()
@@ -214,7 +214,7 @@ class _RangeSearch:
 
     @cached_property
     def bounds(self) -> NodeBounds:
-        return linear_bounds(self.graph, self.ball, self.settings.budget, first_effort(self.graph), self.arithmetic)
+        return root_bounds(self.graph, self.ball, self.settings.budget, self.arithmetic, lambda: self.stages)
 
     @cached_property
     def stages(self) -> Stages:

@@ -10,14 +10,14 @@ import numpy as np
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
 from encoders.network.node_bounds import NodeBounds
-from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds
+from verifier.bounds.alpha_crown import Effort, goal_upper
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import GoalInBox, InwardBox
-from verifier.search.linear_bisection import first_effort
 from verifier.search.property_attack import Ascent, Sampler, points_of_a_round
+from verifier.solvers.root_bounds import root_bounds
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import Explorable, TreeMaker
 
@@ -75,7 +75,7 @@ class SearchedBox:
     @cached_property
     def bounds(self) -> NodeBounds:
         """Proved bounds of every node. Raises OutOfTimeError."""
-        found = linear_bounds(self.graph, self.ball, self.budget, first_effort(self.graph), self.arithmetic)
+        found = root_bounds(self.graph, self.ball, self.budget, self.arithmetic, lambda: self.stages)
         self.budget.check()
         return found
 

@@ -7,6 +7,8 @@ import numpy as np
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.kernels.block_bounds import BlockBounds
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import GEOMETRIES
@@ -41,6 +43,7 @@ def solve_sample() -> None:
         tree.evaluator.descent.search(ball.centre, ball.radius)
         tree.evaluator.evaluate(-ends, ends, None, Budget(LONGEST))
         tree.evaluator.grow([(-ends, ends, None)], 8, Budget(LONGEST))
+        linear_bounds(graph, ball, Budget(LONGEST), by=BlockBounds(stages, ball))
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
