@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         output_ranges,
     )
     from verifier.certificates.builder import Certified
+    from verifier.certificates.property_builder import CertifiedProperty, property_certificate
     from verifier.certificates.split_tree import NotCertifiedError
     from verifier.problem.answer import Subject
     from verifier.problem.budget import Budget, OutOfTimeError
@@ -64,6 +65,7 @@ __all__ = [
     "Bracket",
     "Budget",
     "Certified",
+    "CertifiedProperty",
     "Check",
     "Counterexample",
     "Evidence",
@@ -98,6 +100,7 @@ __all__ = [
     "minimal",
     "minimal_all_targets",
     "output_ranges",
+    "property_certificate",
     "to_pandas",
 ]
 
@@ -110,6 +113,7 @@ HOMES = {
     **dict.fromkeys(("Budget", "OutOfTimeError"), "verifier.problem.budget"),
     "AllTargets": "verifier.search.all_targets",
     "Certified": "verifier.certificates.builder",
+    **dict.fromkeys(("CertifiedProperty", "property_certificate"), "verifier.certificates.property_builder"),
     "Check": "verifier.search.robustness",
     "Halfspaces": "verifier.problem.query",
     **dict.fromkeys(("OutputRange", "OutputRanges"), "verifier.search.output_ranges"),

@@ -58,10 +58,15 @@ def test_an_answer_about_a_property(row: str, verdict: str, tmp_path: Path, caps
         names[0] = names[0].replace("(<= X_0 0.1)", "(<= X_0 0.2)")
     outputs = "".join(f"(declare-const Y_{k} Real)" for k in range(10))
     file.write_text("".join(names) + outputs + f"(assert {row})", encoding="utf-8")
-    main(["check", "digits", "--property", str(file), "--json"])
+    kept = str(tmp_path / "p.cert")
+    main(["check", "digits", "--property", str(file), "--json", "--certificate", kept])
     told = json.loads(capsys.readouterr().out)
     jsonschema.validate(told, schema("property"))
     assert told["verdict"] == verdict
+    assert (told["certificate"]["path"] == kept) is (verdict == "holds")
+    if verdict == "holds":
+        main(["certify", kept, "digits", "--json"])
+        jsonschema.validate(json.loads(capsys.readouterr().out), schema("certify"))
 
 
 @pytest.mark.parametrize(("row", "status"), [("(>= Y_8 Y_3)", "minimal"), ("(>= Y_3 1000)", "unreachable")])

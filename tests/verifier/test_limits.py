@@ -180,6 +180,9 @@ ASKED["ranges"] = lambda model, x, budget: verifier.output_ranges(
     model, (x - 0.05, x + 0.05), precision=1e-3, timeout=budget
 )
 ASKED["certificate"] = lambda model, x, budget: verifier.certificate(model, x, 0.01, timeout=budget)
+ASKED["certificate of a property"] = lambda model, x, budget: verifier.property_certificate(
+    model, region=(x - 0.05, x + 0.05), property=beyond(model), timeout=budget
+)
 
 
 LARGER = (
@@ -192,6 +195,7 @@ LARGER = (
     "nearest of a property, linf",
     "ranges",
     "certificate",
+    "certificate of a property",
 )
 CASES = [("digits", asked) for asked in ASKED] + [(name, asked) for name in ("conv", "dense") for asked in LARGER]
 CASES.append(("smooth", "property by tree"))

@@ -176,15 +176,20 @@ def _charge(proof: Proof, asked: Specification, stages: Stages, radius: float, b
     return Float32Charge(stages, radius, ball, np.concatenate([np.zeros(0), *ends[:-1]]), ends[-1])
 
 
-def _network(content: bytes, folder: Path, asked: Specification) -> CheckedNetwork:
-    """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
-    network = asked.model.network
+def network_of(content: bytes, folder: Path, sha256: str) -> CheckedNetwork:
+    """The checker's own reading of a model of this digest. Raises NotCertifiedError where it does not read it."""
     try:
         net = checker.read_network(content, folder)
     except Exception as error:  # noqa: BLE001, as in the checker itself
         raise NotCertifiedError(f"the checker does not read this model: {error}") from None
-    if net.digest != network.sha256:
+    if net.digest != sha256:
         raise NotCertifiedError("the model's files have changed since they were read")
+    return net
+
+
+def _network(content: bytes, folder: Path, asked: Specification) -> CheckedNetwork:
+    network = asked.model.network
+    net = network_of(content, folder, network.sha256)
     if net.scores != network.logits_name or net.size(net.output) != asked.model.classes:
         raise NotCertifiedError("the checker reads other scores than the engine")
     if net.size(net.input) != asked.ball.centre.size:

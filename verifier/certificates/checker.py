@@ -1,7 +1,8 @@
 """Checks a certificate, alone: `python checker.py FILE MODEL` needs Python, numpy and nothing of this project.
 
 VALID means: no x of the box with ‖x − centre‖ < radius is adversarial for the network in MODEL, over the real numbers,
-and the witness (if there is one) is; the whole claim is printed, and which parts of it nobody demanded. It shares no
+and the witness (if there is one) is; or no x satisfies the property, whose text the certificate holds. The whole claim
+is printed, and which parts of it nobody demanded. It shares no
 code with the engine, reads the ONNX file itself, calls no solver, knows no tolerance, and computes with integers only:
 where it uses float64, every number in it is an integer that float64 holds exactly. What it does not know, or what two
 readers of the file could take for different things, it refuses. docs/certificate-format.md says what the file holds and
@@ -19,6 +20,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import struct
 import sys
@@ -27,6 +29,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,9 @@ import numpy.typing as npt
 
 MAGIC = b"RELUCERT"
 SCHEMA = 3
+"""Of certificates about a ball around an input."""
+PROPERTY_SCHEMA = 4
+"""Of those about a property of VNN-LIB 1.0."""
 REAL_SCHEMA = 2
 """Files of this schema say nothing of float32; the field is not there."""
 MOST_BYTES = 1 << 27
@@ -51,6 +57,8 @@ MOST_ENTRIES = 1 << 22
 """Of all tensors of the network together."""
 MOST_TOGETHER = 1 << 20
 """Of what is evaluated at a time."""
+MOST_TEXT = 1 << 23
+"""Bytes of a property's text: the largest of VNN-COMP's has 4 MB."""
 MOST_DIGITS = 1 << 25
 """Of all weights of the network together, and of one factor of a product: 8 bytes each."""
 MOST_WORK = 1 << 35
@@ -91,12 +99,24 @@ ERROR_BITS = 80
 HELD_BITS = 36
 """Bits to which a form over the input is rounded, and its region outwards: both fit into float64's digits and what is
 left of int64. What that may lose is charged: for each entry 2⁻³⁶ of the largest."""
+LINE_BITS = 28
+"""Bits to which μ is rounded down where ν follows from it by the lines of CROWN, in certificates about properties."""
 SLOPE_BITS = 24
 """Bits of the slopes u/(u − l) in the bounds of neurons."""
 ROWS = 128
 """Leaves, or ends of neurons, that are evaluated at a time."""
 LEAVES = 1 << 10
 """So many are evaluated before it is seen whether all of them close."""
+MOST_CASES = 1 << 12
+"""Of a property's disjunctive form."""
+MOST_ROWS = 1 << 22
+"""Of all its cases together."""
+DEEPEST = 100
+"""Lists within lists of a property's text."""
+MOST_SIGNS = 1 << 27
+"""Signs of neurons, and ends of boxes, that wait in a tree together."""
+UNKNOWN = 1 << 60
+"""Stands for an end that is not known, in multiples of the step."""
 CHUNK = 1 << 17
 """Bytes of numbers that are decoded at a time."""
 
@@ -217,6 +237,10 @@ class Limbs:
         for part in self.parts[-2::-1]:
             found = (found << self.bits) + part
         return found
+
+    def chosen(self, columns: Entries) -> Limbs:
+        """Some columns of them."""
+        return Limbs([part[:, columns] for part in self.parts], self.bits)
 
     def held(self) -> tuple[Entries, Entries]:
         """As `held`, of the same integers."""
@@ -645,6 +669,8 @@ class CheckedNetwork:
     entries: int = 0
     digits: int = 0
     bits: int = 0
+    _columns: dict[str, Weights | None] = field(default_factory=dict)
+    """Offsets as factors of products, once they have been used."""
 
     def size(self, name: str) -> int:
         return math.prod(self.shapes[name])
@@ -704,10 +730,14 @@ class CheckedNetwork:
         return result[0], den
 
     def backward(
-        self, start: str, rows: Entries, den: int, relu: ReluRule
+        self, start: str, rows: Entries, den: int, relu: ReluRule, direct: Entries | None = None
     ) -> tuple[Entries | Limbs | None, int, list[RowTerm]]:
-        """rows · value of `start` as g · x + Σ terms, `relu` replacing each ReLU: (g over a denominator, terms)."""
+        """rows · value of `start` (+ direct · x) as g · x + Σ terms, `relu` replacing each ReLU: (g over a denominator,
+        terms)."""
         messages: dict[str, tuple[Entries | Limbs, int]] = {start: (rows, den)}
+        if direct is not None:
+            own = (direct, den)
+            messages[self.input] = total([messages[self.input], own]) if start == self.input else own
         terms: list[RowTerm] = []
         for step in reversed(self.steps):
             message = messages.pop(step.out, None)
@@ -717,7 +747,7 @@ class CheckedNetwork:
             if step.kind == "move":
                 sent = scattered(step, self.size(step.sources[0]), *message)
             elif step.kind == "relu":
-                nu, below, share = relu(step.layer, *whole_row(message))
+                nu, below, share = relu(step.layer, *message)
                 terms.append(share)
                 if nu is None:
                     continue
@@ -725,21 +755,37 @@ class CheckedNetwork:
             else:
                 value, below = whole_row(message)
                 if step.offset is not None:
-                    terms.append((value @ step.offset, below * step.den))
+                    terms.append(self.constant(step, value, below))
                 sent = BACKWARD[step.kind](step, value, below)
             for source in step.sources:
                 messages[source] = total([messages[source], sent]) if source in messages else sent
         found, below = messages.get(self.input, (None, 1))
         return found, below, terms
 
+    def constant(self, step: NetworkStep, value: Entries, den: int) -> RowTerm:
+        """value · a step's offset."""
+        if value.dtype == np.int64 and step.out not in self._columns:
+            # Powers of two below: these are the floats of the file.
+            floats = (step.offset / step.den).astype(np.float64).reshape(1, -1, 1) if is_power(step.den) else None
+            self._columns[step.out] = None if floats is None or floats.size > MOST_TOGETHER else Weights(floats)
+        column = self._columns.get(step.out) if value.dtype == np.int64 else None
+        if column is None:
+            return value.astype(object) @ step.offset, den * step.den
+        return dot(value, column), den * column.den
+
 
 RowValue = tuple[Entries, int]
 """(B, n) integers over a denominator."""
 RowTerm = tuple[Entries, int]
 """(B,) integers over a denominator."""
-ReluRule = Callable[[int, Entries, int], tuple[Any, int, RowTerm]]
+ReluRule = Callable[[int, Any, int], tuple[Any, int, RowTerm]]
 """(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j); a ν of None is 0, and
 nothing before this layer is asked on its account."""
+
+
+def is_power(den: int) -> bool:
+    """Is it a power of two?"""
+    return den & (den - 1) == 0
 
 
 def fractions(values: Entries | None) -> list[Fraction]:
@@ -774,7 +820,8 @@ def total(given: Sequence[tuple[Entries | Limbs, int]]) -> RowValue:
     if len(values) == 1:
         return values[0]
     den = least_common(below for _, below in values)
-    return sum((value * (den // below) for value, below in values[1:]), values[0][0] * (den // values[0][1])), den
+    first, *rest = (value.astype(object) * (den // below) for value, below in values)
+    return sum(rest, first), den
 
 
 def bounded(value: Entries, den: int) -> RowValue:
@@ -815,7 +862,7 @@ def multiplied(step: NetworkStep, value: Entries, den: int, *, back: bool = Fals
 
 def scaled(step: NetworkStep, value: Entries, den: int) -> RowValue:
     if step.factor is not None:
-        value, den = bounded(value * step.factor, den * step.den)
+        value, den = bounded(value.astype(object) * step.factor, den * step.den)
     return value, den
 
 
@@ -1413,13 +1460,76 @@ class Layer:
         share = np.where(self.active, rest * low, ends).sum(axis=1)
         return nu, 1 << q, (share, den << (q + self.step))
 
-    def lines(self, mu: Entries, den: int, q: int) -> Entries:
+    def lines(self, mu: Entries, den: int, q: int, low: Entries, high: Entries) -> Entries:
         """What is given for ν by the lines of CROWN: α·μ at open ReLUs with μ > 0, u/(u − l)·μ at other open ones."""
-        alpha = np.where(self.high > -self.low, 1 << SLOPE_BITS, 0).astype(object)
-        steep = (self.high << SLOPE_BITS) // np.maximum(self.high - self.low, 1)
+        alpha = np.where(high > -low, 1 << SLOPE_BITS, 0).astype(object)
+        steep = (high << SLOPE_BITS) // np.maximum(high - low, 1)
         own = mu[:, self.kept]
         found: Entries = (np.where(own > 0, own * alpha, own * steep) << q) // (den << SLOPE_BITS)
         return np.where(self.active, 0, found)
+
+    @cached_property
+    def short(self) -> tuple[Entries, Entries, int]:
+        """(low, high, s): the ends are within low · 2^s and high · 2^s, in int64 of so few bits that `on_lines` sums
+        products with them."""
+        most = WORD_BITS - 1 - LINE_BITS - self.kept.size.bit_length()
+        spare = max(0, longest(np.concatenate([self.low, self.high])) - most)
+        return (self.low >> spare).astype(np.int64), -((-self.high) >> spare).astype(np.int64), spare
+
+    def on_lines(
+        self, message: Entries | Limbs, den: int, q: int, off: Entries, on: Entries
+    ) -> tuple[Entries, int, RowTerm]:
+        """A `ReluRule`: ν by the lines of CROWN, where kept ReLUs are `off`, or `on`, besides.
+
+        As relu(t) ≥ 0, what holds for less than μ holds for μ: it is rounded down to LINE_BITS first, all in int64.
+        """
+        whole = message.parts[0] if isinstance(message, Limbs) else message
+        own = message.chosen(self.kept) if isinstance(message, Limbs) else message[:, self.kept]
+        value, shift = held(own)
+        # In units of 2^unit for all rows.
+        unit = max(0, int((lengths(value) + shift).max(initial=0)) - LINE_BITS)
+        if not is_power(den) or unit >= den.bit_length():
+            mu, den = whole_row((message, den))
+            low, high = np.where(on, 0, self.low), np.where(off, 0, self.high)
+            return self.argument(mu, den, self.lines(mu, den, q, low, high), q, low, high)
+        up, down = (np.clip(gap, 0, WORD_BITS).astype(np.int64)[:, np.newaxis] for gap in (shift - unit, unit - shift))
+        value = (value << up) >> down
+        low, high, spare = self.short
+        low, high = np.where(on, 0, low), np.where(off, 0, high)
+        alpha = np.where(high > -low, value, 0)
+        steep = (high << SLOPE_BITS) // np.maximum(high - low, 1)
+        chosen = np.where(self.active, value, np.where(value > 0, alpha, (value * steep) >> SLOPE_BITS))
+        share = np.minimum(np.minimum(-chosen * low, (value - chosen) * high), 0)
+        share = np.where(self.active, 0, share).sum(axis=1).astype(object)
+        nu = np.zeros(whole.shape, dtype=np.int64)
+        nu[:, self.kept] = chosen
+        return nu, den >> unit, (share << spare, den >> unit << self.step)
+
+
+@dataclass(frozen=True)
+class CheckedGoal:
+    """Rows R = (matrix · value of `start` + direct · x)/den + offset/below: some point has all of them ≥ 0, or none.
+
+    matrix (m, K), direct (m, inputs) or None, offset (m,): integers.
+    """
+
+    start: str
+    matrix: Entries
+    direct: Entries | None
+    den: int
+    offset: Entries
+    below: int
+
+
+def against(net: CheckedNetwork, target: int, margin: float) -> CheckedGoal:
+    """z_target − z_i − margin ≥ 0 for all i ≠ target."""
+    classes = net.size(net.output)
+    others = [i for i in range(classes) if i != target]
+    matrix = np.zeros((classes - 1, classes), dtype=object)
+    matrix[:, target] = 1
+    matrix[np.arange(classes - 1), others] = -1
+    (margin_above,), below = exact([margin])
+    return CheckedGoal(net.output, matrix, None, 1, np.full(classes - 1, -margin_above, dtype=object), below)
 
 
 @dataclass(frozen=True)
@@ -1526,7 +1636,8 @@ class Rounding:
         rows = np.zeros((entries.size, self.net.size(name)), dtype=object)
         rows[np.arange(entries.size), entries] = -1
 
-        def relu(layer: int, mu: Entries, den: int) -> tuple[None, int, RowTerm]:
+        def relu(layer: int, given: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
+            mu, den = whole_row((given, below))
             return None, 1, (mu @ self.tops[layer], den << ERROR_BITS)
 
         found, below, terms = self.net.backward(name, rows, 1, relu)
@@ -1578,17 +1689,17 @@ class Proof:
         self.work += rows * self.net.entries
         need(self.work <= MOST_WORK, "the certificate asks for too many evaluations of this model")
 
-    def value(self, start: str, rows: Entries, den: int, relu: ReluRule) -> RowTerm:
-        """A lower bound of rows · (value of `start`) over the region, (B,); over all regions, each evaluation of those
-        in which float32 rounds."""
+    def value(self, start: str, rows: Entries, den: int, relu: ReluRule, direct: Entries | None = None) -> RowTerm:
+        """A lower bound of rows · (value of `start`) + direct · x over the region, (B,); over all regions, each
+        evaluation of those in which float32 rounds."""
         used = [(start, rows, den)]
 
-        def noted(layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
+        def noted(layer: int, mu: Entries | Limbs, den: int) -> tuple[Entries, int, RowTerm]:
             nu, below, share = relu(layer, mu, den)
             used.append((self.net.arguments[layer], nu, below))
             return nu, below, share
 
-        found, below, terms = self.net.backward(start, rows, den, noted)
+        found, below, terms = self.net.backward(start, rows, den, noted, direct)
         form = None if found is None else held(found)
         bounds = []
         for region, rounding in self.worlds:
@@ -1608,7 +1719,7 @@ class Proof:
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
             self.spend(len(chosen))
-            rows = np.zeros((len(chosen), self.net.size(start)), dtype=object)
+            rows = np.zeros((len(chosen), self.net.size(start)), dtype=np.int64)
             rows[np.arange(len(chosen)), chosen] = sign
             part, below = self.value(start, rows, 1, self._by_lines)
             new = least_common([common, below])
@@ -1616,9 +1727,10 @@ class Proof:
             common = new
         return np.concatenate([np.zeros(0, dtype=object), *above]), common
 
-    def _by_lines(self, layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
-        known = self.layers[layer]
-        return known.argument(mu, den, known.lines(mu, den, self.fine), self.fine, known.low, known.high)
+    def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+        known, (mu, den) = self.layers[layer], whole_row((given, below))
+        nu = known.lines(mu, den, self.fine, known.low, known.high)
+        return known.argument(mu, den, nu, self.fine, known.low, known.high)
 
     def establish(self, layer: Layer) -> None:
         """Take the bounds of the next layer; refuse them when they do not follow."""
@@ -1655,24 +1767,27 @@ class Proof:
             self.rounding.tops.append(tops)
         self.layers.append(layer)
 
-    def leaf_values(self, tree: CheckedTree, chosen: Entries) -> Entries:
-        """Lower bounds of Σ_i λ_i (z_i − z_target + margin) in the leaves `chosen`, up to a positive factor: (len,)."""
-        q = int(tree.leaves[chosen[0], 0])
-        classes = self.net.size(self.net.output)
-        numbers = tree.leaves[chosen].astype(object)
-        weights, nu = numbers[:, 1:classes], numbers[:, classes:]
-        (margin,), below = exact([self.query.margin])
-        rows = np.insert(weights, tree.target, -weights.sum(axis=1), axis=1)
+    def leaf_values(
+        self, goal: CheckedGoal, weights: Entries, given: Entries | None, q: int, off: Entries, on: Entries
+    ) -> Entries:
+        """Lower bounds of −Σ_k λ_k R_k in leaves, λ = weights/2^q (L, m), up to a positive factor: (L,).
+
+        given (L, kept): what is given for ν, over 2^q; None: by the lines of CROWN. off, on (L, kept): who is ≤ 0, ≥ 0.
+        """
         starts = np.cumsum([0, *(layer.kept.size for layer in self.layers)])
-        off, on = tree.off[chosen], tree.on[chosen]
 
-        def relu(layer: int, mu: Entries, den: int) -> tuple[Entries, int, RowTerm]:
+        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
             known, part = self.layers[layer], slice(starts[layer], starts[layer + 1])
+            if given is None:
+                return known.on_lines(message, below, self.fine, off[:, part], on[:, part])
+            mu, den = whole_row((message, below))
             low, high = np.where(on[:, part], 0, known.low), np.where(off[:, part], 0, known.high)
-            return known.argument(mu, den, nu[:, part], q, low, high)
+            return known.argument(mu, den, given[:, part], q, low, high)
 
-        value, den = self.value(self.net.output, rows, 1 << q, relu)
-        found: Entries = value * (below << q) + weights.sum(axis=1) * margin * den
+        weights = -weights.astype(object)
+        direct = None if goal.direct is None else weights @ goal.direct
+        value, den = self.value(goal.start, weights @ goal.matrix, goal.den << q, relu, direct)
+        found: Entries = value * (goal.below << q) + (weights @ goal.offset) * den
         return found
 
     def closed(self, tree: CheckedTree) -> Entries:
@@ -1681,7 +1796,8 @@ class Proof:
         need(
             np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), f"target {tree.target}: a leaf's step is malformed"
         )
-        classes = self.net.size(self.net.output)
+        goal = against(self.net, tree.target, self.query.margin)
+        classes = len(goal.offset) + 1
         active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self.layers)])
         sound = np.all(leaves[:, 1:classes] >= 0, axis=1) & np.all(leaves[:, classes:][:, active] >= 0, axis=1)
         self.spend(len(leaves))
@@ -1689,7 +1805,9 @@ class Proof:
             group = np.flatnonzero(leaves[:, 0] == q)
             for first in range(0, group.size, self.rows):
                 chosen = group[first : first + self.rows]
-                result[chosen] = self.leaf_values(tree, chosen) > 0
+                numbers = leaves[chosen].astype(object)
+                weights, given = numbers[:, 1:classes], numbers[:, classes:]
+                result[chosen] = self.leaf_values(goal, weights, given, int(q), tree.off[chosen], tree.on[chosen]) > 0
         result &= sound
         return result
 
@@ -1750,7 +1868,7 @@ FIELDS = [
 ]
 
 
-def parse(content: bytes) -> CheckedCertificate:
+def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     """The certificate in a file's bytes."""
     data = unpacked(content)
     need(len(data) >= 4, "the certificate is cut off")
@@ -1758,11 +1876,13 @@ def parse(content: bytes) -> CheckedCertificate:
     need(length <= min(len(data) - 4, MOST_HEADER), "the certificate is cut off, or its header is too long")
     header = json.loads(data[4 : 4 + length], parse_constant=refuse_constant, object_pairs_hook=only_once)
     need(isinstance(header, dict), "the certificate's header has other fields")
+    if header.get("schema") == PROPERTY_SCHEMA:
+        return parse_property(header, memoryview(data)[4 + length :])
     if header.get("schema") == REAL_SCHEMA:
         need("float32" not in header, "the certificate's header has other fields")
         header |= {"schema": SCHEMA, "float32": "0x0p+0"}
     need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
-    need(header["schema"] == SCHEMA, f"the certificate has another schema than {REAL_SCHEMA} and {SCHEMA}")
+    need(header["schema"] == SCHEMA, f"the certificate has another schema than {REAL_SCHEMA} to {PROPERTY_SCHEMA}")
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
     def floats(count: int, dtype: str) -> Entries:
@@ -1817,6 +1937,9 @@ class Numbers:
         self._at += count
         return self._values[self._at - count : self._at]
 
+    def one(self) -> int:
+        return int(self.take(1)[0])
+
     def layer(self, size: int, step: int) -> Layer:
         state = self.take(size)
         need(np.all((state >= 0) & (state <= 2)), "a neuron's state is malformed")
@@ -1862,6 +1985,520 @@ def signs(target: int, tokens: Sequence[int], count: int, opened: Entries) -> tu
             side[path[-1]] = 1
     need(done, f"target {target}: a leaf is missing")
     return off, on
+
+
+# ----------------------------------------------------------------------------------------------------------- property
+
+TextLinear = dict[tuple[str, int], Fraction]
+"""Coefficients by variable, ("X", i) or ("Y", j); the constant under ("", 0)."""
+TextFormula = tuple[str, Any]
+"""("row", form): form ≥ 0 or form > 0, read as ≥ 0; ("and", formulas), ("or", formulas)."""
+WORD = re.compile(r"(?:\s|;[^\n]*(?:\n|$))*(?:([()])|([^\s();\"|]+)|$)", re.ASCII)
+NUMERAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,6})", re.ASCII)
+LONGEST_WORD = 1200
+"""Letters of a number: float64's least has 1,076 decimals."""
+
+
+def lists(text: str) -> list[Any]:
+    """The lists of a text, one within the other; words as they are written. Comments go to the end of their line."""
+    stack: list[list[Any]] = [[]]
+    at = 0
+    while at < len(text):
+        found = WORD.match(text, at)
+        if found is None or len(found[2] or "") > LONGEST_WORD:
+            raise InvalidError(f"the property cannot be read at letter {at}")
+        at = found.end()
+        if found[1] == "(":
+            need(len(stack) <= DEEPEST, "the property has too many lists within each other")
+            stack.append([])
+        elif found[1] == ")":
+            need(len(stack) > 1, "the property closes a list that is not open")
+            done = stack.pop()
+            stack[-1].append(done)
+        elif found[2]:
+            need(len(stack) > 1, f"the property has a word outside lists: {found[2]}")
+            stack[-1].append(found[2])
+    need(len(stack) == 1, "the property is cut off")
+    return stack[0]
+
+
+def short(value: Fraction) -> Fraction:
+    need(max(map(int.bit_length, value.as_integer_ratio())) <= LONGEST_NUMBER, "a number of the property is too long")
+    return value
+
+
+class PropertyText:
+    """A property in VNN-LIB 1.0: what must not happen, as a formula in exact numbers.
+
+    Read are declarations of X_0, X_1, … and Y_0, Y_1, … as Real, and assertions of <=, >=, <, >, = under and, or, of
+    sums, differences, products with numbers and quotients by numbers. All else is refused.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.known: set[tuple[str, int]] = set()
+        formulas = []
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            raise InvalidError("the property is no text") from None
+        for command in lists(text):
+            if command[:1] == ["assert"] and len(command) == 2:
+                formulas.append(self._formula(command[1]))
+            else:
+                fits = len(command) == 3 and command[0] == "declare-const"
+                fits |= len(command) == 4 and command[0] == "declare-fun" and command[2] == []
+                need(
+                    fits and command[-1] == "Real",
+                    f"the property has a command that is not read here: {told_of(command)}",
+                )
+                self._declare(command[1])
+        self.formula: TextFormula = ("and", formulas)
+        sizes = {kind: sum(letter == kind for letter, _ in self.known) for kind in "XY"}
+        every = {(kind, number) for kind, size in sizes.items() for number in range(size)}
+        need(every == self.known and all(sizes.values()), "the property leaves out a variable")
+        self.inputs, self.outputs = sizes["X"], sizes["Y"]
+
+    def _declare(self, word: Any) -> None:
+        found = VARIABLE.fullmatch(word) if isinstance(word, str) else None
+        if found is None or (found[1], int(found[2])) in self.known:
+            raise InvalidError(f"the property declares no variable, or one twice: {told_of(word)}")
+        self.known.add((found[1], int(found[2])))
+
+    def _formula(self, given: Any) -> TextFormula:
+        need(isinstance(given, list) and given and isinstance(given[0], str), "the property has an empty formula")
+        name, parts = given[0], given[1:]
+        if name in ("and", "or"):
+            return name, [self._formula(part) for part in parts]
+        need(
+            name in ("<=", ">=", "<", ">", "=") and len(parts) == 2,
+            f"the property has a formula that is not read here: {name}",
+        )
+        left, right = map(self._term, parts)
+        if name == "=":
+            return "and", [("row", added(left, right, -1)), ("row", added(right, left, -1))]
+        return "row", added(left, right, -1) if name in (">=", ">") else added(right, left, -1)
+
+    def _term(self, given: Any) -> TextLinear:
+        if isinstance(given, str):
+            if NUMERAL.fullmatch(given):
+                return {CONSTANT: short(Fraction(given))}
+            found = VARIABLE.fullmatch(given)
+            if found is None or (found[1], int(found[2])) not in self.known:
+                raise InvalidError(f"the property has a word that is neither a number nor declared: {told_of(given)}")
+            return {(found[1], int(found[2])): Fraction(1)}
+        need(
+            len(given) > 1 and given[0] in ("+", "-", "*", "/"),
+            f"the property has a term that is not read here: {told_of(given)}",
+        )
+        name, total, *rest = given[0], *map(self._term, given[1:])
+        if name == "-" and not rest:
+            return added({}, total, -1)
+        need(name != "/" or rest, "the property has a quotient of one term")
+        for part in rest:
+            if name in ("+", "-"):
+                total = added(total, part, 1 if name == "+" else -1)
+                continue
+            turned = name == "*" and total.keys() <= {CONSTANT}
+            total, number = (part, total) if turned else (total, part)
+            need(number.keys() <= {CONSTANT}, "the property has a term that is not linear")
+            factor = number.get(CONSTANT, Fraction(0))
+            need(name == "*" or factor, "the property divides by zero")
+            total = {key: short(value * factor if name == "*" else value / factor) for key, value in total.items()}
+        return total
+
+
+CONSTANT = ("", 0)
+
+
+def told_of(expression: Any) -> str:
+    """A word of a property, or the first one of a list, in complaints."""
+    while isinstance(expression, list):
+        expression = expression[0] if expression else "()"
+    return repr(expression[:40])
+
+
+def added(left: TextLinear, right: TextLinear, sign: int) -> TextLinear:
+    """left + sign · right, without zeros."""
+    found = dict(left)
+    for key, value in right.items():
+        found[key] = short(found.get(key, Fraction(0)) + sign * value)
+    return {key: value for key, value in found.items() if value}
+
+
+def disjuncts(formula: TextFormula) -> list[list[TextLinear]]:
+    """The rows of each disjunct: of "and", every choice of one of each part, the last part's changing first."""
+    kind, content = formula
+    if kind == "row":
+        return [[content]]
+    parts = [disjuncts(part) for part in content]
+    if kind == "or":
+        found = [rows for part in parts for rows in part]
+    else:
+        found = [[row for part in parts if len(part) == 1 for row in part[0]]]
+        for part in parts:
+            if len(part) != 1:
+                size = sum(map(len, found)) * len(part) + sum(map(len, part)) * len(found)
+                need(len(found) * len(part) <= MOST_CASES and size <= MOST_ROWS, "the property has too many cases")
+                found = [[*one, *other] for one in found for other in part]
+    need(len(found) <= MOST_CASES and sum(map(len, found)) <= MOST_ROWS, "the property has too many cases")
+    return found
+
+
+@dataclass(frozen=True)
+class PropertyCase:
+    """One disjunct: ends of a box of inputs, rounded outwards to float64, and the rows that are left."""
+
+    lo: Entries
+    hi: Entries
+    rows: list[TextLinear]
+
+
+def property_cases(prop: PropertyText) -> list[PropertyCase]:
+    """The disjuncts whose boxes are not empty; rows of one input are ends of its box."""
+    found = []
+    for rows in disjuncts(prop.formula):
+        ends: dict[tuple[int, int], Fraction] = {}
+        rest = []
+        for row in rows:
+            names = row.keys() - {CONSTANT}
+            if len(names) != 1 or next(iter(names))[0] != "X":
+                rest.append(row)
+                continue
+            (name,) = names
+            end, side = -row.get(CONSTANT, Fraction(0)) / row[name], 1 if row[name] > 0 else -1
+            place = name[1], side
+            # A lower end counts by itself, an upper one with its sign turned: the larger holds.
+            ends[place] = max(ends[place], side * end) if place in ends else side * end
+        both = [i for i in range(prop.inputs) if (i, 1) in ends and (i, -1) in ends]
+        if any(ends[i, 1] > -ends[i, -1] for i in both):
+            continue
+        need(len(both) == prop.inputs, "the property leaves an input without an end")
+        lo, hi = (np.array([side * rounded(ends[i, side]) for i in both]) for side in (1, -1))
+        found.append(PropertyCase(lo, hi, rest))
+    return found
+
+
+def rounded(value: Fraction) -> float:
+    """The largest float64 that is not more."""
+    need(abs(value) < 1 << 1000, "an end of an input is too large")
+    found = float(value)
+    return found if Fraction(found) <= value else math.nextafter(found, -math.inf)
+
+
+def goal_of(net: CheckedNetwork, case: PropertyCase) -> CheckedGoal:
+    """A case's rows, over the least common multiples of their denominators."""
+    count, sizes = len(case.rows), {"X": net.size(net.input), "Y": net.size(net.scores)}
+    need(count * sum(sizes.values()) <= MOST_ROWS, "a case of the property has too many rows")
+    if net.dropped:
+        for row in case.rows:
+            # A Softmax, LogSoftmax or Sigmoid keeps the order of two scores, and nothing else that is linear.
+            pair = len(row) == 2 and not sum(row.values()) and all(kind == "Y" for kind, _ in row)
+            need(pair, f"a row of the property before a final {net.dropped} does not compare two outputs")
+    factors = [(k, key, value) for k, row in enumerate(case.rows) for key, value in row.items() if key != CONSTANT]
+    constants = [row.get(CONSTANT, Fraction(0)) for row in case.rows]
+    den, below = (least_common(v.denominator for v in some) for some in ([v for *_, v in factors], constants))
+    parts = {kind: np.zeros((count, size), dtype=object) for kind, size in sizes.items()}
+    for k, (kind, place), value in factors:
+        parts[kind][k, place] = int(value * den)
+    direct = parts["X"] if np.any(parts["X"]) else None
+    return CheckedGoal(net.scores, parts["Y"], direct, den, whole(constants, below), below)
+
+
+@dataclass(frozen=True)
+class PropertyNode:
+    """A part of a case's box, as the tree has come to it: the box, which region that is, the layers known there, and
+    which of their kept ReLUs (all layers', in order) are ≤ 0 and ≥ 0."""
+
+    lo: Entries
+    hi: Entries
+    region: Region
+    layers: list[Layer]
+    off: Entries
+    on: Entries
+
+    @property
+    def opened(self) -> Entries:
+        """Which kept ReLUs are open in the layers, by splits or not."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in self.layers)])
+
+
+LEAF, LINES, BOUNDS, HALVES, FIRST_RELU = range(5)
+"""Tokens: a leaf with multipliers; one by the lines of CROWN; bounds anew; a split of an input; splits of ReLUs."""
+
+
+class PropertyProof(Proof):
+    """Whether a case of a property is refuted by the tree that `numbers` go on with.
+
+    A node's box is split at an input's number (≤ it, ≥ it), or at an open ReLU (≤ 0, ≥ 0). Bounds anew: of every neuron
+    whose sign is not known yet, what is claimed (0: off, 1: active, 2: open) is evaluated in the node's box with its
+    splits, layer by layer; what was known before stays so, in every part of the box. A case of the same box as the one
+    `before` begins with what was known of all of it there.
+    """
+
+    def __init__(
+        self, net: CheckedNetwork, case: PropertyCase, step: int, fine: int, before: PropertyProof | None
+    ) -> None:
+        super().__init__(net, box_query(case.lo, case.hi), math.inf, fine)
+        self.case, self.step, self.goal = case, step, goal_of(net, case)
+        self._pending: list[tuple[PropertyNode, Entries]] = []
+        self.leaves = 0
+        self.rooted: list[Layer] = []
+        """Bounds of the whole box, with no split."""
+        if before is not None:
+            self.work = before.work
+            if np.array_equal(before.case.lo, case.lo) and np.array_equal(before.case.hi, case.hi):
+                self.rooted = before.rooted
+
+    def refuted(self, numbers: Numbers) -> None:
+        """Read the tree; refuse unless it is complete and every leaf closes."""
+        signs = np.zeros((2, sum(layer.kept.size for layer in self.rooted)), dtype=bool)
+        root = Region(self.query, math.inf)
+        stack = [PropertyNode(self.case.lo, self.case.hi, root, self.rooted, signs[0], signs[1])]
+        while stack:
+            node = stack.pop()
+            need(len(stack) * (node.off.size + node.lo.size) <= MOST_SIGNS, "the tree is too deep")
+            token = numbers.one()
+            need(0 <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
+            if token in (LEAF, LINES):
+                self._leaf(node, token, numbers)
+            elif token == BOUNDS:
+                self.spend(1)
+                stack.append(self._bounded(node, numbers))
+                if node.region is root and not (node.on.any() or node.off.any()):
+                    self.rooted = self.layers
+            elif token == HALVES:
+                self.spend(1)
+                stack += self._halves(node, *numbers.take(3).tolist())
+            else:
+                stack += self._signs(node, token - FIRST_RELU)
+        self._flush()
+
+    def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+        none = np.zeros((1, 1), dtype=bool)
+        return self.layers[layer].on_lines(given, below, self.fine, none, none)
+
+    def unproved(self, leaf: int) -> None:
+        """What becomes of a leaf that does not close: the certificate is refused."""
+        raise InvalidError(f"leaf {leaf} does not close")
+
+    def _halves(self, node: PropertyNode, entry: int, size: int, power: int) -> list[PropertyNode]:
+        """Both sides of a split of an input at size · 2^power, the lower one last."""
+        need(0 <= entry < node.lo.size, "a split of an input that is not there")
+        need(abs(size) < 1 << EXACT_BITS and abs(power) < LONGEST, "a split of an input at no float64")
+        middle = math.ldexp(size, power)
+        need(node.lo[entry] <= middle <= node.hi[entry], "a split of an input outside its box")
+        lo, hi = node.lo.copy(), node.hi.copy()
+        lo[entry] = hi[entry] = middle
+        found = []
+        for low, high in ((lo, node.hi), (node.lo, hi)):
+            region = Region(box_query(low, high), math.inf)
+            found.append(replace(node, lo=low, hi=high, region=region))
+        return found
+
+    def _signs(self, node: PropertyNode, relu: int) -> list[PropertyNode]:
+        """Both sides of a split of a ReLU, the side ≤ 0 last."""
+        need(relu < node.off.size and node.opened[relu], "a split of a neuron that is not open")
+        need(not node.off[relu] and not node.on[relu], "a neuron is split twice on one path")
+        off, on = node.off.copy(), node.on.copy()
+        off[relu] = on[relu] = True
+        return [replace(node, on=on), replace(node, off=off)]
+
+    def _leaf(self, node: PropertyNode, token: int, numbers: Numbers) -> None:
+        need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")
+        rows = len(self.goal.offset)
+        if token == LINES:
+            given = numbers.take(1)
+            need(0 <= given[0] < rows, "a leaf by a row that is not there")
+        else:
+            given = numbers.take(1 + rows + node.off.size)
+        first = self._pending[0] if self._pending else None
+        together = first is not None and first[0].region is node.region and first[0].layers is node.layers
+        if not together or (first is not None and first[1].size != given.size) or len(self._pending) == self.rows:
+            self._flush()
+        self._pending.append((node, given))
+
+    def _flush(self) -> None:
+        """Evaluate the leaves that wait, which share region and layers."""
+        if not self._pending:
+            return
+        nodes, given = zip(*self._pending, strict=True)
+        self._pending = []
+        self.spend(len(nodes))
+        self._enter(nodes[0])
+        table, rows = np.array(given), len(self.goal.offset)
+        off, on = np.array([node.off for node in nodes]), np.array([node.on for node in nodes])
+        if table.shape[1] == 1:
+            weights = np.zeros((len(nodes), rows), dtype=object)
+            weights[np.arange(len(nodes)), table[:, 0]] = 1
+            closed = self.leaf_values(self.goal, weights, None, 0, off, on) > 0
+        else:
+            closed = np.zeros(len(nodes), dtype=bool)
+            active = ~nodes[0].opened
+            need(np.all((table[:, 0] >= 0) & (table[:, 0] <= FINEST)), "a leaf's step is malformed")
+            sound = np.all(table[:, 1 : 1 + rows] >= 0, axis=1) & np.all(table[:, 1 + rows :][:, active] >= 0, axis=1)
+            for q in np.unique(table[:, 0]):
+                chosen = np.flatnonzero(table[:, 0] == q)
+                numbers = table[chosen].astype(object)
+                weights, nu = numbers[:, 1 : 1 + rows], numbers[:, 1 + rows :]
+                closed[chosen] = self.leaf_values(self.goal, weights, nu, int(q), off[chosen], on[chosen]) > 0
+            closed &= sound
+        for place in np.flatnonzero(~closed):
+            self.unproved(self.leaves + int(place))
+        self.leaves += len(nodes)
+
+    def _enter(self, node: PropertyNode) -> None:
+        """Bounds are of this node's region from now on."""
+        self.worlds, self.layers = [(node.region, None)], node.layers
+
+    def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
+        """The node with bounds anew, as its numbers claim them."""
+        self._flush()
+        self._enter(replace(node, layers=[]))
+        at = 0
+        for place, (_, size) in enumerate(self.net.layers):
+            low, high = np.full(size, -UNKNOWN), np.full(size, UNKNOWN)
+            if node.layers:
+                known = node.layers[place]
+                own = slice(at, at + known.kept.size)
+                at += known.kept.size
+                low[:], high[:] = -UNKNOWN, 0
+                low[known.kept] = np.where(node.on[own], 0, known.low)
+                high[known.kept] = np.where(known.active, UNKNOWN, np.where(node.off[own], 0, known.high))
+            self.layers = [*self.layers, self._layer(place, low, high, numbers)]
+        kept = sum(layer.kept.size for layer in self.layers)
+        signs = np.zeros((2, kept), dtype=bool)
+        return replace(node, layers=self.layers, off=signs[0], on=signs[1])
+
+    def _layer(self, place: int, low: Entries, high: Entries, numbers: Numbers) -> Layer:
+        """One layer's bounds, low ≤ argument ≤ high known before."""
+        state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
+        asked = np.flatnonzero(state == 2)
+        state[asked] = numbers.take(asked.size)
+        need(np.all((state >= 0) & (state <= 2)), "a neuron's state is malformed")
+        down, up = asked[state[asked] != 0], asked[state[asked] != 1]
+        found = self.least(place, np.append(down, up), np.repeat([1, -1], [down.size, up.size]))
+        low[down] = np.maximum(low[down], found[: down.size])
+        high[up] = np.minimum(high[up], -found[down.size :])
+        return self.layer_of(place, state, low, high)
+
+    def least(self, place: int, entries: Entries, signs: Entries) -> Entries:
+        """Lower bounds of sign · argument of a layer's entries, in multiples of 2^-step, rounded down."""
+        value, den = self.ends(place, entries, signs)
+        found = (value << self.step) // den
+        need(longest(found) < UNKNOWN.bit_length() - 1, f"layer '{self.net.layers[place][0]}': a bound is too large")
+        return found.astype(np.int64)
+
+    def layer_of(self, place: int, state: Entries, low: Entries, high: Entries) -> Layer:
+        """The layer with these states of its neurons; refuse those that do not follow."""
+        wrong = (state == 1) & (low < 0) | (state == 0) & (high > 0)
+        named = f"layer '{self.net.layers[place][0]}'"
+        need(not wrong.any(), f"{named}: the sign of neuron {int(np.argmax(wrong))} does not follow")
+        kept = np.flatnonzero(state)
+        active = state[kept] == 1
+        # An open ReLU's interval reaches 0 at least.
+        least = np.where(active, low[kept], np.minimum(low[kept], 0))
+        most = np.where(active, 0, np.maximum(high[kept], 0))
+        return Layer(kept, active, least.astype(object), most.astype(object), self.step)
+
+
+def box_query(lo: Entries, hi: Entries) -> CheckedQuery:
+    """A box as the ball of an infinite radius around its middle."""
+    return CheckedQuery("linf", None, None, 0.0, np.clip(0.5 * lo + 0.5 * hi, lo, hi), lo, hi)
+
+
+@dataclass(frozen=True)
+class PropertyCertificate:
+    """A certificate about a property as read; `numbers` are its trees, one for each case."""
+
+    model: str
+    text: bytes
+    numbers: Numbers
+    step: int
+    fine: int
+
+
+@dataclass(frozen=True)
+class PropertyResult:
+    """What a valid certificate proves: no real input satisfies the property of this text. `leaves`: of all trees."""
+
+    model: str
+    text: bytes
+    inputs: int
+    outputs: int
+    cases: int
+    leaves: int
+    scores: str
+
+    def __str__(self) -> str:
+        return "no input satisfies the property, over the real numbers"
+
+    @property
+    def text_digest(self) -> str:
+        """sha256 of the property's text."""
+        return hashlib.sha256(self.text).hexdigest()
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the question: model and property."""
+        return hashlib.sha256(json.dumps([self.model, self.text_digest]).encode()).hexdigest()
+
+    def claim(self) -> dict[str, str]:
+        """What is proved, in words."""
+        return {
+            "model": self.model,
+            "outputs": self.scores,
+            "property": f"sha256 {self.text_digest}, {self.inputs} inputs, {self.outputs} outputs, {self.cases} cases",
+            "query": self.digest,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as one object."""
+        return {
+            "model": self.model,
+            "outputs": self.scores,
+            "property": self.text_digest,
+            "inputs": self.inputs,
+            "cases": self.cases,
+            "leaves": self.leaves,
+            "query": self.digest,
+        }
+
+
+PropertyProofMaker = Callable[[CheckedNetwork, PropertyCase, int, int, PropertyProof | None], PropertyProof]
+PROPERTY_FIELDS = ["schema", "model", "property", "step", "fine"]
+
+
+def parse_property(header: dict[str, Any], data: memoryview) -> PropertyCertificate:
+    """The rest of a certificate whose header this is: the property's text, then integers."""
+    need(sorted(header) == sorted(PROPERTY_FIELDS), "the certificate's header has other fields")
+    size = natural(header["property"], MOST_TEXT)
+    need(size <= len(data), "the certificate is cut off")
+    step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
+    return PropertyCertificate(str(header["model"]), bytes(data[:size]), Numbers(data[size:]), step, fine)
+
+
+def property_checked(
+    claim: PropertyCertificate,
+    model: bytes,
+    folder: Path | None,
+    proof: PropertyProofMaker = PropertyProof,
+) -> PropertyResult:
+    """What a certificate about a property proves of a model. Raises InvalidError."""
+    net, prop = read_network(model, folder), PropertyText(claim.text)
+    need(claim.model == net.digest, "the certificate is for another model")
+    need(prop.inputs == net.size(net.input), "the property is about another number of inputs than the model has")
+    need(prop.outputs == net.size(net.scores), "the property is about another number of outputs than the model has")
+    cases, leaves, tree = property_cases(prop), 0, None
+    for number, case in enumerate(cases):
+        try:
+            tree = proof(net, case, claim.step, claim.fine, tree)
+            tree.refuted(claim.numbers)
+        except InvalidError as error:
+            raise InvalidError(f"case {number}: {error}") from None
+        leaves += tree.leaves
+    need(claim.numbers.left == 0, "the certificate has numbers that belong to nothing")
+    return PropertyResult(net.digest, claim.text, prop.inputs, prop.outputs, len(cases), leaves, scores_text(net))
 
 
 # -------------------------------------------------------------------------------------------------------------- check
@@ -1968,13 +2605,24 @@ def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
 
 
 def checked(certificate: bytes, model: bytes, folder: Path | None = None) -> CheckedResult:
-    """What a certificate proves about a model, whose external data lie in `folder`.
+    """What a certificate about a ball proves of a model, whose external data lie in `folder`.
 
     Raises InvalidError with the first reason why it proves nothing.
     """
+    found = checked_any(certificate, model, folder)
+    if not isinstance(found, CheckedResult):
+        raise InvalidError("the certificate is about a property, not about an input")
+    return found
+
+
+def checked_any(certificate: bytes, model: bytes, folder: Path | None = None) -> CheckedResult | PropertyResult:
+    """The same of a certificate of either kind."""
     try:
         with np.errstate(all="ignore"):
-            return _checked(parse(certificate), model, folder)
+            claim = parse(certificate)
+            if isinstance(claim, PropertyCertificate):
+                return property_checked(claim, model, folder)
+            return _checked(claim, model, folder)
     except InvalidError:
         raise
     except Exception as error:  # noqa: BLE001, whatever else a damaged file causes is a reason to refuse it
@@ -2055,12 +2703,24 @@ class Demands:
     margin: float | None = None
     radius: float | None = None
     float32: float | None = None
+    property: bytes | None = None
+    """A property's text."""
 
-    def missing(self) -> list[str]:
-        return [name for name in DEMANDS if getattr(self, name) is None]
+    def missing(self, result: CheckedResult | PropertyResult | None = None) -> list[str]:
+        """What could be demanded of this result, or of one about a ball, and is not."""
+        names = ("property",) if isinstance(result, PropertyResult) else DEMANDS
+        return [name for name in names if getattr(self, name) is None]
 
-    def unmet(self, result: CheckedResult) -> str:
+    def unmet(self, result: CheckedResult | PropertyResult) -> str:
         """The first demand that the certificate does not meet, empty if it meets all."""
+        if isinstance(result, PropertyResult):
+            for name in DEMANDS:
+                if getattr(self, name) is not None:
+                    return f"the certificate is about a property, which has no {name}"
+            same_text = self.property in (None, result.text)
+            return "" if same_text else f"the certificate is for another property: sha256 {result.text_digest}"
+        if self.property is not None:
+            return "the certificate is about an input, not about a property"
         query, claim = result.query, result.claim()
         about = {
             "input": self.input is None or np.array_equal(np.ravel(self.input).astype(result.dtype), query.centre),
@@ -2092,7 +2752,7 @@ def same(given: Entries, own: Entries) -> bool:
 class CheckedJudgement:
     """What a certificate proves if it is valid and meets the demands, else why not; `missing`: what nobody demanded."""
 
-    result: CheckedResult | None
+    result: CheckedResult | PropertyResult | None
     reason: str
     missing: Sequence[str]
 
@@ -2103,7 +2763,7 @@ class CheckedJudgement:
     def __str__(self) -> str:
         if self.result is None:
             return f"INVALID: {self.reason}"
-        lines = [f"VALID: {self.result}", *(f"{name:<8}{text}" for name, text in self.result.claim().items())]
+        lines = [f"VALID: {self.result}", *(f"{name:<7} {text}" for name, text in self.result.claim().items())]
         if self.missing:
             lines.append(f"not demanded: {', '.join(self.missing)} (to demand one, give the option of its name)")
         return "\n".join(lines)
@@ -2121,12 +2781,12 @@ def judged(
     """The judgement on a certificate that has to be about a model and what is demanded."""
     demands = demands or Demands()
     try:
-        result = checked(certificate, model, folder)
+        result = checked_any(certificate, model, folder)
         reason = demands.unmet(result)
         need(not reason, reason)
     except InvalidError as error:
         return CheckedJudgement(None, printable(str(error)), demands.missing())
-    return CheckedJudgement(result, "", demands.missing())
+    return CheckedJudgement(result, "", demands.missing(result))
 
 
 def printable(text: str) -> str:
@@ -2155,7 +2815,24 @@ def read_demands(given: Mapping[str, Any]) -> Demands:
         (found["input"],) = read_arrays("--input", given["input"], None)
     if given["box"] is not None:
         found["box"] = read_box(given["box"])
+    if given["property"] is not None:
+        found["property"] = read_text(Path(given["property"]))
     return Demands(**found)
+
+
+def read_text(path: Path) -> bytes:
+    """A property's text, unpacked where it is packed by gzip. Raises OSError or ValueError, one line."""
+    content = file_bytes(path, MOST_TEXT)
+    if content[:2] != b"\x1f\x8b":
+        return content
+    machine = zlib.decompressobj(wbits=31)
+    try:
+        text = machine.decompress(content, MOST_TEXT + 1)
+    except zlib.error as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not machine.eof or machine.unused_data:
+        raise ValueError(f"{path}: cut off, more than {MOST_TEXT} bytes unpacked, or something behind it")
+    return text
 
 
 def read_number(option: str, text: str) -> float:
@@ -2218,6 +2895,7 @@ OPTIONS = {
     "margin": ("K", "refuse one about another margin"),
     "radius": ("R", "refuse one that proves less than this radius, such as 0.01 or 8/255"),
     "float32": ("R", "refuse one that proves less than this radius for every float32 evaluation of the model"),
+    "property": ("FILE", "refuse one about another property than this text of VNN-LIB 1.0 (which may be packed: .gz)"),
 }
 """What can be demanded on the command line."""
 

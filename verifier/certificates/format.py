@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verifier.certificates.checker import MAGIC, SCHEMA, CheckedQuery, Layer
+from verifier.certificates.checker import MAGIC, PROPERTY_SCHEMA, SCHEMA, CheckedQuery, Layer
 
 STEP = 24
 """Bounds of neurons are multiples of 2⁻²⁴: what rounding them outwards costs is far below what splits decide."""
@@ -92,6 +92,14 @@ class Certificate:
 
     def _rows(self, tree: SplitTree) -> int:
         return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
+
+
+def property_encoded(model_sha256: str, text: bytes, numbers: Sequence[Int64Array]) -> bytes:
+    """The bytes of a certificate about the property of this text; numbers: its trees, one after the other."""
+    header = {"schema": PROPERTY_SCHEMA, "model": model_sha256, "property": len(text), "step": STEP, "fine": FINE}
+    told = json.dumps(header, separators=(",", ":")).encode()
+    body = varints(np.concatenate([np.zeros(0, dtype=np.int64), *numbers]))
+    return MAGIC + zlib.compress(b"".join([len(told).to_bytes(4, "little"), told, text, body]), 9)
 
 
 def varints(values: Int64Array) -> bytes:

@@ -34,20 +34,25 @@ def check(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) 
         if told:
             complain(f"{given['input']}: {told}")
         reason = checker.printable(moved.unmet(found.result))
-        found = checker.CheckedJudgement(None if reason else found.result, reason, demands.missing())
+        missing = demands.missing(found.result)
+        found = checker.CheckedJudgement(None if reason else found.result, reason, missing)
     else:
         found = replace(found, missing=demands.missing())
     print(found.to_json() if json else found)
     return Exit.GOOD if found.valid else Exit.VIOLATED
 
 
-def _moved(demands: checker.Demands, result: checker.CheckedResult) -> tuple[checker.Demands, str]:
+def _moved(
+    demands: checker.Demands, result: checker.CheckedResult | checker.PropertyResult
+) -> tuple[checker.Demands, str]:
     """The demands with an input that rounding puts beside the certificate's box in it, as questions move it; a remark.
 
     What more than rounding has put outside, or has another size, stays as it is: it is another input.
     """
+    if isinstance(result, checker.PropertyResult) or demands.input is None:
+        return demands, ""
     query = result.query
-    if demands.input is None or demands.input.size != query.centre.size:
+    if demands.input.size != query.centre.size:
         return demands, ""
     with np.errstate(over="ignore"):
         rounded = np.ravel(demands.input).astype(result.dtype)

@@ -186,6 +186,9 @@ def certify(
     float32: Annotated[
         str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius for float32 evaluations.")
     ] = None,
+    property_: Annotated[
+        str | None, typer.Option("--property", metavar="FILE", help="Refuse another property (VNN-LIB 1.0).")
+    ] = None,
     json: options.JsonOption = False,
 ) -> None:
     """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not.
@@ -195,7 +198,7 @@ def certify(
     from verifier.cli import certify_command  # noqa: PLC0415, see the module's docstring
 
     given = {"input": input_, "box": box, "norm": norm, "label": label}
-    given |= {"target": target, "margin": margin, "radius": radius, "float32": float32}
+    given |= {"target": target, "margin": margin, "radius": radius, "float32": float32, "property": property_}
     raise typer.Exit(certify_command.check(certificate, model, given, json))
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnx.numpy_helper import from_array
 
 from encoders.errors import InputError
 from verifier.cli.answer_files import AnswerFiles
+from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.job import method_named
+from verifier.cli.job import made, method_named, missing
 from verifier.cli.question_options import CheckOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -22,10 +23,11 @@ from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
 from verifier.problem.properties.network_query import NetworkQuery
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.streams import UnwrittenError
-from verifier.problem.verdict import Holds, Semantics, Unknown, Violated
+from verifier.problem.verdict import Evidence, Holds, Semantics, Unknown, Violated
 from verifier.problem.whole_file import written
 from verifier.report import terminal
 from verifier.report.assignment import query_arrays, query_text, query_word
+from verifier.report.json_result import CertificateRecord
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_result import competition_text, property_json, property_table
 from verifier.runtime.model import EVERY, Model, load
@@ -48,24 +50,75 @@ def check(
     """Answer `verifier check MODEL --property FILE`; `given`: other parts of a question, which do not go with it."""
     if given:
         raise InputError(f"{given[0]} does not go with --property, which names its inputs and what is asked of them")
-    if results.certificate is not None:
-        raise InputError("--certificate does not go with --property: certificates do not cover properties yet")
-    time = CommandTime(deadline.whole, draws=False)
+    proves = results.certificate is not None
+    if proves and asked.semantics == Semantics.FLOAT32:
+        raise InputError(f"--certificate does not go with --semantics float32: {OVER_THE_REALS}")
+    time = CommandTime(deadline.whole, draws=False, proves=proves)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
         model = load(asked.model, time.engine, output=asked.output or EVERY)
         files = AnswerFiles(folder, results.json)
-        deadline.answer = lambda: _tell(_late(time.whole), model, files)
-        answer = _answered(property_, model, how, time.engine, asked.semantics)
+        proof = None if results.certificate is None else PropertyProofFile(results.certificate, model, files)
+        known = _late(time.whole)
+
+        def late() -> Exit:
+            record = None if proof is None else proof.without(known, time.whole.reason)
+            return _tell(replace(known, seconds=time.whole.spent), model, files, record)
+
+        deadline.answer = late
+        answer = known = _answered(property_, model, how, time.engine, asked.semantics)
+        record = None if proof is None else proof.made(answer, property_, time.proof)
+        if made(record):
+            answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
         deadline.begin_answer()
-        return _tell(answer, model, files)
+        return _tell(answer, model, files, record)
 
 
-def _tell(answer: PropertyCheck, model: Model, files: AnswerFiles) -> Exit:
+def _tell(answer: PropertyCheck, model: Model, files: AnswerFiles, record: CertificateRecord | None) -> Exit:
     witness = answer.witness
     place = None if witness is None else files.write_point("witness.npy", witness.point, model.network)
-    files.finish(property_json(answer, place), lambda written: [property_table(answer, written)])
-    return CODES[type(answer.verdict)]
+    files.finish(property_json(answer, place, record), lambda written: [property_table(answer, written)])
+    code = CODES[type(answer.verdict)]
+    return Exit.UNDECIDED if code is Exit.GOOD and missing(record) else code
+
+
+OVER_THE_REALS = "certificates about properties are over the real numbers"
+
+
+class PropertyProofFile:
+    """Where the certificate that was asked for will be; found unwritable before the work. Raises InputError."""
+
+    def __init__(self, path: Path, model: Model, files: AnswerFiles) -> None:
+        from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
+
+        self._file, self._model, self._files = CertificateFile(path), model, files
+
+    def made(self, answer: PropertyCheck, property_: Path, budget: Budget) -> CertificateRecord:
+        """Build, check and write it, where the property holds."""
+        if not isinstance(answer.verdict, Holds):
+            violated = isinstance(answer.verdict, Violated)
+            return self.without(answer, COUNTEREXAMPLE if violated else "the question is undecided")
+        from verifier.certificates.property_builder import property_certified, text_of_file  # noqa: PLC0415
+        from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
+
+        try:
+            found = property_certified(self._model, text_of_file(property_), budget)
+        except (NotCertifiedError, OutOfTimeError) as error:
+            return self.without(answer, str(error))
+        if self._files.saved(lambda: self._file.write(found.content)) is None:
+            return CertificateRecord(None, self._files.failures[-1])
+        return CertificateRecord(self._file.path, "", len(found.content), found.leaves, found.result.digest)
+
+    def without(self, answer: PropertyCheck, why: str) -> CertificateRecord:
+        """There is none, for this reason: an old one beside a new answer would mislead."""
+        self._file.remove()
+        if not isinstance(answer.verdict, Violated):
+            complain(f"no certificate was written: {why}")
+        return CertificateRecord(None, why)
+
+
+COUNTEREXAMPLE = "a counterexample is its own proof"
+"""Why there is no certificate beside one."""
 
 
 @dataclass(frozen=True)

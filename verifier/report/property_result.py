@@ -14,7 +14,16 @@ from rich.text import Text
 
 from verifier.problem.answer import PropertySubject
 from verifier.problem.verdict import Counterexample, Holds, Search, Unknown, Verdict, Violated
-from verifier.report.json_result import SCHEMA, VERDICTS, Json, VerdictResult, holds_json, number, search_json
+from verifier.report.json_result import (
+    SCHEMA,
+    VERDICTS,
+    CertificateRecord,
+    Json,
+    VerdictResult,
+    holds_json,
+    number,
+    search_json,
+)
 from verifier.report.terminal import EVIDENCE_TEXT, VERDICT_STYLE, pairs, search_text
 from verifier.report.versions import METHOD_PACKAGES, versions
 
@@ -68,17 +77,20 @@ def property_fields(answer: PropertyAnswer) -> Json:
     }
 
 
-def property_json(answer: PropertyAnswer, witness_path: Path | None) -> Json:
+def property_json(
+    answer: PropertyAnswer, witness_path: Path | None, certificate: CertificateRecord | None = None
+) -> Json:
     """The object of `verifier check --property --json`."""
-    return as_printed(property_fields(answer), witness_path)
+    return as_printed(property_fields(answer), witness_path, certificate)
 
 
-def as_printed(found: Json, witness_path: Path | None) -> Json:
-    """An answer's object with what the command adds: where the witness lies, and the versions."""
+def as_printed(found: Json, witness_path: Path | None, certificate: CertificateRecord | None = None) -> Json:
+    """An answer's object with what the command adds: where the witness and the certificate lie, and the versions."""
     if found["witness"] is not None:
         found["witness"]["path"] = str(witness_path) if witness_path is not None else None
     packages = METHOD_PACKAGES.get(found.get("method", ""), ())
-    return {**found, "certificate": None, "versions": versions(packages)}
+    told = None if certificate is None else certificate.json()
+    return {**found, "certificate": told, "versions": versions(packages)}
 
 
 def witness_point_json(witness: Counterexample | None, about: PropertySubject | None) -> Json | None:

@@ -83,7 +83,7 @@ def test_one_that_is_undecided_says_why(
         (["--norm", "l1"], "--norm does not go with --property"),
         (["--box", "0", "2"], "--box does not go with --property"),
         (["--device", "cuda"], "device cuda does not go with a property"),
-        (["--certificate", "c"], "--certificate does not go with --property"),
+        (["--certificate", "c", "--semantics", "float32"], "--certificate does not go with --semantics float32"),
         (["--solver", "cbc"], "no solver to choose"),
     ],
 )
@@ -95,6 +95,40 @@ def test_what_does_not_go_with_a_property_is_told(
     assert out == ""
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_a_certificate_is_written_for_a_property_that_holds(
+    ramp: str, query: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, asked = tmp_path / "c.cert", ["check", ramp, "--property", query(NEVER), "--json", "--certificate"]
+    assert main([*asked, str(kept)]) == Exit.GOOD
+    told = json.loads(capsys.readouterr().out)
+    assert (told["verdict"], told["evidence"]) == ("holds", "certified")
+    assert told["certificate"]["path"] == str(kept)
+    assert told["certificate"]["bytes"] == kept.stat().st_size
+    file = query(NEVER)
+    assert main(["certify", str(kept), ramp, "--property", file]) == Exit.GOOD
+    assert "VALID: no input satisfies the property" in capsys.readouterr().out
+    assert main(["certify", str(kept), ramp, "--json"]) == Exit.GOOD
+    found = json.loads(capsys.readouterr().out)
+    assert found["not_demanded"] == ["property"]
+    assert found["claim"]["query"] == told["certificate"]["query"]
+    assert main(["certify", str(kept), ramp, "--property", query(OVER)]) == Exit.VIOLATED
+    assert "for another property" in capsys.readouterr().out
+    assert main(["certify", str(kept), ramp, "--radius", "0.1"]) == Exit.VIOLATED
+
+
+@pytest.mark.parametrize(("row", "code"), [(OVER, Exit.VIOLATED), (TIED, Exit.UNDECIDED)])
+def test_no_certificate_is_left_beside_another_answer(
+    row: str, code: Exit, ramp: str, query: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "c.cert"
+    kept.write_bytes(b"old")
+    assert main(["check", ramp, "--property", query(row), "--json", "--certificate", str(kept)]) == code
+    told = json.loads(capsys.readouterr().out)
+    assert told["certificate"]["path"] is None
+    assert told["certificate"]["reason"]
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize(

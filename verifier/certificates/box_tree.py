@@ -1,0 +1,204 @@
+"""The tree of boxes that refutes a case of a property: halved inputs, each box closed by one row and CROWN's lines.
+
+Floats propose it, in batches as the search's own input tree does; nothing here is believed. What the checker is to find
+at a node are claims about signs of neurons, and which row closes a leaf.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.box_crown import Bounded, BoxCrown
+from verifier.bounds.box_part import BoxPart
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.certificates.checker import BOUNDS, HALVES, LINES
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces
+from verifier.solvers.tree.input_tree import ENTRIES, NARROWEST, SMEAR, TRIED, WIDTH
+
+BATCH = 8
+"""Boxes that are halved side by side."""
+
+DEPTH_OF_ALL = 10
+"""Halvings from the root up to which every entry is tried, where few may move: what is halved first decides most."""
+
+MARGIN = 2.0**-20
+"""Relative to the goal's constants and bounds: what the checker's multiples of bounds and multipliers may lose."""
+
+Signs = npt.NDArray[np.int8]
+"""0: off, 1: active, 2: open."""
+
+
+@dataclass(eq=False)
+class BoxNode:
+    """A box low ≤ x ≤ high; what is known of ReLU arguments there (dropped when it has been halved), and the bounded
+    goal's row whose bound is best, as a form at the input.
+
+    row: the one that closes it, −1 if none does; split: entry and number at which it was halved, into `parts`.
+    """
+
+    low: Array
+    high: Array
+    lower: Array | None
+    upper: Array | None
+    form: Array
+    signs: Signs
+    depth: int
+    row: int = -1
+    split: tuple[int, float] | None = None
+    parts: tuple[BoxNode, BoxNode] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Half of a node by one of its proposals."""
+
+    owner: int
+    split: tuple[int, float]
+    low: Array
+    high: Array
+
+
+class BoxTree:
+    """Halves boxes within a finite ball until every one is closed; lower, upper (relu_count,) are proved there."""
+
+    def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
+        self._ball, self._bounds = ball, (lower, upper)
+        self._crown = BoxCrown(stages, Lagrangian(stages, ball, goal, lower, upper))
+        self._widths = ball.interval[1] - ball.interval[0]
+        self._free = int(np.count_nonzero(self._widths > 0))
+        self._margin = MARGIN * (1.0 + float(np.abs(goal.offset).max(initial=0.0)))
+        widest = max((stage.size for stage in stages.hidden), default=1)
+        self._most = max(2, min(BATCH * 2 * TRIED, ENTRIES // (2 * max(widest, 1) ** 2)))
+        self.root: BoxNode | None = None
+        self._open: list[BoxNode] = []
+
+    def grow(self, budget: Budget) -> None:
+        """Halve until all is closed. Raises OutOfTimeError, or NotCertifiedError: floats leave nothing to halve."""
+        if self.root is None:
+            low, high = self._ball.interval
+            whole = _Piece(0, (0, 0.0), low, high)
+            self.root = self._node(whole, self._bound([whole], [self._bounds], budget)[0])
+            self._open = [] if self.root.row >= 0 else [self.root]
+        while self._open:
+            budget.check()
+            batch = self._open[-BATCH:]
+            pieces = [piece for number, node in enumerate(batch) for piece in self._halves(number, node)]
+            known = [(node.lower, node.upper) for node in batch]
+            found = self._bound(pieces, [known[piece.owner] for piece in pieces], budget)
+            del self._open[-BATCH:]
+            for number, node in enumerate(batch):
+                self._choose(node, [k for k, piece in enumerate(pieces) if piece.owner == number], pieces, found)
+
+    def reopen(self, leaves: Sequence[int]) -> None:
+        """These leaves, counted in preorder, did not close exactly: they are to be halved."""
+        wanted, count = set(leaves), 0
+        for node in self._preorder():
+            if node.parts is None:
+                if count in wanted:
+                    node.row = -1
+                    self._open.append(node)
+                count += 1
+
+    def numbers(self, known: Signs) -> list[int]:
+        """The tree's integers in the certificate, where these signs are `known` of the whole box."""
+        assert self.root is not None
+        found: list[int] = []
+        stack = [(self.root, known)]
+        while stack:
+            node, known = stack.pop()
+            if node is not self.root:
+                asked = known == 2
+                found += [BOUNDS, *node.signs[asked].tolist()]
+                known = np.where(asked, node.signs, known)
+            if node.parts is None or node.split is None:
+                found += [LINES, node.row]
+                continue
+            entry, middle = node.split
+            found += [HALVES, entry, *_binary(middle)]
+            stack += [(node.parts[1], known), (node.parts[0], known)]
+        return found
+
+    def _preorder(self) -> list[BoxNode]:
+        assert self.root is not None
+        found, stack = [], [self.root]
+        while stack:
+            node = stack.pop()
+            found.append(node)
+            stack += node.parts[::-1] if node.parts is not None else ()
+        return found
+
+    def _bound(
+        self, pieces: Sequence[_Piece], known: Sequence[tuple[Array | None, Array | None]], budget: Budget
+    ) -> list[Bounded]:
+        """What CROWN says of each piece, given what is known of ReLU arguments around it."""
+        found: list[Bounded] = []
+        for first in range(0, len(pieces), self._most):
+            some = slice(first, first + self._most)
+            low, high = (np.array([getattr(piece, end) for piece in pieces[some]]) for end in ("low", "high"))
+            lower, upper = (np.array([pair[end] for pair in known[some]]) for end in (0, 1))
+            part = BoxPart(self._ball, self._ball.radius, low, high)
+            done = self._crown.bound(part, lower, upper, budget)
+            arrays = (done.lower, done.upper, done.rows, done.constants, done.values, done.real_values)
+            found += [Bounded(*one) for one in zip(*arrays, strict=True)]
+        return found
+
+    def _node(self, piece: _Piece, found: Bounded, depth: int = 0) -> BoxNode:
+        values = np.nan_to_num(found.values, nan=-np.inf)
+        best = int(values.argmax()) if values.size else -1
+        closed = best >= 0 and values[best] > self._margin
+        size = MARGIN * (1.0 + np.maximum(-found.lower, found.upper))
+        signs = np.where(found.lower > size, 1, np.where(found.upper < -size, 0, 2)).astype(np.int8)
+        form = found.rows[best] if best >= 0 else np.zeros(self._widths.size)
+        lower, upper = (None, None) if closed else (found.lower, found.upper)
+        return BoxNode(piece.low, piece.high, lower, upper, form, signs, depth, best if closed else -1)
+
+    def _halves(self, number: int, node: BoxNode) -> list[_Piece]:
+        """Both halves of a node by each of the entries that may be halved."""
+        if node.lower is None:
+            (found,) = self._bound([_Piece(0, (0, 0.0), node.low, node.high)], [self._bounds], Budget(math.inf))
+            node.lower, node.upper = found.lower, found.upper
+        widths, middle = node.high - node.low, 0.5 * node.low + 0.5 * node.high
+        able = (node.low < middle) & (middle < node.high) & (widths > NARROWEST * self._widths)
+        if not able.any():
+            raise NotCertifiedError("some box is too narrow to be halved, and does not close")
+        if node.depth <= DEPTH_OF_ALL and self._free <= TRIED:
+            entries = np.flatnonzero(able).tolist()
+        else:
+            scores = (np.nan_to_num(rule.score(node.form, widths, self._widths)) for rule in (SMEAR, WIDTH))
+            entries = [*dict.fromkeys(int(np.where(able, score, -1.0).argmax()) for score in scores)]
+        pieces = []
+        for entry in entries:
+            split = entry, float(middle[entry])
+            bottom, top = node.low.copy(), node.high.copy()
+            bottom[entry] = top[entry] = middle[entry]
+            pieces += [_Piece(number, split, node.low, top), _Piece(number, split, bottom, node.high)]
+        return pieces
+
+    def _choose(self, node: BoxNode, own: Sequence[int], pieces: Sequence[_Piece], found: Sequence[Bounded]) -> None:
+        """Halve a node where its halves' bounds are best; those that do not close are open."""
+
+        def worth(first: int) -> float:
+            values = [np.nan_to_num(found[k].values, nan=-np.inf).max(initial=-math.inf) for k in (first, first + 1)]
+            return float(sum(min(value - self._margin, 0.0) for value in values))
+
+        first = max(own[::2], key=worth)
+        parts = [self._node(pieces[k], found[k], node.depth + 1) for k in (first, first + 1)]
+        node.split, node.parts = pieces[first].split, (parts[0], parts[1])
+        node.lower = node.upper = None
+        self._open += [part for part in parts if part.row < 0]
+
+
+def _binary(value: float) -> tuple[int, int]:
+    """(m, e) with value = m · 2^e, m odd or 0."""
+    above, below = value.as_integer_ratio()
+    power = (above & -above).bit_length() - 1 if above else 0
+    return above >> power, power - (below.bit_length() - 1)

@@ -1,0 +1,343 @@
+"""A certificate that nothing satisfies a property: for each of its cases a tree, then the check.
+
+The cases are those that the checker reads in the text. Where few inputs may move the tree halves boxes, else it splits
+ReLUs, its leaves closed by multipliers of LPs. As for brackets, the proof is built anew, whatever found the answer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from encoders.formulations.to_stages import Stages, to_stages
+from encoders.network.graph import Array, Graph
+from encoders.passes.with_inputs import with_inputs
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.certificates import checker
+from verifier.certificates.box_tree import BoxTree
+from verifier.certificates.builder import LOOSE, network_of
+from verifier.certificates.checker import (
+    BOUNDS,
+    FIRST_RELU,
+    LEAF,
+    UNKNOWN,
+    CheckedGoal,
+    CheckedNetwork,
+    InvalidError,
+    Layer,
+    Numbers,
+    PropertyCase,
+    PropertyCertificate,
+    PropertyNode,
+    PropertyProof,
+    PropertyText,
+    Region,
+)
+from verifier.certificates.format import FINE, STEP, Int64Array, property_encoded
+from verifier.certificates.split_tree import NotCertifiedError, ProofTree
+from verifier.problem.budget import Budget
+from verifier.problem.properties.from_vnnlib import read_text
+from verifier.problem.properties.from_vnnlib2 import is_version_2
+from verifier.problem.properties.to_vnnlib import to_vnnlib
+from verifier.problem.query import Ball, Halfspaces
+from verifier.runtime.model import Model
+from verifier.search.property_question import AskedProperty, asked_property, must_be_read
+from verifier.search.question import Box
+from verifier.search.settings import budget_of
+from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.table import few_inputs
+
+ROUNDS = 4
+"""Times that leaves which floats close and the checker does not are halved."""
+
+
+@dataclass(frozen=True, eq=False)
+class CertifiedProperty:
+    """A certificate that the checker has found valid: the file's `content`, and what that proves."""
+
+    content: bytes
+    result: checker.PropertyResult
+    seconds: float
+    """Building and checking."""
+    check_seconds: float
+
+    @property
+    def leaves(self) -> int:
+        return self.result.leaves
+
+    def __repr__(self) -> str:
+        return f"<CertifiedProperty: {len(self.content):,} bytes, {self.leaves:,} leaves, {self.seconds:.2f} s>"
+
+
+class BudgetedPropertyProof(PropertyProof):
+    """The checker's proof of a case, which looks at the budget wherever evaluations are counted; it goes on behind a
+    leaf that does not close, and notes that."""
+
+    budget: Budget = Budget()
+
+    def spend(self, rows: int) -> None:
+        """As the checker does. Raises OutOfTimeError."""
+        self.budget.check()
+        super().spend(rows)
+
+    def unproved(self, leaf: int) -> None:
+        """Note the leaf."""
+        self.failed.append(leaf)
+
+    @cached_property
+    def failed(self) -> list[int]:
+        """The leaves that do not close."""
+        return []
+
+
+class _ClaimingProof(BudgetedPropertyProof):
+    """Bounds of a whole box as they come out, not as they are claimed: the claims are what is found."""
+
+    guess: tuple[Array, Array] = np.zeros(0), np.zeros(0)
+    """What floats say of ReLU arguments: which end is evaluated first."""
+
+    @cached_property
+    def claims(self) -> list[int]:
+        """The states of the neurons that were asked for."""
+        return []
+
+    def _layer(self, place: int, low: Array, high: Array, numbers: Numbers) -> Layer:
+        start = sum(size for _, size in self.net.layers[:place])
+        guess = [end[start : start + low.size] for end in self.guess]
+        asked = np.flatnonzero((low < 0) & (high > 0))
+        left = {1: asked[~(guess[1][asked] <= 0)], -1: asked[~(guess[0][asked] >= 0)]}
+        for _ in range(2):
+            for sign, ends in ((1, low), (-1, high)):
+                ends[left[sign]] = sign * self.least(place, left[sign], np.full(left[sign].size, sign))
+            # Where the end that was to fix the sign does not, the other one is wanted too.
+            open_ = asked[(low[asked] < 0) & (high[asked] > 0)]
+            left = {1: open_[low[open_] <= -UNKNOWN], -1: open_[high[open_] >= UNKNOWN]}
+        state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
+        self.claims.extend(state[asked].tolist())
+        return self.layer_of(place, state, low, high)
+
+    def whole_box(self) -> list[Layer]:
+        """Bounds of the case's box."""
+        signs = np.zeros(sum(layer.kept.size for layer in self.rooted), dtype=bool)
+        region = Region(self.query, math.inf)
+        node = PropertyNode(self.case.lo, self.case.hi, region, self.rooted, signs, signs)
+        return self._bounded(node, Numbers(memoryview(b""))).layers
+
+
+def property_certificate(
+    model: Model,
+    *,
+    property: AskedProperty,  # noqa: A002, what it is called
+    region: Box | None = None,
+    timeout: float | Budget = math.inf,
+) -> CertifiedProperty:
+    """A certificate that no real input satisfies a property, given as `check` takes it.
+
+    Its proof is built anew; it speaks of VNN-LIB 1.0: of the file's text, or of one in exact numbers that arrays become
+    (`result.text`). Raises InputError, NotCertifiedError without a proof, OutOfTimeError.
+    """
+    must_be_read(model)
+    budget = budget_of(timeout)
+    if isinstance(property, str | Path) and region is None:
+        return property_certified(model, text_of_file(Path(property)), budget)
+    return property_certified(model, to_vnnlib(asked_property(model, region, property, budget)).encode(), budget)
+
+
+def text_of_file(path: Path) -> bytes:
+    """The text of a property's file. Raises InputError, or NotCertifiedError for one of VNN-LIB 2."""
+    text = read_text(path)
+    if is_version_2(text):
+        raise NotCertifiedError("certificates are about properties in VNN-LIB 1.0, and this one is in VNN-LIB 2")
+    return text.content.encode()
+
+
+def property_certified(model: Model, text: bytes, budget: Budget) -> CertifiedProperty:
+    """A checked certificate that no real input satisfies the property of this text in VNN-LIB 1.0.
+
+    Raises NotCertifiedError, one line, or OutOfTimeError.
+    """
+    try:
+        with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+            return _PropertyBuilder(model, text, budget).built()
+    except InvalidError as error:
+        raise NotCertifiedError(f"the checker refuses the certificate: {error}") from None
+    except OverflowError:
+        raise NotCertifiedError("bounds of this model's neurons are too large for a certificate") from None
+
+
+class _PropertyBuilder:
+    def __init__(self, model: Model, text: bytes, budget: Budget) -> None:
+        self._begun = time.perf_counter()
+        self.model, self.text, self.budget = model, text, budget
+        self.content, self.folder = model.path.read_bytes(), model.path.parent
+        self.net = _network(model, self.content, self.folder)
+        self.prop = PropertyText(text)
+        if (self.prop.inputs, self.prop.outputs) != (self.net.size(self.net.input), self.net.size(self.net.scores)):
+            raise NotCertifiedError("the property is about another number of inputs or outputs than the checker reads")
+        self._graphs: dict[bool, tuple[Graph, Stages]] = {}
+
+    def built(self) -> CertifiedProperty:
+        """Raises NotCertifiedError, InvalidError or OutOfTimeError."""
+        trees = [*self._trees()]
+        for _ in range(ROUNDS):
+            content = property_encoded(self.net.digest, self.text, [tree.numbers(self.budget) for tree in trees])
+            claim = checker.parse(content)
+            assert isinstance(claim, PropertyCertificate)
+            proofs: list[BudgetedPropertyProof] = []
+            begun = time.perf_counter()
+            result = checker.property_checked(claim, self.content, self.folder, partial(self._proof, proofs))
+            now = time.perf_counter()
+            if not any(proof.failed for proof in proofs):
+                return CertifiedProperty(content, result, now - self._begun, now - begun)
+            for tree, proof in zip(trees, proofs, strict=True):
+                tree.reopen(proof.failed)
+        raise NotCertifiedError("some leaves that floats close do not close exactly")
+
+    def _proof(
+        self,
+        made: list[BudgetedPropertyProof],
+        net: CheckedNetwork,
+        case: PropertyCase,
+        step: int,
+        fine: int,
+        before: PropertyProof | None,
+    ) -> PropertyProof:
+        found = BudgetedPropertyProof(net, case, step, fine, before)
+        found.budget = self.budget
+        made.append(found)
+        return found
+
+    def _trees(self) -> Iterator[CaseTree]:
+        """A tree for each case."""
+        rooted: _ClaimingProof | None = None
+        for case in checker.property_cases(self.prop):
+            self.budget.check()
+            if not case.rows:
+                raise NotCertifiedError("a case asks nothing of outputs: every input of its box satisfies the property")
+            found = _ClaimingProof(self.net, case, STEP, FINE, rooted)
+            graph, stages = self._graph(found.goal.direct is not None)
+            ball = Ball.of_box(case.lo, case.hi).finite
+            lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, self.budget))
+            begun: list[int] = []
+            if rooted is None or found.rooted is not rooted.rooted:
+                found.budget, found.guess = self.budget, (lower, upper)
+                found.rooted = found.whole_box()
+                begun = [BOUNDS, *found.claims]
+            rooted = found
+            ends = _floats(found.rooted, [stage.size for stage in stages.hidden], lower, upper)
+            root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), *ends)
+            yield (_BoxCase if few_inputs(root) else _ReluCase)(begun, root, found.rooted)
+
+    def _graph(self, mixed: bool) -> tuple[Graph, Stages]:
+        """The engine's network, with its inputs behind its outputs where rows are `mixed`."""
+        if mixed not in self._graphs:
+            graph = with_inputs(self.model.lowered) if mixed else self.model.lowered
+            stages = to_stages(graph, look=self.budget.check)
+            if stages.underflows:
+                raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
+            if [size for _, size in self.net.layers] != [stage.size for stage in stages.hidden]:
+                raise NotCertifiedError("the checker divides this model into other ReLU layers than the engine")
+            self._graphs[mixed] = graph, stages
+        return self._graphs[mixed]
+
+
+class CaseTree(Protocol):
+    """A case's tree."""
+
+    def numbers(self, budget: Budget) -> Int64Array:
+        """Its integers in the certificate. Raises NotCertifiedError or OutOfTimeError."""
+
+    def reopen(self, leaves: Sequence[int]) -> None:
+        """These leaves do not close exactly. Raises NotCertifiedError where nothing can be done about it."""
+
+
+class _BoxCase:
+    """Boxes."""
+
+    def __init__(self, begun: Sequence[int], root: TreeRoot, layers: Sequence[Layer]) -> None:
+        self._begun, self._layers, self._stages = begun, layers, root.stages
+        self._tree = BoxTree(root.stages, root.ball, root.goal, root.lower, root.upper)
+
+    def numbers(self, budget: Budget) -> Int64Array:
+        self._tree.grow(budget)
+        known = []
+        for layer, stage in zip(self._layers, self._stages.hidden, strict=True):
+            signs = np.zeros(stage.size, dtype=np.int8)
+            signs[layer.kept] = np.where(layer.active, 1, 2)
+            known.append(signs)
+        return np.array([*self._begun, *self._tree.numbers(np.concatenate([np.zeros(0, dtype=np.int8), *known]))])
+
+    def reopen(self, leaves: Sequence[int]) -> None:
+        self._tree.reopen(leaves)
+
+
+class _ReluCase:
+    """Splits of ReLUs in the whole box, leaves with multipliers."""
+
+    def __init__(self, begun: Sequence[int], root: TreeRoot, layers: Sequence[Layer]) -> None:
+        self._begun, self._root, self._layers = begun, root, layers
+
+    def numbers(self, budget: Budget) -> Int64Array:
+        root, starts = self._root, self._root.stages.starts
+        places = [np.zeros(0, dtype=np.intp)]
+        places += [start + layer.kept for start, layer in zip(starts, self._layers, strict=False)]
+        active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self._layers)])
+        tree = ProofTree(
+            root.stages, root.ball, 0, root.goal, np.concatenate(places), active, root.lower, root.upper
+        ).grow(budget)
+        found, leaf = [np.array(self._begun, dtype=np.int64)], 0
+        for token in tree.tokens:
+            if token:
+                found.append(np.array([FIRST_RELU + token - 1]))
+            else:
+                found += [np.array([LEAF]), tree.leaves[leaf]]
+                leaf += 1
+        return np.concatenate(found)
+
+    def reopen(self, leaves: Sequence[int]) -> None:
+        if leaves:
+            raise NotCertifiedError(f"{len(leaves)} leaves that floats close do not close exactly")
+
+
+def _halfspaces(goal: CheckedGoal, ahead: int) -> Halfspaces:
+    """The goal in floats, over outputs, so many entries `ahead` of them, and, where it is mixed, inputs."""
+    parts = [goal.matrix] if goal.direct is None else [goal.matrix, goal.direct]
+    zeros = np.zeros((len(goal.offset), ahead))
+    matrix = np.hstack([zeros, *((part / goal.den).astype(np.float64) for part in parts)])
+    return Halfspaces(matrix, (goal.offset / goal.below).astype(np.float64))
+
+
+def _floats(layers: Sequence[Layer], sizes: Sequence[int], lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The checker's bounds of ReLU arguments in place of the engine's. What it does not keep must not be leant on."""
+    low, high, at = lower.copy(), upper.copy(), 0
+    for layer, size in zip(layers, sizes, strict=True):
+        off = np.setdiff1d(np.arange(size), layer.kept)
+        places = at + layer.kept
+        low[places] = np.ldexp(layer.low.astype(np.float64), -STEP)
+        tops = np.ldexp(layer.high.astype(np.float64), -STEP)
+        high[places] = np.where(layer.active, LOOSE * np.abs(high[places]) + LOOSE, tops)
+        high[at + off] = np.minimum(high[at + off], 0.0)
+        low[at + off] = np.minimum(low[at + off], 0.0)
+        at += size
+    return low, high
+
+
+def _network(model: Model, content: bytes, folder: Path) -> CheckedNetwork:
+    """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
+    if model.lowered.smooth:
+        raise NotCertifiedError("certificates do not cover Sigmoid and Tanh inside a network")
+    net = network_of(content, folder, model.network.sha256)
+    if net.scores != model.network.logits_name or net.size(net.scores) != model.outputs:
+        raise NotCertifiedError("the checker reads other outputs than the engine")
+    if net.size(net.input) != model.lowered.input_size:
+        raise NotCertifiedError("the checker reads another input than the engine")
+    return net
