@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from verifier.certificates.split_tree import NotCertifiedError
     from verifier.problem.answer import Subject
     from verifier.problem.budget import Budget, OutOfTimeError
+    from verifier.problem.inputs.columns import Columns
     from verifier.problem.query import Halfspaces
     from verifier.problem.verdict import (
         Bracket,
@@ -67,6 +68,7 @@ __all__ = [
     "Certified",
     "CertifiedProperty",
     "Check",
+    "Columns",
     "Counterexample",
     "Evidence",
     "Halfspaces",
@@ -115,6 +117,7 @@ HOMES = {
     "Certified": "verifier.certificates.builder",
     **dict.fromkeys(("CertifiedProperty", "property_certificate"), "verifier.certificates.property_builder"),
     "Check": "verifier.search.robustness",
+    "Columns": "verifier.problem.inputs.columns",
     "Halfspaces": "verifier.problem.query",
     **dict.fromkeys(("OutputRange", "OutputRanges"), "verifier.search.output_ranges"),
     "PropertyCheck": "verifier.search.property_check",

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.passes.from_transforms import Transforms
 from verifier.problem.arguments import real
-from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.budget import Budget
+from verifier.problem.inputs.columns import Columns
 from verifier.problem.query import Halfspaces
 from verifier.problem.verdict import Bracket
 from verifier.runtime.model import Model, load
@@ -26,9 +27,10 @@ from verifier.search.all_targets import AllTargets
 from verifier.search.initial_attack import DEFAULT_ATTACK
 from verifier.search.methods import DEFAULT_METHOD
 from verifier.search.output_ranges import OutputRanges
-from verifier.search.property_check import PropertyCheck, check_property, undecided
+from verifier.search.property_check import PropertyCheck
 from verifier.search.property_minimum import PropertyMinimum, nearest
-from verifier.search.property_question import AskedProperty, asked_property, property_question
+from verifier.search.property_question import AskedProperty
+from verifier.search.property_region import check_region
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, Box, InputRegion, Misclassification, specify
 from verifier.search.robustness import Check
 from verifier.search.settings import Settings, budget_of
@@ -37,25 +39,9 @@ from verifier.solvers.milp import available_solvers
 if TYPE_CHECKING:
     from verifier.certificates.builder import Certified
 
-__all__ = [
-    "AllTargets",
-    "Check",
-    "Halfspaces",
-    "Model",
-    "OutputRanges",
-    "PropertyCheck",
-    "PropertyMinimum",
-    "attack",
-    "available_solvers",
-    "brackets",
-    "certificate",
-    "check",
-    "load",
-    "load_transforms",
-    "minimal",
-    "minimal_all_targets",
-    "output_ranges",
-]
+__all__ = ["AllTargets", "Check", "Halfspaces", "Model", "OutputRanges", "PropertyCheck", "PropertyMinimum"]
+__all__ += ["attack", "available_solvers", "brackets", "certificate", "check", "load"]
+__all__ += ["load_transforms", "minimal", "minimal_all_targets", "output_ranges"]
 
 
 @overload
@@ -77,6 +63,7 @@ def minimal(
     device: str = "auto",
     seed: int = 0,
     transforms: Transforms | None = None,
+    columns: Columns | None = None,
     once: bool = False,
 ) -> Bracket: ...
 
@@ -119,6 +106,7 @@ def minimal(
     device: str = "auto",
     seed: int = 0,
     transforms: Transforms | None = None,
+    columns: Columns | None = None,
     once: bool = False,
     property: AskedProperty | None = None,  # noqa: A002, what it is called
 ) -> Bracket | PropertyMinimum:
@@ -133,7 +121,8 @@ def minimal(
     timeout: seconds, or a Budget; what is known then is returned. device, seed: where attacks run (auto, cpu, cuda), of
     their random starts. transforms (of `load_transforms`): x' is to be adversarial under all of them, a target reached
     by all, else the label lost in each. once: this process asks nothing else, so that what takes longer to load than
-    small questions do without it is loaded only for large ones.
+    small questions do without it is loaded only for large ones. columns: which x' can occur, as Columns(grid=255) of an
+    8-bit image or Columns(integer=(3, 7)) of a table; d* is the distance to the nearest of these.
 
     property: what must not happen, in place of target, label and margin, as in `check`, about x' of the box; a VNN-LIB
     file names its box itself. d* is the distance to the nearest point that satisfies it. Raises InputError, one line.
@@ -148,8 +137,10 @@ def minimal(
     settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
     if property is not None:
         goal = Misclassification(target, label, margin)
-        return nearest(model, InputRegion(x, norm, box), property, goal, transforms, (precision, semantics), settings)
-    region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
+        return nearest(
+            model, InputRegion(x, norm, box, columns), property, goal, transforms, (precision, semantics), settings
+        )
+    region, goal = InputRegion(x, norm, box, columns), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return minimum.minimal(asked, settings)
 
@@ -172,6 +163,7 @@ def brackets(
     device: str = "auto",
     seed: int = 0,
     transforms: Transforms | None = None,
+    columns: Columns | None = None,
     once: bool = False,
 ) -> Iterator[Bracket]:
     """Shrinking brackets lower ≤ d* ≤ upper, as they close; the last one has `final` set, and is that of `minimal`.
@@ -180,7 +172,7 @@ def brackets(
     The arguments are those of `minimal`. Raises InputError, one line, before the first bracket.
     """
     settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
-    region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
+    region, goal = InputRegion(x, norm, box, columns), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return minimum.brackets(asked, settings)
 
@@ -205,6 +197,7 @@ def minimal_all_targets(
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
     transforms: Transforms | None = None,
+    columns: Columns | None = None,
     once: bool = False,
 ) -> AllTargets:
     """For each of `targets`, by default every class but the label, the bracket lower ≤ d* ≤ upper of `minimal`.
@@ -215,7 +208,10 @@ def minimal_all_targets(
     called with every bracket. The other arguments are those of `minimal`. Raises InputError, one line.
     """
     settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
-    region, goal = InputRegion(x, norm, box), Misclassification(None, label, margin, each=True, targets=targets)
+    region, goal = (
+        InputRegion(x, norm, box, columns),
+        Misclassification(None, label, margin, each=True, targets=targets),
+    )
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return all_targets.minimal_all_targets(asked, settings, known, progress)
 
@@ -240,6 +236,7 @@ def check(
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
     transforms: Transforms | None = None,
+    columns: Columns | None = None,
     once: bool = False,
 ) -> Check: ...
 
@@ -278,6 +275,7 @@ def check(
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
     transforms: Transforms | None = None,
+    columns: Columns | None = None,
     once: bool = False,
     region: Box | None = None,
     property: AskedProperty | None = None,  # noqa: A002, what it is called
@@ -302,23 +300,16 @@ def check(
     """
     settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
     if property is not None:
-        about_x = {"x": x, "radius": radius, "target": target, "label": label, "transforms": transforms}
-        given = [name for name, value in {**about_x, "progress": progress}.items() if value is not None]
-        given += [name for name, differs in (("norm", norm != "linf"), ("margin", margin != 0.0)) if differs]
-        given += ["box"] if box is not DEFAULT_BOX else []
-        if given:
-            raise InputError(f"property goes with region; {', '.join(given)} {'do' if given[1:] else 'does'} not")
-        try:
-            prop = asked_property(model, region, property, settings.budget)
-        except OutOfTimeError as error:
-            return undecided(str(error), settings.budget.spent)
-        return check_property(property_question(model, prop, settings.budget, semantics), settings)
+        about_x: dict[str, object] = {"x": x, "radius": radius, "target": target, "label": label}
+        about_x |= {"transforms": transforms, "progress": progress, "columns": columns, "margin": margin or None}
+        about_x |= {"norm": None if norm == "linf" else norm, "box": None if box is DEFAULT_BOX else box}
+        return check_region(model, region, property, semantics, settings, about_x)
     if x is None or radius is None:
         raise InputError("check takes an input x and a radius, or a property")
     if region is not None:
         raise InputError("region goes with property; the box of an input is `box`")
     goal = Misclassification(target, label, margin)
-    asked = specify(model, InputRegion(x, norm, box), goal, settings.budget, transforms, semantics)
+    asked = specify(model, InputRegion(x, norm, box, columns), goal, settings.budget, transforms, semantics)
     return robustness.check(asked, settings, radius, progress)
 
 
@@ -361,6 +352,7 @@ def attack(
     seed: int = 0,
     attack: str = DEFAULT_ATTACK,
     transforms: Transforms | None = None,
+    columns: Columns | None = None,
 ) -> Bracket:
     """The upper end alone: the nearest adversarial point that one attack finds, judged and polished; lower end 0.
 
@@ -368,7 +360,7 @@ def attack(
     of `minimal`. `upper` is infinite where nothing is found. Raises InputError, one line.
     """
     settings = Settings(budget_of(timeout), device=device, seed=seed)
-    region, goal = InputRegion(x, norm, box), Misclassification(target, label, margin)
+    region, goal = InputRegion(x, norm, box, columns), Misclassification(target, label, margin)
     return minimum.attack(specify(model, region, goal, settings.budget, transforms), settings, attack)
 
 

@@ -23,6 +23,8 @@ ANSWERS = {
     "holds": ("answer", ["check", *SIXTH, "--radius", "0.02"]),
     "violated": ("answer", ["check", *SIXTH, "--radius", "51/255"]),
     "attack": ("answer", ["attack", *SIXTH]),
+    "on a grid": ("answer", ["minimal", *SIXTH, "--grid", "16"]),
+    "holds on a grid": ("answer", ["check", *SIXTH, "--radius", "1/16", "--grid", "16"]),
     "ranges": ("bounds", ["bounds", "digits", "--box", "0", "0.05", "--entry", "3"]),
     "inspect": ("inspect", ["inspect", "digits"]),
     "doctor": ("doctor", ["doctor"]),

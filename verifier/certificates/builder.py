@@ -44,8 +44,13 @@ OF_ROUND_BALLS = "certificates are about balls with flat sides, of L∞ and L1"
 """Why there are none for questions in L2."""
 
 
-def not_covered(norm: str, transformed: bool) -> str:
-    """Why certificates do not cover a question; "" where they do."""
+OF_SOME_INPUTS = "certificates are about all inputs of the box"
+
+
+def not_covered(norm: str, transformed: bool, some: bool = False) -> str:
+    """Why certificates do not cover a question, or one about some inputs only; "" where they do."""
+    if some:
+        return OF_SOME_INPUTS
     if transformed:
         return UNDER_TRANSFORMS
     return OF_ROUND_BALLS if norm in set(Norm).difference(FLAT_NORMS) else ""
@@ -94,7 +99,7 @@ def certified(
     Raises NotCertifiedError, one line, or OutOfTimeError.
     """
     start = time.perf_counter()
-    if why := not_covered(asked.ball.norm, asked.copies is not None):
+    if why := not_covered(asked.ball.norm, asked.copies is not None, asked.lattice is not None):
         raise NotCertifiedError(why)
     # What the charges for rounding keep open, or cannot be charged, is certified over the reals alone.
     for end in dict.fromkeys((min(float32, radius), 0.0)):

@@ -15,10 +15,11 @@ from encoders.errors import InputError
 from verifier.cli.answer_files import AnswerFiles
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.question_options import QuestionOptions, ResultOptions, SearchOptions
+from verifier.cli.question_options import GoalOptions, QuestionOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline, draw_within
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside, read_box
+from verifier.problem.inputs.columns import Columns, columns_of_text, read_units
 from verifier.problem.inputs.files import read_input
 from verifier.problem.inputs.image_layout import image_layout
 from verifier.problem.verdict import Bracket, Witness
@@ -64,6 +65,7 @@ class Job:
     certificate: CertificateFile | None = None
     transforms: TransformsRecord | None = None
     notes: tuple[str, ...] = ()
+    columns: Columns | None = None
     late: bool = False
     """Is the time up? Then what is known is written, and nothing is made any more."""
 
@@ -89,7 +91,7 @@ class Job:
         self, target: int | None, budget: Budget, precision: float = DEFAULT_PRECISION, each: bool = False
     ) -> Specification:
         asked = self.request.asked
-        region = InputRegion(self.x, asked.norm, self.box)
+        region = InputRegion(self.x, asked.norm, self.box, self.columns)
         goal = Misclassification(target, self.label, asked.margin, each)
         transforms = None if self.transforms is None else self.transforms.given
         return specify(self.model, region, goal, budget, transforms, asked.semantics, precision)
@@ -117,6 +119,7 @@ class Job:
             method=method,
             solver=None if method is None else how.solver or _own_solver(method),
             transforms=self.transforms,
+            columns=self.columns,
             notes=self.notes,
             **more,
         )
@@ -213,17 +216,29 @@ def _own_solver(method: str) -> str | None:
     return row.solver or None if row is not None else None
 
 
+def columns_of(asked: GoalOptions) -> Columns | None:
+    """Which inputs can occur; None: all of the box. Raises InputError."""
+    numbers = () if asked.integer is None else columns_of_text(asked.integer, "--integer")
+    groups = tuple(columns_of_text(group, "--one-hot") for group in asked.one_hot or ())
+    if asked.grid is None and not numbers and not groups:
+        if asked.units is not None:
+            raise InputError("--units goes with --grid, --integer or --one-hot, which are in these units")
+        return None
+    return Columns(asked.grid, numbers, groups, None if asked.units is None else read_units(asked.units))
+
+
 @contextmanager
 def prepared(request: Request) -> Iterator[Job]:
     """Read the model and the input, and make sure that the results can be written, before any work."""
     asked, results = request.asked, request.results
-    proves = results.certificate is not None
+    proves, columns = results.certificate is not None, columns_of(asked)
     if proves:
         from verifier.certificates.builder import not_covered  # noqa: PLC0415
         from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
 
-        if why := not_covered(asked.norm, asked.transforms is not None):
+        if why := not_covered(asked.norm, asked.transforms is not None, columns is not None):
             option = "--transforms" if asked.transforms is not None else f"--norm {asked.norm}"
+            option = "--grid, --integer and --one-hot" if columns is not None else option
             raise InputError(f"--certificate does not go with {option}: {why}")
     whole = request.deadline.whole
     time = CommandTime(whole, draws=results.out is not None, proves=proves)
@@ -248,7 +263,7 @@ def prepared(request: Request) -> Iterator[Job]:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
         files = AnswerFiles(folder, results.json)
         file = CertificateFile(results.certificate) if results.certificate is not None else None
-        yield Job(request, model, x, given.index, label, predicted, box, time, files, file, transforms, notes)
+        yield Job(request, model, x, given.index, label, predicted, box, time, files, file, transforms, notes, columns)
 
 
 def made(record: CertificateRecord | None) -> bool:

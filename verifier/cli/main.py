@@ -47,7 +47,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"relu-verifier {__version__}")
+        from verifier.report.versions import version_line  # noqa: PLC0415, see the module's docstring
+
+        typer.echo(version_line(__version__))
         raise typer.Exit
 
 
@@ -61,7 +63,7 @@ def _name(wanted: bool) -> None:
 def top(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the versions.")
     ] = False,
     name: Annotated[bool, typer.Option("--name", callback=_name, is_eager=True, help="Print the name.")] = False,
 ) -> None:

@@ -37,7 +37,8 @@ IN_HELP = (
         "margin",
         "norm",
     ),
-    *("box", "label", "timeout", "attack", "method", "solver", "threads", "device", "semantics", "seed"),
+    *("box", "grid", "integer", "one_hot", "units"),
+    *("label", "timeout", "attack", "method", "solver", "threads", "device", "semantics", "seed"),
     *("out", "certificate", "transforms", "json"),
 )
 """The order in which `minimal`, `check` and `attack` list their options."""
@@ -78,6 +79,30 @@ class GoalOptions:
             show_default=False,
         ),
     ] = None
+    grid: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Only inputs whose entries are multiples of 1/K, such as 255 for 8-bit images.",
+            show_default=False,
+        ),
+    ] = None
+    integer: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMNS", help="Only whole numbers in these entries, such as 3,7-9.", show_default=False),
+    ] = None
+    one_hot: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMNS", help="Exactly one of these entries is 1, the others are 0; may be repeated."),
+    ] = None
+    units: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="An .npz with offset and scale: an entry x is offset + scale·x in the units of the three above.",
+            show_default=False,
+        ),
+    ] = None
     semantics: SemanticsOption = "both"
     transforms: Annotated[
         Path | None,
@@ -90,8 +115,10 @@ class GoalOptions:
     def given(self, *besides: str) -> list[str]:
         """What is given, beside the model and what `besides` names, that a property says itself."""
         elsewhere = ("model", "output", "semantics", *besides)
-        found = [f.name for f in fields(self) if f.name not in elsewhere and getattr(self, f.name) != f.default]
-        return ["INPUT" if name == "input" else f"--{name}" for name in found]
+        found = [
+            f.name for f in fields(self) if f.name not in elsewhere and getattr(self, f.name) not in (f.default, [])
+        ]
+        return ["INPUT" if name == "input" else f"--{name.replace('_', '-')}" for name in found]
 
 
 INPUT = typer.Argument(

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from verifier.problem.inputs.columns import Columns
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Subject:
     """What an answer is about.
 
     model: the file's name. input: shape (n,), the model's dtype. shape: that of the model's input. box: its two ends.
-    predicted: the class of the input as ONNX Runtime runs it. command: `minimal`, `check` or `attack`.
+    predicted: the class of the input as ONNX Runtime runs it. command: `minimal`, `check` or `attack`. columns: which
+    inputs can occur; None: all of the box.
     """
 
     command: str
@@ -30,10 +33,12 @@ class Subject:
     target: int | None
     margin: float
     radius: float | None = None
+    columns: Columns | None = None
 
     def __repr__(self) -> str:
         goal = "any other class" if self.target is None else f"class {self.target}"
-        return f"<{self.command} in {self.norm} from class {self.label} to {goal}, {self.model}>"
+        only = f" among {self.columns.told}" if self.columns is not None else ""
+        return f"<{self.command} in {self.norm} from class {self.label} to {goal}{only}, {self.model}>"
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,19 @@ class Search:
         return self.nodes / self.seconds if self.nodes and self.seconds > 0 else 0.0
 
 
+@dataclass(frozen=True)
+class OnLattice:
+    """What a bracket over the inputs that can occur rests on, where these are points of a lattice.
+
+    everywhere: no adversarial point of the whole box is nearer. lower, upper: the bracket over the rationals that the
+    points stand for, squares in L2; None where distances are no multiples of anything, or there is no witness.
+    """
+
+    everywhere: float
+    lower: Fraction | None
+    upper: Fraction | None
+
+
 LINEAR_BOUNDS = "linear bounds"
 """The engine of a search whose root needed no tree."""
 
@@ -184,6 +197,8 @@ class Bracket(Answer):
     """What was asked; None inside a search."""
     trees: Mapping[int, PhaseTree] = field(default_factory=dict)
     """By target the search's split tree, where it was to be kept: where a search about a retrained network begins."""
+    lattice: OnLattice | None = None
+    """Where only some inputs can occur: d* is the distance to the nearest of these, and this is known besides."""
 
     @property
     def gap(self) -> float:

@@ -250,6 +250,7 @@ def _run(about: Subject | None) -> RunRecord:
         target=about.target,
         margin=about.margin,
         radius=about.radius,
+        columns=about.columns,
     )
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from encoders.passes.from_transforms import Transforms
+from verifier.problem.inputs.columns import Columns
 from verifier.problem.quantities import Quantity
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
+from verifier.report.columns_result import columns_json, occurring_json
 from verifier.report.versions import METHOD_PACKAGES, versions
 
 SCHEMA = 1
@@ -117,6 +119,8 @@ class RunRecord:
     """How the input was read, where that is not plain from its file; what was moved into the box."""
     threshold: float | None = None
     """Of a model of one output: from where on it is class 1. None where each class has a score."""
+    columns: Columns | None = None
+    """Which inputs can occur; None: all of the box."""
     radius_text: str = ""
     """The radius as it was asked for, "" where it was a number."""
 
@@ -146,6 +150,8 @@ def bracket_json(
         "witness": witness_json(bracket.witness, witness_path),
         "evidence": bracket.evidence.label,
         "float32": _float32_json(bracket, witness_path, float32),
+        "columns": columns_json(run.columns),
+        "occurring": occurring_json(run.columns, bracket, run.norm),
         "method": run.method,
         "solver": run.solver,
         "search": search_json(bracket.search),
@@ -230,6 +236,7 @@ def check_fields(run: RunRecord, result: CheckResult, witness_path: Path | None)
         "witness": witness_json(result.witness, witness_path),
         "evidence": result.evidence.label if result.evidence is not None else None,
         "float32": _holds_json(run, result),
+        "columns": columns_json(run.columns),
         "method": run.method,
         "solver": run.solver,
         "search": search_json(result.search),

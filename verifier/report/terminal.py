@@ -14,6 +14,7 @@ from rich.text import Text
 
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Search, Status, Witness
+from verifier.report.columns_result import occurring_rows
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
 from verifier.report.json_result import VERDICTS, CheckResult, RunRecord, float32_evidence
 from verifier.report.norm_signs import NORM_NAMES
@@ -80,6 +81,8 @@ def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Ta
             rows.append(("float32", f"{shown}  the same for every float32 evaluation, {level.label}"))
     found = bracket.witness is not None
     rows.append(("upper", f"{upper}  the distance of the example found" if found else "none found"))
+    if proved:
+        rows += occurring_rows(run.columns, bracket, run.norm)
     rows.append(("goal", goal_text(run)))
     if bracket.witness is not None:
         rows += witness_rows(bracket.witness)
@@ -149,6 +152,8 @@ def check_table(run: RunRecord, result: CheckResult, files: Sequence[Path]) -> T
     if result.float32:
         level = float32_evidence(run.radius, run.certificate)
         rows.append(("float32", f"the same for every float32 evaluation, {level.label}"))
+    if run.columns is not None:
+        rows.append(("only", run.columns.told))
     rows.append(("goal", goal_text(run)))
     if result.witness is not None:
         rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))
@@ -163,12 +168,21 @@ def status_text(run: RunRecord, bracket: Bracket) -> str:
     if run.command == "attack" and bracket.status is Status.BRACKETED:
         return "found, not proved to be the nearest" if bracket.witness else f"none found {bracket.reason}".rstrip()
     meaning = {
-        Status.MINIMAL: f"upper - lower <= {bracket.precision:g}",
+        Status.MINIMAL: NO_NEARER if _same_steps(bracket) else f"upper - lower <= {bracket.precision:g}",
         Status.BRACKETED: bracket.reason or "not closed",
-        Status.UNREACHABLE: "no point of the box is adversarial",
+        Status.UNREACHABLE: f"no {'point of the box' if run.columns is None else 'such input'} is adversarial",
         Status.ALREADY_ADVERSARIAL: "the input itself is, at distance 0",
     }[bracket.status]
     return f"{bracket.status.value}: {meaning}"
+
+
+NO_NEARER = "no such input is nearer"
+"""What a closed bracket says where distances are steps."""
+
+
+def _same_steps(bracket: Bracket) -> bool:
+    found = bracket.lattice
+    return found is not None and found.upper is not None and found.lower == found.upper
 
 
 def goal_text(run: RunRecord) -> str:

@@ -13,6 +13,9 @@ METHOD_PACKAGES = {
     "z3": ("z3-solver",),
 }
 
+VERSION_NAMES = {"python": "Python", "numpy": "numpy", "onnx": "onnx", "onnxruntime": "onnxruntime"}
+"""What `--version` names beside this package."""
+
 
 def distribution_version(name: str) -> str | None:
     """The version of an installed distribution, None when it is not installed."""
@@ -34,3 +37,10 @@ def versions(packages: tuple[str, ...] = ()) -> dict[str, str]:
         **{name: distribution_version(name) for name in packages},
     }
     return {name: version for name, version in found.items() if version is not None}
+
+
+def version_line(own: str) -> str:
+    """This version and those of what answers rest on, in one line."""
+    found = versions()
+    others = [f"{name} {found[key]}" for key, name in VERSION_NAMES.items() if key in found]
+    return f"relu-verifier {own} ({', '.join(others)})"

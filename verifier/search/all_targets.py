@@ -16,7 +16,7 @@ from verifier.search import initial_attack
 from verifier.search.earlier import beginning
 from verifier.search.float32 import follow_each_both
 from verifier.search.initial_attack import going_on
-from verifier.search.minimum import THOROUGH_SHARE, already_adversarial, problem_of, with_float32
+from verifier.search.minimum import THOROUGH_SHARE, already_adversarial, minimised, problem_of, with_float32
 from verifier.search.question import Specification
 from verifier.search.settings import Settings
 from verifier.search.state import Attacker
@@ -71,14 +71,14 @@ def minimal_all_targets(
     if found is not None:
         last = already_adversarial(asked, found, budget)
         return AllTargets((last,), last).asked(about)  # the input itself is misclassified: no target has to be sought
-    if decider.trees is not None:
+    if decider.trees is not None and problem.points is None:
         problem = replace(problem, thorough=initial_attack.attacker(asked, settings, share=THOROUGH_SHARE))
         return overall(finals(follow_each_both(problem, decider, budget), progress), budget).asked(about)
     points = first(budget)
 
     def alone(place: int, share: Budget) -> Iterator[Bracket]:
         one = replace(problem.alone(place), attack=lambda _: points[place : place + 1])
-        for bracket in settings.row.minimise(one, decider, share):
+        for bracket in minimised(one, settings, share):
             yield with_float32(bracket, one, share) if bracket.final else bracket
 
     return overall(finals(in_turn(alone, len(points), budget), progress), budget).asked(about)

@@ -13,9 +13,11 @@ from verifier.search import initial_attack
 from verifier.search.earlier import beginning
 from verifier.search.float32_lower import float32_lower
 from verifier.search.initial_attack import DEFAULT_ATTACK
+from verifier.search.lattice_points import LatticePoints
+from verifier.search.on_lattice import brackets_on_lattice
 from verifier.search.question import Specification
 from verifier.search.settings import Settings
-from verifier.search.state import Attacker, Problem, SearchState
+from verifier.search.state import POLISH_SHARE, Attacker, Problem, SearchState
 
 THOROUGH_SHARE = 0.5
 """Part of the time left that the longer attack may use on a bracket that trees have not closed."""
@@ -37,9 +39,17 @@ def _brackets(asked: Specification, settings: Settings, problem: Problem) -> Ite
     if found is not None:
         yield replace(already_adversarial(asked, found, budget), about=about)
         return
-    for bracket in settings.row.minimise(problem, settings.decider, budget):
+    for bracket in minimised(problem, settings, budget):
         last = bracket.final
         yield replace(with_float32(bracket, problem, budget), about=about) if last else bracket
+
+
+def minimised(problem: Problem, settings: Settings, budget: Budget) -> Iterator[Bracket]:
+    """Brackets by the method that is asked for; on the problem's lattice, where it has one."""
+    minimise, decider = settings.row.minimise, settings.decider
+    if problem.points is None:
+        return minimise(problem, decider, budget)
+    return brackets_on_lattice(problem, minimise, decider, budget)
 
 
 def minimal(asked: Specification, settings: Settings) -> Bracket:
@@ -57,16 +67,22 @@ def attack(asked: Specification, settings: Settings, name: str = DEFAULT_ATTACK)
         return replace(already_adversarial(asked, found, budget), about=about)
     state = SearchState(replace(problem_of(asked, settings, run), attack_name=name), budget)
     state.attack()
-    return replace(state.bracket(final=True), reason="an attack proves no lower end", about=about)
+    last = state.bracket(final=True)
+    if state.problem.points is not None:
+        last = state.problem.points.told(last)
+    return replace(last, reason="an attack proves no lower end", about=about)
 
 
 def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Problem:
     """What is asked as the methods take it, with the attack that they begin with.
 
     Raises InputError where it is about float32 alone, and the method about real arithmetic, or in a norm in which that
-    does not ask.
+    does not ask, or about some inputs only.
     """
-    settings.must_suit(asked.semantics, asked.ball.norm)
+    settings.must_suit(asked.semantics, asked.ball.norm, some=asked.lattice is not None)
+    points = None
+    if asked.lattice is not None:
+        points = LatticePoints(asked.lattice, asked.judge, asked.precision, POLISH_SHARE * asked.precision)
     return Problem(
         graph=asked.graph,
         ball=asked.ball,
@@ -80,6 +96,7 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
         semantics=asked.semantics,
         no_float32=asked.model.no_float32,
         earlier=None if settings.earlier is None else settings.earlier.trees,
+        points=points,
     )
 
 

@@ -278,6 +278,7 @@ def nearest(
     goal, transforms: what does not go with it. how: precision and semantics. Raises InputError.
     """
     others = {"target": goal.target, "label": goal.label, "margin": goal.margin or None, "transforms": transforms}
+    others["columns"] = region.columns
     for name, value in others.items():
         if value is not None:
             raise InputError(f"{name} does not go with property, which says itself what is looked for")

@@ -18,6 +18,8 @@ from verifier.problem.answer import Subject
 from verifier.problem.arguments import above_zero, real, whole, word
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside
+from verifier.problem.inputs.columns import Columns
+from verifier.problem.inputs.lattice import Lattice, lattice_of
 from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
 from verifier.problem.verdict import Semantics, Witness
 from verifier.runtime.agreement import same_copies, same_function
@@ -39,11 +41,15 @@ DEFAULT_PRECISION = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class InputRegion:
-    """The x' of the box, by their distance ‖x' − x‖ from an input x of the model's shape, or flat; not yet checked."""
+    """The x' of the box, by their distance ‖x' − x‖ from an input x of the model's shape, or flat; not yet checked.
+
+    columns: which x' can occur; None: all.
+    """
 
     x: npt.ArrayLike
     norm: str = Norm.LINF
     box: Box = DEFAULT_BOX
+    columns: Columns | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +88,8 @@ class Specification:
     """The network under several transformations of the input; None: as it is."""
     semantics: Semantics = Semantics.BOTH
     precision: float = DEFAULT_PRECISION
+    lattice: Lattice | None = None
+    """The points that are asked about; None: all of the box."""
 
     @property
     def graph(self) -> Graph:
@@ -119,6 +127,7 @@ class Specification:
             target=self.target,
             margin=self.margin,
             radius=radius,
+            columns=None if self.lattice is None else self.lattice.asked,
         )
 
     def only(self, targets: Sequence[int] | None) -> Specification:
@@ -189,7 +198,11 @@ def specify(
         warnings.warn(f"the input: {moved}", stacklevel=CALLER)
     if word(region.norm, "the norm") not in tuple(Norm):
         raise InputError(f"unknown norm '{region.norm}': choose one of {', '.join(Norm)}")
-    ball = Ball(Norm(region.norm), flat.astype(np.float64), math.inf, lo, hi)
+    centre, lattice = flat.astype(np.float64), None
+    if region.columns is not None:
+        lattice = lattice_of(region.columns, centre, lo, hi, model.dtype, Norm(region.norm))
+        lo, hi = lattice.lo, lattice.hi
+    ball = Ball(Norm(region.norm), centre, math.inf, lo, hi)
     margin, target = real(goal.margin, "the margin"), goal.target
     if not (math.isfinite(margin) and margin >= 0):
         raise InputError(f"the margin must be a finite number ≥ 0, not {margin:g}")
@@ -205,7 +218,7 @@ def specify(
         goals = disjuncts(Untargeted(label, margin) if target is None else Targeted(target, margin), model.classes)
         judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
         asked = Specification(model, ball, label, own, target, goals, judge, margin)
-    return replace(asked, semantics=meaning, precision=width).only(goal.targets)
+    return replace(asked, semantics=meaning, precision=width, lattice=lattice).only(goal.targets)
 
 
 def semantics_of(semantics: str, model: Model) -> Semantics:

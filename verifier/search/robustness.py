@@ -23,6 +23,7 @@ from verifier.search.float32 import for_float32_too, resumed, rounding_reaches
 from verifier.search.incumbent import check_within, followed, pruned
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.minimum import problem_of
+from verifier.search.on_lattice import FIRST_SHARE, check_on_lattice
 from verifier.search.question import Specification
 from verifier.search.scheduler import TreeSearch
 from verifier.search.settings import Settings
@@ -71,7 +72,41 @@ def check(asked: Specification, settings: Settings, radius: float, progress: Bra
         return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached, about=about)
     first = initial_attack.attacker(asked, settings, radius=radius, nearest=True, brief=decider.trees is not None)
     problem = replace(problem_of(asked, settings, first), precision=radius * RADIUS_SHARE)
+    if problem.points is not None:
+        return replace(_check_some(problem, decider, radius, budget, progress), about=about)
     return replace(check_both(problem, decider, radius, budget, progress), about=about)
+
+
+def _check_some(
+    problem: Problem, decider: Decider, radius: float, budget: Budget, progress: BracketWatcher | None
+) -> Check:
+    """The answer about the points of a lattice: for all points first, which may answer, then by splitting inputs."""
+    points, trees = problem.points, decider.trees
+    assert points is not None
+    assert trees is not None
+    first = check_both(problem, decider, points.lattice.radius_within(radius), budget.share(FIRST_SHARE), progress)
+    if isinstance(first.verdict, Holds):
+        return first
+    verdict: Verdict = Unknown(budget.reason if budget.ended else first.reason)
+    search, float32 = first.search, False
+    if points.upper <= radius and points.witness is not None:
+        verdict = Violated(points.witness.point.astype(float))
+    elif not budget.ended:
+        charged = problem.semantics is not Semantics.REAL
+        verdict, float32, search = check_on_lattice(problem, trees, radius, budget, charged=charged)
+    witness = points.witness if isinstance(verdict, Violated) else None
+    return replace(
+        first,
+        verdict=verdict,
+        witness=witness,
+        reason=verdict.reason if isinstance(verdict, Unknown) else "",
+        evidence=verdict.evidence if isinstance(verdict, Holds) else None,
+        seconds=budget.spent,
+        target=witness.target if witness is not None and witness.target != ELSEWHERE else problem.target,
+        search=search,
+        float32=True if float32 else None,
+        trees={},
+    )
 
 
 def check_both(

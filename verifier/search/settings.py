@@ -66,10 +66,13 @@ class Settings:
         decider = self.row.decider(self.solver or self.row.solver, self.threads)
         return decider.asked_once() if self.once else decider
 
-    def must_suit(self, semantics: Semantics, norm: Norm = Norm.LINF) -> None:
-        """Raises InputError for what trees alone answer: float32 without the reals, balls without flat sides."""
+    def must_suit(self, semantics: Semantics, norm: Norm = Norm.LINF, *, some: bool = False) -> None:
+        """Raises InputError for what trees alone answer: float32 without the reals, balls without flat sides, some
+        inputs only."""
         if self.decider.trees is not None:
             return
+        if some:
+            raise InputError(f"grid, integer and one-hot inputs go with the method tree; {self.method} takes any input")
         if norm not in FLAT_NORMS:
             raise InputError(f"norm {norm} goes with the method tree; {self.method} takes {' or '.join(FLAT_NORMS)}")
         if semantics is Semantics.FLOAT32:

@@ -13,6 +13,8 @@ from verifier.problem.query import ELSEWHERE, Ball, Halfspaces
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Semantics, Status, Witness
 from verifier.runtime.witness import Judge
+from verifier.search.closing import closing_radius
+from verifier.search.lattice_points import LatticePoints
 
 POLISH_SHARE = 0.125
 """Part of the precision that securing a witness against rounding may add to its distance."""
@@ -25,10 +27,6 @@ GRID_STEPS = 4.0
 
 INWARDS = tuple(2.0**-power for power in range(12, 0, -1))
 """Shares of the way from a point next to a tie, which rounding refuses, to one that lies deeper in the goal."""
-
-CLOSING = 0.99
-"""The share of the precision below the upper end at which a bracket is closed: the rest is for rounding the two ends
-outwards on the screen, where they are no farther apart than the precision either."""
 
 FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
 """Radii tried by doubling where the box is unbounded and no witness is known."""
@@ -45,7 +43,9 @@ class Problem:
     how many trees may be explored at a time. `arithmetic`: whose evaluations of the network trees and linear bounds
     prove something about; `semantics`: what is asked about. Nothing within `known` reaches a disjunct, in any of them.
     `thorough`: a longer attack than the first one, for what stays open; None where the first was that. `earlier`: by
-    target the split tree of another network, to begin with; None: trees are not written down either.
+    target the split tree of another network, to begin with; None: trees are not written down either. `points`: where
+    only points of a lattice are asked about, those that were found; it is handed every witness, and the search closes
+    where nothing that it proves says more of them.
     """
 
     graph: Graph
@@ -64,11 +64,14 @@ class Problem:
     """Why nothing can be said about the network as it is run in float32; "" where something can."""
     thorough: Attacker | None = None
     earlier: Mapping[int, PhaseTree] | None = None
+    points: LatticePoints | None = None
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""
         only = self.disjuncts[place : place + 1]
-        return replace(self, disjuncts=only, judge=replace(self.judge, disjuncts=only), target=only[0][0])
+        judge = replace(self.judge, disjuncts=only)
+        points = None if self.points is None else self.points.alone(judge)
+        return replace(self, disjuncts=only, judge=judge, target=only[0][0], points=points)
 
 
 @dataclass
@@ -124,13 +127,16 @@ class SearchState:
 
     @property
     def closed(self) -> bool:
+        points = self.problem.points
+        if points is not None and self.witness and points.settled(self.lower, self.upper):
+            return True
         return self.upper - self.lower <= self.problem.precision if self.witness else math.isinf(self.lower)
 
     @property
     def closing(self) -> float:
         """The radius that closes the bracket once nothing within it reaches a goal, where there is a witness."""
-        precision = self.problem.precision
-        return max(math.nextafter(self.upper - precision, math.inf), self.upper - CLOSING * precision)
+        plain, points = closing_radius(self.upper, self.problem.precision), self.problem.points
+        return plain if points is None else points.closing(self.upper, plain)
 
     @property
     def slack(self) -> float:
@@ -149,8 +155,13 @@ class SearchState:
             found = self.problem.judge.polished(found, self.slack, self.budget)
         if found.distance >= self.upper:
             return False
-        self.witness = found
+        self._keep(found)
         return True
+
+    def _keep(self, found: Witness) -> None:
+        self.witness = found
+        if self.problem.points is not None:
+            self.problem.points.offer(found.point, self.budget)
 
     def look(self, point: Array) -> bool:
         """Take a point as it is, when it is a witness and nearer than the last. True if it was.
@@ -160,7 +171,7 @@ class SearchState:
         if self.length(point) < self.upper:
             found = self.problem.judge.witness(point, self.budget)
             if found is not None and found.distance < self.upper:
-                self.witness = found
+                self._keep(found)
                 return True
         return False
 
@@ -177,7 +188,7 @@ class SearchState:
     def polish(self) -> None:
         """Move the witness to the nearest point of its activation region, by the judge's LPs."""
         if self.witness is not None and self.budget.remaining > 0:
-            self.witness = self.problem.judge.polished(self.witness, self.slack, self.budget)
+            self._keep(self.problem.judge.polished(self.witness, self.slack, self.budget))
 
     def start(self, points: Sequence[Array | None]) -> None:
         """Take the best of an attack's points as the first upper end.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == Exit.GOOD
     out, err = capsys.readouterr()
-    assert out.startswith("relu-verifier ")
+    assert re.fullmatch(r"relu-verifier \S+ \(Python 3\S+, numpy \S+, onnx \S+, onnxruntime \S+\)\n", out)
     assert err == ""
 
 
