@@ -14,7 +14,13 @@ import numpy.typing as npt
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import CUT_SLACK
 from verifier.problem.query import Ball
-from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED
+from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED, down
+
+WEIGHINGS = 15
+"""Steps of the exponentiated gradient for the weights of a box's forms: small sums, little beside a box's bounds."""
+
+WEIGHT_STEP = 4.0
+"""Of it, at first; divided by the root of the step's number, and relative to how far the forms are apart."""
 
 Places = npt.NDArray[np.intp]
 """Numbers of boxes, rows or entries."""
@@ -77,6 +83,37 @@ class BoxPart:
         if self._is_box:
             return np.where(rows > 0, self.low, np.where(rows < 0, self.high, self.base))
         return np.stack([ball.geometry.farthest(row, ball.radius) for row, ball in zip(rows, self._balls, strict=True)])
+
+    def weighted(self, constants: Array, rows: Array) -> tuple[Array, Array]:
+        """One more form of each box, from constants (batch, m) and rows (batch, m, n): (constants (batch,), rows
+        (batch, n)) of Σ λ_k·form_k, with weights λ in the simplex for which its least value in the box is large.
+
+        Where every form is ≤ 0 this one is, whatever the weights: they are sought by an exponentiated gradient, and the
+        rounding of the sums is charged. Forms that are no numbers have no weight; the constant is −inf without others.
+        """
+        usable = np.isfinite(constants) & np.all(np.isfinite(rows), axis=2)
+        constants, rows = np.where(usable, constants, 0.0), np.where(usable[..., np.newaxis], rows, 0.0)
+        half, barred = self._half, np.where(usable, 0.0, -np.inf)
+        barred[~usable.any(axis=1)] = 0.0
+        best, found = np.full(len(rows), -np.inf), np.zeros_like(constants)
+        logits = np.zeros_like(constants)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in range(WEIGHINGS):
+                weights = np.exp(logits + barred - (logits + barred).max(axis=1, keepdims=True))
+                weights /= weights.sum(axis=1, keepdims=True)
+                row = np.einsum("bm,bmn->bn", weights, rows)
+                value = (weights * constants).sum(axis=1) - (np.abs(row) * half).sum(axis=1)
+                better = value > best
+                best, found = np.where(better, value, best), np.where(better[:, np.newaxis], weights, found)
+                # What each form is where the weighted one is least.
+                forms = constants - np.einsum("bmn,bn->bm", rows, np.sign(row) * half)
+                spread = np.ptp(forms, axis=1, keepdims=True)
+                logits += WEIGHT_STEP / np.sqrt(1.0 + step) * forms / np.where(spread > 0, spread, 1.0)
+            row = np.einsum("bm,bmn->bn", found, rows)
+            size = (found * (np.abs(constants) + np.einsum("bmn,bn->bm", np.abs(rows), half))).sum(axis=1)
+            summed = SUMMED * (constants.shape[1] + SPARE_OPERATIONS)
+            constant = down((found * constants).sum(axis=1), summed * size)
+        return np.where(usable.any(axis=1), constant, -np.inf), row
 
     def clipped(self, constants: Array, rows: Array, rounds: int) -> tuple[Array, Array]:
         """low, high (batch, n) cut down to where every form constants + row·(x − base) may still be ≤ 0: constants

@@ -14,8 +14,9 @@ from verifier.runtime.query_model import ANALYSED
 CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
 """Operators that are evaluated, whatever else is evaluated on constants."""
 
-PARTLY = frozenset({"LogSoftmax", "Sigmoid", "Softmax", "Tanh"})
-"""Operators with which only some questions can be asked: about an order of classes, or over the reals."""
+PARTLY = frozenset({"Cast", "Div", "LogSoftmax", "Mul", "Sigmoid", "Softmax", "Tanh"})
+"""Operators of which some uses are read and others refused: Cast to a float type, Div and Mul by a constant, Softmax
+and the like where a question is about an order of classes or over the reals. What is listed is asked in every use."""
 
 ANSWERS: Mapping[str, Callable[[], list[str]]] = {
     "onnx_opset_versions": lambda: [str(OLDEST_OPSET), str(defs.onnx_opset_version())],

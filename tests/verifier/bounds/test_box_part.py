@@ -95,6 +95,46 @@ def test_forms_that_exclude_each_other_leave_nothing() -> None:
     assert np.any(low > high)
 
 
+@pytest.mark.parametrize("norm", FLAT_NORMS, ids=str)
+def test_a_weighted_form_is_below_the_largest_one(rng: np.random.Generator, norm: Norm) -> None:
+    """At every point, exactly: so it is ≤ 0 wherever all forms are."""
+    ball, part = random_part(rng, norm)
+    rows, constants = rng.normal(size=(BOXES, 4, N)), 0.3 * rng.normal(size=(BOXES, 4))
+    weighted, row = part.weighted(constants, rows)
+    seen = 0
+    for place in range(BOXES):
+        for x in inside(ball, part, place, rng):
+            forms = [
+                Fraction(constant) + form_at(form, part.base[place], x)
+                for constant, form in zip(constants[place].tolist(), rows[place], strict=True)
+            ]
+            seen += 1
+            assert Fraction(float(weighted[place])) + form_at(row[place], part.base[place], x) <= max(forms)
+    assert seen > BOXES
+
+
+def test_forms_that_exclude_each_other_are_weighted_above_zero() -> None:
+    """x₁ − 0.1 and 0.3 − x₁ are both negative somewhere, half their sum is 0.1 everywhere; a third form is no help."""
+    ball = Ball(Norm.LINF, np.zeros(2), 1.0, -np.ones(2), np.ones(2))
+    part = BoxPart(ball, 1.0, -np.ones((1, 2)), np.ones((1, 2)))
+    constants, rows = np.array([[-0.1, 0.3, -5.0]]), np.array([[[1.0, 0.0], [-1.0, 0.0], [0.5, 0.5]]])
+    constant, row = part.weighted(constants, rows)
+    assert np.all(constants - part.falls(rows[0], np.zeros(3, dtype=np.intp)) < 0)
+    assert constant[0] - part.falls(row, np.zeros(1, dtype=np.intp))[0] > 0.05
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_form_that_is_no_number_has_no_weight(bad: float) -> None:
+    ball = Ball(Norm.LINF, np.zeros(2), 1.0, -np.ones(2), np.ones(2))
+    part = BoxPart(ball, 1.0, -np.ones((1, 2)), np.ones((1, 2)))
+    constant, row = part.weighted(np.array([[bad, -0.5, -1.0]]), np.array([[[1.0, 0.0], [0.25, 0.0], [bad, 1.0]]]))
+    assert row.tolist() == [[0.25, 0.0]]
+    assert constant[0] == pytest.approx(-0.5)
+    assert constant[0] <= -0.5
+    constant, row = part.weighted(np.array([[-np.inf, bad]]), np.zeros((1, 2, 2)))
+    assert (constant.tolist(), row.tolist()) == ([-np.inf], [[0.0, 0.0]])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_cuts_nothing_off(bad: float) -> None:
     ball = Ball(Norm.LINF, np.zeros(2), 1.0, -np.ones(2), np.ones(2))

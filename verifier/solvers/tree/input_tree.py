@@ -112,11 +112,13 @@ class _Pieces:
 class _Outcome:
     """What was found of pieces: the `open` ones neither close nor are cut away, `real` ones close over the reals alone.
 
-    keys (pieces,): nothing of a piece is nearer; values (pieces,): its best row's bound; low, high (pieces, n): the box
-    that is left.
+    bounded: the goal's rows, `goal_rows` of them, and one that they are weighted to where they are several. keys
+    (pieces,): nothing of a piece is nearer; values (pieces,): its best row's bound; low, high (pieces, n): the box that
+    is left.
     """
 
     bounded: Bounded
+    goal_rows: int
     open: Flags
     real: Flags
     keys: Array
@@ -126,8 +128,8 @@ class _Outcome:
 
     @property
     def best_rows(self) -> Array:
-        """The form of each piece's best row at the input: (pieces, n)."""
-        best = np.nan_to_num(self.bounded.values, nan=-np.inf).argmax(axis=1)
+        """The form of each piece's best row of the goal at the input: (pieces, n)."""
+        best = np.nan_to_num(self.bounded.values[:, : self.goal_rows], nan=-np.inf).argmax(axis=1)
         rows: Array = self.bounded.rows[np.arange(best.size), best]
         return rows
 
@@ -252,6 +254,9 @@ class InputTree(ReluTree):
         """What the pieces' bounds say. Raises OutOfTimeError."""
         part = pieces.part
         found = self._crown.bound(part, pieces.lower, pieces.upper, budget)
+        goal_rows = found.values.shape[1]
+        if goal_rows > 1:
+            found = _with_weighted(found, part)
         low, high = part.clipped(found.constants, found.rows, self.settings.clips)
         keys = np.maximum(part.distance, np.array([node.key for node in nodes])[pieces.owner])
         closed = np.any(found.values > 0, axis=1) | np.any(found.lower > found.upper, axis=1)
@@ -260,7 +265,7 @@ class InputTree(ReluTree):
             closed |= keys >= self.radius
         real = ~closed & np.any(found.real_values > 0, axis=1) & (not self._charged_alone)
         values = np.nan_to_num(found.values, nan=-np.inf).max(axis=1)
-        return _Outcome(found, ~closed & ~real, real, keys, values, low, high)
+        return _Outcome(found, goal_rows, ~closed & ~real, real, keys, values, low, high)
 
     def _candidate(self, pieces: _Pieces, outcome: _Outcome, places: Places, number: int) -> tuple[Array | None, int]:
         """A point that reaches the goal in one of these pieces, and its place: where forms are least, in the middle, or
@@ -363,6 +368,23 @@ class InputTree(ReluTree):
             self.put_stuck(node)
             return Explored(nodes)
         return Explored(nodes, point, node)
+
+
+def _with_weighted(found: Bounded, part: BoxPart) -> Bounded:
+    """The same with one more row: where no row of a goal keeps a box from it, several together may.
+
+    It is charged for evaluations, over the reals too.
+    """
+    constants, rows = part.weighted(found.constants, found.rows)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = constants - part.falls(rows, np.arange(len(rows)))
+    return replace(
+        found,
+        rows=np.concatenate([found.rows, rows[:, np.newaxis]], axis=1),
+        constants=np.column_stack([found.constants, constants]),
+        values=np.column_stack([found.values, values]),
+        real_values=np.column_stack([found.real_values, values]),
+    )
 
 
 def _halves(proposal: int, entry: int, low: Array, high: Array) -> tuple[tuple[int, Array, Array], ...]:

@@ -14,9 +14,11 @@ from encoders.formulations.to_stages import to_stages
 from verifier.bounds.alpha_crown import Effort, linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.norms.linf import LInf
-from verifier.problem.query import Norm
+from verifier.problem.norms.table import FLAT_NORMS
+from verifier.problem.query import Halfspaces, Norm
 from verifier.problem.rounding import FLOAT32
 from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.tree import input_tree
 from verifier.solvers.tree.input_tree import SMEAR, WIDTH, InputSettings, InputTree
 from verifier.solvers.tree.protocol import TreeRoot
 
@@ -42,6 +44,37 @@ def test_halving_alone_closes_a_ball(root: TreeRoot) -> None:
     tree = explored(InputTree(root, WITHOUT_RELUS))
     assert (tree.open_nodes, tree.lower_end) == (0, root.ball.radius)
     assert tree.nodes > 3
+
+
+def test_rows_that_exclude_each_other_close_together(make_root: Callable[..., Any], monkeypatch: Any) -> None:
+    """y ≥ 0.1 and y ≤ −0.1 of one output: either alone is reached in most boxes."""
+    made = make_root(3, (2, 8, 3), Norm.LINF, 1)
+    row = made.goal.matrix[:1]
+    values = made.stages.values(np.random.default_rng(0).uniform(*made.ball.interval, (64, 2)))[1] @ row[0]
+    middle, room = float(np.median(values)), 0.05 * float(np.ptp(values))
+    goal = Halfspaces(np.vstack([row, -row]), np.array([-middle - room, middle - room]))
+    root = TreeRoot(made.stages, made.ball, goal, *made.ends)
+    together = explored(InputTree(root, replace(WITHOUT_RELUS, clips=0))).nodes
+    monkeypatch.setattr(input_tree, "_with_weighted", lambda found, _: found)
+    assert together < explored(InputTree(root, replace(WITHOUT_RELUS, clips=0))).nodes
+
+
+@pytest.mark.parametrize("norm", FLAT_NORMS, ids=str)
+def test_what_reaches_several_rows_is_never_closed(make_root: Callable[..., Any], norm: Norm) -> None:
+    """A little farther out than the nearest point, which exact enumeration knows, a point is found."""
+    reached = 0
+    for seed in range(16):
+        made = make_root(seed, (2, 5, 3), norm, 2)
+        if not made.nearest < made.query.region.reach:
+            continue
+        reached += 1
+        within = made.within(made.nearest + 1e-3)
+        tree = InputTree(TreeRoot(within.stages, within.ball, within.goal, *within.ends), WITHOUT_RELUS)
+        found = None
+        while found is None and tree.nodes < 4_000:
+            assert tree.open_nodes
+            found = tree.explore(Budget())
+    assert reached > 3
 
 
 def test_two_rules_are_judged_by_their_halves(root: TreeRoot) -> None:
