@@ -32,6 +32,11 @@ PAIRS: Mapping[str, Pair] = {
 
 MODELS = PAIRS[ACCURATE]
 NORMS = ("linf", "l1")
+"""Those of the paper."""
+
+ALL_NORMS = (*NORMS, "l2")
+"""The engine has one more."""
+
 CLASSES = 10
 
 
@@ -50,8 +55,8 @@ def one_per_class(labels: npt.NDArray[np.int64], right: npt.NDArray[np.bool_], s
     return [int(rng.choice(np.flatnonzero(right & (labels == label)))) for label in range(CLASSES)]
 
 
-def table_set(data: Path | None, seed: int, pair: Pair = MODELS) -> TableSet:
-    """The 360 instances, in the order of models, norms, classes and targets."""
+def table_set(data: Path | None, seed: int, pair: Pair = MODELS, norms: Sequence[str] = NORMS) -> TableSet:
+    """The instances, 360 in the paper's norms, in the order of models, norms, classes and targets."""
     mnist = load_mnist(data)
     images, labels = mnist.test_images, mnist.test_labels
     right = np.ones(len(labels), dtype=bool)
@@ -61,7 +66,7 @@ def table_set(data: Path | None, seed: int, pair: Pair = MODELS) -> TableSet:
     instances = tuple(
         Instance(model, index, label, target, norm)
         for model in pair
-        for norm in NORMS
+        for norm in norms
         for label, index in enumerate(chosen)
         for target in range(CLASSES)
         if target != label

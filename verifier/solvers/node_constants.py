@@ -18,6 +18,22 @@ STEPS = 12
 """Gradient steps of one descent; more found no more in measurements."""
 
 
+FARTHER = 1e-7
+"""Relative: a step that falls farther than the hull of others by less is not added to it: an LP's own tolerances."""
+
+
+ADDED = 20
+"""Times that a hull of steps, or the columns of an LP, grow at one node: more than ever occurred."""
+
+
+PRICE_GAP = 0.5
+"""They grow when what they lack costs this share of the bound: cheaper to branch on a slightly weaker dual."""
+
+
+SPARE_STEPS = 96
+"""Steps of a round ball that a tree has beside the first ones: older ones make room."""
+
+
 PIVOTS = 50
 """Pivots allowed for each row; a node's LP takes some twenty in all."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verifier.problem.norms.table import FLAT_NORMS
+from verifier.problem.query import Norm
 
 pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
 
@@ -25,7 +25,10 @@ from verifier.solvers.tree.primal_heuristics import GradientDescent
 SAME = 1e-9
 """Relative to 1 + |value|: both charge rounding, in slightly different amounts."""
 
-QUESTIONS = list(itertools.product(((0, (5, 6, 3), 2), (7, (3, 6, 6, 3), 0), (3, (40, 12, 8, 8, 4), 3)), FLAT_NORMS))
+ROUNDED = 0.02
+"""Of an argument's interval: the kernel's scales of rows in L2 are of fewer rounds than the reference's."""
+
+QUESTIONS = list(itertools.product(((0, (5, 6, 3), 2), (7, (3, 6, 6, 3), 0), (3, (40, 12, 8, 8, 4), 3)), Norm))
 
 
 @pytest.fixture(params=QUESTIONS, ids=str)
@@ -130,6 +133,8 @@ def test_tightenings_agree(root: Any) -> None:
             assert np.all(high <= upper)
             # In L1 the reference looks at the steepest entries only: the kernel's bounds may be tighter.
             slack = SAME * (1.0 + np.abs(wanted))
+            if root.ball.norm is Norm.L2:
+                slack = slack + ROUNDED * (upper - lower)
             assert np.all(low >= wanted[0] - slack[0])
             assert np.all(high <= wanted[1] + slack[1])
         crossed += not inside

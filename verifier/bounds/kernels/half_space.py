@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from verifier.bounds.half_space import SETTLED, WEIGHTS
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import insert
+from verifier.bounds.kernels.round_ball import mixed_fall, step_of
 from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED, UNIT
 
 HELD = 128
@@ -21,12 +23,16 @@ NEARBY = 0.6
 prices add up, those of two rows make √2 of one, and what was left out of both at most 2 · 0.6."""
 
 
+MIXED_ROUNDS = 2
+"""Rounds of the scale of a row in L2: a third one raised no bound by a thousandth."""
+
+
 class Cut(NamedTuple):
     """The steps δ (n,) from the centre within the ball, and in the half-space row·δ ≤ amount.
 
     deepest (n,): the step at which row·δ is least, −fallen. size: the dual norm of row. L∞: the box of steps is
     middle ± half, scaled = row · half, shift = row · middle. L1: the ball is spent down to slopes of `price`; all
-    entries but those at `places` are at most `rest`.
+    entries but those at `places` are at most `rest`. L2 needs none of these.
     """
 
     row: Array
@@ -61,6 +67,14 @@ def cut_of(net: CompiledNetwork, row: Array, amount: float, radius: float) -> Cu
             fallen += abs(row[i]) * used
             left -= used
         fallen += rest * left
+    elif net.l2:
+        places = np.empty(0, dtype=np.int64)
+        for i in range(n):
+            size += row[i] * row[i]
+        size = math.sqrt(size)
+        step_of(row, net.down, net.up, radius, math.inf, deepest)
+        for i in range(n):
+            fallen -= row[i] * deepest[i]
     else:
         places = np.empty(0, dtype=np.int64)
         down, up = np.minimum(net.down, radius), np.minimum(net.up, radius)
@@ -92,6 +106,11 @@ def least(net: CompiledNetwork, cut: Cut, row: Array, enough: float) -> float:
         for i in range(n):
             size = max(size, abs(row[i]))
         own, other, down, up, rest = _gathered(net, cut, row, size)
+    elif net.l2:
+        own, other, down, up = row, cut.row, net.down, net.up
+        for i in range(n):
+            size += row[i] * row[i]
+        size = math.sqrt(size)
     else:
         own, other, down, up = np.empty(n), cut.scaled, cut.half, cut.half
         for i in range(n):
@@ -99,7 +118,12 @@ def least(net: CompiledNetwork, cut: Cut, row: Array, enough: float) -> float:
         for i in range(n):
             shift += row[i] * cut.middle[i]
             size += abs(row[i])
-    fallen, slope = _spent(own, other, down, up, 0.0, rest, cut.radius) if l1 else _boxed(own, other, 0.0)
+    if l1:
+        fallen, slope = _spent(own, other, down, up, 0.0, rest, cut.radius)
+    elif net.l2:
+        fallen, slope = mixed_fall(own, other, down, up, 0.0, cut.radius, MIXED_ROUNDS)
+    else:
+        fallen, slope = _boxed(own, other, 0.0)
     fallen, slope = fallen - shift, slope + cut.shift
     rounding = SUMMED * (n + SPARE_OPERATIONS) * cut.radius
     best = -fallen - rounding * size
@@ -114,6 +138,8 @@ def least(net: CompiledNetwork, cut: Cut, row: Array, enough: float) -> float:
             break
         if l1:
             value, slope = _spent(own, other, down, up, weight, rest + weight * cut.rest, cut.radius)
+        elif net.l2:
+            value, slope = mixed_fall(own, other, down, up, weight, cut.radius, MIXED_ROUNDS)
         else:
             value, slope = _boxed(own, other, weight)
         found = shift + weight * cut.shift - value - weight * cut.amount

@@ -8,6 +8,7 @@ import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
+from encoders.network.norm import Norm
 from verifier.bounds.lagrangian import Lagrangian
 
 
@@ -16,7 +17,7 @@ class CompiledNetwork(NamedTuple):
 
     `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
     `sizes`, `goal_size`, `real_charge`, `real_goal_size`, `rate`, `slack`: what rounding is charged with, as in
-    `Lagrangian`. `down`, `up`: the room that the box leaves around `centre`. `l1`: L1, or else L∞.
+    `Lagrangian`. `down`, `up`: the room that the box leaves around `centre`. `l1`, `l2`: L1, L2, or else L∞.
     """
 
     starts: Array
@@ -36,6 +37,7 @@ class CompiledNetwork(NamedTuple):
     rate: float
     slack: float
     l1: bool
+    l2: bool
 
 
 def network(stages: Stages, lagrangian: Lagrangian) -> CompiledNetwork:
@@ -80,5 +82,6 @@ def network(stages: Stages, lagrangian: Lagrangian) -> CompiledNetwork:
         up=np.array(room.up),
         rate=lagrangian.rate,
         slack=lagrangian.slack,
-        l1=lagrangian.geometry.split_moves,
+        l1=lagrangian.geometry.norm is Norm.L1,
+        l2=lagrangian.geometry.norm is Norm.L2,
     )

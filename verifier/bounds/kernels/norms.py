@@ -8,6 +8,7 @@ from encoders.network.graph import Array
 from verifier.bounds.kernels.heap import pop, push
 from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.network import CompiledNetwork
+from verifier.bounds.kernels.round_ball import ascend_round, excluded_of, fall_of
 from verifier.bounds.lagrangian import RADIUS_SLACK
 from verifier.problem.norms.geometry import FIRST_STEP
 from verifier.problem.norms.linf import SETTLED, TANGENTS
@@ -26,6 +27,8 @@ def fall(net: CompiledNetwork, row: Array, radius: float) -> float:
     if net.l1:
         filled = _fill_from_top(net, row, radius)
         return filled if filled >= 0.0 else _fill(net, row, radius)
+    if net.l2:
+        return fall_of(row, net.down, net.up, radius)
     down, up, total = net.down, net.up, 0.0
     for i in range(row.size):
         value = row[i]
@@ -97,6 +100,8 @@ def excluded(net: CompiledNetwork, row: Array, amount: float, most: float) -> fl
             gained += gain
             spent += rooms[count]
         return most * shrink
+    if net.l2:
+        return excluded_of(row, net.down, net.up, amount, most) * shrink
     down, up, radius = net.down, net.up, 0.0
     for _ in range(TANGENTS):
         slope, used = 0.0, 0.0
@@ -137,6 +142,9 @@ def ascend(net: CompiledNetwork, ends: Array, gradient: Array, radius: float, st
         for i in range(x.size):
             x[i] -= share * (x[i] - centre[i])
         _to_vertex(net, gradient, radius, share, x)
+        return
+    if net.l2:
+        ascend_round(centre, net.down, net.up, ends, gradient, radius, FIRST_STEP * (1.0 - step / steps), x)
         return
     length = FIRST_STEP * radius * (1.0 - step / steps)
     for i in range(x.size):

@@ -35,6 +35,7 @@ class L2(Geometry):
 
     norm = Norm.L2
     is_euclidean = True
+    has_kernels = True
 
     @staticmethod
     def length(steps: Array) -> Array:

@@ -17,12 +17,15 @@ from verifier.bounds.kernels.lagrangian import evaluate, forward, tighten_by_cos
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import excluded, fall
 from verifier.bounds.kernels.stage_crown import tighten_stages
+from verifier.solvers.kernels.round_steps import add_step, relaxed_point
 from verifier.solvers.kernels.simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
 from verifier.solvers.kernels.simplex_program import Program
 from verifier.solvers.node_constants import (
+    ADDED,
     HIGHEST,
     NEAR,
     PIVOTS,
+    PRICE_GAP,
     SPLIT_BY_DUAL,
     SPLIT_BY_VIOLATION,
     VIOLATED,
@@ -106,11 +109,11 @@ def evaluate_node(
     for k in range(count):
         low[k], high[k] = lower[kept[k]], upper[kept[k]]
     size = program.constants.size
-    duals, moved, off = np.zeros(size), np.zeros(program.used.size), np.zeros(count)
+    duals, moved, off = np.zeros(size), np.zeros(program.moves.shape[1]), np.zeros(count)
     shares, row = np.empty(relus), np.empty(net.centre.size)
-    level = cutoff[0]
-    for attempt in range(ATTEMPTS):
-        state, _, pivots = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
+    level, attempt, added = cutoff[0], 0, 0
+    while True:
+        state, optimum, pivots = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
         shared.spent[0] += pivots
         if state == STOPPED:
             return FAILED, 0.0, nothing, -1
@@ -124,7 +127,14 @@ def evaluate_node(
             if state == EXCLUDED:
                 cutoff[0] = min(RISE * cutoff[0], level) if attempt else max(FALL * cutoff[0], shared.lowest)
             return CLOSED, math.inf, value, -1
-        if state != EXCLUDED or not value > -HIGHEST:
+        if program.steps.shape[0] > 0 and added < ADDED:
+            # Steps only lower the optimum: above 0 it may yet be that they decide.
+            lacking = state == EXCLUDED or optimum > 0.0 or optimum - value > PRICE_GAP * abs(value)
+            if lacking and add_step(net, program, weights, nu, row, radius, basic):
+                added += 1
+                continue
+        attempt += 1
+        if state != EXCLUDED or not value > -HIGHEST or attempt == ATTEMPTS:
             break
         level = min(2.0 * (level - value), HIGHEST)
     within = excluded(net, row, constant, radius)
@@ -134,10 +144,7 @@ def evaluate_node(
         return CLOSED, within, real - fallen, -1
     margin = nothing
     if state == OPTIMAL:
-        point[:] = program.base
-        for k in range(program.used.size):
-            i = program.used[k]
-            point[i] = min(max(point[i] + moved[k], ends[0, i]), ends[1, i])
+        relaxed_point(program, ends, moved, point)
         margin = forward(net, point, arguments)
     within = max(
         within,

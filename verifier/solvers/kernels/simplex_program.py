@@ -33,7 +33,8 @@ class Program(NamedTuple):
     """The LP's coefficients: `moves` (f, n) with its transpose `entries` and the `rows` that they stand in, `hidden`
     (rows, relus) with its transpose, the `constants` (rows,), the `room` (2n,) of moves up and down. `split`: 1 where
     these are apart and the ball's row is the last. `kept`, `used`, `base`: which ReLUs and input entries these are, and
-    where the moves start."""
+    where the moves start. Of a round ball moves are shares of `steps` (n, entries), else there are none; `filled` (2,):
+    how many have been added so far, and at first."""
 
     relus: int
     goals: int
@@ -48,6 +49,8 @@ class Program(NamedTuple):
     kept: Integers
     used: Integers
     base: Array
+    steps: Array
+    filled: Integers
 
 
 class SimplexState(NamedTuple):

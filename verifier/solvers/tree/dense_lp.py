@@ -15,8 +15,9 @@ from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget
 from verifier.solvers.kernels import simplex
+from verifier.solvers.kernels.round_steps import relaxed_point
 from verifier.solvers.kernels.simplex_program import INFEASIBLE, Program
-from verifier.solvers.node_constants import PIVOTS
+from verifier.solvers.node_constants import PIVOTS, SPARE_STEPS
 from verifier.solvers.tree.lp_layout import Layout
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.protocol import TreeRoot
@@ -35,7 +36,14 @@ def program(layout: Layout) -> Program:
     hidden[: kept + goals] = -layout.hidden.toarray()
     hidden[:kept] += np.eye(kept)
     blank = np.zeros(0)
+    steps, first = np.zeros((0, inputs.shape[1])), 0
     moves = np.ascontiguousarray(inputs[np.ix_(rows, used)])
+    if layout.round:
+        known = layout.first_steps()
+        first = len(known)
+        steps = np.zeros((first + SPARE_STEPS, inputs.shape[1]))
+        steps[:first] = known
+        moves = np.ascontiguousarray(inputs[rows] @ steps.T)
     made = Program(
         relus=kept,
         goals=goals,
@@ -50,6 +58,8 @@ def program(layout: Layout) -> Program:
         kept=np.array(layout.kept, dtype=np.int64),
         used=np.array(used, dtype=np.int64),
         base=np.array(layout.base),
+        steps=steps,
+        filled=np.full(2, first),
     )
     return at_radius(made, layout)
 
@@ -60,6 +70,10 @@ def at_radius(made: Program, layout: Layout) -> Program:
     if not layout.split:
         room = np.concatenate([layout.widths[used], np.zeros(used.size)])
         return made._replace(constants=np.array(layout.constants), room=room, base=np.array(layout.base))
+    if layout.round:
+        shares = np.where(np.arange(len(made.steps)) < made.filled[0], ball.radius, 0.0)
+        room = np.concatenate([shares, np.zeros(shares.size)])
+        return made._replace(constants=np.append(layout.constants, ball.radius), room=room)
     sides = np.concatenate([(ball.hi - ball.centre)[used], (ball.centre - ball.lo)[used]])
     room = np.clip(sides, 0.0, ball.radius)
     return made._replace(constants=np.append(layout.constants, ball.radius), room=room, base=np.array(layout.base))
@@ -109,7 +123,7 @@ class DenseLp:
         if basis is not None:
             self._basis = basis[0].copy(), basis[1].copy()
         multipliers = np.zeros(made.constants.size)
-        moved, off = np.zeros(made.used.size), np.zeros(made.kept.size)
+        moved, off = np.zeros(made.moves.shape[1]), np.zeros(made.kept.size)
         state, value, pivots = simplex.solve(
             made,
             lower[made.kept],
@@ -137,7 +151,7 @@ class DenseLp:
             return Solved(True, weights, nu, None, moved, off)
         violation = np.zeros(self._relus)
         violation[made.kept] = off
-        x = made.base.copy()
-        x[made.used] += moved
         ball = self._layout.ball
-        return Solved(True, weights, nu, value, np.clip(x, ball.lo, ball.hi), violation)
+        x = np.empty(made.base.size)
+        relaxed_point(made, np.array([ball.lo, ball.hi]), moved, x)
+        return Solved(True, weights, nu, value, x, violation)

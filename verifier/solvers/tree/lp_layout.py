@@ -33,7 +33,9 @@ class Layout:
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.stages, self.ball, self.goal = stages, ball, goal
         self.lower, self.upper = lower, upper
-        self.split = ball.geometry.split_moves
+        self.round = ball.geometry.is_euclidean
+        """Is the ball that of a few steps' hull, which moves are shares of? It lies within the true one."""
+        self.split = self.round or ball.geometry.split_moves
         """Do entries move up and down apart, from the centre? Else upwards from the ball's lower corner."""
         self.kept = np.flatnonzero(upper > 0)
         self.opened = np.flatnonzero((lower < 0) & (upper > 0))
@@ -76,6 +78,25 @@ class Layout:
         end = self.ball.hi[entry] if sign > 0 else self.ball.lo[entry]
         width = sign * (end - self.base[entry])
         return float(max(0.0, width)), np.append(rows, self.goal_rows[-1] + 1).astype(np.int32), np.append(values, 1.0)
+
+    def first_steps(self) -> Array:
+        """Where a round ball reaches farthest along each row that reads the input, and against it: (count, n), of a
+        ball of radius 1."""
+        rows = self.inputs[np.any(self.inputs != 0, axis=1)]
+        return self.unit_steps(np.vstack([rows, -rows]))
+
+    def unit_steps(self, rows: Array) -> Array:
+        """The steps at which rows (R, n) are least in the ball, as shares of its radius: (R, n)."""
+        radius = self.ball.radius
+        return self.ball.geometry.steps(rows, radius) / radius if radius > 0 else np.zeros_like(rows)
+
+    def share(self, step: Array) -> tuple[npt.NDArray[Any], Array]:
+        """(rows, values) of the column that moves the input along a step (n,) of a round ball of radius 1."""
+        column = self.inputs @ step
+        rows = np.flatnonzero(column)
+        values = -column[rows]
+        rows = np.where(rows < self.kept.size, rows, rows + self.opened.size)
+        return np.append(rows, self.goal_rows[-1] + 1).astype(np.int32), np.append(values, 1.0)
 
     def row_ends(self) -> tuple[npt.NDArray[Any], Array, Array]:
         """(rows, lower, upper) of the equations and of the goal."""

@@ -32,7 +32,9 @@ from verifier.solvers.tree.node import (
     PlungeResult,
 )
 from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.projection_polish import ProjectionPolish
 from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
 
@@ -125,7 +127,8 @@ class LpTree(ReluTree):
         return CompiledEvaluator(self.root, self._lagrangian, self.settings, self._by_numpy, self._earlier)
 
     def _by_numpy(self) -> NumpyEvaluator:
-        moves = self._first_moves() if self.root.ball.geometry.split_moves else []
+        geometry = self.root.ball.geometry
+        moves = self._first_moves() if geometry.has_flat_sides and geometry.split_moves else []
         lp = NodeLp(self.root, moves)
         return NumpyEvaluator(self._lagrangian, self._goal, lp, self.settings)
 
@@ -211,6 +214,9 @@ class LpTree(ReluTree):
         The point lies the root's slack farther out than the radius, as deep in the goal as that allows; (x, inf) where
         the region holds nothing within the tree's radius.
         """
+        if self.root.ball.geometry.is_euclidean:
+            polish = ProjectionPolish(self.root, self._lagrangian, self._goal, self.settings.flips)
+            return polish.improve(x, self.radius, budget)
         return self._polished(x, self._evaluators_for(1, budget.remaining)[0].lp, self.settings.flips, budget)
 
     def _plunge(
@@ -238,7 +244,34 @@ class LpTree(ReluTree):
             if self._growth is not None:
                 basis = found.basis if isinstance(found.basis, tuple) else None
                 self._growth.closed(node.number, self._numbers(found), basis)
+        if not found.closed and found.place < 0 and not self._open(node):
+            return self._by_region(stack, found, budget)
         stack[-1:] = [] if found.closed else self._split(node, found)
+        return None
+
+    def _open(self, node: TreeNode) -> bool:
+        """Did a node leave the sign of a ReLU open before it was evaluated?"""
+        lower, upper = self.unpacked(node)
+        return bool(np.any((lower < 0) & (upper > 0)))
+
+    def _by_region(self, stack: list[TreeNode], found: NodeResult, budget: Budget) -> Array | None:
+        """Close a linear region of a round ball by its nearest point, or return that; else nothing more can be done."""
+        node, key = stack[-1], max(stack[-1].key, found.key)
+        if self.root.ball.geometry.is_euclidean:
+            nearest = projected(self.root, self._lagrangian, found.lower, found.upper, self.radius, budget)
+            key = max(key, nearest.dual.radius(self.radius))
+            closed = key >= self.radius > 0 or nearest.dual.value(self.radius) > 0
+            if closed or nearest.dual.real_value(self.radius) > 0:
+                self.note(math.inf if closed else key)
+                if self._growth is not None:
+                    self._growth.closed(node.number, in_steps(nearest.weights, nearest.dual.nu), None)
+                stack.pop()
+                return None
+            point = nearest.point
+            if point is not None and not node.refused and self._goal.margin(point) >= -self.root.tolerance:
+                return point
+        stack.pop()
+        self.put_stuck(replace(node, key=key, start=None))
         return None
 
     def _candidate(self, evaluator: NodeEvaluator, start: Array, margin: float, number: int) -> Array | None:
@@ -259,11 +292,7 @@ class LpTree(ReluTree):
         """
         key, place = max(node.key, found.key), found.place
         if place < 0:
-            lower, upper = self.unpacked(node)
-            if np.any((lower < 0) & (upper > 0)):
-                return [self.child(node, key, found.lower, found.upper, found.basis, node.number)]
-            self.put_stuck(replace(node, key=key, start=None))
-            return []
+            return [self.child(node, key, found.lower, found.upper, found.basis, node.number)]
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
         numbers = UNKNOWN, UNKNOWN

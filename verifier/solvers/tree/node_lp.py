@@ -18,6 +18,7 @@ from encoders.lazy import Lazy
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget
+from verifier.solvers.node_constants import FARTHER
 from verifier.solvers.tree.lp_layout import TINY_END, Layout
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relaxation import Solved
@@ -57,8 +58,14 @@ class NodeLp:
         self.moves: list[tuple[int, int]] = []
         self.present = np.zeros((2, root.stages.input_size), dtype=bool)
         """present[0 or 1, i]: whether entry i may move up, down."""
-        for entry, sign in moves if self._layout.split else self._layout.every_move():
-            self.add(entry, sign)
+        self._steps: list[Array] = []
+        """Of round balls: the steps whose shares the input moves by."""
+        if self._layout.round:
+            for step in self._layout.first_steps():
+                self._add_step(step)
+        else:
+            for entry, sign in moves if self._layout.split else self._layout.every_move():
+                self.add(entry, sign)
         self.solved = self.pivots = 0
 
     def basis(self) -> Any:
@@ -68,6 +75,9 @@ class NodeLp:
     def _input(self, columns: Array) -> Array:
         """The x (n,) of a solution."""
         layout = self._layout
+        if layout.round:
+            shares = columns[layout.first_move : layout.first_move + len(self._steps)]
+            return np.clip(layout.base + shares @ np.array(self._steps), layout.ball.lo, layout.ball.hi)
         entries, signs = np.array(self.moves, dtype=np.intp).reshape(-1, 2).T
         x = layout.base.copy()
         np.add.at(x, entries, signs * columns[layout.first_move : layout.first_move + entries.size])
@@ -120,6 +130,8 @@ class NodeLp:
 
     def price(self, dual: Dual, radius: float) -> bool:
         """Add the absent input columns that would lower the LP most at the dual's prices; False when there is none."""
+        if self._layout.round:
+            return self._price_step(dual, radius)
         if not self._layout.split:
             return False
         falling = dual.row > 0
@@ -129,6 +141,23 @@ class NodeLp:
         for entry in chosen:
             self.add(entry, -1 if falling[entry] else 1)
         return bool(chosen)
+
+    def _add_step(self, step: Array) -> None:
+        """Let the input move along a step (n,) of a round ball of radius 1."""
+        rows, values = self._layout.share(step)
+        added = self._highs.addCol(0.0, 0.0, highspy.kHighsInf, rows.size, rows, values)
+        self._refused |= added == highspy.HighsStatus.kError
+        self._steps.append(step)
+
+    def _price_step(self, dual: Dual, radius: float) -> bool:
+        """Add the step of a round ball at which the dual's row is least, where that falls farther than all others."""
+        step = self._layout.unit_steps(dual.row[np.newaxis])[0]
+        known = max((-float(other @ dual.row) for other in self._steps), default=0.0)
+        fallen = -float(step @ dual.row)
+        if not fallen > known + FARTHER * abs(fallen) or radius <= 0:
+            return False
+        self._add_step(step)
+        return True
 
     def _move(self, lower: Array, upper: Array) -> None:
         layout, opened = self._layout, self._open

@@ -1,4 +1,4 @@
-"""Polishing by LPs for trees that solve none at their nodes: made when first asked for, given up when it takes long."""
+"""Polishing for trees that solve no LPs at their nodes: given up when it takes long; LPs are made when first needed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.projection_polish import ProjectionPolish
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.region_polish import RegionPolish
 
@@ -53,10 +54,16 @@ class Polisher:
             self._lp.set_radius(radius)
 
     def improve(self, x: Array, budget: Budget) -> tuple[Array, float]:
-        """As `Tree.polish`; (x, the radius) when LPs take too long or cannot say what the ball is."""
+        """As `Tree.polish`; (x, the radius) when it takes too long, or nothing can say what the ball is."""
+        part = budget.first_of(Budget(self.seconds))
+        if self.root.ball.geometry.is_euclidean:
+            try:
+                return ProjectionPolish(self.root, self.lagrangian, self.goal, self.flips).improve(x, self.radius, part)
+            except OutOfTimeError:
+                budget.check()
+                return x, self.radius
         if not self.able:
             return x, self.radius
-        part = budget.first_of(Budget(self.seconds))
         polish = RegionPolish(self.root, self.lagrangian, self.goal, self.lp, self.flips)
         try:
             return polish.improve(x, self.radius, part)

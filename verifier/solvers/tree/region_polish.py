@@ -14,9 +14,10 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
+from verifier.solvers.node_constants import ADDED
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import TreeRoot
-from verifier.solvers.tree.relaxation import PRICE_ROUNDS, Relaxation, Solved
+from verifier.solvers.tree.relaxation import Relaxation, Solved
 
 NEWTON_STEPS = 12
 """Steps to the nearest point of a linear region: three or four are usual."""
@@ -131,7 +132,7 @@ class RegionPolish:
 
     def _relaxed(self, low: Array, high: Array, radius: float, budget: Budget) -> tuple[Solved, Dual] | None:
         """The region's LP, priced until nothing is gained."""
-        for _ in range(PRICE_ROUNDS):
+        for _ in range(ADDED):
             solved = self.lp.solve(low, high, budget)
             if not solved.usable:
                 return None

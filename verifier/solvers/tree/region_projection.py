@@ -20,10 +20,13 @@ from verifier.solvers.tree.protocol import TreeRoot
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """point: the nearest one (n,) in floats, None for none; dual: the evaluation of its multipliers."""
+    """point: the nearest one (n,) in floats, None for none; dual: the evaluation of its multipliers, weights (m,) those
+    of the goal; pull (relu_count,): those of the phases, ≥ 0."""
 
     point: Array | None
     dual: Dual
+    weights: Array
+    pull: Array
 
 
 def projected(
@@ -45,9 +48,11 @@ def projected(
     scale = 1.0 / weights.sum() if weights.sum() > 0 else 1.0
     beta = np.zeros(active.size)
     beta[open_] = scale * side * found.multipliers[: open_.size]
+    pull = np.zeros(active.size)
+    pull[open_] = found.multipliers[: open_.size]
     columns = (part[:, np.newaxis] for part in (scale * weights, active.astype(np.float64), beta, lower, upper))
     (dual,) = lagrangian.on_lines(*columns)
-    return Projected(None if found.step is None else ball.centre + found.step, dual)
+    return Projected(None if found.step is None else ball.centre + found.step, dual, scale * weights, pull)
 
 
 def _forms(

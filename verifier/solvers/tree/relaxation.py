@@ -9,13 +9,7 @@ from typing import Any, Protocol
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual, Lagrangian
 from verifier.problem.budget import Budget
-
-PRICE_ROUNDS = 20
-"""Times that columns are added at one node: more than ever occurred."""
-
-
-PRICE_GAP = 0.5
-"""Columns are added when their absence costs this share of the bound: cheaper to branch on a slightly weaker dual."""
+from verifier.solvers.node_constants import ADDED, PRICE_GAP
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +42,7 @@ def priced(
     lp: Relaxation, lagrangian: Lagrangian, radius: float, lower: Array, upper: Array, budget: Budget, basis: Any = None
 ) -> tuple[Solved, Dual | None]:
     """A node's LP and the safe evaluation of its multipliers; columns are added while their absence is dear."""
-    for attempt in range(PRICE_ROUNDS):
+    for attempt in range(ADDED):
         solved = lp.solve(lower, upper, budget, basis)
         basis = None
         if not solved.usable:

@@ -51,9 +51,10 @@ class TreeKind:
 
 
 def small_lps(root: TreeRoot) -> bool:
-    """Are the root's LPs small, and do they say what the ball is?"""
+    """Are the root's LPs small, and do they say what the ball is, or grow to say it?"""
     most = SHALLOW_RELUS if len(root.stages.hidden) == 1 else LP_RELUS
-    return root.unstable <= most and root.ball.geometry.has_flat_sides
+    geometry = root.ball.geometry
+    return root.unstable <= most and (geometry.has_flat_sides or geometry.is_euclidean)
 
 
 def always(_: TreeRoot) -> bool:
