@@ -94,7 +94,8 @@ def by_kernels(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
 
     room, none = ball.geometry.room, np.zeros(0)
     whole = dict.fromkeys(CompiledNetwork._fields, none) | {
-        "down": room.down, "up": room.up, "l1": ball.norm is Norm.L1, "l2": ball.norm is Norm.L2, "rate": 0.0, "slack": 0.0,
+        "down": room.down, "up": room.up, "rate": 0.0, "slack": 0.0,
+        "l1": ball.norm is Norm.L1, "l2": ball.norm is Norm.L2,
     }  # fmt: skip
     net = CompiledNetwork(**whole)
     made = half_space.cut_of(net, cut.row, cut.amount, ball.radius)
