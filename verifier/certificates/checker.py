@@ -262,7 +262,7 @@ class Limbs:
 
 def lengths(rows: Entries) -> Entries:
     """Bits of the longest entry of each row, the sign apart: −1 has none, as 0."""
-    most = np.maximum(rows.max(axis=1), ~rows.min(axis=1)).tolist()
+    most = np.maximum(rows.max(axis=1, initial=0), ~rows.min(axis=1, initial=0)).tolist()
     return np.array([entry.bit_length() for entry in most])
 
 

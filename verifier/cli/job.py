@@ -177,8 +177,10 @@ class Job:
             return self._no_certificate(file, target, str(error))
         if self.files.saved(lambda: file.write(made.content)) is None:
             return CertificateRecord(None, self.files.failures[-1])
+        if made.note:
+            complain(f"the certificate{_about(target, self.request.asked.target)} is over the reals only: {made.note}")
         proved = made.result
-        return CertificateRecord(file.path, "", len(made.content), made.leaves, proved.digest, proved.float32)
+        return CertificateRecord(file.path, made.note, len(made.content), made.leaves, proved.digest, proved.float32)
 
     def _no_certificate(self, file: CertificateFile, target: int | None, why: str) -> CertificateRecord:
         file.remove()

@@ -30,7 +30,7 @@ from verifier.bounds.alpha_crown import linear_bounds
 from verifier.certificates import builder, checker
 from verifier.certificates.file import claimed_float32
 from verifier.certificates.split_tree import NotCertifiedError
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, distance_exact
 from verifier.solvers.branch_and_bound import hidden_bounds
 
@@ -271,3 +271,25 @@ def test_files_of_the_schema_before_say_nothing_of_float32(valid: list[tuple[Cas
     for text, end in ((content, old.lower), *((text, 0.0) for text in (*hostile, b"", b"RELUCERT", content[:40]))):
         (tmp_path / "c.cert").write_bytes(text)
         assert claimed_float32(tmp_path / "c.cert") == end
+
+
+def test_an_attempt_for_float32_that_takes_too_long_is_certified_over_the_reals(
+    cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = next(case for case in cases if math.isfinite(case.truth))
+    radius, shares, made = 0.9 * case.truth, [], builder._certified
+
+    def slow(
+        asked: Any, radius: float, witness: Any, budget: Budget, start: float, float32: float
+    ) -> builder.Certified:
+        if float32 > 0:
+            shares.append(budget.remaining)
+            raise OutOfTimeError(budget.reason)
+        return made(asked, radius, witness, budget, start, float32)
+
+    monkeypatch.setattr(builder, "_certified", slow)
+    found = builder.certified(case.asked, radius, None, Budget(60), radius)
+    assert (found.result.lower, found.result.float32) == (radius, 0.0)
+    assert found.note.startswith("nothing is certified for float32: ")
+    assert 0 < shares[0] <= 0.6 * 60
+    assert builder.certified(case.asked, radius, None, Budget(60)).note == ""

@@ -224,3 +224,11 @@ def test_certified_is_said_of_evidence_only_by_the_terminal(ramp: verifier.Model
     goal = verifier.Halfspaces(np.array([[1.0]]), np.array([-0.6]))
     assert verifier.check(ramp, region=(0.0, 1.0), property=goal).evidence is not Evidence.CERTIFIED
     assert verifier.property_certificate(ramp, region=(0.0, 1.0), property=goal).result.outputs == 1
+
+
+def test_a_layer_without_open_or_active_neurons(truth: Any, save_net: Callable[..., verifier.Model]) -> None:
+    """All of the first layer is off, so the second one is constant."""
+    net = truth.of_layers(([[1.0]], [-2.0]), ([[1.0], [1.0]], [0.5, -0.5]), ([[1.0, 1.0]], [0.0]))
+    model = save_net(net)
+    for row, good in (("(>= Y_0 0.6)", True), ("(>= Y_0 0.5)", False)):
+        assert (reason(model, [BOUNDS, 0, 1, 0, LINES, 0], f"(assert {row})") == "") is good

@@ -1,0 +1,147 @@
+"""Certificates of the competition's unsat instances: how many the lone checker accepts, their sizes, what they cost.
+
+Each instance that our record of `benchmarks.vnncomp.run` has as unsat is certified anew, then checked by
+`python checker.py CERTIFICATE MODEL --property FILE` in a process of its own. A run that was killed goes on where it
+stopped.
+
+    python -m benchmarks.vnncomp.certificates --benchmark acasxu --every 7 --limit 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.harness.mnist import SHARED
+from benchmarks.harness.record import RESULTS, Record, table
+from benchmarks.vnncomp.instances import VnnInstance, stored, unpacked
+from benchmarks.vnncomp.referee import read_rows
+from benchmarks.vnncomp.run import UNSAT
+from encoders.errors import InputError
+from verifier.certificates import checker
+from verifier.certificates.property_builder import property_certified, text_of_file
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.runtime.model import EVERY, load
+
+NOTE = "CPU seconds. build: the builder's own check included; check: the lone checker's process, start included."
+
+
+@dataclass(frozen=True)
+class CertificateRow(VnnInstance):
+    """An unsat instance's certificate. accepted: by the lone checker; reason: why there is none, or why not."""
+
+    accepted: bool
+    reason: str
+    leaves: int
+    bytes: int
+    build_seconds: float
+    check_seconds: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Certify what is not in the record yet; 1 where the lone checker refuses what the builder made."""
+    asked = _parser().parse_args(arguments)
+    try:
+        unsat = [row for row in read_rows(asked.instances, asked.benchmark) if row.verdict == UNSAT and not row.wrong]
+        names = dict.fromkeys(row.benchmark for row in unsat)
+        wanted = [row for name in names for row in [one for one in unsat if one.benchmark == name][:: asked.every]]
+        record = Record.of(asked, ("limit",), CertificateRow, note=NOTE)
+        done = {row.key for row in record.rows}
+        for instance in wanted:
+            if instance.key not in done:
+                row = certified(instance, asked.data, asked.limit)
+                record.add(row)
+                print(" ".join(row.key), row.reason or f"{row.leaves} leaves, {row.check_seconds} s", flush=True)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    keys = {instance.key for instance in wanted}
+    rows = [row for row in record.rows if row.key in keys]
+    print(summary(rows))
+    return int(any(row.leaves and not row.accepted for row in rows))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--benchmark", action="append", metavar="NAME", help="may be repeated; all by default")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th instance of a benchmark only")
+    parser.add_argument("--limit", type=float, default=120.0, metavar="S", help="wall seconds to build and check one")
+    parser.add_argument(
+        "--instances", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE", help="the record of our verdicts"
+    )
+    parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp")
+    parser.add_argument("--out", type=Path, default=RESULTS / "vnncomp_certificates.json", metavar="FILE")
+    parser.add_argument("--fresh", action="store_true", help="begin the record anew")
+    return parser
+
+
+def certified(instance: VnnInstance, data: Path, limit: float) -> CertificateRow:
+    """Build and check the certificate of one instance."""
+    named = {field.name: getattr(instance, field.name) for field in fields(VnnInstance)}
+    folder, budget = data / "vnncomp" / instance.benchmark, Budget(limit)
+    query = stored(folder / instance.vnnlib)
+    with unpacked(folder / instance.onnx) as path:
+        start = time.process_time()
+        try:
+            made = property_certified(load(path, budget, output=EVERY), text_of_file(query), budget)
+        except (NotCertifiedError, OutOfTimeError, InputError) as error:
+            return CertificateRow(**named, **_numbers(False, str(error), 0, 0, time.process_time() - start, 0.0))
+        built = time.process_time() - start
+        reason, checked = _checked(made.content, path, query)
+        return CertificateRow(**named, **_numbers(not reason, reason, made.leaves, len(made.content), built, checked))
+
+
+def _numbers(accepted: bool, reason: str, leaves: int, size: int, built: float, checked: float) -> dict[str, Any]:
+    return {
+        "accepted": accepted,
+        "reason": reason,
+        "leaves": leaves,
+        "bytes": size,
+        "build_seconds": round(built, 3),
+        "check_seconds": round(checked, 3),
+    }
+
+
+def _checked(content: bytes, model: Path, query: Path) -> tuple[str, float]:
+    """(why the lone checker refuses the certificate, "" where it does not; the CPU seconds of its process)."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "c.cert"
+        file.write_bytes(content)
+        call = [sys.executable, str(Path(checker.__file__)), str(file), str(model), "--property", str(query), "--json"]
+        before = getrusage(RUSAGE_CHILDREN)
+        done = subprocess.run(call, capture_output=True, text=True, check=False)
+        after = getrusage(RUSAGE_CHILDREN)
+    told = json.loads(done.stdout) if done.stdout else {"valid": False, "reason": done.stderr.strip()}
+    reason = "" if told["valid"] and not told["not_demanded"] else f"refused: {told['reason']}"
+    return reason, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def summary(rows: Sequence[CertificateRow]) -> str:
+    """A Markdown table, a line a benchmark."""
+    header = ["benchmark", "unsat", "accepted", "KB, median", "most", "check s, median", "most", "build s, median"]
+    lines = []
+    for name in dict.fromkeys(row.benchmark for row in rows):
+        own = [row for row in rows if row.benchmark == name]
+        good = [row for row in own if row.accepted]
+        cells = [name, str(len(own)), str(len(good))]
+        if good:
+            sizes, checks = [row.bytes / 1024 for row in good], [row.check_seconds for row in good]
+            cells += [f"{median(sizes):.1f}", f"{max(sizes):.1f}", f"{median(checks):.2f}", f"{max(checks):.2f}"]
+            cells.append(f"{median(row.build_seconds for row in good):.2f}")
+        lines.append(cells + [""] * (len(header) - len(cells)))
+    return table(header, lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
