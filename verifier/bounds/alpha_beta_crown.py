@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,9 @@ BETA_SCALE = 10.0
 CROWDED = 0.75
 """Closed nodes leave the batch when fewer than this share stay: copying costs less than carrying them along."""
 
+FEW = 4
+"""Nodes of a batch from which on a kernel takes the steps: products of matrices are as fast for fewer."""
+
 SMALL = np.float32(1e-20)
 """Keeps quotients of squared norms finite."""
 
@@ -91,18 +94,45 @@ class Proposed:
     points: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """A batch's kept ReLUs; every array (kept, batch). slope, intercept: of the upper lines. side: −1 where a ReLU is
+    split to its active side, 1 to the other, else 0. fixed: α where it is not open. alpha, beta ≥ 0: to begin with.
+    """
+
+    open: Bools
+    slope: Floats
+    intercept: Floats
+    side: Floats
+    fixed: Floats
+    alpha: Floats
+    beta: Floats
+
+
+class Ascending(Protocol):
+    """Proposes multipliers for batches of nodes."""
+
+    def optimise(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
+        """As `BatchedBound.optimise`."""
+
+
 class BatchedBound:
-    """Proposes multipliers for batches of nodes below one root with `lower`, `upper` (relu_count,)."""
+    """Proposes multipliers for batches of nodes below one root with `lower`, `upper` (relu_count,).
+
+    In `kernels.alpha_beta_crown` as a kernel.
+    """
 
     def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array) -> None:
         self.kept = np.flatnonzero(upper > 0)
         """The ReLUs that the root does not fix at 0."""
-        starts = np.searchsorted(self.kept, stages.starts)
-        self._parts = [slice(a, b) for a, b in pairwise(starts.tolist())]
-        self._layers = [_layer(stages, goal, number, self.kept, starts) for number in range(1, len(stages.stages) + 1)]
+        self.starts = np.searchsorted(self.kept, stages.starts)
+        """Where each stage begins among them."""
+        self._parts = [slice(a, b) for a, b in pairwise(self.starts.tolist())]
+        count = len(stages.stages)
+        self.layers = [_layer(stages, goal, number, self.kept, self.starts) for number in range(1, count + 1)]
         self._undecided = ((lower < 0) & (upper > 0))[self.kept, np.newaxis]
-        self._ball = ball
-        self._size, self._rows = stages.input_size, len(goal.offset)
+        self.ball = ball
+        self.size, self._rows = stages.input_size, len(goal.offset)
         self.deficit = 0.0
         """What the root's bound lacks, once that is known: how far from 0 a node is near it."""
         self.margin = 0.0
@@ -111,7 +141,7 @@ class BatchedBound:
 
     def set_radius(self, radius: float) -> None:
         """The ball's radius from now on; at most the root's."""
-        self._ball = self._ball.with_radius(radius)
+        self.ball = self.ball.with_radius(radius)
 
     def first(self) -> Start:
         """Where the root begins, one column for each row of the goal: that row alone."""
@@ -128,7 +158,7 @@ class BatchedBound:
 
         Nodes whose bound is above `margin` are done, and values are what exceeds it. Raises OutOfTimeError.
         """
-        run = _Run(self, lower, upper, start)
+        run = _Run(self, self.lines(lower, upper, start), start)
         # BLAS: some of its kernels raise the flag of an invalid operation where there is none.
         with np.errstate(invalid="ignore"):
             for step in range(steps + 1):
@@ -141,14 +171,29 @@ class BatchedBound:
                 run.move()
         return run.proposed()
 
+    def lines(self, lower: Array, upper: Array, start: Start) -> Lines:
+        """What the nodes' bounds (kept, batch) say of their ReLUs, and α and β to begin with."""
+        open_: Bools = (lower < 0) & (upper > 0)
+        active = lower >= 0
+        split = self._undecided & ~open_
+        slope = upper_slope(lower, upper)
+        with np.errstate(invalid="ignore"):
+            # Without slack: what is proposed is not what is proved.
+            intercept = np.where(open_, intercepts(slope, lower, upper)[0], 0.0).astype(np.float32)
+        side = np.where(split, np.where(active, -1.0, 1.0), 0.0).astype(np.float32)
+        fixed = active.astype(np.float32)
+        alpha = np.where(np.isnan(start.alpha), lower_slope(lower, upper).astype(np.float32), start.alpha)
+        alpha, beta = np.where(open_, alpha, fixed), np.maximum(start.beta * side, 0.0)
+        return Lines(open_, slope.astype(np.float32), intercept, side, fixed, alpha, beta)
+
     def _backward(self, run: _Run) -> tuple[Floats, Floats]:
         """(values, μ) at the run's multipliers, and the run's points."""
         batch = run.weights.shape[1]
-        mu, row = np.zeros((self.kept.size, batch), np.float32), np.zeros((self._size, batch), np.float32)
+        mu, row = np.zeros((self.kept.size, batch), np.float32), np.zeros((self.size, batch), np.float32)
         message = -run.weights
         value = np.zeros(batch, np.float32)
-        for number in range(len(self._layers), 0, -1):
-            if number < len(self._layers):
+        for number in range(len(self.layers), 0, -1):
+            if number < len(self.layers):
                 part = self._parts[number - 1]
                 here = mu[part]
                 against = np.minimum(here, 0.0)
@@ -156,7 +201,7 @@ class BatchedBound:
                 message = (
                     (here - against) * run.alpha[part] + against * run.slope[part] + run.beta[part] * run.side[part]
                 )
-            layer = self._layers[number - 1]
+            layer = self.layers[number - 1]
             value += layer.constant[:, 0] @ message
             for source, (_, adjoint) in layer.blocks.items():
                 sent = adjoint @ message
@@ -164,17 +209,17 @@ class BatchedBound:
                     mu[self._parts[source - 1]] += sent
                 else:
                     row += sent
-        run.points, least = self._ball.geometry.least_of_batch(row)
+        run.points, least = self.ball.geometry.least_of_batch(row)
         return value + (least - np.float32(self.margin)), mu
 
     def _forward(self, run: _Run) -> None:
         """The arguments of the ReLUs along the lines at the run's points, and the goal's rows there."""
         values: list[Floats] = [run.points]
-        for number, layer in enumerate(self._layers, 1):
+        for number, layer in enumerate(self.layers, 1):
             total: Floats = np.broadcast_to(layer.constant, (layer.constant.shape[0], run.weights.shape[1]))
             for source, (matrix, _) in layer.blocks.items():
                 total = total + matrix @ values[source]
-            if number == len(self._layers):
+            if number == len(self.layers):
                 run.outputs = total
                 return
             part = self._parts[number - 1]
@@ -186,21 +231,10 @@ class BatchedBound:
 class _Run:
     """The state of one `optimise`: the nodes that are still at work, and the best that all of them have seen."""
 
-    def __init__(self, bound: BatchedBound, lower: Array, upper: Array, start: Start) -> None:
-        self._open: Bools = (lower < 0) & (upper > 0)
-        active = lower >= 0
-        split = bound._undecided & ~self._open
-        slope = upper_slope(lower, upper)
-        self.slope = slope.astype(np.float32)
-        with np.errstate(invalid="ignore"):
-            # Without slack: what is proposed is not what is proved.
-            self.intercept = np.where(self._open, intercepts(slope, lower, upper)[0], 0.0).astype(np.float32)
-        self.side = np.where(split, np.where(active, -1.0, 1.0), 0.0).astype(np.float32)
-        fixed = active.astype(np.float32)
-        alpha = np.where(np.isnan(start.alpha), lower_slope(lower, upper).astype(np.float32), start.alpha)
-        self.alpha: Floats = np.where(self._open, alpha, fixed)
-        self._fixed = fixed
-        self.beta: Floats = np.maximum(start.beta * self.side, 0.0)
+    def __init__(self, bound: BatchedBound, lines: Lines, start: Start) -> None:
+        self._open, self._fixed = lines.open, lines.fixed
+        self.slope, self.intercept, self.side = lines.slope, lines.intercept, lines.side
+        self.alpha, self.beta = lines.alpha, lines.beta
         self.weights = start.weights
         self._shares, self._near = start.shares.copy(), np.float32(NEAR * bound.deficit)
         self._splits = np.maximum(np.abs(self.side).sum(axis=0), 1.0)
@@ -289,14 +323,14 @@ class _Run:
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class Layer:
     """A stage of kept ReLUs, or the goal's rows: by source the matrix and its transpose; constant (size, 1)."""
 
     blocks: dict[int, tuple[Any, Any]]
     constant: Floats
 
 
-def _layer(stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any], starts: npt.NDArray[Any]) -> _Layer:
+def _layer(stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any], starts: npt.NDArray[Any]) -> Layer:
     stage, last = stages.stages[number - 1], number == len(stages.stages)
 
     def own(source: int) -> npt.NDArray[Any]:
@@ -314,7 +348,7 @@ def _layer(stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any]
             sparse = sp.csr_array(matrix).astype(np.float32)
             blocks[source] = sparse, sp.csr_array(sparse.T)
     constant = goal.matrix @ stage.constant + goal.offset if last else stage.constant[rows]
-    return _Layer(blocks, constant.astype(np.float32)[:, np.newaxis])
+    return Layer(blocks, constant.astype(np.float32)[:, np.newaxis])
 
 
 def onto_simplex(weights: Floats) -> Floats:

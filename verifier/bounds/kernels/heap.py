@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from encoders.network.graph import Array
+import numpy as np
+import numpy.typing as npt
+
 from verifier.bounds.kernels.jit import compiled
+
+Keys = npt.NDArray[np.floating[Any]]
 
 
 @compiled
-def push(keys: Array, others: Any, size: int, key: float, other: Any) -> int:
+def push(keys: Keys, others: Any, size: int, key: float, other: Any) -> int:
     """Add an entry to a heap of `size`; its new size."""
     place = size
     while place > 0:
@@ -23,7 +27,7 @@ def push(keys: Array, others: Any, size: int, key: float, other: Any) -> int:
 
 
 @compiled
-def pop(keys: Array, others: Any, size: int) -> int:
+def pop(keys: Keys, others: Any, size: int) -> int:
     """Move the least entry of a heap behind its new end; its new size."""
     size -= 1
     key, other = keys[size], others[size]

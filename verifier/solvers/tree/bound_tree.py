@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import BatchedBound, Proposed, Start
+from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Dual, tightened
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.branching import LOSS, BranchingRule, split_at
@@ -87,6 +87,7 @@ class BoundTree(ReluTree):
         self._polisher = Polisher(root, self._lagrangian, self._goal, self.settings.flips, self.settings.polish_seconds)
         self._lp_lock = threading.Lock()
         self._narrows: Narrowing | None = None
+        self._ascends: Ascending | None = None
         self._batches = 0
 
     def cut(self, radius: float) -> None:
@@ -148,7 +149,8 @@ class BoundTree(ReluTree):
         bound, settings, kept = self._bound, self.settings, self._bound.kept
         low, high = lower[kept], upper[kept]
         if all(node.start is not None for node in nodes):
-            return bound.optimise(low, high, self._unpacked_starts(nodes), settings.steps, budget)
+            ascending = self._ascending(len(nodes), budget)
+            return ascending.optimise(low, high, self._unpacked_starts(nodes), settings.steps, budget)
         rows = bound.first()
         count = rows.weights.shape[1]
         alone = bound.optimise(np.repeat(low, count, axis=1), np.repeat(high, count, axis=1), rows, 1, budget)
@@ -156,6 +158,18 @@ class BoundTree(ReluTree):
         found = bound.optimise(low, high, alone.best.columns(best), settings.first_steps, budget)
         bound.deficit = max(0.0, -float(found.values.max()))
         return found
+
+    def _ascending(self, batch: int, budget: Budget) -> Ascending:
+        """By the kernel once batches are large enough, where it can be called at once."""
+        if self._ascends is None:
+            if batch < FEW:
+                return self._bound
+            self._ascends = self._bound
+            if cache.at_once(budget.remaining):
+                from verifier.bounds.kernels.compiled_bound import CompiledBound  # noqa: PLC0415 (imports numba)
+
+                self._ascends = CompiledBound(self._bound)
+        return self._ascends
 
     def _evaluated(self, proposed: Proposed, lower: Array, upper: Array) -> list[Dual]:
         """The safe evaluation of proposed multipliers."""

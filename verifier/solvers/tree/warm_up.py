@@ -7,8 +7,10 @@ import numpy as np
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
+from verifier.bounds.alpha_beta_crown import FEW, BatchedBound
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.kernels.block_bounds import BlockBounds
+from verifier.bounds.kernels.compiled_bound import CompiledBound
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import GEOMETRIES
@@ -49,6 +51,13 @@ def solve_sample() -> None:
         CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
         for _ in range(3):
             tree.explore(Budget(LONGEST))
+    for norm in GEOMETRIES:
+        ball = Ball(norm, np.array([0.4, 0.5]), 0.5, np.zeros(2), np.ones(2))
+        ends = np.full(stages.relu_count, 50.0)
+        bound = BatchedBound(stages, ball, goal, -ends, ends)
+        batch = np.tile(ends[:, np.newaxis], FEW)
+        start = bound.first().columns(np.zeros(FEW, dtype=np.int64))
+        CompiledBound(bound).optimise(-batch, batch, start, 2, Budget(LONGEST))
     _learn(stages, goal)
 
 

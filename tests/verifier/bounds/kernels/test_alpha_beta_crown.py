@@ -1,0 +1,171 @@
+"""The steps of α, β and λ by the kernel: values of its numpy twin and of the safe evaluation, and as much gained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+
+from encoders.formulations.to_stages import to_stages
+from encoders.network.graph import Array
+from verifier.bounds.alpha_beta_crown import FEW, FIRST_SHARE, BatchedBound, Start
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.kernels import compiled_bound
+from verifier.bounds.kernels.compiled_bound import CompiledBound
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.solvers.branch_and_bound import hidden_bounds
+
+from ..conftest import conv, dense, residual
+
+NETS = {"dense": dense, "conv": conv, "residual": residual}
+
+SINGLE = 2e-4
+"""What float32 values may be off by on these nets, relative to 1 + their size."""
+
+BATCH = 11
+
+
+class Root:
+    """A net, a ball with room, and a goal of several rows."""
+
+    def __init__(self, net: str, norm: Norm, seed: int = 3, rows: int = 2) -> None:
+        rng = np.random.default_rng(seed)
+        graph = NETS[net](rng)
+        self.stages = to_stages(graph)
+        size = self.stages.input_size
+        centre = rng.random(size)
+        centre[0] = 0.0
+        self.ball = Ball(
+            norm, centre, {Norm.LINF: 0.3, Norm.L1: 1.1, Norm.L2: 0.6}[norm], np.zeros(size), np.ones(size)
+        )
+        self.ends = hidden_bounds(self.stages, linear_bounds(graph, self.ball, Budget()))
+        outputs = self.stages.output.constant.size
+        self.goal = Halfspaces(rng.normal(size=(rows, outputs)), rng.normal(size=rows))
+        self.bound = BatchedBound(self.stages, self.ball, self.goal, *self.ends)
+        self.lagrangian = Lagrangian(self.stages, self.ball, self.goal, *self.ends)
+
+    def nodes(self, seed: int = 0) -> tuple[Array, Array, Start]:
+        """Bounds (relu_count, BATCH), some open ReLUs fixed in all columns but the first, and any multipliers."""
+        rng, kept = np.random.default_rng(seed), self.bound.kept.size
+        lower, upper = (np.repeat(end[:, np.newaxis], BATCH, axis=1) for end in self.ends)
+        chosen = (lower < 0) & (upper > 0) & (rng.random(lower.shape) < 0.4)
+        chosen[:, 0] = False
+        active = rng.random(lower.shape) < 0.5
+        lower[chosen & active] = 0.0
+        upper[chosen & ~active] = 0.0
+        weights = rng.dirichlet(np.ones(len(self.goal.offset)), BATCH).T.astype(np.float32)
+        alpha, beta = rng.random((kept, BATCH)), 0.1 * rng.normal(size=(kept, BATCH))
+        alpha[:, 1] = np.nan
+        start = Start(alpha.astype(np.float32), beta.astype(np.float32), weights, np.full(BATCH, FIRST_SHARE))
+        return lower, upper, start
+
+    def both(self, steps: int, seed: int = 0) -> tuple[Any, Any]:
+        lower, upper, start = self.nodes(seed)
+        kept = self.bound.kept
+        return tuple(
+            engine.optimise(lower[kept], upper[kept], start, steps, Budget())
+            for engine in (self.bound, CompiledBound(self.bound))
+        )
+
+
+@pytest.fixture(params=[(net, norm) for net in NETS for norm in Norm], ids=str)
+def root(request: pytest.FixtureRequest) -> Root:
+    return Root(*request.param)
+
+
+def same(found: Array, wanted: Array) -> bool:
+    return bool(np.all(np.abs(found - wanted) <= SINGLE * (1.0 + np.abs(wanted))))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_first_steps_are_those_of_numpy(root: Root, steps: int) -> None:
+    by_numpy, by_kernel = root.both(steps)
+    assert same(by_kernel.values, by_numpy.values)
+    assert same(by_kernel.best.weights, by_numpy.best.weights)
+    assert same(by_kernel.best.shares, by_numpy.best.shares)
+    if steps < 2:  # beyond, what rounds to either side of a kink differs
+        assert same(by_kernel.best.alpha, by_numpy.best.alpha)
+        assert same(by_kernel.best.beta, by_numpy.best.beta)
+
+
+def test_values_are_those_of_the_safe_evaluation(root: Root) -> None:
+    lower, upper, _ = root.nodes()
+    _, found = root.both(15)
+    alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
+    alpha[root.bound.kept], beta[root.bound.kept] = found.best.alpha, found.best.beta
+    assert np.all((alpha >= 0) & (alpha <= 1))
+    duals = root.lagrangian.on_lines(found.best.weights.astype(np.float64), alpha, beta, lower, upper)
+    for value, point, dual in zip(found.values, found.points.T, duals, strict=True):
+        assert same(value, dual.value(root.ball.radius))
+        least = root.ball.geometry.fall(dual.row, root.ball.radius)
+        assert same(dual.row @ (root.ball.centre - point), least)
+
+
+def test_no_value_is_above_a_sample(root: Root) -> None:
+    lower, upper, _ = root.nodes()
+    _, found = root.both(15)
+    points = drawn(root.ball)
+    arguments, outputs = root.stages.values(points)
+    forms = -(outputs @ root.goal.matrix.T + root.goal.offset)
+    for j in range(BATCH):
+        inside = np.all((arguments >= lower[:, j]) & (arguments <= upper[:, j]), axis=1)
+        assert j or np.all(inside)
+        values = forms[inside] @ found.best.weights[:, j]
+        assert np.all(values >= found.values[j] - SINGLE * (1.0 + np.abs(values)))
+
+
+def drawn(ball: Ball) -> Array:
+    """Points of the ball."""
+    rng = np.random.default_rng(5)
+    steps = rng.normal(size=(400, ball.centre.size))
+    lengths = np.array([ball.geometry.length(step) for step in steps])
+    steps *= (ball.radius * rng.random(400) / lengths)[:, np.newaxis]
+    return np.asarray(np.clip(ball.centre + steps, ball.lo, ball.hi))
+
+
+@pytest.mark.parametrize("norm", list(Norm), ids=str)
+def test_as_much_is_gained(norm: Norm) -> None:
+    gains = []
+    for net in NETS:
+        for seed in range(3):
+            root = Root(net, norm, seed)
+            begin = root.both(0, seed)[0].values
+            gains.append([(found.values - begin).sum() for found in root.both(20, seed)])
+    by_numpy, by_kernel = np.sum(gains, axis=0)
+    assert by_numpy > 0
+    assert abs(by_kernel - by_numpy) <= 0.1 * by_numpy
+
+
+def test_small_batches_are_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Root("dense", Norm.LINF)
+    monkeypatch.setattr(compiled_bound, "climb", None)
+    lower, upper, start = root.nodes()
+    few, kept = np.arange(FEW - 1), root.bound.kept
+    given = lower[kept][:, few], upper[kept][:, few], start.columns(few), 5, Budget()
+    assert np.array_equal(CompiledBound(root.bound).optimise(*given).values, root.bound.optimise(*given).values)
+
+
+def test_calls_end_in_time_and_go_on_where_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Root("residual", Norm.LINF)
+    whole = root.both(8)[1]
+    monkeypatch.setattr(compiled_bound, "AT_ONCE", 0.0)
+    parts = root.both(8)[1]
+    assert np.array_equal(parts.values, whole.values)
+    lower, upper, start = root.nodes()
+    kept = root.bound.kept
+    with pytest.raises(OutOfTimeError):
+        CompiledBound(root.bound).optimise(lower[kept], upper[kept], start, 8, Budget(0.0))
+
+
+def test_a_smaller_ball() -> None:
+    root = Root("dense", Norm.L1)
+    before = root.both(0)[1].values
+    root.bound.set_radius(0.5 * root.ball.radius)
+    by_numpy, by_kernel = root.both(0)
+    assert same(by_kernel.values, by_numpy.values)
+    assert np.any(by_kernel.values > before + SINGLE)

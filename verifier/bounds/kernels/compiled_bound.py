@@ -1,0 +1,117 @@
+"""`BatchedBound` by its kernel: the network as one sparse matrix, the batch as arrays, calls that a budget can end."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from encoders.network.graph import Array
+from verifier.bounds.alpha_beta_crown import FEW, NEAR, BatchedBound, Lines, Proposed, Start
+from verifier.bounds.kernels.alpha_beta_crown import NUMBERS, OPEN, SPLITS, Nodes, Rows, Steps, climb
+from verifier.bounds.kernels.jit import Integers
+from verifier.bounds.kernels.least_points import single
+from verifier.problem.budget import Budget
+from verifier.problem.norms.geometry import Floats
+
+AT_ONCE = 0.2
+"""Seconds that one call may take, about: a budget that ends is seen only between calls."""
+
+
+class CompiledBound:
+    """`BatchedBound.optimise` by the kernel, for batches of at least FEW nodes; smaller ones it leaves to numpy."""
+
+    def __init__(self, bound: BatchedBound) -> None:
+        self._bound = bound
+        self._forward, self._back = _transitions(bound)
+        self._constant = np.concatenate([layer.constant[:, 0] for layer in bound.layers])
+        self._rate = 0.0
+        """Seconds that a step takes for each node, as the last call took them; 0 before the first."""
+
+    def optimise(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
+        """As `BatchedBound.optimise`. Raises OutOfTimeError."""
+        bound, batch = self._bound, lower.shape[1]
+        if batch < FEW:
+            return bound.optimise(lower, upper, start, steps, budget)
+        lines = bound.lines(lower, upper, start)
+        net, nodes, near = self._net(), self._nodes(lines, start), NEAR * bound.deficit
+        left = steps
+        while True:
+            budget.check()
+            moves = min(left, 1 + int(AT_ONCE / (self._rate * batch)) if self._rate else 1)
+            left -= moves
+            begun = time.perf_counter()
+            climb(net, bound.ball.radius, bound.margin, near, nodes, moves, left == 0)
+            if moves:
+                self._rate = (time.perf_counter() - begun) / (moves * batch)
+            if left == 0 or nodes.counts[0] == 0:
+                break
+        alpha = np.where(lines.open, nodes.best_theta, lines.fixed)
+        beta = np.where(lines.open, np.float32(0.0), nodes.best_theta * lines.side)
+        return Proposed(Start(alpha, beta, nodes.best_weights, nodes.shares), nodes.best, nodes.best_points)
+
+    def _net(self) -> Steps:
+        return Steps(self._forward, self._back, self._constant, single(self._bound.ball))
+
+    def _nodes(self, lines: Lines, start: Start) -> Nodes:
+        (kept, batch), size = lines.open.shape, self._bound.size
+        weights = owned(start.weights)
+
+        def empty(rows: int) -> Floats:
+            return np.zeros((rows, batch), np.float32)
+
+        nodes = Nodes(
+            role=owned(np.where(lines.open, OPEN, lines.side)),
+            theta=owned(np.where(lines.open, lines.alpha, lines.beta)),
+            slope=owned(lines.slope),
+            intercept=owned(lines.intercept),
+            weights=weights,
+            mu=empty(size + kept),
+            values=empty(size + kept),
+            messages=empty(kept + len(weights)),
+            turn=empty(kept),
+            last=empty(kept),
+            row_turn=empty(len(weights)),
+            row_last=empty(len(weights)),
+            by_node=empty(NUMBERS),
+            at=np.arange(batch),
+            counts=np.array([batch, 0]),
+            best=np.full(batch, -np.inf, np.float32),
+            shares=owned(start.shares),
+            best_theta=empty(kept),
+            best_weights=empty(len(weights)),
+            best_points=empty(size),
+        )
+        nodes.by_node[SPLITS] = np.maximum(np.abs(lines.side).sum(axis=0), 1.0)
+        return nodes
+
+
+def owned(array: Floats) -> Floats:
+    """A copy as kernels are compiled for: float32, row by row, that may be written to."""
+    return np.array(array, dtype=np.float32, order="C")
+
+
+def _transitions(bound: BatchedBound) -> tuple[Rows, Rows]:
+    """The matrix from (input, kept ReLUs) to (their arguments, the goal's rows), and its transpose."""
+    columns = bound.size + bound.kept.size
+    rows, places, entries = [], [], []
+    for number, layer in enumerate(bound.layers):
+        for source, (matrix, _) in layer.blocks.items():
+            if isinstance(matrix, np.ndarray):
+                row, place = np.nonzero(matrix)
+                entry = matrix[row, place]
+            else:
+                found = matrix.tocoo()
+                row, place, entry = found.row, found.col, found.data
+            rows.append(row + bound.starts[number])
+            places.append(place + (bound.size + bound.starts[source - 1] if source else 0))
+            entries.append(entry)
+    row, place, entry = (np.concatenate(part) for part in (rows, places, entries))
+    count = int(bound.starts[-1]) + len(bound.layers[-1].constant)
+    return _by_rows(row, place, entry, count), _by_rows(place, row, entry, columns)
+
+
+def _by_rows(row: Integers, place: Integers, entry: Floats, count: int) -> Rows:
+    order = np.argsort(row, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=count))]).astype(np.int64)
+    return Rows(ends, place[order].astype(np.int32), entry[order].astype(np.float32))
