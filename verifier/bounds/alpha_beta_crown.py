@@ -130,6 +130,8 @@ class BatchedBound:
         self._parts = [slice(a, b) for a, b in pairwise(self.starts.tolist())]
         count = len(stages.stages)
         self.layers = [_layer(stages, goal, number, self.kept, self.starts) for number in range(1, count + 1)]
+        self.entries = sum(matrix.size for layer in self.layers for matrix, _ in layer.blocks.values())
+        """Entries of all matrices: the work of a step for one node."""
         self._undecided = ((lower < 0) & (upper > 0))[self.kept, np.newaxis]
         self.ball = ball
         self.size, self._rows = stages.input_size, len(goal.offset)

@@ -50,9 +50,13 @@ RULES: tuple[BranchingRule, ...] = (DUAL, LOSS, VIOLATION)
 def split_at(rule: BranchingRule, shares: Array, off: Array, lower: Array, upper: Array) -> int:
     """The ReLU to split at: of those that the relaxed point is off, that with the highest score above 0, else the
     `widest`; −1 for none."""
-    scored = (off > VIOLATED) & (lower < 0) & (upper > 0)
-    score = np.where(scored, rule.score(shares, off, lower, upper), 0.0)
-    return int(np.argmax(score)) if np.any(score > 0) else widest(lower, upper)
+    places = np.flatnonzero((lower < 0) & (upper > 0) & (off > VIOLATED))
+    if places.size:
+        score = rule.score(shares[places], off[places], lower[places], upper[places])
+        best = int(np.argmax(score))
+        if score[best] > 0:
+            return int(places[best])
+    return widest(lower, upper)
 
 
 def widest(lower: Array, upper: Array) -> int:

@@ -39,6 +39,11 @@ DENSE = 1 << 23
 """Entries of a network's dense matrices (64 MB) up to which the kernel narrows its nodes."""
 
 
+STEPPED = 5e7
+"""Nodes of a tree times entries of its matrices from which on kernels are loaded for its steps, where they are not yet:
+loading takes a second, and steps by numpy have taken half of one."""
+
+
 @dataclass(frozen=True)
 class BoundSettings:
     """What a bound tree does; the defaults are what PERFORMANCE.md's ablations chose."""
@@ -160,9 +165,10 @@ class BoundTree(ReluTree):
         return found
 
     def _ascending(self, batch: int, budget: Budget) -> Ascending:
-        """By the kernel once batches are large enough, where it can be called at once."""
+        """By the kernel once batches are large enough and the tree lasts, where it can be called at once."""
         if self._ascends is None:
-            if batch < FEW:
+            lasts = self.nodes * self._bound.entries >= STEPPED or cache.loaded()
+            if batch < FEW or not lasts:
                 return self._bound
             self._ascends = self._bound
             if cache.at_once(budget.remaining):
@@ -232,9 +238,7 @@ class BoundTree(ReluTree):
         place = split_at(settings.branching, shares, np.full(lower.size, np.inf), lower, upper)
         if place < 0:
             return self._by_region(node, key, lower, upper, budget)
-        low, high = lower.copy(), upper.copy()
-        low[place], high[place] = 0.0, 0.0
-        self.put([self.child(node, key, lower, high, start), self.child(node, key, low, upper, start)])
+        self.put(self.halves(node, key, lower, upper, start, place))
         return None
 
     def _narrowing(self, budget: Budget) -> Narrowing:

@@ -278,11 +278,30 @@ class Frontier:
         """A node with these bounds (relu_count,) below another one; number: that of the tree that is written down."""
         return TreeNode(key, lower, upper, start, parent.refused and self.inherited, number=number)
 
-    def _packed(self, node: TreeNode) -> TreeNode:
-        """The node as it is kept in the queue."""
+    def halves(
+        self, parent: TreeNode, key: float, lower: Array, upper: Array, start: Any, place: int
+    ) -> tuple[TreeNode, TreeNode]:
+        """The `child` of these bounds whose ReLU at `place` is inactive and the one where it is active, as they are
+        kept: of what both share there is one array."""
+        whole = self._packed(self.child(parent, key, lower, upper, start), place)
+        assert whole.places is not None
+        at = np.searchsorted(whole.places, place)
+        low, high = whole.lower.copy(), whole.upper.copy()
+        low[at], high[at] = 0.0, 0.0
+        refused = whole.refused
+        return (
+            TreeNode(key, whole.lower, high, start, refused, whole.places),
+            TreeNode(key, low, whole.upper, start, refused, whole.places),
+        )
+
+    def _packed(self, node: TreeNode, place: int | None = None) -> TreeNode:
+        """The node as it is kept in the queue, with the bounds at `place` in any case."""
         if node.places is None:
             lower, upper = node.lower, node.upper
-            places = np.flatnonzero((lower != self.root_bounds[0]) | (upper != self.root_bounds[1])).astype(np.int32)
+            differs = (lower != self.root_bounds[0]) | (upper != self.root_bounds[1])
+            if place is not None:
+                differs[place] = True
+            places = np.flatnonzero(differs).astype(np.int32)
             with np.errstate(over="ignore"):
                 low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
             node.lower = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)

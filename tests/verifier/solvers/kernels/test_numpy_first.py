@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from verifier import api, models
+from verifier.bounds.alpha_beta_crown import FEW, BatchedBound
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Holds
@@ -18,7 +19,7 @@ from verifier.search.settings import Settings
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import cache
 from verifier.solvers.kernels.cache import LOADING
-from verifier.solvers.tree import lp_tree
+from verifier.solvers.tree import bound_tree, lp_tree
 from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.lp_tree import LpTree
 from verifier.solvers.tree.node import NumpyEvaluator
@@ -93,6 +94,21 @@ def test_no_bound_tree_loads_them_there_either(root: Any, unloaded: list[None]) 
     assert isinstance(tree, BoundTree)
     assert isinstance(tree._narrowing(mock.Mock(spec=Budget, remaining=LOADING / 2)), NumpyNarrowing)
     assert unloaded == []
+
+
+@pytest.mark.parametrize(("stepped", "loads"), [(math.inf, False), (0.0, True)])
+def test_a_bound_tree_loads_them_for_its_steps_where_it_lasts(
+    root: Any, unloaded: list[None], monkeypatch: pytest.MonkeyPatch, stepped: float, loads: bool
+) -> None:
+    monkeypatch.setattr(bound_tree, "STEPPED", stepped)
+    tree = BranchAndBound(engine="bound").tree(
+        root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7
+    )
+    assert isinstance(tree, BoundTree)
+    assert isinstance(tree._ascending(FEW - 1, Budget(math.inf)), BatchedBound)
+    assert unloaded == []
+    assert isinstance(tree._ascending(FEW, Budget(math.inf)), BatchedBound) != loads
+    assert bool(unloaded) == loads
 
 
 def test_loaded_kernels_are_used_from_the_first_node(root: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,3 +152,21 @@ def test_a_silent_frontier_offers_nothing() -> None:
     (node,) = made.take()
     assert node.refused
     assert made.child(node, 0.5, *made.root_bounds, None).refused
+
+
+def test_halves_are_the_two_children() -> None:
+    """What is kept of them is what two nodes made one by one keep."""
+    rng = np.random.default_rng(4)
+    made = Frontier(-rng.random(9), rng.random(9), 1.0, 0.0)
+    (root,) = made.take()
+    lower, upper = 0.9 * made.root_bounds[0], made.root_bounds[1].copy()
+    lower[[1, 5]], upper[[2, 5]] = made.root_bounds[0][[1, 5]], made.root_bounds[1][[2, 5]] * 0.7
+    for place in (1, 5):
+        low, high = lower.copy(), upper.copy()
+        low[place], high[place] = 0.0, 0.0
+        wanted = [(lower, high), (low, upper)]
+        for node, (below, above) in zip(made.halves(root, 0.2, lower, upper, "start", place), wanted, strict=True):
+            assert (node.key, node.start) == (0.2, "start")
+            alone = made._packed(made.child(root, 0.2, below, above, "start"))
+            for found, kept in zip(made.unpacked(node), made.unpacked(alone), strict=True):
+                assert np.array_equal(found, kept)
