@@ -10,7 +10,7 @@ from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import FEW, NEAR, BatchedBound, Lines, Proposed, Start
 from verifier.bounds.kernels.alpha_beta_crown import NUMBERS, OPEN, SPLITS, Nodes, Rows, Steps, climb
 from verifier.bounds.kernels.jit import Integers
-from verifier.bounds.kernels.least_points import single
+from verifier.bounds.kernels.least_points import KINDS, single
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import Floats
 
@@ -19,7 +19,7 @@ AT_ONCE = 0.2
 
 
 class CompiledBound:
-    """`BatchedBound.optimise` by the kernel, for batches of at least FEW nodes; smaller ones it leaves to numpy."""
+    """`BatchedBound.optimise` by the kernel, for batches of at least FEW nodes in the norms that it knows."""
 
     def __init__(self, bound: BatchedBound) -> None:
         self._bound = bound
@@ -31,7 +31,7 @@ class CompiledBound:
     def optimise(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
         """As `BatchedBound.optimise`. Raises OutOfTimeError."""
         bound, batch = self._bound, lower.shape[1]
-        if batch < FEW:
+        if batch < FEW or bound.ball.norm not in KINDS:
             return bound.optimise(lower, upper, start, steps, budget)
         lines = bound.lines(lower, upper, start)
         net, nodes, near = self._net(), self._nodes(lines, start), NEAR * bound.deficit
