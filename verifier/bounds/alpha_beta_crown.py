@@ -325,14 +325,16 @@ class _Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class KeptLayer:
     """A stage of kept ReLUs, or the goal's rows: by source the matrix and its transpose; constant (size, 1)."""
 
     blocks: dict[int, tuple[Any, Any]]
     constant: Floats
 
 
-def _layer(stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any], starts: npt.NDArray[Any]) -> Layer:
+def _layer(
+    stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any], starts: npt.NDArray[Any]
+) -> KeptLayer:
     stage, last = stages.stages[number - 1], number == len(stages.stages)
 
     def own(source: int) -> npt.NDArray[Any]:
@@ -350,7 +352,7 @@ def _layer(stages: Stages, goal: Halfspaces, number: int, kept: npt.NDArray[Any]
             sparse = sp.csr_array(matrix).astype(np.float32)
             blocks[source] = sparse, sp.csr_array(sparse.T)
     constant = goal.matrix @ stage.constant + goal.offset if last else stage.constant[rows]
-    return Layer(blocks, constant.astype(np.float32)[:, np.newaxis])
+    return KeptLayer(blocks, constant.astype(np.float32)[:, np.newaxis])
 
 
 def onto_simplex(weights: Floats) -> Floats:

@@ -27,8 +27,6 @@ from verifier.bounds.kernels.jit import Integers, compiled
 from verifier.bounds.kernels.least_points import SingleBall, least_points
 from verifier.problem.norms.geometry import Floats
 
-Places = npt.NDArray[np.int32]
-
 OPEN = np.float32(2.0)
 """What marks an open ReLU among `Nodes.role`."""
 
@@ -37,20 +35,20 @@ STEEP = np.float32(1.0 / BETA_SCALE)
 BENT, LONG = np.float32(DEFLECTION), np.float32(OVERSTEP)
 
 
-class Rows(NamedTuple):
+class CompressedRows(NamedTuple):
     """A sparse matrix by rows: entries ends[i] to ends[i + 1] of `places` and `entries` are those of row i."""
 
     ends: Integers
-    places: Places
+    places: npt.NDArray[np.int32]
     entries: Floats
 
 
-class Steps(NamedTuple):
+class SteppedNetwork(NamedTuple):
     """The network: `forward` leads from (input, kept ReLUs) to (their arguments, the goal's rows), with `constant`;
     `back` is its transpose."""
 
-    forward: Rows
-    back: Rows
+    forward: CompressedRows
+    back: CompressedRows
     constant: Floats
     ball: SingleBall
 
@@ -92,7 +90,7 @@ NUMBERS = 6
 
 
 @compiled
-def climb(net: Steps, radius: float, margin: float, near: float, nodes: Nodes, moves: int, last: bool) -> None:
+def climb(net: SteppedNetwork, radius: float, margin: float, near: float, nodes: Nodes, moves: int, last: bool) -> None:
     """So many steps of `BatchedBound.optimise`; `last`: evaluate the last one too."""
     for _ in range(moves):
         _backward(net, radius, margin, nodes)
@@ -109,7 +107,7 @@ def climb(net: Steps, radius: float, margin: float, near: float, nodes: Nodes, m
 
 
 @compiled
-def _product(rows: Rows, i: int, sources: Floats, target: Floats, width: int) -> None:
+def _product(rows: CompressedRows, i: int, sources: Floats, target: Floats, width: int) -> None:
     """target += row i times the sources, for the first columns."""
     begin, end = rows.ends[i], rows.ends[i + 1]
     places, entries = rows.places, rows.entries
@@ -126,7 +124,7 @@ def _product(rows: Rows, i: int, sources: Floats, target: Floats, width: int) ->
 
 
 @compiled
-def _backward(net: Steps, radius: float, margin: float, nodes: Nodes) -> None:
+def _backward(net: SteppedNetwork, radius: float, margin: float, nodes: Nodes) -> None:
     """Values, μ, and the points where the forms are least."""
     width, kept, size = nodes.counts[0], nodes.role.shape[0], net.ball.centre.size
     value, scale = nodes.by_node[VALUE], nodes.by_node[SCALE]
@@ -229,7 +227,7 @@ def _keep(row: Floats, stay: Integers, count: int) -> None:
 
 
 @compiled
-def _forward(net: Steps, nodes: Nodes) -> None:
+def _forward(net: SteppedNetwork, nodes: Nodes) -> None:
     """The arguments of ReLUs along the lines at the points, which give the gradient, and the goal's rows there."""
     width, kept, size = nodes.counts[0], nodes.role.shape[0], net.ball.centre.size
     first = nodes.counts[1] == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import FEW, NEAR, BatchedBound, Lines, Proposed, Start
-from verifier.bounds.kernels.alpha_beta_crown import NUMBERS, OPEN, SPLITS, Nodes, Rows, Steps, climb
-from verifier.bounds.kernels.jit import Integers
+from verifier.bounds.kernels.alpha_beta_crown import NUMBERS, OPEN, SPLITS, CompressedRows, Nodes, SteppedNetwork, climb
 from verifier.bounds.kernels.least_points import KINDS, single
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import Floats
@@ -50,8 +51,8 @@ class CompiledBound:
         beta = np.where(lines.open, np.float32(0.0), nodes.best_theta * lines.side)
         return Proposed(Start(alpha, beta, nodes.best_weights, nodes.shares), nodes.best, nodes.best_points)
 
-    def _net(self) -> Steps:
-        return Steps(self._forward, self._back, self._constant, single(self._bound.ball))
+    def _net(self) -> SteppedNetwork:
+        return SteppedNetwork(self._forward, self._back, self._constant, single(self._bound.ball))
 
     def _nodes(self, lines: Lines, start: Start) -> Nodes:
         (kept, batch), size = lines.open.shape, self._bound.size
@@ -91,27 +92,33 @@ def owned(array: Floats) -> Floats:
     return np.array(array, dtype=np.float32, order="C")
 
 
-def _transitions(bound: BatchedBound) -> tuple[Rows, Rows]:
+def _transitions(bound: BatchedBound) -> tuple[CompressedRows, CompressedRows]:
     """The matrix from (input, kept ReLUs) to (their arguments, the goal's rows), and its transpose."""
-    columns = bound.size + bound.kept.size
-    rows, places, entries = [], [], []
+    forward, back = [], []
     for number, layer in enumerate(bound.layers):
-        for source, (matrix, _) in layer.blocks.items():
-            if isinstance(matrix, np.ndarray):
-                row, place = np.nonzero(matrix)
-                entry = matrix[row, place]
-            else:
-                found = matrix.tocoo()
-                row, place, entry = found.row, found.col, found.data
-            rows.append(row + bound.starts[number])
-            places.append(place + (bound.size + bound.starts[source - 1] if source else 0))
-            entries.append(entry)
-    row, place, entry = (np.concatenate(part) for part in (rows, places, entries))
+        for source, (matrix, adjoint) in layer.blocks.items():
+            to, since = int(bound.starts[number]), bound.size + int(bound.starts[source - 1]) if source else 0
+            forward.append((matrix, to, since))
+            back.append((adjoint, since, to))
     count = int(bound.starts[-1]) + len(bound.layers[-1].constant)
-    return _by_rows(row, place, entry, count), _by_rows(place, row, entry, columns)
+    return _by_rows(forward, count), _by_rows(back, bound.size + bound.kept.size)
 
 
-def _by_rows(row: Integers, place: Integers, entry: Floats, count: int) -> Rows:
+def _by_rows(blocks: Sequence[tuple[Any, int, int]], count: int) -> CompressedRows:
+    """One matrix of blocks, each with its first row and column."""
+    rows, places, entries = [], [], []
+    for matrix, first_row, first_column in blocks:
+        if isinstance(matrix, np.ndarray):
+            row, place = np.nonzero(matrix)
+            entry = matrix[row, place]
+        else:
+            found = matrix.tocoo()
+            row, place, entry = found.row, found.col, found.data
+        rows.append(row + first_row)
+        places.append((place + first_column).astype(np.int32))
+        entries.append(entry)
+    row = np.concatenate(rows)
+    # Each block's rows are in order already: what is left to do is to merge those of several sources.
     order = np.argsort(row, kind="stable")
     ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=count))]).astype(np.int64)
-    return Rows(ends, place[order].astype(np.int32), entry[order].astype(np.float32))
+    return CompressedRows(ends, np.concatenate(places)[order], np.concatenate(entries)[order].astype(np.float32))

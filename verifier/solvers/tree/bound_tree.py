@@ -44,6 +44,10 @@ STEPPED = 5e7
 loading takes a second, and steps by numpy have taken half of one."""
 
 
+LARGEST = 1 << 24
+"""Entries of its matrices up to which a kernel takes the steps: it has a copy of them, of 24 bytes each."""
+
+
 @dataclass(frozen=True)
 class BoundSettings:
     """What a bound tree does; the defaults are what PERFORMANCE.md's ablations chose."""
@@ -167,8 +171,9 @@ class BoundTree(ReluTree):
     def _ascending(self, batch: int, budget: Budget) -> Ascending:
         """By the kernel once batches are large enough and the tree lasts, where it can be called at once."""
         if self._ascends is None:
-            lasts = self.nodes * self._bound.entries >= STEPPED or cache.loaded()
-            if batch < FEW or not lasts:
+            entries = self._bound.entries
+            lasts = self.nodes * entries >= STEPPED or cache.loaded()
+            if batch < FEW or not lasts or entries > LARGEST:
                 return self._bound
             self._ascends = self._bound
             if cache.at_once(budget.remaining):

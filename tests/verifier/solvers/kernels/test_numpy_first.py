@@ -96,11 +96,14 @@ def test_no_bound_tree_loads_them_there_either(root: Any, unloaded: list[None]) 
     assert unloaded == []
 
 
-@pytest.mark.parametrize(("stepped", "loads"), [(math.inf, False), (0.0, True)])
+@pytest.mark.parametrize(
+    ("stepped", "largest", "loads"), [(math.inf, 10**6, False), (0.0, 10**6, True), (0.0, 1, False)]
+)
 def test_a_bound_tree_loads_them_for_its_steps_where_it_lasts(
-    root: Any, unloaded: list[None], monkeypatch: pytest.MonkeyPatch, stepped: float, loads: bool
+    root: Any, unloaded: list[None], monkeypatch: pytest.MonkeyPatch, stepped: float, largest: int, loads: bool
 ) -> None:
     monkeypatch.setattr(bound_tree, "STEPPED", stepped)
+    monkeypatch.setattr(bound_tree, "LARGEST", largest)
     tree = BranchAndBound(engine="bound").tree(
         root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7
     )
