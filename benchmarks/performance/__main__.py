@@ -29,6 +29,7 @@ def text() -> str:
     return page.render(
         accuracy=tables.accuracy,
         first_table=tables.first_table,
+        round_table=tables.round_table,
         second_table=tables.second_table,
         beside_peers=tables.beside_peers,
         peer_contradictions=tables.peer_contradictions,

@@ -22,8 +22,6 @@ from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, P
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.norms.table import FLAT_NORMS
-from verifier.problem.query import Norm
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
@@ -44,9 +42,6 @@ CHARGED = 1.0 + 2.0**-40
 LOOSE = 4.0
 """So many times what an active ReLU's argument can be is out of an LP's reach."""
 
-OF_ROUND_BALLS = "certificates are about balls with flat sides, of L∞ and L1"
-"""Why there are none for questions in L2."""
-
 
 OF_SOME_INPUTS = "certificates are about all inputs of the box"
 
@@ -57,7 +52,7 @@ def not_covered(norm: str, transformed: bool, some: bool = False) -> str:
         return OF_SOME_INPUTS
     if transformed:
         return UNDER_TRANSFORMS
-    return OF_ROUND_BALLS if norm in set(Norm).difference(FLAT_NORMS) else ""
+    return "" if norm in checker.NORMS else f"certificates are about the norms {', '.join(checker.NORMS)}"
 
 
 class BudgetedProof(Proof):

@@ -43,6 +43,7 @@ PROPERTY_SCHEMA = 4
 """Of those about a property of VNN-LIB 1.0."""
 REAL_SCHEMA = 2
 """Files of this schema say nothing of float32; the field is not there."""
+NORMS = ("linf", "l1", "l2")
 MOST_BYTES = 1 << 27
 """Of the unpacked certificate; a model, and its external data together, may have twice as many. More is not read."""
 FREE_BYTES = 1 << 22
@@ -81,6 +82,12 @@ LONGEST_NUMBER = 1 << 15
 """Bits of any integer: a network of 20 layers comes to some 5,000."""
 MOST_BITS = 1 << 33
 """Of the integers of an array together: 1 GiB."""
+ROUNDS = 8
+"""Times that entries which a scale moves too far are held at their room, in L2; any scale gives a valid bound."""
+
+HALF_BITS = 18
+"""Of held entries: their halves' products, summed over MOST_ENTRIES, fit into int64."""
+
 STEEPEST = 64
 """Entries of a form among which the place where a ball in L1 is used up is looked for first."""
 ROUNDING_BITS = 24
@@ -1380,6 +1387,7 @@ class Region:
         numbers, self.unit = exact(np.concatenate([query.centre, *finite, [radius if ball else 0.0]]).tolist())
         centre, lo, hi, self.radius = numbers[:n], numbers[n : 2 * n], numbers[2 * n : 3 * n], int(numbers[-1])
         self.knapsack = ball and query.norm == "l1"
+        self.round = ball and query.norm == "l2"
         down, up = centre - lo, hi - centre
         if ball:
             down = np.where(np.isfinite(query.lo), np.minimum(down, self.radius), self.radius)
@@ -1395,18 +1403,42 @@ class Region:
     def least(self, value: Entries, shift: Entries, den: int) -> RowTerm:
         """A lower bound of rows · x over the region, (B,); rows that are `held` as value and shift.
 
-        min v·x ≥ v·centre − τ·radius − Σ_i max(0, |v_i| − τ)·room_i, any τ ≥ 0, which is 0 but for balls in L1; v are
-        the rows rounded down, each entry by less than one unit: Σ_i max |x_i| units at most.
+        min v·x ≥ v·centre − τ·radius − Σ_i max(0, |v_i| − τ)·room_i, any τ ≥ 0, which is 0 but for balls in L1; in L2
+        v·centre − radius·‖b‖₂ − Σ_i (|v_i| − b_i)·room_i, any 0 ≤ b_i ≤ |v_i|, the root rounded up to an integer. v
+        are the rows rounded down, each entry by less than one unit: Σ_i max |x_i| units at most.
         """
         size, negative = np.abs(value), value < 0
         fall: Any = (shift > 0).astype(object) * self.reach
         if self.knapsack:
             slope = self._threshold(size, negative)
             fall, size = fall + slope.astype(object) * self.radius, np.maximum(size - slope[:, np.newaxis], 0)
+        fine = np.zeros(len(size), dtype=np.int64)
+        if self.round:
+            # Parts and roots are integers: of rows that are short, finer ones.
+            fine = np.maximum(HELD_BITS - lengths(value), 0)
+            size = size << fine[:, np.newaxis]
+            part = self._round_part(size, negative)
+            fall, size = (fall << fine.astype(object)) + roots(squares(part) * self.radius**2), size - part
         for room, chosen in zip(self._rooms, (~negative, negative), strict=True):
             fall = fall + (dot(np.where(chosen, size, 0), room) << self._spare)
         at_centre = dot(value, self._centre) * (self.unit // self._centre.den)
-        return (at_centre - fall) << shift, den * self.unit
+        most = int(fine.max(initial=0))
+        below = (at_centre << most) - (fall << (most - fine).astype(object))
+        return below << shift, (den * self.unit) << most
+
+    def _round_part(self, size: Entries, negative: Entries) -> Entries:
+        """For each row min(|v_i|, room_i/τ), about the τ at which the step min(τ·|v_i|, room_i) is as long as the
+        radius, rounded down."""
+        steep, room = size.astype(np.float64), np.where(negative, self._sizes[1], self._sizes[0])
+        radius, squared = self.radius / self.unit, steep * steep
+        scale = radius / np.sqrt(np.where(room > 0, squared, 0.0).sum(axis=1))
+        for _ in range(ROUNDS):
+            held = room < scale[:, np.newaxis] * steep
+            left = radius * radius - np.where(held, room * room, 0.0).sum(axis=1)
+            scale = np.fmax(scale, np.sqrt(np.maximum(left, 0.0) / np.where(held, 0.0, squared).sum(axis=1)))
+        most = room / scale[:, np.newaxis]
+        part: Entries = np.where(most < steep, np.floor(most), steep).astype(np.int64)
+        return np.clip(part, 0, size)
 
     def _threshold(self, size: Entries, negative: Entries) -> Entries:
         """For each row about the |v_i| at which the radius is used up when the steepest entries move first."""
@@ -1425,6 +1457,19 @@ class Region:
             found[left[some]] = steep[some, used[some].argmax(axis=1)]
             left = left[~some]
         return found
+
+
+def squares(rows: Entries) -> Entries:
+    """The sum of the squares of each row's entries, 0 to 2^(2 · HALF_BITS), as Python integers: (B, n) → (B,)."""
+    high, low = rows >> HALF_BITS, rows & ((1 << HALF_BITS) - 1)
+    pairs = ((high, high, 2 * HALF_BITS), (high, low, HALF_BITS + 1), (low, low, 0))
+    found: Entries = sum(np.einsum("bn,bn->b", a, b).astype(object) << bits for a, b, bits in pairs)
+    return found
+
+
+def roots(numbers: Entries) -> Entries:
+    """The square roots of Python integers ≥ 0, rounded up to integers."""
+    return np.array([math.isqrt(number - 1) + 1 if number > 0 else 0 for number in numbers.tolist()], dtype=object)
 
 
 def dot(rows: Entries, column: Weights) -> Entries:
@@ -1895,7 +1940,7 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
         return values
 
     dtype, norm, box = header["dtype"], header["norm"], natural(header["box"], MOST_ENTRIES)
-    need(dtype in ("<f2", "<f4", "<f8") and norm in ("l1", "linf") and box in (1, n), "the certificate's header")
+    need(dtype in ("<f2", "<f4", "<f8") and norm in NORMS and box in (1, n), "the certificate's header")
     centre, lo, hi = floats(n, dtype), floats(box, "<f8"), floats(box, "<f8")
     need(isinstance(header["witness"], bool), "the certificate's header")
     witness = floats(n, dtype) if header["witness"] else None
@@ -2803,8 +2848,8 @@ def files_judged(certificate: Path, model: Path, demands: Demands) -> CheckedJud
 def read_demands(given: Mapping[str, Any]) -> Demands:
     """The demands in the words of the command line. Raises OSError or ValueError, one line."""
     found: dict[str, Any] = {name: given[name] for name in ("norm", "label")}
-    if found["norm"] not in (None, "l1", "linf"):
-        raise ValueError(f"--norm: unknown norm '{found['norm']}': choose linf or l1")
+    if found["norm"] not in (None, *NORMS):
+        raise ValueError(f"--norm: unknown norm '{found['norm']}': choose {', '.join(NORMS[:-1])} or {NORMS[-1]}")
     for name, read in (("margin", read_number), ("radius", read_quotient), ("float32", read_quotient)):
         found[name] = None if given[name] is None else read(f"--{name}", given[name])
     target = given["target"]
@@ -2889,7 +2934,7 @@ def read_arrays(option: str, path: str | Path, names: Sequence[str] | None) -> l
 OPTIONS = {
     "input": ("X.npy", "refuse a certificate about another input (rounded to the model's type)"),
     "box": ("LO HI", "refuse one about another box: two numbers, or an .npz with arrays lo and hi"),
-    "norm": ("linf|l1", "refuse one about another norm"),
+    "norm": ("|".join(NORMS), "refuse one about another norm"),
     "label": ("L", "refuse one about another label"),
     "target": ("T|any", "refuse one about another target; any: every class but the label"),
     "margin": ("K", "refuse one about another margin"),

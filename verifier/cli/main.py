@@ -176,7 +176,7 @@ def certify(
     model: options.ModelArgument,
     input_: Annotated[str | None, typer.Option("--input", metavar="X.npy", help="Refuse another input.")] = None,
     box: Annotated[str | None, typer.Option(metavar="LO HI", help="Refuse another box (or an .npz: lo, hi).")] = None,
-    norm: Annotated[str | None, typer.Option(metavar="linf|l1", help="Refuse another norm.")] = None,
+    norm: Annotated[str | None, typer.Option(metavar=options.NORMS, help="Refuse another norm.")] = None,
     label: Annotated[int | None, typer.Option(metavar="L", help="Refuse another label.")] = None,
     target: Annotated[
         str | None, typer.Option(metavar="T|any", help="Refuse another target; any: every class but the label.")

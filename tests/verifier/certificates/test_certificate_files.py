@@ -235,7 +235,7 @@ def test_wrong_usage_is_code_2(written):
     [
         (["nowhere.onnx"], "nowhere.onnx"),
         (["pipe"], "no regular file"),
-        ([DIGITS, "--norm", "l2"], "l2"),
+        ([DIGITS, "--norm", "l3"], "l3"),
         ([DIGITS, "--label", "x"], "--label"),
         ([DIGITS, "--target", "-1"], "-1"),
         ([DIGITS, "--box=0,x"], "0,x"),

@@ -88,7 +88,6 @@ OPTIONS: list[list[str]] = [
     ["--margin", "inf"],
     ["--seed", "-1"],
     ["--norm", "l3"],
-    ["--norm", "l2", "--certificate", "no.cert"],
     ["--norm", "l2", "--method", "z3"],
     ["--method", "guess"],
     ["--method", "milp", "--solver", "nothing"],

@@ -12,7 +12,6 @@ import pytest
 
 import verifier
 from encoders.errors import InputError
-from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.query import Norm, Targeted, disjuncts
 from verifier.problem.verdict import Evidence, Holds, Status, Violated
 
@@ -68,5 +67,3 @@ def test_what_l2_does_not_go_with(truth: Any, save_net: Callable[..., Any]) -> N
     for method in ("milp", "milp-direct", "z3"):
         with pytest.raises(InputError, match=r"l2"):
             verifier.minimal(model, x, norm="l2", method=method)
-    with pytest.raises(NotCertifiedError, match="flat sides"):
-        verifier.certificate(model, x, 0.001, norm="l2")
