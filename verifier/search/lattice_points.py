@@ -14,10 +14,11 @@ import numpy.typing as npt
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.lattice import Lattice, Whole
-from verifier.problem.query import Halfspaces
+from verifier.problem.query import ELSEWHERE, Halfspaces
 from verifier.problem.verdict import Bracket, OnLattice, Status, Witness
 from verifier.runtime.witness import Judge
 from verifier.search.closing import closing_radius
+from verifier.search.property_attack import points_of_a_round
 from verifier.solvers.tree.graph_ascent import GraphAscent
 
 ASCENT_STEPS = 8
@@ -30,7 +31,7 @@ DRAWN = 64
 """Times that a witness is drawn nearer by its single entries, the best of all each time."""
 
 MOST_POINTS, MOST_ENTRIES = 512, 1 << 22
-"""Points that are run at a time, and their entries."""
+"""Points that drawing nearer tries at once; entries of those that are run at a time."""
 
 JUDGED = 8
 """Of the points that ONNX Runtime accepts, how many are judged exactly, the nearest first."""
@@ -104,14 +105,16 @@ class LatticePoints:
         levels = self.lattice.level(bracket.lower)
         if self.amount is not None and levels is not None:
             levels = min(levels, self.amount)
-        reached = found is not None and bracket.target is None and len(self.judge.disjuncts) > 1
+        target = bracket.target
+        if len(self.judge.disjuncts) > 1:
+            target = found.target if found is not None and found.target != ELSEWHERE else None
         return replace(
             bracket,
             lower=lower,
             upper=self.upper,
             witness=found,
             status=status,
-            target=found.target if reached and found is not None and found.target >= 0 else bracket.target,
+            target=target,
             float32=None if bracket.float32 is None else min(self.lattice.raised(bracket.float32), lower),
             reason=bracket.reason if status is Status.BRACKETED else "",
             lattice=OnLattice(bracket.lower if everywhere is None else everywhere, levels, self.amount),
@@ -172,7 +175,7 @@ class LatticePoints:
                 fresh.append(place)
                 if len(self._known) < MOST_KNOWN:
                     self._known.add(key)
-        most = max(1, min(MOST_POINTS, MOST_ENTRIES // rounded.shape[1]))
+        most = max(1, min(points_of_a_round(self.judge.lowered), MOST_ENTRIES // rounded.shape[1]))
         judged = 0
         for begin in range(0, len(fresh), most):
             budget.check()

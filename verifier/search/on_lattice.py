@@ -49,8 +49,10 @@ def _split(problem: Problem, before: Bracket, trees: TreeMaker | None, budget: B
     assert trees is not None
     tree, reason = None, ""
     try:
-        charged = problem if not before.float32 else for_float32_too(problem, budget)
-        tree = LatticeTree(charged, trees, (before.lower, before.float32 or 0.0), budget)
+        # A float32 end of 0: charged bounds would keep everything open. Of float32 alone there is no other end.
+        if before.float32 or problem.semantics is Semantics.FLOAT32:
+            problem = for_float32_too(problem, budget)
+        tree = LatticeTree(problem, trees, (before.lower, before.float32 or 0.0), budget)
         reported = time.monotonic()
         with threadpool_limits(BLAS_THREADS, "blas"):
             for _ in tree.run():
@@ -67,7 +69,7 @@ def _split(problem: Problem, before: Bracket, trees: TreeMaker | None, budget: B
 def _now(problem: Problem, before: Bracket, tree: LatticeTree, budget: Budget) -> Bracket:
     """What the tree has proved by now, as a bracket."""
     lower, float32 = tree.lower, before.float32
-    if float32:
+    if problem.arithmetic is not REAL:
         float32 = min(tree.float32, lower)
         lower = float32 if problem.semantics is Semantics.FLOAT32 else lower
     search = tree.search

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +18,11 @@ from encoders.network.exact import exact_outputs
 from verifier import Columns, models
 from verifier.problem.query import Norm, distance_exact
 from verifier.problem.verdict import Holds, Status, Unknown, Violated
+from verifier.search.minimum import problem_of
+from verifier.search.on_lattice import brackets_on_lattice
+from verifier.search.question import InputRegion, Misclassification, specify
+from verifier.search.settings import Settings
+from verifier.search.state import Problem, SearchState
 
 SIZES = ((3, 6, 3), (2, 5, 4, 3), (4, 6, 2))
 """Of random nets with weights in eighths: on grids of eighths ties are met exactly."""
@@ -135,8 +141,7 @@ def records() -> Iterator[tuple[Columns, Any, Any]]:
     yield Columns(integer=(0,), one_hot=((1, 2, 3),)), three, (np.zeros(4), np.full(4, 3.0))
 
 
-@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "norm"), [(0, "linf"), (0, "l1"), (0, "l2"), (1, "linf"), (1, "l1")])
 def test_the_nearest_record(truth: Any, save_net: Callable[..., Any], seed: int, norm: str) -> None:
     model = save_net(truth.net(20 + seed, (4, 6, 5, 3)))
     for columns, exact, box in records():
@@ -203,6 +208,26 @@ def test_the_reals_and_float32_are_told_apart(truth: Any, save_net: Callable[...
     points = grid(4, 3)
     for found in answers.values():
         assert_minimal(found, Points(model, x, points, "linf", None), x, points, "linf")
+
+
+def test_a_lower_end_about_float32_alone_rests_on_charged_bounds(truth: Any, save_net: Callable[..., Any]) -> None:
+    """Where the search over all points has proved nothing by its time, too."""
+    model, x = save_net(truth.net(1, (3, 6, 3))), np.full(3, 0.5, dtype=np.float32)
+    region, goal = InputRegion(x, columns=Columns(grid=4)), Misclassification()
+    settings = Settings(verifier.Budget())
+    asked = specify(model, region, goal, settings.budget, semantics="float32")
+    problem = problem_of(asked, settings, lambda _: [None] * len(asked.goals))
+    charged = []
+
+    def nothing(problem: Problem, _: object, budget: verifier.Budget) -> Iterator[verifier.Bracket]:
+        yield replace(SearchState(problem, budget).bracket(final=True), float32=0.0)
+
+    for bracket in brackets_on_lattice(problem, nothing, settings.decider, settings.budget):
+        charged.append(bracket)
+    assert charged[-1].float32 == charged[-1].lower > 0.0
+    assert charged[-1].status is Status.MINIMAL
+    assert charged[-1].witness is not None
+    assert charged[-1].target == charged[-1].witness.target
 
 
 def test_a_time_limit_leaves_a_bracket() -> None:
