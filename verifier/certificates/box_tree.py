@@ -33,6 +33,9 @@ DEPTH_OF_ALL = 10
 MARGIN = 2.0**-20
 """Relative to the goal's constants and bounds: what the checker's multiples of bounds and multipliers may lose."""
 
+LOOSER = 64.0
+"""Times MARGIN of what is claimed of signs, each time that one does not follow."""
+
 Signs = npt.NDArray[np.int8]
 """0: off, 1: active, 2: open."""
 
@@ -42,6 +45,7 @@ class BoxNode:
     """A box low ≤ x ≤ high; what is known of ReLU arguments there (dropped when it has been halved), and the bounded
     goal's row whose bound is best, as a form at the input.
 
+    sure (relu_count,): how far an argument is from 0, relative to its size: > 0 active, < 0 off, 0 open.
     row: the one that closes it, −1 if none does; split: entry and number at which it was halved, into `parts`.
     """
 
@@ -50,7 +54,7 @@ class BoxNode:
     lower: Array | None
     upper: Array | None
     form: Array
-    signs: Signs
+    sure: npt.NDArray[np.float32]
     depth: int
     row: int = -1
     split: tuple[int, float] | None = None
@@ -76,6 +80,7 @@ class BoxTree:
         self._widths = ball.interval[1] - ball.interval[0]
         self._free = int(np.count_nonzero(self._widths > 0))
         self._margin = MARGIN * (1.0 + float(np.abs(goal.offset).max(initial=0.0)))
+        self._claimed = MARGIN
         widest = max((stage.size for stage in stages.hidden), default=1)
         self._most = max(2, min(BATCH * 2 * TRIED, ENTRIES // (2 * max(widest, 1) ** 2)))
         self.root: BoxNode | None = None
@@ -108,6 +113,10 @@ class BoxTree:
                     self._open.append(node)
                 count += 1
 
+    def loosen(self) -> None:
+        """Claim fewer signs: one that floats see did not follow exactly."""
+        self._claimed *= LOOSER
+
     def numbers(self, known: Signs) -> list[int]:
         """The tree's integers in the certificate, where these signs are `known` of the whole box."""
         assert self.root is not None
@@ -117,8 +126,9 @@ class BoxTree:
             node, known = stack.pop()
             if node is not self.root:
                 asked = known == 2
-                found += [BOUNDS, *node.signs[asked].tolist()]
-                known = np.where(asked, node.signs, known)
+                seen = np.where(node.sure > self._claimed, 1, np.where(node.sure < -self._claimed, 0, 2))
+                found += [BOUNDS, *seen[asked].tolist()]
+                known = np.where(asked, seen, known)
             if node.parts is None or node.split is None:
                 found += [LINES, node.row]
                 continue
@@ -155,11 +165,11 @@ class BoxTree:
         values = np.nan_to_num(found.values, nan=-np.inf)
         best = int(values.argmax()) if values.size else -1
         closed = best >= 0 and values[best] > self._margin
-        size = MARGIN * (1.0 + np.maximum(-found.lower, found.upper))
-        signs = np.where(found.lower > size, 1, np.where(found.upper < -size, 0, 2)).astype(np.int8)
+        size = 1.0 + np.maximum(-found.lower, found.upper)
+        sure = ((np.maximum(found.lower, 0.0) + np.minimum(found.upper, 0.0)) / size).astype(np.float32)
         form = found.rows[best] if best >= 0 else np.zeros(self._widths.size)
         lower, upper = (None, None) if closed else (found.lower, found.upper)
-        return BoxNode(piece.low, piece.high, lower, upper, form, signs, depth, best if closed else -1)
+        return BoxNode(piece.low, piece.high, lower, upper, form, sure, depth, best if closed else -1)
 
     def _halves(self, number: int, node: BoxNode) -> list[_Piece]:
         """Both halves of a node by each of the entries that may be halved."""

@@ -78,6 +78,10 @@ class CertifiedProperty:
         return f"<CertifiedProperty: {len(self.content):,} bytes, {self.leaves:,} leaves, {self.seconds:.2f} s>"
 
 
+class _SignError(Exception):
+    """A sign that is claimed does not follow."""
+
+
 class BudgetedPropertyProof(PropertyProof):
     """The checker's proof of a case, which looks at the budget wherever evaluations are counted; it goes on behind a
     leaf that does not close, and notes that."""
@@ -92,6 +96,12 @@ class BudgetedPropertyProof(PropertyProof):
     def unproved(self, leaf: int) -> None:
         """Note the leaf."""
         self.failed.append(leaf)
+
+    def layer_of(self, place: int, state: Array, low: Array, high: Array) -> Layer:
+        """As the checker does. Raises _SignError."""
+        if np.any((state == 1) & (low < 0) | (state == 0) & (high > 0)):
+            raise _SignError
+        return super().layer_of(place, state, low, high)
 
     @cached_property
     def failed(self) -> list[int]:
@@ -194,7 +204,11 @@ class _PropertyBuilder:
             assert isinstance(claim, PropertyCertificate)
             proofs: list[BudgetedPropertyProof] = []
             begun = time.perf_counter()
-            result = checker.property_checked(claim, self.content, self.folder, partial(self._proof, proofs))
+            try:
+                result = checker.property_checked(claim, self.content, self.folder, partial(self._proof, proofs))
+            except _SignError:
+                trees[len(proofs) - 1].loosen()
+                continue
             now = time.perf_counter()
             if not any(proof.failed for proof in proofs):
                 return CertifiedProperty(content, result, now - self._begun, now - begun)
@@ -259,6 +273,9 @@ class CaseTree(Protocol):
     def reopen(self, leaves: Sequence[int]) -> None:
         """These leaves do not close exactly. Raises NotCertifiedError where nothing can be done about it."""
 
+    def loosen(self) -> None:
+        """A sign that it claims does not follow."""
+
 
 class _BoxCase:
     """Boxes."""
@@ -278,6 +295,9 @@ class _BoxCase:
 
     def reopen(self, leaves: Sequence[int]) -> None:
         self._tree.reopen(leaves)
+
+    def loosen(self) -> None:
+        self._tree.loosen()
 
 
 class _ReluCase:
@@ -302,6 +322,9 @@ class _ReluCase:
                 found += [np.array([LEAF]), tree.leaves[leaf]]
                 leaf += 1
         return np.concatenate(found)
+
+    def loosen(self) -> None:
+        raise NotCertifiedError("signs of neurons that were found do not follow")
 
     def reopen(self, leaves: Sequence[int]) -> None:
         if leaves:

@@ -13,6 +13,7 @@ import pytest
 
 import verifier
 from verifier.certificates import checker, property_builder
+from verifier.certificates.box_tree import MARGIN, BoxTree
 from verifier.certificates.checker import BOUNDS, FIRST_RELU, HALVES, LEAF, LINES
 from verifier.certificates.format import property_encoded
 from verifier.certificates.property_builder import property_certified
@@ -232,3 +233,25 @@ def test_a_layer_without_open_or_active_neurons(truth: Any, save_net: Callable[.
     model = save_net(net)
     for row, good in (("(>= Y_0 0.6)", True), ("(>= Y_0 0.5)", False)):
         assert (reason(model, [BOUNDS, 0, 1, 0, LINES, 0], f"(assert {row})") == "") is good
+
+
+def test_signs_that_do_not_follow_are_claimed_no_more(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    loosened = []
+
+    class Bold(BoxTree):
+        """Claims that every neuron is active."""
+
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self._claimed = -2.0
+
+        def loosen(self) -> None:
+            loosened.append(self._claimed)
+            self._claimed = MARGIN
+
+    monkeypatch.setattr(property_builder, "few_inputs", lambda _: True)
+    monkeypatch.setattr(property_builder, "BoxTree", Bold)
+    text = (RAMP + NEVER).encode()
+    made = property_certified(ramp, text, Budget())
+    assert loosened == [-2.0]
+    assert checker.judged(made.content, ramp.path.read_bytes(), checker.Demands(property=text)).valid
