@@ -10,7 +10,7 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.bounds.half_space import SETTLED, WEIGHTS
 from verifier.bounds.kernels.jit import Integers, compiled
-from verifier.bounds.kernels.network import CompiledNetwork
+from verifier.bounds.kernels.network import Centred
 from verifier.bounds.kernels.norms import insert
 from verifier.bounds.kernels.round_ball import mixed_fall, step_of
 from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED, UNIT
@@ -51,7 +51,7 @@ class Cut(NamedTuple):
 
 
 @compiled
-def cut_of(net: CompiledNetwork, row: Array, amount: float, radius: float) -> Cut:
+def cut_of(net: Centred, row: Array, amount: float, radius: float) -> Cut:
     """The half-space in a ball of this radius; an infinite amount: the ball alone."""
     n = row.size
     deepest, half, middle, scaled = np.zeros(n), np.empty(n), np.empty(n), np.empty(n)
@@ -96,7 +96,7 @@ def cut_of(net: CompiledNetwork, row: Array, amount: float, radius: float) -> Cu
 
 
 @compiled
-def least(net: CompiledNetwork, cut: Cut, row: Array, enough: float) -> float:
+def least(net: Centred, cut: Cut, row: Array, enough: float) -> float:
     """`half_space.least` for one row, all rounding charged; bounds that stay below `enough` are not made tight."""
     n, l1 = row.size, net.l1
     size, deep, shift, rest = 0.0, 0.0, 0.0, 0.0
@@ -188,7 +188,7 @@ def _spent(
 
 
 @compiled
-def _gathered(net: CompiledNetwork, cut: Cut, row: Array, size: float) -> tuple[Array, Array, Array, Array, float]:
+def _gathered(net: Centred, cut: Cut, row: Array, size: float) -> tuple[Array, Array, Array, Array, float]:
     """L1: (row, cut's row, down, up) at the entries that matter to a mixture; what others of row are at most.
 
     An entry that pulls to a side without room is in neither row's list for its own sake. What turns it to the other
@@ -210,7 +210,7 @@ def _gathered(net: CompiledNetwork, cut: Cut, row: Array, size: float) -> tuple[
 
 
 @compiled
-def _leading(net: CompiledNetwork, row: Array, radius: float, guess: float) -> tuple[Integers, float, float]:
+def _leading(net: Centred, row: Array, radius: float, guess: float) -> tuple[Integers, float, float]:
     """L1: (places of the steepest entries, steepest first, the slope at which the ball is spent, what all others are at
     most): enough of them to spend the ball, from slopes of the `guess` on, or less."""
     steep, places = np.empty(HELD), np.empty(HELD, dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -10,6 +10,39 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from encoders.network.norm import Norm
 from verifier.bounds.lagrangian import Lagrangian
+from verifier.problem.norms.geometry import Geometry
+
+
+class Centred(Protocol):
+    """What norms and half-spaces read: the room `down`, `up` that the box leaves around `centre`; L1, L2, or L∞?"""
+
+    @property
+    def centre(self) -> Array: ...
+    @property
+    def down(self) -> Array: ...
+    @property
+    def up(self) -> Array: ...
+    @property
+    def l1(self) -> bool: ...
+    @property
+    def l2(self) -> bool: ...
+
+
+class Surroundings(NamedTuple):
+    """A `Centred` without a network."""
+
+    centre: Array
+    down: Array
+    up: Array
+    l1: bool
+    l2: bool
+
+
+def surroundings(geometry: Geometry) -> Surroundings:
+    """Those of a ball."""
+    room, norm = geometry.room, geometry.norm
+    centre, down, up = (np.array(part) for part in (geometry.centre, room.down, room.up))
+    return Surroundings(centre, down, up, norm is Norm.L1, norm is Norm.L2)
 
 
 class CompiledNetwork(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.bounds.kernels.heap import pop, push
 from verifier.bounds.kernels.jit import Integers, compiled
-from verifier.bounds.kernels.network import CompiledNetwork
+from verifier.bounds.kernels.network import Centred
 from verifier.bounds.kernels.round_ball import ascend_round, excluded_of, fall_of
 from verifier.bounds.lagrangian import RADIUS_SLACK
 from verifier.problem.norms.geometry import FIRST_STEP
@@ -22,7 +22,7 @@ FILL_SLACK = 4.0 * UNIT
 
 
 @compiled
-def fall(net: CompiledNetwork, row: Array, radius: float) -> float:
+def fall(net: Centred, row: Array, radius: float) -> float:
     """`Geometry.fall`."""
     if net.l1:
         filled = _fill_from_top(net, row, radius)
@@ -38,7 +38,7 @@ def fall(net: CompiledNetwork, row: Array, radius: float) -> float:
 
 
 @compiled
-def _fill_from_top(net: CompiledNetwork, row: Array, radius: float) -> float:
+def _fill_from_top(net: Centred, row: Array, radius: float) -> float:
     """S(radius) in L1 where the `TOP` steepest entries use up the ball, else −1."""
     down, up = net.down, net.up
     steep, places, count = np.empty(TOP), np.empty(TOP, dtype=np.int64), 0
@@ -71,7 +71,7 @@ def insert(steep: Array, places: Integers, count: int, size: float, place: int) 
 
 
 @compiled
-def _fill(net: CompiledNetwork, row: Array, radius: float) -> float:
+def _fill(net: Centred, row: Array, radius: float) -> float:
     steep, rooms, count = _steepest(net, row, radius)
     total, left = 0.0, radius
     while count > 0 and left > 0.0:
@@ -83,7 +83,7 @@ def _fill(net: CompiledNetwork, row: Array, radius: float) -> float:
 
 
 @compiled
-def excluded(net: CompiledNetwork, row: Array, amount: float, most: float) -> float:
+def excluded(net: Centred, row: Array, amount: float, most: float) -> float:
     """`Dual.radius`: a radius r ≤ most with S(r) ≤ amount, as large as it can be, rounding left out of it."""
     if not amount >= 0.0:
         return 0.0
@@ -121,7 +121,7 @@ def excluded(net: CompiledNetwork, row: Array, amount: float, most: float) -> fl
 
 
 @compiled
-def _steepest(net: CompiledNetwork, row: Array, most: float) -> tuple[Array, Array, int]:
+def _steepest(net: Centred, row: Array, most: float) -> tuple[Array, Array, int]:
     """A heap of −|g_i|, least first, with the rooms."""
     down, up = net.down, net.up
     steep, rooms, count = np.empty(row.size), np.empty(row.size), 0
@@ -134,7 +134,7 @@ def _steepest(net: CompiledNetwork, row: Array, most: float) -> tuple[Array, Arr
 
 
 @compiled
-def ascend(net: CompiledNetwork, ends: Array, gradient: Array, radius: float, step: int, steps: int, x: Array) -> None:
+def ascend(net: Centred, ends: Array, gradient: Array, radius: float, step: int, steps: int, x: Array) -> None:
     """`Geometry.ascended` in place, with the share of that step, in the box `ends` (2, n)."""
     centre = net.centre
     if net.l1:
@@ -154,7 +154,7 @@ def ascend(net: CompiledNetwork, ends: Array, gradient: Array, radius: float, st
 
 
 @compiled
-def _to_vertex(net: CompiledNetwork, gradient: Array, radius: float, share: float, x: Array) -> None:
+def _to_vertex(net: Centred, gradient: Array, radius: float, share: float, x: Array) -> None:
     """x += share · (the step from the centre within the L1 ball that the gradient prefers)."""
     down, up = net.down, net.up
     steep, places, count, left = np.empty(x.size), np.empty(x.size), 0, radius

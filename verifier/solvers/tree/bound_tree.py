@@ -255,6 +255,10 @@ class BoundTree(ReluTree):
                 from verifier.solvers.tree.compiled_node import CompiledNarrowing  # noqa: PLC0415 (imports numba)
 
                 self._narrows = CompiledNarrowing(stages, self._lagrangian)
+            elif self._lagrangian.geometry.has_kernels and cache.at_once(budget.remaining):
+                from verifier.solvers.tree.sparse_narrowing import SparseNarrowing  # noqa: PLC0415 (imports numba)
+
+                self._narrows = SparseNarrowing(stages, self._lagrangian, self.root.lower, self.root.upper)
             else:
                 self._narrows = NumpyNarrowing(stages, self._lagrangian)
         return self._narrows

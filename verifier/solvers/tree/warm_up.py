@@ -22,6 +22,7 @@ from verifier.solvers.propagation.trail import NONE
 from verifier.solvers.tree.compiled_node import CompiledNarrowing
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
 from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.sparse_narrowing import SparseNarrowing
 
 LONGEST = 3600.0
 """Seconds after which compiling is given up: it takes one or two minutes on a slow machine."""
@@ -48,7 +49,8 @@ def solve_sample() -> None:
         linear_bounds(graph, ball, Budget(LONGEST), by=BlockBounds(stages, ball))
         lagrangian, weights = Lagrangian(stages, ball, goal, -ends, ends), np.ones(len(goal.offset))
         dual = lagrangian.crown(weights, -ends, ends)
-        CompiledNarrowing(stages, lagrangian).narrow(dual, weights, ball.radius, -ends, ends)
+        for narrowing in (CompiledNarrowing(stages, lagrangian), SparseNarrowing(stages, lagrangian, -ends, ends)):
+            narrowing.narrow(dual, weights, ball.radius, -ends, ends)
         for _ in range(3):
             tree.explore(Budget(LONGEST))
     for norm in GEOMETRIES:

@@ -10,11 +10,13 @@ import pytest
 
 from encoders.network.exact import exact_outputs
 from verifier.bounds.lagrangian import Lagrangian
-from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Norm
 from verifier.solvers.tree.tightening import Narrowing, NumpyNarrowing
 
 SIZES = ((3, 5, 5, 3), (2, 4, 4, 4, 2), (4, 3, 6, 2, 2))
+
+SAME = 1e-6
+"""Relative to 1 + |value|: where a multiplier is moved to μ by rounding, or a half-space's weight is chosen."""
 
 ROUNDING = 1e-9
 """Arguments of sampled points are float64 sums."""
@@ -31,8 +33,52 @@ def by_kernel(root: Any, lagrangian: Lagrangian) -> Narrowing:
     return CompiledNarrowing(root.stages, lagrangian)
 
 
-@pytest.mark.parametrize("kind", [by_numpy, by_kernel])
-@pytest.mark.parametrize("norm", FLAT_NORMS)
+def by_blocks(root: Any, lagrangian: Lagrangian) -> Narrowing:
+    pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+    from verifier.solvers.tree.sparse_narrowing import SparseNarrowing  # noqa: PLC0415 (imports numba)
+
+    return SparseNarrowing(root.stages, lagrangian, *root.ends)
+
+
+@pytest.mark.parametrize("norm", list(Norm), ids=str)
+def test_blocks_bound_what_numpy_does(make_root: Any, norm: Norm) -> None:
+    """Layers of several blocks each: the same ReLUs, the same bounds up to rounding."""
+    agreed = 0
+    for seed in range(6):
+        root = make_root(seed, (6, 20, 18, 12, 3), norm, 1, radius=0.5)
+        lower, upper = root.ends
+        lagrangian, weights = Lagrangian(root.stages, root.ball, root.goal, lower, upper), np.ones(1)
+        dual = lagrangian.crown(weights, lower, upper)
+        if dual.value(root.ball.radius) >= 0.0:
+            continue
+        wanted, found = (
+            kind(root, lagrangian).narrow(dual, weights, root.ball.radius, lower, upper)
+            for kind in (by_numpy, by_blocks)
+        )
+        assert (wanted is None) == (found is None)
+        if wanted is not None and found is not None:
+            for name in ("lower", "upper", "shares", "key"):
+                ours, other = np.asarray(getattr(found, name)), np.asarray(getattr(wanted, name))
+                assert np.all(np.abs(ours - other) <= SAME * (1.0 + np.abs(other))), name
+            agreed += 1
+    assert agreed >= 3
+
+
+def test_only_the_dearest_are_bounded_anew() -> None:
+    """Shares are what ReLUs add to a bound: the lowest cost most; one of fixed sign is not bounded anew."""
+    pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+    from verifier.solvers.kernels.narrowing import dearest  # noqa: PLC0415 (imports numba)
+
+    shares = np.array([-3.0, -1.0, -5.0, -0.1, -4.0, -4.0])
+    lower, upper = -np.ones(6), np.array([1.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+    for most, wanted in ((6, [0, 1, 2, 4]), (4, [0, 1, 2, 4]), (3, [0, 2, 4]), (2, [2, 4]), (1, [2])):
+        assert dearest(lower, upper, shares, -0.5, most).tolist() == wanted
+    assert dearest(lower, upper, np.full(6, -1.0), -0.5, 2).size == 2
+    assert dearest(lower, upper, shares, -9.0, 2).size == 0
+
+
+@pytest.mark.parametrize("kind", [by_numpy, by_kernel, by_blocks])
+@pytest.mark.parametrize("norm", list(Norm), ids=str)
 def test_points_that_reach_the_goal_stay_inside(make_root: Any, kind: Any, norm: Norm) -> None:
     """A goal that some sampled points of the ball reach, multipliers near those of CROWN, at the root."""
     inside, narrower = 0, 0
