@@ -16,7 +16,7 @@ from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import TreeRoot
-from verifier.solvers.tree.region_polish import NEARER
+from verifier.solvers.tree.region_polish import NEARER, bounds_of, neighbours
 from verifier.solvers.tree.region_projection import Projected, projected
 
 ENTRIES = 1 << 24
@@ -53,21 +53,16 @@ class ProjectionPolish:
 
     def _nearest(self, pattern: Array, most: float, budget: Budget) -> Projected | None:
         """The nearest point in the region of an activation pattern; None when it holds nothing within `most`."""
-        low = np.where(pattern, np.maximum(self.root.lower, 0.0), self.root.lower)
-        high = np.where(pattern, self.root.upper, np.minimum(self.root.upper, 0.0))
-        if np.any(low > high):
+        bounds = bounds_of(self.root, pattern)
+        if bounds is None:
             return None
-        found = projected(self.root, self.lagrangian, low, high, most, budget)
+        found = projected(self.root, self.lagrangian, *bounds, most, budget)
         return None if found.point is None or self._length(found) > most else found
 
     def _flipped(self, pattern: Array, best: Projected, budget: Budget) -> tuple[Array, Projected] | None:
         """A neighbouring region with a nearer point, across one of the borders with the largest multipliers."""
         wanted = self._length(best) * (1.0 - NEARER)
-        for place in np.argsort(-best.pull)[: self.flips].tolist():
-            if best.pull[place] <= 0:
-                break
-            other = pattern.copy()
-            other[place] = ~other[place]
+        for other in neighbours(pattern, best.pull, self.flips):
             found = self._nearest(other, wanted, budget)
             if found is not None:
                 return other, found

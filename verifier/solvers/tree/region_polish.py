@@ -7,6 +7,7 @@ give the radius at which their tangent crosses 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,23 @@ FARTHER = 3.0
 
 NEARER = 1e-7
 """Relative: a radius that is smaller by less than this is the same radius."""
+
+
+def bounds_of(root: TreeRoot, pattern: Array) -> tuple[Array, Array] | None:
+    """The root's bounds on pre-activations within an activation pattern; None where they leave nothing of it."""
+    low = np.where(pattern, np.maximum(root.lower, 0.0), root.lower)
+    high = np.where(pattern, root.upper, np.minimum(root.upper, 0.0))
+    return None if np.any(low > high) else (low, high)
+
+
+def neighbours(pattern: Array, pull: Array, most: int) -> Iterator[Array]:
+    """The patterns of the regions across one border, those with the largest pull > 0 first."""
+    for place in np.argsort(-pull)[:most].tolist():
+        if pull[place] <= 0:
+            return
+        other = pattern.copy()
+        other[place] = ~other[place]
+        yield other
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +94,7 @@ class RegionPolish:
         arguments = self.root.stages.values(best.point)[0][0]
         tight = np.abs(arguments) <= TIGHT * (1.0 + np.abs(arguments).max(initial=0.0))
         score = np.where(tight & (self.root.lower < 0) & (self.root.upper > 0), pull, 0.0)
-        for place in np.argsort(-score)[: self.flips].tolist():
-            if score[place] <= 0:
-                break
-            other = pattern.copy()
-            other[place] = ~other[place]
+        for other in neighbours(pattern, score, self.flips):
             found = self._nearest(other, best.radius, budget)
             if found is not None and found.radius < best.radius * (1.0 - NEARER):
                 return other, found
@@ -88,10 +102,10 @@ class RegionPolish:
 
     def _nearest(self, pattern: Array, most: float, budget: Budget) -> Nearest | None:
         """The nearest point in the region of an activation pattern; None when it holds nothing within `most`."""
-        low = np.where(pattern, np.maximum(self.root.lower, 0.0), self.root.lower)
-        high = np.where(pattern, self.root.upper, np.minimum(self.root.upper, 0.0))
-        if np.any(low > high):
+        bounds = bounds_of(self.root, pattern)
+        if bounds is None:
             return None
+        low, high = bounds
         radius, floor = most, 0.0
         best: Nearest | None = None
         for step in range(NEWTON_STEPS):
