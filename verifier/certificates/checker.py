@@ -2491,10 +2491,10 @@ class PropertyResult:
     def claim(self) -> dict[str, str]:
         """What is proved, in words."""
         return {
-            "model": self.model,
+            "model": f"sha256 {self.model}",
             "outputs": self.scores,
             "property": f"sha256 {self.text_digest}, {self.inputs} inputs, {self.outputs} outputs, {self.cases} cases",
-            "query": self.digest,
+            "query": f"sha256 {self.digest}",
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -2808,7 +2808,9 @@ class CheckedJudgement:
     def __str__(self) -> str:
         if self.result is None:
             return f"INVALID: {self.reason}"
-        lines = [f"VALID: {self.result}", *(f"{name:<7} {text}" for name, text in self.result.claim().items())]
+        claim = self.result.claim()
+        width = max(map(len, claim))
+        lines = [f"VALID: {self.result}", *(f"{name:<{width}} {text}" for name, text in claim.items())]
         if self.missing:
             lines.append(f"not demanded: {', '.join(self.missing)} (to demand one, give the option of its name)")
         return "\n".join(lines)

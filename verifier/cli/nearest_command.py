@@ -38,7 +38,9 @@ def nearest(property_: Path, request: Request, *, precision: float, all_targets:
     if others:
         raise InputError(f"{others[0]} does not go with --property, which says itself what is looked for, and where")
     if results.certificate is not None:
-        raise InputError("--certificate does not go with --property: certificates do not cover properties yet")
+        raise InputError(
+            "--certificate does not go with --property here: certificates say that one holds (check), not how far"
+        )
     deadline, time = request.deadline, CommandTime(request.deadline.whole, draws=False)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None

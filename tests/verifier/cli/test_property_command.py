@@ -108,7 +108,9 @@ def test_a_certificate_is_written_for_a_property_that_holds(
     assert told["certificate"]["bytes"] == kept.stat().st_size
     file = query(NEVER)
     assert main(["certify", str(kept), ramp, "--property", file]) == Exit.GOOD
-    assert "VALID: no input satisfies the property" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "VALID: no input satisfies the property" in shown
+    assert f"query    sha256 {told['certificate']['query']}" in shown
     assert main(["certify", str(kept), ramp, "--json"]) == Exit.GOOD
     found = json.loads(capsys.readouterr().out)
     assert found["not_demanded"] == ["property"]
