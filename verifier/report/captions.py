@@ -18,9 +18,9 @@ def bracket_words(run: RunRecord, bracket: Bracket) -> tuple[str, str]:
     if bracket.status is Status.ALREADY_ADVERSARIAL:
         return "Already adversarial: distance 0", f"the model does not prefer class {run.label} on the input itself"
     if bracket.status is Status.MINIMAL:
-        only = f" among {run.columns.told}" if run.columns is not None else ""
+        only, such = (f" among {run.columns.told}", "such ") if run.columns is not None else ("", "")
         title = f"Minimal adversarial example{only}: {norm} distance {upper}"
-        return title, f"no adversarial example is closer than {lower} (evidence: {bracket.evidence.label})"
+        return title, f"no {such}adversarial example is closer than {lower} (evidence: {bracket.evidence.label})"
     if run.command == "attack":
         return f"Adversarial example: {norm} distance {upper}", "found by attack; nearer ones may exist"
     title = f"Adversarial example: {norm} distance {upper}"

@@ -42,12 +42,12 @@ def _steps(columns: Columns, amount: Fraction | None, norm: str) -> int | None:
     return int(amount * columns.grid ** (2 if norm == Norm.L2 else 1))
 
 
-def occurring_rows(columns: Columns | None, bracket: Bracket, norm: str) -> list[tuple[str, str]]:
-    """The row of a bracket over some inputs only."""
-    found = bracket.lattice
-    if columns is None or found is None:
+def only_rows(columns: Columns | None, bracket: Bracket | None, norm: str) -> list[tuple[str, str]]:
+    """The row of an answer about some inputs only, with a bracket's distance in steps."""
+    if columns is None:
         return []
-    return [("only", columns.told + _in_steps(columns, found, norm))]
+    found = None if bracket is None else bracket.lattice
+    return [("only", columns.told + ("" if found is None else _in_steps(columns, found, norm)))]
 
 
 def _in_steps(columns: Columns, found: OnLattice, norm: str) -> str:
@@ -55,7 +55,10 @@ def _in_steps(columns: Columns, found: OnLattice, norm: str) -> str:
     if lower is None:
         return ""
     first, last = (_away(steps, columns, norm) for steps in (lower, upper))
-    return f": {last} away" if lower == upper else f": at least {first}{f', at most {last}' if last else ''} away"
+    if lower == upper:
+        return f": {last} away"
+    told = [f"at least {first}"] * bool(lower) + [f"at most {last}"] * bool(last)
+    return f": {', '.join(told)} away" if told else ""
 
 
 def _away(steps: int | None, columns: Columns, norm: str) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Search, Status, Witness
-from verifier.report.columns_result import occurring_rows
+from verifier.report.columns_result import only_rows
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
 from verifier.report.json_result import VERDICTS, CheckResult, RunRecord, float32_evidence
 from verifier.report.norm_signs import NORM_NAMES
@@ -65,12 +65,13 @@ def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Ta
     proved = run.command != "attack"
     status = Text(status_text(run, bracket), STATUS_STYLE[bracket.status])
     rows: list[tuple[str, str | Text]] = [("status", status)]
+    rows += only_rows(run.columns, bracket if proved else None, run.norm)
     lower, upper = ends(bracket.lower, bracket.upper, bracket.precision)
     if proved and unproved(bracket):
         rows.append(("lower", NOTHING_PROVED))
     elif proved:
         rows += [
-            ("lower", f"{lower}  no adversarial example is closer"),
+            ("lower", f"{lower}  no {'' if run.columns is None else 'such '}adversarial example is closer"),
             ("evidence", EVIDENCE_TEXT[bracket.evidence]),
         ]
         if bracket.float32 == 0.0 < bracket.lower:
@@ -81,20 +82,21 @@ def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Ta
             rows.append(("float32", f"{shown}  the same for every float32 evaluation, {level.label}"))
     found = bracket.witness is not None
     rows.append(("upper", f"{upper}  the distance of the example found" if found else "none found"))
-    if proved:
-        rows += occurring_rows(run.columns, bracket, run.norm)
     rows.append(("goal", goal_text(run)))
     if bracket.witness is not None:
         rows += witness_rows(bracket.witness)
     rows += transform_rows(run, bracket.witness)
     if proved and bracket.status is not Status.ALREADY_ADVERSARIAL:
-        rows.append(("first found", first_text(bracket)))
+        rows.append(("first found", first_text(bracket) + ("" if run.columns is None else ELSEWHERE)))
     elif not proved:
         rows.append(("attack", bracket.initial.attack))
     title = "Distance to the nearest adversarial example" if proved else "Distance to an adversarial example"
     rows += _run_rows(run, bracket.search, bracket.seconds, files)
     return pairs(f"{title}, {NORM_NAMES[run.norm]}", rows)
 
+
+ELSEWHERE = ", among all points of the box"
+"""Where the search over the inputs that can occur began."""
 
 NOTHING_PROVED = "nothing proved yet"
 """What stands where a lower end would be 0 because nothing has been proved."""
@@ -152,8 +154,7 @@ def check_table(run: RunRecord, result: CheckResult, files: Sequence[Path]) -> T
     if result.float32:
         level = float32_evidence(run.radius, run.certificate)
         rows.append(("float32", f"the same for every float32 evaluation, {level.label}"))
-    if run.columns is not None:
-        rows.append(("only", run.columns.told))
+    rows += only_rows(run.columns, None, run.norm)
     rows.append(("goal", goal_text(run)))
     if result.witness is not None:
         rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))

@@ -34,7 +34,11 @@ def test_the_nearest_image_of_sixteen_levels(capsys: pytest.CaptureFixture[str],
     assert main(["minimal", *PIXELS, "--grid", "16", "--norm", "l1"]) == Exit.GOOD
     shown = capsys.readouterr().out
     assert "no such input is nearer" in shown
+    assert "no such adversarial example is closer" in shown
+    assert "by cw, among all points of the box" in shown
     assert f"inputs k/16: {steps}/16 away" in shown
+    assert main(["attack", *PIXELS, "--grid", "16", "--norm", "l1"]) == Exit.GOOD
+    assert "inputs k/16" in capsys.readouterr().out
     within = ("check", *PIXELS, "--grid", "16", "--norm", "l1", "--radius")
     assert asked(capsys, *within, f"{steps}/16")[0] == Exit.VIOLATED
     code, checked = asked(capsys, *within, f"{steps - 0.5}/16")

@@ -4,6 +4,7 @@ import io
 import math
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from verifier.problem.budget import Budget
-from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Status, Witness
+from verifier.problem.inputs.columns import Columns
+from verifier.problem.verdict import Bracket, Evidence, Initial, OnLattice, Search, Status, Witness
 from verifier.report import captions, terminal
 from verifier.report.json_result import RunRecord
 
@@ -108,6 +110,19 @@ def test_where_nothing_is_proved_no_table_says_0() -> None:
     assert line.text == "target 5  nothing proved yet  none found yet"
     line.show(replace(begun, upper=0.5, witness=WITNESS))
     assert line.text == "target 5  nothing proved yet  upper 0.500000"
+
+
+def test_of_a_grid_only_ends_that_are_known_are_told() -> None:
+    run = replace(RUN, norm="l2", columns=Columns(grid=4))
+    for lower, upper, told in (
+        (0, None, "inputs k/4 "),
+        (0, 3, "k/4: at most √3/4 away"),
+        (2, None, "k/4: at least √2/4 away"),
+        (2, 3, "k/4: at least √2/4, at most √3/4 away"),
+        (3, 3, "k/4: √3/4 away"),
+    ):
+        ends = OnLattice(0.0, Fraction(lower, 16), None if upper is None else Fraction(upper, 16))
+        assert told in shown(terminal.bracket_table(run, replace(OPEN, lattice=ends), []))
 
 
 def test_an_input_on_a_tie_is_at_distance_0_for_good() -> None:
