@@ -2253,7 +2253,7 @@ def goal_of(net: CheckedNetwork, case: PropertyCase) -> CheckedGoal:
 @dataclass(frozen=True)
 class PropertyNode:
     """A part of a case's box, as the tree has come to it: the box, which region that is, the layers known there, and
-    which of their kept ReLUs (all layers', in order) are ≤ 0 and ≥ 0."""
+    which of their kept ReLUs (all layers', in order) are ≤ 0 and ≥ 0; `whole`: there was no split on the way."""
 
     lo: Entries
     hi: Entries
@@ -2261,6 +2261,7 @@ class PropertyNode:
     layers: list[Layer]
     off: Entries
     on: Entries
+    whole: bool = False
 
     @property
     def opened(self) -> Entries:
@@ -2298,8 +2299,8 @@ class PropertyProof(Proof):
     def refuted(self, numbers: Numbers) -> None:
         """Read the tree; refuse unless it is complete and every leaf closes."""
         signs = np.zeros((2, sum(layer.kept.size for layer in self.rooted)), dtype=bool)
-        root = Region(self.query, math.inf)
-        stack = [PropertyNode(self.case.lo, self.case.hi, root, self.rooted, signs[0], signs[1])]
+        region = Region(self.query, math.inf)
+        stack = [PropertyNode(self.case.lo, self.case.hi, region, self.rooted, signs[0], signs[1], whole=True)]
         while stack:
             node = stack.pop()
             need(len(stack) * (node.off.size + node.lo.size) <= MOST_SIGNS, "the tree is too deep")
@@ -2310,7 +2311,7 @@ class PropertyProof(Proof):
             elif token == BOUNDS:
                 self.spend(1)
                 stack.append(self._bounded(node, numbers))
-                if node.region is root and not (node.on.any() or node.off.any()):
+                if node.whole:
                     self.rooted = self.layers
             elif token == HALVES:
                 self.spend(1)
@@ -2338,7 +2339,7 @@ class PropertyProof(Proof):
         found = []
         for low, high in ((lo, node.hi), (node.lo, hi)):
             region = Region(box_query(low, high), math.inf)
-            found.append(replace(node, lo=low, hi=high, region=region))
+            found.append(replace(node, lo=low, hi=high, region=region, whole=False))
         return found
 
     def _signs(self, node: PropertyNode, relu: int) -> list[PropertyNode]:
@@ -2347,7 +2348,7 @@ class PropertyProof(Proof):
         need(not node.off[relu] and not node.on[relu], "a neuron is split twice on one path")
         off, on = node.off.copy(), node.on.copy()
         off[relu] = on[relu] = True
-        return [replace(node, on=on), replace(node, off=off)]
+        return [replace(node, on=on, whole=False), replace(node, off=off, whole=False)]
 
     def _leaf(self, node: PropertyNode, token: int, numbers: Numbers) -> None:
         need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")

@@ -108,6 +108,13 @@ def test_each_case_has_its_tree(ramp: verifier.Model) -> None:
     assert "does not close" in reason(ramp, [*BY_BOXES, LINES, 0], "(assert (or (>= Y_0 0.6) (>= 1 0)))")
 
 
+def test_bounds_behind_a_split_are_not_those_of_the_next_case(ramp: verifier.Model) -> None:
+    """Bounds anew twice on the side where the open ReLU is off, where y = x; elsewhere y falls to 0."""
+    split = [*ROOT, FIRST_RELU + 1, BOUNDS, BOUNDS, LINES, 0, LINES, 0]
+    assert reason(ramp, split, "(assert (>= Y_0 2))") == ""
+    assert "does not close" in reason(ramp, [*split, LINES, 0], "(assert (or (>= Y_0 2) (<= Y_0 0.05)))")
+
+
 def test_random_numbers_prove_no_property_that_is_false(ramp: verifier.Model) -> None:
     """400 changes of valid trees under the text of a false property, 400 of random words."""
     rng = np.random.default_rng(0)
