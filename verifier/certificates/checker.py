@@ -120,8 +120,12 @@ MOST_ROWS = 1 << 22
 """Of all its cases together."""
 DEEPEST = 100
 """Lists within lists of a property's text."""
-MOST_SIGNS = 1 << 27
-"""Signs of neurons, and ends of boxes, that wait in a tree together."""
+MOST_SIGNS = 1 << 25
+"""Signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each."""
+BARE_NODE = 1 << 6
+"""As many signs as a node takes that has none."""
+STEP_WORK = 1 << 13
+"""What each step along a tree counts besides, in MOST_WORK: a millisecond, however small the network is."""
 UNKNOWN = 1 << 60
 """Stands for an end that is not known, in multiples of the step."""
 CHUNK = 1 << 17
@@ -1496,7 +1500,7 @@ class Layer:
         The least of μ relu(t) − ν t is min(0, −ν·low, (μ − ν)·high) for low ≤ t ≤ high, (μ − ν)·low for t ≥ low ≥ 0
         and μ ≥ ν, and 0 for t ≤ 0 = ν.
         """
-        own = mu[:, self.kept] << q
+        own = mu[:, self.kept].astype(object) << q
         chosen = np.where(self.active, own // den - given, given)
         nu = np.zeros(mu.shape, dtype=object)
         nu[:, self.kept] = chosen
@@ -2087,6 +2091,9 @@ class PropertyText:
             text = content.decode()
         except UnicodeDecodeError:
             raise InvalidError("the property is no text") from None
+        # Where some reader sees a comment's end, and what is behind it, another one sees none.
+        alike = len(f"{text}.".splitlines()) == text.count("\n") + 1
+        need(alike, "the property ends a line otherwise than by a line feed, or a carriage return and one")
         for command in lists(text):
             if command[:1] == ["assert"] and len(command) == 2:
                 formulas.append(self._formula(command[1]))
@@ -2120,9 +2127,8 @@ class PropertyText:
             f"the property has a formula that is not read here: {name}",
         )
         left, right = map(self._term, parts)
-        if name == "=":
-            return "and", [("row", added(left, right, -1)), ("row", added(right, left, -1))]
-        return "row", added(left, right, -1) if name in (">=", ">") else added(right, left, -1)
+        over, under = (("row", combined([(left, sign), (right, -sign)])) for sign in (1, -1))
+        return ("and", [over, under]) if name == "=" else over if name in (">=", ">") else under
 
     def _term(self, given: Any) -> TextLinear:
         if isinstance(given, str):
@@ -2136,21 +2142,24 @@ class PropertyText:
             len(given) > 1 and given[0] in ("+", "-", "*", "/"),
             f"the property has a term that is not read here: {told_of(given)}",
         )
-        name, total, *rest = given[0], *map(self._term, given[1:])
-        if name == "-" and not rest:
-            return added({}, total, -1)
-        need(name != "/" or rest, "the property has a quotient of one term")
-        for part in rest:
-            if name in ("+", "-"):
-                total = added(total, part, 1 if name == "+" else -1)
-                continue
-            turned = name == "*" and total.keys() <= {CONSTANT}
-            total, number = (part, total) if turned else (total, part)
-            need(number.keys() <= {CONSTANT}, "the property has a term that is not linear")
-            factor = number.get(CONSTANT, Fraction(0))
-            need(name == "*" or factor, "the property divides by zero")
-            total = {key: short(value * factor if name == "*" else value / factor) for key, value in total.items()}
-        return total
+        name, parts = given[0], enumerate(map(self._term, given[1:]))
+        if name in ("+", "-"):
+            first, rest = (1 if name == "+" or len(given) > 2 else -1), (1 if name == "+" else -1)
+            return combined((part, rest if place else first) for place, part in parts)
+        need(name == "*" or len(given) > 2, "the property has a quotient of one term")
+        form, factor = {CONSTANT: Fraction(1)}, Fraction(1)
+        for place, part in parts:
+            number = part.get(CONSTANT, Fraction(0))
+            if not part.keys() <= {CONSTANT}:
+                linear = form.keys() <= {CONSTANT} and (name == "*" or not place)
+                need(linear, "the property has a term that is not linear")
+                form = part
+            elif name == "*" or not place:
+                factor = short(factor * number)
+            else:
+                need(number, "the property divides by zero")
+                factor = short(factor / number)
+        return {key: short(value * factor) for key, value in form.items()}
 
 
 CONSTANT = ("", 0)
@@ -2163,12 +2172,15 @@ def told_of(expression: Any) -> str:
     return repr(expression[:40])
 
 
-def added(left: TextLinear, right: TextLinear, sign: int) -> TextLinear:
-    """left + sign · right, without zeros."""
-    found = dict(left)
-    for key, value in right.items():
-        found[key] = short(found.get(key, Fraction(0)) + sign * value)
-    return {key: value for key, value in found.items() if value}
+def combined(parts: Iterable[tuple[TextLinear, int]]) -> TextLinear:
+    """Σ sign · form, without zeros."""
+    found: TextLinear = {}
+    for form, sign in parts:
+        for key, value in form.items():
+            total = short(found.pop(key, Fraction(0)) + sign * value)
+            if total:
+                found[key] = total
+    return found
 
 
 def disjuncts(formula: TextFormula) -> list[list[TextLinear]]:
@@ -2176,18 +2188,27 @@ def disjuncts(formula: TextFormula) -> list[list[TextLinear]]:
     kind, content = formula
     if kind == "row":
         return [[content]]
-    parts = [disjuncts(part) for part in content]
-    if kind == "or":
-        found = [rows for part in parts for rows in part]
-    else:
-        found = [[row for part in parts if len(part) == 1 for row in part[0]]]
-        for part in parts:
-            if len(part) != 1:
-                size = sum(map(len, found)) * len(part) + sum(map(len, part)) * len(found)
-                need(len(found) * len(part) <= MOST_CASES and size <= MOST_ROWS, "the property has too many cases")
-                found = [[*one, *other] for one in found for other in part]
-    need(len(found) <= MOST_CASES and sum(map(len, found)) <= MOST_ROWS, "the property has too many cases")
-    return found
+    found: list[list[TextLinear]] = [] if kind == "or" else [[]]
+    sure: list[TextLinear] = []
+    size = 0
+    # What becomes too long is refused before it is there.
+    for part in map(disjuncts, content):
+        own = sum(map(len, part))
+        if kind == "or":
+            found += part
+            size += own
+        elif len(part) == 1:
+            sure += part[0]
+        else:
+            size = size * len(part) + own * len(found)
+            few(len(found) * len(part), size)
+            found = [[*one, *other] for one in found for other in part]
+        few(len(found), size + len(found) * len(sure))
+    return [[*sure, *rows] for rows in found]
+
+
+def few(cases: int, rows: int) -> None:
+    need(cases <= MOST_CASES and rows <= MOST_ROWS, "the property has too many cases")
 
 
 @dataclass(frozen=True)
@@ -2243,6 +2264,8 @@ def goal_of(net: CheckedNetwork, case: PropertyCase) -> CheckedGoal:
     factors = [(k, key, value) for k, row in enumerate(case.rows) for key, value in row.items() if key != CONSTANT]
     constants = [row.get(CONSTANT, Fraction(0)) for row in case.rows]
     den, below = (least_common(v.denominator for v in some) for some in ([v for *_, v in factors], constants))
+    bits = len(factors) * den.bit_length() + count * below.bit_length()
+    need(bits <= MOST_BITS, "the numbers of a case differ too much in size")
     parts = {kind: np.zeros((count, size), dtype=object) for kind, size in sizes.items()}
     for k, (kind, place), value in factors:
         parts[kind][k, place] = int(value * den)
@@ -2287,6 +2310,7 @@ class PropertyProof(Proof):
     ) -> None:
         super().__init__(net, box_query(case.lo, case.hi), math.inf, fine)
         self.case, self.step, self.goal = case, step, goal_of(net, case)
+        self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
         self._pending: list[tuple[PropertyNode, Entries]] = []
         self.leaves = 0
         self.rooted: list[Layer] = []
@@ -2303,7 +2327,7 @@ class PropertyProof(Proof):
         stack = [PropertyNode(self.case.lo, self.case.hi, region, self.rooted, signs[0], signs[1], whole=True)]
         while stack:
             node = stack.pop()
-            need(len(stack) * (node.off.size + node.lo.size) <= MOST_SIGNS, "the tree is too deep")
+            need(len(stack) * (node.off.size + node.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
             token = numbers.one()
             need(0 <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
             if token in (LEAF, LINES):
@@ -2319,6 +2343,11 @@ class PropertyProof(Proof):
             else:
                 stack += self._signs(node, token - FIRST_RELU)
         self._flush()
+
+    def spend(self, rows: int) -> None:
+        """The same, and a step."""
+        self.work += STEP_WORK
+        super().spend(rows)
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
         none = np.zeros((1, 1), dtype=bool)
@@ -2370,6 +2399,9 @@ class PropertyProof(Proof):
             return
         nodes, given = zip(*self._pending, strict=True)
         self._pending = []
+        self.work += (
+            len(nodes) * len(self.goal.offset) * (self.net.size(self.goal.start) + self.net.size(self.net.input))
+        )
         self.spend(len(nodes))
         self._enter(nodes[0])
         table, rows = np.array(given), len(self.goal.offset)

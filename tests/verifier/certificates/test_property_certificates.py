@@ -115,6 +115,18 @@ def test_bounds_behind_a_split_are_not_those_of_the_next_case(ramp: verifier.Mod
     assert "does not close" in reason(ramp, [*split, LINES, 0], "(assert (or (>= Y_0 2) (<= Y_0 0.05)))")
 
 
+def test_a_deep_tree_or_a_long_one_is_refused(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halves of no width, one in the other; leaves of a small network, and of many rows."""
+    monkeypatch.setattr(checker, "MOST_SIGNS", checker.BARE_NODE * 100)
+    assert "too deep" in reason(ramp, [*ROOT, *[HALVES, 0, 1, 0] * 101, *[LINES, 0] * 102])
+    monkeypatch.setattr(checker, "MOST_WORK", checker.STEP_WORK * 10)
+    assert "too many evaluations" in reason(ramp, [*ROOT, *[HALVES, 0, 1, 0] * 10, *[LINES, 0] * 11])
+    monkeypatch.undo()
+    monkeypatch.setattr(checker, "MOST_WORK", 16 * checker.STEP_WORK)
+    assert reason(ramp, BY_BOXES) == ""
+    assert "too many evaluations" in reason(ramp, BY_BOXES, NEVER * 40_000)
+
+
 def test_random_numbers_prove_no_property_that_is_false(ramp: verifier.Model) -> None:
     """400 changes of valid trees under the text of a false property, 400 of random words."""
     rng = np.random.default_rng(0)

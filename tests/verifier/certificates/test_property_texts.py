@@ -82,6 +82,10 @@ REFUSED = {
     "(assert (>= Y_0 1e9999))": "neither a number",
     f"(assert (>= Y_0 {'1' * 1300}))": "cannot be read",
     "(assert (>= Y_0 (* " + " ".join(["1e999"] * 12) + ")))": "too long",
+    "(assert (or (>= Y_0 1) ; or\r(>= Y_1 1)\n))": "ends a line otherwise",
+    "(assert (or (>= Y_0 1) ; or\u2028(>= Y_1 1)\n))\n": "ends a line otherwise",
+    "(assert (>= (/ 1 2 X_0) 1))": "not linear",
+    "(assert (>= (/ X_0) 1))": "quotient of one term",
     "(assert (>= Y_0 1": "cut off",
     "(assert (>= Y_0 1)))": "closes a list",
     "assert": "outside lists",
@@ -105,6 +109,22 @@ REFUSED = {
 def test_what_two_readers_could_differ_on_is_refused(row: str) -> None:
     with pytest.raises(InvalidError, match=REFUSED[row]):
         property_cases(PropertyText((NAMES + BOX + row).encode()))
+
+
+def test_lines_may_end_as_windows_writes_them() -> None:
+    assert len(property_cases(PropertyText((NAMES + BOX).replace("\n", " ; x\r\n").encode()))) == 1
+
+
+def test_long_terms_take_time_in_proportion() -> None:
+    """Products by 4,000 numbers of a sum of 4,000 variables took two minutes, many cases in many parts gigabytes."""
+    many = range(4_000)
+    names = "".join(f"(declare-const X_{i} Real)" for i in many) + "(declare-const Y_0 Real)"
+    total = "(+ " + " ".join(f"X_{i}" for i in many) + ")"
+    term = f"(- (* {total}{' 1' * len(many)})" + "".join(f" X_{i}" for i in many) + ")"
+    assert PropertyText(f"{names}(assert (>= Y_0 {term}))".encode()).formula[1][0][1] == {("Y", 0): 1}
+    part = "(and " + "(or (>= Y_0 1) (>= Y_0 2))" * 12 + ")"
+    with pytest.raises(InvalidError, match="too many cases"):
+        property_cases(PropertyText((NAMES + BOX + f"(assert (and {part * 200}))").encode()))
 
 
 def random_term(rng: np.random.Generator, depth: int) -> str:
