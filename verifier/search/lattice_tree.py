@@ -78,7 +78,8 @@ class LatticeTree:
         self._floor = ends
         self._stages: Stages | None = None
         self._engine = ""
-        self._widest = max(FIRST_RADIUS, 2.0 * ends[0])
+        reach = problem.ball.reach
+        self._most = reach if math.isfinite(reach) else max(FIRST_RADIUS, 2.0 * ends[0])
         self._begun = time.monotonic()
         self.nodes = 0
         self.reason = ""
@@ -123,20 +124,27 @@ class LatticeTree:
         if self._within is not None:
             return self._lattice.radius_within(self._within)
         if math.isfinite(self.points.upper):
-            return self.points.deciding
-        reach = self._problem.ball.reach
-        return reach if math.isfinite(reach) else self._widest
+            # Never beyond where parts were decided: a witness may be farther, where a point was rounded, or of a
+            # higher level than one that is no nearer, where its values are rounded.
+            self._most = min(self._most, self.points.deciding)
+        return self._most
 
     def _matters(self) -> bool:
         return self.points.upper > self._within if self._within is not None else not self.points.closed(self.lower)
 
     def _widened(self) -> bool:
-        """Begin anew in a wider ball, where the box has no end and nothing was found. False where that is no use."""
-        endless = self._within is None and math.isinf(self.points.upper) and math.isinf(self._problem.ball.reach)
-        if not endless or self._left or self._widest >= LAST_RADIUS:
+        """Begin anew in a wider ball, where the box has no end or a witness is farther than parts were decided. False
+        where that is no use."""
+        most = self._radius()
+        if self._within is not None or self._left:
             return False
-        self._floor = self._widest, min(self._widest, self._float32)
-        self._widest *= 2.0
+        if math.isfinite(self.points.upper):
+            wider = self.points.deciding
+        else:
+            wider = 2.0 * most if most < min(self._problem.ball.reach, LAST_RADIUS) else most
+        if not wider > most:
+            return False
+        self._floor, self._most = (most, min(most, self._float32)), wider
         lattice = self._lattice
         self._open = [
             LatticePart(lattice.first, lattice.last, tuple(range(len(self._problem.disjuncts))), *self._floor)

@@ -177,6 +177,25 @@ def test_entries_that_take_any_value_beside_whole_numbers(
         assert found.upper - found.lower <= 1e-3
 
 
+@pytest.mark.parametrize("precision", [1e-4, 0.3])
+def test_a_witness_beyond_the_radius_at_which_parts_were_closed(
+    truth: Any, save_net: Callable[..., Any], precision: float
+) -> None:
+    """Of a box without an end nothing is found within 1 where the third entry is 0.95; then (0.71, 0.71, 0, 0) is
+    rounded to a witness at 1.34. The nearest one, (0, 0, 0.95, 0.81), is at 1.25: where parts had been closed."""
+    hidden = [[1, 1, -10, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 10, 1]], [-1.2, -0.5, -0.6, -0.7, -10.3]
+    model = save_net(truth.of_layers(hidden, ([[0] * 5, [1, 80, -160, 80, 4]], [0.0, -0.01])))
+    x, scale = np.zeros(4, dtype=np.float32), np.array([1 / 0.95, 1 / 0.95, 1 / 0.95, 1.0])
+    columns = Columns(integer=(0, 1, 2), units=(0.0, scale))
+    box = np.zeros(4), np.array([0.95, 0.95, 0.95, math.inf])
+    found = verifier.minimal(model, x, norm="l2", box=box, precision=precision, columns=columns)
+    near = np.array([0.0, 0.0, 0.95, 0.81], dtype=np.float32)
+    assert model.predict(near) != model.predict(x)
+    assert found.status is Status.MINIMAL
+    assert found.lower <= distance_exact(Norm.L2, near, x)
+    assert found.upper - found.lower <= precision
+
+
 def test_every_target_and_an_attack_on_the_digits() -> None:
     """Whose pixels are sixteenths."""
     model, x = verifier.load("digits"), np.load(models.input_file("digits"))["x"][3]
