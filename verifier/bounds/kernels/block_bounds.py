@@ -48,20 +48,20 @@ class BlockBounds:
                 if budget.ended:
                     break
                 part = open_[start : start + LANES // 2]
-                low, high = self._block(self._sparse.part(number).start + part, slopes)
+                low, high = self._block(self._sparse.part(number).start + part, slopes, budget)
                 lower[part], upper[part] = np.maximum(lower[part], low), np.minimum(upper[part], high)
         self._sparse.bound(number, lower, upper)
         self._default[self._sparse.part(number)] = self._sparse.alpha[self._sparse.part(number), np.newaxis]
         return lower, upper
 
-    def _block(self, chosen: Array, iterations: int) -> tuple[Array, Array]:
+    def _block(self, chosen: Array, iterations: int, budget: Budget) -> tuple[Array, Array]:
         """Bounds of a few arguments, their slopes optimised so many times."""
         count = chosen.size
         half = np.concatenate([chosen, np.repeat(chosen[:1], LANES // 2 - count)])
         asked = np.concatenate([half, half])
         signs = np.repeat([1.0, -1.0], LANES // 2)
         places, inputs = reached(self._sparse.safe, asked, self._ends.shape[1])
-        alpha = self._climbed(asked, signs, places, inputs, iterations) if iterations else self._default
+        alpha = self._climbed(asked, signs, places, inputs, iterations, budget) if iterations else self._default
         safe, work = self._sparse.safe, self._safe
         backward(safe, asked, signs, places, inputs, alpha, work.mu, work.row, work.value, work.size)
         error = self._sparse.rate * work.size + self._sparse.slack
@@ -73,14 +73,18 @@ class BlockBounds:
         work.row[inputs] = 0.0
         return value[:count], -value[LANES // 2 : LANES // 2 + count]
 
-    def _climbed(self, asked: Integers, signs: Array, places: Integers, inputs: Integers, iterations: int) -> Floats:
-        """The best slopes met for each row, in float32."""
+    def _climbed(
+        self, asked: Integers, signs: Array, places: Integers, inputs: Integers, iterations: int, budget: Budget
+    ) -> Floats:
+        """The best slopes met for each row, in float32, by the time the budget ends."""
         quick, work = self._sparse.quick, self._quick
         alpha, best, first, second, heights = self._slopes
         alpha[places] = best[places] = self._default[places]
         first[places] = second[places] = 0.0
         known, single = np.full(LANES, -np.inf, np.float32), signs.astype(np.float32)
         for count in range(1, iterations + 1):
+            if budget.ended:
+                break
             backward(quick, asked, single, places, inputs, alpha, work.mu, work.row, work.value, work.size)
             points = work.points
             if self._geometry.is_box:
