@@ -50,7 +50,7 @@ def test_every_layer_is_asked_for_its_multipliers_even_where_nothing_comes_back_
 
     def relu(layer, mu, den):
         asked.append(layer)
-        return np.zeros_like(mu), den, (np.zeros(1, dtype=object), 1)
+        return np.zeros_like(checker.whole_row((mu, den))[0]), den, (np.zeros(1, dtype=object), 1)
 
     net.backward(net.output, np.zeros((1, 3), dtype=object), 1, relu)
     assert sorted(asked) == [*range(len(net.layers))]

@@ -134,7 +134,7 @@ READING = ("verifier.runtime.model.load_model", "verifier.runtime.agreement:Comp
 WORKING = {
     "minimal": (
         "verifier.search.float32.rounding_reaches",
-        "verifier.search.linear_bisection.linear_bounds",
+        "verifier.search.linear_bisection.root_bounds",
         "verifier.search.scheduler.to_stages",
     ),
     "check": (
