@@ -96,7 +96,7 @@ class BoxTree:
         while self._open:
             budget.check()
             batch = self._open[-BATCH:]
-            pieces = [piece for number, node in enumerate(batch) for piece in self._halves(number, node)]
+            pieces = [piece for number, node in enumerate(batch) for piece in self._halves(number, node, budget)]
             known = [(node.lower, node.upper) for node in batch]
             found = self._bound(pieces, [known[piece.owner] for piece in pieces], budget)
             del self._open[-BATCH:]
@@ -171,10 +171,10 @@ class BoxTree:
         lower, upper = (None, None) if closed else (found.lower, found.upper)
         return BoxNode(piece.low, piece.high, lower, upper, form, sure, depth, best if closed else -1)
 
-    def _halves(self, number: int, node: BoxNode) -> list[_Piece]:
+    def _halves(self, number: int, node: BoxNode, budget: Budget) -> list[_Piece]:
         """Both halves of a node by each of the entries that may be halved."""
         if node.lower is None:
-            (found,) = self._bound([_Piece(0, (0, 0.0), node.low, node.high)], [self._bounds], Budget(math.inf))
+            (found,) = self._bound([_Piece(0, (0, 0.0), node.low, node.high)], [self._bounds], budget)
             node.lower, node.upper = found.lower, found.upper
         widths, middle = node.high - node.low, 0.5 * node.low + 0.5 * node.high
         able = (node.low < middle) & (middle < node.high) & (widths > NARROWEST * self._widths)

@@ -86,7 +86,8 @@ class BudgetedPropertyProof(PropertyProof):
     """The checker's proof of a case, which looks at the budget wherever evaluations are counted; it goes on behind a
     leaf that does not close, and notes that."""
 
-    budget: Budget = Budget()
+    budget: Budget
+    """Set by whoever makes it."""
 
     def spend(self, rows: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
