@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,6 @@ def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def kinds(notebook: dict) -> list[list[str]]:
-    """What kinds of output each cell of code has."""
-    return [
-        [one["output_type"] for one in cell["outputs"]] for cell in notebook["cells"] if cell["cell_type"] == "code"
-    ]
+    """What kinds of output each cell of code has; what is printed comes in one piece or in several."""
+    outputs = [cell["outputs"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return [[kind for kind, _ in groupby(one["output_type"] for one in made)] for made in outputs]

@@ -239,12 +239,13 @@ class _PropertyBuilder:
             if not case.rows:
                 raise NotCertifiedError("a case asks nothing of outputs: every input of its box satisfies the property")
             found = _ClaimingProof(self.net, case, STEP, FINE, rooted)
+            found.budget = self.budget
             graph, stages = self._graph(found.goal.direct is not None)
             ball = Ball.of_box(case.lo, case.hi).finite
             lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, self.budget))
             begun: list[int] = []
             if rooted is None or found.rooted is not rooted.rooted:
-                found.budget, found.guess = self.budget, (lower, upper)
+                found.guess = lower, upper
                 found.rooted = found.whole_box()
                 begun = [BOUNDS, *found.claims]
             rooted = found
