@@ -1840,23 +1840,27 @@ class Proof:
         return found
 
     def closed(self, tree: CheckedTree) -> Entries:
-        """Which leaves hold no adversarial point, (L,): those whose bound is > 0."""
-        leaves, result = tree.leaves, np.zeros(len(tree.leaves), dtype=bool)
-        need(
-            np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), f"target {tree.target}: a leaf's step is malformed"
-        )
+        """Which leaves hold no adversarial point, (L,)."""
         goal = against(self.net, tree.target, self.query.margin)
-        classes = len(goal.offset) + 1
         active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self.layers)])
-        sound = np.all(leaves[:, 1:classes] >= 0, axis=1) & np.all(leaves[:, classes:][:, active] >= 0, axis=1)
-        self.spend(len(leaves))
+        self.spend(len(tree.leaves))
+        return self.leaves_closed(goal, tree.leaves, active, tree.off, tree.on, f"target {tree.target}: ")
+
+    def leaves_closed(
+        self, goal: CheckedGoal, leaves: Entries, active: Entries, off: Entries, on: Entries, where: str = ""
+    ) -> Entries:
+        """Which leaves hold no point of the goal, (L,): those whose bound is > 0, with no λ and no ν of a ReLU that is
+        active (kept,) below 0. leaves (L, 1 + m + kept): q, λ and ν over 2^q."""
+        need(np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), f"{where}a leaf's step is malformed")
+        behind, result = 1 + len(goal.offset), np.zeros(len(leaves), dtype=bool)
+        sound = np.all(leaves[:, 1:behind] >= 0, axis=1) & np.all(leaves[:, behind:][:, active] >= 0, axis=1)
         for q in np.unique(leaves[:, 0]):
             group = np.flatnonzero(leaves[:, 0] == q)
             for first in range(0, group.size, self.rows):
                 chosen = group[first : first + self.rows]
                 numbers = leaves[chosen].astype(object)
-                weights, given = numbers[:, 1:classes], numbers[:, classes:]
-                result[chosen] = self.leaf_values(goal, weights, given, int(q), tree.off[chosen], tree.on[chosen]) > 0
+                weights, given = numbers[:, 1:behind], numbers[:, behind:]
+                result[chosen] = self.leaf_values(goal, weights, given, int(q), off[chosen], on[chosen]) > 0
         result &= sound
         return result
 
@@ -2411,16 +2415,7 @@ class PropertyProof(Proof):
             weights[np.arange(len(nodes)), table[:, 0]] = 1
             closed = self.leaf_values(self.goal, weights, None, 0, off, on) > 0
         else:
-            closed = np.zeros(len(nodes), dtype=bool)
-            active = ~nodes[0].opened
-            need(np.all((table[:, 0] >= 0) & (table[:, 0] <= FINEST)), "a leaf's step is malformed")
-            sound = np.all(table[:, 1 : 1 + rows] >= 0, axis=1) & np.all(table[:, 1 + rows :][:, active] >= 0, axis=1)
-            for q in np.unique(table[:, 0]):
-                chosen = np.flatnonzero(table[:, 0] == q)
-                numbers = table[chosen].astype(object)
-                weights, nu = numbers[:, 1 : 1 + rows], numbers[:, 1 + rows :]
-                closed[chosen] = self.leaf_values(self.goal, weights, nu, int(q), off[chosen], on[chosen]) > 0
-            closed &= sound
+            closed = self.leaves_closed(self.goal, table, ~nodes[0].opened, off, on)
         for place in np.flatnonzero(~closed):
             self.unproved(self.leaves + int(place))
         self.leaves += len(nodes)
