@@ -29,9 +29,10 @@ from benchmarks.vnncomp.referee import read_rows
 from benchmarks.vnncomp.run import UNSAT
 from encoders.errors import InputError
 from verifier.certificates import checker
-from verifier.certificates.property_builder import property_certified, text_of_file
+from verifier.certificates.property_builder import certifiable, property_certified
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.properties.from_vnnlib import read_text
 from verifier.runtime.model import EVERY, load
 
 NOTE = "CPU seconds. build: the builder's own check included; check: the lone checker's process, start included."
@@ -94,7 +95,7 @@ def certified(instance: VnnInstance, data: Path, limit: float) -> CertificateRow
     with unpacked(folder / instance.onnx) as path:
         start = time.process_time()
         try:
-            made = property_certified(load(path, budget, output=EVERY), text_of_file(query), budget)
+            made = property_certified(load(path, budget, output=EVERY), certifiable(read_text(query)), budget)
         except (NotCertifiedError, OutOfTimeError, InputError) as error:
             return CertificateRow(**named, **_numbers(False, str(error), 0, 0, time.process_time() - start, 0.0))
         built = time.process_time() - start

@@ -46,6 +46,7 @@ from verifier.certificates.split_tree import NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.from_vnnlib2 import is_version_2
+from verifier.problem.properties.s_expressions import Text
 from verifier.problem.properties.to_vnnlib import to_vnnlib
 from verifier.problem.query import Ball, Halfspaces
 from verifier.runtime.model import Model
@@ -159,13 +160,12 @@ def property_certificate(
     must_be_read(model)
     budget = budget_of(timeout)
     if isinstance(property, str | Path) and region is None:
-        return property_certified(model, text_of_file(Path(property)), budget)
+        return property_certified(model, certifiable(read_text(Path(property))), budget)
     return property_certified(model, to_vnnlib(asked_property(model, region, property, budget)).encode(), budget)
 
 
-def text_of_file(path: Path) -> bytes:
-    """The text of a property's file. Raises InputError, or NotCertifiedError for one of VNN-LIB 2."""
-    text = read_text(path)
+def certifiable(text: Text) -> bytes:
+    """A property's text as certificates hold it. Raises NotCertifiedError for one of VNN-LIB 2."""
     if is_version_2(text):
         raise NotCertifiedError("certificates are about properties in VNN-LIB 1.0, and this one is in VNN-LIB 2")
     return text.content.encode()

@@ -19,7 +19,7 @@ from verifier.cli.question_options import CheckOptions, ResultOptions, SearchOpt
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import property_of, read_text
-from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query, read_property
+from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query, property_of_either
 from verifier.problem.properties.network_query import NetworkQuery
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.streams import UnwrittenError
@@ -66,8 +66,9 @@ def check(
             return _tell(replace(known, seconds=time.whole.spent), model, files, record)
 
         deadline.answer = late
-        answer = known = _answered(property_, model, how, time.engine, asked.semantics)
-        record = None if proof is None else proof.made(answer, property_, time.proof)
+        text = read_text(property_)
+        answer = known = _answered(text, model, how, time.engine, asked.semantics)
+        record = None if proof is None else proof.made(answer, text, time.proof)
         if made(record):
             answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
         deadline.begin_answer()
@@ -93,16 +94,16 @@ class PropertyProofFile:
 
         self._file, self._model, self._files = CertificateFile(path), model, files
 
-    def made(self, answer: PropertyCheck, property_: Path, budget: Budget) -> CertificateRecord:
+    def made(self, answer: PropertyCheck, text: Text, budget: Budget) -> CertificateRecord:
         """Build, check and write it, where the property holds."""
         if not isinstance(answer.verdict, Holds):
             violated = isinstance(answer.verdict, Violated)
             return self.without(answer, COUNTEREXAMPLE if violated else "the question is undecided")
-        from verifier.certificates.property_builder import property_certified, text_of_file  # noqa: PLC0415
+        from verifier.certificates.property_builder import certifiable, property_certified  # noqa: PLC0415
         from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
         try:
-            found = property_certified(self._model, text_of_file(property_), budget)
+            found = property_certified(self._model, certifiable(text), budget)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self.without(answer, str(error))
         if self._files.saved(lambda: self._file.write(found.content)) is None:
@@ -231,9 +232,9 @@ def _sought(question: PropertyQuestion, how: SearchOptions, budget: Budget) -> P
         return check_property(question, settings)
 
 
-def _answered(property_: Path, model: Model, how: SearchOptions, budget: Budget, semantics: str) -> PropertyCheck:
+def _answered(text: Text, model: Model, how: SearchOptions, budget: Budget, semantics: str) -> PropertyCheck:
     try:
-        question = property_question(model, read_property(property_, budget.check), budget, semantics)
+        question = property_question(model, property_of_either(text, budget.check), budget, semantics)
     except OutOfTimeError:
         return _late(budget)
     return _sought(question, how, budget)

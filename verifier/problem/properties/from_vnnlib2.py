@@ -59,11 +59,15 @@ def is_version_2(text: Text) -> bool:
 
 
 def read_property(path: Path, look: Callable[[], None] = lambda: None) -> Property:
-    """The property of a file of either version; of VNN-LIB 2 one about a network with one input and one output.
+    """The property of a file, as `property_of_either` reads its text."""
+    return property_of_either(read_text(path), look)
+
+
+def property_of_either(text: Text, look: Callable[[], None] = lambda: None) -> Property:
+    """The property of a text of either version; of VNN-LIB 2 one about a network with one input and one output.
 
     Raises InputError, one line. look: called between two assertions.
     """
-    text = read_text(path)
     if not is_version_2(text):
         return property_of(text, look)
     query = network_query(text, look)
@@ -71,7 +75,7 @@ def read_property(path: Path, look: Callable[[], None] = lambda: None) -> Proper
     if others or len(network.tensors) != 2:
         told = ", ".join(f"'{tensor.name}'" for tensor in query.tensors)
         raise InputError(
-            f"{path} speaks of {told}: what asks about more than one input and one output of one network is for "
+            f"{text.name} speaks of {told}: what asks about more than one input and one output of one network is for "
             "`verifier verify`"
         )
     return query.prop
