@@ -17,7 +17,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, settings
 from onnx import helper, numpy_helper
-from scipy.optimize import linprog, nnls
+from scipy.optimize import linprog, lsq_linear
 
 from encoders.network.graph import Array, Graph, GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
@@ -187,9 +187,14 @@ class Net:
 
 
 def least_distance(rows: Array, limits: Array, centre: Array) -> float:
-    """min {‖x − centre‖₂ : rows · x ≤ limits} by non-negative least squares (Lawson & Hanson 1974, chapter 23)."""
-    wanted = np.vstack([-rows.T, rows @ centre - limits])
-    _, missed = nnls(wanted, np.append(np.zeros(centre.size), 1.0), maxiter=100 * len(rows))
+    """min {‖x − centre‖₂ : rows · x ≤ limits} by non-negative least squares (Lawson & Hanson 1974, chapter 23).
+
+    Not by scipy.optimize.nnls, which in SciPy 1.13 turns in circles where no such x exists.
+    """
+    wanted, target = np.vstack([-rows.T, rows @ centre - limits]), np.append(np.zeros(centre.size), 1.0)
+    solved = lsq_linear(wanted, target, (0.0, np.inf), method="bvls", tol=1e-14, max_iter=100 * len(rows))
+    assert solved.status > 0, solved.message
+    missed = math.sqrt(2 * solved.cost)
     return math.sqrt(max(0.0, 1.0 / missed**2 - 1.0)) if missed > FLAT else math.inf
 
 
