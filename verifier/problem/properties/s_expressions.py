@@ -11,8 +11,9 @@ from encoders.errors import InputError
 DEEPEST = 100
 """Lists within lists: formulas of people and of generators have five."""
 
-TOKEN = re.compile(r"""[\s]+|;[^\n]*|([()])|(\|[^|]*\||"(?:[^"]|"")*"|[^\s();"|]+)|(.)""")
-"""Blanks and comments; a bracket; an atom; what begins none of them, such as a quote that does not end."""
+TOKEN = re.compile(r"""[\s]+|;[^\n\r]*|([()])|(\|[^|]*\||"(?:[^"]|"")*"|[^\s();"|]+)|(.)""")
+"""Blanks and comments, ended by line feed or carriage return (SMT-LIB 2.6, section 3.1); a bracket; an atom; what
+begins none of them, such as a quote that does not end."""
 
 
 @dataclass(frozen=True, slots=True)

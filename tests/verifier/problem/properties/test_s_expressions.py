@@ -14,6 +14,12 @@ def test_lists_come_with_their_places() -> None:
     assert [item.text for item in second.items if isinstance(item, Atom)] == ["|a b|", '"c;)"']
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_either_line_breaking_character_ends_a_comment(end: str) -> None:
+    (found,) = Text("t", f"(a ; (b{end} c)").groups()
+    assert [item.text for item in found.items if isinstance(item, Atom)] == ["a", "c"]
+
+
 def test_a_list_comes_before_the_text_is_read_to_its_end() -> None:
     groups = Text("t", "(a) (b").groups()
     assert next(groups).items == (Atom("a", 1),)
