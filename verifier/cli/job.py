@@ -24,6 +24,7 @@ from verifier.problem.inputs.files import read_input
 from verifier.problem.inputs.image_layout import image_layout
 from verifier.problem.verdict import Bracket, Witness
 from verifier.report import pictures, terminal
+from verifier.report.changed_entries import Given
 from verifier.report.json_result import CertificateRecord, Json, RunRecord, TransformsRecord
 from verifier.report.out_folder import OutFolder
 from verifier.runtime import transformed
@@ -66,6 +67,8 @@ class Job:
     transforms: TransformsRecord | None = None
     notes: tuple[str, ...] = ()
     columns: Columns | None = None
+    names: Sequence[str] = ()
+    """Of the input's entries, where its file has a header."""
     late: bool = False
     """Is the time up? Then what is known is written, and nothing is made any more."""
 
@@ -121,6 +124,7 @@ class Job:
             transforms=self.transforms,
             columns=self.columns,
             notes=self.notes,
+            given=Given(self.x, self.names),
             **more,
         )
 
@@ -265,7 +269,10 @@ def prepared(request: Request) -> Iterator[Job]:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
         files = AnswerFiles(folder, results.json)
         file = CertificateFile(results.certificate) if results.certificate is not None else None
-        yield Job(request, model, x, given.index, label, predicted, box, time, files, file, transforms, notes, columns)
+        yield Job(
+            *(request, model, x, given.index, label, predicted, box, time, files, file, transforms, notes, columns),
+            names=given.names,
+        )
 
 
 def made(record: CertificateRecord | None) -> bool:

@@ -14,6 +14,7 @@ from verifier.problem.inputs.columns import Columns
 from verifier.problem.quantities import Quantity
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Unknown, Verdict, Violated, Witness
+from verifier.report.changed_entries import Given
 from verifier.report.columns_result import columns_json, occurring_json
 from verifier.report.versions import METHOD_PACKAGES, versions
 
@@ -123,6 +124,8 @@ class RunRecord:
     """Which inputs can occur; None: all of the box."""
     radius_text: str = ""
     """The radius as it was asked for, "" where it was a number."""
+    given: Given | None = None
+    """The input itself, where what changes of it is to be told."""
 
     @property
     def radius_told(self) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Bracket, Evidence, Search, Status, Witness
+from verifier.report.changed_entries import changed_rows
 from verifier.report.columns_result import only_rows
 from verifier.report.directed_rounding import directed, ends, gap_text, places_for
 from verifier.report.json_result import VERDICTS, CheckResult, RunRecord, float32_evidence
@@ -84,6 +85,7 @@ def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Ta
     rows.append(("upper", f"{upper}  the distance of the example found" if found else "none found"))
     rows.append(("goal", goal_text(run)))
     if bracket.witness is not None:
+        rows += changed_rows(run.given, bracket.witness.point)
         rows += witness_rows(bracket.witness)
     rows += transform_rows(run, bracket.witness)
     if proved and bracket.status is not Status.ALREADY_ADVERSARIAL:
@@ -158,6 +160,7 @@ def check_table(run: RunRecord, result: CheckResult, files: Sequence[Path]) -> T
     rows.append(("goal", goal_text(run)))
     if result.witness is not None:
         rows.append(("distance", f"{directed(result.witness.distance, up=True)}  of the example found"))
+        rows += changed_rows(run.given, result.witness.point)
         rows += witness_rows(result.witness)
     rows += transform_rows(run, result.witness)
     title = f"Robustness within {radius}, {NORM_NAMES[run.norm]}"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,17 @@ AUTO, YES, NO = "auto", "yes", "no"
 HEADERS = (AUTO, YES, NO)
 
 
-def read_csv(path: Path, shape: Sequence[int], header: str = AUTO) -> tuple[AnyArray, AnyArray | None, tuple[str, ...]]:
-    """Numbers from a .csv (one input a row, or the whole file one input, as `shape` says), labels, and remarks.
+class Read(NamedTuple):
+    """What a file holds: inputs, their labels, remarks on how it was read, and the names of an input's entries."""
+
+    values: AnyArray
+    labels: AnyArray | None = None
+    notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+def read_csv(path: Path, shape: Sequence[int], header: str = AUTO) -> Read:
+    """Numbers from a .csv: one input a row, or the whole file one input, as `shape` says.
 
     header: is the first line one? `auto` finds out, and refuses where it may be either. A column headed `y` or `label`
     holds labels; a first one without a name is pandas' index, and is left out.
@@ -61,12 +70,12 @@ def read_csv(path: Path, shape: Sequence[int], header: str = AUTO) -> tuple[AnyA
     labels = None
     if len(named) == 1:
         labels, values = values[:, named[0]], np.delete(values, named[0], axis=1)
-        told += f"; column {names[named[0]].strip() if names else ''} holds labels"
+        told += f"; column {names.pop(named[0]).strip() if names else ''} holds labels"
     notes = (f"{count} {'rows' if count > 1 else 'row'} of {values.shape[1]} numbers read{told}",)
     if values.shape[1] == size:
-        return values, labels, notes
+        return Read(values, labels, notes, tuple(names or ()))
     if values.size == size:
-        return values.reshape(1, size), None, notes
+        return Read(values.reshape(1, size), None, notes)
     raise InputError(
         f"{path} has {values.shape[0]} rows of {values.shape[1]} numbers; "
         f"the model takes {shape_text(shape)} ({size} numbers an input)"

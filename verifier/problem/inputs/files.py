@@ -14,7 +14,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from encoders.files.array_files import AnyArray, npy_array, npz_arrays
 from encoders.files.regular_file import regular_size
-from verifier.problem.inputs.csv_files import AUTO, read_csv
+from verifier.problem.inputs.csv_files import AUTO, Read, read_csv
 from verifier.problem.inputs.image_files import read_image
 from verifier.problem.inputs.image_layout import shape_text, without_batch
 
@@ -23,7 +23,7 @@ from verifier.problem.inputs.image_layout import shape_text, without_batch
 class Loaded:
     """Row `index` of `count` inputs: x in the model's shape and dtype; `label` from the file's labels, None without.
 
-    notes: how the file was read, where that is not plain from the file.
+    notes: how the file was read, where that is not plain from the file. names: of x's entries, () without a header.
     """
 
     x: AnyArray
@@ -31,6 +31,7 @@ class Loaded:
     index: int
     count: int
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def read_input(
@@ -58,11 +59,11 @@ def read_input(
     if header != AUTO and reader is not _read_csv:
         raise InputError(f"--header goes with .csv files, not with {path}")
     regular_size(path)
-    values, labels, notes = reader(path, shape, header)
+    values, labels, notes, names = reader(path, shape, header)
     rows = _rows(path, values, shape)
     row = _pick(path, len(rows), index)
     x = _numbers(path, rows[row], np.dtype(dtype)).reshape(tuple(shape))
-    return Loaded(x, _label(path, labels, row, len(rows)), row, len(rows), notes)
+    return Loaded(x, _label(path, labels, row, len(rows)), row, len(rows), notes, names)
 
 
 def _pick(path: Path, count: int, index: int | None) -> int:
@@ -125,17 +126,13 @@ def wrong_labels(shape: tuple[int, ...], count: int) -> str:
     return f"{told}: one class number for each is expected{', of one-hot rows their argmax' if one_hot else ''}"
 
 
-Read = tuple[AnyArray, AnyArray | None, tuple[str, ...]]
-"""Values, labels, remarks."""
-
-
 def _read_npy(path: Path, _: Sequence[int], __: str) -> Read:
-    return npy_array(path), None, ()
+    return Read(npy_array(path))
 
 
 def _read_npz(path: Path, _: Sequence[int], __: str) -> Read:
     arrays = npz_arrays(path, ("x",), ("y",))
-    return arrays["x"], arrays.get("y"), ()
+    return Read(arrays["x"], arrays.get("y"))
 
 
 def _read_csv(path: Path, shape: Sequence[int], header: str) -> Read:
@@ -144,7 +141,7 @@ def _read_csv(path: Path, shape: Sequence[int], header: str) -> Read:
 
 def _read_image(path: Path, shape: Sequence[int], _: str) -> Read:
     values, notes = read_image(path, shape)
-    return values, None, notes
+    return Read(values, None, notes)
 
 
 READERS: Mapping[str, Callable[[Path, Sequence[int], str], Read]] = {

@@ -41,7 +41,7 @@ def write(path: Path, text: str) -> Path:
     ],
 )
 def test_rows_are_read_alike(tmp_path: Path, text: str, told: str) -> None:
-    values, labels, notes = read_csv(write(tmp_path / "x.csv", text), TWO)
+    values, labels, notes, _ = read_csv(write(tmp_path / "x.csv", text), TWO)
     np.testing.assert_array_equal(values, ROWS)
     assert labels is None
     assert len(notes) == 1
@@ -59,7 +59,7 @@ def test_rows_are_read_alike(tmp_path: Path, text: str, told: str) -> None:
     ],
 )
 def test_labels(tmp_path: Path, text: str) -> None:
-    values, labels, notes = read_csv(write(tmp_path / "x.csv", text), TWO)
+    values, labels, notes, _ = read_csv(write(tmp_path / "x.csv", text), TWO)
     np.testing.assert_array_equal(values, ROWS)
     np.testing.assert_array_equal(labels, [7, 8])
     assert "holds labels" in notes[0]
