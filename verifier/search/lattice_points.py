@@ -31,7 +31,7 @@ DRAWN = 64
 """Times that a witness is drawn nearer by its single entries, the best of all each time."""
 
 MOST_POINTS, MOST_ENTRIES = 512, 1 << 22
-"""Points that drawing nearer tries at once; entries of those that are run at a time."""
+"""Points that drawing nearer tries at once; entries of these, and of those that are run at a time."""
 
 JUDGED = 8
 """Of the points that ONNX Runtime accepts, how many are judged exactly, the nearest first."""
@@ -247,7 +247,7 @@ class LatticePoints:
                 back = point.copy()
                 back[group] = centre[group]
                 points.append(back)
-        most = max(1, MOST_POINTS // 2)
+        most = max(1, min(MOST_POINTS, MOST_ENTRIES // point.size) // 2)
         alone = moved[~grouped[moved]]
         for place in alone[np.argsort(-np.abs(point - centre)[alone], kind="stable")][:most].tolist():
             one = numbers.copy()

@@ -32,6 +32,9 @@ times, and bytes are scaled by 1/255 as often as they are divided by 255."""
 SPARE = 2.0**-50
 """Relative: what (k − origin) / per loses in float64, some times over."""
 
+HALF = 0.5
+"""A step's half: so far beyond 0 and 1 a one-hot column's box goes that has no ends, and its points are 0 and 1."""
+
 COARSEST = Fraction(1, 8)
 """The largest slack η: beyond it the dtype hardly tells two steps apart."""
 
@@ -168,6 +171,10 @@ def lattice_of(
     offset, scale = units_of(columns.units, size)
     steps = 1 if columns.grid is None else columns.grid
     per, origin = np.where(whole, scale * steps, 1.0), np.where(whole, offset * steps, 0.0)
+    grouped = np.zeros(size, dtype=bool)
+    grouped[[column for group in columns.one_hot for column in group]] = True
+    lo = np.where(grouped & np.isinf(lo), (-HALF - origin) / per, lo)  # of a group all are 0 or 1, whatever the box
+    hi = np.where(grouped & np.isinf(hi), (1 + HALF - origin) / per, hi)
     _must(columns, whole & ~np.isfinite(hi - lo), "has no two ends in the box, as steps need: give --box", lo)
     at, missed = _on_step(columns, centre, origin, per, whole, dtype)
     first, last = _within(columns, (origin, per, whole), (lo, hi), dtype)

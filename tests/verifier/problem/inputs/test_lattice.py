@@ -56,6 +56,18 @@ def test_a_lower_end_is_rounded_up_to_no_more_than_any_point_of_the_grid(norm: N
             assert float(exact) * (1.0 - 1e-15) <= lattice.radius_within(most) <= most
 
 
+def test_a_category_needs_no_ends_of_the_box() -> None:
+    units = np.array([0.25, 0.3, 0.3]), np.array([1.0, 0.7, 2.0])
+    x = (np.array([7.0, 0.0, 1.0]) - units[0]) / units[1]
+    ends = [np.array([0.0, first, last]) for first, last in ((-math.inf, -math.inf), (math.inf, math.inf))]
+    ends[1][0] = 9.0
+    lattice = lattice_of(Columns(one_hot=((1, 2),), units=units), x, *ends, np.dtype(np.float64), Norm.L1)
+    assert lattice.first[1:].tolist() == [0, 0]
+    assert lattice.last[1:].tolist() == [1, 1]
+    np.testing.assert_allclose(lattice.numbers(np.stack([lattice.lo, lattice.hi]))[:, 1:], [[0, 0], [1, 1]], atol=1e-12)
+    assert (lattice.lo[0], lattice.hi[0]) == (0.0, 9.0)
+
+
 def test_a_grid_that_floats_meet_has_no_slack() -> None:
     assert made(Columns(grid=16), [0.25, 0.5], Norm.LINF).slack == 0
     assert 0 < made(Columns(grid=255), [0.2, 0.4], Norm.LINF).slack < Fraction(1, 10**4)
