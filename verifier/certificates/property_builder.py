@@ -42,6 +42,7 @@ from verifier.certificates.checker import (
     Region,
 )
 from verifier.certificates.format import FINE, STEP, Int64Array, property_encoded
+from verifier.certificates.guided_tree import Guide, GuidedTree, nearest_guide
 from verifier.certificates.split_tree import NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import read_text
@@ -171,14 +172,15 @@ def certifiable(text: Text) -> bytes:
     return text.content.encode()
 
 
-def property_certified(model: Model, text: bytes, budget: Budget) -> CertifiedProperty:
+def property_certified(model: Model, text: bytes, budget: Budget, guides: Sequence[Guide] = ()) -> CertifiedProperty:
     """A checked certificate that no real input satisfies the property of this text in VNN-LIB 1.0.
 
-    Raises NotCertifiedError, one line, or OutOfTimeError.
+    guides: other verifiers' trees, followed for the cases that they are about. Raises NotCertifiedError, one line, or
+    OutOfTimeError; InputError for a tree of another model's ReLUs.
     """
     try:
         with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
-            return _PropertyBuilder(model, text, budget).built()
+            return _PropertyBuilder(model, text, budget, guides).built()
     except InvalidError as error:
         raise NotCertifiedError(f"the checker refuses the certificate: {error}") from None
     except OverflowError:
@@ -186,9 +188,9 @@ def property_certified(model: Model, text: bytes, budget: Budget) -> CertifiedPr
 
 
 class _PropertyBuilder:
-    def __init__(self, model: Model, text: bytes, budget: Budget) -> None:
+    def __init__(self, model: Model, text: bytes, budget: Budget, guides: Sequence[Guide]) -> None:
         self._begun = time.perf_counter()
-        self.model, self.text, self.budget = model, text, budget
+        self.model, self.text, self.budget, self.guides = model, text, budget, guides
         self.content, self.folder = model.path.read_bytes(), model.path.parent
         self.net = _network(model, self.content, self.folder)
         self.prop = PropertyText(text)
@@ -251,7 +253,12 @@ class _PropertyBuilder:
             rooted = found
             ends = _floats(found.rooted, [stage.size for stage in stages.hidden], lower, upper)
             root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), *ends)
-            yield (_BoxCase if few_inputs(root) else _ReluCase)(begun, root, found.rooted)
+            guide = nearest_guide(self.guides, case)
+            if guide is not None:
+                guide.must_suit(stages.relu_count)
+                yield _ReluCase(begun, root, found.rooted, guide.tokens)
+            else:
+                yield (_BoxCase if few_inputs(root) else _ReluCase)(begun, root, found.rooted)
 
     def _graph(self, mixed: bool) -> tuple[Graph, Stages]:
         """The engine's network, with its inputs behind its outputs where rows are `mixed`."""
@@ -303,19 +310,22 @@ class _BoxCase:
 
 
 class _ReluCase:
-    """Splits of ReLUs in the whole box, leaves with multipliers."""
+    """Splits of ReLUs in the whole box, those of a `guide` where there is one; leaves with multipliers."""
 
-    def __init__(self, begun: Sequence[int], root: TreeRoot, layers: Sequence[Layer]) -> None:
-        self._begun, self._root, self._layers = begun, root, layers
+    def __init__(
+        self, begun: Sequence[int], root: TreeRoot, layers: Sequence[Layer], guide: Sequence[int] = (0,)
+    ) -> None:
+        self._begun, self._root, self._layers, self._guide = begun, root, layers, guide
 
     def numbers(self, budget: Budget) -> Int64Array:
         root, starts = self._root, self._root.stages.starts
         places = [np.zeros(0, dtype=np.intp)]
         places += [start + layer.kept for start, layer in zip(starts, self._layers, strict=False)]
         active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self._layers)])
-        tree = ProofTree(
-            root.stages, root.ball, 0, root.goal, np.concatenate(places), active, root.lower, root.upper
-        ).grow(budget)
+        where, bounds = (root.stages, root.ball, 0, root.goal), (np.concatenate(places), active, root.lower, root.upper)
+        guided = len(self._guide) > 1
+        maker = GuidedTree(*where, *bounds, guide=self._guide) if guided else ProofTree(*where, *bounds)
+        tree = maker.grow(budget)
         found, leaf = [np.array(self._begun, dtype=np.int64)], 0
         for token in tree.tokens:
             if token:

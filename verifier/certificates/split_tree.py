@@ -77,13 +77,13 @@ class Float32Charge:
 
 
 @dataclass(eq=False)
-class _Grown:
+class GrownTree:
     """A part of a tree: tokens as in `SplitTree`, and the numbers of each leaf."""
 
     tokens: list[int] = field(default_factory=list)
     leaves: list[Array] = field(default_factory=list)
 
-    def add(self, other: _Grown) -> None:
+    def add(self, other: GrownTree) -> None:
         self.tokens += other.tokens
         self.leaves += other.leaves
 
@@ -117,12 +117,16 @@ class ProofTree:
         self._lagrangian = Lagrangian(self.stages, self.ball, goal, self.lower, self.upper)
         stages = self.stages if self.charge is None else self.charge.stages
         self._evaluator = LpTree(TreeRoot(stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
-        grown = self._below([(self.lower, self.upper, None)], budget)
+        grown = self._whole(budget)
         return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
 
-    def _below(self, nodes: list[OpenNode], budget: Budget) -> _Grown:
+    def _whole(self, budget: Budget) -> GrownTree:
+        """The tree from its root."""
+        return self._below([(self.lower, self.upper, None)], budget)
+
+    def _below(self, nodes: list[OpenNode], budget: Budget) -> GrownTree:
         """The subtrees of these nodes, the last one's first."""
-        found = _Grown()
+        found = GrownTree()
         while nodes:
             budget.check()
             made = self._evaluator.grow(nodes, TOGETHER, budget) or self._one(nodes, budget)
@@ -149,7 +153,7 @@ class ProofTree:
         node = self._evaluator.evaluate(lower, upper, basis, budget)
         place = node.place if node.place >= 0 else self._widest(lower, upper)
         if node.multipliers is None or not (node.closed or node.place < 0):
-            rest += _children(lower, upper, place if place >= 0 else self._stuck(), node.basis)
+            rest += children(lower, upper, place if place >= 0 else self._stuck(), node.basis)
             empty = np.zeros((0, lower.size))
             return GrownResult(
                 [1 + place], empty, empty, np.zeros((0, self.rows.size)), empty, empty, np.zeros(0), rest
@@ -158,14 +162,21 @@ class ProofTree:
         value = np.array([node.bound if node.closed else -math.inf])
         return GrownResult([0], lower[np.newaxis], upper[np.newaxis], weights, mu, nu, value, rest)
 
-    def _split(self, made: GrownResult, leaf: int, budget: Budget) -> _Grown:
+    def _closing(self, node: OpenNode, budget: Budget) -> tuple[Array | None, Any]:
+        """The numbers that close a node, None where it stays open; where its children's LPs start."""
+        made = self._evaluator.grow([node], 1, budget) or self._one([node], budget)
+        if made.tokens[0]:
+            return None, made.rest[-1][2]
+        return self._numbers(made)[0], node[2]
+
+    def _split(self, made: GrownResult, leaf: int, budget: Budget) -> GrownTree:
         """The subtree of a node whose multipliers do not close it once they are rounded."""
         lower, upper = made.lower[leaf], made.upper[leaf]
         place = self._widest(lower, upper)
         if place < 0:
-            return _Grown([0], [self._real(made, leaf)])
-        below = self._below(_children(lower, upper, place, None), budget)
-        return _Grown([1 + self._kept(place), *below.tokens], below.leaves)
+            return GrownTree([0], [self._real(made, leaf)])
+        below = self._below(children(lower, upper, place, None), budget)
+        return GrownTree([1 + self._kept(place), *below.tokens], below.leaves)
 
     def _real(self, made: GrownResult, leaf: int) -> Array:
         """The numbers of a leaf that closes over the reals, but for float32 only in a smaller ball."""
@@ -274,7 +285,7 @@ class ProofTree:
         return np.asarray(HELD * reach * np.abs(rows).max(axis=1, initial=0.0))
 
 
-def _children(lower: Array, upper: Array, place: int, basis: Any) -> list[OpenNode]:
+def children(lower: Array, upper: Array, place: int, basis: Any) -> list[OpenNode]:
     """Both sides of a split, the side ≤ 0 last."""
     high, low = upper.copy(), lower.copy()
     high[place] = low[place] = 0.0

@@ -1,9 +1,11 @@
-"""What `verifier certify` does: check a certificate against a model file and what is demanded of it."""
+"""What `verifier certify` does: check a certificate against a model file and what is demanded of it; before that, with
+--proof, make it from another verifier's proof trees; after it, with --aptp, write its trees as such."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import json as json_format
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,92 @@ from encoders.errors import InputError
 from verifier.certificates import checker
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside
+from verifier.problem.properties.from_aptp import pattern_proof
+from verifier.problem.properties.from_vnnlib import read_text
+from verifier.problem.properties.to_vnnlib import to_vnnlib
+from verifier.problem.whole_file import writable, written
 
 
-def check(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:
+@dataclass(frozen=True)
+class Trees:
+    """Proof trees in APTP: `proofs` to make the certificate from, and `export`, where its own are written."""
+
+    proofs: Sequence[Path] = ()
+    export: Path | None = None
+
+
+NO_CERTIFICATE: dict[str, Any] = {"valid": False, "claim": None, "not_demanded": []}
+"""What the JSON says where none was made."""
+
+
+def check(
+    certificate: Path,
+    model: Path,
+    given: Mapping[str, Any],
+    json: bool,
+    trees: Trees = Trees(),
+    time: Budget | None = None,
+) -> Exit:
     """Answer `verifier certify`; `given`: what is demanded, in the words of the command line (`checker.OPTIONS`).
 
     Raises InputError where a file or an option cannot be read.
     """
+    budget = Budget() if time is None else time
+    if trees.export is not None:
+        writable(trees.export, "--aptp")
+    if trees.proofs:
+        reason = _made(certificate, model, given, trees.proofs, budget)
+        if reason:
+            complain(f"no certificate was written: {reason}")
+            if json:
+                print(json_format.dumps({**NO_CERTIFICATE, "reason": reason}))
+            return Exit.UNDECIDED
+    code = _checked(certificate, model, given, json)
+    if trees.export is not None and code is Exit.GOOD:
+        from verifier.certificates.aptp_proofs import aptp_proofs  # noqa: PLC0415, most checks export nothing
+
+        texts = aptp_proofs(certificate.read_bytes(), model.read_bytes(), model.parent, budget)
+        for number, text in enumerate(texts):
+            out = trees.export
+            path = out if len(texts) == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+            content = text.encode()
+            written(path, lambda stream: stream.write(content))  # noqa: B023
+    return code
+
+
+def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequence[Path], budget: Budget) -> str:
+    """Make the certificate from proof trees; why there is none, "" where there is. Raises InputError.
+
+    It is about the property that is demanded, else about the one proof's own.
+    """
+    from verifier.certificates.file import CertificateFile  # noqa: PLC0415, heavy, as what follows
+    from verifier.certificates.guided_tree import guide_of  # noqa: PLC0415
+    from verifier.certificates.property_builder import certifiable, property_certified  # noqa: PLC0415
+    from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
+    from verifier.runtime.model import EVERY, load  # noqa: PLC0415
+
+    file, asked = CertificateFile(certificate), given["property"]
+    if asked is None and len(proofs) > 1:
+        raise InputError(f"--proof is given {len(proofs)} times: --property FILE says what all of them are about")
+    try:
+        read = [(str(path), pattern_proof(read_text(path), budget.check)) for path in proofs]
+        boxes = [name for name, proof in read if proof.leaves is None]
+        if asked is not None and boxes:
+            raise InputError(f"{boxes[0]} splits inputs: its boxes are its own property, and --property goes with none")
+        loaded = load(model, budget, output=EVERY)
+        guides = [guide_of(proof, name, budget.check) for name, proof in read if proof.leaves is not None]
+        text = to_vnnlib(read[0][1].prop).encode() if asked is None else certifiable(read_text(Path(asked)))
+        found = property_certified(loaded, text, budget, guides)
+    except (NotCertifiedError, OutOfTimeError) as error:
+        file.remove()
+        return str(error)
+    file.write(found.content)
+    return ""
+
+
+def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:
     try:
         demands = checker.read_demands(given)
         found = checker.files_judged(certificate, model, checker.Demands())

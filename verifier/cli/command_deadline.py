@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_BRACKET = {"status": "bracketed", "lower": 0.0, "upper": None}
 NO_VERDICT = {"verdict": "unknown"}
 NO_RANGES: dict[str, Any] = {"ranges": []}
+NO_CLAIM = '{"valid": false, "reason": "the time is up", "claim": null, "not_demanded": []}'
 """What the JSON says where the time was too short to read the model."""
 
 

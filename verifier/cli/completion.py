@@ -13,6 +13,7 @@ from typing import Any
 from verifier import models
 
 FILES = (
+    "PROOF.aptp",
     *("FILE", "FILE.toml", "PLAN.toml", "QUERY.vnnlib", "NAME=FILE.onnx", "X.npy"),
     *("MODEL", "INPUT", "DATA", "STORE", "LO HI"),
 )

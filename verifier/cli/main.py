@@ -19,7 +19,7 @@ import typer
 
 from encoders.errors import InputError
 from verifier import PROCESS_START, __version__
-from verifier.cli import campaign_options, options, question_options, solver_commands
+from verifier.cli import campaign_options, options, proof_commands, question_options, solver_commands
 from verifier.cli.command_deadline import (
     NO_BRACKET,
     NO_RANGES,
@@ -170,38 +170,7 @@ def attack(
     raise typer.Exit(code)
 
 
-@app.command()
-def certify(
-    certificate: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate.")],
-    model: options.ModelArgument,
-    input_: Annotated[str | None, typer.Option("--input", metavar="X.npy", help="Refuse another input.")] = None,
-    box: Annotated[str | None, typer.Option(metavar="LO HI", help="Refuse another box (or an .npz: lo, hi).")] = None,
-    norm: Annotated[str | None, typer.Option(metavar=options.NORMS, help="Refuse another norm.")] = None,
-    label: Annotated[int | None, typer.Option(metavar="L", help="Refuse another label.")] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="T|any", help="Refuse another target; any: every class but the label.")
-    ] = None,
-    margin: Annotated[str | None, typer.Option(metavar="K", help="Refuse another margin.")] = None,
-    radius: Annotated[
-        str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius (0.01, 8/255).")
-    ] = None,
-    float32: Annotated[
-        str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius for float32 evaluations.")
-    ] = None,
-    property_: Annotated[
-        str | None, typer.Option("--property", metavar="FILE", help="Refuse another property (VNN-LIB 1.0).")
-    ] = None,
-    json: options.JsonOption = False,
-) -> None:
-    """Check a certificate against a model, as `python checker.py` does alone. Exit code 0: valid, 1: not.
-
-    What is proved is printed whole; the options demand parts of it.
-    """
-    from verifier.cli import certify_command  # noqa: PLC0415, see the module's docstring
-
-    given = {"input": input_, "box": box, "norm": norm, "label": label}
-    given |= {"target": target, "margin": margin, "radius": radius, "float32": float32, "property": property_}
-    raise typer.Exit(certify_command.check(certificate, model, given, json))
+app.command()(proof_commands.certify)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -74,9 +74,14 @@ def read_text(path: Path) -> Text:
 
 def property_of(text: Text, look: Callable[[], None] = lambda: None) -> Property:
     """The property that a text of VNN-LIB 1.0 describes. Raises InputError."""
+    return property_of_commands(text, text.groups(look), look)
+
+
+def property_of_commands(text: Text, commands: Iterable[Nested], look: Callable[[], None] = lambda: None) -> Property:
+    """The property that these commands of the text describe. Raises InputError."""
     reader = _Reader(text)
     assertions: list[Formula] = []
-    for command in text.groups():
+    for command in commands:
         look()
         if not command.items or not isinstance(command.items[0], Atom):
             raise text.error(command.at, "a command begins with its name, such as declare-const or assert")

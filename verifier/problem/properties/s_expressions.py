@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from encoders.errors import InputError
 
 DEEPEST = 100
 """Lists within lists: formulas of people and of generators have five."""
+
+LOOK_EVERY = 1 << 14
+"""Tokens between two looks at the budget: some 20 ms."""
 
 TOKEN = re.compile(r"""[\s]+|;[^\n\r]*|([()])|(\|[^|]*\||"(?:[^"]|"")*"|[^\s();"|]+)|(.)""")
 """Blanks and comments, ended by line feed or carriage return (SMT-LIB 2.6, section 3.1); a bracket; an atom; what
@@ -48,10 +51,15 @@ class Text:
         column = at - self.content.rfind("\n", 0, at)
         return InputError(f"{self.name}: line {line}, column {column}: {why}")
 
-    def groups(self) -> Iterator[Nested]:
-        """The lists of the outermost level. Raises InputError where brackets do not match or go too deep."""
+    def groups(self, look: Callable[[], None] = lambda: None) -> Iterator[Nested]:
+        """The lists of the outermost level. Raises InputError where brackets do not match or go too deep.
+
+        look: called now and then within a list too; what it raises ends the reading.
+        """
         open_lists: list[tuple[int, list[Expression]]] = []
-        for found in TOKEN.finditer(self.content):
+        for number, found in enumerate(TOKEN.finditer(self.content)):
+            if number % LOOK_EVERY == 0:
+                look()
             kind = found.lastindex
             if kind is None:
                 continue

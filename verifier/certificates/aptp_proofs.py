@@ -1,0 +1,146 @@
+"""A property's certificate → the community's proof trees (APTP), one for each case: leaves as ReLU phases, or as boxes.
+
+The multipliers are left out, for which the format has no place: whoever checks such a tree has to find its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from encoders.errors import InputError
+from verifier.certificates import checker
+from verifier.certificates.checker import (
+    CheckedNetwork,
+    Numbers,
+    PropertyCase,
+    PropertyCertificate,
+    PropertyNode,
+    PropertyProof,
+    PropertyText,
+    TextLinear,
+)
+from verifier.problem.budget import Budget
+from verifier.problem.properties import pattern_tree
+from verifier.problem.properties.to_aptp import boxes_to_aptp, relus_to_aptp
+
+
+@dataclass(eq=False)
+class _Leaves:
+    """Leaves of a case's tree in preorder."""
+
+    paths: list[pattern_tree.Path] = field(default_factory=list)
+    boxes: list[list[tuple[Fraction, Fraction]]] = field(default_factory=list)
+    halved: bool = False
+    split: bool = False
+
+
+class _RecordedProof(PropertyProof):
+    """The checker's proof of a case, which notes the splits on the way to each leaf."""
+
+    budget: Budget
+    leaves_of: _Leaves
+    """Both set by whoever makes it."""
+
+    def _path(self, node: PropertyNode) -> pattern_tree.Path:
+        return self._paths.get(id(node), (node, ()))[1]
+
+    def _follow(self, node: PropertyNode, path: pattern_tree.Path) -> PropertyNode:
+        # The node is held so that its id stays its own.
+        self._paths[id(node)] = node, path
+        return node
+
+    def refuted(self, numbers: Numbers) -> None:
+        self._paths: dict[int, tuple[PropertyNode, pattern_tree.Path]] = {}
+        super().refuted(numbers)
+
+    def spend(self, rows: int) -> None:
+        """As the checker does. Raises OutOfTimeError."""
+        self.budget.check()
+        super().spend(rows)
+
+    def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
+        return self._follow(super()._bounded(node, numbers), self._path(node))
+
+    def _halves(self, node: PropertyNode, entry: int, size: int, power: int) -> list[PropertyNode]:
+        self.leaves_of.halved = True
+        return [self._follow(one, self._path(node)) for one in super()._halves(node, entry, size, power)]
+
+    def _signs(self, node: PropertyNode, relu: int) -> list[PropertyNode]:
+        self.leaves_of.split = True
+        starts = np.cumsum([0, *(size for _, size in self.net.layers)])
+        kept = np.concatenate([start + layer.kept for start, layer in zip(starts, node.layers, strict=False)])
+        path, above = self._path(node), int(kept[relu])
+        on, off = super()._signs(node, relu)
+        return [self._follow(on, (*path, (above, True))), self._follow(off, (*path, (above, False)))]
+
+    def _leaf(self, node: PropertyNode, token: int, numbers: Numbers) -> None:
+        self.leaves_of.paths.append(self._path(node))
+        ends = zip(node.lo.tolist(), node.hi.tolist(), strict=True)
+        self.leaves_of.boxes.append([(Fraction(lo), Fraction(hi)) for lo, hi in ends])
+        super()._leaf(node, token, numbers)
+
+
+def aptp_proofs(content: bytes, model: bytes, folder: Path, budget: Budget) -> list[str]:
+    """A text for each case of the property of this certificate, which is valid for the model's bytes.
+
+    Raises InputError where it is about a ball, or its trees are of both kinds; OutOfTimeError.
+    """
+    claim = checker.parse(content)
+    if not isinstance(claim, PropertyCertificate):
+        raise InputError("--aptp takes a certificate of a property: one about a ball has no text of VNN-LIB")
+    made: list[_Leaves] = []
+    checker.property_checked(claim, model, folder, partial(_proof, made, budget))
+    prop, texts = PropertyText(claim.text), []
+    for number, (rows, leaves) in enumerate(zip(_cases(prop), made, strict=True)):
+        if leaves.halved and leaves.split:
+            raise InputError(f"case {number} splits inputs and ReLUs in one tree, which APTP does not have")
+        if leaves.halved:
+            texts.append(boxes_to_aptp(prop.inputs, prop.outputs, rows, _exact(leaves.boxes, rows)))
+        else:
+            texts.append(relus_to_aptp(prop.inputs, prop.outputs, rows, leaves.paths))
+    return texts
+
+
+def _proof(
+    made: list[_Leaves],
+    budget: Budget,
+    net: CheckedNetwork,
+    case: PropertyCase,
+    step: int,
+    fine: int,
+    before: PropertyProof | None,
+) -> PropertyProof:
+    found = _RecordedProof(net, case, step, fine, before)
+    found.budget, found.leaves_of = budget, _Leaves()
+    made.append(found.leaves_of)
+    return found
+
+
+def _cases(prop: PropertyText) -> Iterator[list[TextLinear]]:
+    """The rows of each case, those of its box included, in the order of `property_cases`."""
+    for rows in checker.disjuncts(prop.formula):
+        alone = copy.copy(prop)
+        alone.formula = ("and", [("row", row) for row in rows])
+        if checker.property_cases(alone):
+            yield rows
+
+
+def _exact(
+    boxes: Sequence[Sequence[tuple[Fraction, Fraction]]], rows: Sequence[TextLinear]
+) -> list[list[tuple[Fraction, Fraction]]]:
+    """Boxes within the ends that rows give, which the checker has rounded outwards."""
+    ends: dict[tuple[int, int], Fraction] = {}
+    for row in rows:
+        names = row.keys() - {checker.CONSTANT}
+        if len(names) == 1 and next(iter(names))[0] == "X":
+            (name,) = names
+            place, end = (name[1], 1 if row[name] > 0 else -1), -row.get(checker.CONSTANT, Fraction(0)) / row[name]
+            ends[place] = max(ends.get(place, end), end) if place[1] > 0 else min(ends.get(place, end), end)
+    return [[(max(lo, ends[i, 1]), min(hi, ends[i, -1])) for i, (lo, hi) in enumerate(box)] for box in boxes]
