@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import gate_cache, retraining, time_limits
+from benchmarks.engine import gate_cache, reach, retraining, time_limits
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
@@ -37,6 +37,19 @@ def sizes(record: Measured) -> str:
         lp, bound, auto = by_method([row for row in rows if row.model == model], "lp", "bound", "auto")
         times = [str(ratio(lp, other, record.setting["timeout"])) for other in (bound, auto)]
         cells.append(f"{model} {share((row.closed for row in auto), auto)}, × {times[0]}, × {times[1]}")
+    return "; ".join(cells)
+
+
+def reached(record: Measured) -> str:
+    """Upper end / lower end in the median, what is aimed at, and the CPU seconds that a bracket had in the mean."""
+    cells = []
+    for net, norm, rows in reach.of_each(rows_of(reach.Row, record)):
+        aim = reach.AIMS.get((net, norm))
+        wanted = "" if aim is None else f" (aim {aim:g})"
+        seconds = statistics.fmean(row.cpu_seconds or 0.0 for row in rows)
+        cells.append(
+            f"{net} {NORM_SIGNS[norm]} {reach.median_width(rows):.2f}{wanted}, {len(rows)} images, {seconds:.0f} s"
+        )
     return "; ".join(cells)
 
 
@@ -195,6 +208,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     ),
     "ablations_settings": ("one setting of the tree changed, CPU time / default, 12 instances: the dearest", settings),
     "ablations_sizes": ("nets by size: decided by the default; bound tree, default / LP tree (wall)", sizes),
+    "reach": ("nets of 768 and 4,804 ReLUs, 60 s a bracket: median of upper / lower end; mean CPU s", reached),
     "retraining": (
         "`mnist_n` after one more epoch, beginning with what is known of it before: CPU time / a fresh search",
         retrained,

@@ -72,9 +72,16 @@ def perceptron(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def layers(model: nn.Sequential) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Return the (out, in) weights and (out,) biases of the Linear layers, in order."""
-    linear = [layer for layer in model if isinstance(layer, nn.Linear)]
-    return [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
+    """Return weights and biases (out,) of the layers that have them, in order.
+
+    Weights are (out, in) of Linear layers, (out, in, side, side) of Conv2d layers.
+    """
+    found = []
+    for layer in model:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            assert layer.bias is not None
+            found.append((layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()))
+    return found
 
 
 def count_correct(model: nn.Module, images: NDArray[np.float32], labels: NDArray[np.int64]) -> int:

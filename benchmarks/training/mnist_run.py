@@ -1,4 +1,4 @@
-"""The command line that the two MNIST recipes share."""
+"""The command line that MNIST recipes share."""
 
 import argparse
 from collections.abc import Callable
@@ -15,11 +15,16 @@ from benchmarks.training.recipe import Recipe
 from benchmarks.training.ship import Trained, ship
 
 Training = Callable[[Recipe, NDArray[np.float32], NDArray[np.int64], int], nn.Sequential]
-"""(recipe, images, labels, seed) to a chain of Linear and ReLU layers."""
+"""(recipe, images, labels, seed) to a chain of layers, ReLU between those that have weights."""
 
 
-def train_and_ship(recipe: Recipe, description: str | None, training: Training = train) -> None:
-    """Read the command line, train by the recipe, measure, and write the ONNX file and its entry of the record."""
+def train_and_ship(
+    recipe: Recipe, description: str | None, training: Training = train, *, distances: bool = True
+) -> None:
+    """Read the command line, train by the recipe, measure, and write the ONNX file and its entry of the record.
+
+    distances: estimate by PGD how far adversarial examples are.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, help="folder of the four idx files (default: fetch from OpenML)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the batches and the adversary")
@@ -33,6 +38,6 @@ def train_and_ship(recipe: Recipe, description: str | None, training: Training =
         options="--data DIR",
         layers=tuple(layers(model)),
         correct=count_correct(model, mnist.test_images, mnist.test_labels),
-        measured=measure(model, mnist.test_images, mnist.test_labels),
+        measured=measure(model, mnist.test_images, mnist.test_labels) if distances else {},
     )
     ship(trained, mnist.test_images, mnist.test_labels, arguments.out)

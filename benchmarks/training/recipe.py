@@ -1,6 +1,20 @@
 """The recipe of one net as data; it is what the record and the ONNX metadata quote."""
 
+import math
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A layer of square filters: so many of them, how far they reach, how far apart they stand, zeros around."""
+
+    channels: int
+    kernel: int
+    stride: int
+    padding: int
+
+    def __str__(self) -> str:
+        return f"{self.channels} channels of {self.kernel}x{self.kernel}, stride {self.stride}, padding {self.padding}"
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,7 @@ class Recipe:
         pgd_step: one step's length as a multiple of radius / pgd_steps.
         temperature: what logits are divided by in the loss of training, and not afterwards.
         further: what else the record says about how the net was made.
+        convolutions: what the first layers are, which read square images of one channel; the others are dense.
     """
 
     name: str
@@ -37,6 +52,13 @@ class Recipe:
     pgd_step: float = 2.5
     temperature: float = 1.0
     further: tuple[tuple[str, str | int | float], ...] = ()
+    convolutions: tuple[Convolution, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input: (d,), or (1, side, side) before convolutions."""
+        side = math.isqrt(self.widths[0])
+        return (1, side, side) if self.convolutions else (self.widths[0],)
 
     @property
     def architecture(self) -> str:
@@ -63,4 +85,6 @@ class Recipe:
             }
         if self.temperature != 1.0:
             fields["temperature"] = self.temperature
+        if self.convolutions:
+            fields["convolutions"] = "; ".join(str(layer) for layer in self.convolutions)
         return {**fields, **dict(self.further)}

@@ -28,7 +28,7 @@ class Trained:
     Attributes:
         recipe, seed: what was run.
         options: the command line's options besides `--seed` and `--out`.
-        layers: pairs of (out, in) weights and (out,) biases.
+        layers: pairs of weights, (out, in) or (out, in, side, side) of a convolution, and (out,) biases.
         correct: correctly classified test images, counted by PyTorch.
         measured: further figures for the record.
         split: which images were tested, if not the data set's own test images.
@@ -52,23 +52,40 @@ class Trained:
 def to_onnx(trained: Trained) -> bytes:
     """Return the ONNX bytes of Gemm, Relu, Gemm, ..., Gemm: `input` (batch, d) to `logits` (batch, classes).
 
-    Weights are stored (out, in) with transB = 1; equal arguments give equal bytes.
+    Weights are stored (out, in) with transB = 1; equal arguments give equal bytes. With convolutions Conv, Relu come
+    first, the `input` is (batch, 1, side, side), and one Flatten stands before the first Gemm.
     """
+    recipe = trained.recipe
     nodes, initializers, current = [], [], "input"
-    last = len(trained.layers) - 1
+    last, convolutions = len(trained.layers) - 1, len(recipe.convolutions)
     for index, (weight, bias) in enumerate(trained.layers):
-        affine = "logits" if index == last else f"affine{index}"
-        nodes.append(helper.make_node("Gemm", [current, f"weight{index}", f"bias{index}"], [affine], transB=1))
+        affine, parameters = "logits" if index == last else f"affine{index}", [f"weight{index}", f"bias{index}"]
+        if index < convolutions:
+            layer = recipe.convolutions[index]
+            nodes.append(
+                helper.make_node(
+                    "Conv",
+                    [current, *parameters],
+                    [affine],
+                    kernel_shape=[layer.kernel] * 2,
+                    strides=[layer.stride] * 2,
+                    pads=[layer.padding] * 4,
+                )
+            )
+        else:
+            if 0 < index == convolutions:
+                nodes.append(helper.make_node("Flatten", [current], ["flat"]))
+                current = "flat"
+            nodes.append(helper.make_node("Gemm", [current, *parameters], [affine], transB=1))
         initializers.append(numpy_helper.from_array(weight, f"weight{index}"))
         initializers.append(numpy_helper.from_array(bias, f"bias{index}"))
         if index != last:
             current = f"relu{index}"
             nodes.append(helper.make_node("Relu", [affine], [current]))
-    recipe = trained.recipe
     graph = helper.make_graph(
         nodes,
         recipe.name,
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", recipe.widths[0]])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", *recipe.input_shape])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", recipe.widths[-1]])],
         initializers,
     )
@@ -83,7 +100,8 @@ def to_onnx(trained: Trained) -> bytes:
 def predictions(content: bytes, images: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the index of the largest logit for each of the (n, d) images, by ONNX Runtime on the CPU."""
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {"input": images})
+    shape = session.get_inputs()[0].shape[1:]
+    (logits,) = session.run(["logits"], {"input": images.reshape(-1, *shape)})
     largest: NDArray[np.int64] = np.asarray(logits).argmax(axis=1).astype(np.int64)
     return largest
 
