@@ -2,11 +2,10 @@
 
 VALID means: no x of the box with ‖x − centre‖ < radius is adversarial for the network in MODEL, over the real numbers,
 and the witness (if there is one) is; or no x satisfies the property, whose text the certificate holds. The whole claim
-is printed, and which parts of it nobody demanded. It shares no
-code with the engine, reads the ONNX file itself, calls no solver, knows no tolerance, and computes with integers only:
-where it uses float64, every number in it is an integer that float64 holds exactly. What it does not know, or what two
-readers of the file could take for different things, it refuses. docs/certificate-format.md says what the file holds and
-why this proves it.
+is printed, and which parts of it nobody demanded. It shares no code with the engine, reads the ONNX file itself, calls
+no solver, knows no tolerance, and computes with integers only: where it uses float64, every number in it is an integer
+that float64 holds exactly. What it does not know, or what two readers of the file could take for different things, it
+refuses. docs/certificate-format.md says what the file holds and why this proves it.
 
 Exit codes: 0 valid, 1 invalid or not what is demanded, 2 wrong usage.
 """
@@ -30,106 +29,73 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 MAGIC = b"RELUCERT"
-SCHEMA = 3
-"""Of certificates about a ball around an input."""
-PROPERTY_SCHEMA = 4
-"""Of those about a property of VNN-LIB 1.0."""
-REAL_SCHEMA = 2
-"""Files of this schema say nothing of float32; the field is not there."""
+SCHEMA = 3  # of certificates about a ball around an input
+PROPERTY_SCHEMA = 4  # of those about a property of VNN-LIB 1.0
+REAL_SCHEMA = 2  # files of this schema say nothing of float32; the field is not there
 NORMS = ("linf", "l1", "l2")
-MOST_BYTES = 1 << 27
-"""Of the unpacked certificate; a model, and its external data together, may have twice as many. More is not read."""
-FREE_BYTES = 1 << 22
-"""A certificate may always unpack to so much, and beyond that to MOST_RATIO times its size: memory is linear in it."""
-MOST_RATIO = 100
-"""Certificates of the shipped nets unpack to 2 to 5 times their size; zeros, to 1000 times."""
-MOST_HEADER = 1 << 20
-"""Bytes of a certificate's header: JSON takes up to 100 times its size in memory."""
-MOST_FIELDS = 1 << 20
-"""Of the model file's protobuf messages together: each takes about 200 bytes and a microsecond."""
-MOST_ENTRIES = 1 << 22
-"""Of all tensors of the network together."""
-MOST_TOGETHER = 1 << 20
-"""Of what is evaluated at a time."""
-MOST_TEXT = 1 << 23
-"""Bytes of a property's text: the largest of VNN-COMP's has 4 MB."""
-MOST_DIGITS = 1 << 25
-"""Of all weights of the network together, and of one factor of a product: 8 bytes each."""
-MOST_WORK = 1 << 35
-"""Entries that are evaluated, all rows together: some 10⁷ a second, so about an hour."""
-MOST_AXES = 32
-"""Of a tensor; numpy has no more."""
-ROOT_BITS = 128
-"""A witness's distance in L2, where it is irrational, is 2^-ROOT_BITS of its unit too large at most."""
-FINEST = 60
-"""The largest exponent q of a step 2⁻q of multipliers and bounds."""
-EXACT_BITS = 53
-"""Sums of integers below 2⁵³ are exact in float64, in any order."""
-WORD_BITS = 62
-"""Sums of integers below 2⁶² are exact in int64."""
-LONGEST = 1000
-"""Bits of the common denominator of a matrix: more of them are refused, as time without end."""
-MOST_PAIRS = 1 << 12
-"""Of digits in one product; a network of 20 layers comes to some 1,000."""
-LONGEST_NUMBER = 1 << 15
-"""Bits of any integer: a network of 20 layers comes to some 5,000."""
-MOST_BITS = 1 << 33
-"""Of the integers of an array together: 1 GiB."""
-ROUNDS = 8
-"""Times that entries which a scale moves too far are held at their room, in L2; any scale gives a valid bound."""
 
-HALF_BITS = 18
-"""Of held entries: their halves' products, summed over MOST_ENTRIES, fit into int64."""
+# What is read: memory is linear in the files, and time in what they ask for.
+MOST_BYTES = 1 << 27  # of the unpacked certificate; a model, and its external data together, may have twice as many
+FREE_BYTES = 1 << 22  # to which a certificate may always unpack, and beyond that to MOST_RATIO times its size
+MOST_RATIO = 100  # certificates of the shipped nets unpack to 2 to 5 times their size; zeros, to 1000 times
+MOST_HEADER = 1 << 20  # bytes of a certificate's header: JSON takes up to 100 times its size in memory
+MOST_FIELDS = 1 << 20  # of a model's protobuf messages together: each takes about 200 bytes and a microsecond
+MOST_ENTRIES = 1 << 22  # of all tensors of the network together
+MOST_AXES = 32  # of a tensor; numpy has no more
+MOST_PLAYERS = 9  # in a tournament, which Max and MaxPool become
+MOST_DECIMALS = 18  # of an offset or a length of external data: int64 holds it
+MOST_LETTERS = 100  # of a quotient on the command line, which is computed exactly
+MOST_TEXT = 1 << 23  # bytes of a property's text: the largest of VNN-COMP's has 4 MB
+MOST_CASES = 1 << 12  # of a property's disjunctive form
+MOST_ROWS = 1 << 22  # of all its cases together
+DEEPEST = 100  # lists within lists of a property's text
+LONGEST_WORD = 1200  # letters of a number in it: float64's least has 1,076 decimals
+OLDEST_OPSET, NEWEST_OPSET = 7, 28  # between these each operator of the table means what is read here
+OLDEST_IR, NEWEST_IR = 3, 14
 
-STEEPEST = 64
-"""Entries of a form among which the place where a ball in L1 is used up is looked for first."""
-ROUNDING_BITS = 24
-"""One operation in float32 is off by 2⁻²⁴ of its result at most."""
-OVERFLOW_BITS = 126
-"""Where no partial sum exceeds 2¹²⁶ none overflows, roundings included; and a subnormal result that is flushed to zero
-was less than 2⁻¹²⁶."""
-FUSED = 8
-"""Operations added for each step: forming a BatchNormalization's factor, folding it and a bias into weights."""
-SPARE = 16
-"""Operations added for each run of steps, for what else a runtime may fuse."""
-TIE_BITS = 18
-"""A final Softmax, LogSoftmax or Sigmoid is off by 64 units of rounding at most: scores 2⁻¹⁸ apart may look equal."""
-ERROR_BITS = 80
-"""What float32 may be off by is rounded up to multiples of 2⁻⁸⁰."""
-HELD_BITS = 36
-"""Bits to which a form over the input is rounded, and its region outwards: both fit into float64's digits and what is
-left of int64. What that may lose is charged: for each entry 2⁻³⁶ of the largest."""
-LINE_BITS = 28
-"""Bits to which μ is rounded down where ν follows from it by the lines of CROWN, in certificates about properties."""
-SLOPE_BITS = 24
-"""Bits of the slopes u/(u − l) in the bounds of neurons."""
-ROWS = 128
-"""Leaves, or ends of neurons, that are evaluated at a time."""
-LEAVES = 1 << 10
-"""So many are evaluated before it is seen whether all of them close."""
-MOST_CASES = 1 << 12
-"""Of a property's disjunctive form."""
-MOST_ROWS = 1 << 22
-"""Of all its cases together."""
-DEEPEST = 100
-"""Lists within lists of a property's text."""
-MOST_SIGNS = 1 << 25
-"""Signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each."""
-BARE_NODE = 1 << 6
-"""As many signs as a node takes that has none."""
-STEP_WORK = 1 << 13
-"""What each step along a tree counts besides, in MOST_WORK: a millisecond, however small the network is."""
-UNKNOWN = 1 << 60
-"""Stands for an end that is not known, in multiples of the step."""
-CHUNK = 1 << 17
-"""Bytes of numbers that are decoded at a time."""
+# What is evaluated.
+MOST_TOGETHER = 1 << 20  # entries that are evaluated at a time
+MOST_DIGITS = 1 << 25  # of all weights of the network together, and of one factor of a product: 8 bytes each
+MOST_PAIRS = 1 << 12  # of digits in one product; a network of 20 layers comes to some 1,000
+LONGEST = 1000  # bits of the common denominator of a matrix: more of them are refused, as time without end
+LONGEST_NUMBER = 1 << 15  # bits of any integer: a network of 20 layers comes to some 5,000
+MOST_BITS = 1 << 33  # of the integers of an array together: 1 GiB
+MOST_WORK = 1 << 35  # entries that are evaluated, all rows together: some 10⁷ a second, so about an hour
+STEP_WORK = 1 << 13  # what a step along a tree counts besides: a millisecond, however small the network is
+MOST_SIGNS = 1 << 25  # signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each
+BARE_NODE = 1 << 6  # as many signs as a node takes that has none
+ROWS = 128  # leaves, or ends of neurons, that are evaluated at a time
+LEAVES = 1 << 10  # so many are evaluated before it is seen whether all of them close
+CHUNK = 1 << 17  # bytes of numbers that are decoded at a time
+
+# How it is rounded; each way gives valid bounds.
+EXACT_BITS = 53  # sums of integers below 2⁵³ are exact in float64, in any order
+WORD_BITS = 62  # sums of integers below 2⁶² are exact in int64
+FINEST = 60  # the largest exponent q of a step 2⁻q of multipliers and bounds
+HELD_BITS = 36  # of a form over the input, and of the room in its region: both fit into float64's digits and int64
+HALF_BITS = 18  # of held entries: their halves' products, summed over MOST_ENTRIES, fit into int64
+LINE_BITS = 28  # to which μ is rounded down where ν follows from it by the lines of CROWN, in proofs of properties
+SLOPE_BITS = 24  # of the slopes u/(u − l) in the bounds of neurons
+ROOT_BITS = 128  # a witness's distance in L2, where it is irrational, is 2^-ROOT_BITS of its unit too large at most
+ROUNDS = 8  # times that entries which a scale moves too far are held at their room, in L2
+UNKNOWN = 1 << 60  # stands for an end that is not known, in multiples of the step
+
+# What float32 may be off by.
+ROUNDING_BITS = 24  # one operation is off by 2⁻²⁴ of its result at most
+OVERFLOW_BITS = 126  # partial sums up to 2¹²⁶ do not overflow, roundings included; what is flushed to zero is < 2⁻¹²⁶
+FUSED = 8  # operations added for each step: forming a BatchNormalization's factor, folding it and a bias into weights
+SPARE = 16  # operations added for each run of steps, for what else a runtime may fuse
+TIE_BITS = 18  # a final Softmax and the like is off by 64 units at most: scores 2⁻¹⁸ apart may look equal
+ERROR_BITS = 80  # errors are rounded up to multiples of 2⁻⁸⁰
 
 Entries = npt.NDArray[Any]
 
@@ -221,7 +187,10 @@ class Weights:
         digits = max(1, -(-longest(rows) // self.bits))
         most = max(1, MOST_DIGITS // (digits * rows[0].size))
         if batch > most:
-            return stacked([self.product(rows[at : at + most], back=back) for at in range(0, batch, most)])
+            pieces = [self.product(rows[at : at + most], back=back).parts for at in range(0, batch, most)]
+            count = max(map(len, pieces))
+            padded = [[*piece, *[np.zeros_like(piece[0])] * (count - len(piece))] for piece in pieces]
+            return Limbs([np.concatenate(parts) for parts in zip(*padded, strict=True)], self.bits)
         # One product for each group, whatever the batch.
         given, negative = split(rows.swapaxes(0, 1).reshape(groups, batch * left, inner), self.bits)
         parts: list[Any] = [0] * (len(given) + len(self.digits) - 1)
@@ -285,15 +254,6 @@ def held(rows: Entries | Limbs) -> tuple[Entries, Entries]:
     return (rows >> spare[:, np.newaxis]).astype(np.int64), spare
 
 
-def stacked(pieces: Sequence[Limbs]) -> Limbs:
-    """Those of the same bits, one below the other."""
-    most = max(len(piece.parts) for piece in pieces)
-    padded = [
-        [*piece.parts, *(np.zeros_like(piece.parts[0]) for _ in range(most - len(piece.parts)))] for piece in pieces
-    ]
-    return Limbs([np.concatenate(parts) for parts in zip(*padded, strict=True)], pieces[0].bits)
-
-
 def varints(data: memoryview | bytes, most: int, what: str) -> Entries:
     """The numbers (uint64) of at most `most` bytes each: seven bits a byte, the lowest first, the last byte < 128."""
     raw = np.frombuffer(data, dtype=np.uint8)
@@ -336,16 +296,16 @@ class Files:
     """The external data of a model: files inside its `folder`; each is read once, so what is hashed is what is used."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self._folder = None if folder is None else folder.resolve()
         self._contents: dict[Path, bytes] = {}
 
     def part(self, name: str, place: Mapping[str, str], size: int) -> memoryview:
         """The `size` bytes of tensor `name` at the `place` (ONNX's keys location, offset and length)."""
-        need(self._folder is not None, f"tensor '{name}' lies in another file, and no folder is known")
-        need("location" in place and place.keys() <= EXTERNAL, f"tensor '{name}' lies at a place that is not read here")
+        known = "location" in place and place.keys() <= {"location", "offset", "length"}
+        need(known, f"tensor '{name}' lies at a place that is not read here")
         for key in ("offset", "length"):
-            need(place.get(key, "0").isascii() and place.get(key, "0").isdecimal(), f"tensor '{name}': {key}")
-            need(len(place.get(key, "0")) <= MOST_DECIMALS, f"tensor '{name}': {key}")
+            text = place.get(key, "0")
+            need(text.isascii() and text.isdecimal() and len(text) <= MOST_DECIMALS, f"tensor '{name}': {key}")
         need(int(place.get("length", size)) == size, f"tensor '{name}' has another length than its shape")
         content = self._content(name, place["location"])
         start = int(place.get("offset", 0))
@@ -353,13 +313,13 @@ class Files:
         return memoryview(content)[start : start + size]
 
     def _content(self, name: str, location: str) -> bytes:
-        assert self._folder is not None
-        folder = self._folder.resolve()
+        if self._folder is None:
+            raise InvalidError(f"tensor '{name}' lies in another file, and no folder is known")
         # ONNX Runtime takes a location that begins with a star for an address in memory.
         plain = location and location.isprintable() and location[0] not in "*/\\" and "\\" not in location
-        need(plain and ".." not in location.split("/"), f"tensor '{name}' lies outside the model's folder")
-        path = (folder / location).resolve()
-        need(path.is_relative_to(folder), f"tensor '{name}' lies outside the model's folder")
+        path = (self._folder / location).resolve() if plain else Path()
+        inside = plain and ".." not in location.split("/") and path.is_relative_to(self._folder)
+        need(inside, f"tensor '{name}' lies outside the model's folder")
         if path not in self._contents:
             left = 2 * MOST_BYTES - sum(map(len, self._contents.values()))
             try:
@@ -376,26 +336,12 @@ class Files:
         return found.hexdigest()
 
 
-EXTERNAL = {"location", "offset", "length"}
-MOST_DECIMALS = 18
-"""Of an offset or a length: int64 holds it."""
-
-
 # ---------------------------------------------------------------------------------------------------------- ONNX file
 
 Schema = Mapping[int, tuple[str, str]]
 """Field number → (name, kind) of one protobuf message."""
-WIRE: dict[str, tuple[int, ...]] = {
-    "int": (0,),
-    "float": (5,),
-    "text": (2,),
-    "part": (2,),
-    "ints": (0, 2),
-    "floats": (5, 2),
-    "doubles": (1, 2),
-    "texts": (2,),
-    "parts": (2,),
-}
+WIRE: dict[str, tuple[int, ...]] = dict.fromkeys(("text", "part", "texts", "parts"), (2,))
+WIRE |= {"int": (0,), "float": (5,), "ints": (0, 2), "floats": (5, 2), "doubles": (1, 2)}
 """Kind → the wire types that protobuf writes it in; those of two are repeated numbers, one by one or packed."""
 
 
@@ -441,6 +387,7 @@ DIMENSION = schema("1 dim_value int, 2 dim_param text, 3 denotation text")
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
+    """(the number that begins at `at`, where it ends), as `varints` reads it."""
     value = 0
     for place in range(10):
         need(at < len(data), "the model file is cut off")
@@ -452,10 +399,6 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
             need(value < 1 << 64, "the model file holds a number that is too large")
             return value, at
     raise InvalidError("the model file holds a number that is too long")
-
-
-def signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
 
 
 @dataclass
@@ -489,9 +432,7 @@ class ProtoMessage:
             if wire == 0:
                 value, at = varint(data, at)
             else:
-                size = {1: 8, 5: 4}.get(wire)
-                if size is None:
-                    size, at = varint(data, at)
+                size, at = ({1: 8, 5: 4}[wire], at) if wire != 2 else varint(data, at)
                 need(size <= len(data) - at, "the model file is cut off")
                 value, at = data[at : at + size], at + size
             need(name not in self.fields or kind[-1] == "s", f"the model file gives a single '{name}' twice")
@@ -502,19 +443,18 @@ class ProtoMessage:
 
     def integer(self, name: str, default: int) -> int:
         (value,) = self.fields.get(name, [default])
-        return signed(value)
+        return int(value) - (2**64 if value >= 2**63 else 0)
+
+    def raw(self, name: str) -> memoryview:
+        found: memoryview
+        (found,) = self.fields.get(name, [memoryview(b"")])
+        return found
 
     def text(self, name: str) -> str:
-        (value,) = self.fields.get(name, [b""])
-        return bytes(value).decode()
+        return bytes(self.raw(name)).decode()
 
     def texts(self, name: str) -> list[str]:
         return [bytes(value).decode() for value in self.fields.get(name, [])]
-
-    def raw(self, name: str) -> memoryview:
-        (value,) = self.fields.get(name, [memoryview(b"")])
-        found: memoryview = value
-        return found
 
     def parts(self, name: str, known: Schema) -> list[ProtoMessage]:
         return [ProtoMessage(value, known, self.reading) for value in self.fields.get(name, [])]
@@ -535,7 +475,7 @@ class ProtoMessage:
         return np.concatenate([np.zeros(0, dtype=dtype), *(np.frombuffer(v, dtype) for v in self.fields.get(name, []))])
 
 
-TENSOR_TYPES: dict[int, tuple[str, str]] = {
+TENSOR_TYPES = {
     1: ("<f4", "float_data"),
     7: ("<i8", "int64_data"),
     10: ("<f2", "raw_data"),
@@ -561,85 +501,57 @@ def tensor(message: ProtoMessage) -> Entries:
         need(not given, f"tensor '{name}' lies in two places")
         entries = [(entry.text("key"), entry.text("value")) for entry in message.parts("external_data", ENTRY)]
         need(len({key for key, _ in entries}) == len(entries), f"tensor '{name}' gives its place twice")
-        view = message.reading.files.part(name, dict(entries), count * int(dtype[-1]))
-        values = np.frombuffer(view, dtype)
+        values = np.frombuffer(message.reading.files.part(name, dict(entries), count * int(dtype[-1])), dtype)
+    elif given == ["raw_data"]:
+        values = np.frombuffer(message.raw("raw_data"), dtype)
     else:
-        empty = not given and not count
-        need(empty or given in (["raw_data"], [own]), f"tensor '{name}' has entries of another type")
-        if given == ["raw_data"]:
-            values = np.frombuffer(message.raw("raw_data"), dtype)
-        else:
-            values = message.integers(own) if kind == 7 else message.floats(own, dtype)
+        need(given == [own] or not (given or count), f"tensor '{name}' has entries of another type")
+        values = message.integers(own) if kind == 7 else message.floats(own, dtype)
     need(count == values.size, f"tensor '{name}' has another number of entries than its shape")
     return values.reshape(dims)
 
 
-def foreign(message: ProtoMessage) -> bool:
-    """A TensorProto of a type that is not read, within the file: none of our business where no score depends on it."""
-    return message.integer("data_type", 0) not in TENSOR_TYPES and not message.has("external_data")
-
-
-FLOAT, INT, TEXT, VALUES, FLOATS, INTS = 1, 2, 3, 4, 6, 7
-"""ONNX's attribute types that are read."""
-ATTRIBUTES: dict[int, tuple[str, Callable[[ProtoMessage], Any]]] = {
-    FLOAT: ("f", lambda message: struct.unpack("<f", message.raw("f"))[0]),
-    INT: ("i", lambda message: message.integer("i", 0)),
-    TEXT: ("s", lambda message: message.text("s")),
-    VALUES: ("t", lambda message: tensor(message.part("t", TENSOR))),
-    FLOATS: ("floats", lambda message: message.floats("floats", "<f4").tolist()),
-    INTS: ("ints", lambda message: message.integers("ints").tolist()),
+ATTRIBUTES: dict[type, tuple[int, str, Callable[[ProtoMessage], Any]]] = {
+    float: (1, "f", lambda message: struct.unpack("<f", message.raw("f"))[0]),
+    int: (2, "i", lambda message: message.integer("i", 0)),
+    str: (3, "s", lambda message: message.text("s")),
+    np.ndarray: (4, "t", lambda message: tensor(message.part("t", TENSOR))),
+    tuple: (6, "floats", lambda message: tuple(message.floats("floats", "<f4").tolist())),
+    list: (7, "ints", lambda message: message.integers("ints").tolist()),
 }
-"""Attribute type → the one field that may hold its value, and how that is read."""
+"""What an attribute's value is read as: ONNX's number of its type, the one field that may hold it, and how."""
 
 
 class Operator:
     """One operator of the file; every attribute has to be asked for, so that none is overlooked."""
 
     def __init__(self, message: ProtoMessage, opset: int) -> None:
-        self.opset = opset
-        self.op = message.text("op_type")
-        self.inputs = message.texts("input")
-        self.outputs = message.texts("output")
+        self.opset, self.op = opset, message.text("op_type")
+        self.inputs, self.outputs = message.texts("input"), message.texts("output")
         need(message.text("domain") in ("", "ai.onnx"), f"operator {self.op} is not ONNX's own")
         need(not message.text("overload"), f"operator {self.op} is overloaded")
-        self._attributes: dict[str, tuple[int, Any]] = {}
+        self.attributes: dict[str, Any] = {}
+        known = {kind: (place, read) for kind, place, read in ATTRIBUTES.values()}
         for entry in message.parts("attribute", ATTRIBUTE):
             name, kind = entry.text("name"), entry.integer("type", 0)
-            need(kind in ATTRIBUTES, f"operator {self.op} has an attribute of a type that is not read here: '{name}'")
-            place, read = ATTRIBUTES[kind]
+            need(kind in known, f"operator {self.op} has an attribute of a type that is not read here: '{name}'")
+            place, read = known[kind]
             given = entry.fields.keys() - {"name", "doc_string", "type"}
             # A list without entries is written as nothing at all.
-            fits = given == {place} or (not given and kind in (FLOATS, INTS))
+            fits = given == {place} or (not given and place in ("floats", "ints"))
             need(fits, f"operator {self.op}: the value of '{name}' is not of the type that it names")
-            need(name not in self._attributes, f"operator {self.op} gives '{name}' twice")
-            self._attributes[name] = kind, read(entry)
+            need(name not in self.attributes, f"operator {self.op} gives '{name}' twice")
+            self.attributes[name] = read(entry)
 
-    def _take(self, name: str, default: Any, kind: int) -> Any:
-        found, value = self._attributes.pop(name, (kind, default))
-        need(found == kind, f"operator {self.op}: '{name}' has a type that does not belong to it")
+    def take(self, name: str, default: Any, kind: type | None = None) -> Any:
+        """The value of an attribute, which has to be of the default's type, or of this kind."""
+        value = self.attributes.pop(name, default)
+        fits = value is default or type(value) is (kind or type(default))
+        need(fits, f"operator {self.op}: '{name}' has a type that does not belong to it")
         return value
 
-    def integer(self, name: str, default: int) -> int:
-        return int(self._take(name, default, INT))
-
-    def real(self, name: str, default: float) -> float:
-        return float(self._take(name, default, FLOAT))
-
-    def word(self, name: str, default: str) -> str:
-        return str(self._take(name, default, TEXT))
-
-    def gives(self, name: str) -> bool:
-        return name in self._attributes
-
-    def integers(self, name: str, default: Sequence[int]) -> list[int]:
-        return [*self._take(name, default, INTS)]
-
-    def values(self, name: str) -> Entries | None:
-        found: Entries | None = self._take(name, None, VALUES)
-        return found
-
     def done(self) -> None:
-        need(not self._attributes, f"operator {self.op} has attributes that are not read here: {[*self._attributes]}")
+        need(not self.attributes, f"operator {self.op} has attributes that are not read here: {[*self.attributes]}")
 
 
 # ------------------------------------------------------------------------------------------------------------ network
@@ -647,7 +559,10 @@ class Operator:
 
 @dataclass(frozen=True)
 class NetworkStep:
-    """A step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x)."""
+    """A step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x).
+
+    column: the offset as a factor of products, unless it is too long.
+    """
 
     kind: str
     sources: tuple[str, ...]
@@ -656,14 +571,26 @@ class NetworkStep:
     index: Any = None
     factor: Any = None
     offset: Any = None
+    column: Any = None
     den: int = 1
     layer: int = -1
     left: int = 1
 
 
+RowValue = tuple[Entries, int]
+"""(B, n) integers over a denominator."""
+RowTerm = tuple[Entries, int]
+"""(B,) integers over a denominator."""
+RowMessage = tuple[Entries | Limbs, int]
+ReluRule = Callable[[int, Any, int], tuple[Any, int, RowTerm]]
+"""(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j); a ν of None is 0, and
+nothing before this layer is asked on its account."""
+
+
 @dataclass
 class CheckedNetwork:
-    """The steps of a model from `input` to `output`; `layers` names each ReLU layer with its size."""
+    """The steps of a model from `input` to `output`; `layers` names each ReLU layer with its size. `scores`: the tensor
+    of the file that `output` is made of, before an operator that is `dropped`."""
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     constants: dict[str, Entries] = field(default_factory=dict)
@@ -673,15 +600,12 @@ class CheckedNetwork:
     input: str = ""
     output: str = ""
     scores: str = ""
-    """The tensor of the file that `output` is made of, before an operator that is `dropped`."""
     dropped: str = ""
     dtype: str = "<f4"
     digest: str = ""
     entries: int = 0
     digits: int = 0
     bits: int = 0
-    _columns: dict[str, Weights | None] = field(default_factory=dict)
-    """Offsets as factors of products, once they have been used."""
 
     def size(self, name: str) -> int:
         return math.prod(self.shapes[name])
@@ -690,7 +614,7 @@ class CheckedNetwork:
         need(out and out not in self.shapes and out not in self.constants, f"tensor '{out}' is given twice")
         need(all(n > 0 for n in shape), f"tensor '{out}' is empty")
         self.shapes[out] = tuple(int(n) for n in shape)
-        self.entries += math.prod(self.shapes[out])
+        self.entries += self.size(out)
         need(self.entries <= MOST_ENTRIES, "the model is too large")
         self.steps.append(NetworkStep(kind, tuple(sources), out, **rest))
         return out
@@ -706,25 +630,31 @@ class CheckedNetwork:
         return self.add("product", [source], out, shape, weights=weights, left=self.size(source) // stack[..., 0].size)
 
     def scale(
-        self, source: str, out: str, factor: Entries | None, divisor: Entries | None, offset: Entries | None
+        self, source: str, out: str, factor: Any = None, offset: Entries | None = None, *, divide: bool = False
     ) -> str:
-        """factor · x + offset, or x / divisor, entry by entry: exact fractions over one denominator."""
-        shape, slopes = self.shapes[source], factor if divisor is None else divisor
-        for given in (slopes, offset):
-            fits = given is None or np.broadcast_shapes(given.shape, shape) == shape
+        """factor · x + offset, or x / factor, entry by entry: exact fractions over one denominator."""
+        shape, given = self.shapes[source], [None if part is None else np.asarray(part) for part in (factor, offset)]
+        for part in given:
+            fits = part is None or np.broadcast_shapes(part.shape, shape) == shape
             need(fits, f"tensor '{out}' is broadcast: not read here")
-        ratios, shift = fractions(slopes), fractions(offset)
-        need(divisor is None or (factor is None and all(ratios)), f"tensor '{out}' divides by zero")
-        ratios = [1 / value for value in ratios] if divisor is not None else ratios
-        den = least_common(value.denominator for value in (*ratios, *shift))
+        exactly = [[] if part is None else [*map(Fraction, part.astype(float).reshape(-1).tolist())] for part in given]
+        if divide:
+            need(all(exactly[0]), f"tensor '{out}' divides by zero")
+            exactly[0] = [1 / value for value in exactly[0]]
+        den = least_common(value.denominator for values in exactly for value in values)
         self.bits += den.bit_length() * self.size(source)
         need(self.bits <= MOST_BITS, "the model has fractions that are too long")
+        slopes, shift = (
+            None if part is None else np.broadcast_to(whole(values, den).reshape(part.shape), shape).reshape(-1)
+            for part, values in zip(given, exactly, strict=True)
+        )
+        column = None
+        if given[1] is not None and self.size(source) <= MOST_TOGETHER:
+            column = Weights(np.broadcast_to(given[1].astype(float), shape).reshape(1, -1, 1))
+        return self.add("scale", [source], out, shape, factor=slopes, offset=shift, column=column, den=den)
 
-        def spread(like: Entries | None, values: list[Fraction]) -> Entries | None:
-            return None if like is None else np.broadcast_to(whole(values, den).reshape(like.shape), shape).reshape(-1)
-
-        scaled = spread(slopes, ratios)
-        return self.add("scale", [source], out, shape, factor=scaled, offset=spread(offset, shift), den=den)
+    def sum(self, sources: Sequence[str], out: str) -> str:
+        return self.add("sum", sources, out, self.shapes[sources[0]])
 
     def relu(self, source: str, out: str) -> str:
         self.layers.append((out, self.size(source)))
@@ -735,8 +665,7 @@ class CheckedNetwork:
         """The output (K,) over a denominator at the input x (n,) over `den`, exactly."""
         values = {self.input: (x.reshape(1, -1), den)}
         for step in self.steps:
-            parts = [FORWARD[step.kind](step, *values[source]) for source in step.sources]
-            values[step.out] = total(parts)
+            values[step.out] = total([FORWARD[step.kind](step, *values[source]) for source in step.sources])
         result, den = values[self.output]
         return result[0], den
 
@@ -745,16 +674,16 @@ class CheckedNetwork:
     ) -> tuple[Entries | Limbs | None, int, list[RowTerm]]:
         """rows · value of `start` (+ direct · x) as g · x + Σ terms, `relu` replacing each ReLU: (g over a denominator,
         terms)."""
-        messages: dict[str, tuple[Entries | Limbs, int]] = {start: (rows, den)}
+        messages: dict[str, RowMessage] = {start: (rows, den)}
         if direct is not None:
             own = (direct, den)
             messages[self.input] = total([messages[self.input], own]) if start == self.input else own
         terms: list[RowTerm] = []
         for step in reversed(self.steps):
-            message = messages.pop(step.out, None)
-            if message is None:
+            if step.out not in messages:
                 continue
-            sent: tuple[Entries | Limbs, int]
+            message = messages.pop(step.out)
+            sent: RowMessage
             if step.kind == "move":
                 sent = scattered(step, self.size(step.sources[0]), *message)
             elif step.kind == "relu":
@@ -766,41 +695,17 @@ class CheckedNetwork:
             else:
                 value, below = whole_row(message)
                 if step.offset is not None:
-                    terms.append(self.constant(step, value, below))
+                    terms.append(constant(step, value, below))
                 sent = BACKWARD[step.kind](step, value, below)
             for source in step.sources:
                 messages[source] = total([messages[source], sent]) if source in messages else sent
         found, below = messages.get(self.input, (None, 1))
         return found, below, terms
 
-    def constant(self, step: NetworkStep, value: Entries, den: int) -> RowTerm:
-        """value · a step's offset."""
-        if value.dtype == np.int64 and step.out not in self._columns:
-            # Powers of two below: these are the floats of the file.
-            floats = (step.offset / step.den).astype(np.float64).reshape(1, -1, 1) if is_power(step.den) else None
-            self._columns[step.out] = None if floats is None or floats.size > MOST_TOGETHER else Weights(floats)
-        column = self._columns.get(step.out) if value.dtype == np.int64 else None
-        if column is None:
-            return value.astype(object) @ step.offset, den * step.den
-        return dot(value, column), den * column.den
-
-
-RowValue = tuple[Entries, int]
-"""(B, n) integers over a denominator."""
-RowTerm = tuple[Entries, int]
-"""(B,) integers over a denominator."""
-ReluRule = Callable[[int, Any, int], tuple[Any, int, RowTerm]]
-"""(layer, μ, denominator) → (ν, its denominator, a lower bound of Σ_j μ_j relu(t_j) − ν_j t_j); a ν of None is 0, and
-nothing before this layer is asked on its account."""
-
 
 def is_power(den: int) -> bool:
     """Is it a power of two?"""
     return den & (den - 1) == 0
-
-
-def fractions(values: Entries | None) -> list[Fraction]:
-    return [] if values is None else [Fraction(value) for value in values.astype(np.float64).reshape(-1).tolist()]
 
 
 def least_common(denominators: Iterable[int]) -> int:
@@ -814,18 +719,19 @@ def least_common(denominators: Iterable[int]) -> int:
 
 
 def whole(values: Sequence[Fraction], den: int) -> Entries:
+    """Fractions as integers over `den`."""
     integers = np.empty(len(values), dtype=object)
     integers[:] = [value.numerator * (den // value.denominator) for value in values]
     return integers
 
 
-def whole_row(value: tuple[Entries | Limbs, int]) -> RowValue:
+def whole_row(value: RowMessage) -> RowValue:
     """The same, as Python integers."""
     integers, den = value
     return bounded(integers.whole(), den) if isinstance(integers, Limbs) else (integers, den)
 
 
-def total(given: Sequence[tuple[Entries | Limbs, int]]) -> RowValue:
+def total(given: Sequence[RowMessage]) -> RowValue:
     """The sum of integers over denominators."""
     values = [*map(whole_row, given)]
     if len(values) == 1:
@@ -842,13 +748,19 @@ def bounded(value: Entries, den: int) -> RowValue:
     return value, den
 
 
+def constant(step: NetworkStep, value: Entries, den: int) -> RowTerm:
+    """value · a step's offset."""
+    if value.dtype != np.int64 or step.column is None:
+        return value.astype(object) @ step.offset, den * step.den
+    return dot(value, step.column), den * step.column.den
+
+
 def gathered(step: NetworkStep, value: Entries, den: int) -> RowValue:
     return np.where(step.index >= 0, value[:, step.index], 0), den
 
 
-def scattered(step: NetworkStep, size: int, value: Entries | Limbs, den: int) -> tuple[Entries | Limbs, int]:
-    order = np.argsort(step.index, kind="stable")
-    order = order[np.count_nonzero(step.index < 0) :]
+def scattered(step: NetworkStep, size: int, value: Entries | Limbs, den: int) -> RowMessage:
+    order = np.argsort(step.index, kind="stable")[np.count_nonzero(step.index < 0) :]
     places, starts = np.unique(step.index[order], return_index=True)
     most = int(np.diff(starts, append=order.size).max(initial=0))
 
@@ -889,7 +801,7 @@ FORWARD: dict[str, Callable[..., RowValue]] = {
     "sum": lambda _, value, den: (value, den),
     "relu": lambda _, value, den: (np.maximum(value, 0), den),
 }
-BACKWARD: dict[str, Callable[..., tuple[Entries | Limbs, int]]] = {
+BACKWARD: dict[str, Callable[..., RowMessage]] = {
     "product": lambda step, value, den: multiplied(step, value, den, back=True),
     "scale": scaled,
     "sum": lambda _, value, den: (value, den),
@@ -897,15 +809,16 @@ BACKWARD: dict[str, Callable[..., tuple[Entries | Limbs, int]]] = {
 
 
 # ---------------------------------------------------------------------------------------------------------- operators
+# Each adds the steps by which `out` follows from the variable x; y is the operator's other input.
 
 
 def number(net: CheckedNetwork, node: Operator, place: int) -> Entries | None:
     """The constant input at `place` in float64; None where it is left out."""
     if place >= len(node.inputs) or not node.inputs[place]:
         return None
-    need(node.inputs[place] in net.constants, f"operator {node.op} needs a constant as input {place}")
-    values = net.constants[node.inputs[place]]
-    need(values.dtype.str == net.dtype, f"operator {node.op} needs weights of the input's type")
+    values = net.constants.get(node.inputs[place])
+    if values is None or values.dtype.str != net.dtype:
+        raise InvalidError(f"operator {node.op} needs a constant of the input's type as input {place}")
     return values.astype(np.float64)
 
 
@@ -917,15 +830,15 @@ def weight(net: CheckedNetwork, node: Operator, place: int) -> Entries:
 
 
 def gemm(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
-    alpha, trans = node.real("alpha", 1.0), node.integer("transB", 0)
-    plain = node.real("beta", 1.0) == 1.0 and not node.integer("transA", 0)
+    alpha, trans = node.take("alpha", 1.0), node.take("transB", 0)
+    plain = node.take("beta", 1.0) == 1.0 and not node.take("transA", 0)
     need(plain, "Gemm with beta or transA is not read here")
     matrix, shape = weight(net, node, 1), net.shapes[x]
     need(matrix.ndim == 2, "Gemm is read with one matrix")
     matrix = matrix.T if trans else matrix
     need(len(shape) == 2 and shape[1] == matrix.shape[0], "Gemm does not fit its input")
     product = net.multiply(x, f"{out}#p", matrix[np.newaxis], (shape[0], matrix.shape[1]))
-    net.scale(product, out, None if alpha == 1.0 else np.array(alpha), None, number(net, node, 2))
+    net.scale(product, out, None if alpha == 1.0 else alpha, number(net, node, 2))
 
 
 def matmul(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
@@ -945,84 +858,70 @@ def add(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     if all(name in net.shapes for name in node.inputs):
         one, other = node.inputs
         need(net.shapes[one] == net.shapes[other], f"{node.op} with broadcasting is not read here")
-        if sign < 0:
-            other = net.scale(other, f"{out}#n", np.array(-1.0), None, None)
-        net.add("sum", [one, other], out, net.shapes[one])
+        net.sum([one, net.scale(other, f"{out}#n", sign) if sign < 0 else other], out)
     elif x == node.inputs[0]:
-        net.scale(x, out, None, None, sign * weight(net, node, 1))
+        net.scale(x, out, None, sign * weight(net, node, 1))
     else:
-        net.scale(x, out, np.array(sign) if sign < 0 else None, None, weight(net, node, 0))
+        net.scale(x, out, sign if sign < 0 else None, weight(net, node, 0))
 
 
 def times(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
-    first = x == node.inputs[0]
-    need(first or node.op == "Mul", "a division by a variable is not linear")
-    values = weight(net, node, 1 if first else 0)
-    factor, divisor = (values, None) if node.op == "Mul" else (None, values)
-    net.scale(x, out, factor, divisor, None)
+    first, divide = x == node.inputs[0], node.op == "Div"
+    need(first or not divide, "a division by a variable is not linear")
+    net.scale(x, out, weight(net, node, 1 if first else 0), divide=divide)
 
 
 def normalise(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """γ/√(σ² + ε)·(x − μ) + β; the factor in float64, rounded once: so the network is defined."""
-    epsilon, training = node.real("epsilon", float(np.float32(1e-5))), node.integer("training_mode", 0)
+    epsilon, training = node.take("epsilon", float(np.float32(1e-5))), node.take("training_mode", 0)
     need(not training and len(node.outputs) == 1, "BatchNormalization in training is not read here")
-    need(node.opset > 8 or node.integer("spatial", 1) == 1, "BatchNormalization entry by entry is not read here")
-    node.real("momentum", 0.9)
+    need(node.opset > 8 or node.take("spatial", 1) == 1, "BatchNormalization entry by entry is not read here")
+    node.take("momentum", 0.9)
     shape = net.shapes[x]
     gamma, beta, mean, variance = (weight(net, node, place) for place in range(1, 5))
     need(len(shape) > 1 and {v.shape for v in (gamma, beta, mean, variance)} == {shape[1:2]}, "BatchNormalization")
     need(np.all(variance + epsilon >= 2.0**-OVERFLOW_BITS), "BatchNormalization of a negative or subnormal variance")
-    channels = (shape[1], *(1 for _ in shape[2:]))
-    factor = (gamma / np.sqrt(variance + epsilon)).reshape(channels)
-    centred = net.scale(x, f"{out}#c", None, None, -mean.reshape(channels))
-    net.scale(centred, out, factor, None, beta.reshape(channels))
+    factor = gamma / np.sqrt(variance + epsilon)
+    mean, factor, beta = (part.reshape(-1, *(1 for _ in shape[2:])) for part in (mean, factor, beta))
+    net.scale(net.scale(x, f"{out}#c", None, -mean), out, factor, beta)
 
 
 def windows(net: CheckedNetwork, node: Operator, x: str, kernel: Sequence[int]) -> tuple[Entries, tuple[int, ...]]:
-    """(index (places, taps) into one channel, −1 in the padding; the places' shape) of a sliding kernel."""
-    spatial = net.shapes[x][2:]
-    d = len(spatial)
-    strides, dilations = node.integers("strides", [1] * d), node.integers("dilations", [1] * d)
-    padded, both = node.word("auto_pad", "NOTSET"), node.gives("pads")
-    pads = node.integers("pads", [0] * 2 * d)
-    need(not node.integer("ceil_mode", 0), f"{node.op} with ceil_mode is not read here")
+    """(index (channels, places, taps) into x, −1 in the padding; the places' shape) of a sliding kernel."""
+    channels, spatial = math.prod(net.shapes[x][:2]), net.shapes[x][2:]
+    d, size = len(spatial), math.prod(spatial)
+    padded = node.take("auto_pad", "NOTSET")
     need(padded in ("NOTSET", "VALID"), f"{node.op} with auto_pad {padded} is not read here")
     # ONNX Runtime leaves the pads aside then, or refuses them.
-    need(padded == "NOTSET" or not both, f"{node.op} with auto_pad and pads is not read here")
+    need(padded == "NOTSET" or "pads" not in node.attributes, f"{node.op} with auto_pad and pads is not read here")
+    strides, dilations = node.take("strides", [1] * d), node.take("dilations", [1] * d)
+    pads = node.take("pads", [0] * 2 * d)
+    need(not node.take("ceil_mode", 0), f"{node.op} with ceil_mode is not read here")
     need(d and len(kernel) == len(strides) == len(dilations) == d and len(pads) == 2 * d, f"{node.op} does not fit")
     need(min(*kernel, *strides, *dilations) > 0 and min(pads) >= 0, f"{node.op} has a window without sense")
     # ONNX Runtime wants each window of a pool to reach beyond the padding.
     beyond = all(pad < kernel[place % d] for place, pad in enumerate(pads))
     need(node.op == "Conv" or beyond, f"{node.op} with such wide padding is not read here")
-    index, valid, places = np.zeros((), dtype=np.int64), np.ones((), dtype=bool), []
-    for axis, n in enumerate(spatial):
-        room = n + pads[axis] + pads[d + axis] - dilations[axis] * (kernel[axis] - 1) - 1
-        need(0 <= room < MOST_ENTRIES, f"the window of {node.op} does not fit")
-        places.append(room // strides[axis] + 1)
-        need(index.size * kernel[axis] * places[-1] <= MOST_ENTRIES, f"{node.op} is too large")
-        at = np.add.outer(np.arange(places[-1]) * strides[axis], np.arange(kernel[axis]) * dilations[axis]) - pads[axis]
-        index, valid = np.add.outer(index * n, at), np.logical_and.outer(valid, (at >= 0) & (at < n))
-    order = (*range(0, 2 * d, 2), *range(1, 2 * d, 2))
-    rows = (math.prod(places), math.prod(kernel))
-    return np.where(valid, index, -1).transpose(order).reshape(rows), tuple(places)
-
-
-def per_channel(index: Entries, channels: int, step: int) -> Entries:
-    """An index into one channel, for each of several in turn: (channels, *its shape)."""
-    need(index.size * channels <= MOST_ENTRIES, "a window is too large")
-    moved = index + step * np.arange(channels).reshape(-1, *(1 for _ in index.shape))
-    return np.where(index >= 0, moved, -1)
+    wide = [n + before + after for n, before, after in zip(spatial, pads[:d], pads[d:], strict=True)]
+    reach = [1 + dilation * (taps - 1) for dilation, taps in zip(dilations, kernel, strict=True)]
+    need(all(map(int.__le__, reach, wide)) and math.prod(wide) <= MOST_ENTRIES, f"the window of {node.op} does not fit")
+    grid = np.pad(np.arange(size).reshape(spatial), [*zip(pads[:d], pads[d:], strict=True)], constant_values=-1)
+    steps = (slice(None, None, step) for step in (*strides, *dilations))
+    seen = sliding_window_view(grid, reach)[tuple(steps)]
+    need(seen.size * channels <= MOST_ENTRIES, f"{node.op} is too large")
+    index = seen.reshape(1, math.prod(seen.shape[:d]), math.prod(kernel))
+    return np.where(index >= 0, index + size * np.arange(channels).reshape(-1, 1, 1), -1), seen.shape[:d]
 
 
 def conv(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
-    kernels, shape, groups = weight(net, node, 1), net.shapes[x], node.integer("group", 1)
+    kernels, shape, groups = weight(net, node, 1), net.shapes[x], node.take("group", 1)
     need(len(shape) > 2 and kernels.ndim == len(shape) and shape[0] == 1, "Conv of a batch of one is read")
     m, c = kernels.shape[:2]
     need(groups > 0 and shape[1] == groups * c and m % groups == 0, "Conv does not fit its channels")
-    need(tuple(node.integers("kernel_shape", kernels.shape[2:])) == kernels.shape[2:], "Conv's kernel_shape")
+    need(node.take("kernel_shape", [*kernels.shape[2:]]) == [*kernels.shape[2:]], "Conv's kernel_shape")
     index, places = windows(net, node, x, kernels.shape[2:])
-    count, taps = index.shape
-    every = per_channel(index, shape[1], math.prod(shape[2:])).reshape(groups, c, count, taps).transpose(0, 2, 1, 3)
+    _, count, taps = index.shape
+    every = index.reshape(groups, c, count, taps).transpose(0, 2, 1, 3)
     patches = net.move(x, f"{out}#i", every.reshape(groups, count, c * taps))
     stack = kernels.reshape(groups, m // groups, c * taps).swapaxes(1, 2)
     product = net.multiply(patches, f"{out}#p", stack, (groups, count, m // groups))
@@ -1031,65 +930,57 @@ def conv(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     result = net.move(product, out if bias is None else f"{out}#m", turned)
     if bias is not None:
         need(bias.shape == (m,), "Conv's bias does not fit")
-        net.scale(result, out, None, None, bias.reshape(m, *(1 for _ in places)))
+        net.scale(result, out, None, bias.reshape(m, *(1 for _ in places)))
 
 
 def average(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     shape, everywhere = net.shapes[x], node.op == "GlobalAveragePool"
     if everywhere:
         node.done()
-    kernel = shape[2:] if everywhere else node.integers("kernel_shape", ())
-    padded = node.integer("count_include_pad", 0)
+    kernel = shape[2:] if everywhere else node.take("kernel_shape", [])
+    padded = node.take("count_include_pad", 0)
     index, places = windows(net, node, x, kernel)
-    count, taps = index.shape
-    channels = math.prod(shape[:2])
-    counts = np.full(count, taps) if padded else (index >= 0).sum(axis=1)
+    counts = np.full(places, index.shape[2]) if padded else (index[0] >= 0).sum(axis=1).reshape(places)
     need(np.all(counts), "a window lies in the padding only")
-    patches = net.move(x, f"{out}#i", per_channel(index, channels, math.prod(shape[2:])))
-    together = net.multiply(patches, f"{out}#p", np.ones((1, taps, 1)), (*shape[:2], *places))
-    net.scale(together, out, None, counts.astype(np.float64).reshape(places), None)
+    patches = net.move(x, f"{out}#i", index)
+    together = net.multiply(patches, f"{out}#p", np.ones((1, index.shape[2], 1)), (*shape[:2], *places))
+    net.scale(together, out, counts, divide=True)
 
 
 def max_pool(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
-    """A tournament: while two are left, max(a, b) = relu(a − b) + b."""
     shape = net.shapes[x]
-    need(len(node.outputs) == 1 and not node.integer("storage_order", 0), "MaxPool with indices is not read here")
-    index, places = windows(net, node, x, node.integers("kernel_shape", ()))
-    taps = index.shape[1]
+    need(len(node.outputs) == 1 and not node.take("storage_order", 0), "MaxPool with indices is not read here")
+    index, places = windows(net, node, x, node.take("kernel_shape", []))
+    taps = index.shape[2]
     need(taps <= MOST_PLAYERS and np.all(index >= 0), "MaxPool with padding or of a large window is not read here")
-    every = per_channel(index, math.prod(shape[:2]), math.prod(shape[2:])).reshape(*shape[:2], *places, taps)
+    every = index.reshape(*shape[:2], *places, taps)
     tournament(net, [net.move(x, f"{out}#{tap}", every[..., tap]) for tap in range(taps)], out)
-
-
-MOST_PLAYERS = 9
 
 
 def maximum(net: CheckedNetwork, node: Operator, _: str, out: str) -> None:
     need(all(name in net.shapes for name in node.inputs), "Max with a constant is not read here")
-    need(len(node.inputs) <= MOST_PLAYERS and len({net.shapes[name] for name in node.inputs}) == 1, "Max")
+    need(len({net.shapes[name] for name in node.inputs}) == 1, "Max")
     tournament(net, list(node.inputs), out)
 
 
 def tournament(net: CheckedNetwork, players: list[str], out: str) -> None:
+    """While two are left, max(a, b) = relu(a − b) + b."""
     shape, game = net.shapes[players[0]], 0
     while len(players) > 1:
         winners = []
         for a, b in zip(players[0::2], players[1::2], strict=False):
             game += 1
-            minus = net.scale(b, f"{out}#n{game}", np.array(-1.0), None, None)
-            ahead = net.relu(net.add("sum", [a, minus], f"{out}#d{game}", shape), f"{out}#r{game}")
-            winners.append(net.add("sum", [ahead, b], f"{out}#w{game}", shape))
+            difference = net.sum([a, net.scale(b, f"{out}#n{game}", -1.0)], f"{out}#d{game}")
+            winners.append(net.sum([net.relu(difference, f"{out}#r{game}"), b], f"{out}#w{game}"))
         players = winners + players[2 * len(winners) :]
     net.move(players[0], out, np.arange(math.prod(shape)).reshape(shape))
 
 
 def leaky(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """s·x + relu(x) − s·relu(x); PRelu has a slope s for each entry, broadcast to x."""
-    of_file = node.op == "PRelu"
-    slope = weight(net, node, 1) if of_file else np.array(node.real("alpha", float(np.float32(0.01))))
+    slope = weight(net, node, 1) if node.op == "PRelu" else np.array(node.take("alpha", float(np.float32(0.01))))
     relu = net.relu(x, f"{out}#r")
-    parts = [net.scale(x, f"{out}#s", slope, None, None), relu, net.scale(relu, f"{out}#n", -slope, None, None)]
-    net.add("sum", parts, out, net.shapes[x])
+    net.sum([net.scale(x, f"{out}#s", slope), relu, net.scale(relu, f"{out}#n", -slope)], out)
 
 
 def clip(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
@@ -1097,15 +988,14 @@ def clip(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     if node.opset > 10:
         ends = [number(net, node, place) for place in (1, 2)]
     else:
-        ends = [np.array(node.real(name, math.nan)) for name in ("min", "max")]
-    need(all(end is not None and end.size == 1 for end in ends), "Clip is read with two ends")
-    low, high = (np.array(end, dtype=np.float64).reshape(()) for end in ends)
-    need(not np.isnan([low, high]).any(), "Clip is read with two ends")
+        ends = [np.array(node.take(name, math.nan)) for name in ("min", "max")]
+    given = [end.reshape(()) for end in ends if end is not None and end.size == 1 and not np.isnan(end).any()]
+    need(len(given) == 2, "Clip is read with two ends")
+    low, high = given
     need(low <= high, "Clip's ends are the wrong way round")
-    above = net.relu(net.scale(x, f"{out}#u", None, None, -high), f"{out}#a")
-    below = net.relu(net.scale(x, f"{out}#l", None, None, -low), f"{out}#b")
-    minus = net.scale(above, f"{out}#n", np.array(-1.0), None, None)
-    net.scale(net.add("sum", [below, minus], f"{out}#s", net.shapes[x]), out, None, None, low)
+    above = net.relu(net.scale(x, f"{out}#u", None, -high), f"{out}#a")
+    below = net.relu(net.scale(x, f"{out}#l", None, -low), f"{out}#b")
+    net.scale(net.sum([below, net.scale(above, f"{out}#n", -1.0)], f"{out}#s"), out, None, low)
 
 
 def moved(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
@@ -1113,18 +1003,17 @@ def moved(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     shape = net.shapes[x]
     index = np.arange(math.prod(shape)).reshape(shape)
     if node.op == "Flatten":
-        axis = behind(node, node.integer("axis", 1), len(shape))
-        index = index.reshape(math.prod(shape[:axis]), -1)
+        index = index.reshape(math.prod(shape[: behind(node, node.take("axis", 1), len(shape))]), -1)
     elif node.op == "Transpose":
-        order = node.integers("perm", [*range(len(shape))[::-1]])
+        order = node.take("perm", [*range(len(shape))[::-1]])
         need(sorted(order) == [*range(len(shape))], "Transpose's perm is no permutation of the axes")
         index = index.transpose(order)
     elif node.op == "Reshape":
         given = net.constants.get(node.inputs[1])
-        index = index.reshape(wanted_shape(given, shape, literal=node.integer("allowzero", 0) != 0))
+        index = index.reshape(wanted_shape(given, shape, literal=node.take("allowzero", 0) != 0))
     elif node.op == "Cast":
-        element = node.integer("to", 0)
-        need(element in TENSOR_TYPES and TENSOR_TYPES[element][0] == net.dtype, "Cast to another type than the input's")
+        element = TENSOR_TYPES.get(node.take("to", 0), ("",))
+        need(element[0] == net.dtype, "Cast to another type than the input's")
     net.move(x, out, index)
 
 
@@ -1163,7 +1052,7 @@ OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "Max": (maximum, 1, MOST_PLAYERS),
     "MaxPool": (max_pool, 1, 1),
     "Mul": (times, 2, 2),
-    "Neg": (lambda net, _, x, out: net.scale(x, out, np.array(-1.0), None, None), 1, 1),
+    "Neg": (lambda net, _, x, out: net.scale(x, out, -1.0), 1, 1),
     "PRelu": (leaky, 2, 2),
     "Relu": (lambda net, _, x, out: net.relu(x, out), 1, 1),
     "Reshape": (moved, 2, 2),
@@ -1175,22 +1064,15 @@ SYMMETRIC = ("Add", "MatMul", "Max", "Mul", "Sub")
 """Operators whose variable may be another input than the first."""
 
 
-OLDEST_OPSET, NEWEST_OPSET = 7, 28
-"""Between these each operator of the table means what is read here; a later version may mean something else."""
-OLDEST_IR, NEWEST_IR = 3, 14
-
-
 def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
     """The network in an ONNX file; external data are looked for in `folder`."""
     need(len(content) <= 2 * MOST_BYTES, "the model is too large")
     reading = Reading(Files(folder))
     model = ProtoMessage(memoryview(content), MODEL, reading)
-    need(OLDEST_IR <= model.integer("ir_version", 0) <= NEWEST_IR, "the model's version of ONNX is not read here")
-    for name in ("functions", "training_info"):
-        need(not model.has(name), f"a model with {name} is not read here")
     graph = model.part("graph", GRAPH)
-    for name in ("sparse_initializer", "quantization_annotation"):
-        need(not graph.has(name), f"a model with {name} is not read here")
+    need(OLDEST_IR <= model.integer("ir_version", 0) <= NEWEST_IR, "the model's version of ONNX is not read here")
+    for name in ("functions", "training_info", "sparse_initializer", "quantization_annotation"):
+        need(not model.has(name) and not graph.has(name), f"a model with {name} is not read here")
     opsets = [entry for entry in model.parts("opset_import", OPSET) if entry.text("domain") in ("", "ai.onnx")]
     need(len(opsets) == 1, "the model names no opset, or several")
     opset = opsets[0].integer("version", 0)
@@ -1207,7 +1089,8 @@ def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
         name = message.text("name")
         need(name and name not in names, f"tensor '{name}' has no name, or is given twice")
         names.add(name)
-        if name in read or not foreign(message):
+        # One of another type, within the file, is none of our business where no score depends on it.
+        if name in read or message.integer("data_type", 0) in TENSOR_TYPES or message.has("external_data"):
             net.constants[name] = tensor(message)
     first = the_input(net, graph)
     check_names(nodes, {first, *names})
@@ -1242,6 +1125,7 @@ def told(entry: ProtoMessage) -> Told:
     inner = kind.part("tensor_type", TENSOR_TYPE)
     element = inner.integer("elem_type", 0)
     need(element or not kind.has("tensor_type"), f"'{name}' is a tensor of no type")
+    need(element in (0, *TENSOR_TYPES), f"'{name}' is of a type that is not read here")
     dims = inner.part("shape", SHAPE).parts("dim", DIMENSION)
     need(not any(dim.has("dim_value") and dim.has("dim_param") for dim in dims), f"'{name}' has a size twice")
     # Some exporters write −1 for a size that is not fixed; 0 is the size of an empty tensor.
@@ -1252,28 +1136,24 @@ def told(entry: ProtoMessage) -> Told:
 
 def check_told(value: Told, shape: tuple[int, ...] | None, dtype: str) -> None:
     """Refuse what the file says of a tensor where it is not so."""
-    known = value.element in TENSOR_TYPES
-    need(value.element == 0 or known, f"'{value.name}' is of a type that is not read here")
     if shape is None:
         return
-    need(not value.element or TENSOR_TYPES[value.element][0] == dtype, f"'{value.name}' is of another type than told")
-    fits = value.sizes is None or len(value.sizes) == len(shape)
-    fits = fits and all(n in (0, m) for n, m in zip(value.sizes or shape, shape, strict=True))
+    fits = value.element == 0 or TENSOR_TYPES[value.element][0] == dtype
+    need(fits, f"'{value.name}' is of another type than told")
+    sizes = shape if value.sizes is None else value.sizes
+    fits = len(sizes) == len(shape) and all(n in (0, m) for n, m in zip(sizes, shape, strict=True))
     need(fits, f"'{value.name}' is of another shape than told")
 
 
 def the_input(net: CheckedNetwork, graph: ProtoMessage) -> str:
     """The name of the one input that is no weight. (Weights that are inputs too have the values of the file.)"""
-    inputs = [*map(told, graph.parts("input", VALUE))]
-    names = [entry.name for entry in inputs]
-    need(len({*names}) == len(names), "the model gives an input twice")
-    free = [entry for entry in inputs if entry.name not in net.constants]
-    need(len(free) == 1 and free[0].name, "a model with one input, which has a name, is read")
-    for entry in inputs:
-        if entry.name in net.constants:
-            check_told(entry, net.constants[entry.name].shape, net.constants[entry.name].dtype.str)
-    (own,) = free
-    need(own.element in TENSOR_TYPES and own.element != 7, "the model's input is no float tensor")
+    inputs = {entry.name: entry for entry in map(told, graph.parts("input", VALUE))}
+    need(len(inputs) == len(graph.fields.get("input", [])), "the model gives an input twice")
+    for name in inputs.keys() & net.constants.keys():
+        check_told(inputs.pop(name), net.constants[name].shape, net.constants[name].dtype.str)
+    need(len(inputs) == 1 and "" not in inputs, "a model with one input, which has a name, is read")
+    (own,) = inputs.values()
+    need(own.element not in (0, 7), "the model's input is no float tensor")
     net.dtype = TENSOR_TYPES[own.element][0]
     sizes = own.sizes or []
     shape = tuple(1 if place == 0 and n == 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
@@ -1311,13 +1191,12 @@ def check_ending(node: Operator, shape: tuple[int, ...]) -> None:
 
     Since opset 13 Softmax works along one axis; before, on all axes from that one on together.
     """
-    if node.op == "Sigmoid":
-        node.done()
-        return
-    axis = behind(node, node.integer("axis", -1 if node.opset > 12 else 1), len(shape))
+    if node.op != "Sigmoid":
+        new = node.opset > 12
+        axis = behind(node, node.take("axis", -1 if new else 1), len(shape))
+        covered = axis == len(shape) - 1 if new else axis < len(shape) and math.prod(shape[:axis]) == 1
+        need(covered and shape[-1] > 1, f"{node.op} along an axis without all scores does not keep their order")
     node.done()
-    covered = axis == len(shape) - 1 if node.opset > 12 else axis < len(shape) and math.prod(shape[:axis]) == 1
-    need(covered and shape[-1] > 1, f"{node.op} along an axis that does not hold all scores does not keep their order")
 
 
 def needed(nodes: Sequence[Operator], output: str) -> list[Operator]:
@@ -1342,10 +1221,9 @@ def translate(net: CheckedNetwork, node: Operator) -> None:
         need(node.op in SYMMETRIC or variables == [node.inputs[0]], f"operator {node.op} has a variable as parameter")
         rule(net, node, variables[0], out)
     else:
-        need(node.op in ("Constant", "Identity"), f"operator {node.op} on constants is not read here")
-        constant = node.op == "Constant"
-        need(len(node.inputs) == (0 if constant else 1), f"operator {node.op} with other inputs is not read here")
-        value = node.values("value") if constant else net.constants.get(node.inputs[0])
+        known = (node.op, len(node.inputs)) in (("Constant", 0), ("Identity", 1))
+        need(known, f"operator {node.op} on constants is not read here")
+        value = node.take("value", None, np.ndarray) if node.op == "Constant" else net.constants.get(node.inputs[0])
         if value is None or not out:
             raise InvalidError(f"operator {node.op} gives nothing that is read here")
         net.constants[out] = value
@@ -1446,21 +1324,11 @@ class Region:
 
     def _threshold(self, size: Entries, negative: Entries) -> Entries:
         """For each row about the |v_i| at which the radius is used up when the steepest entries move first."""
-        n, found = size.shape[1], np.zeros(len(size), dtype=np.int64)
-        left = np.arange(len(size))
-        for count in sorted({min(STEEPEST, n), n}):
-            steep, room = size[left], np.where(negative[left], self._sizes[1], self._sizes[0])
-            columns = (
-                np.argpartition(steep, n - count, axis=1)[:, n - count :] if count < n else np.arange(n)[np.newaxis]
-            )
-            steep, room = np.take_along_axis(steep, columns, axis=1), np.take_along_axis(room, columns, axis=1)
-            order = np.argsort(-steep, axis=1)
-            steep, room = np.take_along_axis(steep, order, axis=1), np.take_along_axis(room, order, axis=1)
-            used = np.cumsum(room, axis=1) >= self.radius / self.unit
-            some = used.any(axis=1)
-            found[left[some]] = steep[some, used[some].argmax(axis=1)]
-            left = left[~some]
-        return found
+        order = np.argsort(-size, axis=1)
+        room = np.take_along_axis(np.where(negative, self._sizes[1], self._sizes[0]), order, axis=1)
+        used = np.cumsum(room, axis=1) >= self.radius / self.unit
+        last = np.take_along_axis(order, used.argmax(axis=1)[:, np.newaxis], axis=1)
+        return np.where(used.any(axis=1), np.take_along_axis(size, last, axis=1)[:, 0], 0)
 
 
 def squares(rows: Entries) -> Entries:
@@ -1594,9 +1462,9 @@ class CheckedTree:
 
 def absolute(step: NetworkStep) -> NetworkStep:
     """The step with the absolute values of its constants."""
-    weights = step.weights and step.weights.absolute()
+    weights, column = (part and part.absolute() for part in (step.weights, step.column))
     factor, offset = (None if part is None else abs(part) for part in (step.factor, step.offset))
-    return replace(step, weights=weights, factor=factor, offset=offset)
+    return replace(step, weights=weights, factor=factor, offset=offset, column=column)
 
 
 def growth(step: NetworkStep) -> int:
@@ -1708,8 +1576,7 @@ class Rounding:
 
 def summed(terms: Sequence[RowTerm], rows: int) -> RowTerm:
     """The sum of terms, (rows,)."""
-    common = least_common(den for _, den in terms)
-    return sum((value * (common // den) for value, den in terms), np.zeros(rows, dtype=object)), common
+    return total([(np.zeros(rows, dtype=object), 1), *terms])
 
 
 class Proof:
@@ -1763,18 +1630,15 @@ class Proof:
     def ends(self, layer: int, entries: Entries, signs: Entries) -> RowTerm:
         """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before."""
         start = self.net.arguments[layer]
-        above: list[Entries] = []
-        common = 1
+        parts = []
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
             self.spend(len(chosen))
             rows = np.zeros((len(chosen), self.net.size(start)), dtype=np.int64)
             rows[np.arange(len(chosen)), chosen] = sign
-            part, below = self.value(start, rows, 1, self._by_lines)
-            new = least_common([common, below])
-            above = [values * (new // common) for values in above] + [part * (new // below)]
-            common = new
-        return np.concatenate([np.zeros(0, dtype=object), *above]), common
+            parts.append(self.value(start, rows, 1, self._by_lines))
+        common = least_common(den for _, den in parts)
+        return np.concatenate([np.zeros(0, dtype=object), *(value * (common // den) for value, den in parts)]), common
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
         known, (mu, den) = self.layers[layer], whole_row((given, below))
@@ -1792,15 +1656,12 @@ class Proof:
         tops[layer.kept] = -layer.high
         down = np.setdiff1d(np.arange(size), layer.kept[layer.active])
         entries, signs = np.concatenate([layer.kept, down]), np.repeat([1, -1], [layer.kept.size, down.size])
-        claimed = np.concatenate([layer.low, tops[down]])
-        for first in range(0, len(entries), self.rows):
-            part = slice(first, first + self.rows)
-            value, den = self.ends(place, entries[part], signs[part])
-            wrong = (value << layer.step) < claimed[part] * den
-            if wrong.any():
-                entry = first + int(np.argmax(wrong))
-                which = "lower" if signs[entry] > 0 else "upper"
-                raise InvalidError(f"layer '{name}': the {which} bound of neuron {entries[entry]} does not follow")
+        value, den = self.ends(place, entries, signs)
+        wrong = (value << layer.step) < np.concatenate([layer.low, tops[down]]) * den
+        if wrong.any():
+            entry = int(np.argmax(wrong))
+            which = "lower" if signs[entry] > 0 else "upper"
+            raise InvalidError(f"layer '{name}': the {which} bound of neuron {entries[entry]} does not follow")
         self.add(layer)
 
     def add(self, layer: Layer) -> None:
@@ -1838,13 +1699,6 @@ class Proof:
         value, den = self.value(goal.start, weights @ goal.matrix, goal.den << q, relu, direct)
         found: Entries = value * (goal.below << q) + (weights @ goal.offset) * den
         return found
-
-    def closed(self, tree: CheckedTree) -> Entries:
-        """Which leaves hold no adversarial point, (L,)."""
-        goal = against(self.net, tree.target, self.query.margin)
-        active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self.layers)])
-        self.spend(len(tree.leaves))
-        return self.leaves_closed(goal, tree.leaves, active, tree.off, tree.on, f"target {tree.target}: ")
 
     def leaves_closed(
         self, goal: CheckedGoal, leaves: Entries, active: Entries, off: Entries, on: Entries, where: str = ""
@@ -1884,13 +1738,17 @@ class CheckedCertificate:
 
 def unpacked(content: bytes) -> bytes:
     need(content[: len(MAGIC)] == MAGIC, "this is no certificate (it comes first, then the model)")
-    machine = zlib.decompressobj()
     most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * len(content)))
+    return unpacked_by(zlib.decompressobj(), content[len(MAGIC) :], most)
+
+
+def unpacked_by(machine: Any, content: bytes, most: int) -> bytes:
+    """What zlib has packed, at most so many bytes."""
     try:
-        data = machine.decompress(content[len(MAGIC) :], most)
+        data: bytes = machine.decompress(content, most)
     except zlib.error as error:
-        raise InvalidError(f"the certificate is damaged: {error}") from None
-    need(machine.eof and not machine.unused_data, "the certificate is cut off, too large, or has something behind it")
+        raise InvalidError(f"the file is damaged: {error}") from None
+    need(machine.eof and not machine.unused_data, "the file is cut off, too large, or has something behind it")
     return data
 
 
@@ -2049,8 +1907,6 @@ TextFormula = tuple[str, Any]
 WORD = re.compile(r"(?:\s|;[^\n]*(?:\n|$))*(?:([()])|([^\s();\"|]+)|$)", re.ASCII)
 NUMERAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 VARIABLE = re.compile(r"([XY])_(0|[1-9][0-9]{0,6})", re.ASCII)
-LONGEST_WORD = 1200
-"""Letters of a number: float64's least has 1,076 decimals."""
 
 
 def lists(text: str) -> list[Any]:
@@ -2099,37 +1955,30 @@ class PropertyText:
         alike = len(f"{text}.".splitlines()) == text.count("\n") + 1
         need(alike, "the property ends a line otherwise than by a line feed, or a carriage return and one")
         for command in lists(text):
-            if command[:1] == ["assert"] and len(command) == 2:
+            name, size = command[0] if command else "", len(command)
+            if name == "assert" and size == 2:
                 formulas.append(self._formula(command[1]))
-            else:
-                fits = len(command) == 3 and command[0] == "declare-const"
-                fits |= len(command) == 4 and command[0] == "declare-fun" and command[2] == []
-                need(
-                    fits and command[-1] == "Real",
-                    f"the property has a command that is not read here: {told_of(command)}",
-                )
-                self._declare(command[1])
+                continue
+            fits = (name == "declare-const" and size == 3) or (name == "declare-fun" and size == 4 and command[2] == [])
+            fits = fits and command[-1] == "Real"
+            need(fits, f"the property has a command that is not read here: {told_of(command)}")
+            variable = variable_of(command[1])
+            if variable is None or variable in self.known:
+                raise InvalidError(f"the property declares no variable, or one twice: {told_of(command[1])}")
+            self.known.add(variable)
         self.formula: TextFormula = ("and", formulas)
         sizes = {kind: sum(letter == kind for letter, _ in self.known) for kind in "XY"}
         every = {(kind, number) for kind, size in sizes.items() for number in range(size)}
         need(every == self.known and all(sizes.values()), "the property leaves out a variable")
         self.inputs, self.outputs = sizes["X"], sizes["Y"]
 
-    def _declare(self, word: Any) -> None:
-        found = VARIABLE.fullmatch(word) if isinstance(word, str) else None
-        if found is None or (found[1], int(found[2])) in self.known:
-            raise InvalidError(f"the property declares no variable, or one twice: {told_of(word)}")
-        self.known.add((found[1], int(found[2])))
-
     def _formula(self, given: Any) -> TextFormula:
         need(isinstance(given, list) and given and isinstance(given[0], str), "the property has an empty formula")
         name, parts = given[0], given[1:]
         if name in ("and", "or"):
             return name, [self._formula(part) for part in parts]
-        need(
-            name in ("<=", ">=", "<", ">", "=") and len(parts) == 2,
-            f"the property has a formula that is not read here: {name}",
-        )
+        fits = name in ("<=", ">=", "<", ">", "=") and len(parts) == 2
+        need(fits, f"the property has a formula that is not read here: {name}")
         left, right = map(self._term, parts)
         over, under = (("row", combined([(left, sign), (right, -sign)])) for sign in (1, -1))
         return ("and", [over, under]) if name == "=" else over if name in (">=", ">") else under
@@ -2138,32 +1987,35 @@ class PropertyText:
         if isinstance(given, str):
             if NUMERAL.fullmatch(given):
                 return {CONSTANT: short(Fraction(given))}
-            found = VARIABLE.fullmatch(given)
-            if found is None or (found[1], int(found[2])) not in self.known:
+            variable = variable_of(given)
+            if variable is None or variable not in self.known:
                 raise InvalidError(f"the property has a word that is neither a number nor declared: {told_of(given)}")
-            return {(found[1], int(found[2])): Fraction(1)}
-        need(
-            len(given) > 1 and given[0] in ("+", "-", "*", "/"),
-            f"the property has a term that is not read here: {told_of(given)}",
-        )
-        name, parts = given[0], enumerate(map(self._term, given[1:]))
+            return {variable: Fraction(1)}
+        fits = len(given) > 1 and given[0] in ("+", "-", "*", "/")
+        need(fits, f"the property has a term that is not read here: {told_of(given)}")
+        name, parts = given[0], [*map(self._term, given[1:])]
         if name in ("+", "-"):
-            first, rest = (1 if name == "+" or len(given) > 2 else -1), (1 if name == "+" else -1)
-            return combined((part, rest if place else first) for place, part in parts)
-        need(name == "*" or len(given) > 2, "the property has a quotient of one term")
+            rest = 1 if name == "+" else -1
+            return combined((part, rest if place or len(parts) == 1 else 1) for place, part in enumerate(parts))
+        need(name == "*" or len(parts) > 1, "the property has a quotient of one term")
         form, factor = {CONSTANT: Fraction(1)}, Fraction(1)
-        for place, part in parts:
+        for place, part in enumerate(parts):
             number = part.get(CONSTANT, Fraction(0))
             if not part.keys() <= {CONSTANT}:
                 linear = form.keys() <= {CONSTANT} and (name == "*" or not place)
                 need(linear, "the property has a term that is not linear")
                 form = part
-            elif name == "*" or not place:
-                factor = short(factor * number)
             else:
-                need(number, "the property divides by zero")
-                factor = short(factor / number)
+                divide = name == "/" and place > 0
+                need(number or not divide, "the property divides by zero")
+                factor = short(factor / number if divide else factor * number)
         return {key: short(value * factor) for key, value in form.items()}
+
+
+def variable_of(word: Any) -> tuple[str, int] | None:
+    """("X", i) or ("Y", j), if it is a variable's name."""
+    found = VARIABLE.fullmatch(word) if isinstance(word, str) else None
+    return None if found is None else (found[1], int(found[2]))
 
 
 CONSTANT = ("", 0)
@@ -2192,23 +2044,19 @@ def disjuncts(formula: TextFormula) -> list[list[TextLinear]]:
     kind, content = formula
     if kind == "row":
         return [[content]]
-    found: list[list[TextLinear]] = [] if kind == "or" else [[]]
-    sure: list[TextLinear] = []
-    size = 0
+    parts: list[list[list[TextLinear]]] = []
+    cases, size = int(kind == "and"), 0
     # What becomes too long is refused before it is there.
     for part in map(disjuncts, content):
-        own = sum(map(len, part))
-        if kind == "or":
-            found += part
-            size += own
-        elif len(part) == 1:
-            sure += part[0]
-        else:
-            size = size * len(part) + own * len(found)
-            few(len(found) * len(part), size)
-            found = [[*one, *other] for one in found for other in part]
-        few(len(found), size + len(found) * len(sure))
-    return [[*sure, *rows] for rows in found]
+        cases = cases * max(1, len(part)) if kind == "and" else cases + len(part)
+        size += sum(map(len, part))
+        few(cases, size)
+        parts += [part] if part != [[]] or kind == "or" else []
+    if kind == "or":
+        return [*chain(*parts)]
+    few(cases, sum(sum(map(len, part)) * (cases // max(1, len(part))) for part in parts))
+    # Parts of one choice go before the others.
+    return [[*chain(*choice)] for choice in product(*sorted(parts, key=lambda part: len(part) > 1))]
 
 
 def few(cases: int, rows: int) -> None:
@@ -2491,9 +2339,25 @@ class PropertyCertificate:
     fine: int
 
 
+class ProvedClaim:
+    """What a valid certificate proves."""
+
+    def parts(self) -> dict[str, tuple[Any, str]]:
+        """The claim, part by part: as data, and in words, which are empty where another part has them."""
+        raise NotImplementedError
+
+    def claim(self) -> dict[str, str]:
+        """The whole claim in words."""
+        return {name: words for name, (_, words) in self.parts().items() if words}
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole claim as data; null for what is infinite or not claimed."""
+        return {name: data for name, (data, _) in self.parts().items()}
+
+
 @dataclass(frozen=True)
-class PropertyResult:
-    """What a valid certificate proves: no real input satisfies the property of this text. `leaves`: of all trees."""
+class PropertyResult(ProvedClaim):
+    """No real input satisfies the property of this text. `leaves`: of all trees."""
 
     model: str
     text: bytes
@@ -2516,25 +2380,16 @@ class PropertyResult:
         """sha256 over the question: model and property."""
         return hashlib.sha256(json.dumps([self.model, self.text_digest]).encode()).hexdigest()
 
-    def claim(self) -> dict[str, str]:
-        """What is proved, in words."""
+    def parts(self) -> dict[str, tuple[Any, str]]:
+        size = f"{self.inputs} inputs, {self.outputs} outputs, {self.cases} cases"
         return {
-            "model": f"sha256 {self.model}",
-            "outputs": self.scores,
-            "property": f"sha256 {self.text_digest}, {self.inputs} inputs, {self.outputs} outputs, {self.cases} cases",
-            "query": f"sha256 {self.digest}",
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as one object."""
-        return {
-            "model": self.model,
-            "outputs": self.scores,
-            "property": self.text_digest,
-            "inputs": self.inputs,
-            "cases": self.cases,
-            "leaves": self.leaves,
-            "query": self.digest,
+            "model": (self.model, f"sha256 {self.model}"),
+            "outputs": (self.scores, self.scores),
+            "property": (self.text_digest, f"sha256 {self.text_digest}, {size}"),
+            "inputs": (self.inputs, ""),
+            "cases": (self.cases, ""),
+            "leaves": (self.leaves, ""),
+            "query": (self.digest, f"sha256 {self.digest}"),
         }
 
 
@@ -2578,10 +2433,10 @@ def property_checked(
 
 
 @dataclass(frozen=True)
-class CheckedResult:
-    """What a valid certificate proves: no adversarial point is closer than `lower` (inf: none is in the box), and for
-    no float32 evaluation closer than `float32` (0: nothing is claimed), and there is one at `distance` (None: none is
-    given). `model` is the file's sha256, `dtype` that of its input, `scores` says what the classes are in the file."""
+class CheckedResult(ProvedClaim):
+    """No adversarial point is closer than `lower` (inf: none is in the box), and for no float32 evaluation closer than
+    `float32` (0: nothing is claimed), and there is one at `distance` (None: none is given). `model` is the file's
+    sha256, `dtype` that of its input, `scores` says what the classes are in the file."""
 
     lower: float
     float32: float
@@ -2592,12 +2447,9 @@ class CheckedResult:
     scores: str
 
     def __str__(self) -> str:
-        if self.distance is not None:
-            given = f"one at {decimal(self.distance, up=True)}"
-        elif math.isinf(self.lower):
+        if self.distance is None and math.isinf(self.lower):
             return "no adversarial example in the box"
-        else:
-            given = "none given"
+        given = "none given" if self.distance is None else f"one at {decimal(self.distance, up=True)}"
         return f"no adversarial example closer than {decimal(Fraction(self.lower), up=False)}; {given}"
 
     @property
@@ -2610,65 +2462,41 @@ class CheckedResult:
         """sha256 of the input's bytes, little-endian, in the model's type."""
         return hashlib.sha256(self.query.centre.astype(self.dtype).tobytes()).hexdigest()
 
-    def claim(self) -> dict[str, str]:
-        """The whole claim in words, part by part."""
-        query, size = self.query, self.query.centre.size
+    def parts(self) -> dict[str, tuple[Any, str]]:
+        query, size, name, read = self.query, self.query.centre.size, NAMES[self.dtype], self.input_digest
+        free = int(np.count_nonzero(query.hi > query.lo))
+        spans = [(float(np.min(end)), float(np.max(end))) for end in (query.lo, query.hi)]
+        box = ", ".join(repr(least) if least == most else f"{least!r} … {most!r}" for least, most in spans)
+        some = "" if free == size else f", in which only {free} of {size} entries can change"
+        lo, hi = ([finite(end) for end in span] for span in spans)
         lower, float32 = ("the whole box" if math.isinf(end) else repr(end) for end in (self.lower, self.float32))
+        rounded = {"radius": finite(self.float32), "whole_box": math.isinf(self.float32)}
+        distance = None if self.distance is None else decimal(self.distance, up=True)
         return {
-            "model": f"sha256 {self.model}",
-            "scores": self.scores,
-            "input": f"sha256 {self.input_digest}, {size} numbers of {NAMES[self.dtype]}",
-            "box": box_text(query.lo, query.hi),
-            "norm": query.norm,
-            "label": "none" if query.label is None else str(query.label),
-            "target": f"any class but {query.label}" if query.target is None else str(query.target),
-            "margin": repr(query.margin),
-            "radius": lower if self.lower > 0 else "none: only the adversarial example is shown",
-            "float32": float32 if self.float32 > 0 else "none: nothing is claimed of rounding",
-            "query": f"sha256 {self.digest}",
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """The whole claim as data; null for what is infinite or not claimed."""
-        query, whole_box = self.query, math.isinf(self.lower)
-        ends = {name: [finite(np.min(end)), finite(np.max(end))] for name, end in (("lo", query.lo), ("hi", query.hi))}
-        return {
-            "model": self.model,
-            "scores": self.scores,
-            "input": {"sha256": self.input_digest, "size": query.centre.size, "dtype": NAMES[self.dtype]},
-            "box": {**ends, "free": int(np.count_nonzero(query.hi > query.lo))},
-            "norm": query.norm,
-            "label": query.label,
-            "target": query.target,
-            "margin": query.margin,
-            "radius": None if whole_box else self.lower,
-            "whole_box": whole_box,
-            "float32": {"radius": finite(self.float32), "whole_box": math.isinf(self.float32)}
-            if self.float32
-            else None,
-            "distance": None if self.distance is None else decimal(self.distance, up=True),
-            "query": self.digest,
+            "model": (self.model, f"sha256 {self.model}"),
+            "scores": (self.scores, self.scores),
+            "input": ({"sha256": read, "size": size, "dtype": name}, f"sha256 {read}, {size} numbers of {name}"),
+            "box": ({"lo": lo, "hi": hi, "free": free}, f"[{box}]{some}"),
+            "norm": (query.norm, query.norm),
+            "label": (query.label, "none" if query.label is None else str(query.label)),
+            "target": (query.target, f"any class but {query.label}" if query.target is None else str(query.target)),
+            "margin": (query.margin, repr(query.margin)),
+            "radius": (finite(self.lower), lower if self.lower > 0 else "none: only the adversarial example is shown"),
+            "whole_box": (math.isinf(self.lower), ""),
+            "float32": (
+                rounded if self.float32 else None,
+                float32 if self.float32 > 0 else "none: nothing is claimed of rounding",
+            ),
+            "distance": (distance, ""),
+            "query": (self.digest, f"sha256 {self.digest}"),
         }
 
 
 NAMES = {"<f2": "float16", "<f4": "float32", "<f8": "float64"}
 
 
-def finite(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def box_text(lo: Entries, hi: Entries) -> str:
-    """The box in words: one interval, or the range of each end; and how many entries may change at all."""
-
-    def span(end: Entries) -> str:
-        least, most = float(np.min(end)), float(np.max(end))
-        return repr(least) if least == most else f"{least!r} … {most!r}"
-
-    free = int(np.count_nonzero(hi > lo))
-    if free == lo.size:
-        return f"[{span(lo)}, {span(hi)}]"
-    return f"[{span(lo)}, {span(hi)}], in which only {free} of {lo.size} entries can change"
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:
@@ -2752,13 +2580,16 @@ def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int
     proof = Proof(net, claim.query, claim.radius, claim.fine, claim.float32)
     for layer in claim.layers:
         proof.establish(layer)
-    columns = sum(layer.kept.size for layer in claim.layers) + net.size(net.output)
+    active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in claim.layers)])
     for tree in claim.trees:
-        need(tree.leaves.shape[1] == columns and len(tree.leaves), f"target {tree.target}: leaves of a wrong width")
+        goal, where = against(net, tree.target, claim.query.margin), f"target {tree.target}: "
+        fits = tree.leaves.shape[1] == 1 + len(goal.offset) + active.size and len(tree.leaves)
+        need(fits, f"{where}leaves of a wrong width")
         for first in range(0, len(tree.leaves), LEAVES):
             part = slice(first, first + LEAVES)
-            closed = proof.closed(CheckedTree(tree.target, tree.leaves[part], tree.off[part], tree.on[part]))
-            need(closed.all(), f"target {tree.target}: leaf {first + int(np.argmin(closed))} does not close")
+            proof.spend(len(tree.leaves[part]))
+            closed = proof.leaves_closed(goal, tree.leaves[part], active, tree.off[part], tree.on[part], where)
+            need(closed.all(), f"{where}leaf {first + int(np.argmin(closed))} does not close")
 
 
 # ------------------------------------------------------------------------------------------------------------ demands
@@ -2787,9 +2618,9 @@ class Demands:
     def unmet(self, result: CheckedResult | PropertyResult) -> str:
         """The first demand that the certificate does not meet, empty if it meets all."""
         if isinstance(result, PropertyResult):
-            for name in DEMANDS:
-                if getattr(self, name) is not None:
-                    return f"the certificate is about a property, which has no {name}"
+            other = [name for name in DEMANDS if getattr(self, name) is not None]
+            if other:
+                return f"the certificate is about a property, which has no {other[0]}"
             same_text = self.property in (None, result.text)
             return "" if same_text else f"the certificate is for another property: sha256 {result.text_digest}"
         if self.property is not None:
@@ -2877,22 +2708,22 @@ def files_judged(certificate: Path, model: Path, demands: Demands) -> CheckedJud
 
 def read_demands(given: Mapping[str, Any]) -> Demands:
     """The demands in the words of the command line. Raises OSError or ValueError, one line."""
-    found: dict[str, Any] = {name: given[name] for name in ("norm", "label")}
-    if found["norm"] not in (None, *NORMS):
-        raise ValueError(f"--norm: unknown norm '{found['norm']}': choose {', '.join(NORMS[:-1])} or {NORMS[-1]}")
-    for name, read in (("margin", read_number), ("radius", read_quotient), ("float32", read_quotient)):
-        found[name] = None if given[name] is None else read(f"--{name}", given[name])
-    target = given["target"]
+    norm, target = given["norm"], given["target"]
+    if norm not in (None, *NORMS):
+        raise ValueError(f"--norm: unknown norm '{norm}': choose {', '.join(NORMS[:-1])} or {NORMS[-1]}")
     if target not in (None, "any") and not (target.isascii() and target.isdecimal()):
         raise ValueError(f"--target: a class or the word any is expected, not '{target}'")
-    found["target"] = target if target in (None, "any") else int(target)
-    if given["input"] is not None:
-        (found["input"],) = read_arrays("--input", given["input"], None)
-    if given["box"] is not None:
-        found["box"] = read_box(given["box"])
-    if given["property"] is not None:
-        found["property"] = read_text(Path(given["property"]))
-    return Demands(**found)
+    read: dict[str, Callable[[str], Any]] = {
+        "input": lambda path: read_arrays("--input", path, None)[0],
+        "box": read_box,
+        "target": lambda text: text if text == "any" else int(text),
+        "margin": lambda text: read_number("--margin", text),
+        "radius": lambda text: read_quotient("--radius", text),
+        "float32": lambda text: read_quotient("--float32", text),
+        "property": lambda path: read_text(Path(path)),
+    }
+    asked = {name: given[name] for name in OPTIONS if given[name] is not None}
+    return Demands(**{name: read[name](text) if name in read else text for name, text in asked.items()})
 
 
 def read_text(path: Path) -> bytes:
@@ -2900,14 +2731,10 @@ def read_text(path: Path) -> bytes:
     content = file_bytes(path, MOST_TEXT)
     if content[:2] != b"\x1f\x8b":
         return content
-    machine = zlib.decompressobj(wbits=31)
     try:
-        text = machine.decompress(content, MOST_TEXT + 1)
-    except zlib.error as error:
+        return unpacked_by(zlib.decompressobj(wbits=31), content, MOST_TEXT + 1)
+    except InvalidError as error:
         raise ValueError(f"{path}: {error}") from None
-    if not machine.eof or machine.unused_data:
-        raise ValueError(f"{path}: cut off, more than {MOST_TEXT} bytes unpacked, or something behind it")
-    return text
 
 
 def read_number(option: str, text: str) -> float:
@@ -2926,22 +2753,15 @@ def read_quotient(option: str, text: str) -> float:
     if len(parts) != 2 or len(text) > MOST_LETTERS or not set(text) <= set("0123456789./"):
         return read_number(option, text)
     try:
-        exactly = Fraction(parts[0]) / Fraction(parts[1])
-        value = float(exactly)
-    except (ValueError, ArithmeticError):
+        return -rounded(-Fraction(parts[0]) / Fraction(parts[1]))
+    except (ValueError, ArithmeticError, InvalidError):
         raise ValueError(f"{option}: '{text}' is no quotient of two numbers") from None
-    return value if Fraction(value) >= exactly else math.nextafter(value, math.inf)
 
 
-MOST_LETTERS = 100
-"""Of a quotient, which is computed exactly."""
-
-
-def read_box(text: str) -> tuple[Entries, Entries]:
+def read_box(text: str) -> tuple[Entries, ...]:
     """ "LO,HI", or an .npz with arrays lo and hi."""
     if text.endswith(".npz"):
-        lo, hi = read_arrays("--box", text, ("lo", "hi"))
-        return lo, hi
+        return tuple(read_arrays("--box", text, ("lo", "hi")))
     try:
         low, high = map(float, text.split(","))
     except ValueError:

@@ -194,8 +194,8 @@ def test_a_leaf_that_does_not_close_ends_the_check(valid, monkeypatch: pytest.Mo
     parts.numbers[parts.leaves] = 0
     monkeypatch.setattr(checker, "LEAVES", 1)
     looked_at: list[int] = []
-    closed = checker.Proof.closed
-    monkeypatch.setattr(checker.Proof, "closed", lambda proof, tree: looked_at.append(1) or closed(proof, tree))
+    closed = checker.Proof.leaves_closed
+    monkeypatch.setattr(checker.Proof, "leaves_closed", lambda *given: looked_at.append(1) or closed(*given))
     with pytest.raises(checker.InvalidError, match="leaf 0 does not close"):
         checker.checked(parts.content(), case.content)
     assert looked_at == [1]
