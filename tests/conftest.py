@@ -17,7 +17,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, settings
 from onnx import helper, numpy_helper
-from scipy.optimize import linprog, lsq_linear
+from scipy.optimize import brentq, linprog, lsq_linear
 
 from encoders.network.graph import Array, Graph, GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
@@ -57,6 +57,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 FLAT = 1e-9
 """Pieces in which no ball of this radius fits are left out: their neighbours' closures cover them."""
+
+RIM = 1e-12
+"""A point this far outside a round ball counts as one of it: distances are rounded, and that of its centre may be 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,23 +150,18 @@ class Net:
 
     @staticmethod
     def _margin_in_round_ball(piece: Piece, region: Ball, goal: Halfspaces) -> float:
-        """By halving the margin that lies as far away as the radius."""
+        """The margin that lies as far away as the radius."""
 
-        def distance(margin: float) -> float:
+        def beyond(margin: float) -> float:
             box = np.vstack([np.eye(region.centre.size), -np.eye(region.centre.size)])
             reads = np.vstack([piece.rows, -goal.matrix @ piece.slope, box])
             ends = goal.matrix @ piece.offset + goal.offset - margin
             limits = np.concatenate([piece.limits, ends, region.hi, -region.lo])
             kept = np.isfinite(limits)
-            return least_distance(reads[kept], limits[kept], region.centre)
+            distance = least_distance(reads[kept], limits[kept], region.centre)
+            return min(distance, region.radius + 1.0) - region.radius - RIM
 
-        low, high = -1e3, 1e3
-        if distance(low) > region.radius:
-            return -math.inf
-        for _ in range(60):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if distance(middle) <= region.radius else (low, middle)
-        return low
+        return float(brentq(beyond, -1e3, 1e3, xtol=RIM)) if beyond(-1e3) < 0.0 else -math.inf
 
     @staticmethod
     def _margin(piece: Piece, region: Ball, goal: Halfspaces) -> float:
