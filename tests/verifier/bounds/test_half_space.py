@@ -90,16 +90,11 @@ def by_numpy(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
 def by_kernels(ball: Ball, cut: HalfSpace, rows: Array) -> Array:
     pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
     from verifier.bounds.kernels import half_space  # noqa: PLC0415 (imports numba)
-    from verifier.bounds.kernels.network import CompiledNetwork  # noqa: PLC0415
+    from verifier.bounds.kernels.network import surroundings  # noqa: PLC0415
 
-    room, none = ball.geometry.room, np.zeros(0)
-    whole = dict.fromkeys(CompiledNetwork._fields, none) | {
-        "down": room.down, "up": room.up, "rate": 0.0, "slack": 0.0,
-        "l1": ball.norm is Norm.L1, "l2": ball.norm is Norm.L2,
-    }  # fmt: skip
-    net = CompiledNetwork(**whole)
-    made = half_space.cut_of(net, cut.row, cut.amount, ball.radius)
-    return np.array([half_space.least(net, made, row, -np.inf) for row in rows])
+    around = surroundings(ball.geometry)
+    made = half_space.cut_of(around, cut.row, cut.amount, ball.radius)
+    return np.array([half_space.least(around, made, row, -np.inf) for row in rows])
 
 
 @pytest.mark.parametrize("way", [by_numpy, by_kernels])

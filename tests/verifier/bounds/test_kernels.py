@@ -59,7 +59,7 @@ def test_evaluations_agree(root: Any) -> None:
         lower, upper = split(root, rng)
         weights, nu = rng.random(len(root.goal.offset)), rng.normal(size=lower.size)
         wanted = root.lagrangian.evaluate(weights, nu.copy(), lower, upper)
-        mu, row, shares = np.empty(lower.size), np.empty(net.centre.size), np.empty(lower.size)
+        mu, row, shares = np.empty(lower.size), np.empty(net.around.centre.size), np.empty(lower.size)
         constant = lagrangian.evaluate(net, weights, nu, lower, upper, mu, row, shares)
         for found, reference in (
             (constant, wanted.constant),
@@ -70,9 +70,9 @@ def test_evaluations_agree(root: Any) -> None:
         ):
             assert close(found, reference)
         radius = root.ball.radius
-        assert close(norms.fall(net, row, radius), wanted.geometry.fall(row, radius))
+        assert close(norms.fall(net.around, row, radius), wanted.geometry.fall(row, radius))
         for amount in (-1.0, 0.0, 0.1, 1.0, 100.0):
-            found = norms.excluded(net, row, amount, radius)
+            found = norms.excluded(net.around, row, amount, radius)
             assert close(found, wanted.geometry.excluded(row, amount, radius))
             assert amount < 0 or wanted.geometry.fall(row, found) <= amount
 
@@ -83,11 +83,11 @@ def test_support_functions_agree(root: Any, share: float) -> None:
     rng, net, geometry = np.random.default_rng(6), network.network(root.stages, root.lagrangian), root.ball.geometry
     radius = share * root.ball.reach
     for zeros in (0.0, 0.3, 1.0):
-        row = np.where(rng.random(net.centre.size) < zeros, 0.0, rng.normal(size=net.centre.size))
-        fall = norms.fall(net, row, radius)
+        row = np.where(rng.random(net.around.centre.size) < zeros, 0.0, rng.normal(size=net.around.centre.size))
+        fall = norms.fall(net.around, row, radius)
         assert close(fall, geometry.fall(row, radius))
         for part in (-1.0, 0.0, 0.3, 0.99, 1.0, 1.1, np.nan):
-            found = norms.excluded(net, row, part * fall, radius)
+            found = norms.excluded(net.around, row, part * fall, radius)
             assert 0.0 <= found <= radius
             wanted = geometry.excluded(row, part * fall, radius)
             # Where the ball leaves the box behind the fall is level: rounding decides between the two ends of that.
@@ -107,7 +107,7 @@ def test_steps_of_an_ascent_agree(root: Any) -> None:
     for step in range(STEPS):
         gradient = rng.normal(size=x.size) * rng.integers(0, 2, x.size)
         wanted = geometry.ascended(x, gradient, radius, geometry.ascent_share(step, STEPS))
-        norms.ascend(net, ends, gradient, radius, step, STEPS, x)
+        norms.ascend(net.around, ends, gradient, radius, step, STEPS, x)
         assert close(x, wanted)
 
 
@@ -124,7 +124,7 @@ def test_tightenings_agree(root: Any) -> None:
         cut = HalfSpace(row, float(rng.choice([np.inf, root.ball.geometry.fall(-row, radius)])))
         wanted = stages.tighten(lower, upper, chosen, cut)
         low, high = lower.copy(), upper.copy()
-        made = half_space.cut_of(net, cut.row, cut.amount, radius)
+        made = half_space.cut_of(net.around, cut.row, cut.amount, radius)
         inside = stage_crown.tighten_stages(net, made, low, high, chosen)
         assert np.array_equal(low[~chosen], lower[~chosen])
         assert inside == bool(np.all(wanted[0] <= wanted[1]))

@@ -23,7 +23,7 @@ from verifier.bounds.alpha_beta_crown import (
     OVERSTEP,
     SMALL,
 )
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.least_points import SingleBall, least_points
 from verifier.problem.norms.geometry import Floats
 
@@ -106,7 +106,7 @@ def climb(net: SteppedNetwork, radius: float, margin: float, near: float, nodes:
         _note(near, nodes)
 
 
-@compiled
+@inner
 def _product(rows: CompressedRows, i: int, sources: Floats, target: Floats, width: int) -> None:
     """target += row i times the sources, for the first columns."""
     begin, end = rows.ends[i], rows.ends[i + 1]
@@ -123,7 +123,7 @@ def _product(rows: CompressedRows, i: int, sources: Floats, target: Floats, widt
             target[j] += a * p[j]
 
 
-@compiled
+@inner
 def _backward(net: SteppedNetwork, radius: float, margin: float, nodes: Nodes) -> None:
     """Values, μ, and the points where the forms are least."""
     width, kept, size = nodes.counts[0], nodes.role.shape[0], net.ball.centre.size
@@ -164,7 +164,7 @@ def _backward(net: SteppedNetwork, radius: float, margin: float, nodes: Nodes) -
     least_points(net.ball, radius, nodes.mu, nodes.values, width, value)
 
 
-@compiled
+@inner
 def _note(near: float, nodes: Nodes) -> None:
     """Keep what is better than before, and let shares grow or fall."""
     width, begun, size = nodes.counts[0], nodes.counts[1] > 0, nodes.best_points.shape[0]
@@ -191,7 +191,7 @@ def _note(near: float, nodes: Nodes) -> None:
             nodes.best_weights[i, nodes.at[gained[k]]] = nodes.weights[i, gained[k]]
 
 
-@compiled
+@inner
 def _drop(nodes: Nodes) -> None:
     """Leave out closed nodes, once they crowd the batch."""
     width, stay, count = nodes.counts[0], np.empty(nodes.counts[0], dtype=np.int64), 0
@@ -220,13 +220,13 @@ def _drop(nodes: Nodes) -> None:
         nodes.at[k] = nodes.at[stay[k]]
 
 
-@compiled
+@inner
 def _keep(row: Floats, stay: Integers, count: int) -> None:
     for k in range(count):
         row[k] = row[stay[k]]
 
 
-@compiled
+@inner
 def _forward(net: SteppedNetwork, nodes: Nodes) -> None:
     """The arguments of ReLUs along the lines at the points, which give the gradient, and the goal's rows there."""
     width, kept, size = nodes.counts[0], nodes.role.shape[0], net.ball.centre.size
@@ -264,7 +264,7 @@ def _forward(net: SteppedNetwork, nodes: Nodes) -> None:
             nodes.row_turn[i, j] = -argument[j]
 
 
-@compiled
+@inner
 def _unblock(given: Floats, found: Floats, theta: Floats, role: Floats, width: int) -> None:
     """Without what pushes α out of [0, 1] or β below 0; nothing for ReLUs that have neither."""
     for j in range(width):
@@ -273,7 +273,7 @@ def _unblock(given: Floats, found: Floats, theta: Floats, role: Floats, width: i
         found[j] = NOTHING if blocked or role[j] == NOTHING else given[j]
 
 
-@compiled
+@inner
 def _move(near: float, nodes: Nodes) -> None:
     """One step of all multipliers."""
     width, kept, count = nodes.counts[0], nodes.role.shape[0], nodes.weights.shape[0]
@@ -325,7 +325,7 @@ def _move(near: float, nodes: Nodes) -> None:
             _to_simplex(nodes.weights, j)
 
 
-@compiled
+@inner
 def _within_simplex(turn: Floats, weights: Floats, j: int, moving: npt.NDArray[np.bool_]) -> None:
     """The part of a direction along which weights may move, in place: as `alpha_beta_crown` has it."""
     count = weights.shape[0]
@@ -346,7 +346,7 @@ def _within_simplex(turn: Floats, weights: Floats, j: int, moving: npt.NDArray[n
         turn[i, j] = turn[i, j] - mean if moving[i] else NOTHING
 
 
-@compiled
+@inner
 def _to_simplex(weights: Floats, j: int) -> None:
     """`onto_simplex` for one node: entries below the threshold leave until none does."""
     count = weights.shape[0]

@@ -17,7 +17,7 @@ from verifier.bounds.alpha_crown import (
     MOMENTUM,
     SECOND_MOMENTUM,
 )
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.sparse_stages import SparseNetwork
 from verifier.problem.norms.geometry import Floats
 
@@ -38,7 +38,7 @@ def reached(net: SparseNetwork, chosen: Integers, inputs: int) -> tuple[Integers
     return _places(marked), _places(seen)
 
 
-@compiled
+@inner
 def _mark(net: SparseNetwork, j: int, marked: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_]) -> None:
     """Mark what row j reads."""
     hidden, inputs = net.hidden, net.inputs
@@ -48,7 +48,7 @@ def _mark(net: SparseNetwork, j: int, marked: npt.NDArray[np.bool_], seen: npt.N
         seen[inputs.columns[k]] = True
 
 
-@compiled
+@inner
 def _places(marked: npt.NDArray[np.bool_]) -> Integers:
     places, count = np.empty(marked.size, dtype=np.int64), 0
     for j in range(marked.size):
@@ -113,7 +113,7 @@ def backward(
         _send(first.begin[j], first.end[j], first.columns, first.values, nu, row)
 
 
-@compiled
+@inner
 def _send(
     begin: int,
     end: int,
@@ -190,7 +190,7 @@ def climb(
             slopes[lane] = min(max(moved, zero), one)
 
 
-@compiled
+@inner
 def _gather(
     begin: int,
     end: int,

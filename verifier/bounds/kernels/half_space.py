@@ -9,8 +9,8 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.half_space import SETTLED, WEIGHTS
-from verifier.bounds.kernels.jit import Integers, compiled
-from verifier.bounds.kernels.network import Centred
+from verifier.bounds.kernels.jit import Integers, compiled, inner
+from verifier.bounds.kernels.network import Surroundings
 from verifier.bounds.kernels.norms import insert
 from verifier.bounds.kernels.round_ball import mixed_fall, step_of
 from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED, UNIT
@@ -51,33 +51,33 @@ class Cut(NamedTuple):
 
 
 @compiled
-def cut_of(net: Centred, row: Array, amount: float, radius: float) -> Cut:
+def cut_of(around: Surroundings, row: Array, amount: float, radius: float) -> Cut:
     """The half-space in a ball of this radius; an infinite amount: the ball alone."""
     n = row.size
     deepest, half, middle, scaled = np.zeros(n), np.empty(n), np.empty(n), np.empty(n)
     size, fallen, shift, price, rest = 0.0, 0.0, 0.0, 0.0, 0.0
-    if net.l1:
+    if around.l1:
         for i in range(n):
             size = max(size, abs(row[i]))
-        places, price, rest = _leading(net, row, radius, NEARBY * NEARBY * size)
+        places, price, rest = _leading(around, row, radius, NEARBY * NEARBY * size)
         left = radius
         for i in places:
-            used = min(net.down[i] if row[i] > 0.0 else net.up[i], left)
+            used = min(around.down[i] if row[i] > 0.0 else around.up[i], left)
             deepest[i] = -used if row[i] > 0.0 else used
             fallen += abs(row[i]) * used
             left -= used
         fallen += rest * left
-    elif net.l2:
+    elif around.l2:
         places = np.empty(0, dtype=np.int64)
         for i in range(n):
             size += row[i] * row[i]
         size = math.sqrt(size)
-        step_of(row, net.down, net.up, radius, math.inf, deepest)
+        step_of(row, around.down, around.up, radius, math.inf, deepest)
         for i in range(n):
             fallen -= row[i] * deepest[i]
     else:
         places = np.empty(0, dtype=np.int64)
-        down, up = np.minimum(net.down, radius), np.minimum(net.up, radius)
+        down, up = np.minimum(around.down, radius), np.minimum(around.up, radius)
         # Each loop writes one array: so that all are vectorised.
         for i in range(n):
             half[i] = 0.5 * (up[i] + down[i])
@@ -96,18 +96,18 @@ def cut_of(net: Centred, row: Array, amount: float, radius: float) -> Cut:
 
 
 @compiled
-def least(net: Centred, cut: Cut, row: Array, enough: float) -> float:
+def least(around: Surroundings, cut: Cut, row: Array, enough: float) -> float:
     """`half_space.least` for one row, all rounding charged; bounds that stay below `enough` are not made tight."""
-    n, l1 = row.size, net.l1
+    n, l1 = row.size, around.l1
     size, deep, shift, rest = 0.0, 0.0, 0.0, 0.0
     for i in range(n):
         deep += row[i] * cut.deepest[i]
     if l1:
         for i in range(n):
             size = max(size, abs(row[i]))
-        own, other, down, up, rest = _gathered(net, cut, row, size)
-    elif net.l2:
-        own, other, down, up = row, cut.row, net.down, net.up
+        own, other, down, up, rest = _gathered(around, cut, row, size)
+    elif around.l2:
+        own, other, down, up = row, cut.row, around.down, around.up
         for i in range(n):
             size += row[i] * row[i]
         size = math.sqrt(size)
@@ -120,7 +120,7 @@ def least(net: Centred, cut: Cut, row: Array, enough: float) -> float:
             size += abs(row[i])
     if l1:
         fallen, slope = _spent(own, other, down, up, 0.0, rest, cut.radius)
-    elif net.l2:
+    elif around.l2:
         fallen, slope = mixed_fall(own, other, down, up, 0.0, cut.radius, MIXED_ROUNDS)
     else:
         fallen, slope = _boxed(own, other, 0.0)
@@ -138,7 +138,7 @@ def least(net: Centred, cut: Cut, row: Array, enough: float) -> float:
             break
         if l1:
             value, slope = _spent(own, other, down, up, weight, rest + weight * cut.rest, cut.radius)
-        elif net.l2:
+        elif around.l2:
             value, slope = mixed_fall(own, other, down, up, weight, cut.radius, MIXED_ROUNDS)
         else:
             value, slope = _boxed(own, other, weight)
@@ -153,7 +153,7 @@ def least(net: Centred, cut: Cut, row: Array, enough: float) -> float:
     return best
 
 
-@compiled
+@inner
 def _boxed(own: Array, other: Array, weight: float) -> tuple[float, float]:
     """L∞: (Σ |v|, −Σ other · sign v) for v = own + weight · other."""
     total, slope = 0.0, 0.0
@@ -164,7 +164,7 @@ def _boxed(own: Array, other: Array, weight: float) -> tuple[float, float]:
     return total, slope
 
 
-@compiled
+@inner
 def _spent(
     own: Array, other: Array, down: Array, up: Array, weight: float, rest: float, radius: float
 ) -> tuple[float, float]:
@@ -187,30 +187,30 @@ def _spent(
     return total + rest * max(left, 0.0), slope
 
 
-@compiled
-def _gathered(net: Centred, cut: Cut, row: Array, size: float) -> tuple[Array, Array, Array, Array, float]:
+@inner
+def _gathered(around: Surroundings, cut: Cut, row: Array, size: float) -> tuple[Array, Array, Array, Array, float]:
     """L1: (row, cut's row, down, up) at the entries that matter to a mixture; what others of row are at most.
 
     An entry that pulls to a side without room is in neither row's list for its own sake. What turns it to the other
     side is the other row's entry, less its own.
     """
     guess = NEARBY * cut.price * size / cut.size if cut.size > 0.0 else 0.0
-    mine, _, rest = _leading(net, row, cut.radius, guess)
+    mine, _, rest = _leading(around, row, cut.radius, guess)
     places, count = np.empty(mine.size + cut.places.size, dtype=np.int64), mine.size
     places[:count] = mine
     for i in cut.places:
-        if abs(row[i]) <= rest or (net.down[i] if row[i] > 0.0 else net.up[i]) <= 0.0:
+        if abs(row[i]) <= rest or (around.down[i] if row[i] > 0.0 else around.up[i]) <= 0.0:
             places[count] = i
             count += 1
     own, other, down, up = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     for k in range(count):
         i = places[k]
-        own[k], other[k], down[k], up[k] = row[i], cut.row[i], net.down[i], net.up[i]
+        own[k], other[k], down[k], up[k] = row[i], cut.row[i], around.down[i], around.up[i]
     return own, other, down, up, rest
 
 
-@compiled
-def _leading(net: Centred, row: Array, radius: float, guess: float) -> tuple[Integers, float, float]:
+@inner
+def _leading(around: Surroundings, row: Array, radius: float, guess: float) -> tuple[Integers, float, float]:
     """L1: (places of the steepest entries, steepest first, the slope at which the ball is spent, what all others are at
     most): enough of them to spend the ball, from slopes of the `guess` on, or less."""
     steep, places = np.empty(HELD), np.empty(HELD, dtype=np.int64)
@@ -219,14 +219,14 @@ def _leading(net: Centred, row: Array, radius: float, guess: float) -> tuple[Int
         count, rest = 0, guess
         for i in range(row.size):
             size = abs(row[i])
-            if size > rest and (net.down[i] if row[i] > 0.0 else net.up[i]) > 0.0:
+            if size > rest and (around.down[i] if row[i] > 0.0 else around.up[i]) > 0.0:
                 count = insert(steep, places, count, size, i)
                 if count == HELD:
                     rest = max(guess, steep[HELD - 1])
         price, left = 0.0, radius
         for k in range(count):
             price = steep[k]
-            left -= net.down[places[k]] if row[places[k]] > 0.0 else net.up[places[k]]
+            left -= around.down[places[k]] if row[places[k]] > 0.0 else around.up[places[k]]
             if left <= 0.0:
                 return places[:count], price, rest
         if count == HELD or rest <= 0.0:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import inner
 
 Keys = npt.NDArray[np.floating[Any]]
 
 
-@compiled
+@inner
 def push(keys: Keys, others: Any, size: int, key: float, other: Any) -> int:
     """Add an entry to a heap of `size`; its new size."""
     place = size
@@ -26,7 +26,7 @@ def push(keys: Keys, others: Any, size: int, key: float, other: Any) -> int:
     return size + 1
 
 
-@compiled
+@inner
 def pop(keys: Keys, others: Any, size: int) -> int:
     """Move the least entry of a heap behind its new end; its new size."""
     size -= 1

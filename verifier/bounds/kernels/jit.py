@@ -1,4 +1,4 @@
-"""The one door to numba: `compiled` marks kernels, `AVAILABLE` says whether they are worth calling."""
+"""The one door to numba: `compiled` and `inner` mark kernels, `AVAILABLE` says whether they are worth calling."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ try:
     from numba import config, njit
     from numba.core.compiler import CompileResult
     from numba.core.serialize import dumps
+    from numba.extending import register_jitable
 except ImportError:  # a platform for which there are no wheels, or a numpy that numba does not know yet
     njit = None  # type: ignore[assignment]
 
@@ -27,6 +28,12 @@ AVAILABLE: bool = njit is not None and not cast(Any, config).DISABLE_JIT
 
 REORDERED = {"contract", "reassoc", "nsz"}
 """What LLVM may change: the order of sums, fused products. Rounding bounds of the γ kind hold for any order."""
+
+OPTIONS: dict[str, Any] = {"fastmath": REORDERED, "error_model": "numpy", "no_cfunc_wrapper": True}
+"""Of every kernel; none is handed to another as a function, which would need that wrapper."""
+
+INNER: set[Callable[..., Any]] = set()
+"""The inner kernels, as plain Python."""
 
 
 class KernelCache:
@@ -69,12 +76,28 @@ class KernelCache:
 
 
 def compiled(function: Kernel) -> Kernel:
-    """`function` as machine code that runs without the interpreter's lock, taken from the file of kernels if it can."""
+    """`function` as machine code that runs without the interpreter's lock, taken from the file of kernels if it can.
+
+    For what Python calls, trees or tests. To numba a constant that another kernel hands to it is a type of its own, for
+    which it compiles once more.
+    """
     if not AVAILABLE:
         return function
-    kernel: Any = njit(nogil=True, fastmath=REORDERED, error_model="numpy")(function)
+    kernel: Any = njit(nogil=True, **OPTIONS)(function)
     kernel._cache = KernelCache(f"{function.__module__}.{function.__qualname__}")
     return cast(Kernel, kernel)
+
+
+def inner(function: Kernel) -> Kernel:
+    """`function` as a part of the kernels that call it; called from Python it is plain Python.
+
+    It has no wrapper and no entry in the file of its own. Whatever constants it is given, it is compiled once, or twice
+    where kernels of both kinds call it.
+    """
+    if AVAILABLE:
+        register_jitable(**OPTIONS)(function)
+        INNER.add(function)
+    return function
 
 
 def target() -> tuple[str, ...]:

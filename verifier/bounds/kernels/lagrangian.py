@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import compiled, inner
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import ascend
 from verifier.bounds.lagrangian import CUT_SLACK, SNAP
@@ -54,13 +54,13 @@ def evaluate(
             for k in range(spans[number, 0], spans[number, 1]):
                 mu[k] += value * coefficients[k]
     _input_row(net, weights, nu, row)
-    centre = net.centre
+    centre = net.around.centre
     for i in range(row.size):
         total += row[i] * centre[i]
     return total - net.rate * size - net.slack, total - net.rate * real_size - net.slack
 
 
-@compiled
+@inner
 def _input_row(net: CompiledNetwork, weights: Array, nu: Array, row: Array) -> None:
     """What the multipliers send back to the input."""
     inputs, reads, relus = net.inputs, net.reads, nu.size
@@ -96,7 +96,7 @@ def forward(net: CompiledNetwork, x: Array, arguments: Array) -> float:
     return margin
 
 
-@compiled
+@inner
 def _margin(net: CompiledNetwork, x: Array, arguments: Array) -> tuple[float, int]:
     """`forward` with the number of the smallest row."""
     constants, all_hidden, spans, reads, all_inputs = net.constant, net.hidden, net.spans, net.reads, net.inputs
@@ -146,5 +146,5 @@ def descend(net: CompiledNetwork, ends: Array, x: Array, radius: float, steps: i
                     coefficients = inputs[number]
                     for i in range(size):
                         gradient[i] += value * coefficients[i]
-        ascend(net, ends, gradient, radius, step, steps, x)
+        ascend(net.around, ends, gradient, radius, step, steps, x)
     return found

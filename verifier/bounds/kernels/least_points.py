@@ -8,7 +8,7 @@ import numpy as np
 
 from encoders.network.norm import Norm
 from verifier.bounds.kernels.heap import pop, push
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import inner
 from verifier.problem.norms.geometry import Floats
 from verifier.problem.norms.l2 import ROUNDS
 from verifier.problem.query import Ball
@@ -38,7 +38,7 @@ def single(ball: Ball) -> SingleBall:
     return SingleBall(KINDS[ball.norm], *(np.array(side, dtype=np.float32) for side in sides))
 
 
-@compiled
+@inner
 def least_points(ball: SingleBall, radius: float, rows: Floats, points: Floats, width: int, value: Floats) -> None:
     """The points (n, batch) where the rows (n, batch) are least, and `value` (batch,) plus what they are there.
 
@@ -57,7 +57,7 @@ def least_points(ball: SingleBall, radius: float, rows: Floats, points: Floats, 
                 value[j] += row[j] * point[j]
 
 
-@compiled
+@inner
 def _fill(ball: SingleBall, radius: float, rows: Floats, points: Floats, width: int, value: Floats) -> None:
     """`L1.least_of_batch`: the steepest entries first."""
     size = ball.centre.size
@@ -81,7 +81,7 @@ def _fill(ball: SingleBall, radius: float, rows: Floats, points: Floats, width: 
         value[j] += np.float32(total)
 
 
-@compiled
+@inner
 def _stretch(ball: SingleBall, radius: float, rows: Floats, points: Floats, width: int, value: Floats) -> None:
     """`L2.least_of_batch`: each entry in proportion to its slope, as far as its room."""
     size = ball.centre.size

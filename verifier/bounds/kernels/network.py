@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,23 +13,8 @@ from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.norms.geometry import Geometry
 
 
-class Centred(Protocol):
-    """What norms and half-spaces read: the room `down`, `up` that the box leaves around `centre`; L1, L2, or L∞?"""
-
-    @property
-    def centre(self) -> Array: ...
-    @property
-    def down(self) -> Array: ...
-    @property
-    def up(self) -> Array: ...
-    @property
-    def l1(self) -> bool: ...
-    @property
-    def l2(self) -> bool: ...
-
-
 class Surroundings(NamedTuple):
-    """A `Centred` without a network."""
+    """What norms and half-spaces read: `down`, `up`, the room that a box leaves around `centre`; L1, L2, or else L∞."""
 
     centre: Array
     down: Array
@@ -50,7 +35,7 @@ class CompiledNetwork(NamedTuple):
 
     `spans` (rows, 2): the columns of `hidden` that a row reads; `reads`: whether it reads the input. `charge`,
     `sizes`, `goal_size`, `real_charge`, `real_goal_size`, `rate`, `slack`: what rounding is charged with, as in
-    `Lagrangian`. `down`, `up`: the room that the box leaves around `centre`. `l1`, `l2`: L1, L2, or else L∞.
+    `Lagrangian`. `around`: the ball.
     """
 
     starts: Array
@@ -64,18 +49,14 @@ class CompiledNetwork(NamedTuple):
     goal_size: Array
     real_charge: Array
     real_goal_size: Array
-    centre: Array
-    down: Array
-    up: Array
+    around: Surroundings
     rate: float
     slack: float
-    l1: bool
-    l2: bool
 
 
 def network(stages: Stages, lagrangian: Lagrangian) -> CompiledNetwork:
     """The arrays of a query whose Lagrangian is at hand."""
-    goal, ball = lagrangian.goal, lagrangian.ball
+    goal = lagrangian.goal
     relus, rows = stages.relu_count, stages.relu_count + len(goal.offset)
     inputs, hidden = np.zeros((rows, stages.input_size)), np.zeros((rows, relus))
     constant = np.zeros(rows)
@@ -97,7 +78,6 @@ def network(stages: Stages, lagrangian: Lagrangian) -> CompiledNetwork:
         np.stack([used.argmax(axis=1), relus - used[:, ::-1].argmax(axis=1)], axis=1) if relus else 0,
         0,
     )
-    room = lagrangian.geometry.room
     return CompiledNetwork(
         starts=np.array(starts),
         inputs=inputs,
@@ -110,11 +90,7 @@ def network(stages: Stages, lagrangian: Lagrangian) -> CompiledNetwork:
         goal_size=np.array(lagrangian.goal_size),
         real_charge=np.array(lagrangian.real_charge),
         real_goal_size=np.array(lagrangian.real_goal_size),
-        centre=np.array(ball.centre),
-        down=np.array(room.down),
-        up=np.array(room.up),
+        around=surroundings(lagrangian.geometry),
         rate=lagrangian.rate,
         slack=lagrangian.slack,
-        l1=lagrangian.geometry.norm is Norm.L1,
-        l2=lagrangian.geometry.norm is Norm.L2,
     )

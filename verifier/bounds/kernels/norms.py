@@ -6,8 +6,8 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.kernels.heap import pop, push
-from verifier.bounds.kernels.jit import Integers, compiled
-from verifier.bounds.kernels.network import Centred
+from verifier.bounds.kernels.jit import Integers, compiled, inner
+from verifier.bounds.kernels.network import Surroundings
 from verifier.bounds.kernels.round_ball import ascend_round, excluded_of, fall_of
 from verifier.bounds.lagrangian import RADIUS_SLACK
 from verifier.problem.norms.geometry import FIRST_STEP
@@ -22,14 +22,14 @@ FILL_SLACK = 4.0 * UNIT
 
 
 @compiled
-def fall(net: Centred, row: Array, radius: float) -> float:
+def fall(around: Surroundings, row: Array, radius: float) -> float:
     """`Geometry.fall`."""
-    if net.l1:
-        filled = _fill_from_top(net, row, radius)
-        return filled if filled >= 0.0 else _fill(net, row, radius)
-    if net.l2:
-        return fall_of(row, net.down, net.up, radius)
-    down, up, total = net.down, net.up, 0.0
+    if around.l1:
+        filled = _fill_from_top(around, row, radius)
+        return filled if filled >= 0.0 else _fill(around, row, radius)
+    if around.l2:
+        return fall_of(row, around.down, around.up, radius)
+    down, up, total = around.down, around.up, 0.0
     for i in range(row.size):
         value = row[i]
         room = down[i] if value > 0.0 else up[i]
@@ -37,10 +37,10 @@ def fall(net: Centred, row: Array, radius: float) -> float:
     return total
 
 
-@compiled
-def _fill_from_top(net: Centred, row: Array, radius: float) -> float:
+@inner
+def _fill_from_top(around: Surroundings, row: Array, radius: float) -> float:
     """S(radius) in L1 where the `TOP` steepest entries use up the ball, else −1."""
-    down, up = net.down, net.up
+    down, up = around.down, around.up
     steep, places, count = np.empty(TOP), np.empty(TOP, dtype=np.int64), 0
     for i in range(row.size):
         size = abs(row[i])
@@ -59,7 +59,7 @@ def _fill_from_top(net: Centred, row: Array, radius: float) -> float:
     return total * (1.0 + FILL_SLACK * (row.size + 16))
 
 
-@compiled
+@inner
 def insert(steep: Array, places: Integers, count: int, size: float, place: int) -> int:
     """Insert an entry into a list in falling order, which loses its last one where it is full; its length."""
     at = min(count, steep.size - 1)
@@ -70,9 +70,9 @@ def insert(steep: Array, places: Integers, count: int, size: float, place: int) 
     return min(count + 1, steep.size)
 
 
-@compiled
-def _fill(net: Centred, row: Array, radius: float) -> float:
-    steep, rooms, count = _steepest(net, row, radius)
+@inner
+def _fill(around: Surroundings, row: Array, radius: float) -> float:
+    steep, rooms, count = _steepest(around, row, radius)
     total, left = 0.0, radius
     while count > 0 and left > 0.0:
         count = pop(steep, rooms, count)
@@ -83,13 +83,13 @@ def _fill(net: Centred, row: Array, radius: float) -> float:
 
 
 @compiled
-def excluded(net: Centred, row: Array, amount: float, most: float) -> float:
+def excluded(around: Surroundings, row: Array, amount: float, most: float) -> float:
     """`Dual.radius`: a radius r ≤ most with S(r) ≤ amount, as large as it can be, rounding left out of it."""
     if not amount >= 0.0:
         return 0.0
     shrink = 1.0 - RADIUS_SLACK - 2.0 * row.size * UNIT
-    if net.l1:
-        steep, rooms, count = _steepest(net, row, most)
+    if around.l1:
+        steep, rooms, count = _steepest(around, row, most)
         spent, gained = 0.0, 0.0
         while count > 0:
             count = pop(steep, rooms, count)
@@ -100,9 +100,9 @@ def excluded(net: Centred, row: Array, amount: float, most: float) -> float:
             gained += gain
             spent += rooms[count]
         return most * shrink
-    if net.l2:
-        return excluded_of(row, net.down, net.up, amount, most) * shrink
-    down, up, radius = net.down, net.up, 0.0
+    if around.l2:
+        return excluded_of(row, around.down, around.up, amount, most) * shrink
+    down, up, radius = around.down, around.up, 0.0
     for _ in range(TANGENTS):
         slope, used = 0.0, 0.0
         for i in range(row.size):
@@ -120,10 +120,10 @@ def excluded(net: Centred, row: Array, amount: float, most: float) -> float:
     return radius * shrink
 
 
-@compiled
-def _steepest(net: Centred, row: Array, most: float) -> tuple[Array, Array, int]:
+@inner
+def _steepest(around: Surroundings, row: Array, most: float) -> tuple[Array, Array, int]:
     """A heap of −|g_i|, least first, with the rooms."""
-    down, up = net.down, net.up
+    down, up = around.down, around.up
     steep, rooms, count = np.empty(row.size), np.empty(row.size), 0
     for i in range(row.size):
         value = row[i]
@@ -134,17 +134,17 @@ def _steepest(net: Centred, row: Array, most: float) -> tuple[Array, Array, int]
 
 
 @compiled
-def ascend(net: Centred, ends: Array, gradient: Array, radius: float, step: int, steps: int, x: Array) -> None:
+def ascend(around: Surroundings, ends: Array, gradient: Array, radius: float, step: int, steps: int, x: Array) -> None:
     """`Geometry.ascended` in place, with the share of that step, in the box `ends` (2, n)."""
-    centre = net.centre
-    if net.l1:
+    centre = around.centre
+    if around.l1:
         share = 2.0 / (step + 3.0)
         for i in range(x.size):
             x[i] -= share * (x[i] - centre[i])
-        _to_vertex(net, gradient, radius, share, x)
+        _to_vertex(around, gradient, radius, share, x)
         return
-    if net.l2:
-        ascend_round(centre, net.down, net.up, ends, gradient, radius, FIRST_STEP * (1.0 - step / steps), x)
+    if around.l2:
+        ascend_round(centre, around.down, around.up, ends, gradient, radius, FIRST_STEP * (1.0 - step / steps), x)
         return
     length = FIRST_STEP * radius * (1.0 - step / steps)
     for i in range(x.size):
@@ -153,10 +153,10 @@ def ascend(net: Centred, ends: Array, gradient: Array, radius: float, step: int,
         x[i] = min(max(moved, ends[0, i]), ends[1, i])
 
 
-@compiled
-def _to_vertex(net: Centred, gradient: Array, radius: float, share: float, x: Array) -> None:
+@inner
+def _to_vertex(around: Surroundings, gradient: Array, radius: float, share: float, x: Array) -> None:
     """x += share · (the step from the centre within the L1 ball that the gradient prefers)."""
-    down, up = net.down, net.up
+    down, up = around.down, around.up
     steep, places, count, left = np.empty(x.size), np.empty(x.size), 0, radius
     for i in range(x.size):
         value = gradient[i]

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import inner
 from verifier.problem.norms.l2 import ROUNDS
 from verifier.problem.norms.linf import SETTLED, TANGENTS
 from verifier.problem.rounding import SPARE_OPERATIONS, SUMMED
@@ -24,7 +24,7 @@ TINY = 2.0**-1000
 """A scale at which only entries without room are held."""
 
 
-@compiled
+@inner
 def slopes_of(row: Array, down: Array, up: Array) -> tuple[Array, Array]:
     """(slopes, rooms) of a row (n,)."""
     steep, rooms = np.empty(row.size), np.empty(row.size)
@@ -35,7 +35,7 @@ def slopes_of(row: Array, down: Array, up: Array) -> tuple[Array, Array]:
     return steep, rooms
 
 
-@compiled
+@inner
 def scale_of(steep: Array, rooms: Array, radius: float, rounds: int) -> float:
     """`l2.scales` of one row, after so many rounds at most."""
     free = 0.0
@@ -60,7 +60,7 @@ def scale_of(steep: Array, rooms: Array, radius: float, rounds: int) -> float:
     return scale
 
 
-@compiled
+@inner
 def tangent(steep: Array, rooms: Array, scale: float) -> tuple[float, float]:
     """(‖b‖₂, Σ |c|·room) of the sum that a row is at this scale, rounded up."""
     inverse, squares, flat = 1.0 / scale, 0.0, 0.0
@@ -74,7 +74,7 @@ def tangent(steep: Array, rooms: Array, scale: float) -> tuple[float, float]:
     return math.sqrt(squares + steep.size * LOST) * grown, (flat + steep.size * LOST) * grown
 
 
-@compiled
+@inner
 def fall_of(row: Array, down: Array, up: Array, radius: float) -> float:
     """`L2.falls` of one row (n,); infinite where numbers are too large."""
     if not radius > 0.0:
@@ -87,7 +87,7 @@ def fall_of(row: Array, down: Array, up: Array, radius: float) -> float:
     return fallen if fallen < math.inf else math.inf
 
 
-@compiled
+@inner
 def excluded_of(row: Array, down: Array, up: Array, amount: float, most: float) -> float:
     """`L2.excluded` of one row (n,) and an amount ≥ 0: where tangents of S use it up, at radii that rise to that."""
     best, at = 0.0, most
@@ -109,7 +109,7 @@ def excluded_of(row: Array, down: Array, up: Array, amount: float, most: float) 
     return best
 
 
-@compiled
+@inner
 def step_of(row: Array, down: Array, up: Array, radius: float, most: float, step: Array) -> None:
     """Fill in the step (n,) at which a row is least in the ball, its scale at most so much; row and step may be one."""
     steep, rooms = slopes_of(row, down, up)
@@ -119,7 +119,7 @@ def step_of(row: Array, down: Array, up: Array, radius: float, most: float, step
         step[i] = -move if row[i] > 0.0 else move
 
 
-@compiled
+@inner
 def mixed_fall(
     own: Array, other: Array, down: Array, up: Array, weight: float, radius: float, rounds: int
 ) -> tuple[float, float]:
@@ -140,7 +140,7 @@ def mixed_fall(
     return fallen if fallen < math.inf else math.inf, turned
 
 
-@compiled
+@inner
 def ascend_round(
     centre: Array, down: Array, up: Array, ends: Array, gradient: Array, radius: float, share: float, x: Array
 ) -> None:

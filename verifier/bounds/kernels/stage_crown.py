@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.bounds.kernels.half_space import Cut, least
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import compiled, inner
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.relu_lines import relu_lines
 from verifier.problem.rounding import UNIT
@@ -73,7 +73,7 @@ def tighten_stages(net: CompiledNetwork, cut: Cut, lower: Array, upper: Array, w
     return True
 
 
-@compiled
+@inner
 def _add_product(left: Array, low: int, high: int, right: Array, begin: int, end: int, out: Array) -> None:
     """out[:, begin:end] += left[:, low:high] · right[low:high, begin:end]; BLAS would start threads of its own."""
     places = np.empty(high - low, dtype=np.int64)
@@ -95,13 +95,13 @@ def _add_product(left: Array, low: int, high: int, right: Array, begin: int, end
                 target[j] += a * row_p[j]
 
 
-@compiled
+@inner
 def _end(net: CompiledNetwork, cut: Cut, row: Array, constant: float, size: float, known: float) -> float:
     """A safe lower bound of row·x + constant over the cut ball; tight only where it is above the `known` one."""
-    centre = net.centre
+    centre = net.around.centre
     for i in range(row.size):
         constant += row[i] * centre[i]
     charge = net.rate * size + net.slack
-    constant += least(net, cut, row, known - constant + charge) - charge
+    constant += least(net.around, cut, row, known - constant + charge) - charge
     end: float = constant - 2.0 * abs(constant) * UNIT
     return end

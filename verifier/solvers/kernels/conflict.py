@@ -8,7 +8,7 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.box_part import Places
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import compiled, inner
 from verifier.problem.rounding import UNDERFLOW
 from verifier.solvers.kernels.propagate import peak
 from verifier.solvers.propagation.propagate import RATE
@@ -41,7 +41,7 @@ def walk_of(trail: Trail) -> Walk:
     return Walk(bound, need, floor, end, value, literal, threshold, place, seen)
 
 
-@compiled
+@inner
 def needed(rows: RowSystem, row: int, known: Array, end: int, assumed: float, walk: Walk) -> int:
     """Write the literals by which a row is contradicted to the walk; their number."""
     bound, variables = walk.bound, walk.bound.size // 2
@@ -86,7 +86,7 @@ def needed(rows: RowSystem, row: int, known: Array, end: int, assumed: float, wa
     return count
 
 
-@compiled
+@inner
 def domain(
     bound: Array, known: Array, v: int, variables: int, end: int, assumed: float
 ) -> tuple[float, float, float, float]:
@@ -99,7 +99,7 @@ def domain(
     return lower, upper, low, high
 
 
-@compiled
+@inner
 def reasons(rows: RowSystem, nogoods: Nogoods, trail: Trail, reason: int, end: int, value: float, walk: Walk) -> int:
     """Write what implied that the end's bound is at least the value to the walk; the number of literals."""
     if reason > FIRST_NOGOOD:
@@ -113,7 +113,7 @@ def reasons(rows: RowSystem, nogoods: Nogoods, trail: Trail, reason: int, end: i
     return count
 
 
-@compiled
+@inner
 def require(known: Array, count: int, walk: Walk) -> None:
     """Take over the literals that a reason asked for."""
     for place in range(count):
@@ -122,7 +122,7 @@ def require(known: Array, count: int, walk: Walk) -> None:
             walk.need[end] = max(walk.need[end], walk.value[place])
 
 
-@compiled
+@inner
 def needs_level(walk: Walk) -> bool:
     """Is anything of the last level needed?"""
     for end in range(walk.need.size):  # noqa: SIM110, numba compiles no generators
@@ -131,7 +131,7 @@ def needs_level(walk: Walk) -> bool:
     return False
 
 
-@compiled
+@inner
 def implied(known: Array, count: int, others: int, walk: Walk) -> bool:
     """Does what is needed anyway, with `others` of the literals behind the first, contain what a reason asked for?"""
     for place in range(count):

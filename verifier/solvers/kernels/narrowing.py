@@ -14,7 +14,7 @@ import numpy as np
 from encoders.network.graph import Array
 from verifier.bounds.kernels.alpha_crown import LANES, backward, reached
 from verifier.bounds.kernels.half_space import Cut, cut_of, least
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.lagrangian import tighten_by_costs
 from verifier.bounds.kernels.network import Surroundings
 from verifier.bounds.kernels.norms import excluded, fall
@@ -124,7 +124,7 @@ def dearest(lower: Array, upper: Array, shares: Array, least_cost: float, most: 
     return places[:kept]
 
 
-@compiled
+@inner
 def _block(
     lines: SparseNetwork,
     around: Surroundings,
@@ -160,7 +160,7 @@ def _block(
     return True
 
 
-@compiled
+@inner
 def _end(
     around: Surroundings, charges: Charges, cut: Cut, row: Array, constant: float, size: float, known: float
 ) -> float:
@@ -175,7 +175,7 @@ def _end(
     return end if end > known else known
 
 
-@compiled
+@inner
 def _gained(charges: Charges, mu: Array, nu: Array, shares: Array, lower: Array, upper: Array) -> float:
     """How much the bound rises by tighter bounds of arguments, rounding subtracted; the shares are replaced."""
     gained, moved, rounding = 0.0, 0.0, 0.0

@@ -12,7 +12,7 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.kernels.half_space import cut_of
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.lagrangian import evaluate, forward, tighten_by_costs
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import excluded, fall
@@ -110,7 +110,7 @@ def evaluate_node(
         low[k], high[k] = lower[kept[k]], upper[kept[k]]
     size = program.constants.size
     duals, moved, off = np.zeros(size), np.zeros(program.moves.shape[1]), np.zeros(count)
-    shares, row = np.empty(relus), np.empty(net.centre.size)
+    shares, row = np.empty(relus), np.empty(net.around.centre.size)
     level, attempt, added = cutoff[0], 0, 0
     while True:
         state, optimum, pivots = solve(program, low, high, basic, key, PIVOTS * size, level, duals, moved, off)
@@ -121,7 +121,7 @@ def evaluate_node(
             nu[kept[k]] = duals[k]
         weights[:] = np.maximum(duals[count : count + goals], 0.0)
         constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
-        fallen = fall(net, row, radius)
+        fallen = fall(net.around, row, radius)
         value = constant - fallen
         if value > 0.0:
             if state == EXCLUDED:
@@ -137,7 +137,7 @@ def evaluate_node(
         if state != EXCLUDED or not value > -HIGHEST or attempt == ATTEMPTS:
             break
         level = min(2.0 * (level - value), HIGHEST)
-    within = excluded(net, row, constant, radius)
+    within = excluded(net.around, row, constant, radius)
     if within >= radius > 0.0:
         return CLOSED, math.inf, nothing, -1
     if real - fallen > 0.0:
@@ -147,8 +147,7 @@ def evaluate_node(
         relaxed_point(program, ends, moved, point)
         margin = forward(net, point, arguments)
     within = max(
-        within,
-        _narrowed(net, radius, rules, rules.costly, weights, nu, mu, row, shares, constant, value, lower, upper),
+        within, narrow(net, radius, rules, rules.costly, weights, nu, mu, row, shares, constant, value, lower, upper)
     )
     if within >= radius > 0.0 or within == math.inf:
         return CLOSED, math.inf, nothing, -1
@@ -156,7 +155,7 @@ def evaluate_node(
     return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
 
 
-@compiled
+@inner
 def evaluate_proposed(
     net: CompiledNetwork,
     radius: float,
@@ -170,20 +169,19 @@ def evaluate_proposed(
 
     The multipliers are replaced by those of the last evaluation.
     """
-    mu, shares, row = np.zeros(lower.size), np.empty(lower.size), np.empty(net.centre.size)
+    mu, shares, row = np.zeros(lower.size), np.empty(lower.size), np.empty(net.around.centre.size)
     constant, real = evaluate(net, weights, nu, lower, upper, mu, row, shares)
-    fallen = fall(net, row, radius)
+    fallen = fall(net.around, row, radius)
     value = constant - fallen
     if value > 0.0:
         return CLOSED, math.inf
-    within = excluded(net, row, constant, radius)
+    within = excluded(net.around, row, constant, radius)
     if within >= radius > 0.0:
         return CLOSED, math.inf
     if real - fallen > 0.0:
         return CLOSED, within
     within = max(
-        within,
-        _narrowed(net, radius, rules, rules.followed, weights, nu, mu, row, shares, constant, value, lower, upper),
+        within, narrow(net, radius, rules, rules.followed, weights, nu, mu, row, shares, constant, value, lower, upper)
     )
     if within >= radius > 0.0 or within == math.inf:
         return CLOSED, math.inf
@@ -191,7 +189,7 @@ def evaluate_proposed(
 
 
 @compiled
-def _narrowed(
+def narrow(
     net: CompiledNetwork,
     radius: float,
     rules: Rules,
@@ -206,46 +204,25 @@ def _narrowed(
     lower: Array,
     upper: Array,
 ) -> float:
-    """Tighten the bounds of a node that its multipliers leave open, as the rules say: the radius excluded then.
+    """Tighten the bounds of a node that its multipliers leave open, with `value` < 0, as the rules say: the radius
+    excluded then.
 
-    Infinite: nothing of the node is left.
+    CROWN within the half-space constant + row·δ ≤ 0, for the ReLUs that cost a `costly` share of what the bound lacks;
+    the same multipliers again, with their reduced costs. Infinite: nothing of the node is left. All arrays are replaced
+    by the last evaluation's.
     """
     if rules.reduced_costs and not tighten_by_costs(mu, nu, shares, value, lower, upper):
         return math.inf
     if not rules.child_bounds:
         return 0.0
     amount = -constant if rules.half_space else math.inf
-    return narrow(net, radius, costly, weights, nu, mu, row, shares, amount, value, lower, upper)
-
-
-@compiled
-def narrow(
-    net: CompiledNetwork,
-    radius: float,
-    costly: float,
-    weights: Array,
-    nu: Array,
-    mu: Array,
-    row: Array,
-    shares: Array,
-    amount: float,
-    value: float,
-    lower: Array,
-    upper: Array,
-) -> float:
-    """Tighten a node's bounds by what its multipliers say, which proved `value` < 0: the radius excluded then.
-
-    CROWN within the half-space row·δ ≤ amount, for the ReLUs that cost a `costly` share of what the bound lacks; the
-    same multipliers again, with their reduced costs. Infinite: nothing of the node is left. All arrays are replaced
-    by the last evaluation's.
-    """
-    if not tighten_stages(net, cut_of(net, row, amount, radius), lower, upper, shares <= costly * value):
+    if not tighten_stages(net, cut_of(net.around, row, amount, radius), lower, upper, shares <= costly * value):
         return math.inf
     constant, _ = evaluate(net, weights, nu, lower, upper, mu, row, shares)
-    value = constant - fall(net, row, radius)
+    value = constant - fall(net.around, row, radius)
     if value > 0.0 or not tighten_by_costs(mu, nu, shares, value, lower, upper):
         return math.inf
-    return excluded(net, row, constant, radius)
+    return excluded(net.around, row, constant, radius)
 
 
 @compiled

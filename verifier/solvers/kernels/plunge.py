@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.lagrangian import descend
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.problem.phase_tree import STEPS as PARTS
@@ -126,7 +126,7 @@ PROPOSED = 2
 """Pivots that the evaluation of a node by known multipliers counts as."""
 
 
-@compiled
+@inner
 def _note(journal: Journal, split: int, first: bool, row: int) -> None:
     if journal.wanted:
         k = journal.length[0]
@@ -134,7 +134,7 @@ def _note(journal: Journal, split: int, first: bool, row: int) -> None:
         journal.length[0] = k + 1
 
 
-@compiled
+@inner
 def _follow(
     net: CompiledNetwork, radius: float, rules: Rules, stack: Stack, earlier: EarlierTree, top: int, row: int
 ) -> tuple[bool, float, int]:
@@ -237,7 +237,9 @@ def plunge(
                 return FOUND, depth, nodes, float32
             if rules.descend_every and (extent.number + nodes - 1) % rules.descend_every == 0:
                 moved[:] = point
-                if descend(net, shared.ends, moved, radius, STEPS, best) >= 0.0:
+                # No constant, for which numba would compile `descend` anew.
+                steps = int(np.int64(STEPS))
+                if descend(net, shared.ends, moved, radius, steps, best) >= 0.0:
                     point[:] = best
                     return FOUND, depth, nodes, float32
         # Where nothing is open any more, but the LP knew less, the node is evaluated again with its new bounds.

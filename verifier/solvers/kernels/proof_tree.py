@@ -49,7 +49,7 @@ def grow(
     relus = stack.lower.shape[1]
     low, high = np.empty(relus), np.empty(relus)
     basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
-    point, arguments = np.empty(net.centre.size), np.empty(relus)
+    point, arguments = np.empty(net.around.centre.size), np.empty(relus)
     tokens, leaves = 0, 0
     while depth > 0 and tokens < grown.tokens.size and leaves < grown.values.size:
         top = depth - 1

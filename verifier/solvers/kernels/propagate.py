@@ -8,7 +8,7 @@ import numpy as np
 
 from encoders.network.graph import Array
 from verifier.bounds.box_part import Places
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import compiled, inner
 from verifier.problem.rounding import UNDERFLOW, UNIT
 from verifier.solvers.propagation.propagate import CROSSED, FIXED, LEAST_GAIN, MORE, NARROWEST, RATE, WAVES
 from verifier.solvers.propagation.rows import RowSystem
@@ -39,7 +39,7 @@ def wave_of(rows: RowSystem, trail: Trail) -> Wave:
     )
 
 
-@compiled
+@inner
 def peak(above: float, below: float, lower: float, upper: float) -> float:
     """max {T(v) : lower ≤ v ≤ upper}, T of slope `above` over positive v and `below` over negative ones."""
     at_lower = (above if lower > 0.0 else below) * lower
@@ -48,7 +48,7 @@ def peak(above: float, below: float, lower: float, upper: float) -> float:
     return max(most, 0.0) if lower < 0.0 < upper else most
 
 
-@compiled
+@inner
 def falls_to(above: float, below: float, upper: float, least: float) -> float:
     """The largest v ≤ upper with T(v) ≥ least, rounded up; `upper` where that says nothing new."""
     if (above if upper > 0.0 else below) * upper >= least:
@@ -86,7 +86,7 @@ def propagate(rows: RowSystem, nogoods: Nogoods, trail: Trail, heads: Places, cl
     return MORE
 
 
-@compiled
+@inner
 def settled(trail: Trail, seen: int) -> bool:
     """Has any phase been settled since?"""
     for t in range(seen, trail.length[0]):  # noqa: SIM110, numba compiles no generators
@@ -95,7 +95,7 @@ def settled(trail: Trail, seen: int) -> bool:
     return False
 
 
-@compiled
+@inner
 def mark(rows: RowSystem, trail: Trail, heads: Places, wave: Wave, narrow: bool) -> None:
     """Mark the rows of the next wave: those of one kind that read what has changed."""
     place = 0 if narrow else 1
@@ -115,7 +115,7 @@ def mark(rows: RowSystem, trail: Trail, heads: Places, wave: Wave, narrow: bool)
     heads[place] = trail.length[0]
 
 
-@compiled
+@inner
 def of_rows(rows: RowSystem, trail: Trail, clash: Places, wave: Wave) -> bool:
     """The new bounds that marked rows imply; True where nothing satisfies one, the most contradicted one."""
     bound, variables = trail.bound, wave.changed.size
@@ -147,7 +147,7 @@ def of_rows(rows: RowSystem, trail: Trail, clash: Places, wave: Wave) -> bool:
     return clashes
 
 
-@compiled
+@inner
 def offer(wave: Wave, end: int, value: float, bound: Array, reason: int) -> None:
     """Note a new bound where it is the best one so far."""
     if value > bound[end] and (
@@ -156,7 +156,7 @@ def offer(wave: Wave, end: int, value: float, bound: Array, reason: int) -> None
         wave.best[end], wave.why[end] = value, reason
 
 
-@compiled
+@inner
 def of_nogoods(nogoods: Nogoods, trail: Trail, clash: Places, wave: Wave) -> bool:
     """The negation of each nogood's only literal that does not hold; True where all of one hold."""
     bound, ends = trail.bound, trail.bound.size
@@ -176,7 +176,7 @@ def of_nogoods(nogoods: Nogoods, trail: Trail, clash: Places, wave: Wave) -> boo
     return False
 
 
-@compiled
+@inner
 def kept(trail: Trail, clash: Places, wave: Wave) -> bool:
     """Put the best new bound of each end on the trail; False where one passes the other end's."""
     bound, known, ends = trail.bound, trail.known, trail.bound.size

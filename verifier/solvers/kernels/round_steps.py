@@ -12,14 +12,14 @@ import math
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.round_ball import step_of
 from verifier.solvers.kernels.simplex_program import Program
 from verifier.solvers.node_constants import FARTHER
 
 
-@compiled
+@inner
 def add_step(
     net: CompiledNetwork, program: Program, weights: Array, nu: Array, row: Array, radius: float, basic: Integers
 ) -> bool:
@@ -29,7 +29,7 @@ def add_step(
     """
     capacity, relus, kept, rows = program.steps.shape[0], program.relus, program.kept, program.rows
     step, fallen = np.empty(row.size), 0.0
-    step_of(row, net.down, net.up, radius, math.inf, step)
+    step_of(row, net.around.down, net.around.up, radius, math.inf, step)
     for i in range(row.size):
         step[i] /= radius
         fallen -= row[i] * step[i]
@@ -53,7 +53,7 @@ def add_step(
     return False
 
 
-@compiled
+@inner
 def _put(net: CompiledNetwork, program: Program, place: int, step: Array, radius: float) -> None:
     """Fill in the column of a step."""
     relus, rows, kept = program.relus, program.rows, program.kept

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.solvers.kernels.simplex_basis import factor, place, refresh
 from verifier.solvers.kernels.simplex_program import (
     ACTIVE,
@@ -142,7 +142,7 @@ def solve(
     return end, state.x[free], pivots
 
 
-@compiled
+@inner
 def _perturb(program: Program, state: SimplexState) -> None:
     """Give a and p of each ReLU costs that differ: the golden ratio's multiples spread evenly."""
     relus, hi = program.relus, state.hi
@@ -153,7 +153,7 @@ def _perturb(program: Program, state: SimplexState) -> None:
             state.extra[kind, j] = PERTURBED * (0.5 + 0.5 * share) / most if most > 0.0 else 0.0
 
 
-@compiled
+@inner
 def _solution(program: Program, state: SimplexState, point: Array, off: Array) -> None:
     """The moves of the input, and how far the ReLUs are off their graphs."""
     n, relus, base, room = program.moves.shape[1], program.relus, program.room.size, program.room

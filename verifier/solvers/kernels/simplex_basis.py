@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, inner
 from verifier.solvers.kernels.simplex_program import (
     ACTIVE,
     INACTIVE,
@@ -30,7 +30,7 @@ THRESHOLD = 0.05
 """Share of its column's largest entry that a pivot of the inversion must have to be preferred for sparsity."""
 
 
-@compiled
+@inner
 def place(program: Program, low: Array, high: Array, state: SimplexState) -> None:
     """Fill `where`; triangles that the node has turned into boxes give up their keys."""
     relus, base = program.relus, program.room.size
@@ -55,7 +55,7 @@ def place(program: Program, low: Array, high: Array, state: SimplexState) -> Non
             key[j] = SLACK
 
 
-@compiled
+@inner
 def factor(program: Program, state: SimplexState, matrix: Array) -> bool:
     """The inverse of the basis by Gauss–Jordan elimination in place; False when it is singular.
 
@@ -118,7 +118,7 @@ def factor(program: Program, state: SimplexState, matrix: Array) -> bool:
     return True
 
 
-@compiled
+@inner
 def _order(program: Program, state: SimplexState, order: Integers, first: Integers, needed: Integers) -> None:
     """The order of `factor`, each column's first entry, how many columns have each ReLU's equation as their own."""
     basic, where, relus, base = state.basic, state.where, program.relus, program.room.size
@@ -141,7 +141,7 @@ def _order(program: Program, state: SimplexState, order: Integers, first: Intege
             count += 1
 
 
-@compiled
+@inner
 def _columns(program: Program, state: SimplexState, matrix: Array) -> None:
     """The columns of the basis as rows of `matrix`."""
     relus, goals, entries, rows = program.relus, program.goals, program.entries, program.rows
@@ -175,7 +175,7 @@ def _columns(program: Program, state: SimplexState, matrix: Array) -> None:
             out[relus + goals] = 1.0
 
 
-@compiled
+@inner
 def refresh(program: Program, state: SimplexState) -> None:
     """Multipliers, reduced costs, resting places, basic values and weights of a basis whose inverse is at hand."""
     relus, goals, split, moves, rows = program.relus, program.goals, program.split, program.moves, program.rows
@@ -256,7 +256,7 @@ def refresh(program: Program, state: SimplexState) -> None:
         x[i], weights[i] = total, length
 
 
-@compiled
+@inner
 def settle(relus: int, base: int, j: int, reach: Array, cost: Array, key: Integers, where: Integers) -> bool:
     """Make the cheapest corner the key of a triangle without rows; True when that is not the corner where it stood."""
     stood, uppers, best = key[j], 0, SLACK

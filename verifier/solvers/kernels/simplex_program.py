@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.jit import Integers, compiled
+from verifier.bounds.kernels.jit import Integers, inner
 
 LOWER, UPPER, KEY = -1, -2, -3
 """Where a variable that has no row of the inverse stands: at a bound, or eliminated."""
@@ -83,7 +83,7 @@ class SimplexState(NamedTuple):
     entering: Array
 
 
-@compiled
+@inner
 def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integers, y: Array) -> SimplexState:
     """The arrays of a run."""
     relus, goals, split, room, constants = program.relus, program.goals, program.split, program.room, program.constants
@@ -130,7 +130,7 @@ def begin(program: Program, low: Array, high: Array, basic: Integers, key: Integ
     )
 
 
-@compiled
+@inner
 def add_raw(program: Program, c: int, scale: float, out: Array) -> None:
     """out += scale · (the column of variable c, triangles aside)."""
     relus, goals, rows = program.relus, program.goals, program.rows
@@ -159,7 +159,7 @@ def add_raw(program: Program, c: int, scale: float, out: Array) -> None:
         out[relus + goals] += scale
 
 
-@compiled
+@inner
 def fill_column(program: Program, state: SimplexState, c: int, out: Array) -> None:
     """The column of c with its triangle's key eliminated."""
     relus = program.relus
@@ -174,7 +174,7 @@ def fill_column(program: Program, state: SimplexState, c: int, out: Array) -> No
             add_raw(program, program.room.size + own * relus + j, -ratio, out)
 
 
-@compiled
+@inner
 def of_key(
     relus: int, base: int, j: int, where: Integers, key: Integers, reach: Array, x: Array, hi: Array
 ) -> tuple[float, int, int]:
@@ -194,7 +194,7 @@ def of_key(
     return left * reach[own, j], first, second
 
 
-@compiled
+@inner
 def fill_prices(program: Program, y: Array, of_moves: Array, of_members: Array) -> None:
     """−y·A of moves and of the members of triangles: reduced costs, or their rates for a direction of y."""
     relus, goals, moves, rows, hidden = program.relus, program.goals, program.moves, program.rows, program.hidden

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from verifier.bounds.kernels.heap import pop, push
-from verifier.bounds.kernels.jit import compiled
+from verifier.bounds.kernels.jit import inner
 from verifier.solvers.kernels.simplex_basis import refresh, settle
 from verifier.solvers.kernels.simplex_program import (
     ACTIVE,
@@ -27,7 +27,7 @@ SMALL_PIVOT = 1e-7
 to an end near 0): the inverse is formed anew first, then the run stops."""
 
 
-@compiled
+@inner
 def leaving(program: Program, state: SimplexState) -> tuple[int, int]:
     """(row, −1), or (row, triangle) for a key that shares the row's triangle; row −1 when all is feasible.
 
@@ -68,7 +68,7 @@ def leaving(program: Program, state: SimplexState) -> tuple[int, int]:
     return found, triangle
 
 
-@compiled
+@inner
 def swap(program: Program, state: SimplexState, j: int, row: int) -> None:
     """The key takes the row of another member of its triangle, which becomes the key."""
     relus, base = program.relus, program.room.size
@@ -93,7 +93,7 @@ def swap(program: Program, state: SimplexState, j: int, row: int) -> None:
     where[own], where[taken] = row, KEY
 
 
-@compiled
+@inner
 def aim(program: Program, state: SimplexState, row: int) -> tuple[float, bool]:
     """(infeasibility of a row, whether it lies below), with the direction of y that raises the dual, and its rates."""
     c, value = state.basic[row], state.x[row]
@@ -107,7 +107,7 @@ def aim(program: Program, state: SimplexState, row: int) -> tuple[float, bool]:
     return amount, below
 
 
-@compiled
+@inner
 def _crossing(
     kind: int, slack: float, active: float, inactive: float, rates: tuple[float, float, float], step: float
 ) -> tuple[float, int]:
@@ -123,7 +123,7 @@ def _crossing(
     return max(best, step), found
 
 
-@compiled
+@inner
 def breakpoints(program: Program, state: SimplexState, row: int) -> int:
     """Fill the heap of steps at which a reduced cost reaches 0; its size. Moves behind the step's end are left out."""
     relus, goals, base = program.relus, program.goals, program.room.size
@@ -185,7 +185,7 @@ def breakpoints(program: Program, state: SimplexState, row: int) -> int:
     return size
 
 
-@compiled
+@inner
 def walk(
     program: Program, state: SimplexState, size: int, slope: float, value: float, cutoff: float
 ) -> tuple[int, float, float, int]:
@@ -238,7 +238,7 @@ def walk(
     return -1, step, value, gained
 
 
-@compiled
+@inner
 def flip(program: Program, state: SimplexState, gained: int) -> None:
     """Carry out the passed breakpoints: variables go to their other bounds, triangles to other corners."""
     relus, base, rows, entries = program.relus, program.room.size, program.rows, program.entries
@@ -275,7 +275,7 @@ def flip(program: Program, state: SimplexState, gained: int) -> None:
         change[relus + program.goals] += length
 
 
-@compiled
+@inner
 def enter(program: Program, state: SimplexState, row: int, chosen: int, below: bool, step: float) -> bool:
     """Exchange the row's variable for `chosen`; False when the pivot is too small, with nothing but values changed."""
     relus, base = program.relus, program.room.size

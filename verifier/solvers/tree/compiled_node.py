@@ -31,7 +31,7 @@ from verifier.solvers.kernels.node import (
 )
 from verifier.solvers.kernels.plunge import FOUND, HANDED, EarlierTree, Extent, Journal, Stack, plunge, stack_of
 from verifier.solvers.kernels.proof_tree import Grown, grow
-from verifier.solvers.node_constants import COSTLY, FOLLOWED, STEPS
+from verifier.solvers.node_constants import COSTLY, FOLLOWED, SPLIT_BY_DUAL, STEPS
 from verifier.solvers.tree.carried_basis import known_tree
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import TreeNode
@@ -62,19 +62,21 @@ class CompiledNarrowing:
 
     def __init__(self, stages: Stages, lagrangian: Lagrangian) -> None:
         self._network = network(stages, lagrangian)
+        self._rules = Rules(True, True, False, SPLIT_BY_DUAL, 0, COSTLY, FOLLOWED)
 
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
         low, high, shares = lower.copy(), upper.copy(), dual.shares.copy()
         key = narrow(
             self._network,
             radius,
+            self._rules,
             COSTLY,
             np.array(weights, dtype=np.float64),
             dual.nu.copy(),
             dual.mu.copy(),
             dual.row.copy(),
             shares,
-            -dual.constant,
+            dual.constant,
             dual.value(radius),
             low,
             high,
@@ -146,7 +148,7 @@ class CompiledEvaluator:
         low, high = lower.copy(), upper.copy()
         node = NodeState(low, high, basic, key)
         found = Found(
-            np.empty(self._network.centre.size),
+            np.empty(self._network.around.centre.size),
             np.empty(lower.size),
             np.zeros(self.lp.program.goals),
             np.zeros(lower.size),
@@ -196,7 +198,7 @@ class CompiledEvaluator:
         stack.known[0] = node.known if self._earlier is not None else UNKNOWN
         if self._known is None:
             self._known = known_tree(self._earlier, self.lp.program, self._rows, lower.size)
-        point, spent = np.empty(self._network.centre.size), np.zeros(1, dtype=np.int64)
+        point, spent = np.empty(self._network.around.centre.size), np.zeros(1, dtype=np.int64)
         shared, start = Shared(self._ends, self._cutoff, self._lowest, spent), time.perf_counter()
         extent = Extent(most, self._pivots, number, inherit)
         state, depth, nodes, float32 = plunge(

@@ -178,11 +178,16 @@ def called_by_python() -> set[str]:
     """The kernels whose names code of ours refers to that is itself no kernel."""
     from numba.core.dispatcher import Dispatcher  # noqa: PLC0415, numba may be missing
 
+    from verifier.bounds.kernels.jit import INNER  # noqa: PLC0415 (imports numba)
+
     importlib.import_module(cache_file.ENTRANCE)
     found = set()
     for name, module in list(sys.modules.items()):
         if name.split(".", maxsplit=1)[0] in cache_file.PACKAGES:
-            for names, space in codes(module):
+            for function in functions(module):
+                if function in INNER:
+                    continue
+                names, space = function.__code__.co_names, function.__globals__
                 kinds = [space.get(name) for name in names]
                 modules = [kind for kind in kinds if isinstance(kind, types.ModuleType)]
                 kinds += [vars(inner).get(name) for inner in modules for name in names]
@@ -190,13 +195,13 @@ def called_by_python() -> set[str]:
     return found
 
 
-def codes(module: types.ModuleType) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The names that each function and method of a module uses, and where they are looked up."""
+def functions(module: types.ModuleType) -> Iterator[types.FunctionType]:
+    """Those of a module, and its methods."""
     spaces = [vars(module), *(vars(kind) for kind in vars(module).values() if isinstance(kind, type))]
     for space in spaces:
         for value in space.values():
             if isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
-                yield value.__code__.co_names, value.__globals__
+                yield value
 
 
 def test_every_kernel_that_is_called_by_python_is_loaded_at_once(whole: bytes) -> None:
