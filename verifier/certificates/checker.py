@@ -293,11 +293,13 @@ def file_bytes(path: Path, most: int) -> bytes:
 
 
 class Files:
-    """The external data of a model: files inside its `folder`; each is read once, so what is hashed is what is used."""
+    """What may be read of a model: so many fields more, and external data, which are files inside its `folder`, each
+    read once, so that what is hashed is what is used."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else folder.resolve()
         self._contents: dict[Path, bytes] = {}
+        self.fields_left = MOST_FIELDS
 
     def part(self, name: str, place: Mapping[str, str], size: int) -> memoryview:
         """The `size` bytes of tensor `name` at the `place` (ONNX's keys location, offset and length)."""
@@ -401,14 +403,6 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
     raise InvalidError("the model file holds a number that is too long")
 
 
-@dataclass
-class Reading:
-    """What is read of one model file: how many fields are left of MOST_FIELDS, and the external files."""
-
-    files: Files
-    left: int = MOST_FIELDS
-
-
 class ProtoMessage:
     """One protobuf message: its fields by name, each a list of integers or of byte views.
 
@@ -416,13 +410,13 @@ class ProtoMessage:
     other readers skip, join or overwrite what is not so.
     """
 
-    def __init__(self, data: memoryview, known: Schema, reading: Reading) -> None:
-        self.reading = reading
+    def __init__(self, data: memoryview, known: Schema, files: Files) -> None:
+        self.files = files
         self.fields: dict[str, list[Any]] = {}
         at = 0
         while at < len(data):
-            reading.left -= 1
-            need(reading.left >= 0, "the model file has too many fields")
+            files.fields_left -= 1
+            need(files.fields_left >= 0, "the model file has too many fields")
             tag, at = varint(data, at)
             need(tag >> 3 in known, f"the model file has a field {tag >> 3} that is not known here")
             name, kind = known[tag >> 3]
@@ -457,10 +451,10 @@ class ProtoMessage:
         return [bytes(value).decode() for value in self.fields.get(name, [])]
 
     def parts(self, name: str, known: Schema) -> list[ProtoMessage]:
-        return [ProtoMessage(value, known, self.reading) for value in self.fields.get(name, [])]
+        return [ProtoMessage(value, known, self.files) for value in self.fields.get(name, [])]
 
     def part(self, name: str, known: Schema) -> ProtoMessage:
-        return ProtoMessage(self.raw(name), known, self.reading)
+        return ProtoMessage(self.raw(name), known, self.files)
 
     def integers(self, name: str) -> Entries:
         """A repeated int64, packed or not."""
@@ -501,7 +495,7 @@ def tensor(message: ProtoMessage) -> Entries:
         need(not given, f"tensor '{name}' lies in two places")
         entries = [(entry.text("key"), entry.text("value")) for entry in message.parts("external_data", ENTRY)]
         need(len({key for key, _ in entries}) == len(entries), f"tensor '{name}' gives its place twice")
-        values = np.frombuffer(message.reading.files.part(name, dict(entries), count * int(dtype[-1])), dtype)
+        values = np.frombuffer(message.files.part(name, dict(entries), count * int(dtype[-1])), dtype)
     elif given == ["raw_data"]:
         values = np.frombuffer(message.raw("raw_data"), dtype)
     else:
@@ -755,10 +749,6 @@ def constant(step: NetworkStep, value: Entries, den: int) -> RowTerm:
     return dot(value, step.column), den * step.column.den
 
 
-def gathered(step: NetworkStep, value: Entries, den: int) -> RowValue:
-    return np.where(step.index >= 0, value[:, step.index], 0), den
-
-
 def scattered(step: NetworkStep, size: int, value: Entries | Limbs, den: int) -> RowMessage:
     order = np.argsort(step.index, kind="stable")[np.count_nonzero(step.index < 0) :]
     places, starts = np.unique(step.index[order], return_index=True)
@@ -795,7 +785,7 @@ def shifted(step: NetworkStep, value: Entries, den: int) -> RowValue:
 
 
 FORWARD: dict[str, Callable[..., RowValue]] = {
-    "move": gathered,
+    "move": lambda step, value, den: (np.where(step.index >= 0, value[:, step.index], 0), den),
     "product": lambda step, value, den: whole_row(multiplied(step, value, den)),
     "scale": shifted,
     "sum": lambda _, value, den: (value, den),
@@ -1067,8 +1057,8 @@ SYMMETRIC = ("Add", "MatMul", "Max", "Mul", "Sub")
 def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
     """The network in an ONNX file; external data are looked for in `folder`."""
     need(len(content) <= 2 * MOST_BYTES, "the model is too large")
-    reading = Reading(Files(folder))
-    model = ProtoMessage(memoryview(content), MODEL, reading)
+    files = Files(folder)
+    model = ProtoMessage(memoryview(content), MODEL, files)
     graph = model.part("graph", GRAPH)
     need(OLDEST_IR <= model.integer("ir_version", 0) <= NEWEST_IR, "the model's version of ONNX is not read here")
     for name in ("functions", "training_info", "sparse_initializer", "quantization_annotation"):
@@ -1094,7 +1084,7 @@ def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
             net.constants[name] = tensor(message)
     first = the_input(net, graph)
     check_names(nodes, {first, *names})
-    net.digest = reading.files.digest(content)
+    net.digest = files.digest(content)
     for node in steps:
         translate(net, node)
     need(last in net.shapes, "the model's output does not depend on its input")

@@ -308,7 +308,7 @@ def test_every_field_is_tied_to_its_wire_type() -> None:
             for wire in {*range(8)} - {*checker.WIRE[kind]}:
                 content = Part("", [Field(number, wire, 0 if wire == 0 else bytes(9))]).content()
                 with pytest.raises(checker.InvalidError, match=f"'{name}' in a form"):
-                    checker.ProtoMessage(memoryview(content), schema, checker.Reading(checker.Files(None)))
+                    checker.ProtoMessage(memoryview(content), schema, checker.Files(None))
 
 
 def is_schema(found: dict[Any, Any]) -> bool:

@@ -135,7 +135,7 @@ def test_a_long_header_is_refused() -> None:
 def test_a_file_of_very_many_fields_is_refused() -> None:
     names = encoded(Field(1, 2, b"")) * (checker.MOST_FIELDS + 1)
     with pytest.raises(checker.InvalidError, match="too many fields"):
-        checker.ProtoMessage(memoryview(names), checker.NODE, checker.Reading(checker.Files(None)))
+        checker.ProtoMessage(memoryview(names), checker.NODE, checker.Files(None))
 
 
 def test_packed_numbers_take_memory_in_proportion() -> None:
@@ -143,7 +143,7 @@ def test_packed_numbers_take_memory_in_proportion() -> None:
     content = Part("tensor", [Field(2, 0, 7), Field(8, 2, b"w"), Field(7, 2, bytes(8 * MEGABYTE))]).content()
 
     def read() -> None:
-        message = checker.ProtoMessage(memoryview(content), checker.TENSOR, checker.Reading(checker.Files(None)))
+        message = checker.ProtoMessage(memoryview(content), checker.TENSOR, checker.Files(None))
         assert message.integers("int64_data").size == 8 * MEGABYTE
 
     assert peak(read) < 200 * MEGABYTE
