@@ -115,8 +115,9 @@ def minimal(
     d* = min ‖x' − x‖ over the x' of the box whose logits z(x') prefer the target t, z_t ≥ z_i + margin for every other
     i; ties count (Carlini, Katz, Barrett, Dill 2018). target: None for any class but the label. label: None for the
     class that the model predicts. x: of the model's shape, or flat. norm: linf, l1, or l2 by the method tree. box: two
-    numbers, or two arrays of x's size. method: tree, milp, milp-direct or z3; solver: of milp. threads: trees, or a
-    solver's threads, at a time; with one and no timeout, the same arguments give the same bracket and number of nodes.
+    numbers, or two arrays of x's size. method: tree, auto, milp, milp-direct or z3; solver: of MILPs. threads: trees,
+    or a solver's threads, at a time; with one and no timeout, the same arguments give the same bracket and number of
+    nodes.
     semantics: is `lower` about the network over the reals (`real`), every `float32` evaluation of it, or `both`?
     timeout: seconds, or a Budget; what is known then is returned. device, seed: where attacks run (auto, cpu, cuda), of
     their random starts. transforms (of `load_transforms`): x' is to be adversarial under all of them, a target reached

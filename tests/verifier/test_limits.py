@@ -142,7 +142,7 @@ ASKED: dict[str, Ask] = {
     f"{method} {norm}": lambda model, x, budget, method=method, norm=norm: verifier.minimal(  # type: ignore[misc]
         model, x, norm=norm, method=method, timeout=budget, device="cpu"
     )
-    for method in ("tree", "milp", "milp-direct", "z3")
+    for method in ("tree", "auto", "milp", "milp-direct", "z3")
     for norm in ("linf", "l1")
 }
 ASKED |= {
@@ -169,7 +169,7 @@ ASKED |= {
     f"property by {method}": lambda model, x, budget, method=method: verifier.check(  # type: ignore[misc]
         model, region=(x - 0.05, x + 0.05), property=beyond(model), method=method, timeout=budget
     )
-    for method in ("tree", "milp", "z3")
+    for method in ("tree", "auto", "milp", "z3")
 }
 ASKED |= {
     f"nearest of a property, {norm}": lambda model, x, budget, norm=norm: verifier.minimal(  # type: ignore[misc]

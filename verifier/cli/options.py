@@ -12,7 +12,7 @@ from encoders.errors import InputError
 from verifier import models
 from verifier.problem.quantities import Quantity, at_least, at_most, seconds
 
-NORMS, DEVICES, METHODS = "linf|l1|l2", "auto|cpu|cuda", "tree|milp|milp-direct|z3"
+NORMS, DEVICES, METHODS = "linf|l1|l2", "auto|cpu|cuda", "tree|auto|milp|milp-direct|z3"
 """How --help lists them."""
 
 ModelArgument = Annotated[

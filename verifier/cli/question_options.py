@@ -158,8 +158,8 @@ class SearchOptions:
         str,
         typer.Option(
             metavar=METHODS,
-            help="What decides: a search tree with proved bounds; bisection over MILPs; one MILP that minimises the "
-            "distance; or bisection over Z3 (exact).",
+            help="What decides: a search tree with proved bounds; the same with MILPs and Z3 that propose points; "
+            "bisection over MILPs; one MILP that minimises the distance; or bisection over Z3 (exact).",
         ),
     ] = "tree"
     solver: SolverOption = None

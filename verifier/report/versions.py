@@ -8,6 +8,7 @@ from importlib import metadata
 ONNXRUNTIME_DISTRIBUTIONS = ("onnxruntime-gpu", "onnxruntime", "onnxruntime-directml")
 METHOD_PACKAGES = {
     "tree": ("highspy", "numba", "scipy"),
+    "auto": ("highspy", "numba", "pulp", "scipy", "z3-solver"),
     "milp": ("highspy", "pulp"),
     "milp-direct": ("highspy", "pulp"),
     "z3": ("z3-solver",),

@@ -18,6 +18,7 @@ from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Bracket
 from verifier.search.linear_bisection import linear_lower
+from verifier.search.proposals import Proposals
 from verifier.search.scheduler import TreeSearch
 from verifier.search.state import Problem, SearchState
 from verifier.solvers.process import Decider
@@ -74,8 +75,10 @@ def check_within(state: SearchState, search: TreeSearch) -> Generator[Bracket, N
     """
     reported = time.monotonic()
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"), closing(search.run()) as running:
+        proposals = Proposals(state.problem.proposers, state.problem.threads, state.budget)
+        with threadpool_limits(BLAS_THREADS, "blas"), proposals, closing(search.run()) as running:
             for _ in running:
+                propose(proposals, search, [state])
                 if time.monotonic() - reported > REPORT:
                     reported = time.monotonic()
                     yield state.bracket()
@@ -156,10 +159,13 @@ def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget,
     widest = max((state.upper for state in states if math.isfinite(state.upper)), default=math.inf)
     reported = dict.fromkeys(map(id, states), start)
     patient = set(reported)
-    with closing(search.run()) as running:
+    first = states[0]
+    proposals = Proposals(first.problem.proposers, first.problem.threads, budget)
+    with proposals, closing(search.run()) as running:
         for state in running:
             if again.due():
                 again.run()
+            propose(proposals, search, states)
             now = time.monotonic()
             if not state.closed and now - reported[id(state)] < REPORT:
                 continue
@@ -169,6 +175,18 @@ def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget,
                 if state.lower < LOW * state.upper:
                     _raise(search, state, widest)
             yield state.bracket()
+
+
+def propose(proposals: Proposals, search: TreeSearch, states: Sequence[SearchState]) -> None:
+    """Let proposers look at what the trees have open, and offer what they find. Raises OutOfTimeError."""
+    if not (proposals.busy or proposals.due):
+        return
+    found = proposals.point([] if proposals.busy else search.posed())
+    search.lent = int(proposals.busy)
+    if found is not None:
+        for state in states:
+            if state.length(found[1]) < state.upper:
+                state.offer(found[1])
 
 
 def _raise(search: TreeSearch, state: SearchState, widest: float) -> None:

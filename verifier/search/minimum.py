@@ -97,6 +97,7 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
         no_float32=asked.model.no_float32,
         earlier=None if settings.earlier is None else settings.earlier.trees,
         points=points,
+        proposers=settings.proposers,
     )
 
 

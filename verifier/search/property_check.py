@@ -7,7 +7,7 @@ points and steps uphill go on beside them for a share of the time.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -42,6 +42,8 @@ from verifier.search.property_attack import Sampler, promising
 from verifier.search.property_learning import learnt_of
 from verifier.search.property_question import PropertyQuestion, subject_of
 from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
+from verifier.search.property_turns import PropertyTurns
+from verifier.search.proposals import Proposals
 from verifier.search.settings import Settings
 from verifier.search.smooth_track import SmoothTrack
 from verifier.solvers.learning import PROPAGATION
@@ -330,24 +332,23 @@ class _PropertySearch:
 
     def _grow(self, tracks: Sequence[PropertyTrack], maker: TreeMaker, threads: Threads) -> Counterexample | None:
         """Grow the tracks' trees until all are closed or stuck, or one has a counterexample."""
-        for track in self._turns(tracks):
-            begun = time.monotonic()
-            try:
-                found = self._explored(track, maker, threads)
-            finally:
-                self._growing += time.monotonic() - begun
-                self.open_nodes = sum(one.tree.open_nodes for one in tracks if one.tree is not None)
-            if found is None and self._attacking < ATTACK_SHARE * self._growing:
-                found = self._attack(tracks)
-            if found is not None:
-                return found
+        settings = self.settings
+        others = Threads(max(1, settings.threads - 1))
+        with Proposals(settings.proposers, settings.threads, self._budget) as proposals, others:
+            turns = PropertyTurns(tracks, proposals, self.asked.judge, self._budget)
+            for track in turns:
+                begun = time.monotonic()
+                try:
+                    found = self._explored(track, maker, others if proposals.busy else threads)
+                finally:
+                    self._growing += time.monotonic() - begun
+                    self.open_nodes = sum(one.tree.open_nodes for one in tracks if one.tree is not None)
+                if found is None and self._attacking < ATTACK_SHARE * self._growing:
+                    found = self._attack([one for one in tracks if id(one) not in proposals.held])
+                found = found or turns.proposed()
+                if found is not None:
+                    return found
         return None
-
-    def _turns(self, tracks: Sequence[PropertyTrack]) -> Iterator[PropertyTrack]:
-        """The open track with the fewest nodes, again and again. Raises OutOfTimeError."""
-        while left := [track for track in tracks if track.open]:
-            self._budget.check()
-            yield min(left, key=lambda track: track.nodes)
 
     def _explored(self, track: PropertyTrack, maker: TreeMaker, threads: Threads) -> Counterexample | None:
         """Some nodes of the track's tree. Raises OutOfTimeError."""

@@ -11,9 +11,9 @@ import math
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
@@ -22,9 +22,10 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.phase_tree import seed
 from verifier.problem.query import Query
 from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
-from verifier.search.inner_ball import InnerBall
 from verifier.search.linear_bisection import BoundsByRadius
-from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState, TargetState
+from verifier.search.proposals import Posed
+from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState
+from verifier.search.track import Track
 from verifier.solvers.tree.protocol import Tree, TreeMaker
 from verifier.solvers.tree.threads import ALONE, Threads
 
@@ -57,36 +58,6 @@ FEW = 64
 """Nodes that an earlier tree is taken to have had where there is none: linear bounds answered then."""
 
 
-@dataclass(eq=False)
-class Track:
-    """A target, the state whose incumbent it follows, its tree, and what that has cost.
-
-    `lower` is what trees have proved. It orders the work; other proofs, which may come at any time, do not, so that one
-    thread without a time limit always does the same. `float32`: what of it holds for every evaluation that is charged.
-    """
-
-    state: SearchState
-    target: TargetState
-    tree: Tree | None = None
-    lower: float = 0.0
-    float32: float = 0.0
-    nodes: int = 0
-    open_nodes: int = 0
-    seconds: float = 0.0
-    barren: set[bytes] = field(default_factory=set)
-    """Activation patterns of points that reach the goal and gave no witness nearer enough: not tried again."""
-    inner: InnerBall = field(default_factory=InnerBall)
-
-    @contextmanager
-    def clocked(self) -> Iterator[None]:
-        """Count the time spent inside."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds += time.perf_counter() - start
-
-
 class TreeSearch:
     """Closes the brackets of `states`, which are about one input; `within`: decides at that radius instead."""
 
@@ -95,6 +66,8 @@ class TreeSearch:
         self._states, self._maker, self._within = states, trees, within
         self._budget, self._threads = first.budget, first.problem.threads
         self.bounds = BoundsByRadius(first.problem, first.budget)
+        self.lent = 0
+        """Threads that work for somebody else meanwhile."""
         self._tracks = {
             id(state): [Track(state, target, lower=target.lower, float32=target.float32) for target in state.targets]
             for state in states
@@ -161,7 +134,8 @@ class TreeSearch:
         with Threads(self._threads) as threads:
             working: dict[Future[_Slice], Track] = {}
             while True:
-                while self._budget.remaining > 0 and len(working) < threads.count:
+                count = max(1, threads.count - self.lent)
+                while self._budget.remaining > 0 and len(working) < count:
                     track = self._next(working.values())
                     if track is None:
                         break
@@ -192,6 +166,20 @@ class TreeSearch:
     def follows(self, state: SearchState) -> bool:
         """Is one of a state's trees still where an earlier tree was?"""
         return any(track.tree is not None and track.tree.follows for track in self._of(state))
+
+    def posed(self) -> list[Posed]:
+        """What trees have open: is there a point within the radius at which they decide? The nearest targets first."""
+        found = []
+        for state in self._states:
+            if self._done(state) or self._endless(state):
+                continue
+            problem, radius = state.problem, self._radius(state)
+            region, bounds = problem.ball.with_radius(radius), partial(self.bounds.at, radius)
+            for track in sorted(self._of(state), key=lambda entry: entry.lower):
+                if track.lower < radius:
+                    key = id(state), track.target.target, radius
+                    found.append(Posed(key, Query(problem.graph, region, track.target.goal), bounds))
+        return found
 
     def update(self) -> None:
         """Take over what trees that were interrupted have proved; say why states stay open."""

@@ -66,6 +66,11 @@ class Settings:
         decider = self.row.decider(self.solver or self.row.solver, self.threads)
         return decider.asked_once() if self.once else decider
 
+    @cached_property
+    def proposers(self) -> tuple[Decider, ...]:
+        """What proposes points beside trees. Raises InputError as `decider` does."""
+        return self.row.proposers(self.solver or self.row.solver, self.threads)
+
     def must_suit(self, semantics: Semantics, norm: Norm = Norm.LINF, *, some: bool = False) -> None:
         """Raises InputError for what trees alone answer: float32 without the reals, balls without flat sides, some
         inputs only."""

@@ -15,6 +15,7 @@ from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Semanti
 from verifier.runtime.witness import Judge
 from verifier.search.closing import closing_radius
 from verifier.search.lattice_points import LatticePoints
+from verifier.solvers.process import Decider
 
 POLISH_SHARE = 0.125
 """Part of the precision that securing a witness against rounding may add to its distance."""
@@ -45,7 +46,7 @@ class Problem:
     `thorough`: a longer attack than the first one, for what stays open; None where the first was that. `earlier`: by
     target the split tree of another network, to begin with; None: trees are not written down either. `points`: where
     only points of a lattice are asked about, those that were found; it is handed every witness, and the search closes
-    where nothing that it proves says more of them.
+    where nothing that it proves says more of them. `proposers`: asked for points beside trees.
     """
 
     graph: Graph
@@ -65,6 +66,7 @@ class Problem:
     thorough: Attacker | None = None
     earlier: Mapping[int, PhaseTree] | None = None
     points: LatticePoints | None = None
+    proposers: tuple[Decider, ...] = ()
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""

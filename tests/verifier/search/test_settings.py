@@ -18,8 +18,9 @@ from verifier.search.settings import Settings, budget_of
 def test_every_method_has_its_decider(method: str) -> None:
     settings = Settings(Budget(), method)
     assert settings.decider is settings.decider
-    assert settings.decider.name == method.removesuffix("-direct")
-    assert (settings.decider.trees is not None) is (method == "tree")
+    assert settings.decider.name == {"auto": "tree"}.get(method, method).removesuffix("-direct")
+    assert (settings.decider.trees is not None) is (method in {"tree", "auto"})
+    assert [decider.name for decider in settings.proposers] == (["milp", "z3"] if method == "auto" else [])
 
 
 def test_a_solver_and_its_threads_reach_the_decider() -> None:
@@ -32,9 +33,9 @@ def test_a_solver_and_its_threads_reach_the_decider() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"method": "guess"}, "unknown method 'guess': choose one of tree, milp, milp-direct, z3"),
+        ({"method": "guess"}, "unknown method 'guess': choose one of tree, auto, milp, milp-direct, z3"),
         ({"method": 1}, r"the method must be a string, not 1 \(int\)"),
-        ({"solver": "highs"}, "the method tree has no solver to choose; 'highs' goes with milp or milp-direct"),
+        ({"solver": "highs"}, "the method tree has no solver to choose; 'highs' goes with auto or milp or milp-direct"),
         ({"method": "z3", "solver": "z3"}, "the method z3 has no solver to choose"),
         ({"method": "milp", "solver": "guess"}, "unknown solver 'guess'"),
         ({"threads": 0}, "the number of threads must be a whole number ≥ 1, not 0"),

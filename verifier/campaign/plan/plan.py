@@ -144,10 +144,10 @@ def _plan(told: Mapping[str, Any], flags: Mapping[str, Any], origin: str, folder
         raise InputError(f"{origin}: {' and '.join(ways)} exclude each other: choose one way to select inputs")
     plan = Plan(select=select, **values)
     round_ = [norm for norm in plan.norms if norm not in FLAT_NORMS]
-    if round_ and plan.method != "tree":
+    if round_ and plan.method not in {"tree", "auto"}:
         raise InputError(f"{origin}: norms: {round_[0]} goes with the method tree; {plan.method} takes linf or l1")
-    if plan.solver is not None and not plan.method.startswith("milp"):
-        raise InputError(f"{origin}: solver: goes with the methods milp and milp-direct, not with {plan.method}")
+    if plan.solver is not None and not METHODS[plan.method].choice:
+        raise InputError(f"{origin}: solver: goes with the methods auto, milp and milp-direct, not with {plan.method}")
     return plan
 
 

@@ -16,6 +16,8 @@ from verifier.report.versions import METHOD_PACKAGES, versions
 METHOD_WORDS: Mapping[str, str] = {
     "tree": "A search tree (branch and bound) over splits of ReLUs, with bounds by linear relaxations of which every "
     "rounding error is charged",
+    "auto": "The same search tree, with points proposed by mixed-integer linear programs and an exact solver of linear "
+    "arithmetic (SMT), which count for nothing else",
     "milp": "Binary search over mixed-integer linear programs by a floating-point solver",
     "milp-direct": "One mixed-integer linear program that minimises the distance, by a floating-point solver",
     "z3": "Binary search over an exact solver of linear arithmetic (SMT)",

@@ -99,7 +99,7 @@ def test_the_time_that_a_plan_may_take_does_not_make_it_another_plan(tmp_path: P
         ('targets = "nearest"', "targets", "one of all, next, least-likely, random, untargeted or a list of classes"),
         ("targets = [1, -1]", "targets", "a list of classes"),
         ('method = "smt2"', "method", "one of tree, milp"),
-        ('solver = "highs"', "solver", "goes with the methods milp and milp-direct"),
+        ('solver = "highs"', "solver", "goes with the methods auto, milp and milp-direct"),
         ("precision = 0", "precision", "a finite number > 0"),
         ("precision = nan", "precision", "a finite number > 0"),
         ("margin = -1", "margin", "a finite number ≥ 0"),

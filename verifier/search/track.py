@@ -1,0 +1,42 @@
+"""A target of a search by trees: the state whose incumbent it follows, its tree, and what that has cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from verifier.search.inner_ball import InnerBall
+from verifier.search.state import SearchState, TargetState
+from verifier.solvers.tree.protocol import Tree
+
+
+@dataclass(eq=False)
+class Track:
+    """A target, the state whose incumbent it follows, its tree, and what that has cost.
+
+    `lower` is what trees have proved. It orders the work; other proofs, which may come at any time, do not, so that one
+    thread without a time limit always does the same. `float32`: what of it holds for every evaluation that is charged.
+    """
+
+    state: SearchState
+    target: TargetState
+    tree: Tree | None = None
+    lower: float = 0.0
+    float32: float = 0.0
+    nodes: int = 0
+    open_nodes: int = 0
+    seconds: float = 0.0
+    barren: set[bytes] = field(default_factory=set)
+    """Activation patterns of points that reach the goal and gave no witness nearer enough: not tried again."""
+    inner: InnerBall = field(default_factory=InnerBall)
+
+    @contextmanager
+    def clocked(self) -> Iterator[None]:
+        """Count the time spent inside."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
