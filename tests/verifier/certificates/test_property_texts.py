@@ -10,7 +10,7 @@ import pytest
 
 from encoders.errors import InputError
 from verifier.certificates import checker
-from verifier.certificates.checker import InvalidError, PropertyText, property_cases
+from verifier.certificates.checker import InvalidError, PropertyCase, PropertyText, property_cases
 from verifier.problem.properties.formula import And, Formula, LinearRow, Or, Property
 from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.s_expressions import Text
@@ -35,13 +35,17 @@ def closed(formula: Formula) -> Formula:
     return type(formula)(tuple(map(closed, formula.parts)))
 
 
-def satisfied(text: str, x: list[Fraction], y: list[Fraction]) -> bool:
+def cases_of(text: str) -> list[PropertyCase]:
+    return property_cases(PropertyText(text.encode()))
+
+
+def satisfied(cases: list[PropertyCase], x: list[Fraction], y: list[Fraction]) -> bool:
     """Does one of the checker's cases hold there? Its boxes' ends are floats here."""
     values = {**{("X", i): v for i, v in enumerate(x)}, **{("Y", i): v for i, v in enumerate(y)}, ("", 0): Fraction(1)}
     return any(
         all(lo <= v <= hi for lo, v, hi in zip(case.lo.tolist(), x, case.hi.tolist(), strict=True))
         and all(sum(values[key] * factor for key, factor in row.items()) >= 0 for row in case.rows)
-        for case in property_cases(PropertyText(text.encode()))
+        for case in cases
     )
 
 
@@ -50,14 +54,15 @@ def test_the_cases_are_the_property(row: str) -> None:
     text = NAMES + BOX + row
     prop = property_of(Text("p", text))
     again = property_of(Text("q", to_vnnlib(prop)))
+    cases, cases_again = cases_of(text), cases_of(to_vnnlib(prop))
     halves = [Fraction(k, 2) for k in range(-3, 4)]
     rng, seen = np.random.default_rng(0), set()
     every = [*itertools.product(halves, repeat=4)]
     for place in rng.choice(len(every), 300, replace=False):
         *x, y0, y1 = every[place]
         truth = Property(2, 2, closed(prop.formula)).satisfied(x, [y0, y1])
-        assert satisfied(text, x, [y0, y1]) is truth
-        assert satisfied(to_vnnlib(prop), x, [y0, y1]) is truth
+        assert satisfied(cases, x, [y0, y1]) is truth
+        assert satisfied(cases_again, x, [y0, y1]) is truth
         assert again.satisfied(x, [y0, y1]) is prop.satisfied(x, [y0, y1])
         seen.add(truth)
     assert seen == ({False} if row == "(assert (or))" else {True, False})
@@ -148,14 +153,14 @@ def test_no_random_text_is_read_otherwise_than_by_the_engine() -> None:
     for _ in range(400):
         text = f"{NAMES}{BOX}(assert {random_formula(rng, int(rng.integers(0, 3)))})"
         try:
-            property_cases(PropertyText(text.encode()))
+            cases = cases_of(text)
         except InvalidError:
             continue
         prop = property_of(Text("p", text))
         whole = Property(2, 2, closed(prop.formula))
         for x, y in points:
             exact = [Fraction(v) for v in x], [Fraction(v) for v in y]
-            assert satisfied(text, *exact) is whole.satisfied(*exact)
+            assert satisfied(cases, *exact) is whole.satisfied(*exact)
         read += 1
     assert read > 50
 
