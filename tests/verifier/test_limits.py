@@ -46,7 +46,7 @@ SLOW = (
     "verifier.solvers.tree.dense_lp:DenseLp.solve",
     "verifier.solvers.tree.node:NumpyEvaluator.evaluate",
     "verifier.solvers.tree.compiled_node:CompiledEvaluator.evaluate",
-    "verifier.solvers.tree.sparse_narrowing:SparseNarrowing.narrow",
+    "verifier.solvers.tree.sparse_narrowing:SparseNarrowing.narrow_batch",
     "verifier.solvers.tree.compiled_node:CompiledEvaluator.plunge",
     "encoders.formulations.to_stages:_mapped",
     "verifier.certificates.checker:Proof.ends",

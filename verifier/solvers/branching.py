@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.solvers.node_constants import NEAR, SPLIT_BY_DUAL, SPLIT_BY_LOSS, SPLIT_BY_VIOLATION, VIOLATED
@@ -57,6 +58,18 @@ def split_at(rule: BranchingRule, shares: Array, off: Array, lower: Array, upper
         if score[best] > 0:
             return int(places[best])
     return widest(lower, upper)
+
+
+def split_each(rule: BranchingRule, shares: Array, lower: Array, upper: Array) -> npt.NDArray[np.integer]:
+    """`split_at` for nodes without relaxed points, one a row of arrays (nodes, ReLUs)."""
+    if not shares.shape[1]:
+        return np.full(len(shares), -1)
+    open_ = (lower < 0) & (upper > 0)
+    score = np.where(open_, rule.score(shares, np.full_like(shares, np.inf), lower, upper), -np.inf)
+    places: npt.NDArray[np.integer] = np.argmax(score, axis=1)
+    for row in np.flatnonzero(score[np.arange(len(places)), places] <= 0.0):
+        places[row] = widest(lower[row], upper[row])
+    return places
 
 
 def widest(lower: Array, upper: Array) -> int:

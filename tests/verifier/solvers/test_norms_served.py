@@ -130,4 +130,5 @@ def test_trees_do_without_kernels_of_a_norm(make_root: Callable[..., Any], monke
         made = LpTree(tree_root(root), LpSettings(kernels=kernels))
         assert isinstance(made.evaluator, NumpyEvaluator)
     bound = BoundTree(tree_root(root))
-    assert isinstance(bound._narrowing(Budget()), NumpyNarrowing)
+    narrowing: Any = bound._narrowing(Budget())
+    assert isinstance(narrowing.narrowing, NumpyNarrowing)

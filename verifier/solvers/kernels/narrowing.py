@@ -1,7 +1,9 @@
-"""Narrowing of nodes on sparse stages as a kernel: the formulas of `tree.tightening`, a block of rows at a time.
+"""Narrowing of nodes on sparse stages as a kernel: the formulas of `tree.tightening`, a batch of nodes at a time.
 
 CROWN within the half-space that a node's multipliers leave, for the ReLUs that cost its bound most; the same
-multipliers again, whose μ and ν stay what they are: only the ReLUs' shares are new.
+multipliers again, whose μ and ν stay what they are: only the ReLUs' shares are new. Rows are float32, one argument of
+one node a lane: the same ReLU of several nodes side by side, so that each entry of the network is read once for all.
+A multiplier that is passed on counts as given, whatever it was rounded to; what the message before it lacks is charged.
 """
 
 from __future__ import annotations
@@ -10,18 +12,22 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.kernels.alpha_crown import LANES, backward, reached
-from verifier.bounds.kernels.half_space import Cut, cut_of, least
+from verifier.bounds.kernels.alpha_crown import reached
 from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.lagrangian import tighten_by_costs
 from verifier.bounds.kernels.network import Surroundings
 from verifier.bounds.kernels.norms import excluded, fall
-from verifier.bounds.kernels.relu_lines import relu_lines
 from verifier.bounds.kernels.sparse_stages import SparseNetwork
+from verifier.bounds.relu_lines import LINE_SLACK
 from verifier.problem.norms.geometry import Floats
-from verifier.problem.rounding import SUMMED, UNIT
+from verifier.problem.rounding import SUMMED, UNDERFLOW, UNIT
+from verifier.solvers.kernels.cut_ends import Cuts, cuts_of, lower_end
+
+LANES = 64
+"""Rows of a block: a line of the cache is read for each entry of the network, whatever it is used for."""
 
 HALF = LANES // 2
 """Arguments of a block: one lane for either end."""
@@ -29,37 +35,62 @@ HALF = LANES // 2
 SHARE_ROUNDING = 16.0 * UNIT
 """Relative to (|μ| + |ν|)·|t|: forming a ReLU's share before and after, and their difference."""
 
+ZERO = np.float32(0.0)
+
 
 class Charges(NamedTuple):
-    """What rounding is charged with: see `SparseStages`. magnitude (ReLUs,): the largest |argument| at the root."""
+    """What rounding is charged with. asked, passed (ReLUs,): a unit of an argument that is bounded, and of one that is
+    passed on; rate: float64 sums. magnitude (ReLUs,): the largest |argument| at the root."""
 
     rate: float
     slack: float
+    asked: Array
+    passed: Array
     magnitude: Array
 
 
 class NarrowRules(NamedTuple):
-    """A ReLU is bounded anew where it costs a `costly` share of what the bound lacks, the `most` dearest at most."""
+    """A ReLU is bounded anew where it costs a `costly` share of what the bound lacks, the `most` dearest at most.
+    reduced: are bounds tightened by the node's own multipliers first?"""
 
     costly: float
     most: int
+    reduced: bool
 
 
 class Workspace(NamedTuple):
-    """What a block of rows fills in, and the lines of one node."""
+    """mu (ReLUs, LANES) and row (n, LANES) are 0 between blocks."""
 
-    mu: Array
-    row: Array
-    value: Array
-    size: Array
-    lanes: Floats
-    slope: Array
+    mu: Floats
+    row: Floats
+
+
+class NodeLines(NamedTuple):
+    """slope and intercept of the upper lines and alpha of the lower ones, each (ReLUs, nodes)."""
+
+    slope: Floats
     intercept: Array
-    alpha: Array
+    alpha: Floats
+
+
+class Batch(NamedTuple):
+    """One node a row: constant (nodes,) and row (nodes, n) of its multipliers; μ, ν, shares, bounds (nodes, ReLUs).
+
+    Bounds and shares are replaced; keys (nodes,): the radius that is excluded then, infinite where nothing is left.
+    """
+
+    constant: Array
+    row: Array
+    mu: Array
+    nu: Array
+    shares: Array
+    lower: Array
+    upper: Array
+    keys: Array
 
 
 @compiled
-def narrow_node(
+def narrow_nodes(
     net: SparseNetwork,
     starts: Integers,
     around: Surroundings,
@@ -67,42 +98,50 @@ def narrow_node(
     rules: NarrowRules,
     work: Workspace,
     radius: float,
-    constant: float,
-    row: Array,
-    mu: Array,
-    nu: Array,
-    shares: Array,
-    lower: Array,
-    upper: Array,
-) -> float:
-    """Tighten the bounds of a node whose multipliers prove constant − S(radius) < 0: the radius excluded then.
-
-    Infinite: nothing of the node is left. Bounds and shares are replaced.
-    """
-    fallen = fall(around, row, radius)
-    cut = cut_of(around, row, -constant, radius)
-    chosen = dearest(lower, upper, shares, rules.costly * (constant - fallen), rules.most)
-    lines = SparseNetwork(
-        net.hidden, net.inputs, net.constant, work.slope, work.intercept, net.open, net.sizes, net.charge
+    batch: Batch,
+) -> None:
+    """Tighten the bounds of nodes whose multipliers prove constant − S(radius) < 0."""
+    count, relus = batch.lower.shape
+    fallen, chosen, asked = np.empty(count), np.empty(count * rules.most, dtype=np.int64), 0
+    for b in range(count):
+        fallen[b] = fall(around, batch.row[b], radius)
+        value, lower, upper, shares = batch.constant[b] - fallen[b], batch.lower[b], batch.upper[b], batch.shares[b]
+        batch.keys[b] = 0.0
+        if rules.reduced and not tighten_by_costs(batch.mu[b], batch.nu[b], shares, value, lower, upper):
+            batch.keys[b] = math.inf
+            continue
+        for j in dearest(lower, upper, shares, rules.costly * value, rules.most):
+            chosen[asked] = j * count + b
+            asked += 1
+    chosen = np.sort(chosen[:asked])
+    cuts = cuts_of(around, batch.row, batch.constant, batch.keys, radius)
+    lines = NodeLines(
+        np.empty((relus, count), dtype=np.float32), np.empty((relus, count)), np.empty((relus, count), dtype=np.float32)
     )
-    at, number = 0, 1
-    while at < chosen.size:
-        while starts[number] <= chosen[at]:
+    at, known = 0, 0
+    while at < asked:
+        number = 1
+        while starts[number] <= chosen[at] // count:
             number += 1
+        for b in range(count):
+            _lines(batch.lower[b], batch.upper[b], known, starts[number - 1], lines, b)
+        known = starts[number - 1]
         until = at
-        while until < chosen.size and chosen[until] < starts[number]:
+        while until < asked and chosen[until] // count < starts[number]:
             until += 1
-        relu_lines(lower, upper, starts[number - 1], work.slope, work.intercept, work.alpha)
         for begin in range(at, until, HALF):
-            part = chosen[begin : min(begin + HALF, until)]
-            if not _block(lines, around, charges, cut, work, part, lower, upper):
-                return math.inf
+            _block(net, around, charges, cuts, work, radius, chosen[begin : min(begin + HALF, until)], lines, batch)
         at = until
-    constant += _gained(charges, mu, nu, shares, lower, upper)
-    value = constant - fallen
-    if value > 0.0 or not tighten_by_costs(mu, nu, shares, value, lower, upper):
-        return math.inf
-    return excluded(around, row, constant, radius)
+    for b in range(count):
+        mu, nu, shares, lower, upper = batch.mu[b], batch.nu[b], batch.shares[b], batch.lower[b], batch.upper[b]
+        if batch.keys[b] == math.inf:
+            continue
+        constant = batch.constant[b] + _gained(charges, mu, nu, shares, lower, upper)
+        value = constant - fallen[b]
+        if value > 0.0 or not tighten_by_costs(mu, nu, shares, value, lower, upper):
+            batch.keys[b] = math.inf
+        else:
+            batch.keys[b] = excluded(around, batch.row[b], constant, radius)
 
 
 @compiled
@@ -125,54 +164,129 @@ def dearest(lower: Array, upper: Array, shares: Array, least_cost: float, most: 
 
 
 @inner
-def _block(
-    lines: SparseNetwork,
-    around: Surroundings,
-    charges: Charges,
-    cut: Cut,
-    work: Workspace,
-    part: Integers,
-    lower: Array,
-    upper: Array,
-) -> bool:
-    """Bound a few arguments of one stage anew, in place; False when an argument's bounds cross."""
-    asked, signs = np.empty(LANES, dtype=np.int64), np.empty(LANES)
-    for k in range(HALF):
-        asked[k] = asked[HALF + k] = part[min(k, part.size - 1)]
-        signs[k], signs[HALF + k] = 1.0, -1.0
-    row = work.row
-    places, inputs = reached(lines, asked, row.shape[0])
-    for j in places:
-        for lane in range(LANES):
-            work.lanes[j, lane] = work.alpha[j]
-    backward(lines, asked, signs, places, inputs, work.lanes, work.mu, row, work.value, work.size)
-    one = np.zeros(row.shape[0])
-    for k in range(part.size):
-        j = part[k]
-        for i in inputs:
-            one[i] = row[i, k]
-        lower[j] = max(lower[j], _end(around, charges, cut, one, work.value[k], work.size[k], lower[j]))
-        for i in inputs:
-            one[i] = row[i, HALF + k]
-        upper[j] = min(upper[j], -_end(around, charges, cut, one, work.value[HALF + k], work.size[HALF + k], -upper[j]))
-        if lower[j] > upper[j]:
-            return False
-    return True
+def _lines(lower: Array, upper: Array, begin: int, end: int, lines: NodeLines, b: int) -> None:
+    """A node's lines, of slopes in float32: intercepts are those of what the slopes were rounded to."""
+    for j in range(begin, end):
+        low, high = lower[j], upper[j]
+        slope, intercept, alpha = 1.0, 0.0, 1.0
+        if low < 0.0 < high:
+            if high - low < math.inf:
+                slope = float(np.float32(high / (high - low)))
+                intercept = max(-slope * low, high * (1.0 - slope)) * (1.0 + LINE_SLACK) + UNDERFLOW
+            elif high < math.inf:
+                slope, intercept = 0.0, high
+            else:
+                intercept = -low
+            alpha = 1.0 if high > -low else 0.0
+        elif low < 0.0:
+            slope, alpha = 0.0, 0.0
+        lines.slope[j, b], lines.intercept[j, b], lines.alpha[j, b] = slope, intercept, alpha
 
 
 @inner
-def _end(
-    around: Surroundings, charges: Charges, cut: Cut, row: Array, constant: float, size: float, known: float
-) -> float:
-    """A safe lower bound of row·x + constant over the cut ball; tight only where it is above the `known` one."""
-    centre = around.centre
-    for i in range(row.size):
-        constant += row[i] * centre[i]
-    charge = charges.rate * size + charges.slack
-    constant += least(around, cut, row, known - constant + charge) - charge
-    end: float = constant - 2.0 * abs(constant) * UNIT
-    # What is no number bounds nothing.
-    return end if end > known else known
+def _block(
+    net: SparseNetwork,
+    around: Surroundings,
+    charges: Charges,
+    cuts: Cuts,
+    work: Workspace,
+    radius: float,
+    part: Integers,
+    lines: NodeLines,
+    batch: Batch,
+) -> None:
+    """Bound a few arguments of one stage anew, in place; a node whose bounds cross is at its end."""
+    count, row = batch.keys.size, work.row
+    asked, nodes, signs = np.empty(HALF, dtype=np.int64), np.empty(HALF, dtype=np.int64), np.zeros(LANES, np.float32)
+    value, size = np.zeros(LANES), np.zeros(LANES)
+    for k in range(HALF):
+        asked[k], nodes[k] = part[min(k, part.size - 1)] // count, part[min(k, part.size - 1)] % count
+    for k in range(part.size):
+        signs[k], signs[HALF + k] = 1.0, -1.0
+    places, inputs = reached(net, asked, row.shape[0])
+    _backward(net, charges, asked, nodes, signs, places, lines, work.mu, row, value, size)
+    for k in range(part.size):
+        j, b, other = asked[k], nodes[k], HALF + k
+        if batch.keys[b] == math.inf:
+            continue
+        low, high = batch.lower[b, j], batch.upper[b, j]
+        low = lower_end(around, cuts, radius, b, row, inputs, k, value[k], size[k] + charges.slack, low)
+        high = -lower_end(around, cuts, radius, b, row, inputs, other, value[other], size[other] + charges.slack, -high)
+        batch.lower[b, j], batch.upper[b, j] = low, high
+        if low > high:
+            batch.keys[b] = math.inf
+    for i in inputs:
+        for lane in range(LANES):
+            row[i, lane] = ZERO
+
+
+@inner
+def _backward(
+    net: SparseNetwork,
+    charges: Charges,
+    asked: Integers,
+    nodes: Integers,
+    signs: Floats,
+    places: Integers,
+    lines: NodeLines,
+    mu: Floats,
+    row: Floats,
+    value: Array,
+    size: Array,
+) -> None:
+    """The rows signs · (arguments `asked` of `nodes`) over the input; each value is row · x + value − size at least."""
+    hidden, first, passed, rate = net.hidden, net.inputs, charges.passed, charges.rate
+    lanes = value.size
+    for lane in range(lanes):
+        j, sign = asked[lane % HALF], signs[lane]
+        value[lane], size[lane] = sign * net.constant[j], charges.asked[j]
+        for k in range(hidden.begin[j], hidden.end[j]):
+            mu[hidden.columns[k], lane] += sign * hidden.values[k]
+        for k in range(first.begin[j], first.end[j]):
+            row[first.columns[k], lane] += sign * first.values[k]
+    nu = np.empty(lanes, dtype=np.float32)
+    slope, intercept, alpha = np.empty(lanes, np.float32), np.empty(lanes), np.empty(lanes, np.float32)
+    for at in range(places.size - 1, -1, -1):
+        j = places[at]
+        message, constant, charge = mu[j], net.constant[j], passed[j]
+        if net.open[j]:
+            slopes, intercepts, alphas = lines.slope[j], lines.intercept[j], lines.alpha[j]
+            for k in range(HALF):
+                b = nodes[k]
+                slope[k] = slope[HALF + k] = slopes[b]
+                intercept[k] = intercept[HALF + k] = intercepts[b]
+                alpha[k] = alpha[HALF + k] = alphas[b]
+            for lane in range(lanes):
+                above = max(message[lane], ZERO)
+                below = message[lane] - above
+                lost = below * intercept[lane]
+                nu[lane] = above * alpha[lane] + below * slope[lane]
+                value[lane] += lost
+                size[lane] -= rate * lost
+        else:
+            for lane in range(lanes):
+                nu[lane] = message[lane]
+        for lane in range(lanes):
+            message[lane] = ZERO
+        total = ZERO
+        for lane in range(lanes):
+            value[lane] += nu[lane] * constant
+            size[lane] += abs(nu[lane]) * charge
+        for lane in range(lanes):
+            total += abs(nu[lane])
+        if total == ZERO:
+            continue
+        _send(hidden.begin[j], hidden.end[j], hidden.columns, hidden.values, nu, mu)
+        _send(first.begin[j], first.end[j], first.columns, first.values, nu, row)
+
+
+@inner
+def _send(begin: int, end: int, columns: npt.NDArray[np.int32], values: Floats, nu: Floats, out: Floats) -> None:
+    """out[columns] += values · nu, entry by entry."""
+    for k in range(begin, end):
+        target, weight = out[columns[k]], values[k]
+        for lane in range(nu.size):
+            target[lane] += weight * nu[lane]
 
 
 @inner

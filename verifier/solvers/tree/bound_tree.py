@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed, Start
-from verifier.bounds.lagrangian import Dual, tightened
+from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.solvers.branching import LOSS, BranchingRule, split_at
+from verifier.solvers.branching import LOSS, BranchingRule, split_each
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
 from verifier.solvers.tree.frontier import TreeNode
@@ -30,13 +30,14 @@ from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
-from verifier.solvers.tree.tightening import Narrowing, NumpyNarrowing
+from verifier.solvers.tree.tightening import BatchNarrowing, Narrowed, NumpyNarrowing, OneByOne
 
 STEPS_OF_ALPHA = 255
 """α is kept in an open node as a whole number of these: it is only where its children begin."""
 
-DENSE = 1 << 23
-"""Entries of a network's dense matrices (64 MB) up to which the kernel narrows its nodes."""
+DENSE = 1 << 19
+"""Entries of a network's dense matrices (4 MB) up to which its nodes are narrowed by them, one by one: 4×256 on MNIST,
+of 1.9 million, has twice the nodes a second by sparse rows of the kept ReLUs, a batch at a time."""
 
 
 STEPPED = 5e7
@@ -95,7 +96,8 @@ class BoundTree(ReluTree):
         self._bound = BatchedBound(root.stages, root.ball, root.goal, root.lower, root.upper)
         self._polisher = Polisher(root, self._lagrangian, self._goal, self.settings.flips, self.settings.polish_seconds)
         self._lp_lock = threading.Lock()
-        self._narrows: Narrowing | None = None
+        self._narrows: BatchNarrowing | None = None
+        self._undecided = np.flatnonzero((root.lower < 0) & (root.upper > 0)).astype(np.int32)
         self._ascends: Ascending | None = None
         self._batches = 0
 
@@ -140,18 +142,8 @@ class BoundTree(ReluTree):
         if found is not None:
             self.put(nodes[place] for place in stay)
             return Explored(len(nodes), found[0], nodes[found[1]])
-        for done, place in enumerate(stay):
-            node, start = nodes[place], self._packed_start(proposed.best, place)
-            key = max(node.key, keys[place])
-            try:
-                point = self._split(node, key, duals[place], lower[:, place], upper[:, place], start, budget)
-            except OutOfTimeError:
-                self.put(nodes[other] for other in stay[done:])
-                return Explored(len(nodes))
-            if point is not None:
-                self.put(nodes[other] for other in stay[done:])
-                return Explored(len(nodes), point, node)
-        return Explored(len(nodes))
+        point, source = self._split(nodes, stay, keys, duals, (lower.T, upper.T), proposed.best, budget)
+        return Explored(len(nodes), point, source)
 
     def _proposed(self, nodes: list[TreeNode], lower: Array, upper: Array, budget: Budget) -> Proposed:
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
@@ -225,42 +217,92 @@ class BoundTree(ReluTree):
         return None
 
     def _split(
-        self, node: TreeNode, key: float, dual: Dual, lower: Array, upper: Array, start: _Multipliers, budget: Budget
-    ) -> Array | None:
-        """Put the two children of an open node on the frontier; where nothing is left to split, an LP decides."""
-        budget.check()
-        settings, shares = self.settings, dual.shares
-        if settings.reduced_costs:
-            lower, upper = tightened(dual, dual.value(self.radius), lower, upper)
-            if np.any(lower > upper):
-                return None
-        if settings.half_space:
-            weights = start.weights.astype(np.float64)
-            narrowed = self._narrowing(budget).narrow(dual, weights, self.radius, lower, upper)
-            if narrowed is None:
-                return None
-            key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
-        place = split_at(settings.branching, shares, np.full(lower.size, np.inf), lower, upper)
-        if place < 0:
-            return self._by_region(node, key, lower, upper, budget)
-        self.put(self.halves(node, key, lower, upper, start, place))
-        return None
+        self,
+        nodes: list[TreeNode],
+        stay: list[int],
+        keys: list[float],
+        duals: list[Dual],
+        bounds: tuple[Array, Array],
+        best: Start,
+        budget: Budget,
+    ) -> tuple[Array | None, TreeNode | None]:
+        """Put the children of the nodes at `stay`, of bounds (nodes, relu_count), on the frontier; where nothing is
+        left to split, an LP decides: its point, with the node.
 
-    def _narrowing(self, budget: Budget) -> Narrowing:
-        """By the kernel where it can be called at once and the network is small enough for dense matrices."""
+        What is not done when the budget ends, or where a point ends it, is put back as it was.
+        """
+        left = {place: nodes[place] for place in stay}
+        try:
+            narrowing, starts = self._narrowing(budget), self._packed_starts(best)
+            while stay:
+                budget.check()
+                part, stay = stay[: narrowing.together], stay[narrowing.together :]
+                found = narrowing.narrow_batch(
+                    [duals[place] for place in part],
+                    best.weights[:, part].T.astype(np.float64),
+                    self.radius,
+                    bounds[0][part],
+                    bounds[1][part],
+                    reduced=self.settings.reduced_costs,
+                )
+                opened = {place: one for place, one in zip(part, found, strict=True) if one is not None}
+                for place in part:
+                    if place not in opened:
+                        del left[place]
+                for place in self._halved(left, opened, keys, starts):
+                    del left[place]
+                for place in opened.keys() & left.keys():
+                    key = max(left[place].key, keys[place], opened[place].key)
+                    point = self._by_region(left[place], key, opened[place].lower, opened[place].upper, budget)
+                    if point is not None:
+                        return point, left[place]
+                    del left[place]
+        except OutOfTimeError:
+            pass
+        finally:
+            self.put(left.values())
+        return None, None
+
+    def _halved(
+        self, nodes: dict[int, TreeNode], opened: dict[int, Narrowed], keys: list[float], starts: list[_Multipliers]
+    ) -> list[int]:
+        """Put the children of narrowed nodes on the frontier; of those that have a ReLU to split."""
+        if not opened:
+            return []
+        own = self._undecided
+        lower, upper, shares = (
+            np.stack([getattr(one, name)[own] for one in opened.values()]) for name in ("lower", "upper", "shares")
+        )
+        places = split_each(self.settings.branching, shares, lower, upper)
+        rows = np.flatnonzero(places >= 0)
+        split = [list(opened)[row] for row in rows]
+        parents = [
+            self.child(
+                nodes[at], max(nodes[at].key, keys[at], opened[at].key), nodes[at].lower, nodes[at].upper, starts[at]
+            )
+            for at in split
+        ]
+        for halves in self.halves_at(parents, lower[rows], upper[rows], own, places[rows]):
+            self.put(halves)
+        return split
+
+    def _narrowing(self, budget: Budget) -> BatchNarrowing:
+        """By the kernel where it can be called at once, dense where the network is small enough for that."""
         if self._narrows is None:
-            stages = self.root.stages
+            stages, lagrangian = self.root.stages, self._lagrangian
             small = stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE
-            if small and self._lagrangian.geometry.has_kernels and cache.at_once(budget.remaining):
+            if not self.settings.half_space:
+                self._narrows = OneByOne(None)
+            elif not self._lagrangian.geometry.has_kernels or not cache.at_once(budget.remaining):
+                self._narrows = OneByOne(NumpyNarrowing(stages, lagrangian))
+            elif small:
                 from verifier.solvers.tree.compiled_node import CompiledNarrowing  # noqa: PLC0415 (imports numba)
 
-                self._narrows = CompiledNarrowing(stages, self._lagrangian)
-            elif self._lagrangian.geometry.has_kernels and cache.at_once(budget.remaining):
+                self._narrows = OneByOne(CompiledNarrowing(stages, lagrangian))
+            else:
                 from verifier.solvers.tree.sparse_narrowing import SparseNarrowing  # noqa: PLC0415 (imports numba)
 
-                self._narrows = SparseNarrowing(stages, self._lagrangian, self.root.lower, self.root.upper)
-            else:
-                self._narrows = NumpyNarrowing(stages, self._lagrangian)
+                self._narrows = SparseNarrowing(stages, lagrangian, self.root.lower, self.root.upper)
         return self._narrows
 
     def _by_region(self, node: TreeNode, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
@@ -286,11 +328,15 @@ class BoundTree(ReluTree):
             solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
         return solved.point if solved.optimum is not None else None, dual
 
-    def _packed_start(self, best: Start, place: int) -> _Multipliers:
-        alpha, beta = best.alpha[:, place], best.beta[:, place]
-        places = np.flatnonzero(beta).astype(np.int32)
-        packed = np.rint(alpha * STEPS_OF_ALPHA).astype(np.uint8)
-        return _Multipliers(packed, places, beta[places], best.weights[:, place].copy(), best.shares[place])
+    def _packed_starts(self, best: Start) -> list[_Multipliers]:
+        """Where children of each node of a batch begin."""
+        alpha = np.ascontiguousarray(np.rint(best.alpha.T * STEPS_OF_ALPHA).astype(np.uint8))
+        beta, weights = np.ascontiguousarray(best.beta.T), np.ascontiguousarray(best.weights.T)
+        places = [np.flatnonzero(own).astype(np.int32) for own in beta]
+        return [
+            _Multipliers(alpha[node].copy(), at, beta[node, at], weights[node].copy(), share)
+            for node, (at, share) in enumerate(zip(places, best.shares, strict=True))
+        ]
 
     def _unpacked_starts(self, nodes: list[TreeNode]) -> Start:
         starts: list[_Multipliers] = [node.start for node in nodes]

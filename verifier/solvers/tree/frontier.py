@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
+from verifier.problem.norms.geometry import Floats
 from verifier.solvers.tree.growth import UNKNOWN
 
 
@@ -139,6 +140,18 @@ class _Entry:
 
     def __lt__(self, other: _Entry) -> bool:
         return (self.key, self.order) < (other.key, other.order)
+
+
+def down_to_single(values: Array) -> Floats:
+    """The largest float32 that are not above these."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single)
+
+
+def up_to_single(values: Array) -> Floats:
+    """The least float32 that are not below these."""
+    return -down_to_single(-values)
 
 
 REFUSALS = 64
@@ -294,6 +307,25 @@ class Frontier:
             TreeNode(key, low, whole.upper, start, refused, whole.places),
         )
 
+    def halves_at(
+        self, nodes: Sequence[TreeNode], lower: Array, upper: Array, columns: npt.NDArray[Any], places: npt.NDArray[Any]
+    ) -> Iterator[tuple[TreeNode, TreeNode]]:
+        """`halves` of nodes with these keys and starts, of which only the bounds (nodes, columns) of some ReLUs are
+        kept; each is split at the column that is its entry of `places`."""
+        low, high = down_to_single(lower), up_to_single(upper)
+        differs = (lower != self.root_bounds[0][columns]) | (upper != self.root_bounds[1][columns])
+        differs[np.arange(len(places)), places] = True
+        for number, node in enumerate(nodes):
+            kept = np.flatnonzero(differs[number])
+            which, own = columns[kept], int(np.searchsorted(kept, places[number]))
+            inactive, active = high[number, kept], low[number, kept]
+            whole = active.copy(), inactive.copy()
+            inactive[own], active[own] = 0.0, 0.0
+            yield (
+                TreeNode(node.key, whole[0], inactive, node.start, node.refused, which),
+                TreeNode(node.key, active, whole[1], node.start, node.refused, which),
+            )
+
     def _packed(self, node: TreeNode, place: int | None = None) -> TreeNode:
         """The node as it is kept in the queue, with the bounds at `place` in any case."""
         if node.places is None:
@@ -302,11 +334,7 @@ class Frontier:
             if place is not None:
                 differs[place] = True
             places = np.flatnonzero(differs).astype(np.int32)
-            with np.errstate(over="ignore"):
-                low, high = lower[places].astype(np.float32), upper[places].astype(np.float32)
-            node.lower = np.where(low > lower[places], np.nextafter(low, np.float32(-np.inf)), low)
-            node.upper = np.where(high < upper[places], np.nextafter(high, np.float32(np.inf)), high)
-            node.places = places
+            node.lower, node.upper, node.places = down_to_single(lower[places]), up_to_single(upper[places]), places
         return node
 
     def unpacked(self, node: TreeNode) -> tuple[Array, Array]:

@@ -1,67 +1,124 @@
-"""`NumpyNarrowing` by the kernel on sparse stages: for networks whose dense matrices are large."""
+"""`NumpyNarrowing` by the kernel on sparse stages, a batch at a time: for networks whose dense matrices are large."""
 
 from __future__ import annotations
 
 import math
 import threading
+import time
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.kernels.alpha_crown import LANES
 from verifier.bounds.kernels.network import surroundings
-from verifier.bounds.kernels.sparse_stages import SparseStages
+from verifier.bounds.kernels.sparse_stages import SparseRows, SparseStages
 from verifier.bounds.lagrangian import Dual, Lagrangian
-from verifier.solvers.kernels.narrowing import Charges, NarrowRules, Workspace, narrow_node
+from verifier.problem.rounding import SUBNORMAL, evaluation_error
+from verifier.solvers.kernels.narrowing import LANES, Batch, Charges, NarrowRules, Workspace, narrow_nodes
 from verifier.solvers.node_constants import COSTLY, DEAREST
 from verifier.solvers.tree.tightening import Narrowed
 
+SINGLE_UNIT = 2.0**-24
+"""Half the gap between 1 and the next float32."""
+
+SPARE = 8
+"""Float32 operations more than a sum has terms: rounding weights, the lines of a ReLU, the sums of charges."""
+
+AT_ONCE = 0.5
+"""Seconds that one call may take, about: a budget that ends is seen only between calls."""
+
 
 class SparseNarrowing:
-    """Narrows nodes below a root with `lower`, `upper` (relu_count,), one after another."""
+    """Narrows nodes below a root with `lower`, `upper` (relu_count,)."""
 
     def __init__(self, stages: Stages, lagrangian: Lagrangian, lower: Array, upper: Array) -> None:
-        geometry, count, size = lagrangian.geometry, stages.relu_count, stages.input_size
+        geometry = lagrangian.geometry
         sparse = SparseStages(stages, geometry)
         for number in range(1, len(stages.stages)):
             part = sparse.part(number)
             sparse.add(number)
             sparse.bound(number, lower[part], upper[part])
-        self._network, self._starts = sparse.safe, np.array(stages.starts, np.int64)
+        self._network = sparse.safe._replace(hidden=sparse.quick.hidden, inputs=sparse.quick.inputs)
+        self._starts = np.array(stages.starts, np.int64)
         self._around = surroundings(geometry)
-        self._charges = Charges(sparse.rate, sparse.slack, np.maximum(np.abs(lower), np.abs(upper)))
-        self._rules = NarrowRules(COSTLY, DEAREST)
-        self._shape, self._works = (count, size), threading.local()
+        self._charges = charges(sparse, np.maximum(np.abs(lower), np.abs(upper)))
+        self._shape, self._works = (stages.relu_count, stages.input_size), threading.local()
+        self._seconds = math.inf
+        """What a node takes, as the last call took it."""
+
+    @property
+    def together(self) -> int:
+        """Nodes of one call that ends within AT_ONCE."""
+        return max(1, int(AT_ONCE / self._seconds))
 
     @property
     def _work(self) -> Workspace:
         """This thread's."""
         if not hasattr(self._works, "work"):
-            count, size = self._shape
-            mu, row, lanes = np.zeros((count, LANES)), np.zeros((size, LANES)), np.zeros((count, LANES), np.float32)
-            (value, width), (slope, intercept, alpha) = np.zeros((2, LANES)), np.zeros((3, count))
-            self._works.work = Workspace(mu, row, value, width, lanes, slope, intercept, alpha)
+            relus, size = self._shape
+            self._works.work = Workspace(np.zeros((relus, LANES), np.float32), np.zeros((size, LANES), np.float32))
         found: Workspace = self._works.work
         return found
 
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
+        """As `Narrowing.narrow`."""
+        one = np.newaxis
+        return self.narrow_batch([dual], weights[one], radius, lower[one], upper[one], reduced=False)[0]
+
+    def narrow_batch(
+        self, duals: Sequence[Dual], weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
+    ) -> list[Narrowed | None]:
+        """As `BatchNarrowing.narrow_batch`."""
         del weights  # μ and ν stay as they are
-        low, high, shares = lower.copy(), upper.copy(), dual.shares.copy()
-        key = narrow_node(
-            self._network,
-            self._starts,
-            self._around,
-            self._charges,
-            self._rules,
-            self._work,
-            radius,
-            dual.constant,
-            dual.row,
-            dual.mu,
-            dual.nu,
-            shares,
-            low,
-            high,
+        constant = np.array([dual.constant for dual in duals])
+        row, mu, nu, shares = (
+            np.stack([getattr(dual, name) for dual in duals]) for name in ("row", "mu", "nu", "shares")
         )
-        return None if key >= radius > 0.0 or key == math.inf else Narrowed(key, low, high, shares)
+        low, high, keys = (np.array(part, order="C") for part in (lower, upper, np.zeros(len(duals))))
+        batch, rules = Batch(constant, row, mu, nu, shares, low, high, keys), NarrowRules(COSTLY, DEAREST, reduced)
+        begun = time.perf_counter()
+        narrow_nodes(self._network, self._starts, self._around, self._charges, rules, self._work, radius, batch)
+        self._seconds = (time.perf_counter() - begun) / len(duals)
+        return [
+            None if key >= radius > 0.0 or key == math.inf else Narrowed(key, *found)
+            for key, *found in zip(keys.tolist(), low, high, shares, strict=True)
+        ]
+
+
+def charges(sparse: SparseStages, magnitude: Array) -> Charges:
+    """What float32 rows over all stages are charged with; magnitude (relu_count,): the largest |argument|.
+
+    A sum of n products is off by γ_{n+2} of its size, the weights rounded too; n is how many rows read what it is sent
+    to. What is passed on is charged as the argument's size besides: the line of its ReLU is met up to rounding.
+    """
+    stages, network = sparse.stages, sparse.safe
+    plain, terms, entries = np.array(network.sizes), np.zeros(magnitude.size), np.zeros(magnitude.size)
+    for number, stage in enumerate(stages.hidden, 1):
+        # What other evaluations of the network round is no part of these sums.
+        plain[sparse.part(number)] /= 1.0 + evaluation_error(stage.operations, stages.unit) / sparse.rate
+    for rows, size in ((network.hidden, magnitude.size), (network.inputs, stages.input_size)):
+        row, column = _entries(rows)
+        np.maximum.at(terms, row, np.bincount(column, minlength=size)[column])
+        entries += np.bincount(row, minlength=magnitude.size)
+    largest = 1.0 + float(max(part.max(initial=0.0) for part in (magnitude, plain, np.abs(sparse.geometry.interval))))
+    # Weights, and what they are multiplied with, may lose that much each where float32 is not normal.
+    asked = _single_gamma(terms + SPARE) * plain + sparse.rate * network.sizes + SUBNORMAL * largest * (entries + SPARE)
+    passed = asked + (_single_gamma(np.array(SPARE)) + sparse.rate) * magnitude
+    slack = sparse.slack + SUBNORMAL * largest * float(entries.sum() + SPARE * magnitude.size)
+    return Charges(sparse.rate, slack, asked, passed, magnitude)
+
+
+def _entries(rows: SparseRows) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    """The row and the column of each entry."""
+    counts = rows.end - rows.begin
+    row = np.repeat(np.arange(counts.size), counts)
+    place = np.arange(row.size) + np.repeat(rows.begin - np.cumsum(counts) + counts, counts)
+    return row, rows.columns[place]
+
+
+def _single_gamma(operations: Array) -> Array:
+    """γ_n of float32 sums; infinite where it is no bound any more."""
+    product = operations * SINGLE_UNIT
+    return np.where(product < 1.0, product / np.maximum(1.0 - product, SINGLE_UNIT), np.inf)

@@ -7,6 +7,7 @@ same multipliers evaluated again, whose bound has risen; their reduced costs. In
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,45 @@ class Narrowing(Protocol):
 
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
         """A node that `dual`, of row weights (m,) and bounds lower, upper, does not close; None: that closes it."""
+
+
+class BatchNarrowing(Protocol):
+    """Narrows nodes of one tree, several in a call."""
+
+    @property
+    def together(self) -> int:
+        """Nodes of one call that looks at no budget for a fraction of a second at most."""
+
+    def narrow_batch(
+        self, duals: Sequence[Dual], weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
+    ) -> list[Narrowed | None]:
+        """`Narrowing.narrow` for nodes of weights (nodes, m) and bounds (nodes, relu_count); reduced: `tightened` by
+        their duals first."""
+
+
+@dataclass(frozen=True, eq=False)
+class OneByOne:
+    """`BatchNarrowing` by a `Narrowing`; without one, by reduced costs alone."""
+
+    narrowing: Narrowing | None
+    together: int = 1
+
+    def narrow_batch(
+        self, duals: Sequence[Dual], weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
+    ) -> list[Narrowed | None]:
+        nodes = zip(duals, weights, lower, upper, strict=True)
+        return [self._one(dual, own, radius, low, high, reduced) for dual, own, low, high in nodes]
+
+    def _one(
+        self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array, reduced: bool
+    ) -> Narrowed | None:
+        if reduced:
+            lower, upper = tightened(dual, dual.value(radius), lower, upper)
+            if np.any(lower > upper):
+                return None
+        if self.narrowing is None:
+            return Narrowed(0.0, lower, upper, dual.shares)
+        return self.narrowing.narrow(dual, weights, radius, lower, upper)
 
 
 class NumpyNarrowing:

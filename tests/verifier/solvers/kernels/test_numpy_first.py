@@ -92,7 +92,8 @@ def test_no_bound_tree_loads_them_there_either(root: Any, unloaded: list[None]) 
         root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7
     )
     assert isinstance(tree, BoundTree)
-    assert isinstance(tree._narrowing(mock.Mock(spec=Budget, remaining=LOADING / 2)), NumpyNarrowing)
+    narrowing: Any = tree._narrowing(mock.Mock(spec=Budget, remaining=LOADING / 2))
+    assert isinstance(narrowing.narrowing, NumpyNarrowing)
     assert unloaded == []
 
 

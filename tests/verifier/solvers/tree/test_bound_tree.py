@@ -17,6 +17,7 @@ from verifier.problem.verdict import Holds, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import cache
 from verifier.solvers.tree import bound_tree
+from verifier.solvers.tree.sparse_narrowing import SparseNarrowing
 
 WEAK: dict[str, Any] = {"steps": 2, "first_steps": 2, "half_space": False, "reduced_costs": False}
 """Settings with which small trees take more nodes."""
@@ -52,6 +53,30 @@ def test_it_decides_as_the_truth_does(make_root: Callable[..., Any], stepped: li
             asked = root.within(share * root.nearest)
             assert isinstance(decider.decide(asked.query, asked.bounds, Budget()), verdict)
     assert max(stepped) > 1
+
+
+@pytest.mark.parametrize("norm", list(Norm), ids=str)
+def test_nodes_narrowed_a_batch_at_a_time_decide_as_the_truth_does(
+    make_root: Callable[..., Any], stepped: list[int], norm: Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    narrow = SparseNarrowing.narrow_batch
+
+    def counted(self: SparseNarrowing, duals: Any, *rest: Any, **options: Any) -> Any:
+        batches.append(len(duals))
+        return narrow(self, duals, *rest, **options)
+
+    monkeypatch.setattr(SparseNarrowing, "narrow_batch", counted)
+    monkeypatch.setattr(bound_tree, "DENSE", 0)
+    decider = BranchAndBound(engine="bound").having("bound", steps=1, first_steps=1, reduced_costs=False)
+    for seed in range(8):
+        root = make_root(seed, (4, 6, 5, 3), norm, 2)
+        if not 0 < root.nearest < math.inf:
+            continue
+        for share, verdict in ((0.98, Holds), (1.02, Violated)):
+            asked = root.within(share * root.nearest)
+            assert isinstance(decider.decide(asked.query, asked.bounds, Budget()), verdict)
+    assert len(batches) >= 3
 
 
 def test_a_norm_that_the_kernel_does_not_know_is_left_to_numpy(
