@@ -50,6 +50,7 @@ SLOW = (
     "verifier.solvers.tree.compiled_node:CompiledEvaluator.plunge",
     "encoders.formulations.to_stages:_mapped",
     "verifier.certificates.checker:Proof.ends",
+    "verifier.certificates.checker:BoxProof._least",
     "verifier.certificates.checker:read_network",
     "verifier.certificates.checker:checked",
 )

@@ -17,6 +17,9 @@ import numpy as np
 from encoders.errors import InputError
 from verifier.certificates import checker
 from verifier.certificates.checker import (
+    BoxLayer,
+    BoxNode,
+    BoxProof,
     CheckedNetwork,
     Numbers,
     PropertyCase,
@@ -33,12 +36,11 @@ from verifier.problem.properties.to_aptp import boxes_to_aptp, relus_to_aptp
 
 @dataclass(eq=False)
 class _Leaves:
-    """Leaves of a case's tree in preorder."""
+    """Leaves of a case's tree, in the order in which they are read."""
 
     paths: list[pattern_tree.Path] = field(default_factory=list)
     boxes: list[list[tuple[Fraction, Fraction]]] = field(default_factory=list)
     halved: bool = False
-    split: bool = False
 
 
 class _RecordedProof(PropertyProof):
@@ -68,29 +70,48 @@ class _RecordedProof(PropertyProof):
     def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
         return self._follow(super()._bounded(node, numbers), self._path(node))
 
-    def _halves(self, node: PropertyNode, entry: int, size: int, power: int) -> list[PropertyNode]:
+    def in_boxes(self) -> BoxProof:
         self.leaves_of.halved = True
-        return [self._follow(one, self._path(node)) for one in super()._halves(node, entry, size, power)]
+        if self.boxes is None:
+            self.boxes = _RecordedBoxes(self)
+        return self.boxes
 
     def _signs(self, node: PropertyNode, relu: int) -> list[PropertyNode]:
-        self.leaves_of.split = True
         starts = np.cumsum([0, *(size for _, size in self.net.layers)])
         kept = np.concatenate([start + layer.kept for start, layer in zip(starts, node.layers, strict=False)])
         path, above = self._path(node), int(kept[relu])
         on, off = super()._signs(node, relu)
         return [self._follow(on, (*path, (above, True))), self._follow(off, (*path, (above, False)))]
 
-    def _leaf(self, node: PropertyNode, token: int, numbers: Numbers) -> None:
+    def _leaf(self, node: PropertyNode, numbers: Numbers) -> None:
         self.leaves_of.paths.append(self._path(node))
-        ends = zip(node.lo.tolist(), node.hi.tolist(), strict=True)
-        self.leaves_of.boxes.append([(Fraction(lo), Fraction(hi)) for lo, hi in ends])
-        super()._leaf(node, token, numbers)
+        super()._leaf(node, numbers)
+
+
+class _RecordedBoxes(BoxProof):
+    """The checker's proof by boxes, which notes those of leaves."""
+
+    def _close(self, proof: PropertyProof, rows: BoxLayer, leaves: Sequence[tuple[BoxNode, int]]) -> None:
+        assert isinstance(proof, _RecordedProof)
+        proof.leaves_of.boxes += [self._exact(node) for node, _ in leaves]
+        super()._close(proof, rows, leaves)
+
+    def _exact(self, node: BoxNode) -> list[tuple[Fraction, Fraction]]:
+        """Its ends in numbers of the input."""
+        every = zip(self.lo.tolist(), self.width.tolist(), node.lo.tolist(), node.hi.tolist(), strict=True)
+        return [
+            (
+                Fraction((lo << self.grid) + width * first, self.unit << self.grid),
+                Fraction((lo << self.grid) + width * last, self.unit << self.grid),
+            )
+            for lo, width, first, last in every
+        ]
 
 
 def aptp_proofs(content: bytes, model: bytes, folder: Path, budget: Budget) -> list[str]:
     """A text for each case of the property of this certificate, which is valid for the model's bytes.
 
-    Raises InputError where it is about a ball, or its trees are of both kinds; OutOfTimeError.
+    Raises InputError where it is about a ball; OutOfTimeError.
     """
     claim = checker.parse(content)
     if not isinstance(claim, PropertyCertificate):
@@ -98,9 +119,7 @@ def aptp_proofs(content: bytes, model: bytes, folder: Path, budget: Budget) -> l
     made: list[_Leaves] = []
     checker.property_checked(claim, model, folder, partial(_proof, made, budget))
     prop, texts = PropertyText(claim.text), []
-    for number, (rows, leaves) in enumerate(zip(_cases(prop), made, strict=True)):
-        if leaves.halved and leaves.split:
-            raise InputError(f"case {number} splits inputs and ReLUs in one tree, which APTP does not have")
+    for rows, leaves in zip(_cases(prop), made, strict=True):
         if leaves.halved:
             texts.append(boxes_to_aptp(prop.inputs, prop.outputs, rows, _exact(leaves.boxes, rows)))
         else:

@@ -76,6 +76,10 @@ BARE_NODE = 1 << 6  # as many signs as a node takes that has none
 ROWS = 128  # leaves, or ends of neurons, that are evaluated at a time
 LEAVES = 1 << 10  # so many are evaluated before it is seen whether all of them close
 CHUNK = 1 << 17  # bytes of numbers that are decoded at a time
+GROUP = 64  # nodes of a tree of boxes that are read, and evaluated, at a time
+MOST_WIDE = 1 << 14  # numbers in a tensor of networks whose boxes are halved: 18 bits are left to a form's entries
+MOST_LAYERS = 64  # of such networks: so many parts of a bound, none over SUM_BITS, are added up in int64
+MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, about
 
 # How it is rounded; each way gives valid bounds.
 EXACT_BITS = 53  # sums of integers below 2⁵³ are exact in float64, in any order
@@ -85,6 +89,10 @@ HELD_BITS = 36  # of a form over the input, and of the room in its region: both 
 HALF_BITS = 18  # of held entries: their halves' products, summed over MOST_ENTRIES, fit into int64
 LINE_BITS = 28  # to which μ is rounded down where ν follows from it by the lines of CROWN, in proofs of properties
 SLOPE_BITS = 24  # of the slopes u/(u − l) in the bounds of neurons
+SUM_BITS = 54  # of a part of a bound in a box
+SPARE_BITS = 6  # below the step, to which such parts are rounded down before they are added up
+MOST_FORM = 25  # bits of the entries of forms in boxes, or what is left of float64's digits where sums of many are made
+MOST_GRID = 30  # ends of boxes are multiples of 2⁻³⁰ of the case's widths, or of what is left of float64's digits
 ROOT_BITS = 128  # a witness's distance in L2, where it is irrational, is 2^-ROOT_BITS of its unit too large at most
 ROUNDS = 8  # times that entries which a scale moves too far are held at their room, in L2
 UNKNOWN = 1 << 60  # stands for an end that is not known, in multiples of the step
@@ -1383,10 +1391,8 @@ class Layer:
         spare = max(0, longest(np.concatenate([self.low, self.high])) - most)
         return (self.low >> spare).astype(np.int64), -((-self.high) >> spare).astype(np.int64), spare
 
-    def on_lines(
-        self, message: Entries | Limbs, den: int, q: int, off: Entries, on: Entries
-    ) -> tuple[Entries, int, RowTerm]:
-        """A `ReluRule`: ν by the lines of CROWN, where kept ReLUs are `off`, or `on`, besides.
+    def on_lines(self, message: Entries | Limbs, den: int, q: int) -> tuple[Entries, int, RowTerm]:
+        """A `ReluRule`: ν by the lines of CROWN.
 
         As relu(t) ≥ 0, what holds for less than μ holds for μ: it is rounded down to LINE_BITS first, all in int64.
         """
@@ -1397,12 +1403,10 @@ class Layer:
         unit = max(0, int((lengths(value) + shift).max(initial=0)) - LINE_BITS)
         if not is_power(den) or unit >= den.bit_length():
             mu, den = whole_row((message, den))
-            low, high = np.where(on, 0, self.low), np.where(off, 0, self.high)
-            return self.argument(mu, den, self.lines(mu, den, q, low, high), q, low, high)
+            return self.argument(mu, den, self.lines(mu, den, q, self.low, self.high), q, self.low, self.high)
         up, down = (np.clip(gap, 0, WORD_BITS).astype(np.int64)[:, np.newaxis] for gap in (shift - unit, unit - shift))
         value = (value << up) >> down
         low, high, spare = self.short
-        low, high = np.where(on, 0, low), np.where(off, 0, high)
         alpha = np.where(high > -low, value, 0)
         steep = (high << SLOPE_BITS) // np.maximum(high - low, 1)
         chosen = np.where(self.active, value, np.where(value > 0, alpha, (value * steep) >> SLOPE_BITS))
@@ -1668,18 +1672,16 @@ class Proof:
         self.layers.append(layer)
 
     def leaf_values(
-        self, goal: CheckedGoal, weights: Entries, given: Entries | None, q: int, off: Entries, on: Entries
+        self, goal: CheckedGoal, weights: Entries, given: Entries, q: int, off: Entries, on: Entries
     ) -> Entries:
         """Lower bounds of −Σ_k λ_k R_k in leaves, λ = weights/2^q (L, m), up to a positive factor: (L,).
 
-        given (L, kept): what is given for ν, over 2^q; None: by the lines of CROWN. off, on (L, kept): who is ≤ 0, ≥ 0.
+        given (L, kept): what is given for ν, over 2^q. off, on (L, kept): who is ≤ 0, ≥ 0.
         """
         starts = np.cumsum([0, *(layer.kept.size for layer in self.layers)])
 
         def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
             known, part = self.layers[layer], slice(starts[layer], starts[layer + 1])
-            if given is None:
-                return known.on_lines(message, below, self.fine, off[:, part], on[:, part])
             mu, den = whole_row((message, below))
             low, high = np.where(on[:, part], 0, known.low), np.where(off[:, part], 0, known.high)
             return known.argument(mu, den, given[:, part], q, low, high)
@@ -2134,17 +2136,16 @@ class PropertyNode:
         return np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in self.layers)])
 
 
-LEAF, LINES, BOUNDS, HALVES, FIRST_RELU = range(5)
-"""Tokens: a leaf with multipliers; one by the lines of CROWN; bounds anew; a split of an input; splits of ReLUs."""
+LEAF, BOXES, BOUNDS, FIRST_RELU = range(4)
+"""Tokens: a leaf with multipliers; a tree of boxes; bounds anew; splits of ReLUs."""
 
 
 class PropertyProof(Proof):
     """Whether a case of a property is refuted by the tree that `numbers` go on with.
 
-    A node's box is split at an input's number (≤ it, ≥ it), or at an open ReLU (≤ 0, ≥ 0). Bounds anew: of every neuron
-    whose sign is not known yet, what is claimed (0: off, 1: active, 2: open) is evaluated in the node's box with its
-    splits, layer by layer; what was known before stays so, in every part of the box. A case of the same box as the one
-    `before` begins with what was known of all of it there.
+    The case's box is halved (`BoxProof`), or split at open ReLUs (≤ 0, ≥ 0). Bounds anew: of every neuron whose sign
+    is not known yet, what is claimed (0: off, 1: active, 2: open) is evaluated with the node's splits, layer by layer;
+    what was known stays so. A case of the same box as the one `before` begins with what was known of all of it there.
     """
 
     def __init__(
@@ -2154,13 +2155,14 @@ class PropertyProof(Proof):
         self.case, self.step, self.goal = case, step, goal_of(net, case)
         self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
         self._pending: list[tuple[PropertyNode, Entries]] = []
-        self.leaves = 0
+        self.leaves = self.anew = 0
         self.rooted: list[Layer] = []
         """Bounds of the whole box, with no split."""
+        self.boxes: BoxProof | None = None
         if before is not None:
             self.work = before.work
             if np.array_equal(before.case.lo, case.lo) and np.array_equal(before.case.hi, case.hi):
-                self.rooted = before.rooted
+                self.rooted, self.boxes = before.rooted, before.boxes
 
     def refuted(self, numbers: Numbers) -> None:
         """Read the tree; refuse unless it is complete and every leaf closes."""
@@ -2172,16 +2174,16 @@ class PropertyProof(Proof):
             need(len(stack) * (node.off.size + node.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
             token = numbers.one()
             need(0 <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
-            if token in (LEAF, LINES):
-                self._leaf(node, token, numbers)
+            if token == LEAF:
+                self._leaf(node, numbers)
+            elif token == BOXES:
+                need(node.whole, "a tree of boxes behind a split")
+                self.in_boxes().refuted(self, numbers)
             elif token == BOUNDS:
                 self.spend(1)
                 stack.append(self._bounded(node, numbers))
                 if node.whole:
                     self.rooted = self.layers
-            elif token == HALVES:
-                self.spend(1)
-                stack += self._halves(node, *numbers.take(3).tolist())
             else:
                 stack += self._signs(node, token - FIRST_RELU)
         self._flush()
@@ -2192,26 +2194,21 @@ class PropertyProof(Proof):
         super().spend(rows)
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
-        none = np.zeros((1, 1), dtype=bool)
-        return self.layers[layer].on_lines(given, below, self.fine, none, none)
+        return self.layers[layer].on_lines(given, below, self.fine)
 
     def unproved(self, leaf: int) -> None:
         """What becomes of a leaf that does not close: the certificate is refused."""
         raise InvalidError(f"leaf {leaf} does not close")
 
-    def _halves(self, node: PropertyNode, entry: int, size: int, power: int) -> list[PropertyNode]:
-        """Both sides of a split of an input at size · 2^power, the lower one last."""
-        need(0 <= entry < node.lo.size, "a split of an input that is not there")
-        need(abs(size) < 1 << EXACT_BITS and abs(power) < LONGEST, "a split of an input at no float64")
-        middle = math.ldexp(size, power)
-        need(node.lo[entry] <= middle <= node.hi[entry], "a split of an input outside its box")
-        lo, hi = node.lo.copy(), node.hi.copy()
-        lo[entry] = hi[entry] = middle
-        found = []
-        for low, high in ((lo, node.hi), (node.lo, hi)):
-            region = Region(box_query(low, high), math.inf)
-            found.append(replace(node, lo=low, hi=high, region=region, whole=False))
-        return found
+    def unfounded(self, place: int, bounds: Entries, neurons: Entries) -> None:
+        """The same of signs of a layer that do not follow, in these of the bounds anew within boxes."""
+        raise InvalidError(f"layer '{self.net.layers[place][0]}': the sign of neuron {neurons[0]} does not follow")
+
+    def in_boxes(self) -> BoxProof:
+        """What evaluates halves of this case's box."""
+        if self.boxes is None:
+            self.boxes = BoxProof(self)
+        return self.boxes
 
     def _signs(self, node: PropertyNode, relu: int) -> list[PropertyNode]:
         """Both sides of a split of a ReLU, the side ≤ 0 last."""
@@ -2221,14 +2218,9 @@ class PropertyProof(Proof):
         off[relu] = on[relu] = True
         return [replace(node, on=on, whole=False), replace(node, off=off, whole=False)]
 
-    def _leaf(self, node: PropertyNode, token: int, numbers: Numbers) -> None:
+    def _leaf(self, node: PropertyNode, numbers: Numbers) -> None:
         need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")
-        rows = len(self.goal.offset)
-        if token == LINES:
-            given = numbers.take(1)
-            need(0 <= given[0] < rows, "a leaf by a row that is not there")
-        else:
-            given = numbers.take(1 + rows + node.off.size)
+        given = numbers.take(1 + len(self.goal.offset) + node.off.size)
         first = self._pending[0] if self._pending else None
         together = first is not None and first[0].region is node.region and first[0].layers is node.layers
         if not together or (first is not None and first[1].size != given.size) or len(self._pending) == self.rows:
@@ -2246,14 +2238,8 @@ class PropertyProof(Proof):
         )
         self.spend(len(nodes))
         self._enter(nodes[0])
-        table, rows = np.array(given), len(self.goal.offset)
         off, on = np.array([node.off for node in nodes]), np.array([node.on for node in nodes])
-        if table.shape[1] == 1:
-            weights = np.zeros((len(nodes), rows), dtype=object)
-            weights[np.arange(len(nodes)), table[:, 0]] = 1
-            closed = self.leaf_values(self.goal, weights, None, 0, off, on) > 0
-        else:
-            closed = self.leaves_closed(self.goal, table, ~nodes[0].opened, off, on)
+        closed = self.leaves_closed(self.goal, np.array(given), ~nodes[0].opened, off, on)
         for place in np.flatnonzero(~closed):
             self.unproved(self.leaves + int(place))
         self.leaves += len(nodes)
@@ -2311,6 +2297,328 @@ class PropertyProof(Proof):
         least = np.where(active, low[kept], np.minimum(low[kept], 0))
         most = np.where(active, 0, np.maximum(high[kept], 0))
         return Layer(kept, active, least.astype(object), most.astype(object), self.step)
+
+
+ROW, ANEW, HALVES = range(3)
+"""Tokens of a tree of boxes: a leaf by one row; bounds anew; a split of an input."""
+
+
+@dataclass(frozen=True)
+class Floored:
+    """A matrix B (r, c) as integers in float64, rounded down: 2^power · B is signed[0] + fine/2^bits and less than
+    `rest`/2^bits more, 0 ≤ fine < 2^bits, and −2^power · B ≥ signed[1]; rest: 1, or 0 where that is just B."""
+
+    signed: Entries
+    fine: Entries
+    power: int
+    bits: int
+    rest: float
+
+    @staticmethod
+    def of(values: Entries, den: int, bits: int) -> Floored:
+        """Of values/den (r, c), or (r,), to twice so many bits of the largest."""
+        power = bits - 1 + den.bit_length() - longest(values)
+        up, down = max(power + bits, 0), max(-power - bits, 0)
+        long = (values << up) // (den << down)
+        parts = [long >> bits, -long - 1 >> bits]
+        rest = float(np.any(long * (den << down) != values << up))
+        signed = np.array(parts).astype(np.float64).reshape(2, *values.shape)
+        return Floored(signed, (long & (1 << bits) - 1).astype(np.float64), power, bits, rest)
+
+    def product(self, rows: Entries) -> Entries:
+        """2^power · (rows · B), rounded down, of rows (B, r) of integers."""
+        fine = rows @ self.fine
+        if self.rest:
+            fine = (fine.T + np.minimum(rows, 0.0).sum(axis=1)).T
+        return np.asarray(rows @ self.signed[0] + np.floor(np.ldexp(fine, -self.bits)))
+
+
+@dataclass(frozen=True)
+class BoxLayer:
+    """The arguments of a ReLU layer, or the goal's rows turned (−R), as an affine map of what is ≥ 0: of the input's
+    steps (0) and of the ReLUs of layers before (1, 2, …). constant (2, r): it and its negative, rounded down to the
+    parts' unit; column: the same as a matrix of one column."""
+
+    blocks: dict[int, Floored]
+    constant: Entries
+    column: Floored
+
+
+@dataclass(frozen=True)
+class BoxLines:
+    """The lines of CROWN over a layer's arguments t in some boxes, each (boxes, neurons): relu(t) ≥ alpha · t, and
+    ≤ steep/2^SLOPE_BITS · (t + depth · 2^spare units), spare (boxes,); integers in float64."""
+
+    alpha: Entries
+    steep: Entries
+    depth: Entries
+    spare: Entries
+
+
+@dataclass(frozen=True)
+class BoxNode:
+    """A box in steps of the case's, lo ≤ y ≤ hi, and what is known there of all ReLU arguments: their signs (0: off, 1:
+    active, 2: open) and, of open ones, ends, in multiples of the certificate's step."""
+
+    lo: Entries
+    hi: Entries
+    state: Entries
+    low: Entries
+    high: Entries
+
+
+class BoxProof:
+    """Evaluates CROWN in boxes within a case's, many side by side: lower bounds, by integers in float64.
+
+    A form is m · 2^e, row by row, m integers of a few bits. It is over what is ≥ 0, the outputs of ReLUs and the steps
+    y of the input, x = lo + y · (hi − lo)/2^grid: so one that is rounded down is a bound still, as is one that is
+    multiplied with a matrix that is rounded down where the form is ≥ 0 and up elsewhere. No sum reaches 2⁵³.
+    """
+
+    def __init__(self, proof: PropertyProof) -> None:
+        net, case, self.step = proof.net, proof.case, proof.step
+        self.sizes = [size for _, size in net.layers]
+        self.wide = max(net.size(name) for name in net.shapes)
+        fits = self.wide <= MOST_WIDE and len(self.sizes) <= MOST_LAYERS
+        need(fits and self.wide * sum(self.sizes) <= MOST_DENSE, "boxes are halved of smaller networks only")
+        proof.spend(sum(self.sizes))
+        self.starts = np.cumsum([0, *self.sizes])
+        self.bits = min(MOST_FORM, (EXACT_BITS - 1 - self.wide.bit_length()) // 2)
+        self.grid = min(MOST_GRID, EXACT_BITS - 1 - self.bits - case.lo.size.bit_length())
+        ends, self.unit = exact(np.concatenate([case.lo, case.hi]).tolist())
+        self.lo, self.width = ends[: case.lo.size], ends[case.lo.size :] - ends[: case.lo.size]
+        self.layers = [self._layer(net, name, np.eye(net.size(name), dtype=np.int64), 1) for name in net.arguments]
+        every = int(self.starts[-1])
+        unknown = np.full(every, UNKNOWN)
+        none = np.zeros(case.lo.size, dtype=np.int64)
+        self.root = BoxNode(none, none + (1 << self.grid), np.full(every, 2, dtype=np.int8), -unknown, unknown)
+        """The whole box, with what has been found of it."""
+
+    def _layer(
+        self,
+        net: CheckedNetwork,
+        start: str,
+        rows: Entries,
+        den: int,
+        direct: Entries | None = None,
+        offset: RowTerm | None = None,
+    ) -> BoxLayer:
+        """rows/den · value of `start` (+ direct/den · x + offset)."""
+        blocks: dict[int, RowValue] = {}
+
+        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
+            blocks[layer + 1] = whole_row((message, below))
+            return None, 1, (np.zeros(len(rows), dtype=object), 1)
+
+        found, below, terms = net.backward(start, rows, den, relu, direct)
+        terms += [] if offset is None else [offset]
+        if found is not None:
+            own, below = whole_row((found, below))
+            terms.append((own.astype(object) @ self.lo, below * self.unit))
+            blocks[0] = own.astype(object) * self.width, below * self.unit << self.grid
+        constant, under = summed(terms, len(rows))
+        both = np.array([(sign * constant << self.step + SPARE_BITS) // under for sign in (1, -1)], dtype=object)
+        need(longest(both) < SUM_BITS, "a bound is too large")
+        floored = {key: Floored.of(value.astype(object), den, self.bits) for key, (value, den) in blocks.items()}
+        return BoxLayer(floored, both.astype(np.int64), Floored.of(constant.astype(object), under, self.bits))
+
+    def refuted(self, proof: PropertyProof, numbers: Numbers) -> None:
+        """Read a tree; refuse unless it is complete and every leaf closes.
+
+        Of the nodes that wait the last ones, up to GROUP, are read in turn. Behind bounds anew a node waits again.
+        """
+        rows = self.goal_rows(proof)
+        stack = [self.root]
+        while stack:
+            group, stack = stack[-GROUP:], stack[:-GROUP]
+            size = 2 * group[0].lo.size + group[0].state.size + BARE_NODE
+            need((len(stack) + 2 * len(group)) * size <= MOST_SIGNS, "the tree is too deep")
+            waiting: list[BoxNode | int] = []
+            claims, leaves = list[tuple[BoxNode, Entries]](), list[tuple[BoxNode, int]]()
+            for node in group:
+                proof.spend(0)
+                token = numbers.one()
+                need(ROW <= token <= HALVES, "the tree has a node that is not there")
+                if token == ANEW:
+                    waiting.append(len(claims))
+                    claims.append((node, self._claimed(node, numbers)))
+                elif token == HALVES:
+                    waiting += self._halves(node, *numbers.take(2).tolist())
+                else:
+                    leaves.append((node, numbers.one()))
+                    need(0 <= leaves[-1][1] < len(proof.goal.offset), "a leaf by a row that is not there")
+            found = self.bounded(proof, claims) if claims else []
+            if claims and claims[0][0] is self.root:
+                (self.root,) = found
+            stack += [found[node] if isinstance(node, int) else node for node in waiting]
+            self._close(proof, rows, leaves)
+
+    def goal_rows(self, proof: PropertyProof) -> BoxLayer:
+        """The goal's rows, turned."""
+        goal, direct = proof.goal, None if proof.goal.direct is None else -proof.goal.direct
+        fits = len(goal.offset) * self.wide <= MOST_TOGETHER
+        need(fits and len(goal.offset) <= MOST_WIDE, "boxes are halved for fewer rows only")
+        proof.spend(len(goal.offset))
+        return self._layer(proof.net, goal.start, -goal.matrix, goal.den, direct, (-goal.offset, goal.below))
+
+    def _claimed(self, node: BoxNode, numbers: Numbers) -> Entries:
+        """The states of all neurons, as far as they are known, and as claimed of the others."""
+        state, asked = node.state.copy(), np.flatnonzero(node.state == 2)
+        claimed = numbers.take(asked.size)
+        need(np.all((claimed >= 0) & (claimed <= 2)), "a neuron's state is malformed")
+        state[asked] = claimed
+        return state
+
+    def _halves(self, node: BoxNode, entry: int, middle: int) -> list[BoxNode]:
+        """Both sides of a split of an input at a step, the lower one last."""
+        need(0 <= entry < node.lo.size, "a split of an input that is not there")
+        need(node.lo[entry] <= middle <= node.hi[entry], "a split of an input outside its box")
+        lo, hi = node.lo.copy(), node.hi.copy()
+        lo[entry] = hi[entry] = middle
+        return [replace(node, lo=lo), replace(node, hi=hi)]
+
+    def _close(self, proof: PropertyProof, rows: BoxLayer, leaves: Sequence[tuple[BoxNode, int]]) -> None:
+        """Evaluate leaves."""
+        if not leaves:
+            return
+        nodes, chosen = zip(*leaves, strict=True)
+        need(min(node.low.min(initial=0) for node in nodes) > -UNKNOWN, "a leaf before any bounds")
+        proof.spend(len(nodes))
+        state, low, high = (np.array([getattr(node, name) for node in nodes]) for name in ("state", "low", "high"))
+        lines = [self._lines(state[:, part], low[:, part], high[:, part]) for part in self._parts()]
+        forms, constants = self._rows(rows, np.zeros(len(nodes), dtype=np.intp), np.array(chosen))
+        ends = self._ends(nodes)
+        closed = self._back(len(self.sizes), forms, constants, lines, ends, np.arange(len(nodes))) > 0
+        for place in np.flatnonzero(~closed):
+            proof.unproved(proof.leaves + int(place))
+        proof.leaves += len(nodes)
+
+    def _rows(
+        self, layer: BoxLayer, signs: Entries, entries: Entries
+    ) -> tuple[dict[int, tuple[Entries, Entries]], Entries]:
+        """(forms, constants) of rows of a layer, or of their negatives where the sign is 1."""
+        forms = {
+            key: (block.signed[signs, entries], np.full(entries.size, -block.power))
+            for key, block in layer.blocks.items()
+        }
+        return forms, layer.constant[signs, entries]
+
+    def _parts(self) -> list[slice]:
+        return [slice(a, b) for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
+
+    def _ends(self, nodes: Sequence[BoxNode]) -> tuple[Entries, Entries]:
+        low, high = (np.array([getattr(node, name) for node in nodes]).astype(np.float64) for name in ("lo", "hi"))
+        return low, high
+
+    def bounded(self, proof: PropertyProof, claims: Sequence[tuple[BoxNode, Entries]]) -> list[BoxNode]:
+        """The nodes with bounds anew of what is claimed, layer by layer."""
+        nodes, claimed = zip(*claims, strict=True)
+        before, state = np.array([node.state for node in nodes]), np.array(claimed)
+        low, high = (np.array([getattr(node, name) for node in nodes]) for name in ("low", "high"))
+        ends, lines = self._ends(nodes), list[BoxLines]()
+        for place, part in enumerate(self._parts()):
+            asked, own = before[:, part] == 2, state[:, part]
+            down, up = np.nonzero(asked & (own != 0)), np.nonzero(asked & (own != 1))
+            found = self._least(proof, place, down, up, lines, ends)
+            for end, where, values in ((low, down, found[: down[0].size]), (high, up, -found[down[0].size :])):
+                at = where[0], where[1] + part.start
+                end[at] = (np.maximum if end is low else np.minimum)(end[at], values)
+            wrong = asked & ((own == 1) & (low[:, part] < 0) | (own == 0) & (high[:, part] > 0))
+            if wrong.any():
+                box, neuron = np.nonzero(wrong)
+                proof.unfounded(place, proof.anew + box, neuron)
+            # An open ReLU's interval reaches 0 at least; the others' ends are not asked for.
+            low[:, part] = np.where(own == 2, np.minimum(low[:, part], 0), 0)
+            high[:, part] = np.where(own == 2, np.maximum(high[:, part], 0), 0)
+            lines.append(self._lines(own, low[:, part], high[:, part]))
+        proof.anew += len(nodes)
+        rows = zip(nodes, state, low, high, strict=True)
+        return [replace(node, state=signs, low=bottom, high=top) for node, signs, bottom, top in rows]
+
+    def _least(
+        self,
+        proof: PropertyProof,
+        place: int,
+        down: tuple[Entries, ...],
+        up: tuple[Entries, ...],
+        lines: Sequence[BoxLines],
+        ends: tuple[Entries, Entries],
+    ) -> Entries:
+        """Lower bounds of a layer's arguments at `down` (box, entry), and of minus those at `up`, in steps."""
+        layer = self.layers[place]
+        boxes, entries = np.append(down[0], up[0]), np.append(down[1], up[1])
+        signs, found = np.repeat([0, 1], [down[0].size, up[0].size]), np.zeros(boxes.size, dtype=np.int64)
+        most = max(1, MOST_TOGETHER // max(1, *self.sizes, ends[0].shape[1]) // 2)
+        for first in range(0, boxes.size, most):
+            some = slice(first, first + most)
+            box, entry, sign = boxes[some], entries[some], signs[some]
+            proof.spend(box.size)
+            found[some] = self._back(place, *self._rows(layer, sign, entry), lines, ends, box)
+        found >>= SPARE_BITS
+        need(longest(found) < EXACT_BITS, f"layer {place}: a bound is too large")
+        return found
+
+    def _back(
+        self,
+        number: int,
+        forms: dict[int, tuple[Entries, Entries]],
+        total: Entries,
+        lines: Sequence[BoxLines],
+        ends: tuple[Entries, Entries],
+        box: Entries,
+    ) -> Entries:
+        """Lower bounds of forms over the first `number` layers and the input, plus `total`, each in its `box` (rows,),
+        in units of the parts.
+
+        μ relu(t) ≥ ν t − μ⁻ · steep · depth, with ν = alpha · μ where μ ≥ 0 and steep · μ, rounded down, elsewhere.
+        """
+        for place in range(number - 1, -1, -1):
+            if place + 1 not in forms:
+                continue
+            (mu, power), own, layer = forms.pop(place + 1), lines[place], self.layers[place]
+            below = np.floor(np.minimum(mu, 0.0) * own.steep[box] * 2.0**-SLOPE_BITS)
+            nu = np.maximum(mu, 0.0) * own.alpha[box] + below
+            lost = np.einsum("rj,rj->r", below, own.depth[box])
+            total = total + self._fixed(lost, power + own.spare[box] - self.step)
+            total = total + self._fixed(layer.column.product(nu), power - layer.column.power)
+            for source, block in layer.blocks.items():
+                sent = self._held(block.product(nu), power - block.power)
+                forms[source] = self._sum(forms[source], sent) if source in forms else sent
+        if 0 in forms:
+            form, power = forms[0]
+            least = np.einsum("rn,rn->r", np.maximum(form, 0.0), ends[0][box])
+            least += np.einsum("rn,rn->r", np.minimum(form, 0.0), ends[1][box])
+            total = total + self._fixed(least, power)
+        return total
+
+    def _held(self, form: Entries, power: Entries) -> tuple[Entries, Entries]:
+        """A form · 2^power, rounded down to its bits, row by row."""
+        spare = np.maximum(np.frexp(np.abs(form).max(axis=1, initial=0.0))[1] - self.bits, 0)
+        return np.floor(np.ldexp(form, -spare[:, np.newaxis])), power + spare
+
+    def _sum(self, one: tuple[Entries, Entries], other: tuple[Entries, Entries]) -> tuple[Entries, Entries]:
+        """The sum of two forms, rounded down."""
+        power = np.maximum(one[1], other[1])
+        first, second = (np.maximum(own - power, -LONGEST)[:, np.newaxis] for _, own in (one, other))
+        return self._held(np.floor(np.ldexp(one[0], first)) + np.floor(np.ldexp(other[0], second)), power)
+
+    def _fixed(self, values: Entries, power: Entries) -> Entries:
+        """values · 2^power in units of the parts, rounded down."""
+        found = np.floor(np.ldexp(values, np.clip(power + self.step + SPARE_BITS, -900, LONGEST)))
+        need(np.all(np.abs(found) < 1 << SUM_BITS), "a bound is too large")
+        units: Entries = found.astype(np.int64)
+        return units
+
+    def _lines(self, state: Entries, low: Entries, high: Entries) -> BoxLines:
+        """By the arguments' signs, and the ends of open ones, low ≤ 0 ≤ high. A larger slope than high/(high − low) is
+        valid too: what the quotient is rounded by does not matter."""
+        opened, active = state == 2, (state == 1).astype(np.float64)
+        bottom, top = -low.astype(np.float64), high.astype(np.float64)
+        steep = np.floor(np.ldexp(top / np.maximum(top + bottom, 1.0), SLOPE_BITS)) + 1.0
+        steep = np.where(opened, np.minimum(steep, 2.0**SLOPE_BITS), np.ldexp(active, SLOPE_BITS))
+        spare = np.maximum(np.frexp(bottom.max(axis=1, initial=0.0))[1] - self.bits, 0)
+        depth = np.ceil(np.ldexp(bottom, -spare[:, np.newaxis]))
+        return BoxLines(np.where(opened, top > bottom, active).astype(np.float64), steep, depth, spare)
 
 
 def box_query(lo: Entries, hi: Entries) -> CheckedQuery:

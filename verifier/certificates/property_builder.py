@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
@@ -26,9 +26,11 @@ from verifier.certificates.box_tree import BoxTree
 from verifier.certificates.builder import LOOSE, network_of
 from verifier.certificates.checker import (
     BOUNDS,
+    BOXES,
     FIRST_RELU,
     LEAF,
     UNKNOWN,
+    BoxProof,
     CheckedGoal,
     CheckedNetwork,
     InvalidError,
@@ -80,10 +82,6 @@ class CertifiedProperty:
         return f"<CertifiedProperty: {len(self.content):,} bytes, {self.leaves:,} leaves, {self.seconds:.2f} s>"
 
 
-class _SignError(Exception):
-    """A sign that is claimed does not follow."""
-
-
 class BudgetedPropertyProof(PropertyProof):
     """The checker's proof of a case, which looks at the budget wherever evaluations are counted; it goes on behind a
     leaf that does not close, and notes that."""
@@ -100,15 +98,19 @@ class BudgetedPropertyProof(PropertyProof):
         """Note the leaf."""
         self.failed.append(leaf)
 
-    def layer_of(self, place: int, state: Array, low: Array, high: Array) -> Layer:
-        """As the checker does. Raises _SignError."""
-        if np.any((state == 1) & (low < 0) | (state == 0) & (high > 0)):
-            raise _SignError
-        return super().layer_of(place, state, low, high)
+    def unfounded(self, place: int, bounds: Array, neurons: Array) -> None:
+        """Note the claims."""
+        start = sum(size for _, size in self.net.layers[:place])
+        self.denied += zip(bounds.tolist(), (start + neurons).tolist(), strict=True)
 
     @cached_property
     def failed(self) -> list[int]:
         """The leaves that do not close."""
+        return []
+
+    @cached_property
+    def denied(self) -> list[tuple[int, int]]:
+        """The signs within boxes that do not follow: (which of the bounds anew, neuron)."""
         return []
 
 
@@ -207,16 +209,12 @@ class _PropertyBuilder:
             assert isinstance(claim, PropertyCertificate)
             proofs: list[BudgetedPropertyProof] = []
             begun = time.perf_counter()
-            try:
-                result = checker.property_checked(claim, self.content, self.folder, partial(self._proof, proofs))
-            except _SignError:
-                trees[len(proofs) - 1].loosen()
-                continue
+            result = checker.property_checked(claim, self.content, self.folder, partial(self._proof, proofs))
             now = time.perf_counter()
-            if not any(proof.failed for proof in proofs):
+            if not any(proof.failed or proof.denied for proof in proofs):
                 return CertifiedProperty(content, result, now - self._begun, now - begun)
             for tree, proof in zip(trees, proofs, strict=True):
-                tree.reopen(proof.failed)
+                tree.mend(proof.failed, proof.denied)
         raise NotCertifiedError("some leaves that floats close do not close exactly")
 
     def _proof(
@@ -236,6 +234,7 @@ class _PropertyBuilder:
     def _trees(self) -> Iterator[CaseTree]:
         """A tree for each case."""
         rooted: _ClaimingProof | None = None
+        halved: BoxTree | None = None
         for case in checker.property_cases(self.prop):
             self.budget.check()
             if not case.rows:
@@ -245,20 +244,24 @@ class _PropertyBuilder:
             graph, stages = self._graph(found.goal.direct is not None)
             ball = Ball.of_box(case.lo, case.hi).finite
             lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, self.budget))
+            root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
+            guide, same = nearest_guide(self.guides, case), found.boxes is not None
+            if guide is None and few_inputs(root) and (boxes := _boxes(found)) is not None:
+                before = halved if same else None
+                rooted, halved = found, BoxTree(stages, ball, root.goal, lower, upper, boxes.grid)
+                yield _BoxCase(halved, before)
+                continue
             begun: list[int] = []
-            if rooted is None or found.rooted is not rooted.rooted:
+            if not found.rooted:
                 found.guess = lower, upper
                 found.rooted = found.whole_box()
                 begun = [BOUNDS, *found.claims]
             rooted = found
             ends = _floats(found.rooted, [stage.size for stage in stages.hidden], lower, upper)
-            root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), *ends)
-            guide = nearest_guide(self.guides, case)
+            root = replace(root, lower=ends[0], upper=ends[1])
             if guide is not None:
                 guide.must_suit(stages.relu_count)
-                yield _ReluCase(begun, root, found.rooted, guide.tokens)
-            else:
-                yield (_BoxCase if few_inputs(root) else _ReluCase)(begun, root, found.rooted)
+            yield _ReluCase(begun, root, found.rooted, (0,) if guide is None else guide.tokens)
 
     def _graph(self, mixed: bool) -> tuple[Graph, Stages]:
         """The engine's network, with its inputs behind its outputs where rows are `mixed`."""
@@ -279,34 +282,34 @@ class CaseTree(Protocol):
     def numbers(self, budget: Budget) -> Int64Array:
         """Its integers in the certificate. Raises NotCertifiedError or OutOfTimeError."""
 
-    def reopen(self, leaves: Sequence[int]) -> None:
-        """These leaves do not close exactly. Raises NotCertifiedError where nothing can be done about it."""
-
-    def loosen(self) -> None:
-        """A sign that it claims does not follow."""
+    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+        """These leaves do not close exactly, and these signs do not follow. Raises NotCertifiedError where that cannot
+        be mended."""
 
 
+@dataclass(frozen=True)
 class _BoxCase:
-    """Boxes."""
+    """Boxes; `before`: the tree of the case before, if that has the same box."""
 
-    def __init__(self, begun: Sequence[int], root: TreeRoot, layers: Sequence[Layer]) -> None:
-        self._begun, self._layers, self._stages = begun, layers, root.stages
-        self._tree = BoxTree(root.stages, root.ball, root.goal, root.lower, root.upper)
+    tree: BoxTree
+    before: BoxTree | None
 
     def numbers(self, budget: Budget) -> Int64Array:
-        self._tree.grow(budget)
-        known = []
-        for layer, stage in zip(self._layers, self._stages.hidden, strict=True):
-            signs = np.zeros(stage.size, dtype=np.int8)
-            signs[layer.kept] = np.where(layer.active, 1, 2)
-            known.append(signs)
-        return np.array([*self._begun, *self._tree.numbers(np.concatenate([np.zeros(0, dtype=np.int8), *known]))])
+        self.tree.grow(budget)
+        return np.array([BOXES, *self.tree.numbers(None if self.before is None else self.before.rooted)])
 
-    def reopen(self, leaves: Sequence[int]) -> None:
-        self._tree.reopen(leaves)
+    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+        self.tree.mend(leaves, signs)
 
-    def loosen(self) -> None:
-        self._tree.loosen()
+
+def _boxes(proof: PropertyProof) -> BoxProof | None:
+    """What evaluates boxes of a case; None where the checker does not."""
+    try:
+        found = proof.in_boxes()
+        found.goal_rows(proof)
+    except InvalidError:
+        return None
+    return found
 
 
 class _ReluCase:
@@ -335,10 +338,9 @@ class _ReluCase:
                 leaf += 1
         return np.concatenate(found)
 
-    def loosen(self) -> None:
-        raise NotCertifiedError("signs of neurons that were found do not follow")
-
-    def reopen(self, leaves: Sequence[int]) -> None:
+    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+        if signs:
+            raise NotCertifiedError("signs of neurons that were found do not follow")
         if leaves:
             raise NotCertifiedError(f"{len(leaves)} leaves that floats close do not close exactly")
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import verifier
-from verifier.certificates import checker, property_builder
-from verifier.certificates.box_tree import MARGIN, BoxTree
-from verifier.certificates.checker import BOUNDS, FIRST_RELU, HALVES, LEAF, LINES
+from verifier.certificates import box_tree, checker, property_builder
+from verifier.certificates.box_tree import BoxTree
+from verifier.certificates.checker import ANEW, BOUNDS, BOXES, FIRST_RELU, HALVES, LEAF, ROW
 from verifier.certificates.format import property_encoded
 from verifier.certificates.property_builder import property_certified
 from verifier.certificates.split_tree import NotCertifiedError
@@ -27,10 +31,14 @@ NEVER, OVER = "(assert (>= Y_0 0.6))", "(assert (>= Y_0 0.4))"
 
 # The two ReLUs' arguments are x, which is active, and x − 1/2, which is open.
 ROOT = [BOUNDS, 1, 2]
-BY_BOXES = [*ROOT, HALVES, 0, 7, -4, BOUNDS, 0, LINES, 0, BOUNDS, 2, LINES, 0]
+WHOLE = [BOXES, ANEW, 1, 2]
+STEPS = 1 << 26
+"""Ends of boxes in this network are multiples of 2⁻²⁶ of the case's width, 0.9."""
+AT = STEPS * 3 // 8
+"""x = 0.4375; of both sides the upper one is read first."""
+BY_BOXES = [*WHOLE, HALVES, 0, AT, ANEW, 2, ANEW, 0, ROW, 0, ROW, 0]
 BY_RELUS = [*ROOT, FIRST_RELU + 1, LEAF, 0, 1, 0, 1, LEAF, 0, 1, 0, 1]
-MIXED = [*ROOT, HALVES, 0, 5, -3, FIRST_RELU + 1, LEAF, 0, 1, 0, 1, LEAF, 0, 1, 0, 1, BOUNDS, 1, LINES, 0]
-"""A box is cut off at 5/8, then a ReLU is split in what is left."""
+TWICE = [*ROOT, BOUNDS, 2, *BY_RELUS[len(ROOT) :]]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +54,7 @@ def reason(model: verifier.Model, numbers: Sequence[int], row: str = NEVER, **ch
     return checker.judged(content, model.path.read_bytes(), checker.Demands(**changed)).reason
 
 
-@pytest.mark.parametrize("numbers", [BY_BOXES, BY_RELUS, MIXED], ids=["boxes", "relus", "mixed"])
+@pytest.mark.parametrize("numbers", [BY_BOXES, BY_RELUS, TWICE], ids=["boxes", "relus", "bounds anew"])
 def test_trees_of_boxes_and_of_relus_are_accepted(numbers: list[int], ramp: verifier.Model) -> None:
     assert reason(ramp, numbers) == ""
     assert reason(ramp, numbers, OVER).endswith("does not close")
@@ -54,23 +62,33 @@ def test_trees_of_boxes_and_of_relus_are_accepted(numbers: list[int], ramp: veri
 
 FORGED = {
     "no tree": ([], "cut off"),
-    "a leaf is missing": (BY_BOXES[:-3], "cut off"),
-    "a leaf too many": ([*BY_BOXES, LINES, 0], "belong to nothing"),
-    "the root alone": ([*ROOT, LINES, 0], "does not close"),
-    "no bounds": ([LINES, 0], "before any bounds"),
-    "a split that covers nothing else": ([*ROOT, HALVES, 0, 3, 0, LINES, 0, LINES, 0], "outside its box"),
-    "a split of another input": ([*ROOT, HALVES, 1, 1, -1, LINES, 0, LINES, 0], "not there"),
-    "a split at no float": ([*ROOT, HALVES, 0, 1, 2000, LINES, 0, LINES, 0], "no float64"),
-    "a split at a huge number": ([*ROOT, HALVES, 0, 1 << 60, 0, LINES, 0, LINES, 0], "no float64"),
-    "an open neuron is claimed to be off": ([BOUNDS, 1, 0, LINES, 0], "does not follow"),
-    "an open neuron is claimed to be active": ([BOUNDS, 1, 1, LINES, 0], "does not follow"),
-    "sides swapped": ([*BY_BOXES[:7], BOUNDS, 2, LINES, 0, BOUNDS, 0, LINES, 0], "does not follow"),
-    "no such state": ([BOUNDS, 1, 3, LINES, 0], "state is malformed"),
+    "a leaf is missing": (BY_BOXES[:-2], "cut off"),
+    "a leaf too many": ([*BY_BOXES, ROW, 0], "belong to nothing"),
+    "the root alone": ([*WHOLE, ROW, 0], "does not close"),
+    "one side alone": ([*WHOLE, HALVES, 0, AT, ANEW, 2], "cut off"),
+    "no bounds": ([BOXES, ROW, 0], "before any bounds"),
+    "no bounds of ReLUs": ([LEAF, 0, 1], "before any bounds"),
+    "halves without bounds": ([BOXES, HALVES, 0, AT, ROW, 0, ROW, 0], "before any bounds"),
+    "halves with the root's bounds": ([*WHOLE, HALVES, 0, AT, ROW, 0, ROW, 0], "does not close"),
+    "a split above its box": ([*WHOLE, HALVES, 0, STEPS + 1, ROW, 0, ROW, 0], "outside its box"),
+    "a split below its box": ([*WHOLE, HALVES, 0, -1, ROW, 0, ROW, 0], "outside its box"),
+    "a split outside a half": ([*WHOLE, HALVES, 0, AT, HALVES, 0, AT - 1, ROW, 0], "outside its box"),
+    "a split of another input": ([*WHOLE, HALVES, 1, AT, ROW, 0, ROW, 0], "not there"),
+    "a split of a negative input": ([*WHOLE, HALVES, -1, AT, ROW, 0, ROW, 0], "not there"),
+    "an open neuron is claimed to be off": ([BOXES, ANEW, 1, 0, ROW, 0], "does not follow"),
+    "an open neuron is claimed to be active": ([BOXES, ANEW, 1, 1, ROW, 0], "does not follow"),
+    "an active neuron is claimed to be off": ([BOXES, ANEW, 0, 2, ROW, 0], "does not follow"),
+    "the same of ReLUs": ([BOUNDS, 1, 0, LEAF, 0, 1, 0], "does not follow"),
+    "sides swapped": ([*WHOLE, HALVES, 0, AT, ANEW, 0, ANEW, 2, ROW, 0, ROW, 0], "does not follow"),
+    "no such state": ([BOXES, ANEW, 1, 3, ROW, 0], "state is malformed"),
+    "no such state of a ReLU": ([BOUNDS, 1, -1, LEAF, 0, 1, 0], "state is malformed"),
     "a row that is not there": ([*BY_BOXES[:-1], 1], "a row that is not there"),
     "a negative row": ([*BY_BOXES[:-1], -1], "a row that is not there"),
-    "a split of an active neuron": ([*ROOT, FIRST_RELU, LINES, 0, LINES, 0], "not open"),
-    "a neuron that is not there": ([*ROOT, FIRST_RELU + 2, LINES, 0, LINES, 0], "not there"),
-    "a neuron split twice": ([*ROOT, FIRST_RELU + 1, FIRST_RELU + 1, *[LINES, 0] * 3], "twice"),
+    "a node of boxes that is not there": ([*WHOLE, 3, 0], "not there"),
+    "boxes behind a split": ([*ROOT, FIRST_RELU + 1, *WHOLE, ROW, 0], "behind a split"),
+    "a split of an active neuron": ([*ROOT, FIRST_RELU, LEAF, 0, 1, 0, 1], "not open"),
+    "a neuron that is not there": ([*ROOT, FIRST_RELU + 2, LEAF, 0, 1, 0, 1], "not there"),
+    "a neuron split twice": ([*ROOT, FIRST_RELU + 1, FIRST_RELU + 1, *[LEAF, 0, 1, 0, 1] * 3], "twice"),
     "a negative weight": ([*ROOT, FIRST_RELU + 1, LEAF, 0, -1, 0, 1, LEAF, 0, 1, 0, 1], "does not close"),
     "a negative multiplier of an active neuron": ([*ROOT, FIRST_RELU + 1, *[LEAF, 0, 1, -1, 1] * 2], "does not close"),
     "a step that is malformed": ([*ROOT, FIRST_RELU + 1, *[LEAF, 61, 1, 0, 1] * 2], "step is malformed"),
@@ -99,47 +117,210 @@ def test_another_model_or_property_is_refused(
 
 def test_each_case_has_its_tree(ramp: verifier.Model) -> None:
     both = "(assert (or (>= Y_0 0.6) (and (<= X_0 0.25) (>= Y_0 0.5))))"
-    assert reason(ramp, [*BY_BOXES, BOUNDS, 1, 0, LINES, 0], both) == ""
+    assert reason(ramp, [*BY_BOXES, BOXES, ANEW, 1, 0, ROW, 0], both) == ""
+    assert reason(ramp, [*BY_BOXES, BOUNDS, 1, 0, LEAF, 0, 1, 0], both) == ""
     assert "cut off" in reason(ramp, BY_BOXES, both)
     # A case of the same box begins with what is known of it.
     same = "(assert (or (>= Y_0 0.6) (>= Y_0 0.7)))"
-    assert reason(ramp, [*BY_BOXES, *BY_BOXES[len(ROOT) :]], same) == ""
+    assert reason(ramp, [*BY_BOXES, BOXES, *BY_BOXES[len(WHOLE) :]], same) == ""
+    assert reason(ramp, [*BY_RELUS, *BY_RELUS[len(ROOT) :]], same) == ""
+    # Boxes and ReLUs have bounds of their own.
+    assert reason(ramp, [*BY_BOXES, *BY_RELUS], same) == ""
+    assert reason(ramp, [*BY_RELUS, *BY_BOXES], same) == ""
+    assert "before any bounds" in reason(ramp, [*BY_BOXES, LEAF, 0, 1], same)
     # A case whose box is empty needs none, and one that nothing satisfies no row of the network.
     assert reason(ramp, BY_BOXES, "(assert (or (>= Y_0 0.6) (>= X_0 2)))") == ""
-    assert reason(ramp, [*BY_BOXES, LINES, 0], "(assert (or (>= Y_0 0.6) (>= 0 1)))") == ""
-    assert "does not close" in reason(ramp, [*BY_BOXES, LINES, 0], "(assert (or (>= Y_0 0.6) (>= 1 0)))")
+    assert reason(ramp, [*BY_BOXES, BOXES, ROW, 0], "(assert (or (>= Y_0 0.6) (>= 0 1)))") == ""
+    assert "does not close" in reason(ramp, [*BY_BOXES, BOXES, ROW, 0], "(assert (or (>= Y_0 0.6) (>= 1 0)))")
+
+
+def test_bounds_of_a_half_are_not_those_of_the_next_case(ramp: verifier.Model) -> None:
+    """In the lower half y = x; elsewhere y falls to 0."""
+    both = "(assert (or (>= Y_0 0.6) (<= Y_0 0.05)))"
+    assert "does not close" in reason(ramp, [*BY_BOXES, BOXES, ROW, 0], both)
+    assert "sign of neuron 1 does not follow" in reason(ramp, [*BY_BOXES, BOXES, ANEW, 0, ROW, 0], both)
 
 
 def test_bounds_behind_a_split_are_not_those_of_the_next_case(ramp: verifier.Model) -> None:
     """Bounds anew twice on the side where the open ReLU is off, where y = x; elsewhere y falls to 0."""
-    split = [*ROOT, FIRST_RELU + 1, BOUNDS, BOUNDS, LINES, 0, LINES, 0]
+    split = [*ROOT, FIRST_RELU + 1, BOUNDS, BOUNDS, LEAF, 0, 1, 0, LEAF, 0, 1, 0, 1]
     assert reason(ramp, split, "(assert (>= Y_0 2))") == ""
-    assert "does not close" in reason(ramp, [*split, LINES, 0], "(assert (or (>= Y_0 2) (<= Y_0 0.05)))")
+    both = "(assert (or (>= Y_0 2) (<= Y_0 0.05)))"
+    assert "does not close" in reason(ramp, [*split, LEAF, 0, 1, 0, 0], both)
 
 
 def test_a_deep_tree_or_a_long_one_is_refused(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Halves of no width, one in the other; leaves of a small network, and of many rows."""
+    monkeypatch.setattr(checker, "GROUP", 1)
     monkeypatch.setattr(checker, "MOST_SIGNS", checker.BARE_NODE * 100)
-    assert "too deep" in reason(ramp, [*ROOT, *[HALVES, 0, 1, 0] * 101, *[LINES, 0] * 102])
-    monkeypatch.setattr(checker, "MOST_WORK", checker.STEP_WORK * 10)
-    assert "too many evaluations" in reason(ramp, [*ROOT, *[HALVES, 0, 1, 0] * 10, *[LINES, 0] * 11])
+    assert "too deep" in reason(ramp, [*WHOLE, *[HALVES, 0, 0] * 101, *[ROW, 0] * 102])
+    monkeypatch.setattr(checker, "MOST_WORK", checker.STEP_WORK * 16)
+    assert "too many evaluations" in reason(ramp, [*WHOLE, *[HALVES, 0, 0] * 16, *[ROW, 0] * 17])
     monkeypatch.undo()
     monkeypatch.setattr(checker, "STEP_WORK", checker.STEP_WORK // 64)
-    monkeypatch.setattr(checker, "MOST_WORK", 16 * checker.STEP_WORK)
+    monkeypatch.setattr(checker, "MOST_WORK", 32 * checker.STEP_WORK)
     assert reason(ramp, BY_BOXES) == ""
     assert "too many evaluations" in reason(ramp, BY_BOXES, NEVER * 700)
+
+
+def test_boxes_of_larger_networks_are_refused(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("MOST_WIDE", "MOST_LAYERS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(checker, limit, 0)
+            assert "smaller networks only" in reason(ramp, BY_BOXES)
+            text = (RAMP + NEVER).encode()
+            made = property_certified(ramp, text, Budget())
+            assert checker.judged(made.content, ramp.path.read_bytes(), checker.Demands(property=text)).valid
 
 
 def test_random_numbers_prove_no_property_that_is_false(ramp: verifier.Model) -> None:
     """100 changes of valid trees under the text of a false property, 100 of random words."""
     rng = np.random.default_rng(0)
-    words = [LEAF, LINES, BOUNDS, HALVES, FIRST_RELU, FIRST_RELU + 1, 0, 1, 2, -1, 3]
+    words = [0, 1, 2, 3, 4, -1, AT, STEPS // 2, STEPS]
     for _ in range(100):
-        numbers = [*(BY_BOXES, BY_RELUS, MIXED)[rng.integers(3)]]
+        numbers = [*(BY_BOXES, BY_RELUS, TWICE)[rng.integers(3)]]
         for place in rng.integers(0, len(numbers), 2):
             numbers[place] = int(rng.choice(words))
         assert reason(ramp, numbers, OVER)
-        assert reason(ramp, [*ROOT, *rng.choice(words, 12).tolist()], OVER)
+        for start in (ROOT, WHOLE):
+            assert reason(ramp, [*start, *rng.choice(words, 12).tolist()], OVER)
+
+
+def exact_values(net: checker.CheckedNetwork, name: str, point: list[Fraction]) -> list[Fraction]:
+    """A tensor's entries at a point, exactly."""
+    den = math.lcm(*(value.denominator for value in point))
+    part = copy.copy(net)
+    part.output = name
+    values, under = part.forward(np.array([int(value * den) for value in point], dtype=object), den)
+    return [Fraction(int(value), under) for value in values]
+
+
+AWKWARD = [1.0, 2.0**-40, 2.0**8]
+"""Factors of weights: digits that a matrix's larger entries push out."""
+
+
+def skipping(weights: Sequence[npt.NDArray[np.float64]], rng: np.random.Generator) -> bytes:
+    """g = relu(A x + a), h = relu((B g + b) / 3 + C x), y = D h + E g: an ONNX file's bytes."""
+    import onnx  # noqa: PLC0415
+    from onnx import helper, numpy_helper  # noqa: PLC0415
+
+    a, b, c, d, e = weights
+    constants = {"A": a.T, "B": b.T, "C": c.T, "D": d.T, "E": e.T, "three": np.array(3.0)}
+    constants |= {"a": rng.normal(size=len(a)), "b": rng.normal(size=len(b))}
+    nodes = [
+        *(helper.make_node("MatMul", [x, w], [f"{x}{w}"]) for x, w in (("x", "A"), ("x", "C"))),
+        helper.make_node("Add", ["xA", "a"], ["s"]),
+        helper.make_node("Relu", ["s"], ["g"]),
+        *(helper.make_node("MatMul", ["g", w], [f"g{w}"]) for w in "BE"),
+        helper.make_node("Add", ["gB", "b"], ["t"]),
+        helper.make_node("Div", ["t", "three"], ["u"]),
+        helper.make_node("Add", ["u", "xC"], ["v"]),
+        helper.make_node("Relu", ["v"], ["h"]),
+        helper.make_node("MatMul", ["h", "D"], ["hD"]),
+        helper.make_node("Add", ["hD", "gE"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, size])
+        for name, size in (("x", a.shape[1]), ("y", len(d)))
+    ]
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "skipping", ends[:1], ends[1:], tensors)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("factor", AWKWARD)
+def test_bounds_in_boxes_hold_exactly(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 40 points of 20 boxes, by rational numbers; digits are few, so that what is rounded off is much."""
+    rng = np.random.default_rng(3)
+    for bits in (4, 9, 23):
+        weights = [rng.normal(size=shape) for shape in ((7, 3), (5, 7), (5, 3), (2, 5), (2, 7))]
+        for matrix in weights:
+            matrix[rng.random(matrix.shape) < 0.3] *= factor
+        read = checker.read_network(skipping(weights, rng))
+        rows = [{("Y", 0): Fraction(1), ("Y", 1): Fraction(-1, 3), ("X", 2): Fraction(1, 7), ("", 0): Fraction(1, 3)}]
+        case = checker.PropertyCase(np.array([-1.0, 0.1, 2.0]), np.array([1.0, 0.1, 2.5]), rows)
+        proof = checker.PropertyProof(read, case, 24, 30, None)
+        with monkeypatch.context() as patch:
+            patch.setattr(checker, "MOST_FORM", bits)
+            boxes = proof.in_boxes()
+            assert boxes.bits == bits
+        goal = boxes.goal_rows(proof)
+        root = boxes.root
+        every = np.full(root.state.size, 2, dtype=np.int8)
+        nodes = boxes.bounded(proof, [(root, every)])
+        for _ in range(20):
+            node = nodes[rng.integers(len(nodes))]
+            entry = int(rng.integers(3))
+            middle = int(rng.integers(node.lo[entry], node.hi[entry] + 1))
+            halves = boxes._halves(node, entry, middle)
+            nodes += boxes.bounded(proof, [(half, np.where(half.state == 2, 2, half.state)) for half in halves])
+        for node in nodes:
+            forms, constants = boxes._rows(goal, np.array([0]), np.array([0]))
+            lines = [
+                boxes._lines(*(end[np.newaxis, part] for end in (node.state, node.low, node.high)))
+                for part in boxes._parts()
+            ]
+            least = boxes._back(2, forms, constants, lines, boxes._ends([node]), np.array([0]))[0]
+            for share in rng.integers(0, 9, size=(2, 3)):
+                steps = [
+                    lo + (hi - lo) * int(k) // 8
+                    for lo, hi, k in zip(node.lo.tolist(), node.hi.tolist(), share, strict=True)
+                ]
+                point = [
+                    Fraction(lo, boxes.unit) + Fraction(width * step, boxes.unit << boxes.grid)
+                    for lo, width, step in zip(boxes.lo.tolist(), boxes.width.tolist(), steps, strict=True)
+                ]
+                outputs = exact_values(read, read.scores, point)
+                turned = -(outputs[0] - outputs[1] / 3 + point[2] / 7 + Fraction(1, 3))
+                assert turned >= Fraction(int(least), 1 << 24 + checker.SPARE_BITS)
+                for name, part in zip(read.arguments, boxes._parts(), strict=True):
+                    for value, low, high in zip(
+                        exact_values(read, name, point), node.low[part], node.high[part], strict=True
+                    ):
+                        assert Fraction(int(low), 1 << 24) <= value <= Fraction(int(high), 1 << 24)
+
+
+def test_products_and_lines_are_rounded_outwards(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 400 rows with matrices of thirds and of dyadic numbers, and of 200 intervals, by rational numbers."""
+    rng, bits = np.random.default_rng(4), 6
+    for den in (3, 1 << 20):
+        values = rng.integers(-(1 << 22), 1 << 22, (9, 4)).astype(object)
+        floored = checker.Floored.of(values, den, bits)
+        assert floored.rest == 1.0
+        for sign in (0, 1):
+            below = floored.signed[sign] <= (values * (1 - 2 * sign) * Fraction(2) ** floored.power / den)
+            assert below.all()
+        rows = rng.integers(-(1 << bits), (1 << bits) + 1, (200, 9))
+        rows[:100] = -(1 << bits) * (rows[:100] < 0)
+        told = floored.product(rows.astype(np.float64))
+        exactly = rows.astype(object) @ values * Fraction(2) ** floored.power / den
+        assert np.all(told <= exactly)
+        assert np.all(told >= exactly - 2 - 9)
+    assert checker.Floored.of(np.array([[3, -5]], dtype=object), 4, bits).rest == 0.0
+    monkeypatch.setattr(checker, "MOST_FORM", bits)
+    boxes = checker.PropertyProof(
+        checker.read_network(ramp.path.read_bytes()),
+        checker.PropertyCase(np.zeros(1), np.ones(1), [{("Y", 0): Fraction(1)}]),
+        24,
+        30,
+        None,
+    ).in_boxes()
+    low, high = -rng.integers(0, 1 << 40, (200, 5)), rng.integers(0, 1 << 40, (200, 5))
+    low[:20, 0], high[:20, 1] = 0, 0
+    state = rng.integers(0, 3, low.shape)
+    lines = boxes._lines(state, np.where(state == 2, low, 0), np.where(state == 2, high, 0))
+    for i, j in np.ndindex(low.shape):
+        bottom, top = int(low[i, j]), int(high[i, j])
+        steep, alpha = Fraction(lines.steep[i, j]) / (1 << checker.SLOPE_BITS), lines.alpha[i, j]
+        depth = int(lines.depth[i, j]) << int(lines.spare[i])
+        if state[i, j] == 2:
+            assert alpha in (0, 1)
+            assert bottom == top == 0 or steep >= Fraction(top, top - bottom)
+            assert depth >= -bottom
+        else:
+            assert (alpha, steep, depth) == (state[i, j], state[i, j], 0)
+    assert int(lines.depth.max()) <= 1 << bits
 
 
 def test_a_header_that_is_not_so_is_refused(ramp: verifier.Model) -> None:
@@ -254,26 +435,34 @@ def test_a_layer_without_open_or_active_neurons(truth: Any, save_net: Callable[.
     net = truth.of_layers(([[1.0]], [-2.0]), ([[1.0], [1.0]], [0.5, -0.5]), ([[1.0, 1.0]], [0.0]))
     model = save_net(net)
     for row, good in (("(>= Y_0 0.6)", True), ("(>= Y_0 0.5)", False)):
-        assert (reason(model, [BOUNDS, 0, 1, 0, LINES, 0], f"(assert {row})") == "") is good
+        for numbers in ([BOUNDS, 0, 1, 0, LEAF, 0, 1, 0], [BOXES, ANEW, 0, 1, 0, ROW, 0]):
+            assert (reason(model, numbers, f"(assert {row})") == "") is good
 
 
 def test_signs_that_do_not_follow_are_claimed_no_more(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    loosened = []
+    """Floats that see every argument far above 0; and leaves that they close too early."""
+    mended = []
 
     class Bold(BoxTree):
-        """Claims that every neuron is active."""
+        def grow(self, budget: Budget) -> None:
+            super().grow(budget)
+            if not mended:
+                assert self.root is not None
+                self.root.sure[:] = 1.0
 
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            self._claimed = -2.0
-
-        def loosen(self) -> None:
-            loosened.append(self._claimed)
-            self._claimed = MARGIN
+        def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+            mended.append((len(leaves), [*signs]))
+            super().mend(leaves, signs)
 
     monkeypatch.setattr(property_builder, "few_inputs", lambda _: True)
     monkeypatch.setattr(property_builder, "BoxTree", Bold)
     text = (RAMP + NEVER).encode()
     made = property_certified(ramp, text, Budget())
-    assert loosened == [-2.0]
+    assert (0, 1) in mended[0][1]
+    assert checker.judged(made.content, ramp.path.read_bytes(), checker.Demands(property=text)).valid
+    mended.clear()
+    monkeypatch.setattr(box_tree, "MARGIN", -0.05)
+    made = property_certified(ramp, text, Budget())
+    assert mended
+    assert mended[0][0]
     assert checker.judged(made.content, ramp.path.read_bytes(), checker.Demands(property=text)).valid
