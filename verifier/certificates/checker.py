@@ -79,7 +79,7 @@ CHUNK = 1 << 17  # bytes of numbers that are decoded at a time
 GROUP = 64  # nodes of a tree of boxes that are read, and evaluated, at a time
 MOST_WIDE = 1 << 14  # numbers in a tensor of networks whose boxes are halved: 18 bits are left to a form's entries
 MOST_LAYERS = 64  # of such networks: so many parts of a bound, none over SUM_BITS, are added up in int64
-MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, about
+MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, and from these to a case's rows, about
 
 # How it is rounded; each way gives valid bounds.
 EXACT_BITS = 53  # sums of integers below 2⁵³ are exact in float64, in any order
@@ -2387,7 +2387,11 @@ class BoxProof:
         self.grid = min(MOST_GRID, EXACT_BITS - 1 - self.bits - case.lo.size.bit_length())
         ends, self.unit = exact(np.concatenate([case.lo, case.hi]).tolist())
         self.lo, self.width = ends[: case.lo.size], ends[case.lo.size :] - ends[: case.lo.size]
-        self.layers = [self._layer(net, name, np.eye(net.size(name), dtype=np.int64), 1) for name in net.arguments]
+        self.layers: list[BoxLayer] = []
+        self.dense = 0
+        for name in net.arguments:
+            self.layers.append(self._layer(net, name, np.eye(net.size(name), dtype=np.int64), 1))
+            self.dense += sum(block.fine.size for block in self.layers[-1].blocks.values())
         every = int(self.starts[-1])
         unknown = np.full(every, UNKNOWN)
         none = np.zeros(case.lo.size, dtype=np.int64)
@@ -2408,6 +2412,8 @@ class BoxProof:
 
         def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
             blocks[layer + 1] = whole_row((message, below))
+            dense = self.dense + sum(value.size for value, _ in blocks.values())
+            need(dense <= MOST_DENSE, "boxes are halved of smaller networks only")
             return None, 1, (np.zeros(len(rows), dtype=object), 1)
 
         found, below, terms = net.backward(start, rows, den, relu, direct)

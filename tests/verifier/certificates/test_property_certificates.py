@@ -173,6 +173,33 @@ def test_boxes_of_larger_networks_are_refused(ramp: verifier.Model, monkeypatch:
             assert checker.judged(made.content, ramp.path.read_bytes(), checker.Demands(property=text)).valid
 
 
+def test_maps_past_many_layers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """s = x, six times s = s + relu(s): each layer, and the row, sees all those before."""
+    import onnx  # noqa: PLC0415
+    from onnx import helper  # noqa: PLC0415
+
+    nodes, last = [], "x"
+    for place in range(6):
+        name = "y" if place == 5 else f"s{place}"
+        nodes += [helper.make_node("Relu", [last], [f"r{place}"]), helper.make_node("Add", [last, f"r{place}"], [name])]
+        last = name
+    ends = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    graph = helper.make_graph(nodes, "residual", ends[:1], ends[1:])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    read = checker.read_network(made.SerializeToString())
+    case = checker.PropertyCase(np.zeros(2), np.ones(2), [{("Y", 0): Fraction(1)}])
+    proof = checker.PropertyProof(read, case, 24, 30, None)
+    found = proof.in_boxes()
+    rows = found.goal_rows(proof)
+    entries = sum(block.fine.size for layer in (*found.layers, rows) for block in layer.blocks.values())
+    for most in (2 * 12, entries - 3):
+        monkeypatch.setattr(checker, "MOST_DENSE", most)
+        with pytest.raises(checker.InvalidError, match="smaller networks only"):
+            checker.PropertyProof(read, case, 24, 30, None).in_boxes().goal_rows(proof)
+    monkeypatch.setattr(checker, "MOST_DENSE", entries)
+    proof.in_boxes().goal_rows(proof)
+
+
 def test_random_numbers_prove_no_property_that_is_false(ramp: verifier.Model) -> None:
     """100 changes of valid trees under the text of a false property, 100 of random words."""
     rng = np.random.default_rng(0)
