@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import queue
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -93,7 +94,9 @@ class Worker:
         budget.check()
         left = budget.remaining
         seconds = left - min(GRACE, GRACE_SHARE * left) if math.isfinite(left) else left
-        self._child.send(Solving(decider, method, arguments, seconds))
+        # A child that is still being loaded reads nothing, and a large network does not fit into its pipe.
+        call = Solving(decider, method, arguments, seconds)
+        threading.Thread(target=self._send, args=(call,), daemon=True).start()
         while True:
             with contextlib.suppress(queue.Empty):
                 _, heard = self._answers.get(timeout=POLL)
@@ -104,6 +107,13 @@ class Worker:
             if budget.ended:
                 self.close()
                 raise OutOfTimeError(budget.reason)
+
+    def _send(self, call: Solving) -> None:
+        """Hand a call over; what fails is the answer."""
+        try:
+            self._child.send(call)
+        except Exception as error:  # noqa: BLE001, raised again in the caller's thread
+            self._answers.put((self._child, Reply(error=error)))
 
     def close(self) -> None:
         """Kill the child and everything that it started."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -107,6 +108,23 @@ def test_a_deadline_ends_a_call_that_does_not_return(decider: Smt | Milp) -> Non
     asked, bounds = query(*HARD)
     with Worker() as worker:
         assert isinstance(Guarded(decider, worker).decide(asked, bounds, Budget(1.0)), Unknown)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="a process cannot be stopped here")
+def test_a_deadline_ends_a_call_that_the_child_does_not_read() -> None:
+    """More than a pipe holds, for a child that is not there yet."""
+    (asked, bounds), begun = query((300, 300, 2), 0.1), time.monotonic()
+    with Worker() as worker:
+        os.kill(worker._child.pid, signal.SIGSTOP)
+        verdict = Guarded(Milp(), worker).decide(asked, bounds, Budget(0.3))
+    assert isinstance(verdict, Unknown)
+    assert "time limit" in verdict.reason
+    assert time.monotonic() - begun < 10.0
+
+
+def test_what_cannot_be_sent_is_told() -> None:
+    with Worker() as worker, pytest.raises(TypeError, match="pickle"):
+        worker.call(threading.Lock(), "acquire", budget=Budget(60))
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads process states from /proc, which Linux has")

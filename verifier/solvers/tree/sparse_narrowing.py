@@ -29,6 +29,12 @@ SPARE = 8
 AT_ONCE = 0.5
 """Seconds that one call may take, about: a budget that ends is seen only between calls."""
 
+KEPT = 0.9
+"""Share of what a node has taken that the next one is taken to take at least: many are closed at once."""
+
+BRIEFEST = 1e-6
+"""Seconds: no node takes less."""
+
 
 class SparseNarrowing:
     """Narrows nodes below a root with `lower`, `upper` (relu_count,)."""
@@ -45,13 +51,13 @@ class SparseNarrowing:
         self._around = surroundings(geometry)
         self._charges = charges(sparse, np.maximum(np.abs(lower), np.abs(upper)))
         self._shape, self._works = (stages.relu_count, stages.input_size), threading.local()
-        self._seconds = math.inf
-        """What a node takes, as the last call took it."""
+        self._seconds, self._most = BRIEFEST, 1
+        """What a node takes, as calls took it so far; nodes that a call may have, twice those of any before it."""
 
     @property
     def together(self) -> int:
         """Nodes of one call that ends within AT_ONCE."""
-        return max(1, int(AT_ONCE / self._seconds))
+        return max(1, min(self._most, int(AT_ONCE / self._seconds)))
 
     @property
     def _work(self) -> Workspace:
@@ -80,7 +86,8 @@ class SparseNarrowing:
         batch, rules = Batch(constant, row, mu, nu, shares, low, high, keys), NarrowRules(COSTLY, DEAREST, reduced)
         begun = time.perf_counter()
         narrow_nodes(self._network, self._starts, self._around, self._charges, rules, self._work, radius, batch)
-        self._seconds = (time.perf_counter() - begun) / len(duals)
+        self._seconds = max(BRIEFEST, KEPT * self._seconds, (time.perf_counter() - begun) / len(duals))
+        self._most = max(self._most, 2 * len(duals))
         return [
             None if key >= radius > 0.0 or key == math.inf else Narrowed(key, *found)
             for key, *found in zip(keys.tolist(), low, high, shares, strict=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,36 @@ def test_a_batch_gives_what_its_nodes_give_alone(make_root: Any, norm: Norm) -> 
                 assert np.all(np.abs(ours - theirs) <= SUMS * (1.0 + np.abs(theirs))), name
         narrower += bool(np.any(found.lower > lower[place] + SINGLE))
     assert narrower >= 5
+
+
+def test_nodes_that_close_at_once_do_not_make_a_call_long(make_root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls grow step by step; a node that took long is remembered while others take no time."""
+    pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+    from verifier.solvers.tree import sparse_narrowing  # noqa: PLC0415 (imports numba)
+
+    taken = [0.0]
+    readings = chain.from_iterable((0.0, taken[0]) for _ in repeat(None))
+    monkeypatch.setattr(sparse_narrowing, "narrow_nodes", lambda *_: None)
+    monkeypatch.setattr(sparse_narrowing, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
+    root = make_root(0, (4, 6, 5, 3), Norm.LINF, 1, radius=0.5)
+    lower, upper = root.ends
+    lagrangian = Lagrangian(root.stages, root.ball, root.goal, lower, upper)
+    dual = lagrangian.crown(np.ones(1), lower, upper)
+    narrowing: Any = by_blocks(root, lagrangian)
+
+    def called(seconds: float) -> int:
+        """The nodes of a call in which each takes that long."""
+        nodes: int = min(32, narrowing.together)
+        taken[0], ends = nodes * seconds, (np.tile(lower, (nodes, 1)), np.tile(upper, (nodes, 1)))
+        narrowing.narrow_batch(nodes * [dual], np.ones((nodes, 1)), root.ball.radius, *ends, reduced=True)
+        return nodes
+
+    assert [called(1e-4) for _ in range(4)] == [1, 2, 4, 8]
+    assert called(0.25) == 16
+    assert [called(1e-4) for _ in range(3)] == [2, 2, 2]
+    for _ in range(40):
+        last = called(1e-4)
+    assert last == 32
 
 
 @pytest.mark.parametrize("norm", list(Norm), ids=str)
