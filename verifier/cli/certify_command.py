@@ -40,14 +40,13 @@ def check(
     model: Path,
     given: Mapping[str, Any],
     json: bool,
-    trees: Trees = Trees(),
-    time: Budget | None = None,
+    trees: Trees,
+    budget: Budget,
 ) -> Exit:
     """Answer `verifier certify`; `given`: what is demanded, in the words of the command line (`checker.OPTIONS`).
 
     Raises InputError where a file or an option cannot be read.
     """
-    budget = Budget() if time is None else time
     if trees.export is not None:
         writable(trees.export, "--aptp")
     if trees.proofs:

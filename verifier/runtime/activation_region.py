@@ -4,7 +4,6 @@ pattern is a linear program, or, where balls are round, the nearest point of a p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +26,6 @@ else:
 
 LARGEST_LP = 4_000_000
 """Entries of a region's constraint matrix above which polishing is left out: the LP would cost more than it brings."""
-
-SMALL = 400
-"""Rows of a region up to which all are solved with at once; of more, those that are missed are added in rounds."""
-
-AT_A_TIME = 64
-"""Rows that are added in one round: those that are missed by most."""
-
-MISSED = 1e-7
-"""A row of length 1 that is missed by less than this is met, as in an LP."""
 
 DEPTH_SETTLED = 1e-6
 """Of what a row may change over a round ball: so closely is the depth of its deepest point found, by halving."""
@@ -95,12 +85,9 @@ def nearest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
     """
     matrix, offset = region.goal
     rows, limits = np.vstack([region.rows, -matrix]), np.concatenate([region.limits, offset])
-    goals = np.arange(len(region.rows), len(rows))
     if ball.geometry.is_euclidean:
-        return _in_rounds(
-            rows, limits, goals, lambda part: _projected(rows[part], limits[part], ball, math.inf, budget)
-        )
-    return _in_rounds(rows, limits, goals, lambda part: _solve(rows[part], limits[part], ball, None, budget))
+        return _projected(rows, limits, ball, math.inf, budget)
+    return _solve(rows, limits, ball, None, budget)
 
 
 def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
@@ -108,43 +95,14 @@ def deepest(region: LinearRegion, ball: Ball, budget: Budget) -> Array | None:
     matrix, offset = region.goal
     depth = np.concatenate([np.zeros(len(region.rows)), np.ones(len(matrix))])
     rows, limits = np.vstack([region.rows, -matrix]), np.concatenate([region.limits, offset])
-    solve = _deepest_of_round if ball.geometry.is_euclidean else _deepest_by_lp
-    goals = np.arange(len(region.rows), len(rows))
-    return _in_rounds(rows, limits, goals, lambda part: solve(rows[part], limits[part], ball, depth[part], budget))
-
-
-def _in_rounds(
-    rows: Array,
-    limits: Array,
-    first: npt.NDArray[np.intp],
-    solve: Callable[[npt.NDArray[np.intp]], Array | None],
-) -> Array | None:
-    """The optimum under all rows, by solving with a part of them, to which those that it misses are added.
-
-    An optimum under a part that meets all rows is one under all of them; where a part has no point, all have none.
-    """
-    if len(rows) <= SMALL:
-        return solve(np.arange(len(rows)))
-    sizes = np.sqrt(np.einsum("mn,mn->m", rows, rows))
-    known, part = np.zeros(len(rows), dtype=bool), first
-    while True:
-        point = solve(part)
-        if point is None:
-            return None
-        known[part] = True
-        missed = np.where(known, 0.0, rows @ point - limits) / np.where(sizes > 0, sizes, 1.0)
-        worst = np.argsort(-missed, kind="stable")[:AT_A_TIME]
-        worst = worst[missed[worst] > MISSED]
-        if not worst.size:
-            return point
-        part = np.concatenate([part, np.sort(worst)])
+    if ball.geometry.is_euclidean:
+        return _deepest_of_round(rows, limits, ball, depth, budget)
+    return _solve(rows, limits, ball, depth, budget)
 
 
 def _projected(rows: Array, limits: Array, ball: Ball, most: float, budget: Budget) -> Array | None:
     """The point of {x : rows·x ≤ limits} and the box nearest to the centre, None where it is farther than `most`."""
     box = ball.lo - ball.centre, ball.hi - ball.centre
-    if not len(rows):
-        return np.clip(ball.centre, ball.lo, ball.hi)
     try:
         step = nearest_point(rows, limits - rows @ ball.centre, box, budget, most).step
     except OutOfTimeError:
@@ -172,11 +130,6 @@ def _deepest_of_round(rows: Array, limits: Array, ball: Ball, depth: Array, budg
         else:
             best, shallow = found, max(middle, float((limits - rows @ found)[wanted].min()))
     return best
-
-
-def _deepest_by_lp(rows: Array, limits: Array, ball: Ball, depth: Array, budget: Budget) -> Array | None:
-    """The deepest point of a ball with flat sides."""
-    return _solve(rows, limits, ball, depth, budget)
 
 
 def _solve(rows: Array, limits: Array, ball: Ball, depth: Array | None, budget: Budget) -> Array | None:

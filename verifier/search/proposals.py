@@ -86,7 +86,7 @@ class Proposals:
         self._asked: set[tuple[str, Hashable]] = set()
         self._thread: threading.Thread | None = None
         self._asking: _Asking | None = None
-        self._own = budget.first_of(Budget())
+        self._own = budget.reserve(0.0)
         self.held: set[Hashable] = set()
         """The questions that are said to have no point, which is no evidence."""
 

@@ -11,7 +11,6 @@ import pytest
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
-from verifier.runtime import activation_region
 from verifier.runtime.activation_region import LinearRegion, deepest, nearest, region_of
 
 SAME = 1e-6
@@ -33,13 +32,8 @@ def in_box(net: Any, x: Array) -> bool:
 
 @pytest.mark.parametrize("norm", Norm)
 @pytest.mark.parametrize("seed", range(8))
-def test_nearest_and_deepest_points_are_those_of_the_enumerated_region(
-    make_root: Any, monkeypatch: pytest.MonkeyPatch, seed: int, norm: Norm
-) -> None:
-    """At points inside a region, not on its border; the box cuts off moves. Every other seed adds rows one by one."""
-    if seed % 2:
-        monkeypatch.setattr(activation_region, "SMALL", 0)
-        monkeypatch.setattr(activation_region, "AT_A_TIME", 1)
+def test_nearest_and_deepest_points_are_those_of_the_enumerated_region(make_root: Any, seed: int, norm: Norm) -> None:
+    """At points inside a region, not on its border; the box cuts off moves."""
     root, compared, reached = make_root(seed, SIZES[seed % len(SIZES)], norm, rows=seed % 3), 0, 0
     ball, goal = root.ball, root.goal
     for x in root.points(seed):

@@ -1,4 +1,4 @@
-"""Polishing for trees that solve no LPs at their nodes, and their LPs of whole regions: made when first needed."""
+"""Polishing for trees that solve no LPs at their nodes: given up when it takes long; LPs are made when first needed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.node_lp import NodeLp
+from verifier.solvers.tree.projection_polish import ProjectionPolish
 from verifier.solvers.tree.protocol import TreeRoot
-from verifier.solvers.tree.region_walk import RegionWalk
+from verifier.solvers.tree.region_polish import RegionPolish
 
 
 @dataclass(eq=False)
 class Polisher:
-    """`RegionWalk` in the ball that `set_radius` has said last, and an LP of that ball.
+    """`RegionPolish` with an LP of its own, of the ball that `set_radius` has said last.
 
     flips: as there; seconds: what one polishing may take.
     """
@@ -55,11 +56,22 @@ class Polisher:
     def improve(self, x: Array, budget: Budget) -> tuple[Array, float]:
         """As `Tree.polish`; (x, the radius) when it takes too long, or nothing can say what the ball is."""
         part = budget.first_of(Budget(self.seconds))
+        if self.root.ball.geometry.is_euclidean:
+            try:
+                return ProjectionPolish(self.root, self.lagrangian, self.goal, self.flips).improve(x, self.radius, part)
+            except OutOfTimeError:
+                budget.check()
+                return x, self.radius
+        if not self.able:
+            return x, self.radius
+        polish = RegionPolish(self.root, self.lagrangian, self.goal, self.lp, self.flips)
         try:
-            return RegionWalk(self.root, self.goal, self.flips).improve(x, self.radius, part)
+            return polish.improve(x, self.radius, part)
         except OutOfTimeError:
             budget.check()
             return x, self.radius
+        finally:
+            self.lp.set_radius(self.radius)
 
     def _moves(self) -> list[tuple[int, int]]:
         """Every input entry, to the side to which the CROWN form of the goal pulls it (used where moves are split)."""

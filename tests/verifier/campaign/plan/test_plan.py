@@ -98,7 +98,7 @@ def test_the_time_that_a_plan_may_take_does_not_make_it_another_plan(tmp_path: P
         ('norms = ["l2"]\nmethod = "z3"', "norms", "goes with the method tree"),
         ('targets = "nearest"', "targets", "one of all, next, least-likely, random, untargeted or a list of classes"),
         ("targets = [1, -1]", "targets", "a list of classes"),
-        ('method = "smt2"', "method", "one of tree, milp"),
+        ('method = "smt2"', "method", "one of tree, auto, milp"),
         ('solver = "highs"', "solver", "goes with the methods auto, milp and milp-direct"),
         ("precision = 0", "precision", "a finite number > 0"),
         ("precision = nan", "precision", "a finite number > 0"),
