@@ -28,7 +28,8 @@ test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 # Every file of tests of the package, every other one of its tests and every twelfth of their cases: CI has 20 minutes
-# for all environments.
+# for all environments. Without LLVM's optimisation, which takes the oldest numba more than five minutes.
+test-lowest: export NUMBA_OPT = 0
 test-lowest: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 12 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
@@ -92,6 +93,7 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(call install,$(VENV),dev)
 	@touch $(VENV)/.demo
 
+$(LOWEST)/.ready: export NUMBA_OPT = 0
 $(LOWEST)/.ready: requirements/lowest.txt pyproject.toml | $(LOWEST)/bin/python
 	$(call install,$(LOWEST),lowest)
 
