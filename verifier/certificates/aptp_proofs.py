@@ -31,7 +31,7 @@ from verifier.certificates.checker import (
 )
 from verifier.problem.budget import Budget
 from verifier.problem.properties import pattern_tree
-from verifier.problem.properties.to_aptp import boxes_to_aptp, relus_to_aptp
+from verifier.problem.properties.to_aptp import boxes_to_aptp, of_one_input, relus_to_aptp
 
 
 @dataclass(eq=False)
@@ -157,9 +157,8 @@ def _exact(
     """Boxes within the ends that rows give, which the checker has rounded outwards."""
     ends: dict[tuple[int, int], Fraction] = {}
     for row in rows:
-        names = row.keys() - {checker.CONSTANT}
-        if len(names) == 1 and next(iter(names))[0] == "X":
-            (name,) = names
+        if of_one_input(row):
+            (name,) = row.keys() - {checker.CONSTANT}
             place, end = (name[1], 1 if row[name] > 0 else -1), -row.get(checker.CONSTANT, Fraction(0)) / row[name]
             ends[place] = max(ends.get(place, end), end) if place[1] > 0 else min(ends.get(place, end), end)
     return [[(max(lo, ends[i, 1]), min(hi, ends[i, -1])) for i, (lo, hi) in enumerate(box)] for box in boxes]

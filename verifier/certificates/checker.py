@@ -2119,12 +2119,9 @@ def goal_of(net: CheckedNetwork, case: PropertyCase) -> CheckedGoal:
 
 @dataclass(frozen=True)
 class PropertyNode:
-    """A part of a case's box, as the tree has come to it: the box, which region that is, the layers known there, and
-    which of their kept ReLUs (all layers', in order) are ≤ 0 and ≥ 0; `whole`: there was no split on the way."""
+    """A part of a case's box, as the tree has come to it: the layers known there, and which of their kept ReLUs (all
+    layers', in order) are ≤ 0 and ≥ 0; `whole`: there was no split on the way."""
 
-    lo: Entries
-    hi: Entries
-    region: Region
     layers: list[Layer]
     off: Entries
     on: Entries
@@ -2167,11 +2164,10 @@ class PropertyProof(Proof):
     def refuted(self, numbers: Numbers) -> None:
         """Read the tree; refuse unless it is complete and every leaf closes."""
         signs = np.zeros((2, sum(layer.kept.size for layer in self.rooted)), dtype=bool)
-        region = Region(self.query, math.inf)
-        stack = [PropertyNode(self.case.lo, self.case.hi, region, self.rooted, signs[0], signs[1], whole=True)]
+        stack = [PropertyNode(self.rooted, signs[0], signs[1], whole=True)]
         while stack:
             node = stack.pop()
-            need(len(stack) * (node.off.size + node.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
+            need(len(stack) * (node.off.size + self.case.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
             token = numbers.one()
             need(0 <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
             if token == LEAF:
@@ -2222,13 +2218,13 @@ class PropertyProof(Proof):
         need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")
         given = numbers.take(1 + len(self.goal.offset) + node.off.size)
         first = self._pending[0] if self._pending else None
-        together = first is not None and first[0].region is node.region and first[0].layers is node.layers
+        together = first is not None and first[0].layers is node.layers
         if not together or (first is not None and first[1].size != given.size) or len(self._pending) == self.rows:
             self._flush()
         self._pending.append((node, given))
 
     def _flush(self) -> None:
-        """Evaluate the leaves that wait, which share region and layers."""
+        """Evaluate the leaves that wait, which share layers."""
         if not self._pending:
             return
         nodes, given = zip(*self._pending, strict=True)
@@ -2237,21 +2233,17 @@ class PropertyProof(Proof):
             len(nodes) * len(self.goal.offset) * (self.net.size(self.goal.start) + self.net.size(self.net.input))
         )
         self.spend(len(nodes))
-        self._enter(nodes[0])
+        self.layers = nodes[0].layers
         off, on = np.array([node.off for node in nodes]), np.array([node.on for node in nodes])
         closed = self.leaves_closed(self.goal, np.array(given), ~nodes[0].opened, off, on)
         for place in np.flatnonzero(~closed):
             self.unproved(self.leaves + int(place))
         self.leaves += len(nodes)
 
-    def _enter(self, node: PropertyNode) -> None:
-        """Bounds are of this node's region from now on."""
-        self.worlds, self.layers = [(node.region, None)], node.layers
-
     def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
         """The node with bounds anew, as its numbers claim them."""
         self._flush()
-        self._enter(replace(node, layers=[]))
+        self.layers = []
         at = 0
         for place, (_, size) in enumerate(self.net.layers):
             low, high = np.full(size, -UNKNOWN), np.full(size, UNKNOWN)

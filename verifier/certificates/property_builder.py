@@ -41,7 +41,6 @@ from verifier.certificates.checker import (
     PropertyNode,
     PropertyProof,
     PropertyText,
-    Region,
 )
 from verifier.certificates.format import FINE, STEP, Int64Array, property_encoded
 from verifier.certificates.guided_tree import Guide, GuidedTree, nearest_guide
@@ -143,9 +142,7 @@ class _ClaimingProof(BudgetedPropertyProof):
     def whole_box(self) -> list[Layer]:
         """Bounds of the case's box."""
         signs = np.zeros(sum(layer.kept.size for layer in self.rooted), dtype=bool)
-        region = Region(self.query, math.inf)
-        node = PropertyNode(self.case.lo, self.case.hi, region, self.rooted, signs, signs)
-        return self._bounded(node, Numbers(memoryview(b""))).layers
+        return self._bounded(PropertyNode(self.rooted, signs, signs), Numbers(memoryview(b""))).layers
 
 
 def property_certificate(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.network.graph import Affine, Array, Graph
 from encoders.network.rounded_operations import rounded_operations
@@ -78,6 +79,18 @@ def evaluation_error(operations: int, unit: float) -> float:
         return 0.0
     n = operations + SPARE_OPERATIONS
     return n * unit / (1.0 - n * unit) if n * unit < 1.0 else math.inf
+
+
+def down_to_single(values: Array) -> npt.NDArray[np.float32]:
+    """The largest float32 that are not above these."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single)
+
+
+def up_to_single(values: Array) -> npt.NDArray[np.float32]:
+    """The least float32 that are not below these."""
+    return -down_to_single(-values)
 
 
 def underflow(largest: float) -> float:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array, frozen
 from encoders.network.norm import Norm
+from verifier.problem.rounding import down_to_single, up_to_single
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -81,12 +82,12 @@ class AttackProblem:
     @cached_property
     def low32(self) -> Float32:
         """The smallest float32 vector that is ≥ lo."""
-        return _toward(self.lo, np.inf, np.less)
+        return up_to_single(self.lo)
 
     @cached_property
     def high32(self) -> Float32:
         """The largest float32 vector that is ≤ hi."""
-        return _toward(self.hi, -np.inf, np.greater)
+        return down_to_single(self.hi)
 
     @property
     def empty(self) -> bool:
@@ -164,10 +165,3 @@ class Candidates:
     def found(self) -> int:
         """The number of cases with a point."""
         return sum(point is not None for point in self.points)
-
-
-def _toward(values: Array, direction: float, outside: Callable[[Any, Any], Any]) -> Float32:
-    with np.errstate(over="ignore"):
-        rounded = values.astype(np.float32)
-    moved = np.nextafter(rounded, np.float32(direction))
-    return np.where(outside(rounded.astype(np.float64), values), moved, rounded)

@@ -68,5 +68,4 @@ def _most_named(leaves: Sequence[dict[int, bool]], look: Callable[[], None]) -> 
         look()
         for leaf in leaves[first : first + TOGETHER]:
             counts.update(leaf.keys())
-    # Of equal counts that which came first.
     return max(counts, key=counts.__getitem__)

@@ -29,7 +29,7 @@ def boxes_to_aptp(
     inputs: int, outputs: int, rows: Sequence[Linear], leaves: Sequence[Sequence[tuple[Fraction, Fraction]]]
 ) -> str:
     """The same by a tree of boxes, of which each leaf gives both ends of every input."""
-    rest = [row for row in rows if not _of_input(row)]
+    rest = [row for row in rows if not of_one_input(row)]
     told = [
         " ".join(f"(>= X_{place} {_number(lo)}) (<= X_{place} {_number(hi)})" for place, (lo, hi) in enumerate(box))
         for box in leaves
@@ -44,7 +44,8 @@ def _text(inputs: int, outputs: int, declared: Sequence[str], rows: Iterable[Lin
     return "\n".join([*variables, *declared, *asserted, "(assert (or", *(f"    {leaf}" for leaf in leaves), "))", ""])
 
 
-def _of_input(row: Linear) -> bool:
+def of_one_input(row: Linear) -> bool:
+    """Is the row an end of the box?"""
     names = row.keys() - {CONSTANT}
     return len(names) == 1 and next(iter(names))[0] == "X"
 

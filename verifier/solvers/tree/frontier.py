@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.problem.norms.geometry import Floats
+from verifier.problem.rounding import down_to_single, up_to_single
 from verifier.solvers.tree.growth import UNKNOWN
 
 
@@ -140,18 +140,6 @@ class _Entry:
 
     def __lt__(self, other: _Entry) -> bool:
         return (self.key, self.order) < (other.key, other.order)
-
-
-def down_to_single(values: Array) -> Floats:
-    """The largest float32 that are not above these."""
-    with np.errstate(over="ignore"):
-        single = values.astype(np.float32)
-    return np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single)
-
-
-def up_to_single(values: Array) -> Floats:
-    """The least float32 that are not below these."""
-    return -down_to_single(-values)
 
 
 REFUSALS = 64
