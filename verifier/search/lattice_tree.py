@@ -254,7 +254,8 @@ class LatticeTree:
         if self.points.offer_completed(part.first, point, self._budget):
             return []
         distance = rounded_down(distance_exact(problem.ball.norm, point, problem.ball.centre))
-        here = replace(part, lower=max(part.lower, distance), float32=max(part.float32, distance))
+        nearer = math.nextafter(distance, -math.inf)  # the point itself may reach the goal
+        here = replace(part, lower=max(part.lower, nearer), float32=max(part.float32, nearer))
         if self.points.upper <= distance:
             return []
         outputs = exact_outputs(judge.graph, point, self._budget.check)

@@ -64,7 +64,10 @@ RADIUS_SHARE = 1e-3
 
 
 def check(asked: Specification, settings: Settings, radius: float, progress: BracketWatcher | None = None) -> Check:
-    """Does a point within `radius` reach a goal? `progress` is called with brackets on the way. Raises InputError."""
+    """Does a point within `radius` reach a goal? `progress` is called with brackets on the way. Raises InputError.
+
+    On a lattice the radius counts in steps (`Lattice.in_steps`): a witness may be farther by what rounding moves it.
+    """
     budget, decider, radius = settings.budget, settings.decider, above_zero(radius, "the radius", math.inf)
     about, found = asked.subject("check", radius), asked.already(budget)
     if found is not None:
@@ -84,6 +87,7 @@ def _check_some(
     points, trees = problem.points, decider.trees
     assert points is not None
     assert trees is not None
+    radius = points.lattice.in_steps(radius)
     first = check_both(problem, decider, points.lattice.radius_within(radius), budget.share(FIRST_SHARE), progress)
     if isinstance(first.verdict, Holds):
         return first

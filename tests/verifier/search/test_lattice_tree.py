@@ -177,6 +177,24 @@ def test_entries_that_take_any_value_beside_whole_numbers(
         assert found.upper - found.lower <= 1e-3
 
 
+@pytest.mark.parametrize("start", [10, 100])
+def test_a_radius_of_eight_steps_is_eight_steps_whatever_rounding_makes_of_them(
+    truth: Any, save_net: Callable[..., Any], start: int
+) -> None:
+    """18/255 − 10/255 in float32 is more than 8/255, 108/255 − 100/255 is less."""
+    first = ([[1.0]], [0.0])
+    model = save_net(truth.of_layers(first, ([[0.0], [1.0]], [(start + 7.5) / 255, 0.0])))
+    x = np.float32([start / 255])
+    beyond = float(np.float32((start + 8) / 255)) - float(x[0]) > 8 / 255
+    assert beyond == (start == 10)
+    checks = {steps: verifier.check(model, x, steps / 255, columns=Columns(grid=255)) for steps in (7, 7.9, 8)}
+    assert isinstance(checks[7].verdict, Holds)
+    assert isinstance(checks[7.9].verdict, Holds)
+    assert isinstance(checks[8].verdict, Violated)
+    assert checks[8].witness is not None
+    assert checks[8].witness.point[0] == np.float32((start + 8) / 255)
+
+
 @pytest.mark.parametrize("precision", [1e-4, 0.3])
 def test_a_witness_beyond_the_radius_at_which_parts_were_closed(
     truth: Any, save_net: Callable[..., Any], precision: float

@@ -142,11 +142,24 @@ class Lattice:
 
     def radius_within(self, radius: float) -> float:
         """A radius > 0, at most this one, that leaves out no point of the lattice within this one."""
-        if self.levels is None:
+        last = self._last(radius)
+        return radius if last is None else min(radius, self._just_beyond(last))
+
+    def in_steps(self, radius: float) -> float:
+        """A radius > 0 as it counts on the lattice: so much wider that what rounding has put beyond it is within, and
+        8/255 are eight steps. It stays as it is where rounding moves points as far as the next step, as in L2."""
+        last = self._last(radius)
+        if last is None:
             return radius
+        wider = max(radius, self._just_beyond(last))
+        return wider if self._last(wider) == last else radius
+
+    def _last(self, radius: float) -> Fraction | None:
+        """The greatest amount that points within the radius can have; None: no levels."""
+        if self.levels is None:
+            return None
         most = self.levels.amount(radius) / (1 - self.slack) ** self.levels.power
-        last = most if self.levels.at_least(most) == most else self.levels.below(most)
-        return min(radius, self._just_beyond(last))
+        return most if self.levels.at_least(most) == most else self.levels.below(most)
 
     def _just_beyond(self, amount: Fraction) -> float:
         """A radius > 0 that is more than the distance of any point of this amount, and hardly more."""

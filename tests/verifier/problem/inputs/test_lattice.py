@@ -54,6 +54,10 @@ def test_a_lower_end_is_rounded_up_to_no_more_than_any_point_of_the_grid(norm: N
         if radius is not None:
             assert lattice.level(radius) == amount
             assert float(exact) * (1.0 - 1e-15) <= lattice.radius_within(most) <= most
+            asked = lattice.levels.distance(amount, math.inf) if lattice.levels else math.nan
+            wider = lattice.in_steps(asked)
+            assert asked <= wider == lattice.in_steps(wider) < asked * 1.001
+            assert norm is Norm.L2 or float(exact) * (1.0 - 1e-15) <= wider, "squares of steps are too many to tell"
 
 
 def test_a_category_needs_no_ends_of_the_box() -> None:
@@ -66,6 +70,13 @@ def test_a_category_needs_no_ends_of_the_box() -> None:
     assert lattice.last[1:].tolist() == [1, 1]
     np.testing.assert_allclose(lattice.numbers(np.stack([lattice.lo, lattice.hi]))[:, 1:], [[0, 0], [1, 1]], atol=1e-12)
     assert (lattice.lo[0], lattice.hi[0]) == (0.0, 9.0)
+
+
+def test_a_radius_stays_as_it_is_where_rounding_moves_points_by_a_step() -> None:
+    lattice = made(Columns(grid=1000), np.full(9, 0.7), Norm.L2)
+    few, many = 2.0 / 1000, 0.9
+    assert lattice.in_steps(few) > few
+    assert lattice.in_steps(many) == many
 
 
 def test_a_grid_that_floats_meet_has_no_slack() -> None:
