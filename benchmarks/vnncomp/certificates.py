@@ -95,7 +95,7 @@ def certified(instance: VnnInstance, data: Path, limit: float) -> CertificateRow
     with unpacked(folder / instance.onnx) as path:
         start = time.process_time()
         try:
-            made = property_certified(load(path, budget, output=EVERY), certifiable(read_text(query)), budget)
+            made = property_certified(load(path, budget, output=EVERY), certifiable(read_text(query), budget), budget)
         except (NotCertifiedError, OutOfTimeError, InputError) as error:
             return CertificateRow(**named, **_numbers(False, str(error), 0, 0, time.process_time() - start, 0.0))
         built = time.process_time() - start

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from encoders.errors import InputError
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
 from encoders.passes.with_inputs import with_inputs
@@ -47,10 +48,10 @@ from verifier.certificates.guided_tree import Guide, GuidedTree, nearest_guide
 from verifier.certificates.split_tree import NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import read_text
-from verifier.problem.properties.from_vnnlib2 import is_version_2
 from verifier.problem.properties.s_expressions import Text
-from verifier.problem.properties.to_vnnlib import to_vnnlib
+from verifier.problem.properties.to_vnnlib import text_in_vnnlib_1, to_vnnlib
 from verifier.problem.query import Ball, Halfspaces
+from verifier.runtime.files_replay import FilesReplay
 from verifier.runtime.model import Model
 from verifier.search.property_question import AskedProperty, asked_property, must_be_read
 from verifier.search.question import Box
@@ -154,21 +155,23 @@ def property_certificate(
 ) -> CertifiedProperty:
     """A certificate that no real input satisfies a property, given as `check` takes it.
 
-    Its proof is built anew; it speaks of VNN-LIB 1.0: of the file's text, or of one in exact numbers that arrays become
-    (`result.text`). Raises InputError, NotCertifiedError without a proof, OutOfTimeError.
+    Its proof is built anew; it speaks of VNN-LIB 1.0: of the file's text, or of one in exact numbers that arrays, or
+    VNN-LIB 2, become (`result.text`). Raises InputError, NotCertifiedError without a proof, OutOfTimeError.
     """
     must_be_read(model)
     budget = budget_of(timeout)
     if isinstance(property, str | Path) and region is None:
-        return property_certified(model, certifiable(read_text(Path(property))), budget)
+        return property_certified(model, certifiable(read_text(Path(property)), budget), budget)
     return property_certified(model, to_vnnlib(asked_property(model, region, property, budget)).encode(), budget)
 
 
-def certifiable(text: Text) -> bytes:
-    """A property's text as certificates hold it. Raises NotCertifiedError for one of VNN-LIB 2."""
-    if is_version_2(text):
-        raise NotCertifiedError("certificates are about properties in VNN-LIB 1.0, and this one is in VNN-LIB 2")
-    return text.content.encode()
+def certifiable(text: Text, budget: Budget) -> bytes:
+    """A property's text as certificates hold it, in VNN-LIB 1.0. Raises NotCertifiedError for one that has none there;
+    OutOfTimeError."""
+    try:
+        return text_in_vnnlib_1(text, budget.check)
+    except InputError as error:
+        raise NotCertifiedError(str(error)) from None
 
 
 def property_certified(model: Model, text: bytes, budget: Budget, guides: Sequence[Guide] = ()) -> CertifiedProperty:
@@ -367,6 +370,10 @@ def _floats(layers: Sequence[Layer], sizes: Sequence[int], lower: Array, upper: 
 
 def _network(model: Model, content: bytes, folder: Path) -> CheckedNetwork:
     """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
+    if isinstance(model.replay, FilesReplay):
+        raise NotCertifiedError(
+            "certificates are about one file with one input and one output, and the checker joins none"
+        )
     if model.lowered.smooth:
         raise NotCertifiedError("certificates do not cover Sigmoid and Tanh inside a network")
     net = network_of(content, folder, model.network.sha256)

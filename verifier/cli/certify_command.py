@@ -19,7 +19,8 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside
 from verifier.problem.properties.from_aptp import pattern_proof
 from verifier.problem.properties.from_vnnlib import read_text
-from verifier.problem.properties.to_vnnlib import to_vnnlib
+from verifier.problem.properties.s_expressions import Text
+from verifier.problem.properties.to_vnnlib import text_in_vnnlib_1, to_vnnlib
 from verifier.problem.whole_file import writable, written
 
 
@@ -90,7 +91,7 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
             raise InputError(f"{boxes[0]} splits inputs: its boxes are its own property, and --property goes with none")
         loaded = load(model, budget, output=EVERY)
         guides = [guide_of(proof, name, budget.check) for name, proof in read if proof.leaves is not None]
-        text = to_vnnlib(read[0][1].prop).encode() if asked is None else certifiable(read_text(Path(asked)))
+        text = to_vnnlib(read[0][1].prop).encode() if asked is None else certifiable(read_text(Path(asked)), budget)
         found = property_certified(loaded, text, budget, guides)
     except (NotCertifiedError, OutOfTimeError) as error:
         file.remove()
@@ -101,7 +102,7 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
 
 def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:
     try:
-        demands = checker.read_demands(given)
+        demands = _demands(given)
         found = checker.files_judged(certificate, model, checker.Demands())
     except OSError as error:
         named = "" if error.filename is None else f"{error.filename}: "
@@ -119,6 +120,18 @@ def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: boo
         found = replace(found, missing=demands.missing())
     print(found.to_json() if json else found)
     return Exit.GOOD if found.valid else Exit.VIOLATED
+
+
+def _demands(given: Mapping[str, Any]) -> checker.Demands:
+    """What is demanded; of a property in VNN-LIB 2 the text that its certificate has. Raises OSError or ValueError."""
+    demands = checker.read_demands(given)
+    if demands.property is None:
+        return demands
+    try:
+        text = Text(given["property"], demands.property.decode())
+    except UnicodeDecodeError:
+        return demands
+    return replace(demands, property=text_in_vnnlib_1(text))
 
 
 def _moved(

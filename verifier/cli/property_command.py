@@ -18,7 +18,7 @@ from verifier.cli.job import made, method_named, missing
 from verifier.cli.question_options import CheckOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.properties.from_vnnlib import property_of, read_text
+from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query, property_of_either
 from verifier.problem.properties.network_query import NetworkQuery
 from verifier.problem.properties.s_expressions import Text
@@ -58,17 +58,17 @@ def check(
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
         model = load(asked.model, time.engine, output=asked.output or EVERY)
         files = AnswerFiles(folder, results.json)
-        proof = None if results.certificate is None else PropertyProofFile(results.certificate, model, files)
+        proof = PropertyProofFile(results.certificate, files)
         known = _late(time.whole)
 
         def late() -> Exit:
-            record = None if proof is None else proof.without(known, time.whole.reason)
+            record = proof.without(known, time.whole.reason)
             return _tell(replace(known, seconds=time.whole.spent), model, files, record)
 
         deadline.answer = late
         text = read_text(property_)
         answer = known = _answered(text, model, how, time.engine, asked.semantics)
-        record = None if proof is None else proof.made(answer, text, time.proof)
+        record = proof.made(answer, model, text, time.proof)
         if made(record):
             answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
         deadline.begin_answer()
@@ -79,23 +79,26 @@ def _tell(answer: PropertyCheck, model: Model, files: AnswerFiles, record: Certi
     witness = answer.witness
     place = None if witness is None else files.write_point("witness.npy", witness.point, model.network)
     files.finish(property_json(answer, place, record), lambda written: [property_table(answer, written)])
-    code = CODES[type(answer.verdict)]
-    return Exit.UNDECIDED if code is Exit.GOOD and missing(record) else code
+    return _code(answer, files, record)
 
 
 OVER_THE_REALS = "certificates about properties are over the real numbers"
 
 
 class PropertyProofFile:
-    """Where the certificate that was asked for will be; found unwritable before the work. Raises InputError."""
+    """Where the certificate will be, if one is wanted; found unwritable before the work. Raises InputError."""
 
-    def __init__(self, path: Path, model: Model, files: AnswerFiles) -> None:
-        from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
+    def __init__(self, path: Path | None, files: AnswerFiles) -> None:
+        self._file, self.files, self.wanted = None, files, path is not None
+        if path is not None:
+            from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
 
-        self._file, self._model, self._files = CertificateFile(path), model, files
+            self._file = CertificateFile(path)
 
-    def made(self, answer: PropertyCheck, text: Text, budget: Budget) -> CertificateRecord:
-        """Build, check and write it, where the property holds."""
+    def made(self, answer: PropertyCheck, model: Model, text: Text, budget: Budget) -> CertificateRecord | None:
+        """Build, check and write it, where the property holds; None where none is wanted."""
+        if self._file is None:
+            return None
         if not isinstance(answer.verdict, Holds):
             violated = isinstance(answer.verdict, Violated)
             return self.without(answer, COUNTEREXAMPLE if violated else "the question is undecided")
@@ -103,15 +106,18 @@ class PropertyProofFile:
         from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
         try:
-            found = property_certified(self._model, certifiable(text), budget)
+            found = property_certified(model, certifiable(text, budget), budget)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self.without(answer, str(error))
-        if self._files.saved(lambda: self._file.write(found.content)) is None:
-            return CertificateRecord(None, self._files.failures[-1])
-        return CertificateRecord(self._file.path, "", len(found.content), found.leaves, found.result.digest)
+        file = self._file
+        if self.files.saved(lambda: file.write(found.content)) is None:
+            return CertificateRecord(None, self.files.failures[-1])
+        return CertificateRecord(file.path, "", len(found.content), found.leaves, found.result.digest)
 
-    def without(self, answer: PropertyCheck, why: str) -> CertificateRecord:
-        """There is none, for this reason: an old one beside a new answer would mislead."""
+    def without(self, answer: PropertyCheck, why: str) -> CertificateRecord | None:
+        """There is none, for this reason: an old one beside a new answer would mislead; None where none is wanted."""
+        if self._file is None:
+            return None
         self._file.remove()
         if not isinstance(answer.verdict, Violated):
             complain(f"no certificate was written: {why}")
@@ -124,40 +130,41 @@ COUNTEREXAMPLE = "a counterexample is its own proof"
 
 @dataclass(frozen=True)
 class AskedQuery:
-    """What `verify` is given: the query's file, [NAME=]FILE for each network, and where the answer goes as well."""
+    """What `verify` is given: the query's file, [NAME=]FILE for each network, where the answer goes as well, where an
+    assignment and a certificate go."""
 
     query: Path
     networks: Sequence[str]
     results: Path | None = None
-    assignments: Path | None = None
+    serialise_assignments: Path | None = None
+    certificate: Path | None = None
 
 
 def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
     """Answer `verifier verify`: as VNN-COMP asks for VNN-LIB 1.0, as the standard's solver interface does for 2."""
     text = read_text(asked.query)
+    proof = PropertyProofFile(asked.certificate, AnswerFiles(None, as_json=False))
     if is_version_2(text):
-        return _verify_2(asked, text, how, deadline)
-    if asked.assignments is not None:
+        return _verify_2(asked, text, how, deadline, proof)
+    if asked.serialise_assignments is not None:
         raise InputError("--serialise-assignments is about VNN-LIB 2, whose tensors have names and shapes")
     if len(asked.networks) != 1:
         raise InputError(f"--network is given {len(asked.networks)} times; VNN-LIB 1.0 knows one network")
-    time = CommandTime(deadline.whole, draws=False)
-    deadline.answer = lambda: _told(_late(time.whole), asked.results, time.engine)
+    time = CommandTime(deadline.whole, draws=False, proves=proof.wanted)
+    answer = _late(time.whole)
+
+    def told(record: CertificateRecord | None) -> Exit:
+        _say(competition_text(answer, timed_out=time.engine.ended and not time.engine.cancelled), answer, asked.results)
+        return _code(answer, proof.files, record)
+
+    deadline.answer = lambda: told(proof.without(answer, time.whole.reason))
     named, _, file = asked.networks[0].rpartition("=")
     path = Path(asked.networks[0]) if not named or Path(asked.networks[0]).exists() else Path(file)
     model = load(path, time.engine, output=EVERY)
-    try:
-        question = property_question(model, property_of(text, time.engine.check), time.engine)
-        answer = _sought(question, how, time.engine)
-    except OutOfTimeError:
-        answer = _late(time.engine)
+    answer = _answered(text, model, how, time.engine)
+    record = proof.made(answer, model, text, time.proof)
     deadline.begin_answer()
-    return _told(answer, asked.results, time.engine)
-
-
-def _told(answer: PropertyCheck, results: Path | None, budget: Budget) -> Exit:
-    _say(competition_text(answer, timed_out=budget.ended and not budget.cancelled), answer, results)
-    return CODES[type(answer.verdict)]
+    return told(record)
 
 
 def _say(text: str, answer: PropertyCheck, results: Path | None) -> None:
@@ -177,23 +184,35 @@ def _or_unwritten(write: Callable[[], object]) -> None:
         raise UnwrittenError(str(error)) from None
 
 
-def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadline) -> Exit:
-    time = CommandTime(deadline.whole, draws=False)
+def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadline, proof: PropertyProofFile) -> Exit:
+    time = CommandTime(deadline.whole, draws=False, proves=proof.wanted)
     with ExitStack() as stack:
         option = "--serialise-assignments"
-        folder = None if asked.assignments is None else stack.enter_context(OutFolder(asked.assignments, option))
-        deadline.answer = lambda: _told_2(_late(time.whole), None, asked, folder, time.engine)
-        query: NetworkQuery | None = None
+        folder = (
+            None
+            if asked.serialise_assignments is None
+            else stack.enter_context(OutFolder(asked.serialise_assignments, option))
+        )
+        answer, query = _late(time.whole), None
+
+        def told(record: CertificateRecord | None) -> Exit:
+            _tell_2(answer, query, asked, folder, time.engine)
+            return _code(answer, proof.files, record)
+
+        deadline.answer = lambda: told(proof.without(answer, time.whole.reason))
+        record: CertificateRecord | None = None
         try:
             query = network_query(text, time.engine.check)
             joint = query_model(query, _files(query, asked.networks), time.engine)
             world = Semantics.REAL if query.real else Semantics.FLOAT32
             question = property_question(joint.model, joint.prop, time.engine, world, world)
             answer = _sought(question, how, time.engine)
+            record = proof.made(answer, joint.model, text, time.proof)
         except OutOfTimeError:
             answer = _late(time.engine)
+            record = proof.without(answer, time.engine.reason)
         deadline.begin_answer()
-        return _told_2(answer, query, asked, folder, time.engine)
+        return told(record)
 
 
 def _files(query: NetworkQuery, networks: Sequence[str]) -> dict[str, Path]:
@@ -211,9 +230,9 @@ def _files(query: NetworkQuery, networks: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _told_2(
+def _tell_2(
     answer: PropertyCheck, query: NetworkQuery | None, asked: AskedQuery, folder: OutFolder | None, budget: Budget
-) -> Exit:
+) -> None:
     """The word, then the assignment: printed, or one TensorProto a tensor in the folder that was asked for."""
     said = query_word(answer, timed_out=budget.ended and not budget.cancelled) + "\n"
     if query is not None and folder is None:
@@ -223,7 +242,15 @@ def _told_2(
         for name, array in query_arrays(answer, query):
             content = from_array(array, name).SerializeToString()
             _or_unwritten(lambda: folder.write(f"{name}.pb", lambda stream: stream.write(content)))  # noqa: B023
-    return CODES[type(answer.verdict)]
+
+
+def _code(answer: PropertyCheck, files: AnswerFiles, record: CertificateRecord | None) -> Exit:
+    """Raises UnwrittenError where the certificate could not be written."""
+    if files.failures:
+        sys.stdout.flush()
+        raise UnwrittenError(files.failures[0])
+    code = CODES[type(answer.verdict)]
+    return Exit.UNDECIDED if code is Exit.GOOD and missing(record) else code
 
 
 def _sought(question: PropertyQuestion, how: SearchOptions, budget: Budget) -> PropertyCheck:
@@ -232,7 +259,9 @@ def _sought(question: PropertyQuestion, how: SearchOptions, budget: Budget) -> P
         return check_property(question, settings)
 
 
-def _answered(text: Text, model: Model, how: SearchOptions, budget: Budget, semantics: str) -> PropertyCheck:
+def _answered(
+    text: Text, model: Model, how: SearchOptions, budget: Budget, semantics: str = Semantics.BOTH
+) -> PropertyCheck:
     try:
         question = property_question(model, property_of_either(text, budget.check), budget, semantics)
     except OutOfTimeError:

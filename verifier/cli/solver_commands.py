@@ -51,6 +51,20 @@ class CapabilityOptions:
     ] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class QueryFiles:
+    """Where an answer to a query goes, beside stdout."""
+
+    results: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what is printed there as well.")] = None
+    serialise_assignments: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the assignment there, a TensorProto a tensor: NAME.pb.")
+    ] = None
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a proof of unsat there, which `verifier certify` checks.")
+    ] = None
+
+
+@with_options(order=("query", "network", "timeout"))
 def verify(
     context: typer.Context,
     query: Annotated[Path, typer.Argument(metavar="QUERY.vnnlib", help="A VNN-LIB file, 1.0 or 2; perhaps .gz.")],
@@ -58,11 +72,8 @@ def verify(
         list[str],
         typer.Option(metavar="NAME=FILE.onnx", help="A network's file; repeated for each. Of 1.0 the name is any."),
     ],
+    files: QueryFiles,
     timeout: options.TimeoutOption = None,
-    results: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what is printed there as well.")] = None,
-    serialise_assignments: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the assignment there, a TensorProto a tensor: NAME.pb.")
-    ] = None,
     threads: Annotated[int, typer.Option(metavar="N", help="Threads of a tree.")] = 1,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0,
 ) -> None:
@@ -75,7 +86,7 @@ def verify(
             from verifier.cli import property_command  # noqa: PLC0415, see the module's docstring
 
         how = question_options.SearchOptions(timeout=timeout, threads=threads, seed=seed)
-        asked = property_command.AskedQuery(query, network, results, serialise_assignments)
+        asked = property_command.AskedQuery(query, network, **vars(files))
         code = property_command.verify(asked, how, deadline)
     raise typer.Exit(code)
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from verifier.certificates import checker, property_builder
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
+from verifier.problem.budget import OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_vnnlib
 from verifier.search import property_check
 
@@ -185,6 +187,35 @@ def test_verify_says_unsat_unknown_and_timeout(
     monkeypatch.setattr(property_check._PropertySearch, "run", endless)
     assert main(["verify", query(NEVER), "--network", ramp, "--timeout", "1"]) == Exit.UNDECIDED
     assert capsys.readouterr().out == "timeout\n"
+
+
+def test_unsat_leaves_a_certificate(
+    ramp: str,
+    query: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = tmp_path / "c.cert"
+    asked = ["--network", ramp, "--certificate", str(kept)]
+    assert main(["verify", query(NEVER), *asked]) == Exit.GOOD
+    assert capsys.readouterr() == ("unsat\n", "")
+    assert checker.files_judged(kept, Path(ramp), checker.Demands(property=Path(query(NEVER)).read_bytes())).valid
+    assert main(["verify", query(TIED), *asked]) == Exit.UNDECIDED
+    assert capsys.readouterr().out == "unknown\n"
+    assert not kept.exists()
+
+    def late(*_: Any) -> None:
+        raise OutOfTimeError("the time is up")
+
+    monkeypatch.setattr(property_builder, "property_certified", late)
+    assert main(["verify", query(NEVER), *asked]) == Exit.UNDECIDED
+    out, err = capsys.readouterr()
+    assert (out, kept.exists()) == ("unsat\n", False)
+    assert "no certificate was written: the time is up" in err
+    nowhere = str(tmp_path / "no" / "c.cert")
+    assert main(["verify", query(NEVER), "--network", ramp, "--certificate", nowhere]) == Exit.BAD_INPUT
+    assert capsys.readouterr().out == ""
 
 
 def test_a_query_that_cannot_be_read_is_one_line(ramp: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

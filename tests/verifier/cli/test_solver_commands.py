@@ -83,6 +83,54 @@ def test_hidden_nodes_and_two_copies(ramp: str, write: Write, capsys: pytest.Cap
     assert main(["verify", write(never, hidden=hidden, second=second), "--network", f"N={ramp}"]) == Exit.GOOD
 
 
+@pytest.mark.parametrize("dtype", ["float32", "real"])
+def test_unsat_leaves_a_certificate(
+    ramp: str, write: Write, dtype: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, query = tmp_path / "c.cert", write("(or (>= Y[0,0] 0.6) (>= Y[0,0] (+ X[0,0] 0.25)))", dtype)
+    assert main(["verify", query, "--network", f"N={ramp}", "--certificate", str(kept)]) == Exit.GOOD
+    assert capsys.readouterr() == ("unsat\n", "")
+    assert main(["certify", str(kept), ramp, "--property", query]) == Exit.GOOD
+    assert "VALID: no input satisfies the property" in capsys.readouterr().out
+    assert main(["certify", str(kept), ramp, "--property", write("(>= Y[0,0] 0.7)", dtype)]) == Exit.VIOLATED
+    assert "for another property" in capsys.readouterr().out
+    assert main(["verify", write("(>= Y[0,0] 0.4)"), "--network", ramp, "--certificate", str(kept)]) == Exit.VIOLATED
+    assert capsys.readouterr().err == ""
+    assert not kept.exists()
+
+
+HIDDEN = '(declare-hidden H float32 [1,2] "z0")'
+SECOND = "(declare-network M (equal-to N) (declare-input U float32 [1,1]) (declare-output V float32 [1,1]))"
+JOINT = "(and (<= U[0,0] 0.25) (>= U[0,0] 0.0) (>= (+ V[0,0] Y[0,0]) 1.1))"
+
+
+@pytest.mark.parametrize(
+    ("goal", "declared", "tensors"),
+    [
+        ("(>= H[0,1] 0.6)", {"hidden": HIDDEN}, "'X', 'H', 'Y'"),
+        (JOINT, {"second": SECOND}, "'X', 'Y', 'U', 'V'"),
+    ],
+    ids=["a hidden node", "two networks"],
+)
+def test_what_has_no_certificate_is_told(
+    goal: str,
+    declared: dict[str, str],
+    tensors: str,
+    ramp: str,
+    write: Write,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = tmp_path / "c.cert"
+    kept.write_bytes(b"old")
+    call = ["verify", write(goal, **declared), "--network", f"N={ramp}", "--certificate", str(kept)]
+    assert main(call) == Exit.UNDECIDED
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), kept.exists()) == ("unsat\n", 1, False)
+    assert "no certificate was written: certificates are about one network with one input and one output" in err
+    assert f"speaks of {tensors}" in err
+
+
 def test_serialised_assignments(ramp: str, write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "out" / "here"
     call = ["verify", write("(>= Y[0,0] 0.4)"), "--network", f"N={ramp}", "--serialise-assignments", str(folder)]

@@ -71,12 +71,10 @@ def property_of_either(text: Text, look: Callable[[], None] = lambda: None) -> P
     if not is_version_2(text):
         return property_of(text, look)
     query = network_query(text, look)
-    (network, *others) = query.networks
-    if others or len(network.tensors) != 2:
-        told = ", ".join(f"'{tensor.name}'" for tensor in query.tensors)
+    if not query.single:
         raise InputError(
-            f"{text.name} speaks of {told}: what asks about more than one input and one output of one network is for "
-            "`verifier verify`"
+            f"{text.name} speaks of {query.told}: what asks about more than one input and one output of one network "
+            "is for `verifier verify`"
         )
     return query.prop
 

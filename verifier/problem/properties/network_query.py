@@ -83,6 +83,17 @@ class NetworkQuery:
         return all(tensor.dtype == REAL_TYPE for tensor in self.tensors)
 
     @property
+    def single(self) -> bool:
+        """Is it about one network with one input and one output?"""
+        kinds = [tensor.kind for tensor in self.tensors]
+        return len(self.networks) == 1 and kinds == [TensorKind.INPUT, TensorKind.OUTPUT]
+
+    @property
+    def told(self) -> str:
+        """Its tensors, in complaints."""
+        return ", ".join(f"'{tensor.name}'" for tensor in self.tensors)
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The networks that have files of their own."""
         return tuple(network.name for network in self.networks if not network.equal_to)
