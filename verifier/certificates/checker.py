@@ -1012,6 +1012,11 @@ def moved(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     elif node.op == "Cast":
         element = TENSOR_TYPES.get(node.take("to", 0), ("",))
         need(element[0] == net.dtype, "Cast to another type than the input's")
+    elif node.op == "Dropout":
+        # Without training_mode, an input that is not read, it hands on what it is given.
+        new = node.opset > 11
+        need(new or len(node.inputs) == 1, "Dropout has no second input in this opset")
+        node.take("seed", 0) if new else node.take("ratio", 0.5)
     net.move(x, out, index)
 
 
@@ -1041,6 +1046,7 @@ OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "Clip": (clip, 1, 3),
     "Conv": (conv, 2, 3),
     "Div": (times, 2, 2),
+    "Dropout": (moved, 1, 2),
     "Flatten": (moved, 1, 1),
     "Gemm": (gemm, 2, 3),
     "GlobalAveragePool": (average, 1, 1),

@@ -91,7 +91,8 @@ def maxima(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
         ("Neg", ["b"], "n", {}),
         ("Max", ["a", "b", "n"], "m", {}),
         ("Identity", ["m"], "i", {}),
-        ("Cast", ["i"], "last", {"to": TensorProto.FLOAT}),
+        ("Dropout", ["i"], "o", {}),
+        ("Cast", ["o"], "last", {"to": TensorProto.FLOAT}),
     ]
     return nodes, {"shape": np.array([0, -1]), "w": f(rng, 72, 72), "half": np.float32(0.5)}, 72
 

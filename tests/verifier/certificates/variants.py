@@ -182,6 +182,20 @@ def cast(rng: Rng, opset: int) -> Made:
     return any_of(rng, [4], [1, 4]), ["x"], {}, values, 1
 
 
+def dropout(rng: Rng, opset: int) -> Made:
+    new = (opset > 11) == (rng.integers(8) > 0)
+    values: dict[str, Sequence[Any]] = {"seed": [LEFT_OUT, 3]} if new else {"ratio": [LEFT_OUT, 0.0, 0.5]}
+    inputs = any_of(rng, ["x"], ["x"], ["x", "r"], ["x", "r"], ["x", ""], ["x", "r", "t"])
+    shape = any_of(rng, [4], [1, 4], [1, 2, 2])
+    return (
+        shape,
+        inputs[: 3 if new else 1],
+        {"r": floats(rng) * 0 + 0.25, "t": np.zeros(())},
+        values,
+        any_of(rng, 1, 1, 1, 2),
+    )
+
+
 def sigmoid(rng: Rng, opset: int) -> Made:
     values = {"axis": [LEFT_OUT] * 9 + [1]}
     return any_of(rng, [4], [1, 4], [1, 1], [1], [2, 2]), any_of(rng, *[["x"]] * 9, ["x", "x"]), {}, values, 1
@@ -201,6 +215,7 @@ MAKERS: dict[str, Callable[[Rng, int], Made]] = {
     "Cast": cast,
     "Clip": clip,
     "Conv": conv,
+    "Dropout": dropout,
     "Flatten": flatten,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
