@@ -66,7 +66,7 @@ CONTENTS = {
     "How to": [
         *(f"docs/how-to/{name}" for name in ("gate", "ci", "pytest", "campaign", "report", "cluster", "properties")),
         *(f"docs/how-to/{name}" for name in ("certificates", "evidence", "benchmark-a-defence", "attacks", "points")),
-        *(f"docs/how-to/{name}" for name in ("inputs-that-occur", "transformations", "gpu")),
+        *(f"docs/how-to/{name}" for name in ("inputs-that-occur", "transformations", "hardware", "gpu")),
     ],
     "Examples": ["examples/notebooks/own_model", "examples/notebooks/defence", "examples/ci/README"],
     "Reference": [

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
-import numpy as np
 import numpy.typing as npt
 
 from encoders.errors import InputError
 from encoders.passes.from_transforms import Transforms
-from verifier.problem.arguments import real
+from verifier.certificates.asked import certificate
 from verifier.problem.budget import Budget
 from verifier.problem.inputs.columns import Columns
 from verifier.problem.query import Halfspaces
@@ -35,9 +34,6 @@ from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, Box, InputR
 from verifier.search.robustness import Check
 from verifier.search.settings import Settings, budget_of
 from verifier.solvers.milp import available_solvers
-
-if TYPE_CHECKING:
-    from verifier.certificates.builder import Certified
 
 __all__ = ["AllTargets", "Check", "Halfspaces", "Model", "OutputRanges", "PropertyCheck", "PropertyMinimum"]
 __all__ += ["attack", "available_solvers", "brackets", "certificate", "check", "load"]
@@ -60,6 +56,7 @@ def minimal(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     transforms: Transforms | None = None,
@@ -82,6 +79,7 @@ def minimal(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     once: bool = False,
@@ -103,6 +101,7 @@ def minimal(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     transforms: Transforms | None = None,
@@ -119,11 +118,13 @@ def minimal(
     or a solver's threads, at a time; with one and no timeout, the same arguments give the same bracket and number of
     nodes.
     semantics: is `lower` about the network over the reals (`real`), every `float32` evaluation of it, or `both`?
-    timeout: seconds, or a Budget; what is known then is returned. device, seed: where attacks run (auto, cpu, cuda), of
-    their random starts. transforms (of `load_transforms`): x' is to be adversarial under all of them, a target reached
-    by all, else the label lost in each. once: this process asks nothing else, so that what takes longer to load than
-    small questions do without it is loaded only for large ones. columns: which x' can occur, as Columns(grid=255) of an
-    8-bit image or Columns(integer=(3, 7)) of a table; d* is the distance to the nearest of these.
+    timeout: seconds, or a Budget; what is known then is returned. memory: bytes, or such as "4GB", that may be taken
+    beyond what the process holds, by default half of what is free: search trees go depth-first in time, and where that
+    does not help what is known is returned. device, seed: where attacks run (auto, cpu, cuda), of their random starts.
+    transforms (of `load_transforms`): x' is to be adversarial under all of them, a target reached by all, else the
+    label lost in each. once: this process asks nothing else, so that what takes longer to load than small questions do
+    without it is loaded only for large ones. columns: which x' can occur, as Columns(grid=255) of an 8-bit image or
+    Columns(integer=(3, 7)) of a table; d* is the distance to the nearest of these.
 
     property: what must not happen, in place of target, label and margin, as in `check`, about x' of the box; a VNN-LIB
     file names its box itself. d* is the distance to the nearest point that satisfies it. Raises InputError, one line.
@@ -135,7 +136,7 @@ def minimal(
     >>> found.status.value, found.upper - found.lower <= 1e-2
     ('minimal', True)
     """
-    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
     if property is not None:
         goal = Misclassification(target, label, margin)
         return nearest(
@@ -161,6 +162,7 @@ def brackets(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     transforms: Transforms | None = None,
@@ -172,7 +174,7 @@ def brackets(
     d* = min ‖x' − x‖ over the x' of the box whose logits prefer the target, or any class but the label, by `margin`.
     The arguments are those of `minimal`. Raises InputError, one line, before the first bracket.
     """
-    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
     region, goal = InputRegion(x, norm, box, columns), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return minimum.brackets(asked, settings)
@@ -194,6 +196,7 @@ def minimal_all_targets(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
@@ -208,7 +211,7 @@ def minimal_all_targets(
     is left. known: by target a witness of an earlier search, which goes on from it instead of attacking. progress:
     called with every bracket. The other arguments are those of `minimal`. Raises InputError, one line.
     """
-    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
     region, goal = (
         InputRegion(x, norm, box, columns),
         Misclassification(None, label, margin, each=True, targets=targets),
@@ -233,6 +236,7 @@ def check(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
@@ -252,6 +256,7 @@ def check(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     seed: int = 0,
     once: bool = False,
 ) -> PropertyCheck: ...
@@ -272,6 +277,7 @@ def check(
     threads: int = 1,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     progress: Callable[[Bracket], None] | None = None,
@@ -299,7 +305,7 @@ def check(
     >>> check(load("digits"), region=(0.0, 1.0), property=preferred).verdict
     Holds(evidence=<Evidence.PROVED: 3>)
     """
-    settings = Settings(budget_of(timeout), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
     if property is not None:
         about_x: dict[str, object] = {"x": x, "radius": radius, "target": target, "label": label}
         about_x |= {"transforms": transforms, "progress": progress, "columns": columns, "margin": margin or None}
@@ -322,6 +328,7 @@ def output_ranges(
     precision: float | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     seed: int = 0,
 ) -> OutputRanges:
     """Between what values each output lies over a box: lower ≤ min y, max y ≤ upper, proved, and values attained.
@@ -329,13 +336,13 @@ def output_ranges(
     region: two numbers, or two arrays of the input's size. outputs: which of the model.outputs entries; None: all.
     precision: how near proved ends are to come to attained values, by search trees; None: linear bounds are enough.
     semantics: `both` and `float32`: the ends hold for every float32 evaluation too, where that is known. timeout:
-    seconds, or a Budget; what is known then is returned. Raises InputError, one line.
+    seconds, or a Budget; memory: as in `minimal`; what is known then is returned. Raises InputError, one line.
 
     >>> (found,) = output_ranges(load("digits"), (0.0, 0.1), outputs=[3], precision=0.5).ranges
     >>> found.lower <= found.least <= found.largest <= found.upper, found.gap <= 0.5
     (True, True)
     """
-    settings = Settings(budget_of(timeout), seed=seed)
+    settings = Settings(budget_of(timeout, memory), seed=seed)
     return ranges.output_ranges(model, region, settings, outputs, precision, semantics)
 
 
@@ -349,6 +356,7 @@ def attack(
     box: Box = DEFAULT_BOX,
     margin: float = 0.0,
     timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
     device: str = "auto",
     seed: int = 0,
     attack: str = DEFAULT_ATTACK,
@@ -360,34 +368,6 @@ def attack(
     attack: a name such as fgsm, pgd, cw, deepfool or autoattack; a wrong one lists them. The other arguments are those
     of `minimal`. `upper` is infinite where nothing is found. Raises InputError, one line.
     """
-    settings = Settings(budget_of(timeout), device=device, seed=seed)
+    settings = Settings(budget_of(timeout, memory), device=device, seed=seed)
     region, goal = InputRegion(x, norm, box, columns), Misclassification(target, label, margin)
     return minimum.attack(specify(model, region, goal, settings.budget, transforms), settings, attack)
-
-
-def certificate(
-    model: Model,
-    x: npt.ArrayLike,
-    radius: float,
-    witness: npt.NDArray[np.floating] | None = None,
-    *,
-    target: int | None = None,
-    label: int | None = None,
-    norm: str = "linf",
-    box: Box = DEFAULT_BOX,
-    margin: float = 0.0,
-    timeout: float | Budget = math.inf,
-    float32: float = 0.0,
-) -> Certified:
-    """A certificate that no x' of the box with ‖x' − x‖ < radius is adversarial (0: no claim), and that `witness` is.
-
-    For a bracket these are its `lower` and `witness.point`; inf: the whole box. float32: a radius for such evaluations;
-    `result.float32` is proved. norm: linf, l1, l2. Raises InputError, NotCertifiedError (no proof), OutOfTimeError.
-    """
-    from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
-
-    budget, ends = budget_of(timeout), [real(radius, "the radius"), real(float32, "the radius for float32")]
-    if not min(ends) >= 0:
-        raise InputError(f"the radius must be a number ≥ 0, not {min(ends):g}")
-    asked = specify(model, InputRegion(x, norm, box), Misclassification(target, label, margin), budget)
-    return certified(asked, ends[0], witness, budget, ends[1])

@@ -17,6 +17,7 @@ from verifier.campaign.plan.messages import Report, Work
 from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.worker import solve
 from verifier.problem.budget import Budget
+from verifier.problem.memory import Memory
 from verifier.runtime.session import cores
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Backend:
     def slots(self) -> int:
         """Tasks at a time, as far as that is known without asking a cluster."""
         return self.jobs or cores()
+
+    def memory(self, whole: float | None) -> float | None:
+        """Bytes for a task's process: an equal part of what all of this machine may take (None: half of what is free),
+        or all of that on a worker of a cluster."""
+        return Memory.of(whole, beyond=False).limit / self.slots if self.name == LOCAL else whole
 
     @property
     def reachable(self) -> str | None:

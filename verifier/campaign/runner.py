@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from encoders.errors import InputError
@@ -136,6 +137,11 @@ class _Campaign:
     begun: Counter[str] = field(default_factory=Counter)
     connections: Connections = field(init=False)
 
+    @cached_property
+    def memory(self) -> float | None:
+        """Bytes for a task's process."""
+        return self.backend.memory(self.plan.memory)
+
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
         """Listen to the workers and keep the claims; at the end hang up, let the claims go and say how it ended."""
@@ -227,6 +233,7 @@ class _Campaign:
             seconds=min(wanted, self.budget.remaining),
             whole=wanted <= self.budget.remaining,
             threads=self.plan.threads,
+            memory=self.memory,
             device=self.plan.device,
             seed=self.plan.select.seed,
             channel=self.connections.channel,

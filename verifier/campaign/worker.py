@@ -20,6 +20,7 @@ from verifier.campaign.plan.task_models import settings, specification, task_mod
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.points_worker import judge_points
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.memory import Memory, give_back
 from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, Violated
 from verifier.search.all_targets import minimal_all_targets
 from verifier.search.minimum import brackets
@@ -48,7 +49,7 @@ def solve(work: Work) -> Report:
             work = replace(work, known=still_open)
         if work.task.method == "tree":
             cache.at_once()  # a worker asks many questions: loading them is in nobody's time
-        budget, log, error = Budget(work.seconds), _Log(work, line), ""
+        budget, log, error = _budget(work), _Log(work, line), ""
         ended = threading.Event()
         threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
         try:
@@ -62,11 +63,17 @@ def solve(work: Work) -> Report:
         return Report(work.claim, log.last(error), work.whole and bool(work.known) and not cut, cut)
 
 
+def _budget(work: Work) -> Budget:
+    """What a task may take; what earlier ones of this process have freed is given back first."""
+    give_back()
+    return Budget(work.seconds, memory=Memory.of(work.memory, beyond=False))
+
+
 def _attack_tasks(work: Work) -> Report:
     """Run the attack tasks of a task; what an exception leaves undone is a finding with its error."""
     with connected(work.channel) as line:
         line.begin(work.task.id, ())  # to say who is at it: none of its brackets is wanted
-        budget, findings, error = Budget(work.seconds), list[Finding](), ""
+        budget, findings, error = _budget(work), list[Finding](), ""
         ended = threading.Event()
         threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
 
@@ -98,7 +105,7 @@ def _robustness(work: Work, radius: float) -> Report:
         line.begin(work.task.id, ())  # to say who is at it: what is known of its brackets does not matter
         if work.task.method == "tree":
             cache.at_once()
-        budget, outcomes = Budget(work.seconds), list[Outcome]()
+        budget, outcomes = _budget(work), list[Outcome]()
         ended = threading.Event()
         threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
         try:

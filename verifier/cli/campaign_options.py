@@ -61,6 +61,10 @@ class PlanOptions:
     method: Annotated[str | None, typer.Option(metavar=METHODS, help="What decides.")] = None
     solver: SolverOption = None
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads of each task.")] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="For all tasks of this machine, such as 4GB; half of what is free."),
+    ] = None
     device: Annotated[str | None, typer.Option(metavar=DEVICES, help="Where attacks run.")] = None
     attacks: Annotated[
         str | None,

@@ -26,12 +26,17 @@ NO_CLAIM = '{"valid": false, "reason": "the time is up", "claim": null, "not_dem
 
 @contextmanager
 def command_deadline(
-    context: typer.Context, seconds: float | None, unanswered: dict[str, Any] | str | None = None
+    context: typer.Context,
+    seconds: float | None,
+    unanswered: dict[str, Any] | str | None = None,
+    memory: float | None = None,
 ) -> Iterator[Deadline]:
-    """A command's time limit, from the start of the process on; raises InputError for one that is none."""
+    """A command's time limit, from the start of the process on, and that of its memory in bytes; raises InputError for
+    a time that is none."""
     with without_collection(context):
         from verifier.cli.time_limit import Deadline  # noqa: PLC0415, heavy
         from verifier.problem.budget import OutOfTimeError  # noqa: PLC0415, heavy
+        from verifier.problem.memory import Memory  # noqa: PLC0415, heavy
 
     if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"--timeout must be a positive number of seconds, not {seconds:g}")
@@ -41,9 +46,13 @@ def command_deadline(
     told = unanswered
     if isinstance(unanswered, dict):
         told = {"schema": 1, "command": context.info_name, **unanswered}
-    with Deadline(limit, start, ends_process=own, unanswered=told) as deadline:
+    room = Memory.of(memory, beyond=not own)
+    if own:
+        room.enforce()
+    with Deadline(limit, start, ends_process=own, unanswered=told, memory=room) as deadline:
         try:
-            yield deadline
+            with deadline.whole.within_memory():
+                yield deadline
         except OutOfTimeError:
             raise typer.Exit(deadline.nothing()) from None
 

@@ -176,7 +176,8 @@ class Job:
         point = witness.point if witness is not None else None
         radius, float32 = radii
         try:
-            made = certified(self._specified(target, budget), radius, point, budget, float32)
+            with budget.within_memory():
+                made = certified(self._specified(target, budget), radius, point, budget, float32)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self._no_certificate(file, target, str(error))
         if self.files.saved(lambda: file.write(made.content)) is None:

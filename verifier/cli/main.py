@@ -85,7 +85,7 @@ def minimal(
     """Find the nearest adversarial example, or point that breaks a property, and prove that none is nearer."""
     if all_targets and asked.target is not None:
         raise InputError("--target and --all-targets exclude each other")
-    with command_deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
+    with command_deadline(context, how.timeout, NO_BRACKET if results.json else None, how.memory) as deadline:
         with without_collection(context):
             from verifier.cli import commands, job, nearest_command  # noqa: PLC0415, see the module's docstring
 
@@ -108,7 +108,7 @@ def check(
     property_: options.PropertyOption = None,
 ) -> None:
     """Is the input robust within a radius, or a property kept? Exit code 0: yes, 1: no, 3: undecided."""
-    with command_deadline(context, how.timeout, NO_VERDICT if results.json else None) as deadline:
+    with command_deadline(context, how.timeout, NO_VERDICT if results.json else None, how.memory) as deadline:
         with without_collection(context):
             from verifier.cli import commands, job, property_command  # noqa: PLC0415, see the module's docstring
 
@@ -138,12 +138,13 @@ def bounds(
     precision: options.OptionalPrecision = None,
     output: options.OutputOption = None,
     timeout: options.TimeoutOption = None,
+    memory: options.MemoryOption = None,
     semantics: options.SemanticsOption = "both",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0,
     json: options.JsonOption = False,
 ) -> None:
     """Between what values does each output lie over a box? Exit code 0: answered, 3: wider than --precision."""
-    with command_deadline(context, timeout, NO_RANGES if json else None) as deadline:
+    with command_deadline(context, timeout, NO_RANGES if json else None, memory) as deadline:
         with without_collection(context):
             from verifier.cli import bounds_command  # noqa: PLC0415, see the module's docstring
 
@@ -162,7 +163,7 @@ def attack(
     attack: Annotated[str, typer.Option(metavar="NAME", help="Which; a wrong name lists them.")] = "cw",
 ) -> None:
     """Look for an adversarial example by attack alone: the upper end, without a proof. Exit code 0: found, 3: not."""
-    with command_deadline(context, how.timeout, NO_BRACKET if results.json else None) as deadline:
+    with command_deadline(context, how.timeout, NO_BRACKET if results.json else None, how.memory) as deadline:
         with without_collection(context):
             from verifier.cli import commands, job  # noqa: PLC0415, see the module's docstring
 

@@ -10,7 +10,7 @@ import typer
 
 from encoders.errors import InputError
 from verifier import models
-from verifier.problem.quantities import Quantity, at_least, at_most, seconds
+from verifier.problem.quantities import Quantity, at_least, at_most, memory_size, seconds
 
 NORMS, DEVICES, METHODS = "linf|l1|l2", "auto|cpu|cuda", "tree|auto|milp|milp-direct|z3"
 """How --help lists them."""
@@ -86,6 +86,15 @@ TimeoutOption = Annotated[
         metavar="S",
         parser=lambda given: seconds(given, "--timeout"),
         help="For the whole command: seconds, or 90s, 5m, 1h; what is known then is printed, exit code 3.",
+    ),
+]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SIZE",
+        parser=lambda given: memory_size(given, "--memory"),
+        help="For the whole command, such as 4GB; half of what is free by default. What is known then is printed.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]

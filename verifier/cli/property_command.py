@@ -106,7 +106,8 @@ class PropertyProofFile:
         from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
         try:
-            found = property_certified(model, certifiable(text, budget), budget)
+            with budget.within_memory():
+                found = property_certified(model, certifiable(text, budget), budget)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self.without(answer, str(error))
         file = self._file
@@ -154,7 +155,7 @@ def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
     answer = _late(time.whole)
 
     def told(record: CertificateRecord | None) -> Exit:
-        _say(competition_text(answer, timed_out=time.engine.ended and not time.engine.cancelled), answer, asked.results)
+        _say(competition_text(answer, timed_out=time.engine.timed_out), answer, asked.results)
         return _code(answer, proof.files, record)
 
     deadline.answer = lambda: told(proof.without(answer, time.whole.reason))
@@ -234,7 +235,7 @@ def _tell_2(
     answer: PropertyCheck, query: NetworkQuery | None, asked: AskedQuery, folder: OutFolder | None, budget: Budget
 ) -> None:
     """The word, then the assignment: printed, or one TensorProto a tensor in the folder that was asked for."""
-    said = query_word(answer, timed_out=budget.ended and not budget.cancelled) + "\n"
+    said = query_word(answer, timed_out=budget.timed_out) + "\n"
     if query is not None and folder is None:
         said += query_text(answer, query)
     _say(said, answer, asked.results)

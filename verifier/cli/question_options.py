@@ -15,6 +15,7 @@ from verifier.cli.options import (
     METHODS,
     NORMS,
     JsonOption,
+    MemoryOption,
     ModelArgument,
     OutputOption,
     SemanticsOption,
@@ -38,7 +39,7 @@ IN_HELP = (
         "norm",
     ),
     *("box", "grid", "integer", "one_hot", "units"),
-    *("label", "timeout", "attack", "method", "solver", "threads", "device", "semantics", "seed"),
+    *("label", "timeout", "attack", "method", "solver", "threads", "memory", "device", "semantics", "seed"),
     *("out", "certificate", "transforms", "json"),
 )
 """The order in which `minimal`, `check` and `attack` list their options."""
@@ -169,6 +170,7 @@ class SearchOptions:
     ] = 1
     device: Annotated[str, typer.Option(metavar=DEVICES, help="Where attacks run.")] = "auto"
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the attacks' random starts.")] = 0
+    memory: MemoryOption = None
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,16 @@ class QueryFiles:
     ] = None
 
 
+@dataclass(frozen=True)
+class QueryOptions:
+    """How the answer to a query is sought."""
+
+    timeout: options.TimeoutOption = None
+    threads: Annotated[int, typer.Option(metavar="N", help="Threads of a tree.")] = 1
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0
+    memory: options.MemoryOption = None
+
+
 @with_options(order=("query", "network", "timeout"))
 def verify(
     context: typer.Context,
@@ -73,21 +83,19 @@ def verify(
         typer.Option(metavar="NAME=FILE.onnx", help="A network's file; repeated for each. Of 1.0 the name is any."),
     ],
     files: QueryFiles,
-    timeout: options.TimeoutOption = None,
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads of a tree.")] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of random points.")] = 0,
+    how: QueryOptions,
 ) -> None:
     """Answer a VNN-LIB query: sat and the assignment, unsat, unknown or timed-out. Exit code 1: sat, 0: unsat.
 
     For VNN-LIB 1.0 as VNN-COMP asks (timeout), for 2 as the standard's solver interface does.
     """
-    with command_deadline(context, timeout, late_word(query)) as deadline:
+    with command_deadline(context, how.timeout, late_word(query), how.memory) as deadline:
         with without_collection(context):
             from verifier.cli import property_command  # noqa: PLC0415, see the module's docstring
 
-        how = question_options.SearchOptions(timeout=timeout, threads=threads, seed=seed)
+        sought = question_options.SearchOptions(**vars(how))
         asked = property_command.AskedQuery(query, network, **vars(files))
-        code = property_command.verify(asked, how, deadline)
+        code = property_command.verify(asked, sought, deadline)
     raise typer.Exit(code)
 
 

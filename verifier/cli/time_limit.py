@@ -18,6 +18,7 @@ from typing import Any
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
 from verifier.problem.budget import Budget
+from verifier.problem.memory import UNLIMITED, Memory
 
 PICTURE_SECONDS = 1.0
 """Kept back for the picture: about twice what importing matplotlib and drawing takes."""
@@ -97,11 +98,17 @@ class Deadline:
     """
 
     def __init__(
-        self, seconds: float, start: float, *, ends_process: bool, unanswered: Mapping[str, Any] | str | None = None
+        self,
+        seconds: float,
+        start: float,
+        *,
+        ends_process: bool,
+        unanswered: Mapping[str, Any] | str | None = None,
+        memory: Memory = UNLIMITED,
     ) -> None:
         """start: the time.monotonic() reading at which the command began; unanswered: see `nothing`."""
         self._unanswered = unanswered
-        self.whole = Budget(seconds, start)
+        self.whole = Budget(seconds, start, memory)
         self.answer: Callable[[], int] | None = None
         self._answering = threading.Lock()
         self._interrupted: float | None = None

@@ -1,24 +1,30 @@
-"""The time that is left: one budget, shared, reserved from, and cancelled from outside."""
+"""The time and the memory that are left: one budget, shared, reserved from, and cancelled from outside."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from verifier.problem.memory import UNLIMITED, Memory
 
 
 class OutOfTimeError(Exception):
-    """The budget ended; raised by `Budget.check` and caught where a bracket or verdict is returned."""
+    """The budget ended, time or memory; raised by `Budget.check` and caught where a bracket or verdict is returned."""
 
 
 class Budget:
     """A time limit that every layer asks, and a way to end early; seconds=inf means no limit.
 
-    `share`, `reserve` and `first_of` make others of it, which end when it does, however it ends.
+    It has ended too where its memory is exceeded. `share`, `reserve` and `first_of` make others of it, which end when
+    it does, however it ends.
     """
 
-    def __init__(self, seconds: float = math.inf, start: float | None = None) -> None:
-        """start: the time.monotonic() reading from which the seconds count; None: now."""
+    def __init__(self, seconds: float = math.inf, start: float | None = None, memory: Memory | None = None) -> None:
+        """start: the time.monotonic() reading from which the seconds count; None: now. memory: None for no limit."""
         self._seconds = seconds
+        self.memory = memory or UNLIMITED
         self._start = time.monotonic() if start is None else start
         self._wholes: tuple[Budget, ...] = ()
         self._kept = 0.0
@@ -38,9 +44,15 @@ class Budget:
         """The same, ending when the other does, if that is earlier."""
         return self._derived(math.inf, self._start, self, other)
 
+    def with_memory(self, memory: Memory) -> Budget:
+        """The same under another limit of memory."""
+        derived = self.reserve(0.0)
+        derived.memory = memory
+        return derived
+
     @staticmethod
     def _derived(seconds: float, start: float, *wholes: Budget) -> Budget:
-        derived = Budget(seconds, start)
+        derived = Budget(seconds, start, wholes[0].memory)
         derived._wholes = wholes
         return derived
 
@@ -66,7 +78,7 @@ class Budget:
     @property
     def remaining(self) -> float:
         """Seconds left, never negative."""
-        if self._cancelled:
+        if self._cancelled or self.memory.exceeded:
             return 0.0
         return max(0.0, min([self._seconds - self.spent, *(whole.remaining - self._kept for whole in self._wholes)]))
 
@@ -76,10 +88,17 @@ class Budget:
         return self.remaining <= 0.0
 
     @property
+    def timed_out(self) -> bool:
+        """Has the time alone ended it?"""
+        return self.ended and not (self.cancelled or self.memory.exceeded)
+
+    @property
     def reason(self) -> str:
         """Why nothing is left."""
         if self.cancelled:
             return "interrupted"
+        if self.memory.exceeded:
+            return self.memory.reason
         if self._wholes and self._seconds > self.spent:
             return min(self._wholes, key=lambda whole: whole.remaining).reason
         if self._wholes:
@@ -90,3 +109,12 @@ class Budget:
         """Raise OutOfTimeError when nothing is left."""
         if self.ended:
             raise OutOfTimeError(self.reason)
+
+    @contextmanager
+    def within_memory(self) -> Iterator[None]:
+        """What does not fit into the memory inside ends the budget. Raises OutOfTimeError in place of MemoryError."""
+        try:
+            yield
+        except MemoryError:
+            self.memory.exceed()
+            raise OutOfTimeError(self.reason) from None

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 from encoders.errors import InputError, SolverError
+from verifier.problem.memory import resident
 from verifier.problem.streams import debugging, native_output_elsewhere
 
 RECURSION_LIMIT = 20_000
@@ -92,6 +93,11 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def memory(self) -> float:
+        """Bytes that it has in use; 0 where the system does not tell."""
+        return resident(self.pid)
 
     def __enter__(self) -> Child:
         return self

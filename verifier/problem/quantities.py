@@ -16,6 +16,13 @@ NUMBER = r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:e[+-]?\d{1,3})?"
 QUOTIENT = re.compile(rf"({NUMBER})/({NUMBER})", re.ASCII | re.IGNORECASE)
 PARTS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([hms])", re.ASCII)
 SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+SIZE = re.compile(r"(\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*([kmgt]i?)?b?", re.ASCII | re.IGNORECASE)
+UNITS = {
+    "": 1.0,
+    **{
+        f"{one}{two}": base**power for base, two in ((1000.0, ""), (1024.0, "i")) for power, one in enumerate("kmgt", 1)
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,32 @@ def seconds(given: str | float, name: str = "the duration") -> float:
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name}: a duration > 0 is expected, seconds or such as 45s, 90m, 1h30m, not {str(given)!r}")
     return value
+
+
+def memory_size(given: str | float, name: str = "the memory") -> float:
+    """A size > 0 in bytes: a number, or a text such as "512MB" (10⁶ bytes each) or "4GiB" (2³⁰). Raises InputError.
+
+    >>> memory_size("4GB"), memory_size("1.5 GiB"), memory_size(2e9)
+    (4000000000.0, 1610612736.0, 2000000000.0)
+    """
+    value = math.nan
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        value = float(given)
+    elif isinstance(given, str) and (found := SIZE.fullmatch(given.strip())) is not None:
+        value = float(found[1]) * UNITS[(found[2] or "").lower()]
+    if not value >= 1.0:
+        raise InputError(f"{name}: a size is expected, such as 512MB, 4GB or 4GiB, not {str(given)[:40]!r}")
+    return value
+
+
+def bytes_text(size: float) -> str:
+    """A size in bytes as it is told.
+
+    >>> bytes_text(4e9), bytes_text(1.5e6)
+    ('4 GB', '1.5 MB')
+    """
+    power = min(4, max(0, math.floor(math.log10(max(size, 1.0)) / 3.0)))
+    return f"{size / 1000.0**power:.3g} {('bytes', 'KB', 'MB', 'GB', 'TB')[power]}"
 
 
 def round_step(about: float) -> Decimal:

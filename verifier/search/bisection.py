@@ -43,16 +43,17 @@ def _search(
 ) -> Iterator[Bracket]:
     state = SearchState(problem, budget)
     try:
-        state.attack()
-        yield state.bracket()
-        yield from _raised(state)
-        if problem.thorough is not None and not state.closed:
-            for point in problem.thorough(budget):
-                if point is not None:
-                    state.offer(point)
+        with budget.within_memory():
+            state.attack()
             yield state.bracket()
-        if not state.closed:
-            yield from close(state, decider)
+            yield from _raised(state)
+            if problem.thorough is not None and not state.closed:
+                for point in problem.thorough(budget):
+                    if point is not None:
+                        state.offer(point)
+                yield state.bracket()
+            if not state.closed:
+                yield from close(state, decider)
     except (OutOfTimeError, SolverError) as error:
         state.reason = str(error)
     yield state.bracket(final=True)

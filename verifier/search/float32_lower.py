@@ -128,7 +128,7 @@ def _excluded(
     budget.check()
     for goal in goals:
         query = Query(graph, region, goal)
-        tree = BranchAndBound().tree(query, stages, bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+        tree = BranchAndBound().tree(query, stages, bounds, floor=0.0, slack=0.0, tolerance=1e-7, memory=budget.memory)
         while tree.open_nodes:
             if tree.stuck or tree.nodes > limit or tree.explore(budget) is not None:
                 return False

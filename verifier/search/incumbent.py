@@ -92,7 +92,8 @@ def _follow(problem: Problem, states: Sequence[SearchState], decider: Decider) -
     budget = states[0].budget
     search = TreeSearch(states, decider.trees)
     try:
-        yield from _searched(problem, search, states, budget)
+        with budget.within_memory():
+            yield from _searched(problem, search, states, budget)
     except (OutOfTimeError, SolverError) as error:
         for state in states:
             state.reason = str(error)

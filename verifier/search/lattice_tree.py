@@ -224,7 +224,13 @@ class LatticeTree:
                 continue
             budget.check()
             tree = self._trees.tree(
-                Query(problem.graph, ball, goal), self._staged(), bounds, floor=0.0, slack=0.0, tolerance=TOLERANCE
+                Query(problem.graph, ball, goal),
+                self._staged(),
+                bounds,
+                floor=0.0,
+                slack=0.0,
+                tolerance=TOLERANCE,
+                memory=self._budget.memory,
             )
             before, found = 0, None
             while tree.open_nodes and not tree.stuck and found is None:

@@ -54,7 +54,7 @@ def _split(problem: Problem, before: Bracket, trees: TreeMaker | None, budget: B
             problem = for_float32_too(problem, budget)
         tree = LatticeTree(problem, trees, (before.lower, before.float32 or 0.0), budget)
         reported = time.monotonic()
-        with threadpool_limits(BLAS_THREADS, "blas"):
+        with threadpool_limits(BLAS_THREADS, "blas"), budget.within_memory():
             for _ in tree.run():
                 if time.monotonic() - reported > REPORT:
                     reported = time.monotonic()
@@ -93,7 +93,7 @@ def check_on_lattice(
         asked = for_float32_too(problem, budget, radius)
     tree = LatticeTree(asked, trees, (0.0, 0.0), budget, within=radius)
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"):
+        with threadpool_limits(BLAS_THREADS, "blas"), budget.within_memory():
             for _ in tree.run():
                 pass
         reason = tree.reason

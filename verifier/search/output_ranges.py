@@ -143,7 +143,7 @@ def output_ranges(
         begun(lambda: search.answer(settings.budget.reason))
     reason = ""
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"):
+        with threadpool_limits(BLAS_THREADS, "blas"), settings.budget.within_memory():
             search.run()
     except (OutOfTimeError, SolverError) as error:
         reason = str(error)
@@ -316,7 +316,15 @@ class _RangeSearch:
         maker = self.settings.decider.trees
         assert maker is not None, "methods without trees have been refused"
         query = Query(self.graph, self.ball, goal)
-        tree = maker.tree(query, self.stages, self.bounds, floor=0.0, slack=0.0, tolerance=TOLERANCE)
+        tree = maker.tree(
+            query,
+            self.stages,
+            self.bounds,
+            floor=0.0,
+            slack=0.0,
+            tolerance=TOLERANCE,
+            memory=self.settings.budget.memory,
+        )
         self.engine = tree.engine
         try:
             while tree.open_nodes and not tree.stuck:

@@ -110,7 +110,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
     budget, search = settings.budget, _PropertySearch(asked, settings)
     witness, reason = None, ""
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"):
+        with threadpool_limits(BLAS_THREADS, "blas"), budget.within_memory():
             witness = search.run()
     except (OutOfTimeError, SolverError) as error:
         reason = str(error)

@@ -139,5 +139,7 @@ class PropertyTrack:
         """Its tree, made where there is none yet."""
         if self.tree is None:
             box = self.box
-            self.tree = maker.tree(self.query, box.stages, box.bounds, floor=0.0, slack=0.0, tolerance=TOLERANCE)
+            self.tree = maker.tree(
+                self.query, box.stages, box.bounds, floor=0.0, slack=0.0, tolerance=TOLERANCE, memory=box.budget.memory
+            )
         return self.tree

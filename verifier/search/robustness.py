@@ -136,7 +136,8 @@ def check_both(
 def checked(state: SearchState, decider: Decider, radius: float, progress: BracketWatcher | None = None) -> Check:
     """The answer at one radius; `progress` is called with brackets on the way."""
     try:
-        verdict = _verdict(state, decider, radius, progress)
+        with state.budget.within_memory():
+            verdict = _verdict(state, decider, radius, progress)
     except (OutOfTimeError, SolverError) as error:
         verdict = Unknown(str(error))
     witness = state.witness if isinstance(verdict, Violated) else None

@@ -291,6 +291,7 @@ class TreeSearch:
             floor=min(track.float32, radius),
             slack=TREE_SLACK * problem.precision,
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
+            memory=self._budget.memory,
         )
 
     def _finish(self, track: Track, done: _Slice) -> None:

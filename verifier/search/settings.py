@@ -9,6 +9,7 @@ from functools import cached_property
 from encoders.errors import InputError
 from verifier.problem.arguments import real, whole, word
 from verifier.problem.budget import Budget
+from verifier.problem.memory import Memory
 from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Semantics
@@ -84,11 +85,12 @@ class Settings:
             raise InputError(f"semantics float32 goes with the method tree; {self.method} is about real arithmetic")
 
 
-def budget_of(timeout: float | Budget) -> Budget:
-    """A budget of so many seconds, or the one that is given. Raises InputError."""
+def budget_of(timeout: float | Budget, memory: str | float | None = None) -> Budget:
+    """A budget of so many seconds, or the one that is given, which has its own memory where none is given here. memory:
+    as `Memory.of` takes it, beyond what the process holds. Raises InputError."""
     if isinstance(timeout, Budget):
-        return timeout
+        return timeout if memory is None else timeout.with_memory(Memory.of(memory, beyond=True))
     seconds = real(timeout, "the timeout")
     if math.isnan(seconds) or seconds <= 0:
         raise InputError(f"the timeout must be a number of seconds > 0, not {seconds:g}")
-    return Budget(seconds)
+    return Budget(seconds, memory=Memory.of(memory, beyond=True))

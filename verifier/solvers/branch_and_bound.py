@@ -12,6 +12,7 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.memory import UNLIMITED, Memory
 from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import Query
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
@@ -86,6 +87,7 @@ class BranchAndBound(Decider):
         slack: float,
         tolerance: float,
         earlier: PhaseTree | None = None,
+        memory: Memory = UNLIMITED,
     ) -> Tree:
         """The tree of a query; nothing within `floor` is known to reach the goal. See `TreeRoot`.
 
@@ -94,7 +96,8 @@ class BranchAndBound(Decider):
         lower, upper = hidden_bounds(stages, bounds)
         ball = query.region.finite
         rows = deciding_rows(stages, ball, query.goal, lower, upper)
-        root = TreeRoot(stages, ball, only(query.goal, rows), lower, upper, floor, slack, tolerance, rows, earlier)
+        goal = only(query.goal, rows)
+        root = TreeRoot(stages, ball, goal, lower, upper, floor, slack, tolerance, rows, earlier, memory)
         auto = self.engine == AUTO
         kind = next(kind for kind in self.kinds if kind.suits(root)) if auto else self._named(self.engine)
         return kind.make(root, kind.settings)
@@ -107,7 +110,7 @@ class BranchAndBound(Decider):
             return Holds(Evidence.PROVED)
         try:
             stages = to_stages(query.graph, look=budget.check)
-            tree = self.tree(query, stages, bounds, floor=0.0, slack=0.0, tolerance=1e-7)
+            tree = self.tree(query, stages, bounds, floor=0.0, slack=0.0, tolerance=1e-7, memory=budget.memory)
             while tree.open_nodes and not tree.stuck:
                 found = tree.explore(budget)
                 if found is not None:

@@ -104,9 +104,10 @@ class Worker:
                     raise ChildError("the solver process ended without an answer")
                 if isinstance(heard, Reply):
                     return heard.result()
-            if budget.ended:
+            memory = budget.memory
+            if budget.ended or not memory.holds(self._child.memory):
                 self.close()
-                raise OutOfTimeError(budget.reason)
+                raise OutOfTimeError(budget.reason if budget.ended else memory.reason)
 
     def _send(self, call: Solving) -> None:
         """Hand a call over; what fails is the answer."""

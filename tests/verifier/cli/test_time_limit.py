@@ -247,3 +247,11 @@ def test_what_has_been_said_is_the_end() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[0]) == (0, "relu-verifier")
+
+
+def test_a_limit_of_memory_that_nothing_fits_into_is_said_and_undecided() -> None:
+    command = [sys.executable, "-m", "verifier", "minimal", "digits", "digits", "--index", "0", "--memory", "50MB"]
+    told = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert told.returncode == Exit.UNDECIDED
+    assert json.loads(told.stdout)["reason"] == "the memory limit of 50 MB was reached"
+    assert "Traceback" not in told.stderr

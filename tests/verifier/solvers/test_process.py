@@ -21,7 +21,8 @@ from encoders.network.linear_maps import Dense, readonly
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
-from verifier.problem.child import ChildError
+from verifier.problem.child import Child, ChildError
+from verifier.problem.memory import Memory
 from verifier.problem.query import Ball, Norm, Query, Targeted, disjuncts
 from verifier.problem.verdict import Holds, Unknown, Violated
 from verifier.solvers.milp import Milp
@@ -147,3 +148,12 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_child_that_takes_more_than_the_memory_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = query(*EASY)
+    monkeypatch.setattr(Child, "memory", 1e12)
+    with Worker() as worker:
+        found = Guarded(Smt(), worker).decide(*asked, Budget(memory=Memory(1e12)))
+        assert found == Unknown("the memory limit of 1 TB was reached")
+        assert worker._child._process.poll() is not None

@@ -59,9 +59,10 @@ class Channel:
 class Work:
     """A claimed task: `seconds` for all open targets together; `known`: these, with witnesses of earlier attempts.
 
-    whole: the seconds are those of the claim's limit, not what the campaign has left. campaign: the number of the
-    process that gives the work out. attack_tasks: what is to be done instead of closing brackets. before: what is known
-    of other models at this input, to be tried first; given, the search's own trees are kept too.
+    memory: bytes for its process; None: half of what is free there. whole: the seconds are those of the claim's limit,
+    not what the campaign has left. campaign: the number of the process that gives the work out. attack_tasks: what is
+    to be done instead of closing brackets. before: what is known of other models at this input, to be tried first;
+    given, the search's own trees are kept too.
     """
 
     claim: Claim
@@ -70,6 +71,7 @@ class Work:
     seconds: float
     whole: bool = True
     threads: int = 1
+    memory: float | None = None
     device: str = "auto"
     seed: int = 0
     channel: Channel | None = None

@@ -15,7 +15,7 @@ from encoders.files.toml_file import read_toml
 from verifier import models as shipped
 from verifier.attacks.registry import ATTACKS
 from verifier.problem.norms.table import FLAT_NORMS
-from verifier.problem.quantities import at_most
+from verifier.problem.quantities import at_most, memory_size
 from verifier.problem.quantities import seconds as duration
 from verifier.problem.query import Norm
 from verifier.search.methods import METHODS
@@ -47,7 +47,8 @@ class Plan:
 
     attacks: measured against every minimum; points: files of other tools' points, which are measured too. transforms:
     a file of transformations (`encoders.passes.from_transforms`) under all of which examples are to be adversarial.
-    output: which output holds the scores, of the models that have several of which it is one.
+    output: which output holds the scores, of the models that have several of which it is one. memory: bytes for all
+    tasks of this machine together, or for one of a cluster; None: half of what is free.
     """
 
     models: tuple[Path, ...]
@@ -64,6 +65,7 @@ class Plan:
     timeout: float = math.inf
     total_budget: float = math.inf
     threads: int = 1
+    memory: float | None = None
     device: str = "auto"
     attacks: tuple[str, ...] = ()
     points: tuple[Path, ...] = ()
@@ -79,7 +81,7 @@ class Plan:
     @property
     def sha256(self) -> str:
         """Tells plans apart; the time that one may take is no part of it, nor what is asked about finished brackets."""
-        other = ("timeout", "total_budget", "threads", "device", "store", "attacks", "points")
+        other = ("timeout", "total_budget", "threads", "memory", "device", "store", "attacks", "points")
         asked = {name: value for name, value in asdict(self).items() if name not in other}
         for later in ("transforms", "output"):  # plans from before there were any keep their identity
             if asked[later] is None:
@@ -221,6 +223,13 @@ def seconds(value: Any, _: Path = Path()) -> float:
         raise _WrongError('a duration > 0 is expected: seconds, or "45s", "90m", "1h30m"') from None
 
 
+def _memory(value: Any, _: Path) -> float:
+    try:
+        return memory_size(value)
+    except InputError:
+        raise _WrongError('a size is expected, such as "512MB", "4GB" or "4GiB"') from None
+
+
 def _precision(value: Any, _: Path) -> float:
     if isinstance(value, str):
         try:
@@ -282,6 +291,7 @@ KEYS: Mapping[str, Reader] = {
     "timeout": seconds,
     "total_budget": seconds,
     "threads": _whole(1),
+    "memory": _memory,
     "device": _one_of("auto", "cpu", "cuda"),
     "attacks": _list_of(_one_of(*ATTACKS)),
     "points": _list_of(_file),

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
+from verifier.problem.memory import UNLIMITED, Memory
 from verifier.problem.rounding import down_to_single, up_to_single
 from verifier.solvers.tree.growth import UNKNOWN
 
@@ -36,6 +37,8 @@ class TreeNode:
     """Which node of the tree that is written down it is."""
     known: int = UNKNOWN
     """Which node of an earlier tree it is, whose splits it follows."""
+    size: int = 0
+    """Bytes that it takes where it is kept, about."""
 
 
 class NodeSelection(Protocol):
@@ -55,39 +58,14 @@ class NodeSelection(Protocol):
     def __iter__(self) -> Iterator[TreeNode]: ...
 
 
-class BestFirst:
-    """The least key first, so that the tree's lower end rises; of equal ones that which came first."""
-
-    name = "best first"
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, TreeNode]] = []
-        self._order = count()
-
-    def push(self, node: TreeNode) -> None:
-        heapq.heappush(self._heap, (node.key, next(self._order), node))
-
-    def pop(self) -> TreeNode:
-        return heapq.heappop(self._heap)[2]
-
-    @property
-    def least(self) -> float:
-        return self._heap[0][0] if self._heap else math.inf
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def __iter__(self) -> Iterator[TreeNode]:
-        return (entry[2] for entry in self._heap)
-
-
 class NearestUntilCrowded:
-    """`BestFirst` while there are at most so many nodes, then the newest: their number hardly grows any more."""
+    """The least key first, of equal ones that which came first, so that the tree's lower end rises; but the newest
+    where there are more nodes than `most`, or these take the memory that they may: their number hardly grows then."""
 
     name = "nearest until crowded"
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: float = math.inf, memory: Memory = UNLIMITED) -> None:
+        self._most, self._memory = most, memory
         self._heap: list[_Entry] = []
         self._newest: list[_Entry] = []
         self._count, self._order = 0, count()
@@ -99,7 +77,7 @@ class NearestUntilCrowded:
         self._count += 1
 
     def pop(self) -> TreeNode:
-        crowded = self._count > self._most
+        crowded = self._count > self._most or self._memory.crowded
         while True:
             entry = self._newest.pop() if crowded else heapq.heappop(self._heap)
             node, entry.node = entry.node, None
@@ -150,21 +128,35 @@ POSTPONED = 4096
 """Nodes closed over the reals alone that are kept, at most: where there are more, rounding decides."""
 
 
+NODE, ARRAY = 280, 112
+"""Bytes of an object with its entries in queues, and of an array without its numbers (sys.getsizeof, 64 bits)."""
+
+FOREIGN = 8
+"""Bytes a ReLU of a start that does not say its size: a library's basis has a byte or four a row and a column."""
+
+
 class Frontier:
     """The open nodes below a root with `lower`, `upper` (relu_count,) on a ball of `radius`, which may shrink.
 
-    Threads may put nodes in and take them out at the same time.
+    memory: what nodes are counted in. Threads may put nodes in and take them out at the same time.
     """
 
     def __init__(
-        self, lower: Array, upper: Array, radius: float, floor: float, selection: NodeSelection | None = None
+        self,
+        lower: Array,
+        upper: Array,
+        radius: float,
+        floor: float,
+        selection: NodeSelection | None = None,
+        memory: Memory = UNLIMITED,
     ) -> None:
         self.root_bounds = np.array(lower), np.array(upper)
         self.radius = self.root_radius = radius
         self._lock = threading.Lock()
         self._source: TreeNode | None = None
         self._refusals = 0
-        self._waiting: NodeSelection = BestFirst() if selection is None else selection
+        self._waiting: NodeSelection = NearestUntilCrowded(memory=memory) if selection is None else selection
+        self._account = memory.account(self)
         self._stuck: list[TreeNode] = []
         self._float32 = math.inf
         self._postponed: list[TreeNode] = []
@@ -200,13 +192,16 @@ class Frontier:
     def put(self, nodes: Iterable[TreeNode]) -> None:
         """Nodes to be worked on, or worked on again."""
         packed = [self._packed(node) for node in nodes]
+        self._account.add(sum(self._sized(node) for node in packed))
         with self._lock:
             for node in packed:
                 self._waiting.push(node)
 
     def put_stuck(self, node: TreeNode) -> None:
         """A node that nothing can be done about."""
-        self._stuck.append(self._packed(node))
+        packed = self._packed(node)
+        self._account.add(self._sized(packed))
+        self._stuck.append(packed)
 
     def forget_starts(self) -> None:
         """Work on open nodes begins from nothing: who goes on with them cannot read what was left for it."""
@@ -227,6 +222,7 @@ class Frontier:
             self._float32 = min(self._float32, node.key)
             self._unkept = self._unkept or len(self._postponed) >= POSTPONED
             if not self._unkept:
+                self._account.add(self._sized(packed))
                 self._postponed.append(packed)
 
     def charge(self) -> bool:
@@ -238,17 +234,21 @@ class Frontier:
             return False
         nodes, self._postponed = self._postponed, []
         self._charged_alone, self._float32 = True, math.inf
+        self._account.add(-sum(node.size for node in nodes))
         self.put(nodes)
         return True
 
     def take(self, most: int = 1) -> list[TreeNode]:
         """The next nodes that reach into the radius; fewer than `most` when there are no more."""
         taken: list[TreeNode] = []
+        freed = 0
         with self._lock:
             while len(self._waiting) and len(taken) < most:
                 node = self._waiting.pop()
+                freed += node.size
                 if not self.beyond(node):
                     taken.append(node)
+        self._account.add(-freed)
         return taken
 
     def refuse(self) -> None:
@@ -325,6 +325,11 @@ class Frontier:
             node.lower, node.upper, node.places = down_to_single(lower[places]), up_to_single(upper[places]), places
         return node
 
+    def _sized(self, node: TreeNode) -> int:
+        """Note the bytes that a packed node takes. What it shares with its sibling counts for both."""
+        node.size = size_of(node) + size_of(node.start, FOREIGN * self.root_bounds[0].size)
+        return node.size
+
     def unpacked(self, node: TreeNode) -> tuple[Array, Array]:
         """The node's bounds (relu_count,), lower and upper; not to be written to."""
         if node.places is None:
@@ -333,3 +338,17 @@ class Frontier:
         lower[node.places] = np.maximum(lower[node.places], node.lower)
         upper[node.places] = np.minimum(upper[node.places], node.upper)
         return lower, upper
+
+
+def size_of(kept: Any, foreign: int = 0) -> int:
+    """Bytes of an array, and of a tuple or dataclass of them, of which all else counts nothing; `foreign`: of what is
+    none of these."""
+    if kept is None:
+        return 0
+    if isinstance(kept, np.ndarray):
+        return ARRAY + kept.nbytes
+    names = () if isinstance(kept, tuple) else getattr(kept, "__dataclass_fields__", None)
+    if names is None:
+        return NODE + foreign
+    parts = (getattr(kept, name) for name in names) if names else kept
+    return NODE + sum(ARRAY + part.nbytes for part in parts if isinstance(part, np.ndarray))

@@ -20,7 +20,7 @@ from verifier.bounds.box_crown import Bounded, BoxCrown
 from verifier.bounds.box_part import BoxPart, Places
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball
-from verifier.solvers.tree.frontier import NearestUntilCrowded, TreeNode
+from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.lp_tree import NUMPY_FIRST, LpSettings, LpTree
 from verifier.solvers.tree.polishing import Polisher
 from verifier.solvers.tree.protocol import TreeRoot
@@ -141,7 +141,7 @@ class InputTree(ReluTree):
 
     def __init__(self, root: TreeRoot, settings: InputSettings | None = None) -> None:
         self.settings = settings or InputSettings()
-        super().__init__(root, NearestUntilCrowded(self.settings.crowd))
+        super().__init__(root, self.settings.crowd)
         self._ends = root.ball.interval
         self._widths = self._ends[1] - self._ends[0]
         self._crown = BoxCrown(root.stages, self._lagrangian)

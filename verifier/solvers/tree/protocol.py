@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget
+from verifier.problem.memory import UNLIMITED, Memory
 from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.solvers.tree.threads import ALONE, Threads
@@ -37,6 +38,8 @@ class TreeRoot:
     """Which rows of the question's goal these are; None: all of them."""
     earlier: PhaseTree | None = None
     """The tree of such a question about an earlier network, to begin with; given, this one's is written down too."""
+    memory: Memory = field(default=UNLIMITED, repr=False)
+    """What open nodes are counted in."""
 
     @property
     def goal_rows(self) -> npt.NDArray[np.integer]:
@@ -147,6 +150,7 @@ class TreeMaker(Protocol):
         slack: float,
         tolerance: float,
         earlier: PhaseTree | None = None,
+        memory: Memory = UNLIMITED,
     ) -> Tree:
         """The tree of a query over a bounded region, with proved `bounds` there; `stages` are its network.
 

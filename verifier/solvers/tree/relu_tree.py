@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.phase_tree import PhaseTree
-from verifier.solvers.tree.frontier import Frontier, NodeSelection, TreeNode
+from verifier.solvers.tree.frontier import Frontier, NearestUntilCrowded, TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.primal_heuristics import Drawing, GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
@@ -29,8 +30,11 @@ class Explored:
 class ReluTree(Frontier):
     """A tree over bounds of ReLU arguments: the members of `Tree` that do not depend on how its nodes are bounded."""
 
-    def __init__(self, root: TreeRoot, selection: NodeSelection | None = None) -> None:
-        super().__init__(root.lower, root.upper, root.ball.radius, root.floor, selection)
+    def __init__(self, root: TreeRoot, most: float = math.inf) -> None:
+        """most: open nodes before the newest are next."""
+        super().__init__(
+            root.lower, root.upper, root.ball.radius, root.floor, NearestUntilCrowded(most, root.memory), root.memory
+        )
         self.root = root
         self.nodes = 0
         self._lagrangian = Lagrangian(root.stages, root.ball, root.goal, root.lower, root.upper)

@@ -18,6 +18,7 @@ from verifier.bounds.box_part import BoxPart, Places
 from verifier.bounds.smooth_crown import Bounds, SmoothCrown
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces
+from verifier.solvers.tree.frontier import size_of
 from verifier.solvers.tree.threads import ALONE, Threads
 
 BATCH = 8
@@ -53,6 +54,11 @@ class _Box:
     depth: int = field(compare=False)
     refused: bool = field(compare=False)
 
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return size_of((self.low, self.high, self.row))
+
 
 @dataclass(frozen=True, eq=False)
 class _Split:
@@ -86,6 +92,7 @@ class SmoothTree:
         self._open, self._newest = [_Box(-np.inf, 0, low, high, None, 0, refused=False)], list[_Box]()
         self._stuck: list[_Box] = []
         self._offered: _Box | None = None
+        self._memory, self._account = budget.memory, budget.memory.account(self)
 
     @property
     def open_nodes(self) -> int:
@@ -152,11 +159,13 @@ class SmoothTree:
         taken: list[_Box] = []
         while len(taken) < BATCH and (self._newest or self._open):
             taken.append(self._newest.pop() if self._newest else heapq.heappop(self._open))
+        self._account.add(-sum(box.size for box in taken))
         return taken
 
     def _put(self, boxes: list[_Box]) -> None:
+        self._account.add(sum(box.size for box in boxes))
         for box in sorted(boxes, reverse=True):
-            if len(self._open) < CROWD:
+            if len(self._open) < CROWD and not self._memory.crowded:
                 heapq.heappush(self._open, box)
             else:
                 self._newest.append(box)

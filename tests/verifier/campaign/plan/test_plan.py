@@ -29,6 +29,7 @@ box = [-1, 1]
 timeout = "1m30s"
 total_budget = 7200
 threads = 2
+memory = "4GB"
 device = "cpu"
 store = "sub/s.sqlite"
 
@@ -61,6 +62,7 @@ def test_every_key(tmp_path: Path) -> None:
         timeout=90.0,
         total_budget=7200.0,
         threads=2,
+        memory=4e9,
         device="cpu",
         store=tmp_path / "sub/s.sqlite",
     )
@@ -82,7 +84,7 @@ def test_flags_replace_keys_and_do_without_a_file(tmp_path: Path) -> None:
 
 def test_the_time_that_a_plan_may_take_does_not_make_it_another_plan(tmp_path: Path) -> None:
     short, long = (read(tmp_path, WHOLE.replace("1m30s", time)) for time in ("1s", "2h"))
-    assert short.sha256 == long.sha256
+    assert short.sha256 == long.sha256 == read(tmp_path, WHOLE.replace("4GB", "1GB")).sha256
     assert short.sha256 != read(tmp_path, WHOLE.replace("1e-2", "1e-4")).sha256
 
 
@@ -107,6 +109,7 @@ def test_the_time_that_a_plan_may_take_does_not_make_it_another_plan(tmp_path: P
         ('timeout = "soon"', "timeout", '"45s", "90m", "1h30m"'),
         ("total_budget = true", "total_budget", "a duration > 0"),
         ("threads = 1.5", "threads", "a whole number ≥ 1"),
+        ("memory = 0", "memory", 'a size is expected, such as "512MB"'),
         ("select = 3", "select", "a table is expected"),
         ("[select]\nper_class = 0", "per_class", "a whole number ≥ 1"),
         ("[select]\ncorrect = 1", "correct", "true or false"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from verifier.solvers.tree.frontier import REFUSALS, BestFirst, Frontier, NearestUntilCrowded, NodeSelection, TreeNode
+from verifier.problem.memory import Memory, resident
+from verifier.solvers.tree.frontier import REFUSALS, Frontier, NearestUntilCrowded, NodeSelection, TreeNode
 
 
 class NewestFirst:
@@ -52,7 +54,6 @@ def frontier(selection: NodeSelection | None = None) -> Frontier:
     ("selection", "order"),
     [
         (None, [1, 3, 4, 0, 2]),
-        (BestFirst(), [1, 3, 4, 0, 2]),
         (NewestFirst(), [4, 3, 2, 1, 0]),
         (NearestUntilCrowded(5), [1, 3, 4, 0, 2]),
         (NearestUntilCrowded(3), [4, 3, 1, 0, 2]),
@@ -70,7 +71,7 @@ def test_the_selection_says_which_node_is_next(selection: NodeSelection | None, 
     assert made.take() == []
 
 
-@pytest.mark.parametrize("selection", [BestFirst, NewestFirst])
+@pytest.mark.parametrize("selection", [NearestUntilCrowded, NewestFirst])
 def test_what_lies_beyond_the_radius_is_not_taken(selection: type[NodeSelection]) -> None:
     made = frontier(selection())
     made.radius = 0.25
@@ -144,6 +145,40 @@ def test_a_crowd_forgets_what_has_left_it() -> None:
         assert len(made) == len(kept) == len({node.start for node in made})
         assert made.least == min(kept.values(), default=math.inf)
         assert len(made._heap) + len(made._newest) <= 4 * len(kept) + 2
+
+
+def test_the_newest_is_next_where_nodes_take_what_they_may() -> None:
+    memory = Memory(resident() + 1e9)
+    made = Frontier(-np.ones(2), np.ones(2), 1.0, 0.0, memory=memory)
+    made.take()
+    assert memory.nodes == 0
+    made.put(TreeNode(key, *made.root_bounds, number) for number, key in enumerate(KEYS))
+    one = memory.nodes // len(KEYS)
+    memory.room = 3.5 * one
+    order = []
+    while made.open_nodes:
+        (node,) = made.take()
+        order.append(node.start)
+        assert memory.nodes == one * made.open_nodes
+    assert order == [4, 3, 1, 0, 2]
+
+
+def test_all_that_a_frontier_keeps_is_counted() -> None:
+    memory = Memory(resident() + 1e9)
+    made = Frontier(-np.ones(2), np.ones(2), 1.0, 0.0, memory=memory)
+    (root,) = made.take()
+    made.postpone(root)
+    alone = memory.nodes
+    assert alone > 0
+    made.put_stuck(TreeNode(0.05, *made.root_bounds, np.zeros(1000)))
+    assert memory.nodes >= 2 * alone + 8000
+    assert made.charge()
+    assert memory.nodes >= 2 * alone + 8000
+    made.take()
+    assert memory.nodes >= alone + 8000
+    del made
+    gc.collect()
+    assert memory.nodes == 0
 
 
 def test_a_silent_frontier_offers_nothing() -> None:

@@ -8,6 +8,7 @@ import pytest
 from encoders.network.graph import Array, Graph, GraphBuilder, Sigmoid, outputs
 from encoders.network.linear_maps import Dense, readonly
 from verifier.problem.budget import Budget
+from verifier.problem.memory import Memory, resident
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.tree.smooth_tree import SmoothTree
 from verifier.solvers.tree.threads import Threads
@@ -115,3 +116,13 @@ def test_a_region_of_one_point() -> None:
         point = explored(tree)
         assert (point is not None) == reached
         assert reached or tree.open_nodes == 0
+
+
+def test_boxes_are_counted_and_where_they_take_what_they_may_the_newest_is_next() -> None:
+    graph, goal = random_graph(0), Halfspaces(np.array([[1.0, -0.5], [0.25, 1.0]]), np.zeros(2))
+    budget = Budget(memory=Memory(resident() + 1e9))
+    trees = [SmoothTree(graph, Ball.of_box(LOW, HIGH), goal, budget) for _ in range(2)]
+    budget.memory.room = 0
+    boxes = trees[0]._taken()
+    trees[0]._put(boxes * 3)
+    assert (len(trees[0]._newest), budget.memory.nodes) == (3, sum(box.size for box in boxes * 3) - boxes[0].size)

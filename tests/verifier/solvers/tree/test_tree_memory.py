@@ -13,6 +13,7 @@ from encoders.formulations.to_stages import to_stages
 from verifier import models
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
+from verifier.problem.memory import Memory, resident
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.tree.protocol import TreeRoot
@@ -24,6 +25,9 @@ BYTES = 4_000
 OPEN = 150
 """Open nodes that are enough for a mean: the deeper ones differ from the root in most bounds."""
 
+
+SHARED = 2.0
+"""What siblings share counts for both."""
 
 FIRST = 4
 """Open nodes when counting begins."""
@@ -46,12 +50,13 @@ def test_a_node_keeps_differences_only(kind: TreeKind) -> None:
     ball = Ball(Norm.LINF, x, 0.2, np.zeros(x.size), np.ones(x.size))
     stages, goal = to_stages(model.graph), disjuncts(Targeted(target), model.classes)[0][1]
     bounds = linear_bounds(model.graph, ball, Budget())
-    tree = kind.make(TreeRoot(stages, ball, goal, *hidden_bounds(stages, bounds)), kind.settings)
+    memory = Memory(resident() + 1e10)
+    tree = kind.make(TreeRoot(stages, ball, goal, *hidden_bounds(stages, bounds), memory=memory), kind.settings)
     # What the tree makes once, for all nodes, is not theirs.
     while tree.open_nodes < FIRST:
         if tree.explore(Budget()) is not None:
             tree.refuse()
-    before, nodes = 0, 0
+    before, nodes, counted = 0, 0, memory.nodes
     tracemalloc.start()
     try:
         before, nodes = _kept(), tree.open_nodes
@@ -62,3 +67,4 @@ def test_a_node_keeps_differences_only(kind: TreeKind) -> None:
     finally:
         tracemalloc.stop()
     assert 0 < used <= BYTES * (tree.open_nodes - nodes)
+    assert used <= memory.nodes - counted <= SHARED * used

@@ -1,0 +1,48 @@
+"""The certificate of a question about an input, as the Python API asks for it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from verifier.problem.arguments import real
+from verifier.problem.budget import Budget
+from verifier.runtime.model import Model
+from verifier.search.question import DEFAULT_BOX, Box, InputRegion, Misclassification, specify
+from verifier.search.settings import budget_of
+
+if TYPE_CHECKING:
+    from verifier.certificates.builder import Certified
+
+
+def certificate(
+    model: Model,
+    x: npt.ArrayLike,
+    radius: float,
+    witness: npt.NDArray[np.floating] | None = None,
+    *,
+    target: int | None = None,
+    label: int | None = None,
+    norm: str = "linf",
+    box: Box = DEFAULT_BOX,
+    margin: float = 0.0,
+    timeout: float | Budget = math.inf,
+    memory: str | float | None = None,
+    float32: float = 0.0,
+) -> Certified:
+    """A certificate that no x' of the box with ‖x' − x‖ < radius is adversarial (0: no claim), and that `witness` is.
+
+    For a bracket these are its `lower` and `witness.point`; inf: the whole box. float32: a radius for such evaluations;
+    `result.float32` is proved. norm: linf, l1, l2. Raises InputError, NotCertifiedError (no proof), OutOfTimeError.
+    """
+    from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
+
+    budget, ends = budget_of(timeout, memory), [real(radius, "the radius"), real(float32, "the radius for float32")]
+    if not min(ends) >= 0:
+        raise InputError(f"the radius must be a number ≥ 0, not {min(ends):g}")
+    asked = specify(model, InputRegion(x, norm, box), Misclassification(target, label, margin), budget)
+    return certified(asked, ends[0], witness, budget, ends[1])
