@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Violated,
         Witness,
     )
+    from verifier.problem.workers import Workers
     from verifier.report.answers import to_pandas
     from verifier.runtime.model import Model
     from verifier.search.all_targets import AllTargets
@@ -92,6 +93,7 @@ __all__ = [
     "Verdict",
     "Violated",
     "Witness",
+    "Workers",
     "attack",
     "available_solvers",
     "brackets",
@@ -126,6 +128,7 @@ HOMES = {
     "NotCertifiedError": "verifier.certificates.split_tree",
     "Subject": "verifier.problem.answer",
     "Transforms": "encoders.passes.from_transforms",
+    "Workers": "verifier.problem.workers",
     "to_pandas": "verifier.report.answers",
 }
 """The modules of the names whose home is not the API."""

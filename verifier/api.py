@@ -18,6 +18,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.inputs.columns import Columns
 from verifier.problem.query import Halfspaces
 from verifier.problem.verdict import Bracket
+from verifier.problem.workers import Workers
 from verifier.runtime.model import Model, load
 from verifier.runtime.transformed import load_transforms
 from verifier.search import all_targets, minimum, robustness
@@ -54,6 +55,7 @@ def minimal(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -77,6 +79,7 @@ def minimal(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -99,6 +102,7 @@ def minimal(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -116,7 +120,7 @@ def minimal(
     class that the model predicts. x: of the model's shape, or flat. norm: linf, l1, or l2 by the method tree. box: two
     numbers, or two arrays of x's size. method: tree, auto, milp, milp-direct or z3; solver: of MILPs. threads: trees,
     or a solver's threads, at a time; with one and no timeout, the same arguments give the same bracket and number of
-    nodes.
+    nodes. workers: where parts of trees that last are explored, such as Workers(jobs=8); the minimum is the same.
     semantics: is `lower` about the network over the reals (`real`), every `float32` evaluation of it, or `both`?
     timeout: seconds, or a Budget; what is known then is returned. memory: bytes, or such as "4GB", that may be taken
     beyond what the process holds, by default half of what is free: search trees go depth-first in time, and where that
@@ -136,7 +140,7 @@ def minimal(
     >>> found.status.value, found.upper - found.lower <= 1e-2
     ('minimal', True)
     """
-    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once, workers=workers)
     if property is not None:
         goal = Misclassification(target, label, margin)
         return nearest(
@@ -160,6 +164,7 @@ def brackets(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -174,7 +179,7 @@ def brackets(
     d* = min ‖x' − x‖ over the x' of the box whose logits prefer the target, or any class but the label, by `margin`.
     The arguments are those of `minimal`. Raises InputError, one line, before the first bracket.
     """
-    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once, workers=workers)
     region, goal = InputRegion(x, norm, box, columns), Misclassification(target, label, margin)
     asked = specify(model, region, goal, settings.budget, transforms, semantics, precision)
     return minimum.brackets(asked, settings)
@@ -194,6 +199,7 @@ def minimal_all_targets(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -211,7 +217,7 @@ def minimal_all_targets(
     is left. known: by target a witness of an earlier search, which goes on from it instead of attacking. progress:
     called with every bracket. The other arguments are those of `minimal`. Raises InputError, one line.
     """
-    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once, workers=workers)
     region, goal = (
         InputRegion(x, norm, box, columns),
         Misclassification(None, label, margin, each=True, targets=targets),
@@ -234,6 +240,7 @@ def check(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -254,6 +261,7 @@ def check(
     property: AskedProperty,
     method: str = DEFAULT_METHOD,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -275,6 +283,7 @@ def check(
     method: str = DEFAULT_METHOD,
     solver: str | None = None,
     threads: int = 1,
+    workers: Workers | None = None,
     semantics: str = "both",
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
@@ -305,7 +314,7 @@ def check(
     >>> check(load("digits"), region=(0.0, 1.0), property=preferred).verdict
     Holds(evidence=<Evidence.PROVED: 3>)
     """
-    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once)
+    settings = Settings(budget_of(timeout, memory), method, solver, threads, device, seed, once, workers=workers)
     if property is not None:
         about_x: dict[str, object] = {"x": x, "radius": radius, "target": target, "label": label}
         about_x |= {"transforms": transforms, "progress": progress, "columns": columns, "margin": margin or None}

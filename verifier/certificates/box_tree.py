@@ -22,7 +22,8 @@ from verifier.certificates.checker import ANEW, GROUP, HALVES, ROW
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
-from verifier.solvers.tree.input_tree import ENTRIES, NARROWEST, SMEAR, TRIED, WIDTH
+from verifier.solvers.branching import SMEAR, WIDTH
+from verifier.solvers.tree.input_tree import ENTRIES, NARROWEST, TRIED
 
 BATCH = 16
 """Boxes that are halved side by side."""

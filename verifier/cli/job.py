@@ -102,7 +102,16 @@ class Job:
     def settings(self) -> Settings:
         """How the answer is sought, checked."""
         how = self.request.how
-        return Settings(self.time.engine, method_named(how), how.solver, how.threads, how.device, how.seed, once=True)
+        return Settings(
+            self.time.engine,
+            method_named(how),
+            how.solver,
+            how.threads,
+            how.device,
+            how.seed,
+            once=True,
+            workers=how.workers,
+        )
 
     def run(self, command: str, **more: Any) -> RunRecord:
         """What was asked, for the result."""

@@ -153,8 +153,12 @@ def bounds(
     raise typer.Exit(code)
 
 
+WITHOUT_PROOF = ("method", "solver", "threads", "jobs", "backend", "scheduler", "semantics", "certificate")
+"""What an attack does not ask."""
+
+
 @app.command()
-@with_options(order=question_options.IN_HELP, without=("method", "solver", "threads", "semantics", "certificate"))
+@with_options(order=question_options.IN_HELP, without=WITHOUT_PROOF)
 def attack(
     context: typer.Context,
     asked: question_options.QuestionOptions,

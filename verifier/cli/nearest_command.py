@@ -51,7 +51,16 @@ def nearest(property_: Path, request: Request, *, precision: float, all_targets:
         given = read_input(asked.input, network.input_shape, network.input_dtype, asked.index, asked.header)
         for note in given.notes:
             complain(f"{asked.input}: {note}")
-        settings = Settings(time.engine, method_named(how), how.solver, how.threads, how.device, how.seed, once=True)
+        settings = Settings(
+            time.engine,
+            method_named(how),
+            how.solver,
+            how.threads,
+            how.device,
+            how.seed,
+            once=True,
+            workers=how.workers,
+        )
         try:
             prop = read_property(property_, time.engine.check)
             known.question = nearest_question(model, given.x, prop, time.engine, asked.norm, precision, asked.semantics)

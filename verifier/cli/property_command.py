@@ -48,6 +48,8 @@ def check(
     given: Sequence[str],
 ) -> Exit:
     """Answer `verifier check MODEL --property FILE`; `given`: other parts of a question, which do not go with it."""
+    if how.workers is not None:
+        given = [*given, "--jobs"]
     if given:
         raise InputError(f"{given[0]} does not go with --property, which names its inputs and what is asked of them")
     proves = results.certificate is not None

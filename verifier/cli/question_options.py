@@ -22,6 +22,7 @@ from verifier.cli.options import (
     SolverOption,
     TimeoutOption,
 )
+from verifier.problem.workers import LOKY, Workers
 
 IN_HELP = (
     *(
@@ -39,7 +40,21 @@ IN_HELP = (
         "norm",
     ),
     *("box", "grid", "integer", "one_hot", "units"),
-    *("label", "timeout", "attack", "method", "solver", "threads", "memory", "device", "semantics", "seed"),
+    *(
+        "label",
+        "timeout",
+        "attack",
+        "method",
+        "solver",
+        "threads",
+        "jobs",
+        "backend",
+        "scheduler",
+        "memory",
+        "device",
+        "semantics",
+        "seed",
+    ),
     *("out", "certificate", "transforms", "json"),
 )
 """The order in which `minimal`, `check` and `attack` list their options."""
@@ -171,6 +186,25 @@ class SearchOptions:
     device: Annotated[str, typer.Option(metavar=DEVICES, help="Where attacks run.")] = "auto"
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the attacks' random starts.")] = 0
     memory: MemoryOption = None
+    jobs: Annotated[
+        int, typer.Option(metavar="N", help="Processes that explore parts of a tree that lasts; of a cluster, parts.")
+    ] = 1
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="loky|threading|dask|ray", help="Where --jobs run; other processes here by default."),
+    ] = None
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as tcp://host:8786.")
+    ] = None
+
+    @property
+    def workers(self) -> Workers | None:
+        """Where parts of trees are explored; None: here. Raises InputError."""
+        if self.jobs != 1:
+            return Workers(self.backend or LOKY, self.jobs, self.scheduler)
+        if self.backend is not None or self.scheduler is not None:
+            raise InputError("--backend and --scheduler go with --jobs N, more than one")
+        return None
 
 
 @dataclass(frozen=True)

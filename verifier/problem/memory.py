@@ -72,6 +72,10 @@ class Memory:
         size = memory_size(given, "the memory")
         return cls(size + resident() if beyond else size)
 
+    def __reduce__(self) -> tuple[type[Memory], tuple[float]]:
+        """In another process: the same limit there."""
+        return Memory, (self.limit,)
+
     @property
     def exceeded(self) -> bool:
         """Has the process held more than the limit?"""
@@ -101,9 +105,9 @@ class Memory:
         return resident() + other <= self.limit
 
     def account(self, owner: object) -> Account:
-        """What the nodes of a tree are counted in; it is closed when the tree is gone."""
+        """What the nodes of a tree are counted in; it is cleared when the tree is gone."""
         account = Account(self)
-        weakref.finalize(owner, account.close).atexit = False
+        weakref.finalize(owner, account.clear).atexit = False
         return account
 
     def enforce(self) -> None:
@@ -133,7 +137,7 @@ class Account:
             memory.nodes += size
             self._bytes += size
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Nothing is left of the tree."""
         self.add(-self._bytes)
 
@@ -150,6 +154,13 @@ def resident(process: int | str = "self") -> float:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def release(process: int) -> None:
+    """Another process, which outlives the question, is not under its limit."""
+    with suppress(OSError, ValueError, AttributeError):
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.prlimit(process, resource.RLIMIT_DATA, (hard, hard))
 
 
 def give_back() -> None:

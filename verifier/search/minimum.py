@@ -98,6 +98,7 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
         earlier=None if settings.earlier is None else settings.earlier.trees,
         points=points,
         proposers=settings.proposers,
+        workers=settings.workers,
     )
 
 

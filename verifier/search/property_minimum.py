@@ -204,6 +204,7 @@ def _brackets(asked: NearestQuestion, settings: Settings) -> Iterator[Bracket]:
         semantics=asked.semantics,
         no_float32=asked.model.no_float32,
         proposers=settings.proposers,
+        workers=settings.workers,
     )
     for bracket in settings.row.minimise(problem, settings.decider, budget):
         yield with_float32(bracket, problem, budget) if bracket.final else bracket

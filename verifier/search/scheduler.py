@@ -24,9 +24,11 @@ from verifier.problem.query import Query
 from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.proposals import Posed
+from verifier.search.spread import Spreading
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState
 from verifier.search.track import Track
 from verifier.solvers.tree.protocol import Tree, TreeMaker
+from verifier.solvers.tree.relu_tree import ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
 
 TOLERANCE_SHARE = 1e-3
@@ -131,6 +133,8 @@ class TreeSearch:
         Who leaves early closes it: its threads end then. Raises OutOfTimeError, after what was under way has been taken
         over.
         """
+        workers, trees_kept = self._states[0].problem.workers, self._states[0].problem.earlier is not None
+        spread = None if workers is None or trees_kept else Spreading(workers)
         with Threads(self._threads) as threads:
             working: dict[Future[_Slice], Track] = {}
             while True:
@@ -143,7 +147,12 @@ class TreeSearch:
                     if tree is None:
                         yield track.state
                         continue
-                    if not working and self._next([track]) is None:
+                    if spread is not None and isinstance(tree, ReluTree) and spread.pays(tree, track.seconds):
+                        for done in spread.round(tree, self._budget):
+                            self._finish(track, _Slice(tree, done.point, done.nodes, done.seconds))
+                            tree.cut(self._radius(track.state))
+                            yield track.state
+                    elif not working and self._next([track]) is None:
                         # A tree that is the only one with work to do gets all threads.
                         self._finish(track, _explore(tree, self._budget, threads))
                         yield track.state

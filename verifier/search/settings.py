@@ -13,6 +13,7 @@ from verifier.problem.memory import Memory
 from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Semantics
+from verifier.problem.workers import Workers
 from verifier.search.earlier import Earlier
 from verifier.search.methods import DEFAULT_METHOD, METHODS, Method
 from verifier.solvers.milp import solver_class
@@ -25,7 +26,8 @@ class Settings:
 
     threads: trees, or a MILP solver's threads, at a time. device, seed: where attacks run, of their random starts.
     once: this process asks nothing else, so that what takes longer to load than small questions do without it is
-    loaded only for large ones. earlier: what is known of the same question about another network.
+    loaded only for large ones. earlier: what is known of the same question about another network. workers: where parts
+    of trees that last are explored; None: here.
     """
 
     budget: Budget
@@ -36,6 +38,7 @@ class Settings:
     seed: int = 0
     once: bool = False
     earlier: Earlier | None = None
+    workers: Workers | None = None
 
     def __post_init__(self) -> None:
         if word(self.method, "the method") not in METHODS:
@@ -53,6 +56,8 @@ class Settings:
         seed = whole(self.seed, "the seed")
         if seed < 0:
             raise InputError(f"the seed must be a whole number ≥ 0, not {seed}")
+        if self.workers is not None and threads > 1:
+            raise InputError("jobs go with one thread each: leave the number of threads out")
         object.__setattr__(self, "threads", threads)
         object.__setattr__(self, "seed", seed)
 
@@ -77,6 +82,8 @@ class Settings:
         inputs only."""
         if self.decider.trees is not None:
             return
+        if self.workers is not None:
+            raise InputError(f"jobs go with the methods tree and auto, not with {self.method}")
         if some:
             raise InputError(f"grid, integer and one-hot inputs go with the method tree; {self.method} takes any input")
         if norm not in FLAT_NORMS:

@@ -12,6 +12,7 @@ from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import ELSEWHERE, Ball, Halfspaces
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.problem.verdict import Bracket, Evidence, Initial, Search, Semantics, Status, Witness
+from verifier.problem.workers import Workers
 from verifier.runtime.witness import Judge
 from verifier.search.closing import closing_radius
 from verifier.search.lattice_points import LatticePoints
@@ -46,7 +47,8 @@ class Problem:
     `thorough`: a longer attack than the first one, for what stays open; None where the first was that. `earlier`: by
     target the split tree of another network, to begin with; None: trees are not written down either. `points`: where
     only points of a lattice are asked about, those that were found; it is handed every witness, and the search closes
-    where nothing that it proves says more of them. `proposers`: asked for points beside trees.
+    where nothing that it proves says more of them. `proposers`: asked for points beside trees. `workers`: where parts
+    of trees that last are explored; None: here.
     """
 
     graph: Graph
@@ -67,6 +69,7 @@ class Problem:
     earlier: Mapping[int, PhaseTree] | None = None
     points: LatticePoints | None = None
     proposers: tuple[Decider, ...] = ()
+    workers: Workers | None = None
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""

@@ -1,4 +1,4 @@
-"""Branching rules: which unstable ReLU a node is split at. One row each, and the code by which kernels know it."""
+"""Branching rules: which unstable ReLU a node is split at, with its code in kernels; which entry a box is halved at."""
 
 from __future__ import annotations
 
@@ -76,3 +76,24 @@ def widest(lower: Array, upper: Array) -> int:
     """The open ReLU whose argument reaches farthest to both sides; −1 when none is open."""
     reach = np.minimum(-lower, upper)
     return int(np.argmax(reach)) if np.any(reach > 0) else -1
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """Proposes the entry with the highest score to be halved: score(forms, widths, the root's widths), (batch, n)."""
+
+    name: str
+    score: Callable[[Array, Array, Array], Array] = field(repr=False)
+
+
+def _smear(rows: Array, widths: Array, _: Array) -> Array:
+    """What an entry's width costs the best row's bound."""
+    return np.abs(rows) * widths
+
+
+def _width(_: Array, widths: Array, first: Array) -> Array:
+    """The width that is left of the root's: bounds of hidden stages get tight with it."""
+    return widths / np.where(first > 0, first, np.inf)
+
+
+SMEAR, WIDTH = InputRule("smear", _smear), InputRule("width", _width)

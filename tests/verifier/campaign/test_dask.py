@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from encoders.errors import InputError
-from verifier.campaign import backends
 from verifier.campaign.backends import Backend
 from verifier.campaign.plan.plan import Plan
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.runner import run
 from verifier.campaign.store.store import Store
+from verifier.problem import workers
 from verifier.problem.budget import Budget
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'dask[distributed]'")
@@ -57,7 +57,7 @@ def test_a_worker_is_killed_midway(plan: Callable[..., Plan], tmp_path: Path) ->
 def test_a_scheduler_that_does_not_answer_is_an_error(
     plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "ANSWERS_WITHIN", 0.5)
+    monkeypatch.setattr(workers, "ANSWERS_WITHIN", 0.5)
     asked = plan((6,))
     nobody = Backend("dask", "tcp://127.0.0.1:9")
     with Store(tmp_path / "s.sqlite") as store, pytest.raises(InputError, match="it does not answer: Timed out"):

@@ -23,6 +23,7 @@ from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.runner import run
 from verifier.campaign.store.store import Store
+from verifier.problem import workers
 from verifier.problem.budget import Budget
 from verifier.problem.memory import Memory
 
@@ -173,7 +174,7 @@ def test_a_task_that_overran_has_used_its_limit_up_and_an_attack_task_is_lost() 
 
 
 def test_tasks_of_this_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "find_spec", lambda _: True)
+    monkeypatch.setattr(workers, "find_spec", lambda _: True)
     assert Backend(jobs=4).memory(8e9) == 2e9
     assert 0 < Backend(jobs=2).memory(None) < Memory.of(None, beyond=False).limit
     assert Backend("ray", "somewhere").memory(8e9) == 8e9

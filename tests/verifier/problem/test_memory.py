@@ -156,3 +156,26 @@ def test_the_system_refuses_what_cannot_fit() -> None:
         check=True,
     )
     assert told.stdout == "refused\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are set on Linux")
+def test_what_outlives_a_question_is_not_under_its_limit() -> None:
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys\n"
+            "from pathlib import Path\n"
+            "from verifier.problem import memory\n"
+            "memory.GPU_DRIVER = Path('/nowhere')\n"
+            "memory.Memory(memory.resident() + 1e8).enforce()\n"
+            "code = 'input(); bytearray(2_000_000_000); print(1)'\n"
+            "other = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE)\n"
+            "memory.release(other.pid)\n"
+            "other.communicate(b'go')\n",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "1\n"

@@ -21,9 +21,8 @@ from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Ball, Norm, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
-from verifier.solvers.branching import DUAL, LOSS, VIOLATION
+from verifier.solvers.branching import DUAL, LOSS, SMEAR, VIOLATION, WIDTH
 from verifier.solvers.tree import table
-from verifier.solvers.tree.input_tree import SMEAR, WIDTH
 from verifier.solvers.tree.node_lp import NodeLp
 from verifier.solvers.tree.protocol import Tree, TreeRoot
 from verifier.solvers.tree.relaxation import Solved

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from verifier.bounds.kernels import cache_file, cache_folders
 from verifier.bounds.kernels.loaded import SHELF
+from verifier.problem.memory import release
 
 try:
     import fcntl
@@ -115,7 +116,7 @@ def start() -> None:
         return
     with contextlib.suppress(OSError), alone(place.folder, wait=False) as free:
         if free:
-            subprocess.Popen(
+            compiling = subprocess.Popen(
                 call("--background"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -123,6 +124,7 @@ def start() -> None:
                 env=environment(),
                 start_new_session=True,
             )
+            release(compiling.pid)
 
 
 def compile_now(*, shared: bool = False) -> None:

@@ -8,8 +8,8 @@ the box's own splits at ReLUs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,6 +20,7 @@ from verifier.bounds.box_crown import Bounded, BoxCrown
 from verifier.bounds.box_part import BoxPart, Places
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball
+from verifier.solvers.branching import SMEAR, WIDTH, InputRule
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.lp_tree import NUMPY_FIRST, LpSettings, LpTree
 from verifier.solvers.tree.polishing import Polisher
@@ -28,21 +29,6 @@ from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
 
 Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class InputRule:
-    """Proposes the entry with the highest score to be halved: score(forms, widths, the root's widths), (batch, n)."""
-
-    name: str
-    score: Callable[[Array, Array, Array], Array] = field(repr=False)
-
-
-SMEAR = InputRule("smear", lambda rows, widths, _: np.abs(rows) * widths)
-"""What an entry's width costs the best row's bound."""
-
-WIDTH = InputRule("width", lambda _, widths, first: widths / np.where(first > 0, first, np.inf))
-"""The width that is left of the root's: bounds of hidden stages get tight with it."""
 
 
 NARROWEST = 2.0**-20

@@ -10,8 +10,9 @@ from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.phase_tree import PhaseTree
-from verifier.solvers.tree.frontier import Frontier, NearestUntilCrowded, TreeNode
+from verifier.solvers.tree.frontier import NearestUntilCrowded, TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
+from verifier.solvers.tree.lending import LendingFrontier
 from verifier.solvers.tree.primal_heuristics import Drawing, GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.region_polish import RegionPolish
@@ -27,7 +28,7 @@ class Explored:
     source: TreeNode | None = None
 
 
-class ReluTree(Frontier):
+class ReluTree(LendingFrontier):
     """A tree over bounds of ReLU arguments: the members of `Tree` that do not depend on how its nodes are bounded."""
 
     def __init__(self, root: TreeRoot, most: float = math.inf) -> None:

@@ -18,8 +18,9 @@ from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Halfspaces, Norm
 from verifier.problem.rounding import FLOAT32
 from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.branching import SMEAR, WIDTH
 from verifier.solvers.tree import input_tree
-from verifier.solvers.tree.input_tree import SMEAR, WIDTH, InputSettings, InputTree
+from verifier.solvers.tree.input_tree import InputSettings, InputTree
 from verifier.solvers.tree.protocol import TreeRoot
 
 WITHOUT_RELUS = InputSettings(relus=-1, descend_every=0)

@@ -1,0 +1,130 @@
+"""Where calls run: threads, other processes of this machine, a Dask or a Ray cluster; joblib makes them look alike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from encoders.errors import InputError, there_are
+from encoders.lazy import Lazy
+
+if TYPE_CHECKING:
+    import joblib
+else:
+    joblib = Lazy("joblib")
+
+ANSWERS_WITHIN = 10.0
+"""Seconds for a scheduler to answer the first time."""
+
+RETRIES = 3
+"""How often a scheduler runs a task again that failed with its worker."""
+
+AS_THEY_END, ALL_TOGETHER = "generator_unordered", "list"
+"""How joblib hands results over."""
+
+LOKY, THREADING = "loky", "threading"
+"""joblib's backends on this machine."""
+
+Argument = TypeVar("Argument")
+Returned = TypeVar("Returned")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """backend: loky, threading, dask or ray; scheduler: a cluster's address; jobs: calls at a time."""
+
+    backend: str = LOKY
+    jobs: int = 1
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        known = (LOKY, THREADING, *CONFIGURED)
+        if self.backend not in known:
+            raise InputError(f"--backend {self.backend}: {there_are(known, self.backend)}")
+        if self.jobs < 1:
+            raise InputError(f"the number of jobs must be a whole number ≥ 1, not {self.jobs}")
+        must_be_reachable(self.backend, self.scheduler)
+
+    @property
+    def others(self) -> bool:
+        """Are they other processes of this machine?"""
+        return self.backend == LOKY
+
+    def each(self, call: Callable[[Argument], Returned], given: Iterable[Argument]) -> Iterator[Returned]:
+        """The results of the calls, as they end."""
+        if self.backend in CONFIGURED:
+            yield from on_cluster(self.backend, self.scheduler, call, given)
+            return
+        yield from _called(call, given, AS_THEY_END, n_jobs=self.jobs, backend=self.backend, max_nbytes=None)
+
+
+def on_cluster(
+    backend: str, scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
+) -> Iterator[Returned]:
+    """The results of calls on the workers of a cluster; each of what is `given` is drawn when its call can begin."""
+    with CONFIGURED[backend](scheduler) as return_as:
+        yield from _called(call, given, return_as, n_jobs=-1)
+
+
+def _called(
+    call: Callable[[Argument], Returned], given: Iterable[Argument], return_as: str, **how: Any
+) -> Iterator[Returned]:
+    parallel = joblib.Parallel(return_as=return_as, batch_size=1, pre_dispatch="n_jobs", **how)
+    yield from parallel(joblib.delayed(call)(one) for one in given)
+
+
+def must_be_reachable(backend: str, scheduler: str | None) -> None:
+    """Raises InputError for a cluster without its address or its package, and for an address without a cluster."""
+    if backend == "dask" and not scheduler:
+        raise InputError("--backend dask needs --scheduler, such as tcp://host:8786")
+    if backend not in CONFIGURED and scheduler:
+        raise InputError("--scheduler goes with --backend dask or ray")
+    package, command = PACKAGES.get(backend, ("", ""))
+    if package and find_spec(package) is None:
+        raise InputError(f"--backend {backend} needs {package}: pip install {command}")
+
+
+@contextlib.contextmanager
+def _dask(scheduler: str | None) -> Iterator[str]:
+    from distributed import Client  # noqa: PLC0415, an optional backend
+    from joblib._dask import DaskDistributedBackend  # noqa: PLC0415
+
+    class Cluster(DaskDistributedBackend):  # type: ignore[misc]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            """At least 2: joblib would run the tasks of a cluster with one core here."""
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+
+    try:
+        client = Client(scheduler, set_as_default=False, timeout=ANSWERS_WITHIN)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"--scheduler {scheduler}: it does not answer: {reason}") from None
+    with client, joblib.parallel_config(Cluster(client=client, retries=RETRIES, pure=False)):
+        yield AS_THEY_END
+
+
+@contextlib.contextmanager
+def _ray(scheduler: str | None) -> Iterator[str]:
+    import ray  # noqa: PLC0415, an optional backend
+    from ray.util.joblib import register_ray  # noqa: PLC0415
+
+    if not ray.is_initialized():
+        ray.init(address=scheduler or "auto")
+    register_ray()
+    with joblib.parallel_config("ray", ray_remote_args={"max_restarts": RETRIES, "max_task_retries": RETRIES}):
+        yield ALL_TOGETHER
+
+
+CONFIGURED: Mapping[str, Callable[[str | None], AbstractContextManager[str]]] = {
+    "dask": _dask,
+    "ray": _ray,
+}
+PACKAGES: Mapping[str, tuple[str, str]] = {
+    "dask": ("distributed", "'dask[distributed]'"),
+    "ray": ("ray", "ray"),
+}
+"""The package that a backend needs, and what pip calls it."""

@@ -1,0 +1,138 @@
+"""A hard query's tree, explored by several processes: parts of its open nodes are given away in rounds.
+
+A round's parts have an equal time, and the incumbent of its beginning. What is left of each comes back as it ends:
+points are judged here, what is closed is what the same code has closed elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+
+from encoders.errors import SolverError
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.memory import resident
+from verifier.problem.workers import THREADING, Workers
+from verifier.solvers.tree.frontier import TreeNode
+from verifier.solvers.tree.part import LentPart, PartDone, make_portable, packed
+from verifier.solvers.tree.relu_tree import ReluTree
+
+PARTS = 4
+"""Parts of a round for each job: one that closes early leaves time for another's, and the round's end is short."""
+
+SLICE = 0.5
+"""Seconds for a part: handing nodes over takes some milliseconds."""
+
+NODES = 64
+"""Nodes of a part at most: as many more as are explored in its time come back."""
+
+LASTS = 1.0
+"""Seconds that a tree has taken before it is given away: quick questions pay nothing for it."""
+
+FAREWELL = 0.25
+"""Seconds that parts may come in after the budget's end, before their nodes are taken as they were."""
+
+POLL = 0.05
+"""Seconds between two looks at the budget."""
+
+LOSSES = 3
+"""Rounds in a row that may fail."""
+
+
+class Spreading:
+    """Explores trees by `workers`."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._tree: ReluTree | None = None
+        self._packed, self._key, self._losses = b"", "", 0
+
+    def pays(self, tree: ReluTree, seconds: float) -> bool:
+        """Has the tree enough nodes for all, and lasted for so long that it is worth while?"""
+        return seconds >= LASTS and tree.open_nodes >= PARTS * self._workers.jobs and not tree.follows
+
+    def round(self, tree: ReluTree, budget: Budget) -> Iterator[PartDone]:
+        """Parts of the tree as they are done, which are back in it then; whatever ends it, the tree has all its nodes.
+
+        Raises OutOfTimeError and SolverError.
+        """
+        parts, heard = self._parts(tree, budget), queue.SimpleQueue[PartDone | Exception | None]()
+        threading.Thread(target=self._pump, args=(parts, heard), daemon=True).start()
+        ended: float | None = None
+        try:
+            while True:
+                try:
+                    done = heard.get(timeout=POLL)
+                except queue.Empty:
+                    if budget.ended:
+                        ended = time.monotonic() if ended is None else ended
+                        if time.monotonic() - ended > FAREWELL:
+                            raise OutOfTimeError(budget.reason) from None
+                    continue
+                if done is None:
+                    self._losses = 0
+                    return
+                if isinstance(done, Exception):
+                    self._lost(done)
+                    return
+                tree.returned(done.loan, done.left)
+                tree.nodes += done.nodes
+                if done.exceeded:
+                    budget.memory.exceed()
+                    budget.check()
+                yield done
+        finally:
+            tree.recall()
+
+    def _parts(self, tree: ReluTree, budget: Budget) -> list[LentPart]:
+        """The next nodes of the tree, dealt out: each part has near ones and far ones."""
+        if tree is not self._tree:
+            self._tree, self._packed, self._key = tree, packed(tree), uuid.uuid4().hex
+        count = PARTS * self._workers.jobs
+        nodes = tree.take(min(NODES * count, tree.open_nodes))
+        for node in nodes:
+            make_portable(node)
+        memory = budget.memory.limit
+        if self._workers.backend != THREADING and math.isfinite(memory):
+            memory = max(0.0, memory - resident()) / self._workers.jobs if self._workers.others else math.inf
+        return [
+            LentPart(
+                tree.lend(part),
+                self._key,
+                self._packed,
+                part,
+                tree.radius,
+                tree.nodes,
+                tree.inherited,
+                min(SLICE, budget.remaining),
+                memory,
+                os.getpid() if self._workers.others else None,
+            )
+            for part in dealt(nodes, count)
+        ]
+
+    def _pump(self, parts: Sequence[LentPart], heard: queue.SimpleQueue[PartDone | Exception | None]) -> None:
+        """Hand parts that are done over, at last None; by a thread, since waiting for a worker knows no budget."""
+        try:
+            for done in self._workers.each(LentPart.run, parts):
+                heard.put(done)
+            heard.put(None)
+        except Exception as error:  # noqa: BLE001, told in the caller's thread
+            heard.put(error)
+
+    def _lost(self, error: Exception) -> None:
+        """Raises SolverError where rounds fail again and again."""
+        self._losses += 1
+        if self._losses >= LOSSES:
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise SolverError(f"the processes that explore the tree were lost: {told}")
+
+
+def dealt(nodes: Sequence[TreeNode], count: int) -> list[list[TreeNode]]:
+    """Every count-th of them to each part; those without any are left out."""
+    return [list(nodes[place::count]) for place in range(min(count, len(nodes)))]
