@@ -147,8 +147,8 @@ def _checked(content: bytes, model: Path, query: Path) -> tuple[str, float]:
         before = getrusage(RUSAGE_CHILDREN)
         done = subprocess.run(call, capture_output=True, text=True, check=False)
         after = getrusage(RUSAGE_CHILDREN)
-    told = json.loads(done.stdout) if done.stdout else {"valid": False, "reason": done.stderr.strip()}
-    reason = "" if told["valid"] and not told["not_demanded"] else f"refused: {told['reason']}"
+    told: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"valid": False, "reason": done.stderr.strip()}
+    reason = "" if told["valid"] and "property" not in told["not_demanded"] else f"refused: {told['reason']}"
     return reason, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 

@@ -135,8 +135,9 @@ def _proof(
     step: int,
     fine: int,
     before: PropertyProof | None,
+    float32: bool,
 ) -> PropertyProof:
-    found = _RecordedProof(net, case, step, fine, before)
+    found = _RecordedProof(net, case, step, fine, before, float32)
     found.budget, found.leaves_of = budget, _Leaves()
     made.append(found.leaves_of)
     return found

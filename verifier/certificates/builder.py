@@ -15,13 +15,14 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from encoders.formulations.to_stages import Stages, to_stages
-from encoders.network.graph import Array
+from encoders.network.graph import Array, Graph
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.certificates import checker
 from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, Proof
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Ball
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
@@ -158,7 +159,10 @@ def _certified(
         each = (time.perf_counter() - begun) * net.entries / proof.work if proof.work else 0.0
         layers = proof.layers
         places = np.flatnonzero(upper > 0)
-        charge = _charge(proof, asked, stages, float32, budget) if float32 > 0 else None
+        charge = None
+        if float32 > 0:
+            part, rounds = asked.ball.with_radius(float32).finite, model.replay.rounds
+            charge = charge_of(proof, net.output, float32, model.graph, part, stages, rounds, budget)
         for target, goal in asked.goals:
             tree = ProofTree(stages, finite, target, goal, places, lower[places] >= 0, lower, upper, charge)
             trees.append(tree.grow(budget))
@@ -177,15 +181,23 @@ def _certified(
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
 
 
-def _charge(proof: Proof, asked: Specification, stages: Stages, radius: float, budget: Budget) -> Float32Charge:
-    """What the checker charges float32 evaluations with in the leaves."""
+def charge_of(
+    proof: Proof,
+    scores: str,
+    radius: float,
+    graph: Graph,
+    ball: Ball,
+    stages: Stages,
+    rounds: bool,
+    budget: Budget,
+) -> Float32Charge:
+    """What the checker charges float32 evaluations of a graph in a finite ball with; scores: its name of the output."""
     assert proof.rounding is not None
-    ball, graph = asked.ball.with_radius(radius).finite, asked.model.graph
-    arithmetic = float32_arithmetic(graph, ball, asked.model.replay.rounds)
+    arithmetic = float32_arithmetic(graph, ball, rounds)
     if arithmetic is not None:
         charged = to_stages(graph, arithmetic.unit, arithmetic.floors(graph), budget.check)
         stages = replace(charged, both=True)
-    parts = [proof.rounding.error(name)[0] for name in (*proof.net.arguments, proof.net.output)]
+    parts = [proof.rounding.error(name)[0] for name in (*proof.net.arguments, scores)]
     ends = [np.ldexp(part.astype(np.float64) * CHARGED, -checker.ERROR_BITS) for part in parts]
     return Float32Charge(stages, radius, ball, np.concatenate([np.zeros(0), *ends[:-1]]), ends[-1])
 

@@ -39,8 +39,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 MAGIC = b"RELUCERT"
 SCHEMA = 3  # of certificates about a ball around an input
-PROPERTY_SCHEMA = 4  # of those about a property of VNN-LIB 1.0
-REAL_SCHEMA = 2  # files of this schema say nothing of float32; the field is not there
+PROPERTY_SCHEMA = 5  # of those about a property of VNN-LIB 1.0
+REAL_SCHEMA, REAL_PROPERTY_SCHEMA = 2, 4  # files of these say nothing of float32; the field is not there
 NORMS = ("linf", "l1", "l2")
 
 # What is read: memory is linear in the files, and time in what they ask for.
@@ -1785,6 +1785,9 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     need(length <= min(len(data) - 4, MOST_HEADER), "the certificate is cut off, or its header is too long")
     header = json.loads(data[4 : 4 + length], parse_constant=refuse_constant, object_pairs_hook=only_once)
     need(isinstance(header, dict), "the certificate's header has other fields")
+    if header.get("schema") == REAL_PROPERTY_SCHEMA:
+        need("float32" not in header, "the certificate's header has other fields")
+        header |= {"schema": PROPERTY_SCHEMA, "float32": False}
     if header.get("schema") == PROPERTY_SCHEMA:
         return parse_property(header, memoryview(data)[4 + length :])
     if header.get("schema") == REAL_SCHEMA:
@@ -2152,9 +2155,16 @@ class PropertyProof(Proof):
     """
 
     def __init__(
-        self, net: CheckedNetwork, case: PropertyCase, step: int, fine: int, before: PropertyProof | None
+        self,
+        net: CheckedNetwork,
+        case: PropertyCase,
+        step: int,
+        fine: int,
+        before: PropertyProof | None,
+        float32: bool = False,
     ) -> None:
-        super().__init__(net, box_query(case.lo, case.hi), math.inf, fine)
+        need(not (float32 and net.dropped), f"float32: nothing is proved before a final {net.dropped}")
+        super().__init__(net, box_query(case.lo, case.hi), math.inf, fine, math.inf if float32 else 0.0)
         self.case, self.step, self.goal = case, step, goal_of(net, case)
         self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
         self._pending: list[tuple[PropertyNode, Entries]] = []
@@ -2166,9 +2176,21 @@ class PropertyProof(Proof):
             self.work = before.work
             if np.array_equal(before.case.lo, case.lo) and np.array_equal(before.case.hi, case.hi):
                 self.rooted, self.boxes = before.rooted, before.boxes
+                self.rounding, self.worlds = before.rounding, before.worlds
+
+    def begin(self) -> None:
+        """For float32: bounds of the whole box, on which its charges rest, and with which the tree begins."""
+        if self.rounding is None or self.rounding.tops:
+            return
+        for place, (_, size) in enumerate(self.net.layers):
+            every = np.arange(size)
+            low, high = (sign * self.least(place, every, np.full(size, sign)) for sign in (1, -1))
+            self.add(self.layer_of(place, np.where(low >= 0, 1, np.where(high <= 0, 0, 2)), low, high))
+        self.rooted = self.layers
 
     def refuted(self, numbers: Numbers) -> None:
         """Read the tree; refuse unless it is complete and every leaf closes."""
+        self.begin()
         signs = np.zeros((2, sum(layer.kept.size for layer in self.rooted)), dtype=bool)
         stack = [PropertyNode(self.rooted, signs[0], signs[1], whole=True)]
         while stack:
@@ -2335,11 +2357,13 @@ class Floored:
 class BoxLayer:
     """The arguments of a ReLU layer, or the goal's rows turned (−R), as an affine map of what is ≥ 0: of the input's
     steps (0) and of the ReLUs of layers before (1, 2, …). constant (2, r): it and its negative, rounded down to the
-    parts' unit; column: the same as a matrix of one column."""
+    parts' unit, less what float32 may be off by; column: the constant as a matrix of one column; lost: the same of what
+    float32 takes, if that is charged."""
 
     blocks: dict[int, Floored]
     constant: Entries
     column: Floored
+    lost: Floored | None
 
 
 @dataclass(frozen=True)
@@ -2374,7 +2398,7 @@ class BoxProof:
     """
 
     def __init__(self, proof: PropertyProof) -> None:
-        net, case, self.step = proof.net, proof.case, proof.step
+        net, case, self.step, self.rounding = proof.net, proof.case, proof.step, proof.rounding
         self.sizes = [size for _, size in net.layers]
         self.wide = max(net.size(name) for name in net.shapes)
         fits = self.wide <= MOST_WIDE and len(self.sizes) <= MOST_LAYERS
@@ -2421,10 +2445,16 @@ class BoxProof:
             terms.append((own.astype(object) @ self.lo, below * self.unit))
             blocks[0] = own.astype(object) * self.width, below * self.unit << self.grid
         constant, under = summed(terms, len(rows))
-        both = np.array([(sign * constant << self.step + SPARE_BITS) // under for sign in (1, -1)], dtype=object)
+        off = np.zeros(len(rows), dtype=object)
+        if self.rounding is not None:
+            off = -(abs(rows) @ self.rounding.error(start)[0])
+        ends = [summed([(sign * constant, under), (off, den << ERROR_BITS)], len(rows)) for sign in (1, -1)]
+        both = np.array([(value << self.step + SPARE_BITS) // below for value, below in ends], dtype=object)
         need(longest(both) < SUM_BITS, "a bound is too large")
         floored = {key: Floored.of(value.astype(object), den, self.bits) for key, (value, den) in blocks.items()}
-        return BoxLayer(floored, both.astype(np.int64), Floored.of(constant.astype(object), under, self.bits))
+        column = Floored.of(constant.astype(object), under, self.bits)
+        lost = None if self.rounding is None else Floored.of(off, den << ERROR_BITS, self.bits)
+        return BoxLayer(floored, both.astype(np.int64), column, lost)
 
     def refuted(self, proof: PropertyProof, numbers: Numbers) -> None:
         """Read a tree; refuse unless it is complete and every leaf closes.
@@ -2585,6 +2615,8 @@ class BoxProof:
             lost = np.einsum("rj,rj->r", below, own.depth[box])
             total = total + self._fixed(lost, power + own.spare[box] - self.step)
             total = total + self._fixed(layer.column.product(nu), power - layer.column.power)
+            if layer.lost is not None:
+                total = total + self._fixed(layer.lost.product(np.abs(nu)), power - layer.lost.power)
             for source, block in layer.blocks.items():
                 sent = self._held(block.product(nu), power - block.power)
                 forms[source] = self._sum(forms[source], sent) if source in forms else sent
@@ -2639,6 +2671,7 @@ class PropertyCertificate:
     numbers: Numbers
     step: int
     fine: int
+    float32: bool
 
 
 class ProvedClaim:
@@ -2659,7 +2692,8 @@ class ProvedClaim:
 
 @dataclass(frozen=True)
 class PropertyResult(ProvedClaim):
-    """No real input satisfies the property of this text. `leaves`: of all trees."""
+    """No real input satisfies the property of this text, for `float32` with none of the outputs that float32
+    evaluations give. `leaves`: of all trees."""
 
     model: str
     text: bytes
@@ -2668,9 +2702,11 @@ class PropertyResult(ProvedClaim):
     cases: int
     leaves: int
     scores: str
+    float32: bool
 
     def __str__(self) -> str:
-        return "no input satisfies the property, over the real numbers"
+        more = ", and for every float32 evaluation" if self.float32 else ""
+        return f"no input satisfies the property, over the real numbers{more}"
 
     @property
     def text_digest(self) -> str:
@@ -2691,12 +2727,14 @@ class PropertyResult(ProvedClaim):
             "inputs": (self.inputs, ""),
             "cases": (self.cases, ""),
             "leaves": (self.leaves, ""),
+            "float32": (self.float32, "every float32 evaluation" if self.float32 else NO_FLOAT32),
             "query": (self.digest, f"sha256 {self.digest}"),
         }
 
 
-PropertyProofMaker = Callable[[CheckedNetwork, PropertyCase, int, int, PropertyProof | None], PropertyProof]
-PROPERTY_FIELDS = ["schema", "model", "property", "step", "fine"]
+NO_FLOAT32 = "none: nothing is claimed of rounding"
+PropertyProofMaker = Callable[[CheckedNetwork, PropertyCase, int, int, PropertyProof | None, bool], PropertyProof]
+PROPERTY_FIELDS = ["schema", "model", "property", "step", "fine", "float32"]
 
 
 def parse_property(header: dict[str, Any], data: memoryview) -> PropertyCertificate:
@@ -2705,7 +2743,9 @@ def parse_property(header: dict[str, Any], data: memoryview) -> PropertyCertific
     size = natural(header["property"], MOST_TEXT)
     need(size <= len(data), "the certificate is cut off")
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
-    return PropertyCertificate(str(header["model"]), bytes(data[:size]), Numbers(data[size:]), step, fine)
+    float32 = header["float32"]
+    need(isinstance(float32, bool), "the certificate's header")
+    return PropertyCertificate(str(header["model"]), bytes(data[:size]), Numbers(data[size:]), step, fine, float32)
 
 
 def property_checked(
@@ -2722,13 +2762,14 @@ def property_checked(
     cases, leaves, tree = property_cases(prop), 0, None
     for number, case in enumerate(cases):
         try:
-            tree = proof(net, case, claim.step, claim.fine, tree)
+            tree = proof(net, case, claim.step, claim.fine, tree, claim.float32)
             tree.refuted(claim.numbers)
         except InvalidError as error:
             raise InvalidError(f"case {number}: {error}") from None
         leaves += tree.leaves
     need(claim.numbers.left == 0, "the certificate has numbers that belong to nothing")
-    return PropertyResult(net.digest, claim.text, prop.inputs, prop.outputs, len(cases), leaves, scores_text(net))
+    sizes = prop.inputs, prop.outputs, len(cases), leaves
+    return PropertyResult(net.digest, claim.text, *sizes, scores_text(net), claim.float32)
 
 
 # -------------------------------------------------------------------------------------------------------------- check
@@ -2787,7 +2828,7 @@ class CheckedResult(ProvedClaim):
             "whole_box": (math.isinf(self.lower), ""),
             "float32": (
                 rounded if self.float32 else None,
-                float32 if self.float32 > 0 else "none: nothing is claimed of rounding",
+                float32 if self.float32 > 0 else NO_FLOAT32,
             ),
             "distance": (distance, ""),
             "query": (self.digest, f"sha256 {self.digest}"),
@@ -2914,15 +2955,17 @@ class Demands:
 
     def missing(self, result: CheckedResult | PropertyResult | None = None) -> list[str]:
         """What could be demanded of this result, or of one about a ball, and is not."""
-        names = ("property",) if isinstance(result, PropertyResult) else DEMANDS
+        names = ("property", "float32") if isinstance(result, PropertyResult) else DEMANDS
         return [name for name in names if getattr(self, name) is None]
 
     def unmet(self, result: CheckedResult | PropertyResult) -> str:
         """The first demand that the certificate does not meet, empty if it meets all."""
         if isinstance(result, PropertyResult):
-            other = [name for name in DEMANDS if getattr(self, name) is not None]
+            other = [name for name in DEMANDS if name != "float32" and getattr(self, name) is not None]
             if other:
                 return f"the certificate is about a property, which has no {other[0]}"
+            if self.float32 and not result.float32:
+                return "the certificate proves nothing for float32 evaluations"
             same_text = self.property in (None, result.text)
             return "" if same_text else f"the certificate is for another property: sha256 {result.text_digest}"
         if self.property is not None:
@@ -3091,7 +3134,10 @@ OPTIONS = {
     "target": ("T|any", "refuse one about another target; any: every class but the label"),
     "margin": ("K", "refuse one about another margin"),
     "radius": ("R", "refuse one that proves less than this radius, such as 0.01 or 8/255"),
-    "float32": ("R", "refuse one that proves less than this radius for every float32 evaluation of the model"),
+    "float32": (
+        "R",
+        "the same for every float32 evaluation of the model; of a property, which has no radius: any R > 0",
+    ),
     "property": ("FILE", "refuse one about another property than this text of VNN-LIB 1.0 (which may be packed: .gz)"),
 }
 """What can be demanded on the command line."""

@@ -94,9 +94,11 @@ class Certificate:
         return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
 
 
-def property_encoded(model_sha256: str, text: bytes, numbers: Sequence[Int64Array]) -> bytes:
-    """The bytes of a certificate about the property of this text; numbers: its trees, one after the other."""
+def property_encoded(model_sha256: str, text: bytes, numbers: Sequence[Int64Array], float32: bool = False) -> bytes:
+    """The bytes of a certificate about the property of this text; numbers: its trees, one after the other. float32: is
+    it about float32 evaluations as well?"""
     header = {"schema": PROPERTY_SCHEMA, "model": model_sha256, "property": len(text), "step": STEP, "fine": FINE}
+    header["float32"] = float32
     told = json.dumps(header, separators=(",", ":")).encode()
     body = varints(np.concatenate([np.zeros(0, dtype=np.int64), *numbers]))
     return MAGIC + zlib.compress(b"".join([len(told).to_bytes(4, "little"), told, text, body]), 9)

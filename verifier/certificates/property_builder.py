@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -24,12 +23,10 @@ from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.certificates import checker
 from verifier.certificates.box_tree import BoxTree
-from verifier.certificates.builder import LOOSE, network_of
+from verifier.certificates.builder import FLOAT32_PART, LOOSE, charge_of, network_of
+from verifier.certificates.case_trees import BoxCase, CaseTree, ReluCase
 from verifier.certificates.checker import (
     BOUNDS,
-    BOXES,
-    FIRST_RELU,
-    LEAF,
     UNKNOWN,
     BoxProof,
     CheckedGoal,
@@ -42,11 +39,12 @@ from verifier.certificates.checker import (
     PropertyNode,
     PropertyProof,
     PropertyText,
+    Rounding,
 )
-from verifier.certificates.format import FINE, STEP, Int64Array, property_encoded
-from verifier.certificates.guided_tree import Guide, GuidedTree, nearest_guide
-from verifier.certificates.split_tree import NotCertifiedError, ProofTree
-from verifier.problem.budget import Budget
+from verifier.certificates.format import FINE, STEP, property_encoded
+from verifier.certificates.guided_tree import Guide, nearest_guide
+from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.properties.to_vnnlib import text_in_vnnlib_1, to_vnnlib
@@ -73,6 +71,8 @@ class CertifiedProperty:
     seconds: float
     """Building and checking."""
     check_seconds: float
+    note: str = ""
+    """Why nothing is certified for float32 although that was asked for."""
 
     @property
     def leaves(self) -> int:
@@ -151,18 +151,22 @@ def property_certificate(
     *,
     property: AskedProperty,  # noqa: A002, what it is called
     region: Box | None = None,
+    float32: bool = False,
     timeout: float | Budget = math.inf,
 ) -> CertifiedProperty:
     """A certificate that no real input satisfies a property, given as `check` takes it.
 
     Its proof is built anew; it speaks of VNN-LIB 1.0: of the file's text, or of one in exact numbers that arrays, or
-    VNN-LIB 2, become (`result.text`). Raises InputError, NotCertifiedError without a proof, OutOfTimeError.
+    VNN-LIB 2, become (`result.text`). float32: for every float32 evaluation of the file as well, where the proof can be
+    such (`result.float32`, `note`). Raises InputError, NotCertifiedError without a proof, OutOfTimeError.
     """
     must_be_read(model)
     budget = budget_of(timeout)
+    worlds = (True, False) if float32 else (False,)
     if isinstance(property, str | Path) and region is None:
-        return property_certified(model, certifiable(read_text(Path(property)), budget), budget)
-    return property_certified(model, to_vnnlib(asked_property(model, region, property, budget)).encode(), budget)
+        return property_certified(model, certifiable(read_text(Path(property)), budget), budget, worlds=worlds)
+    text = to_vnnlib(asked_property(model, region, property, budget)).encode()
+    return property_certified(model, text, budget, worlds=worlds)
 
 
 def certifiable(text: Text, budget: Budget) -> bytes:
@@ -174,24 +178,45 @@ def certifiable(text: Text, budget: Budget) -> bytes:
         raise NotCertifiedError(str(error)) from None
 
 
-def property_certified(model: Model, text: bytes, budget: Budget, guides: Sequence[Guide] = ()) -> CertifiedProperty:
+def property_certified(
+    model: Model,
+    text: bytes,
+    budget: Budget,
+    guides: Sequence[Guide] = (),
+    worlds: Sequence[bool] = (False,),
+) -> CertifiedProperty:
     """A checked certificate that no real input satisfies the property of this text in VNN-LIB 1.0.
 
-    guides: other verifiers' trees, followed for the cases that they are about. Raises NotCertifiedError, one line, or
-    OutOfTimeError; InputError for a tree of another model's ReLUs.
+    guides: other verifiers' trees, followed for the cases that they are about. worlds: what is tried, one after the
+    other: True is the same for every float32 evaluation too. Raises NotCertifiedError, one line, or OutOfTimeError;
+    InputError for a tree of another model's ReLUs.
     """
+    first, *rest = worlds
+    share = budget.share(FLOAT32_PART) if rest else budget
     try:
         with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
-            return _PropertyBuilder(model, text, budget, guides).built()
+            return _PropertyBuilder(model, text, share, guides, first).built()
     except InvalidError as error:
-        raise NotCertifiedError(f"the checker refuses the certificate: {error}") from None
+        reason = f"the checker refuses the certificate: {error}"
     except OverflowError:
-        raise NotCertifiedError("bounds of this model's neurons are too large for a certificate") from None
+        reason = "bounds of this model's neurons are too large for a certificate"
+    except NotCertifiedError as error:
+        reason = str(error)
+    except OutOfTimeError as error:
+        if not rest:
+            raise
+        reason = str(error)
+    if not rest:
+        raise NotCertifiedError(reason)
+    budget.check()
+    made = property_certified(model, text, budget, guides, rest)
+    return replace(made, note=f"nothing is certified for float32: {reason}")
 
 
 class _PropertyBuilder:
-    def __init__(self, model: Model, text: bytes, budget: Budget, guides: Sequence[Guide]) -> None:
+    def __init__(self, model: Model, text: bytes, budget: Budget, guides: Sequence[Guide], float32: bool) -> None:
         self._begun = time.perf_counter()
+        self._float32 = float32
         self.model, self.text, self.budget, self.guides = model, text, budget, guides
         self.content, self.folder = model.path.read_bytes(), model.path.parent
         self.net = _network(model, self.content, self.folder)
@@ -199,12 +224,14 @@ class _PropertyBuilder:
         if (self.prop.inputs, self.prop.outputs) != (self.net.size(self.net.input), self.net.size(self.net.scores)):
             raise NotCertifiedError("the property is about another number of inputs or outputs than the checker reads")
         self._graphs: dict[bool, tuple[Graph, Stages]] = {}
+        self._charged: dict[bool, tuple[Rounding, Float32Charge]] = {}
 
     def built(self) -> CertifiedProperty:
         """Raises NotCertifiedError, InvalidError or OutOfTimeError."""
         trees = [*self._trees()]
         for _ in range(ROUNDS):
-            content = property_encoded(self.net.digest, self.text, [tree.numbers(self.budget) for tree in trees])
+            numbers = [tree.numbers(self.budget) for tree in trees]
+            content = property_encoded(self.net.digest, self.text, numbers, self._float32)
             claim = checker.parse(content)
             assert isinstance(claim, PropertyCertificate)
             proofs: list[BudgetedPropertyProof] = []
@@ -225,8 +252,9 @@ class _PropertyBuilder:
         step: int,
         fine: int,
         before: PropertyProof | None,
+        float32: bool,
     ) -> PropertyProof:
-        found = BudgetedPropertyProof(net, case, step, fine, before)
+        found = BudgetedPropertyProof(net, case, step, fine, before, float32)
         found.budget = self.budget
         made.append(found)
         return found
@@ -239,17 +267,21 @@ class _PropertyBuilder:
             self.budget.check()
             if not case.rows:
                 raise NotCertifiedError("a case asks nothing of outputs: every input of its box satisfies the property")
-            found = _ClaimingProof(self.net, case, STEP, FINE, rooted)
+            found = _ClaimingProof(self.net, case, STEP, FINE, rooted, self._float32)
             found.budget = self.budget
-            graph, stages = self._graph(found.goal.direct is not None)
+            found.begin()
+            mixed = found.goal.direct is not None
+            graph, stages = self._graph(mixed)
             ball = Ball.of_box(case.lo, case.hi).finite
+            charge = self._charge(found, ball, mixed)
             lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, self.budget))
             root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
             guide, same = nearest_guide(self.guides, case), found.boxes is not None
             if guide is None and few_inputs(root) and (boxes := _boxes(found)) is not None:
                 before = halved if same else None
-                rooted, halved = found, BoxTree(stages, ball, root.goal, lower, upper, boxes.grid)
-                yield _BoxCase(halved, before)
+                charged = stages if charge is None else replace(charge.stages, both=False)
+                rooted, halved = found, BoxTree(charged, ball, root.goal, lower, upper, boxes.grid)
+                yield BoxCase(halved, before)
                 continue
             begun: list[int] = []
             if not found.rooted:
@@ -261,7 +293,7 @@ class _PropertyBuilder:
             root = replace(root, lower=ends[0], upper=ends[1])
             if guide is not None:
                 guide.must_suit(stages.relu_count)
-            yield _ReluCase(begun, root, found.rooted, (0,) if guide is None else guide.tokens)
+            yield ReluCase(begun, root, found.rooted, charge, (0,) if guide is None else guide.tokens)
 
     def _graph(self, mixed: bool) -> tuple[Graph, Stages]:
         """The engine's network, with its inputs behind its outputs where rows are `mixed`."""
@@ -275,31 +307,17 @@ class _PropertyBuilder:
             self._graphs[mixed] = graph, stages
         return self._graphs[mixed]
 
-
-class CaseTree(Protocol):
-    """A case's tree."""
-
-    def numbers(self, budget: Budget) -> Int64Array:
-        """Its integers in the certificate. Raises NotCertifiedError or OutOfTimeError."""
-
-    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
-        """These leaves do not close exactly, and these signs do not follow. Raises NotCertifiedError where that cannot
-        be mended."""
-
-
-@dataclass(frozen=True)
-class _BoxCase:
-    """Boxes; `before`: the tree of the case before, if that has the same box."""
-
-    tree: BoxTree
-    before: BoxTree | None
-
-    def numbers(self, budget: Budget) -> Int64Array:
-        self.tree.grow(budget)
-        return np.array([BOXES, *self.tree.numbers(None if self.before is None else self.before.rooted)])
-
-    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
-        self.tree.mend(leaves, signs)
+    def _charge(self, proof: PropertyProof, ball: Ball, mixed: bool) -> Float32Charge | None:
+        """What float32 evaluations are charged with in a case's box; None over the reals alone."""
+        rounding, (graph, stages) = proof.rounding, self._graph(mixed)
+        if rounding is None:
+            return None
+        if mixed not in self._charged or self._charged[mixed][0] is not rounding:
+            made = charge_of(proof, self.net.scores, math.inf, graph, ball, stages, False, self.budget)
+            outputs = np.zeros(graph.output_size)
+            outputs[self.model.first_output :][: made.scores.size] = made.scores
+            self._charged[mixed] = rounding, replace(made, scores=outputs)
+        return replace(self._charged[mixed][1])
 
 
 def _boxes(proof: PropertyProof) -> BoxProof | None:
@@ -310,39 +328,6 @@ def _boxes(proof: PropertyProof) -> BoxProof | None:
     except InvalidError:
         return None
     return found
-
-
-class _ReluCase:
-    """Splits of ReLUs in the whole box, those of a `guide` where there is one; leaves with multipliers."""
-
-    def __init__(
-        self, begun: Sequence[int], root: TreeRoot, layers: Sequence[Layer], guide: Sequence[int] = (0,)
-    ) -> None:
-        self._begun, self._root, self._layers, self._guide = begun, root, layers, guide
-
-    def numbers(self, budget: Budget) -> Int64Array:
-        root, starts = self._root, self._root.stages.starts
-        places = [np.zeros(0, dtype=np.intp)]
-        places += [start + layer.kept for start, layer in zip(starts, self._layers, strict=False)]
-        active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self._layers)])
-        where, bounds = (root.stages, root.ball, 0, root.goal), (np.concatenate(places), active, root.lower, root.upper)
-        guided = len(self._guide) > 1
-        maker = GuidedTree(*where, *bounds, guide=self._guide) if guided else ProofTree(*where, *bounds)
-        tree = maker.grow(budget)
-        found, leaf = [np.array(self._begun, dtype=np.int64)], 0
-        for token in tree.tokens:
-            if token:
-                found.append(np.array([FIRST_RELU + token - 1]))
-            else:
-                found += [np.array([LEAF]), tree.leaves[leaf]]
-                leaf += 1
-        return np.concatenate(found)
-
-    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
-        if signs:
-            raise NotCertifiedError("signs of neurons that were found do not follow")
-        if leaves:
-            raise NotCertifiedError(f"{len(leaves)} leaves that floats close do not close exactly")
 
 
 def _halfspaces(goal: CheckedGoal, ahead: int) -> Halfspaces:

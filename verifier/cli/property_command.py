@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -52,10 +53,7 @@ def check(
         given = [*given, "--jobs"]
     if given:
         raise InputError(f"{given[0]} does not go with --property, which names its inputs and what is asked of them")
-    proves = results.certificate is not None
-    if proves and asked.semantics == Semantics.FLOAT32:
-        raise InputError(f"--certificate does not go with --semantics float32: {OVER_THE_REALS}")
-    time = CommandTime(deadline.whole, draws=False, proves=proves)
+    time = CommandTime(deadline.whole, draws=False, proves=results.certificate is not None)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
         model = load(asked.model, time.engine, output=asked.output or EVERY)
@@ -70,7 +68,7 @@ def check(
         deadline.answer = late
         text = read_text(property_)
         answer = known = _answered(text, model, how, time.engine, asked.semantics)
-        record = proof.made(answer, model, text, time.proof)
+        record = proof.made(answer, model, text, asked.semantics, time.proof)
         if made(record):
             answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
         deadline.begin_answer()
@@ -80,11 +78,8 @@ def check(
 def _tell(answer: PropertyCheck, model: Model, files: AnswerFiles, record: CertificateRecord | None) -> Exit:
     witness = answer.witness
     place = None if witness is None else files.write_point("witness.npy", witness.point, model.network)
-    files.finish(property_json(answer, place, record), lambda written: [property_table(answer, written)])
+    files.finish(property_json(answer, place, record), lambda written: [property_table(answer, written, record)])
     return _code(answer, files, record)
-
-
-OVER_THE_REALS = "certificates about properties are over the real numbers"
 
 
 class PropertyProofFile:
@@ -97,8 +92,13 @@ class PropertyProofFile:
 
             self._file = CertificateFile(path)
 
-    def made(self, answer: PropertyCheck, model: Model, text: Text, budget: Budget) -> CertificateRecord | None:
-        """Build, check and write it, where the property holds; None where none is wanted."""
+    def made(
+        self, answer: PropertyCheck, model: Model, text: Text, semantics: str, budget: Budget
+    ) -> CertificateRecord | None:
+        """Build, check and write it, where the property holds; None where none is wanted.
+
+        What holds in float32 only is not certified over the reals alone; what holds in both may be.
+        """
         if self._file is None:
             return None
         if not isinstance(answer.verdict, Holds):
@@ -107,15 +107,19 @@ class PropertyProofFile:
         from verifier.certificates.property_builder import certifiable, property_certified  # noqa: PLC0415
         from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
+        worlds = (True,) if semantics == Semantics.FLOAT32 else (True, False) if answer.float32 else (False,)
         try:
             with budget.within_memory():
-                found = property_certified(model, certifiable(text, budget), budget)
+                found = property_certified(model, certifiable(text, budget), budget, worlds=worlds)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self.without(answer, str(error))
         file = self._file
         if self.files.saved(lambda: file.write(found.content)) is None:
             return CertificateRecord(None, self.files.failures[-1])
-        return CertificateRecord(file.path, "", len(found.content), found.leaves, found.result.digest)
+        if found.note:
+            complain(f"the certificate is over the reals only: {found.note}")
+        float32 = math.inf if found.result.float32 else 0.0
+        return CertificateRecord(file.path, found.note, len(found.content), found.leaves, found.result.digest, float32)
 
     def without(self, answer: PropertyCheck, why: str) -> CertificateRecord | None:
         """There is none, for this reason: an old one beside a new answer would mislead; None where none is wanted."""
@@ -165,7 +169,7 @@ def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
     path = Path(asked.networks[0]) if not named or Path(asked.networks[0]).exists() else Path(file)
     model = load(path, time.engine, output=EVERY)
     answer = _answered(text, model, how, time.engine)
-    record = proof.made(answer, model, text, time.proof)
+    record = proof.made(answer, model, text, Semantics.BOTH, time.proof)
     deadline.begin_answer()
     return told(record)
 
@@ -210,7 +214,7 @@ def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadl
             world = Semantics.REAL if query.real else Semantics.FLOAT32
             question = property_question(joint.model, joint.prop, time.engine, world, world)
             answer = _sought(question, how, time.engine)
-            record = proof.made(answer, joint.model, text, time.proof)
+            record = proof.made(answer, joint.model, text, world, time.proof)
         except OutOfTimeError:
             answer = _late(time.engine)
             record = proof.without(answer, time.engine.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from verifier.report.json_result import (
     CertificateRecord,
     Json,
     VerdictResult,
+    float32_evidence,
     holds_json,
     number,
     search_json,
@@ -70,7 +72,7 @@ def property_fields(answer: PropertyAnswer) -> Json:
         "tolerance_only": answer.tolerance_only,
         "witness": witness_point_json(answer.witness, about),
         "evidence": answer.evidence.label if answer.evidence is not None else None,
-        "float32": holds_json(answer.float32),
+        "float32": _float32_json(answer, None),
         "search": search_json(answer.search),
         "seconds": number(answer.seconds),
         **asked,
@@ -81,7 +83,14 @@ def property_json(
     answer: PropertyAnswer, witness_path: Path | None, certificate: CertificateRecord | None = None
 ) -> Json:
     """The object of `verifier check --property --json`."""
-    return as_printed(property_fields(answer), witness_path, certificate)
+    found = {**property_fields(answer), "float32": _float32_json(answer, certificate)}
+    return as_printed(found, witness_path, certificate)
+
+
+def _float32_json(answer: PropertyAnswer, certificate: CertificateRecord | None) -> Json | None:
+    """That it holds for every float32 evaluation, with what that rests on."""
+    found = holds_json(answer.float32)
+    return found and {**found, "evidence": float32_evidence(math.inf, certificate).label}
 
 
 def as_printed(found: Json, witness_path: Path | None, certificate: CertificateRecord | None = None) -> Json:
@@ -112,7 +121,9 @@ MEANING = {
 }
 
 
-def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
+def property_table(
+    answer: PropertyAnswer, files: Sequence[Path], certificate: CertificateRecord | None = None
+) -> Table:
     """The answer of `verifier check --property`."""
     verdict = VERDICTS[type(answer.verdict)]
     rows: list[AnswerRow] = [("verdict", Text(f"{verdict}: {MEANING[verdict]}", VERDICT_STYLE[verdict]))]
@@ -123,7 +134,8 @@ def property_table(answer: PropertyAnswer, files: Sequence[Path]) -> Table:
     if answer.evidence is not None:
         rows.append(("evidence", EVIDENCE_TEXT[answer.evidence]))
     if answer.float32:
-        rows.append(("float32", "the same for every float32 evaluation, proved"))
+        level = float32_evidence(math.inf, certificate)
+        rows.append(("float32", f"the same for every float32 evaluation, {level.label}"))
     return pairs("The property", [*rows, *last_rows(answer, files)])
 
 

@@ -362,7 +362,7 @@ def test_a_header_that_is_not_so_is_refused(ramp: verifier.Model) -> None:
         ({"property": len(rest) + 1}, "cut off"),
         ({"property": len(text) - 1}, ""),
         ({"property": checker.MOST_TEXT + 1}, "out of range"),
-        ({"schema": 5}, "other fields"),
+        ({"schema": 6}, "other fields"),
         ({"schema": 3}, "other fields"),
     ):
         told = json.dumps({**header, **changed}).encode()

@@ -85,7 +85,6 @@ def test_one_that_is_undecided_says_why(
         (["--norm", "l1"], "--norm does not go with --property"),
         (["--box", "0", "2"], "--box does not go with --property"),
         (["--device", "cuda"], "device cuda does not go with a property"),
-        (["--certificate", "c", "--semantics", "float32"], "--certificate does not go with --semantics float32"),
         (["--solver", "cbc"], "no solver to choose"),
     ],
 )
@@ -115,7 +114,14 @@ def test_a_certificate_is_written_for_a_property_that_holds(
     assert f"query    sha256 {told['certificate']['query']}" in shown
     assert main(["certify", str(kept), ramp, "--json"]) == Exit.GOOD
     found = json.loads(capsys.readouterr().out)
-    assert found["not_demanded"] == ["property"]
+    assert found["not_demanded"] == ["property", "float32"]
+    assert (told["float32"]["evidence"], found["claim"]["float32"]) == ("certified", True)
+    assert main(["certify", str(kept), ramp, "--property", file, "--float32", "1"]) == Exit.GOOD
+    assert "not demanded" not in capsys.readouterr().out
+    in_float32 = ["check", ramp, "--property", file, "--semantics", "float32", "--certificate", str(kept)]
+    assert main(in_float32) == Exit.GOOD
+    assert main(["certify", str(kept), ramp, "--float32", "1"]) == Exit.GOOD
+    capsys.readouterr()
     assert found["claim"]["query"] == told["certificate"]["query"]
     assert main(["certify", str(kept), ramp, "--property", query(OVER)]) == Exit.VIOLATED
     assert "for another property" in capsys.readouterr().out
@@ -205,7 +211,7 @@ def test_unsat_leaves_a_certificate(
     assert capsys.readouterr().out == "unknown\n"
     assert not kept.exists()
 
-    def late(*_: Any) -> None:
+    def late(*_: Any, **__: Any) -> None:
         raise OutOfTimeError("the time is up")
 
     monkeypatch.setattr(property_builder, "property_certified", late)

@@ -1,0 +1,86 @@
+"""What refutes a case of a property in a certificate: a tree of boxes, or of ReLUs, as its integers.
+
+Floats propose it. What the checker does not follow is mended: leaves that do not close are halved, signs not claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from verifier.certificates.box_tree import BoxTree
+from verifier.certificates.checker import BOXES, FIRST_RELU, LEAF, Layer
+from verifier.certificates.format import Int64Array
+from verifier.certificates.guided_tree import GuidedTree
+from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
+from verifier.problem.budget import Budget
+from verifier.solvers.tree.protocol import TreeRoot
+
+
+class CaseTree(Protocol):
+    """A case's tree."""
+
+    def numbers(self, budget: Budget) -> Int64Array:
+        """Its integers in the certificate. Raises NotCertifiedError or OutOfTimeError."""
+
+    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+        """These leaves do not close exactly, and these signs do not follow. Raises NotCertifiedError where that cannot
+        be mended."""
+
+
+@dataclass(frozen=True)
+class BoxCase:
+    """Boxes; `before`: the tree of the case before, if that has the same box."""
+
+    tree: BoxTree
+    before: BoxTree | None
+
+    def numbers(self, budget: Budget) -> Int64Array:
+        self.tree.grow(budget)
+        return np.array([BOXES, *self.tree.numbers(None if self.before is None else self.before.rooted)])
+
+    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+        self.tree.mend(leaves, signs)
+
+
+class ReluCase:
+    """Splits of ReLUs in the whole box, those of a `guide` where there is one; leaves with multipliers."""
+
+    def __init__(
+        self,
+        begun: Sequence[int],
+        root: TreeRoot,
+        layers: Sequence[Layer],
+        charge: Float32Charge | None,
+        guide: Sequence[int],
+    ) -> None:
+        self._begun, self._root, self._layers, self._charge, self._guide = begun, root, layers, charge, guide
+
+    def numbers(self, budget: Budget) -> Int64Array:
+        root, starts = self._root, self._root.stages.starts
+        places = [np.zeros(0, dtype=np.intp)]
+        places += [start + layer.kept for start, layer in zip(starts, self._layers, strict=False)]
+        active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self._layers)])
+        where, ends = (root.stages, root.ball, 0, root.goal), (root.lower, root.upper)
+        given = (*where, np.concatenate(places), active, *ends, self._charge)
+        tree = (ProofTree(*given) if len(self._guide) == 1 else GuidedTree(*given, guide=self._guide)).grow(budget)
+        if self._charge is not None and self._charge.radius < math.inf:
+            raise NotCertifiedError("float32: rounding keeps leaves open that no split closes")
+        found, leaf = [np.array(self._begun, dtype=np.int64)], 0
+        for token in tree.tokens:
+            if token:
+                found.append(np.array([FIRST_RELU + token - 1]))
+            else:
+                found += [np.array([LEAF]), tree.leaves[leaf]]
+                leaf += 1
+        return np.concatenate(found)
+
+    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+        if signs:
+            raise NotCertifiedError("signs of neurons that were found do not follow")
+        if leaves:
+            raise NotCertifiedError(f"{len(leaves)} leaves that floats close do not close exactly")
