@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -23,11 +23,12 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from verifier import api
 from verifier.campaign.plan.identity import digest
-from verifier.gate.baseline import Baseline, identity, read_baseline
+from verifier.gate.baseline import identity, read_baseline
 from verifier.gate.verdict import Group
 from verifier.problem import quantities
 from verifier.problem.assertion_limits import LIMITS
 from verifier.problem.budget import Budget
+from verifier.problem.inputs.columns import Columns
 from verifier.problem.inputs.files import wrong_labels
 from verifier.problem.verdict import Holds, Violated
 from verifier.report.directed_rounding import directed
@@ -76,6 +77,20 @@ class _Asserted:
     radius: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """How distances are measured, and among which points."""
+
+    norm: str
+    box: tuple[npt.ArrayLike, npt.ArrayLike]
+    columns: Columns | None
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return NORM_SIGNS[self.norm] + ("" if self.columns is None else f" among {self.columns.told}")
+
+
 @_shown_at_the_call
 def assert_robust(
     model: Any,
@@ -86,15 +101,17 @@ def assert_robust(
     l1: float | str | None = None,
     l2: float | str | None = None,
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
+    columns: Columns | None = None,
     timeout: float | None = None,
     report: Path | str | None = None,
 ) -> None:
     """No point of the box within `linf` (or `l1`, `l2`) of an image is classified otherwise than its label says.
 
     model: what `verifier.load` takes. images: (count, …) of the model's shape, or a single one. labels: (count,); by
-    default what the model predicts. linf, l1, l2: the radius, a number or a text such as "8/255". timeout: seconds, for
-    all images together. report: a folder for pictures of the witnesses; None: what pytest's command line says of both,
-    else 60 s and no pictures. Raises NotRobustError, UndecidedError: which images, with brackets; InputError.
+    default what the model predicts. linf, l1, l2: the radius, a number or a text such as "8/255". columns: which points
+    can occur, as `verifier.Columns(grid=255)`. timeout: seconds, for all images together. report: a folder for pictures
+    of the witnesses; None: what pytest's command line says of both, else 60 s and no pictures. Raises NotRobustError,
+    UndecidedError: which images, with brackets; InputError.
     """
     given = {norm: radius for norm, radius in (("linf", linf), ("l1", l1), ("l2", l2)) if radius is not None}
     if len(given) != 1:
@@ -103,7 +120,7 @@ def assert_robust(
     within = quantities.at_least(radius, norm).value
     loaded, rows, names = _inputs(model, images, labels)
     asserted = [_Asserted(names[place], x, label, within) for place, (x, label) in enumerate(rows)]
-    _assert(loaded, asserted, norm, box, timeout, report)
+    _assert(loaded, asserted, _Region(norm, box, columns), timeout, report)
 
 
 @_shown_at_the_call
@@ -115,13 +132,14 @@ def assert_min_distortion(
     norm: str = "linf",
     label: int | None = None,
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
+    columns: Columns | None = None,
     timeout: float | None = None,
     report: Path | str | None = None,
 ) -> None:
     """No adversarial example of one input lies within `at_least` in `norm`. Raises as `assert_robust`."""
     within = quantities.at_least(at_least, "at_least").value
     loaded, rows, names = _inputs(model, [np.asarray(x)], None if label is None else [label])
-    _assert(loaded, [_Asserted(names[0], *rows[0], within)], norm, box, timeout, report)
+    _assert(loaded, [_Asserted(names[0], *rows[0], within)], _Region(norm, box, columns), timeout, report)
 
 
 @_shown_at_the_call
@@ -134,6 +152,7 @@ def assert_no_less_robust(
     by: float = 0.0,
     norm: str = "linf",
     box: tuple[npt.ArrayLike, npt.ArrayLike] = (0.0, 1.0),
+    columns: Columns | None = None,
     timeout: float | None = None,
     report: Path | str | None = None,
 ) -> None:
@@ -142,21 +161,19 @@ def assert_no_less_robust(
     Images that the baseline lacks do not count; InputError where it has none of them. Raises as `assert_robust`.
     """
     loaded, rows, names = _inputs(model, images, labels)
-    known = _known(read_baseline(Path(baseline)), Group(loaded.path, norm))
+    before = read_baseline(Path(baseline))
+    before.must_be_about(columns)
+    known = before.of(Group(loaded.path, norm))
     asserted = []
     for place, (x, label) in enumerate(rows):
         point = loaded.vector(x).astype(loaded.dtype)
         own = loaded.predict(point) if label is None else label
-        before = known.get(identity(digest(str(point.dtype), point.tobytes()), own))
-        if before is not None and before > by:
-            asserted.append(_Asserted(names[place], x, label, before - by))
+        lower = known.get(identity(digest(str(point.dtype), point.tobytes()), own))
+        if lower is not None and lower > by:
+            asserted.append(_Asserted(names[place], x, label, lower - by))
     if not known or not asserted:
         raise InputError(f"{baseline}: it proves nothing of these images in {norm}: write it with verifier gate")
-    _assert(loaded, asserted, norm, box, timeout, report)
-
-
-def _known(baseline: Baseline, group: Group) -> Mapping[str, float]:
-    return baseline.of(group)
+    _assert(loaded, asserted, _Region(norm, box, columns), timeout, report)
 
 
 def _inputs(
@@ -181,27 +198,26 @@ def _inputs(
 def _assert(
     model: api.Model,
     asserted: Sequence[_Asserted],
-    norm: str,
-    box: tuple[npt.ArrayLike, npt.ArrayLike],
+    region: _Region,
     timeout: float | None,
     report: Path | str | None,
 ) -> None:
     timeout = LIMITS.timeout if timeout is None else timeout
     report = LIMITS.report if report is None else report
     budget = Budget(timeout)
-    found = list(_checks(model, asserted, norm, box, budget))
+    found = list(_checks(model, asserted, region, budget))
     failed = [(one, check) for one, check in found if isinstance(check.verdict, Violated)]
     undecided = [(one, check) for one, check in found if not isinstance(check.verdict, Violated | Holds)]
     if not failed and not undecided:
         return
     folder, drawing = Path(report) if report is not None else None, Budget(DRAWING)
-    lines = [f"{len(failed)} of {len(found)} inputs are not robust in {NORM_SIGNS[norm]}"] if failed else []
+    lines = [f"{len(failed)} of {len(found)} inputs are not robust in {region.told}"] if failed else []
     for one, check in failed[:SHOWN]:
-        lines.append(f"  {one.name}: {_refuted(check, one)}{_picture(model, one, check, norm, box, folder, drawing)}")
+        lines.append(f"  {one.name}: {_refuted(check, one)}{_picture(model, one, check, region, folder, drawing)}")
     lines += _more(failed)
     if undecided:
         lines.append(
-            f"{len(undecided)} of {len(found)} inputs are undecided in {NORM_SIGNS[norm]} after {timeout:g} s "
+            f"{len(undecided)} of {len(found)} inputs are undecided in {region.told} after {timeout:g} s "
             "(for more: timeout=, --robustness-timeout)"
         )
     lines += [
@@ -219,13 +235,14 @@ def _more(named: Sequence[object]) -> list[str]:
 def _checks(
     model: api.Model,
     asserted: Sequence[_Asserted],
-    norm: str,
-    box: tuple[npt.ArrayLike, npt.ArrayLike],
+    region: _Region,
     budget: Budget,
 ) -> Iterator[tuple[_Asserted, Check]]:
     for place, one in enumerate(asserted):
         share = budget.share(len(asserted) - place)
-        yield one, api.check(model, one.x, one.radius, norm=norm, label=one.label, box=box, timeout=share)
+        norm, box, columns = region.norm, region.box, region.columns
+        found = api.check(model, one.x, one.radius, norm=norm, label=one.label, box=box, timeout=share, columns=columns)
+        yield one, found
 
 
 def _refuted(check: Check, one: _Asserted) -> str:
@@ -244,14 +261,15 @@ def _picture(
     model: api.Model,
     one: _Asserted,
     check: Check,
-    norm: str,
-    box: tuple[npt.ArrayLike, npt.ArrayLike],
+    region: _Region,
     folder: Path | None,
     budget: Budget,
 ) -> str:
     if folder is None or check.witness is None or check.about is None:
         return ""
-    shown = Shown(one.name, model.path.name, norm, check.about.label, one.x, tuple(model.network.input_shape), box)
+    shown = Shown(
+        one.name, model.path.name, region.norm, check.about.label, one.x, tuple(model.network.input_shape), region.box
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place = write_witness(shown, check.witness, folder, budget, _of_the_test())

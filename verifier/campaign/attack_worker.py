@@ -23,6 +23,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Witness
 from verifier.runtime.model import Model
+from verifier.search.minimum import points_of
 from verifier.search.question import Specification
 
 DIRECTIONS = 8
@@ -75,11 +76,23 @@ class AttackTasks:
         return by(self._surrogate, cases, ball.norm, ball.lo, ball.hi, margin=margin, budget=self.budget, seed=seed)
 
     def _judged(self, target: Target, point: npt.ArrayLike | None) -> Witness | None:
-        """The witness that an attack's point is, or None: nobody's word is trusted."""
+        """The witness that an attack's point is, rounded to inputs that can occur; None: nobody's word is trusted."""
         if point is None:
             return None
-        judge = self.asked.only(None if target is None else [target]).judge
-        return judge.secured(point, self.work.task.precision, self.budget)
+        asked = self.asked.only(None if target is None else [target])
+        points = points_of(asked)
+        if points is None:
+            return asked.judge.secured(point, self.work.task.precision, self.budget)
+        points.offer(np.asarray(point, dtype=np.float64), self.budget)
+        return points.witness
+
+    def _distances(self, target: Target, found: Candidates) -> list[float | None]:
+        """How far an attack's points are, rounded to inputs that can occur; None where there is none."""
+        ends = found.distances.tolist()
+        if self.asked.lattice is not None:
+            witnesses = [self._judged(target, point) for point in found.points]
+            ends = [math.inf if witness is None else witness.distance for witness in witnesses]
+        return [distance if math.isfinite(distance) else None for distance in ends]
 
     def _attacks(self, attack_tasks: Sequence[AttackTask]) -> None:
         start, name = time.monotonic(), attack_tasks[0].attack
@@ -113,7 +126,7 @@ class AttackTasks:
         found = self._attack(attack_task.attack, [attack_task.target] * len(starts), starts)
         if self._cut:
             return
-        told = [float(distance) if math.isfinite(distance) else None for distance in found.distances]
+        told = self._distances(attack_task.target, found)
         towards, random = told[: len(STEPS)], told[len(STEPS) :]
         facts = {"steps": STEPS, "towards": towards, "random": random, "complete": self.budget.remaining > 0}
         nearest = self._judged(attack_task.target, found.points[0])

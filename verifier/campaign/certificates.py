@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
-from verifier.certificates.builder import certified, not_covered
+from verifier.certificates.builder import OF_SOME_INPUTS, certified, not_covered
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Evidence
@@ -128,6 +128,10 @@ def certificate(job: CertificateJob, whole: Budget | None = None) -> Done:
     task = job.task
     if why := not_covered(task.norm, task.transforms is not None):
         return Done(job, why)
+    if task.columns is not None:
+        # What holds of all of the box holds of the inputs that can occur; what holds of these alone is not certified.
+        done = certificate(replace(job, task=replace(task, columns=None)), whole)
+        return replace(done, job=job, error=done.error and f"{OF_SOME_INPUTS}, and of these: {done.error}")
     try:
         budget = Budget(job.seconds) if whole is None else whole.first_of(Budget(job.seconds))
         model = task_model(task, budget)

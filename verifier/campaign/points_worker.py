@@ -8,6 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
+
+from encoders.files.array_files import AnyArray
 from verifier.campaign.plan.attack_tasks import AttackTask, Finding
 from verifier.campaign.plan.messages import Work
 from verifier.campaign.plan.task_models import specification
@@ -15,6 +18,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Witness
 from verifier.runtime.model import Model
 from verifier.runtime.refusal import Refusal, replayed
+from verifier.runtime.witness import Judge
 from verifier.search.question import Specification
 
 
@@ -32,7 +36,7 @@ def _judged(asked: Specification, task: str, attack_task: AttackTask, budget: Bu
     assert attack_task.given is not None
     begin, target = time.monotonic(), attack_task.target
     judge = asked.only(None if target is None else [target]).judge
-    found = [replayed(judge, asked.label, point, budget) for point in attack_task.given]
+    found = [_replayed(asked, judge, point, budget) for point in attack_task.given]
     nearest = min((one for one in found if isinstance(one, Witness)), key=lambda one: one.distance, default=None)
     refused = Counter(one.value for one in found if isinstance(one, Refusal))
     return Finding(
@@ -45,3 +49,14 @@ def _judged(asked: Specification, task: str, attack_task: AttackTask, budget: Bu
         facts={"given": len(found), "refused": dict(refused)},
         seconds=time.monotonic() - begin,
     )
+
+
+def _replayed(asked: Specification, judge: Judge, point: AnyArray, budget: Budget) -> Witness | Refusal:
+    """What a point is, with the model's numbers for those that can occur where it has another rounding of them."""
+    if asked.lattice is not None:
+        with np.errstate(over="ignore"):
+            occurring = asked.lattice.occurring(point.astype(judge.dtype).astype(np.float64))
+        if occurring is None:
+            return Refusal.NEVER
+        point = occurring
+    return replayed(judge, asked.label, point, budget)

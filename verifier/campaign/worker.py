@@ -23,7 +23,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.memory import Memory, give_back
 from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, Violated
 from verifier.search.all_targets import minimal_all_targets
-from verifier.search.minimum import brackets
+from verifier.search.minimum import brackets, points_of
 from verifier.search.question import Specification
 from verifier.search.robustness import Check, check
 from verifier.solvers.kernels import cache
@@ -148,7 +148,10 @@ def _still_fooled(asked: Specification, work: Work, radius: float, budget: Budge
     """The answer that an old witness of another model gives within the radius, None where none does."""
     with suppress(OutOfTimeError):
         for point in () if work.before is None else work.before.witnesses:
-            found = asked.judge.witness(point, budget)
+            if (points := points_of(asked)) is None:
+                found = asked.judge.witness(point, budget)
+            else:
+                found = points.witness if points.offer(point, budget) else None
             if found is not None and found.distance <= radius:
                 return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, found.target)
     return None
@@ -172,6 +175,15 @@ def bracket_of(found: Check, radius: float, precision: float, target: Target) ->
         float32=radius if found.float32 else None,
         trees=found.trees,
     )
+
+
+def short_of_steps(bracket: Bracket) -> Bracket:
+    """A bracket as stores keep it, where nothing within a lower end is adversarial, what lies at it included: the lower
+    end of a minimum among inputs that can occur may be the distance of one that is."""
+    if bracket.lattice is None or not 0.0 < bracket.lower < math.inf:
+        return bracket
+    lower = math.nextafter(bracket.lower, 0.0)
+    return replace(bracket, lower=lower, float32=None if bracket.float32 is None else min(bracket.float32, lower))
 
 
 def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:
@@ -222,7 +234,7 @@ class _Log:
         self._waiting: list[Outcome] = []
 
     def take(self, target: Target, bracket: Bracket) -> None:
-        noted = self._targets[target]
+        noted, bracket = self._targets[target], short_of_steps(bracket)
         now, first = time.monotonic(), noted.last is None
         noted.last = bracket
         if (bracket.lower, bracket.upper) != noted.ends:

@@ -43,8 +43,8 @@ CHARGED = 1.0 + 2.0**-40
 LOOSE = 4.0
 """So many times what an active ReLU's argument can be is out of an LP's reach."""
 
-
 OF_SOME_INPUTS = "certificates are about all inputs of the box"
+"""Why there are none for what holds of the inputs that can occur alone."""
 
 
 def not_covered(norm: str, transformed: bool, some: bool = False) -> str:

@@ -58,6 +58,20 @@ class PlanOptions:
         None
     )
     box: Annotated[str | None, typer.Option(metavar="LO HI", help="The range of inputs, or an .npz (lo, hi).")] = None
+    grid: Annotated[
+        int | None, typer.Option(metavar="K", help="Only inputs whose entries are multiples of 1/K, such as 255.")
+    ] = None
+    integer: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="Only whole numbers in these entries, such as 3,7-9.")
+    ] = None
+    one_hot: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMNS", help="Exactly one of these entries is 1, the others are 0; may be repeated."),
+    ] = None
+    units: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Offset and scale (.npz) of the units of the three above."),
+    ] = None
     method: Annotated[str | None, typer.Option(metavar=METHODS, help="What decides.")] = None
     solver: SolverOption = None
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads of each task.")] = None

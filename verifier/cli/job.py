@@ -19,7 +19,7 @@ from verifier.cli.question_options import GoalOptions, QuestionOptions, ResultOp
 from verifier.cli.time_limit import CommandTime, Deadline, draw_within
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside, read_box
-from verifier.problem.inputs.columns import Columns, columns_of_text, read_units
+from verifier.problem.inputs.columns import Columns, columns_asked, columns_of_text
 from verifier.problem.inputs.files import read_input
 from verifier.problem.inputs.image_layout import image_layout
 from verifier.problem.verdict import Bracket, Witness
@@ -236,11 +236,7 @@ def columns_of(asked: GoalOptions) -> Columns | None:
     """Which inputs can occur; None: all of the box. Raises InputError."""
     numbers = () if asked.integer is None else columns_of_text(asked.integer, "--integer")
     groups = tuple(columns_of_text(group, "--one-hot") for group in asked.one_hot or ())
-    if asked.grid is None and not numbers and not groups:
-        if asked.units is not None:
-            raise InputError("--units goes with --grid, --integer or --one-hot, which are in these units")
-        return None
-    return Columns(asked.grid, numbers, groups, None if asked.units is None else read_units(asked.units))
+    return columns_asked(asked.grid, numbers, groups, asked.units)
 
 
 @contextmanager

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
 from encoders.files.regular_file import regular_size
+from verifier.campaign.plan.identity import columns_sha256
 from verifier.gate.verdict import Group, Known, mean_ends
+from verifier.problem.inputs.columns import Columns
 
 FORMAT = "relu-verifier baseline 1"
 LARGEST = 2**28
@@ -33,6 +35,19 @@ class Baseline:
     lowers: Mapping[tuple[str, str], Mapping[str, float]]
     accuracy_radii: Mapping[tuple[str, str], tuple[float, ...]]
     names: Mapping[tuple[str, str], Mapping[str, str]]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Which inputs it is about, by their identity in words; empty: all of the box."""
+
+    def must_be_about(self, columns: Columns | None) -> None:
+        """Raises InputError where it is about other inputs that can occur: distances among these do not compare."""
+        asked = {} if columns is None else {columns_sha256(columns): columns.told}
+        if self.lowers and dict(self.columns) != asked:
+            then, now = (" and ".join(named.values()) or "all inputs of the box" for named in (self.columns, asked))
+            other = " (other columns, or in other units)" if then == now else ""
+            raise InputError(
+                f"{self.path}: it is about {then}, and now {now} are asked about{other}: "
+                "write a new one with --update-baseline"
+            )
 
     def of(self, group: Group) -> Mapping[str, float]:
         """The proved lower ends of a group's inputs, by identity."""
@@ -66,9 +81,11 @@ def read_baseline(path: Path) -> Baseline:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise InputError(f"{path}: its format is {content['format']!r}, not {FORMAT!r}")
-        lowers, radii, names = {}, {}, {}
+        lowers, radii, names, columns = {}, {}, {}, dict[str, str]()
         for group in content["groups"]:
             key = str(group["model"]), str(group["norm"])
+            if (some := group.get("columns")) is not None:
+                columns[str(some["sha256"])] = str(some["told"])
             lowers[key] = {str(one["identity"]): _end(one["lower"]) for one in group["inputs"]}
             names[key] = {str(one["identity"]): str(one["input"]) for one in group["inputs"]}
             radii[key] = tuple(_end(radius) for radius in group["certified_accuracy"])
@@ -76,7 +93,7 @@ def read_baseline(path: Path) -> Baseline:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is no baseline: {type(error).__name__}: {error}") from None
-    return Baseline(path, lowers, radii, names)
+    return Baseline(path, lowers, radii, names, columns)
 
 
 def _end(value: Any) -> float:
@@ -120,10 +137,20 @@ def _group(group: Group, inputs: Sequence[Known], digest: str, radii: Sequence[f
         "norm": group.norm,
         "mean": [rounded(lower, up=False), rounded(upper, up=True)],
         "certified_accuracy": {
-            f"{radius!r}": round(sum(one.holds(radius) for one in inputs) / count, 6) for radius in sorted(set(radii))
+            f"{radius!r}": round(sum(one.holds(one.in_steps(radius)) for one in inputs) / count, 6)
+            for radius in sorted(set(radii))
         },
+        **_columns(inputs[0]),
         "inputs": rows,
     }
+
+
+def _columns(one: Known) -> dict[str, Any]:
+    """Which inputs were asked about, where these are not all of the box."""
+    if one.lattice is None:
+        return {}
+    columns = one.lattice.asked
+    return {"columns": {"sha256": columns_sha256(columns), "told": columns.told}}
 
 
 def rounded(value: float, *, up: bool) -> float | str:

@@ -144,11 +144,12 @@ LEVELS = ("", *(level.label for level in Evidence))
 
 @dataclass(frozen=True, eq=False)
 class GroupFigures:
-    """What the inputs of one model, norm and method say together."""
+    """What the inputs of one model, norm and method say together. only: which can occur, in words; "": all."""
 
     group: TableGroup
     model: PackedModel
     views: tuple[str, ...]
+    only: str
     entries: tuple[PackedInput, ...]
     sampling: Sampling
     accuracy: tuple[AccuracyBand, ...]
@@ -192,7 +193,8 @@ class EvidencePack:
         rows = tuple(accuracy(brackets, radius, drawn=drawn.drawn) for radius in radii)
         first = entries[0]
         known = [DistanceEnds.of(entry.lower, entry.upper, entry.task.precision) for entry in entries]
-        return GroupFigures(group, first.model, first.views, entries, drawn, rows, Distribution(tuple(known)))
+        only = "" if first.task.columns is None else first.task.columns.told
+        return GroupFigures(group, first.model, first.views, only, entries, drawn, rows, Distribution(tuple(known)))
 
     def with_claims(self, made: Mapping[str, PackedClaim]) -> EvidencePack:
         """The pack with other claims in their instances' places."""

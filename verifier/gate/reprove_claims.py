@@ -110,9 +110,9 @@ class ClaimsCheck:
         for claim in told["claims"]:
             target = claim["target"]
             place = f"{told['id']} {told['name']}" + ("" if target is None else f" → {target}")
-            about = self.models[told["model"]]
-            ends.lower = min(ends.lower, self._lower(place, about, replace(query, target=target), claim))
-            ends.upper = min(ends.upper, self._upper(place, about, replace(query, target=target), claim))
+            about, asked = self.models[told["model"]], replace(query, target=target)
+            ends.lower = min(ends.lower, self._lower(place, about, asked, claim))
+            ends.upper = min(ends.upper, self._upper(place, about, asked, claim, told.get("columns")))
 
     def _agree(self, told: JsonObject, name: str, found: float, within: float = 0.0) -> None:
         if not (number(told[name]) == found or abs(number(told[name]) - found) <= within * found):
@@ -177,8 +177,8 @@ class ClaimsCheck:
         self.log.say(f"{place}: nothing within {lower!r} is adversarial{rounded}: {claim['certificate']}")
         return lower
 
-    def _upper(self, place: str, about: JsonObject, query: Any, claim: JsonObject) -> float:
-        """The upper end that its witness shows: inf without one."""
+    def _upper(self, place: str, about: JsonObject, query: Any, claim: JsonObject, columns: JsonObject | None) -> float:
+        """The upper end that its witness, which can occur, shows: inf without one."""
         told, upper = claim["witness"], number(claim["upper"])
         if told is None:
             if math.isfinite(upper):
@@ -189,7 +189,10 @@ class ClaimsCheck:
             self.log.say(f"{place}: {told['file']} is not evaluated: {told['unchecked']}")
             return math.inf
         try:
-            self._evaluate(self._model(about), query, np.load(self.folder / told["file"], allow_pickle=False), upper)
+            point = np.load(self.folder / told["file"], allow_pickle=False)
+            occurs = columns is None or occurring(point.ravel(), query.centre, columns)
+            self.checker.need(occurs, f"it is none of the inputs that can occur: {columns and columns['told']}")
+            self._evaluate(self._model(about), query, point, upper)
         except (OSError, ValueError, self.checker.InvalidError) as error:
             self.log.fault(f"{place}: {told['file']}: {error}")
             return math.inf
@@ -214,6 +217,22 @@ class ClaimsCheck:
         reached = found != query.label if query.target is None else found == query.target
         need(reached, f"ONNX Runtime {self.runtime.__version__} predicts class {found} there")
         self.replayed += 1
+
+
+def occurring(point: Any, centre: Any, columns: JsonObject) -> bool:
+    """Is every entry that has steps the number of the point's dtype for a whole number of them, or the input's own, and
+    of each group one 1, the others 0? Entry x is offset + scale·x in the units of the steps, 1/grid or 1."""
+    steps = columns["grid"] or 1
+    offset, scale = (np.array([number(one) for one in columns[name]]) * steps for name in ("offset", "scale"))
+    groups = [np.array(group, dtype=np.intp) for group in columns["one_hot"]]
+    whole = np.zeros(point.size, dtype=bool)
+    whole[[*columns["integer"], *(column for group in groups for column in group)]] = True
+    x = point.astype(np.float64)
+    counts = np.rint(offset + scale * x)
+    stands = ((counts - offset) / scale).astype(point.dtype) == point
+    free = ~whole if columns["grid"] is None else np.zeros(point.size, dtype=bool)
+    grouped = all(sorted(counts[group].tolist()) == [0.0] * (group.size - 1) + [1.0] for group in groups)
+    return bool(np.all(free | stands | (x == centre))) and grouped
 
 
 # ---------------------------------------------------------------------------------------------------------- verdicts

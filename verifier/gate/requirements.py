@@ -120,8 +120,8 @@ class CertifiedAccuracy:
 
     def judge(self, group: Group, inputs: Sequence[Known]) -> list[Judgement]:
         count = len(inputs)
-        held = sum(one.holds(self.radius) for one in inputs)
-        fallen = sum(one.falls(self.radius) for one in inputs)
+        held = sum(one.holds(one.in_steps(self.radius)) for one in inputs)
+        fallen = sum(one.falls(one.in_steps(self.radius)) for one in inputs)
         what = f"certified accuracy at {self.radius:g}"
         figure = Figure(what, held / count, (count - fallen) / count, float(self.least), share=True)
         need = math.ceil(self.least * count)
@@ -191,7 +191,7 @@ class NoWorse:
         if "certified_accuracy" in self.over:
             for radius in self.baseline.radii(group):
                 at = max(0.0, radius - self.by)
-                robust = sum(before >= radius for _, before in pairs)
+                robust = sum(before >= one.in_steps(radius) for one, before in pairs)
                 share = CertifiedAccuracy(
                     f"{self.name}: accuracy at {radius:g}{less}", Fraction(robust, len(pairs)), at
                 )
@@ -282,6 +282,9 @@ def read_gate(path: Path, flags: Mapping[str, Any] | None = None, *, baselines: 
     if not found and baselines:
         raise InputError(f'{path}: it requires nothing: [[require]] with name = "…" and min_distortion = 0.02, say')
     _told_apart(path, "requirements are named", [one.name for one in found])
+    for one in found:
+        if isinstance(one, NoWorse):
+            one.baseline.must_be_about(plan.columns)
     select = plan.select
     return Gate(path, replace(plan, select=replace(select, correct=False)), found, select.correct, certificates)
 

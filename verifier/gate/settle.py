@@ -136,7 +136,9 @@ class Questions:
         with self._lock:
             found: dict[Group, list[Known]] = {}
             for one in self.wanted:
-                found.setdefault(Group(one.task.model, one.task.norm), []).append(self._known(one))
+                task = one.task
+                only = "" if task.columns is None else task.columns.told
+                found.setdefault(Group(task.model, task.norm, only), []).append(self._known(one))
             return {group: tuple(inputs) for group, inputs in found.items()}
 
     def _known(self, one: Wanted) -> Known:
@@ -157,6 +159,7 @@ class Questions:
             one.score,
             next((each.reason for each in ends if each.reason), ""),
             one.wrong,
+            task.lattice,
         )
 
     def judgements(self) -> list[Judgement]:

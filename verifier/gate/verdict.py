@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from verifier.problem.inputs.lattice import Lattice
+
 
 class Ruling(StrEnum):
     """Three verdicts on a requirement; what is undecided never counts as passed."""
@@ -23,10 +25,12 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True)
 class Group:
-    """The inputs that a requirement looks at together: those of one model in one norm."""
+    """The inputs that a requirement looks at together: those of one model in one norm. only: which points of the box
+    were asked about, in words; "": all."""
 
     model: Path
     norm: str
+    only: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,8 @@ class Known:
     """One input's bracket. key: the task's identity. reach: the farthest that any point of the box lies from it.
 
     score: how far the label's logit lies above the others', by which inputs are put in order before anything is known.
-    wrong: the file says another class than the label, so that nothing holds of the input.
+    wrong: the file says another class than the label, so that nothing holds of the input. lattice: the points that were
+    asked about; None: all of the box.
     """
 
     key: str
@@ -48,6 +53,11 @@ class Known:
     score: float = 0.0
     reason: str = ""
     wrong: bool = False
+    lattice: Lattice | None = None
+
+    def in_steps(self, radius: float) -> float:
+        """A radius as it counts where only some inputs can occur: in their steps (`Lattice.in_steps`)."""
+        return radius if self.lattice is None or not radius > 0 else self.lattice.in_steps(radius)
 
     def holds(self, radius: float) -> bool:
         """Is the input classified as labelled, and is it proved that nothing within the radius is adversarial?"""
@@ -134,10 +144,11 @@ def counted(
     need: int,
     figure: Figure,
 ) -> Judgement:
-    """Are at least `need` of the inputs robust, each within its own radius?
+    """Are at least `need` of the inputs robust, each within its own radius, as it counts there (`Known.in_steps`)?
 
     Those are asked first that settle most: the weak ones while fewer falls than proofs are missing, else the strong.
     """
+    radii = [one.in_steps(radius) for one, radius in zip(inputs, radii, strict=True)]
     pairs = list(zip(inputs, radii, strict=True))
     held = sum(one.holds(radius) for one, radius in pairs)
     fallen = sum(one.falls(radius) for one, radius in pairs)

@@ -20,6 +20,7 @@ class Refusal(StrEnum):
 
     NOT_FINITE = "not finite in the model's dtype"
     OUTSIDE = "outside the box"
+    NEVER = "no input that can occur"
     INPUT = "the input itself"
     LABEL = "still the label in ONNX Runtime"
     OTHER = "another class than the target in ONNX Runtime"

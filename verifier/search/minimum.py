@@ -80,9 +80,6 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
     does not ask, or about some inputs only.
     """
     settings.must_suit(asked.semantics, asked.ball.norm, some=asked.lattice is not None)
-    points = None
-    if asked.lattice is not None:
-        points = LatticePoints(asked.lattice, asked.judge, asked.precision, POLISH_SHARE * asked.precision)
     return Problem(
         graph=asked.graph,
         ball=asked.ball,
@@ -96,10 +93,17 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
         semantics=asked.semantics,
         no_float32=asked.model.no_float32,
         earlier=None if settings.earlier is None else settings.earlier.trees,
-        points=points,
+        points=points_of(asked),
         proposers=settings.proposers,
         workers=settings.workers,
     )
+
+
+def points_of(asked: Specification) -> LatticePoints | None:
+    """Where only some inputs can occur, what takes points and keeps the nearest witness that they round to."""
+    if asked.lattice is None:
+        return None
+    return LatticePoints(asked.lattice, asked.judge, asked.precision, POLISH_SHARE * asked.precision)
 
 
 def already_adversarial(asked: Specification, found: Witness, budget: Budget) -> Bracket:

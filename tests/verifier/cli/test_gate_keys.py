@@ -45,6 +45,10 @@ CHANGED = {
     "points": '["tool.npz"]',
     "transforms": '"views.toml"',
     "output": '"another"',
+    "grid": "16",
+    "integer": '"0,8"',
+    "one_hot": "[[0, 1]]",
+    "units": '"units.npz"',
     "store": '"elsewhere.sqlite"',
     "indices": "[1]",
     "per_class": "1",
@@ -53,9 +57,9 @@ CHANGED = {
     "correct": "true",
 }
 """A value of each key that makes another question than BASE, where it is not refused."""
-REFUSED = {"solver", "output"}
-"""The first goes with methods that a gate refuses, the second names no output of the model."""
-BESIDE = {"split": {"data": '"."'}}
+REFUSED = {"solver": "solver: ", "output": "output: ", "one_hot": "columns 0, 1 are no one-hot group in the input"}
+"""The first goes with methods that a gate refuses, the second names no output; pixels are no categories."""
+BESIDE = {"split": {"data": '"."'}, "units": {"grid": "16"}}
 """What a key needs beside it to mean anything."""
 
 
@@ -70,6 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez("inputs.npz", x=x[:3], y=y[:3])
     np.savez("others.npz", x=x[1:], y=y[1:])
     np.savez("tool.npz", points=np.zeros((1, 64)), index=[1])
+    np.savez("units.npz", offset=0.0, scale=2.0)
     Path("views.toml").write_text("[[transform]]\nidentity = true\n", encoding="utf-8")
     onnx.save(onnx.load(models.path("digits")), "copy.onnx")
     pixels = (255 * x).astype(np.uint8)
@@ -129,7 +134,7 @@ def test_a_key_changes_what_is_asked_or_is_refused_by_name(folder: Path, key: st
     before = asked(base)
     changed = {**base, key: CHANGED[key]}
     if key in REFUSED:
-        with pytest.raises(InputError, match=f"{key}: "):
+        with pytest.raises(InputError, match=REFUSED[key]):
             asked(changed)
     else:
         assert asked(changed) != before

@@ -101,7 +101,7 @@ def test_the_nearest_record_of_a_table(
         (("--integer", "3,x"), "--integer: 'x' is no column"),
         (("--integer", "64"), "column 64 is none of the input's"),
         (("--one-hot", "0-1"), "no one-hot group"),
-        (("--units", "u.npz"), "--units goes with"),
+        (("--units", "u.npz"), "units goes with"),
         (("--grid", "16", "--units", "u.npz"), "u.npz: no .npz file"),
     ],
 )

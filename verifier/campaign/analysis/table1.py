@@ -14,22 +14,24 @@ from verifier.campaign.store.records import Result
 
 class TableGroup(NamedTuple):
     """What the tables have a line for: one model (and output) under one norm by one method, with the same
-    transformations."""
+    transformations, among the same inputs that can occur."""
 
     model: str
     norm: str
     method: str
     transforms: str | None = None
     output: str | None = None
+    lattice: str | None = None
 
     @property
-    def kind(self) -> tuple[str, str, str | None]:
+    def kind(self) -> tuple[str, str, str | None, str | None]:
         """What it shares with groups of other models that are asked the same."""
-        return self.norm, self.method, self.transforms
+        return self.norm, self.method, self.transforms, self.lattice
 
     @classmethod
     def of(cls, result: Result) -> TableGroup:
-        return cls(result.model_sha256, result.norm, result.method, result.transforms, result.output)
+        one = result
+        return cls(one.model_sha256, one.norm, one.method, one.transforms, one.output, one.lattice)
 
 
 def grouped(results: Iterable[Result]) -> dict[TableGroup, list[Result]]:
@@ -68,6 +70,8 @@ class TableLine:
     all_means: Means | None
     views: tuple[str, ...] = ()
     """What the transformations are called."""
+    only: str = ""
+    """Which inputs can occur, in words; "": all of the box."""
 
 
 def summary(results: Iterable[Result]) -> list[TableLine]:
@@ -78,7 +82,14 @@ def summary(results: Iterable[Result]) -> list[TableLine]:
 def _line(group: TableGroup, members: Sequence[Result]) -> TableLine:
     closed = [one for one in members if one.closed]
     return TableLine(
-        group, members[0].model, len(closed), len(members), _means(closed), _means(members), members[0].views
+        group,
+        members[0].model,
+        len(closed),
+        len(members),
+        _means(closed),
+        _means(members),
+        members[0].views,
+        members[0].only,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import numpy as np
 
 from encoders.network.linear_maps import Sparse
 from encoders.passes.from_transforms import Transforms
+from verifier.problem.inputs.columns import Columns
 
 
 def digest(*parts: Any) -> str:
@@ -28,3 +30,11 @@ def maps_sha256(transforms: Transforms) -> str:
 
 def _places(one: Sparse) -> tuple[bytes, bytes]:
     return one.indices.astype(np.int64).tobytes(), one.indptr.astype(np.int64).tobytes()
+
+
+def columns_sha256(columns: Columns) -> str:
+    """The identity of which inputs can occur; in which order columns and groups were named does not matter."""
+    groups = sorted(sorted(group) for group in columns.one_hot)
+    named = json.dumps([columns.grid, sorted(columns.integer), groups])
+    ends = [np.asarray(end, dtype=np.float64).reshape(-1) for end in columns.units or (0.0, 1.0)]
+    return digest(named, *(end[:1].tobytes() if np.all(end == end[:1]) else end.tobytes() for end in ends))

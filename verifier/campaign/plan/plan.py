@@ -14,6 +14,7 @@ from encoders.errors import InputError, there_are
 from encoders.files.toml_file import read_toml
 from verifier import models as shipped
 from verifier.attacks.registry import ATTACKS
+from verifier.problem.inputs.columns import Columns, columns_asked, columns_of_text
 from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.quantities import at_most, memory_size
 from verifier.problem.quantities import seconds as duration
@@ -48,7 +49,8 @@ class Plan:
     attacks: measured against every minimum; points: files of other tools' points, which are measured too. transforms:
     a file of transformations (`encoders.passes.from_transforms`) under all of which examples are to be adversarial.
     output: which output holds the scores, of the models that have several of which it is one. memory: bytes for all
-    tasks of this machine together, or for one of a cluster; None: half of what is free.
+    tasks of this machine together, or for one of a cluster; None: half of what is free. grid, integer,
+    one_hot, units: as options of the same names, which inputs can occur (`columns`).
     """
 
     models: tuple[Path, ...]
@@ -71,7 +73,16 @@ class Plan:
     points: tuple[Path, ...] = ()
     transforms: Path | None = None
     output: str | None = None
+    grid: int | None = None
+    integer: tuple[int, ...] = ()
+    one_hot: tuple[tuple[int, ...], ...] = ()
+    units: Path | None = None
     store: Path = Path("campaign.sqlite")
+
+    @property
+    def columns(self) -> Columns | None:
+        """Which inputs are asked about; None: all of the box. Raises InputError, as where the file of units is none."""
+        return columns_asked(self.grid, self.integer, self.one_hot, self.units)
 
     @property
     def text(self) -> str:
@@ -83,10 +94,14 @@ class Plan:
         """Tells plans apart; the time that one may take is no part of it, nor what is asked about finished brackets."""
         other = ("timeout", "total_budget", "threads", "memory", "device", "store", "attacks", "points")
         asked = {name: value for name, value in asdict(self).items() if name not in other}
-        for later in ("transforms", "output"):  # plans from before there were any keep their identity
-            if asked[later] is None:
+        for later in LATER:  # plans from before there were any keep their identity
+            if asked[later] in (None, ()):
                 del asked[later]
         return hashlib.sha256(json.dumps(asked, default=str, sort_keys=True).encode()).hexdigest()
+
+
+LATER = ("transforms", "output", "grid", "integer", "one_hot", "units")
+"""What plans have been able to say since their identities were first stored."""
 
 
 class _WrongError(Exception):
@@ -148,6 +163,12 @@ def _plan(told: Mapping[str, Any], flags: Mapping[str, Any], origin: str, folder
     round_ = [norm for norm in plan.norms if norm not in FLAT_NORMS]
     if round_ and plan.method not in {"tree", "auto"}:
         raise InputError(f"{origin}: norms: {round_[0]} goes with the method tree; {plan.method} takes linf or l1")
+    try:
+        some = plan.columns is not None
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from None
+    if some and plan.method not in {"tree", "auto"}:
+        raise InputError(f"{origin}: grid, integer and one_hot go with the method tree; {plan.method} takes any input")
     if plan.solver is not None and not METHODS[plan.method].choice:
         raise InputError(f"{origin}: solver: goes with the methods auto, milp and milp-direct, not with {plan.method}")
     return plan
@@ -277,6 +298,24 @@ def _box(value: Any, folder: Path) -> str:
     raise _WrongError("two numbers [lo, hi] or an .npz file with arrays lo and hi are expected")
 
 
+def _columns(value: Any, folder: Path) -> tuple[int, ...]:
+    if not isinstance(value, str):
+        return tuple(_list_of(_whole(0))(value, folder))
+    try:
+        return columns_of_text(value, "columns")
+    except InputError:
+        raise _WrongError('columns are expected, from 0: [3, 7, 8, 9] or "3,7-9"') from None
+
+
+def _groups(value: Any, folder: Path) -> tuple[tuple[int, ...], ...]:
+    lists = (
+        isinstance(value, list | tuple) and bool(value) and all(isinstance(one, str | list | tuple) for one in value)
+    )
+    if not lists:
+        raise _WrongError('groups of columns are expected: [[6, 7, 8], [10, 11]] or ["6-8", "10,11"]')
+    return tuple(_columns(one, folder) for one in value)
+
+
 KEYS: Mapping[str, Reader] = {
     "models": _list_of(_model),
     "data": _data,
@@ -297,6 +336,10 @@ KEYS: Mapping[str, Reader] = {
     "points": _list_of(_file),
     "transforms": _file,
     "output": _text,
+    "grid": _whole(1),
+    "integer": _columns,
+    "one_hot": _groups,
+    "units": _file,
     "store": _file,
 }
 SELECT: Mapping[str, Reader] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,7 @@ def _of_model(
     plan: Plan, model: Model, output: str | None, norm: str, data: Data, chosen: Sequence[int], remarks: Remarks
 ) -> Iterator[Wanted]:
     transforms = None if plan.transforms is None else load_transforms(model, plan.transforms)
+    columns = plan.columns
     for index in chosen:
         place = f"{data.name}, input {index}"
         given, told = data.told(index, model)
@@ -82,7 +84,13 @@ def _of_model(
             transforms=transforms,
             name=data.names[index] if data.names else "",
             output=output,
+            columns=columns,
         )
+        try:
+            if task.lattice is not None:  # its box is that of what can occur: no other point is within reach
+                task = replace(task, lo=task.lattice.lo, hi=task.lattice.hi)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
         targets = targets_of(plan.targets, label, logits, [plan.select.seed, index])
         if targets:
             score = float(logits[label]) - float(np.delete(logits, label).max())

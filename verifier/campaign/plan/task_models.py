@@ -87,7 +87,7 @@ def specification(
 ) -> Specification:
     """What a task asks about one target (None: any but the label), or about each on its own. Raises InputError."""
     goal = Misclassification(target, task.label, task.margin, each, targets)
-    region = InputRegion(task.point.reshape(task.shape), task.norm, (task.lo, task.hi))
+    region = InputRegion(task.point.reshape(task.shape), task.norm, (task.lo, task.hi), task.columns)
     return specify(model, region, goal, budget, task.transforms, precision=task.precision)
 
 

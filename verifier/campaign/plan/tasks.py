@@ -11,7 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.passes.from_transforms import Transforms
-from verifier.campaign.plan.identity import digest, maps_sha256
+from verifier.campaign.plan.identity import columns_sha256, digest, maps_sha256
+from verifier.problem.inputs.columns import Columns
+from verifier.problem.inputs.lattice import Lattice, lattice_of
+from verifier.problem.query import Norm
 
 Target = int | None
 """A class, or None for any but the label."""
@@ -22,6 +25,7 @@ class Task:
     """point: (n,) in the model's dtype; lo, hi: float64 (n,); source, index, name: where the input was found.
 
     transforms: be adversarial under all of them. output: of a model's several outputs the one that was chosen.
+    columns: which inputs can occur; None: all of the box.
     """
 
     model: Path
@@ -41,6 +45,15 @@ class Task:
     transforms: Transforms | None = None
     name: str = ""
     output: str | None = None
+    columns: Columns | None = None
+
+    @cached_property
+    def lattice(self) -> Lattice | None:
+        """The points that are asked about; None: all of the box. Raises InputError where the input is none of them."""
+        if self.columns is None:
+            return None
+        centre, dtype = self.point.astype(np.float64), self.point.dtype
+        return lattice_of(self.columns, centre, self.lo, self.hi, dtype, Norm(self.norm))
 
     @cached_property
     def input_sha256(self) -> str:
@@ -57,7 +70,8 @@ class Task:
         how = [*asked, self.margin, self.precision, self.method, self.solver]
         maps = None if self.transforms is None else maps_sha256(self.transforms)
         later = [maps, self.output] if self.output is not None else [maps] if maps is not None else []
-        return digest(json.dumps([*how, *later]))  # without these it is what it was before there were any
+        some = [] if self.columns is None else [{"columns": columns_sha256(self.columns)}]
+        return digest(json.dumps([*how, *later, *some]))  # without these it is what it was before there were any
 
     def instance(self, target: Target) -> str:
         """The identity of the question about one target."""

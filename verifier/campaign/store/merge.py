@@ -43,7 +43,10 @@ class StoredEnds:
             return Status.ALREADY_ADVERSARIAL.value
         if math.isinf(upper):
             return Status.UNREACHABLE.value if math.isinf(lower) else Status.BRACKETED.value
-        closed = self.status in CLOSED or upper - lower <= found.precision
+        told = (
+            found.status is Status.MINIMAL and upper - lower <= found.upper - found.lower
+        )  # steps of a grid may say so
+        closed = self.status in CLOSED or told or upper - lower <= found.precision
         return Status.MINIMAL.value if closed else Status.BRACKETED.value
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from encoders.errors import without_folders
 from verifier.campaign.plan.tasks import Target, Task
-from verifier.campaign.store import attack_queue, presence, transforms_table
+from verifier.campaign.store import attack_queue, lattices_table, presence, transforms_table
 from verifier.campaign.store.columns import SHOWN, DamagedColumnError, Kinds, facts_column, json_column, vector
 from verifier.campaign.store.merge import CLOSED, ERROR
 from verifier.campaign.store.witness_columns import witness_of
@@ -64,6 +64,10 @@ class Result:
     """The input's own file, within its source; "" where it has none."""
     output: str | None = None
     """The output that was chosen of a model with several; None where none was."""
+    lattice: str | None = None
+    """The identity of which inputs can occur; None: all of the box."""
+    only: str = ""
+    """Which these are, in words."""
 
     @property
     def closed(self) -> bool:
@@ -111,9 +115,10 @@ def add_task(connection: sqlite3.Connection, task: Task) -> None:
     connection.execute("INSERT OR IGNORE INTO boxes VALUES (?, ?, ?)", box)
     asked = (task.id, task.model_sha256, task.input_sha256, task.box_sha256, task.label, task.norm, task.margin)
     transforms = None if task.transforms is None else transforms_table.add(connection, task.transforms)
+    lattice = None if task.columns is None else lattices_table.add(connection, task.columns)
     how = (task.precision, task.method, task.solver, task.source, task.index, transforms, task.name, task.output)
     named = "ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE excluded.name != ''"
-    connection.execute(f"INSERT INTO tasks VALUES ({', '.join('?' * 15)}) {named}", (*asked, *how))
+    connection.execute(f"INSERT INTO tasks VALUES ({', '.join('?' * 16)}) {named}", (*asked, *how, lattice))
 
 
 def _packed(end: npt.NDArray[np.float64]) -> bytes:
@@ -163,14 +168,16 @@ def read_task(connection: sqlite3.Connection, key: str) -> Task:
         transforms=transforms_table.read(connection, row["transforms"]),
         name=row["name"],
         output=row["output"],
+        columns=lattices_table.read(connection, row["lattice"]),
     )
 
 
 RESULTS = """
     SELECT instances.*, tasks.*, instances.id AS instance, models.path AS path, inputs.dtype AS dtype,
-           length(inputs.data) AS bytes, transforms.names AS views
+           length(inputs.data) AS bytes, transforms.names AS views, lattices.told AS only
     FROM instances JOIN tasks ON tasks.id = instances.task JOIN models ON models.sha256 = tasks.model
     JOIN inputs ON inputs.sha256 = tasks.input LEFT JOIN transforms ON transforms.sha256 = tasks.transforms
+    LEFT JOIN lattices ON lattices.sha256 = tasks.lattice
 """
 
 
@@ -196,6 +203,7 @@ def _result(row: sqlite3.Row) -> Result:
         witness=witness_of(row),
         search=Search(**facts_column(row, "search", SEARCH)) if row["search"] else None,
         views=tuple(json_column(row, "views", list)) if row["views"] else (),
+        only=row["only"] or "",
         **{**{name: row[name] for name in PLAIN}, "reason": without_folders(row["reason"], Path(row["path"]))},
     )
 
@@ -204,7 +212,7 @@ SEARCH: Kinds = {"engine": str, "nodes": int, "open_nodes": int, "seconds": (int
 PLAIN = (
     "norm", "label", "target", "margin", "precision", "method", "solver", "status", "lower", "upper", "evidence",
     "attack", "initial", "reason", "seconds", "tried", "attempts", "updated", "certificate", "float32", "transforms",
-    "name", "output",
+    "name", "output", "lattice",
 )  # fmt: skip
 """Columns that are fields of a Result as they are."""
 

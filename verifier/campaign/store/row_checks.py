@@ -71,9 +71,12 @@ CHECKS: Mapping[str, ValueCheck] = {
     **dict.fromkeys(
         ("path", "shape", "source", "method", "attack", "reason", "certificate", "text", "name", "worker", "why"), _text
     ),
-    **dict.fromkeys(("solver", "search", "witness_facts", "transforms", "views", "output"), _or_none(_text)),
+    **dict.fromkeys(("told", "columns"), _text),
+    **dict.fromkeys(
+        ("solver", "search", "witness_facts", "transforms", "views", "output", "lattice", "only"), _or_none(_text)
+    ),
     **dict.fromkeys(("data", "lo", "hi", "maps", "tree"), _blob),
-    "witness": _or_none(_blob),
+    **dict.fromkeys(("witness", "units"), _or_none(_blob)),
     "target": _or_none(_whole),
     "float32": _or_none(_size),
     "ended": _or_none(_moment),

@@ -103,6 +103,11 @@ MIGRATIONS = (
         PRIMARY KEY (instance, goal)
     );
     """,
+    # 11: questions about the inputs that can occur
+    """
+    CREATE TABLE lattices (sha256 TEXT PRIMARY KEY, told TEXT NOT NULL, columns TEXT NOT NULL, units BLOB);
+    ALTER TABLE tasks ADD COLUMN lattice TEXT REFERENCES lattices;
+    """,
 )
 """Script k makes schema k out of schema k − 1. `tried` is the largest time limit that was used up; `earlier` the
 seconds of attempts before the last one; infinity is SQLite's 9e999."""

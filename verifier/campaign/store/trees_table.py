@@ -20,7 +20,8 @@ OTHERS_KEPT = 3
 
 OTHERS = (
     "FROM tasks AS own JOIN tasks AS other ON other.input = own.input AND other.label = own.label "
-    "AND other.norm = own.norm AND other.model != own.model JOIN instances ON instances.task = other.id "
+    "AND other.norm = own.norm AND other.lattice IS own.lattice AND other.model != own.model "
+    "JOIN instances ON instances.task = other.id "
 )
 
 
@@ -40,7 +41,8 @@ def save(connection: sqlite3.Connection, instance: str, lower: float, trees: Map
 
 
 def of_other_models(connection: sqlite3.Connection, task: str) -> Before:
-    """The nearest witnesses, those of closed brackets, and each goal's last tree, with the same label and norm."""
+    """The nearest witnesses, those of closed brackets, and each goal's last tree, with the same label and norm, among
+    the same inputs that can occur."""
     rows = connection.execute(
         f"SELECT witness, dtype, status {OTHERS} JOIN inputs ON inputs.sha256 = own.input "
         "WHERE own.id = ? AND witness IS NOT NULL AND upper > 0 ORDER BY upper LIMIT ?",

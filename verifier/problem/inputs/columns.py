@@ -99,10 +99,21 @@ def columns_of_text(text: str, option: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+def columns_asked(
+    grid: int | None, integer: Sequence[int], one_hot: Sequence[Sequence[int]], units: Path | None
+) -> Columns | None:
+    """Which inputs can occur, as options and plans put it, `units` being a file; None: all. Raises InputError."""
+    if grid is None and not integer and not one_hot:
+        if units is not None:
+            raise InputError("units goes with grid, integer or one-hot, which are in these units")
+        return None
+    return Columns(grid, integer, one_hot, None if units is None else read_units(units))
+
+
 def read_units(path: Path) -> Units:
     """Arrays `offset` and `scale` of an .npz file. Raises InputError."""
     if path.suffix.lower() != ".npz" or not path.exists():
-        raise InputError(f"--units: {path}: no .npz file with arrays offset and scale")
+        raise InputError(f"units: {path}: no .npz file with arrays offset and scale")
     arrays = npz_arrays(path, ("offset", "scale"))
     return arrays["offset"], arrays["scale"]
 

@@ -101,6 +101,16 @@ class Lattice:
         """The points (B, n) with the values of these whole numbers where entries have steps."""
         return np.where(self.whole, self.values(numbers), points)
 
+    def occurring(self, point: Array) -> Array | None:
+        """The point of the lattice of which this one (n,) is a rounding; None where there is none."""
+        near, on = _near(np.where(self.whole, self.numbers(point), 0.0), self.origin, self.dtype)
+        numbers = np.where(on, near, 0.0).astype(np.int64)
+        if not np.all(on & (self.first <= numbers) & (numbers <= self.last)):
+            return None
+        if any(numbers[group].sum() != 1 for group in self.groups):
+            return None
+        return self.completed(numbers, point)
+
     def amount(self, point: Array) -> Fraction:
         """‖k' − k‖^power of a point (n,) of the lattice, exactly; `levels` is not None."""
         assert self.levels is not None
@@ -230,6 +240,12 @@ def _unit(dtype: np.dtype[np.floating]) -> float:
     return 0.5 * float(np.finfo(dtype).eps)
 
 
+def _near(given: Array, origin: Array, dtype: np.dtype[np.floating]) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """The whole numbers next to what entries are in steps, and which entries miss theirs by no more than rounding."""
+    near = np.rint(given)
+    return near, np.abs(given - near) <= ON_STEP * _unit(dtype) * (np.abs(near) + np.abs(origin)) + SPARE
+
+
 def _on_step(
     columns: Columns,
     centre: Array,
@@ -241,12 +257,10 @@ def _on_step(
     """The whole numbers of the input, and by what part of a step each entry is off, rounded up."""
     given = np.where(whole, origin + per * centre, 0.0)
     _must(columns, np.abs(given) > MOST_STEPS, f"is more than {MOST_STEPS:g} steps from 0", centre)
-    at = np.rint(given).astype(np.int64)
-    room = ON_STEP * _unit(dtype) * (np.abs(at) + np.abs(origin)) + SPARE
+    near, on = _near(given, origin, dtype)
+    at = near.astype(np.int64)
     wanted = f"is no multiple of 1/{columns.grid}" if columns.grid is not None else "is no whole number"
-    _must(
-        columns, np.abs(given - at) > room, wanted + ("" if columns.units is None else " in the user's units"), centre
-    )
+    _must(columns, ~on, wanted + ("" if columns.units is None else " in the user's units"), centre)
     known: dict[tuple[float, ...], float] = {}
     missed = np.zeros(centre.size)
     for place in np.flatnonzero(whole).tolist():
@@ -270,8 +284,7 @@ def _within(
     for end, direction in zip(box, (np.ceil, np.floor), strict=True):
         given = np.where(whole, origin + per * np.where(whole, end, 0.0), 0.0)
         _must(columns, np.abs(given) > MOST_STEPS, f"an end of the box, is more than {MOST_STEPS:g} steps from 0", end)
-        near = np.rint(given)
-        on = np.abs(given - near) <= ON_STEP * _unit(dtype) * (np.abs(near) + np.abs(origin)) + SPARE
+        near, on = _near(given, origin, dtype)
         if columns.grid is not None:
             _must(columns, ~on, f"an end of the box, is no multiple of 1/{columns.grid}", end)
         ends.append(np.where(on, near, direction(given)).astype(np.int64))

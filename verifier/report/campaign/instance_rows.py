@@ -119,6 +119,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
         "evidence": study.evidence(one),
         "float32": f"{_least_text(one.float32, places)} {study.float32_evidence(one)}" if one.float32 else "",
         "views": list(one.views),
+        "only": one.only,
         "evidence_text": EVIDENCE_WORDS.get(study.evidence(one), ""),
         "initial": _found_text(one.initial, places) if one.attack else "",
         "initial_attack": one.attack,

@@ -27,9 +27,10 @@ Tabular = tuple[str, Sequence[str], list[list[str]]]
 
 
 def model_cell(row: Mapping[str, Any], key: str = "model") -> str:
-    """A model's name, with its output where one was chosen, and the transformations of the questions to it."""
+    """A model's name, with its output where one was chosen, the questions' transformations, and which inputs occur."""
     named = ", output ".join(filter(None, (row[key], row.get("output"))))
-    return latex(" under ".join(filter(None, (named, row.get("transforms")))))
+    under = " under ".join(filter(None, (named, row.get("transforms"))))
+    return latex(", only ".join(filter(None, (under, row.get("only")))))
 
 
 def up(value: float | None) -> str:

@@ -41,9 +41,13 @@ MEANING = (
     "real arithmetic over its exact weights; at most the second is: the others have witnesses that ONNX Runtime "
     "misclassifies. Between the two, brackets are open."
 )
+SOME = (
+    'Where "only" is said, the box is that of the inputs that can occur: of others, which lie between them, nothing is '
+    "claimed."
+)
 WHOLE = ("all", "untargeted")
 """Targets with which an input that stands is robust."""
-OWN_KEYS = ("models", "data", "store", "points", "transforms", "select")
+OWN_KEYS = ("models", "data", "store", "points", "transforms", "units", "select")
 """Of a plan: told apart, or files of whoever ran it."""
 
 
@@ -94,6 +98,8 @@ def _card(study: Study, model: str, curves: Sequence[tuple[Curve, str | None]], 
     own = [one for one in study.contents.results if one.model_sha256 == model]
     lines = ["---", *_metadata(study, model, [curve for curve, _ in curves], own), "---", ""]
     lines += ["## Robustness: provably minimal adversarial distances", "", MEANING]
+    if any(one.only for one in own):
+        lines += ["", SOME]
     for curve, picture in curves:
         lines += ["", f"### {cell(study.group_name(curve.group))}", "", *_accuracy(curve), "", *_quantiles(curve)]
         if picture is not None:
@@ -102,9 +108,12 @@ def _card(study: Study, model: str, curves: Sequence[tuple[Curve, str | None]], 
     return "\n".join(lines) + "\n"
 
 
-def metrics(curve: Curve) -> list[Json]:
-    """Certified accuracy at round radii, and the median distance: values are proved, args say what is not refuted."""
-    known = {"norm": curve.group.norm, "inputs": curve.inputs}
+def metrics(curve: Curve, only: str = "") -> list[Json]:
+    """Certified accuracy at round radii, and the median distance: values are proved, args say what is not refuted.
+
+    only: which inputs can occur, in words; "": all of the box.
+    """
+    known = {"norm": curve.group.norm, "inputs": curve.inputs, **({"only": only} if only else {})}
     sign, found = NORM_SIGNS[curve.group.norm], []
     for radius in shown_radii([curve]):
         share = robust(curve, *curve.fallen(radius))
@@ -128,7 +137,8 @@ def _metadata(study: Study, model: str, curves: Sequence[Curve], own: Sequence[R
     lines += ["  - task:", f"      type: {task}", "    dataset:"]
     lines += [f"      type: {_scalar(source)}  # its id on the Hub", f"      name: {_scalar(selected)}"]
     lines += ["    metrics:"]
-    for one in (metric for curve in curves for metric in metrics(curve)):
+    told = [(curve, study.occurring.get(curve.group.lattice, "")) for curve in curves]
+    for one in (metric for curve, only in told for metric in metrics(curve, only)):
         lines += [
             f"    - type: {one['type']}",
             f"      name: {_scalar(one['name'])}",

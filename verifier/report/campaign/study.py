@@ -49,7 +49,7 @@ class Study:
     @property
     def curves_by_kind(self) -> list[list[Curve]]:
         """Those of each kind of question, its models side by side."""
-        found: dict[tuple[str, str, str | None], list[Curve]] = {}
+        found: dict[tuple[str, str, str | None, str | None], list[Curve]] = {}
         for curve in self.curves:
             found.setdefault(curve.group.kind, []).append(curve)
         return list(found.values())
@@ -113,6 +113,11 @@ class Study:
         return {one.transforms: "; ".join(one.views) for one in self.contents.results if one.transforms is not None}
 
     @cached_property
+    def occurring(self) -> Mapping[str | None, str]:
+        """Which inputs can occur by their identity, in words; empty where all questions are about all of the box."""
+        return {one.lattice: one.only for one in self.contents.results if one.lattice is not None}
+
+    @cached_property
     def chosen_outputs(self) -> bool:
         """Was any question about an output that was chosen?"""
         return any(one.output is not None for one in self.contents.results)
@@ -127,14 +132,17 @@ class Study:
         return {"model": self.names[group.model], **output, **self.kind(group)}
 
     def kind(self, group: TableGroup) -> Json:
-        """What a group shares with those of other models; transformations only where any question has some."""
+        """What a group shares with those of other models; transformations, and which inputs can occur, only where any
+        question has some."""
         views = {"transforms": self.views.get(group.transforms, "")} if self.views else {}
-        return {"norm": group.norm, "method": group.method, **views}
+        some = {"only": self.occurring.get(group.lattice, "")} if self.occurring else {}
+        return {"norm": group.norm, "method": group.method, **views, **some}
 
     def how(self, group: TableGroup) -> str:
-        """A group's method where there are several, and its transformations."""
+        """A group's method where there are several, its transformations, and which inputs can occur."""
         parts = [group.method] if self.several_methods else []
-        return " · ".join(parts + ([f"under {self.views[group.transforms]}"] if group.transforms else []))
+        parts += [f"under {self.views[group.transforms]}"] if group.transforms else []
+        return " · ".join(parts + ([f"only {self.occurring[group.lattice]}"] if group.lattice else []))
 
     def group_name(self, group: TableGroup) -> str:
         """A group in words."""

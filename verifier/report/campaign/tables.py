@@ -54,6 +54,10 @@ def _without_folders(plan: Mapping[str, Any]) -> Json:
         "points": _name(plan.get("points") or ()),
         "transforms": _name(plan.get("transforms")),
         "output": plan.get("output"),
+        "grid": plan.get("grid"),
+        "integer": plan.get("integer") or (),
+        "one_hot": plan.get("one_hot") or (),
+        "units": _name(plan.get("units")),
     }
     return {**plan, **told, **box, **later}
 

@@ -29,6 +29,7 @@ def campaign_table(results: Sequence[Result]) -> Table:
         table.add_column(name, justify="left" if name in HEADER[:3] else "right")
     for line in summary(results):
         method = line.group.method + (f", {len(line.views)} views" if line.views else "")
+        method += f", only {line.only}" if line.only else ""
         model = line.model.name + (f", output {line.group.output}" if line.group.output is not None else "")
         names = (model, NORM_NAMES[line.group.norm], method)
         found = line.means

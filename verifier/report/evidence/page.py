@@ -160,7 +160,9 @@ def _figures(figures: GroupFigures) -> Json:
     curve = Curve(group, figures.distances, {}, (0, 0))
     sign = NORM_SIGNS[group.norm]
     return {
-        "name": ", ".join(filter(None, (figures.model.name, sign, group.output, "; ".join(figures.views)))),
+        "name": ", ".join(
+            filter(None, (figures.model.name, sign, group.output, "; ".join(figures.views), _some(figures)))
+        ),
         "norm": sign,
         "count": len(entries),
         "sampling": figures.sampling,
@@ -173,6 +175,10 @@ def _figures(figures: GroupFigures) -> Json:
             for ends in ([(one, one.lower) for one in entries], [(one, one.upper) for one in entries])
         ],
     }
+
+
+def _some(figures: GroupFigures) -> str:
+    return f"only {figures.only}" if figures.only else ""
 
 
 def _accuracy(one: AccuracyBand) -> Json:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import numpy as np
+
 from verifier.gate.evidence_figures import CONFIDENCE
 from verifier.gate.evidence_pack import GroupFigures, PackedClaim, PackedInput, PackedModel
 from verifier.gate.reprove import FORMAT
 from verifier.gate.verdict import Judgement
+from verifier.problem.inputs.columns import units_of
+from verifier.report.columns_result import columns_json
 from verifier.report.evidence.statement import LIMITS, Statement, terms
 from verifier.report.gate.result import number
 from verifier.report.json_result import Json
@@ -59,6 +63,7 @@ def _group(figures: GroupFigures) -> Json:
         "model": figures.model.id,
         "name": figures.model.name,
         "norm": figures.group.norm,
+        "only": figures.only or None,
         "method": figures.group.method,
         "views": list(figures.views),
         "selection": figures.sampling.words,
@@ -103,6 +108,7 @@ def _requirement(judgement: Judgement, by_task: Mapping[str, PackedInput]) -> Js
         "ruling": judgement.ruling.value,
         "model": judgement.group.model.name,
         "norm": judgement.group.norm,
+        "only": judgement.group.only or None,
         "measured": figure.what,
         "unit": "share" if figure.share else "distance",
         "lower": number(figure.lower),
@@ -125,6 +131,7 @@ def _entry(entry: PackedInput) -> Json:
         "file": entry.file,
         "box": entry.box if isinstance(entry.box, str) else [number(end) for end in entry.box],
         "norm": task.norm,
+        "columns": _columns(entry),
         "margin": number(task.margin),
         "label": task.label,
         "predicted": entry.predicted,
@@ -136,6 +143,16 @@ def _entry(entry: PackedInput) -> Json:
         "undecided": entry.undecided,
         "claims": [_claim(claim) for claim in entry.claims],
     }
+
+
+def _columns(entry: PackedInput) -> Json | None:
+    """Which inputs can occur; null for all of the box."""
+    columns = entry.task.columns
+    if columns is None:
+        return None
+    ends = zip(("offset", "scale"), units_of(columns.units, entry.task.point.size), strict=True)
+    units = {name: end[: 1 if np.all(end == end[0]) else None].tolist() for name, end in ends}
+    return {**(columns_json(columns) or {}), **units}
 
 
 def _claim(claim: PackedClaim) -> Json:

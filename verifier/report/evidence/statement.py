@@ -88,8 +88,18 @@ def _domain(entries: Sequence[PackedInput]) -> str:
     under = f" Examples count where they are adversarial under all of: {' / '.join(views)}." if views else ""
     inputs = "an input" if len(entries) == 1 else f"each of {len(entries)} inputs"
     return (
-        f"For {inputs} x0 all points x within {' or '.join(boxes)}, over the real numbers, by their distance "
-        f"‖x − x0‖ in {norms}.{under}"
+        f"For {inputs} x0 all points x within {' or '.join(boxes)}{_only(entries)}, over the real numbers, by their "
+        f"distance ‖x − x0‖ in {norms}.{under}"
+    )
+
+
+def _only(entries: Sequence[PackedInput]) -> str:
+    """Which points of the box can occur, where these are not all."""
+    told = [one.task.columns.told for one in entries if one.task.columns is not None]
+    return (
+        f" that can occur ({' / '.join(dict.fromkeys(told))}; of points between them nothing is claimed)"
+        if told
+        else ""
     )
 
 

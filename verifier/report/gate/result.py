@@ -41,6 +41,7 @@ def _requirement(judgement: Judgement, run: GateRun) -> Json:
         "ruling": judgement.ruling.value,
         "model": str(judgement.group.model),
         "norm": judgement.group.norm,
+        "only": judgement.group.only or None,
         "measured": figure.what,
         "unit": "share" if figure.share else "distance",
         "lower": number(figure.lower),

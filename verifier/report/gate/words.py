@@ -44,8 +44,9 @@ class GateRun:
 
 
 def heading(judgement: Judgement) -> str:
-    """Which model, in which norm."""
-    return f"{judgement.group.model.name}, {NORM_SIGNS[judgement.group.norm]}"
+    """Which model, in which norm, among which inputs."""
+    group = judgement.group
+    return f"{group.model.name}, {NORM_SIGNS[group.norm]}" + (f", only {group.only}" if group.only else "")
 
 
 def figure_text(figure: Figure) -> str:

@@ -16,7 +16,7 @@
   };
   const target = (row) => (row.target === null ? "any" : String(row.target));
   const words = (row) =>
-    [row.model, row.norm, ...row.views, row.source, row.input, `class ${row.label}`, `${row.label}→${target(row)}`,
+    [row.model, row.norm, ...row.views, row.only, row.source, row.input, `class ${row.label}`, `${row.label}→${target(row)}`,
       `target ${target(row)}`, row.status, row.evidence, row.id, row.reason].join(" ").toLowerCase();
 
   // ------------------------------------------------------------------ the table
@@ -178,7 +178,7 @@
     }
     pair.append(facts([
       ["status", row.reason ? `${row.status}: ${row.reason}` : row.status], ["lower end", row.lower_text], ["upper end", row.upper_text], ["gap", row.gap_text],
-      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["float32 lower end", row.float32], ["adversarial under", row.views.join("; ")], ["certificate", link],
+      ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["float32 lower end", row.float32], ["adversarial under", row.views.join("; ")], ["only", row.only], ["certificate", link],
       ["check it", certificate ? make("code", `verifier certify ${certificate.file} ${certificate.model}`) : ""],
       ["first found", row.initial && row.initial_attack !== "none" ? `${row.initial} by ${row.initial_attack}` : ""],
       ["margins", row.margins ? `${row.margins[0]} exact, ${row.margins[1]} in ONNX Runtime` : ""],
