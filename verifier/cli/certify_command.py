@@ -81,11 +81,18 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
     from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
     from verifier.runtime.model import EVERY, load  # noqa: PLC0415
 
-    file, asked = CertificateFile(certificate), given["property"]
+    asked = given["property"]
+    if any(_same(certificate, other) for other in (model, *proofs, *([] if asked is None else [Path(asked)]))):
+        raise InputError(
+            f"{certificate}: the certificate is written there, and the command reads it: name another file"
+        )
+    file = CertificateFile(certificate)
     if asked is None and len(proofs) > 1:
         raise InputError(f"--proof is given {len(proofs)} times: --property FILE says what all of them are about")
+    texts = [read_text(path) for path in proofs]
+    file.remove()  # before the work: whatever ends that, what an earlier run left is not taken for its certificate
     try:
-        read = [(str(path), pattern_proof(read_text(path), budget.check)) for path in proofs]
+        read = [(str(path), pattern_proof(text, budget.check)) for path, text in zip(proofs, texts, strict=True)]
         boxes = [name for name, proof in read if proof.leaves is None]
         if asked is not None and boxes:
             raise InputError(f"{boxes[0]} splits inputs: its boxes are its own property, and --property goes with none")
@@ -94,10 +101,13 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
         text = to_vnnlib(read[0][1].prop).encode() if asked is None else certifiable(read_text(Path(asked)), budget)
         found = property_certified(loaded, text, budget, guides)
     except (NotCertifiedError, OutOfTimeError) as error:
-        file.remove()
         return str(error)
     file.write(found.content)
     return ""
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:

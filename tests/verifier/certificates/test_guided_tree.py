@@ -156,6 +156,28 @@ def test_a_tree_with_a_gap_is_refused(
     assert not (tmp_path / "c.cert").exists()
 
 
+def test_an_old_certificate_does_not_pass_for_the_new_one_whatever_ends_the_work(
+    net: verifier.Model, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "c.cert"
+    made.write_bytes(b"of an earlier run")
+
+    left: list[bool] = []
+
+    def ended(*_: object) -> None:
+        left.append(made.exists())  # a time limit may end the process here
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(property_builder, "property_certified", ended)
+    assert main(["certify", str(made), str(net.path), "--proof", str(own)]) != Exit.GOOD
+    assert left == [False]
+    kept = net.path.read_bytes()
+    for path in (net.path, own):
+        assert main(["certify", str(path), str(net.path), "--proof", str(own)]) == Exit.BAD_INPUT
+        assert "the certificate is written there, and the command reads it" in capsys.readouterr().err
+    assert net.path.read_bytes() == kept
+
+
 def test_a_false_proof_gives_none_and_the_open_leaf_is_told(
     net: verifier.Model, most: float, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,9 @@ from verifier.problem.arguments import whole
 FINEST_GRID = 1 << 24
 """The most steps between 0 and 1: float32 has no more numbers there that are equally far apart."""
 
+REAL_KINDS = "biuf"
+"""Of numpy's dtypes: no complex numbers, dates and texts."""
+
 RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.ASCII)
 
 Units = tuple[npt.ArrayLike, npt.ArrayLike]
@@ -52,6 +55,8 @@ class Columns:
             steps = whole(self.grid, "the grid")
             if not 1 <= steps <= FINEST_GRID:
                 raise InputError(f"the grid must be a whole number of steps from 1 to {FINEST_GRID}, not {steps}")
+        for name, end in zip(("offset", "scale"), self.units or (), strict=False):
+            _floats(name, end)
         seen: set[int] = set()
         for column in (*numbers, *(column for group in groups for column in group)):
             if column in seen:
@@ -118,14 +123,25 @@ def read_units(path: Path) -> Units:
     return arrays["offset"], arrays["scale"]
 
 
+def _floats(name: str, given: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Numbers of the user's as float64, flat. Raises InputError."""
+    try:
+        values = np.asarray(given)
+        if values.dtype.kind in REAL_KINDS:
+            with np.errstate(over="ignore"):
+                return values.astype(np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        pass
+    raise InputError(f"units: {name} is no number, and no array of numbers")
+
+
 def units_of(units: Units | None, size: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Its offset and scale, each (size,) and finite, scale > 0. Raises InputError."""
     names, found = ("offset", "scale"), []
     for name, given in zip(names, (0.0, 1.0) if units is None else units, strict=True):
         try:
-            values = np.asarray(given, dtype=np.float64).reshape(-1)
-            values = np.broadcast_to(values, (size,))
-        except (TypeError, ValueError):
+            values = np.broadcast_to(_floats(name, given), (size,))
+        except ValueError:
             raise InputError(f"units: {name} is no number, and no array of {size} numbers") from None
         wrong = np.flatnonzero(~np.isfinite(values) | ((name == "scale") & ~(values > 0)))
         if wrong.size:

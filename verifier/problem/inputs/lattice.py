@@ -180,6 +180,7 @@ class Lattice:
         return math.nextafter(most, math.inf)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def lattice_of(
     columns: Columns, centre: Array, lo: Array, hi: Array, dtype: np.dtype[np.floating], norm: Norm
 ) -> Lattice:
@@ -199,6 +200,8 @@ def lattice_of(
     lo = np.where(grouped & np.isinf(lo), (-HALF - origin) / per, lo)  # of a group all are 0 or 1, whatever the box
     hi = np.where(grouped & np.isinf(hi), (1 + HALF - origin) / per, hi)
     _must(columns, whole & ~np.isfinite(hi - lo), "has no two ends in the box, as steps need: give --box", lo)
+    swallowed = whole & (lo < hi) & (per * (hi - lo) < 2.0 * SPARE)  # its ends would count as one whole number
+    _must(columns, swallowed, "is the end of a box that is much less than a step wide", hi)
     at, missed = _on_step(columns, centre, origin, per, whole, dtype)
     first, last = _within(columns, (origin, per, whole), (lo, hi), dtype)
     groups = tuple(np.array(group, dtype=np.intp) for group in columns.one_hot)

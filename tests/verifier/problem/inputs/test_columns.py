@@ -60,8 +60,14 @@ def test_units_of_a_file(tmp_path: Path) -> None:
         (([1.0, np.nan, 0.0], 1.0), "offset must be finite, not nan as at entry 1"),
         (([1.0] * 4, 1.0), "no array of 3"),
         (("x", 1.0), "offset is no number"),
+        ((1j, 1.0), "offset is no number"),
+        ((0.0, np.datetime64("2020-01-01")), "scale is no number"),
+        (([[1.0], [2.0, 3.0]], 1.0), "offset is no number"),
     ],
 )
 def test_no_units(units: Any, told: str) -> None:
     with pytest.raises(InputError, match=told):
         units_of(units, 3)
+    if "is no number" in told:
+        with pytest.raises(InputError, match=told):
+            Columns(grid=2, units=units)

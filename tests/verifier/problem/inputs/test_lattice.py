@@ -107,6 +107,15 @@ def test_units_of_the_user() -> None:
     assert lattice.values(np.array([19, 40, 80])) == pytest.approx([-1.75, 0.0, 40.0 / 12.0])
 
 
+@pytest.mark.parametrize("units", [(0, 1e308), (1e308, 1e308), (1e-40, 5e-324), (-1e308, 1.0), (0, 1e-320)])
+@pytest.mark.parametrize("columns", [{"grid": 255}, {"integer": (0,)}, {"one_hot": ((0, 1),)}])
+@pytest.mark.filterwarnings("error")
+def test_extreme_units_are_refused_in_one_line(columns: Any, units: Any) -> None:
+    with pytest.raises(InputError) as told:
+        made(Columns(**columns, units=units), [1.0, 0.2], Norm.L1)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("columns", "x", "box", "told"),
     [
