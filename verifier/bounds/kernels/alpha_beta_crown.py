@@ -348,7 +348,10 @@ def _within_simplex(turn: Floats, weights: Floats, j: int, moving: npt.NDArray[n
 
 @inner
 def _to_simplex(weights: Floats, j: int) -> None:
-    """`onto_simplex` for one node: entries below the threshold leave until none does."""
+    """`onto_simplex` for one node: entries below the threshold leave until none does (Michelot 1986).
+
+    Thresholds rise, but for rounding: one that lies a rounding below the last would take in again what that left out.
+    """
     count = weights.shape[0]
     threshold, left = -np.float32(np.inf), count + 1
     while True:
@@ -357,7 +360,7 @@ def _to_simplex(weights: Floats, j: int) -> None:
             if weights[i, j] > threshold:
                 total += weights[i, j]
                 among += 1
-        if among in (0, left):
+        if among == 0 or among >= left:
             break
         left = among
         threshold = (total - WHOLE) / np.float32(among)

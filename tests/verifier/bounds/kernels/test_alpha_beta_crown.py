@@ -11,9 +11,10 @@ pytest.importorskip("numba", reason="the kernels need numba, which has no wheels
 
 from encoders.formulations.to_stages import to_stages
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, FIRST_SHARE, BatchedBound, Start
+from verifier.bounds.alpha_beta_crown import FEW, FIRST_SHARE, BatchedBound, Start, onto_simplex
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.kernels import compiled_bound
+from verifier.bounds.kernels.alpha_beta_crown import _to_simplex
 from verifier.bounds.kernels.compiled_bound import CompiledBound
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -169,3 +170,16 @@ def test_a_smaller_ball() -> None:
     by_numpy, by_kernel = root.both(0)
     assert same(by_kernel.values, by_numpy.values)
     assert np.any(by_kernel.values > before + SINGLE)
+
+
+def test_the_simplex_projection_ends_where_an_entry_lies_at_the_threshold() -> None:
+    """Rounded thresholds leave such an entry out and take it in again: a search hung in that for ever."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        given = rng.normal(0.3, 0.5, rng.integers(3, 10)).astype(np.float32)
+        held = np.sort(given[1:])[::-1]
+        excess = (np.cumsum(held) - 1.0) / np.arange(1, held.size + 1)
+        given[0] = np.nextafter(excess[np.count_nonzero(held > excess) - 1], np.float32(rng.choice([-9, 9])))
+        found = given[:, np.newaxis].copy()
+        _to_simplex(found, 0)
+        np.testing.assert_allclose(found, onto_simplex(given[:, np.newaxis]), atol=1e-5)
