@@ -10,7 +10,7 @@ from encoders.errors import InputError, there_are
 from verifier.campaign.connection import LOCALHOST, own_address
 from verifier.campaign.plan.messages import Report, Work
 from verifier.campaign.pool import Lost, Piece, Pool
-from verifier.campaign.worker import solve
+from verifier.campaign.worker import prepare, solve
 from verifier.problem.budget import Budget
 from verifier.problem.memory import Memory
 from verifier.problem.workers import CONFIGURED, must_be_reachable, on_cluster
@@ -67,6 +67,10 @@ class _Solve:
     """A call of `solve` in another process."""
 
     work: Work
+
+    def prepare(self) -> None:
+        """Before its clock starts."""
+        prepare(self.work)
 
     def run(self) -> Report:
         """What becomes of the work."""

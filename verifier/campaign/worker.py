@@ -35,6 +35,12 @@ POLL = 0.1
 """Seconds between two looks at the line."""
 
 
+def prepare(work: Work) -> None:
+    """Load the kernels that its search calls: a worker asks many questions, and loading them is in nobody's time."""
+    if work.task.method == "tree" and not work.attack_tasks:
+        cache.at_once()
+
+
 def solve(work: Work) -> Report:
     """Run one task. Whatever goes wrong in it is an outcome; nothing is raised."""
     if threading.current_thread() is threading.main_thread() and os.getpid() != work.campaign:
@@ -47,8 +53,7 @@ def solve(work: Work) -> Report:
         still_open = line.begin(work.task.id, list(work.known))
         if still_open is not None:
             work = replace(work, known=still_open)
-        if work.task.method == "tree":
-            cache.at_once()  # a worker asks many questions: loading them is in nobody's time
+        prepare(work)
         budget, log, error = _budget(work), _Log(work, line), ""
         ended = threading.Event()
         threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()
@@ -103,8 +108,7 @@ def _robustness(work: Work, radius: float) -> Report:
     """Is each target of a task robust within the radius? The first one that is not ends it."""
     with connected(work.channel) as line:
         line.begin(work.task.id, ())  # to say who is at it: what is known of its brackets does not matter
-        if work.task.method == "tree":
-            cache.at_once()
+        prepare(work)
         budget, outcomes = _budget(work), list[Outcome]()
         ended = threading.Event()
         threading.Thread(target=_watch, args=(line, budget, ended), daemon=True).start()

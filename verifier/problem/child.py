@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from encoders.errors import InputError, SolverError
 from verifier.problem.memory import resident
@@ -38,13 +38,20 @@ class RemoteCall(Protocol):
     def run(self) -> Any: ...
 
 
+@runtime_checkable
+class PreparedCall(RemoteCall, Protocol):
+    """One whose process loads what it needs before it says that it has begun: in nobody's time."""
+
+    def prepare(self) -> object: ...
+
+
 class ChildError(Exception):
     """The child process died or failed; the message is what it said."""
 
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """The child has read a call, and what that needs is imported."""
+    """The child has read a call, and what that needs is imported and prepared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +145,10 @@ def serve(calls: BinaryIO, answers: BinaryIO) -> None:
     threading.Thread(target=_read, args=(calls, waiting), daemon=True).start()
     while True:
         call = waiting.get()
-        _say(Begun(), answers)
         try:
+            if isinstance(call, PreparedCall):
+                call.prepare()
+            _say(Begun(), answers)
             answer = Reply(call.run())
         except (InputError, SolverError) as error:
             answer = Reply(error=type(error)(str(error)))

@@ -25,6 +25,7 @@ from verifier.campaign.runner import run
 from verifier.campaign.store.store import Store
 from verifier.problem import workers
 from verifier.problem.budget import Budget
+from verifier.problem.child import PreparedCall
 from verifier.problem.memory import Memory
 
 PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads processes from /proc, which Linux has")
@@ -36,6 +37,14 @@ class Double:
 
     def run(self) -> int:
         return 2 * self.number
+
+
+@dataclass(frozen=True)
+class SlowToStart(Double):
+    """As one whose kernels are loaded while others hold the cores."""
+
+    def prepare(self) -> None:
+        threading.Event().wait(1.0)
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,13 @@ def test_a_process_that_dies_costs_its_own_task_alone() -> None:
     assert {place: value for place, value in found.items() if not isinstance(value, Lost)} == {0: 0, 2: 4, 4: 8, 6: 12}
     assert found[1] == found[5] == Lost("its process ended without an answer")
     assert found[3] == Lost("ZeroDivisionError: by design")
+
+
+def test_what_a_process_prepares_is_in_nobodys_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "OVERRUN", 0.1)
+    found = dict(Pool[int](1, Budget(3600.0)).run(iter(tasks(SlowToStart(1), SlowToStart(2), seconds=0.5))))
+    assert found == {0: 2, 1: 4}
+    assert isinstance(backends._Solve(Any), PreparedCall)
 
 
 def test_a_task_that_overruns_its_limit_is_ended_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
