@@ -18,7 +18,7 @@ export MYPY_CACHE_DIR := /dev/null
 UNCACHED := --no-cache
 endif
 
-.PHONY: demo test test-lowest dist lint format docs figures notebooks imports lock clean
+.PHONY: demo test test-lowest lowest-kernels dist lint format docs figures notebooks imports lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/verifier demo --out demo-output
@@ -29,10 +29,12 @@ test: $(VENV)/.dev lint
 
 # Every file of tests of the package, every other one of its tests and every twelfth of their cases: CI has 20 minutes
 # for all environments. Without LLVM's optimisation, which takes the oldest numba more than five minutes.
-test-lowest: export NUMBA_OPT = 0
-test-lowest: $(LOWEST)/.ready
-	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels
+test-lowest lowest-kernels: export NUMBA_OPT = 0
+test-lowest: lowest-kernels
 	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 12 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
+
+lowest-kernels: $(LOWEST)/.ready
+	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels
 
 # dist/: the wheel, built from the sdist, and a demo from it alone, in an environment that has seen no checkout. The
 # demo asks no numba: it would leave a compilation in the background, for a minute of what comes next.

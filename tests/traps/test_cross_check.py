@@ -20,7 +20,7 @@ from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.milp import Milp
 from verifier.solvers.smt import Smt
 
-NETS = 200
+NETS = 112
 
 SIZES = ((2, 3, 2), (2, 4, 3), (1, 6, 2), (2, 3, 3, 2), (2, 5, 3), (1, 4, 4, 3), (2, 2, 2, 2, 2))
 

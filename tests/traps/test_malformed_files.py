@@ -16,7 +16,7 @@ from encoders.network.graph import outputs
 from encoders.onnx_io.from_onnx import survey
 from tests.traps.mutants import MODELS, Mutation
 
-MUTANTS = 150
+MUTANTS = 75
 """Of each model and seed; a mutant takes some two milliseconds."""
 
 

@@ -165,8 +165,11 @@ class Ticking(Budget):
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
-@pytest.mark.parametrize("cancelled", [False, True], ids=["time limit", "Ctrl-C"])
-@pytest.mark.parametrize("end", [10, 100, 600, 1500])
+@pytest.mark.parametrize(
+    ("cancelled", "end"),
+    [(False, 10), (True, 100), (False, 600), (True, 1500)],
+    ids=lambda value: ("time limit", "Ctrl-C")[value] if isinstance(value, bool) else str(value),
+)
 def test_the_search_ends_when_the_budget_does(
     hard: tuple[verifier.Model, np.ndarray], run: Run, cancelled: bool, end: int
 ) -> None:

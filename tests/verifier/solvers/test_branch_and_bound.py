@@ -179,7 +179,7 @@ def around(distance: float, root: Any) -> list[float]:
     """Radii on both sides of the distance, near and far; any radii where there is nothing between."""
     if not GAP < distance < math.inf:
         return [1e-6, 0.1, 0.5, root.ball.reach]
-    return [distance * 0.5, distance - GAP, distance + GAP, distance * 1.02, distance * 1.5]
+    return [distance * 0.5, distance - GAP, distance + GAP, distance * 1.5]
 
 
 def tree_of(decider: BranchAndBound, root: Any, *, floor: float = 0.0, slack: float = 0.0, size: int = 64) -> Tree:
@@ -255,7 +255,7 @@ def test_lps_without_multipliers_close_nothing(
 def test_all_settings_agree(
     make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, variant: BranchAndBound
 ) -> None:
-    for seed, sizes, rows in FEW:
+    for seed, sizes, rows in FEW[list(FLAT_NORMS).index(norm) :: 2]:
         root = make_root(seed, sizes, norm, rows)
         distance = nearest(root)
         if GAP < distance < math.inf:
@@ -327,7 +327,7 @@ def test_a_restart_keeps_what_is_known(root: Any, nearest: Callable[[Any], float
 def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
     """A driver that takes no point at all: what holds one stays open, the rest closes, and there is an end to it."""
     distance, seen = nearest(root), 0
-    for radius in around(distance, root)[:4]:
+    for radius in around(distance, root)[1:]:
         tree = tree_of(decider, root.within(radius), size=8)
         for point in watched(tree, distance):
             if point is not None:
@@ -402,7 +402,7 @@ def test_polish_finds_the_nearest_point_of_the_region(
     distance = nearest(root)
     reach = root.within(root.ball.reach)
     samples = reach.points(9, 400)
-    starts = [x for x in samples if root.goal.margin_exact(exact_outputs(root.net.graph, x)) >= GAP][:6]
+    starts = [x for x in samples if root.goal.margin_exact(exact_outputs(root.net.graph, x)) >= GAP][:3]
     for slack in (0.0, 1e-3):
         tree = tree_of(decider, reach, slack=slack)
         for start in starts:

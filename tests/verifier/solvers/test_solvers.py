@@ -29,7 +29,7 @@ from verifier.solvers.smt import Smt
 
 DECIDERS: list[Any] = [Smt(), Milp("highs"), Milp("cbc"), Milp("highs", tighten=False), BranchAndBound()]
 
-STEPS = (1e-5, 1e-2, 0.3)
+STEPS = (1e-5, 0.1)
 """Distances of the radii from the optimum, on both sides: the nearest is that of the deciders' agreement."""
 
 MARGIN = 1e-6
