@@ -6,10 +6,11 @@ of the ball where the linear form is least, and z its values along the chosen li
 
     ∂/∂α_j = μ_j⁺ z_j,   ∂/∂β_j = ∓z_j (for a ReLU split to its active, its inactive side),   ∂/∂λ_i = −(C z_out + d)_i.
 
-The step is Polyak's, and the direction is deflected by the one before (Camerini, Fratta & Maffioli 1975). It aims at a
-level above the best value met, by a share of its size that grows where steps gain and falls where they do not (Goffin &
-Kiwiel 1999): far from 0, where a node closes, a step that aims there overshoots. Children begin with their parent's
-share. Near 0 steps aim there. Arrays hold one node a column: (ReLUs, batch).
+The step is Polyak's, in the metric of the gradients so far (Duchi, Hazan & Singer 2011): entries move in units of their
+range, 1 for α and μ's size for β, over the root of their squared gradients' sum. The direction is deflected by the one
+before (Camerini, Fratta & Maffioli 1975). It aims at a level above the best value, by a share of its size that grows
+where steps gain and falls where they do not (Goffin & Kiwiel 1999): far from 0, where a node closes, a step that aims
+there overshoots. Children begin with their parent's share. Arrays hold one node a column: (ReLUs, batch).
 """
 
 from __future__ import annotations
@@ -37,26 +38,32 @@ else:
 
 Bools = npt.NDArray[np.bool_]
 
-TARGET = 0.1
-"""How far above 0 the step aims at most, as a share of the distance to it: aiming at 0 itself stops short of it."""
+LEAST_SHARE, FIRST_SHARE = np.float32(1e-4), np.float32(1.1)
+"""Of the best value's size, how far above it steps aim: at least, and at the root's first, a little above 0: aiming
+at 0 itself stops short of it."""
 
-LEAST_SHARE, FIRST_SHARE = np.float32(1e-4), np.float32(1.0 + TARGET)
-"""Of the best value's size, how far above it steps aim: at least, and at the root's first."""
+RENEWED = np.float32(0.2)
+"""That share at a node's first step, at least: its parent's last steps hardly gained any more. Of 0.1, 0.2 and 0.3 the
+second is the best of both nets in the lab book."""
 
 GAINED, FAILED = np.float32(1.5), np.float32(0.7)
 """What that share is multiplied with after a step that found a better value, and after one that did not."""
 
 NEAR = 0.2
-"""Share of what the root's bound lacks: nodes that lack less aim above 0, where levels that shrink would stall."""
+"""Share of what the root's bound lacks: levels do not shrink with the values of nodes that lack less."""
 
 OVERSTEP = 1.5
 """The step as a multiple of Polyak's: up to 2 the distance to the optimum shrinks where the target is right."""
 
-DEFLECTION = 1.5
-"""How much of the last direction is kept when the new gradient turns against it (Camerini, Fratta & Maffioli: 1.5)."""
+DEFLECTION = 1.0
+"""How much of the last direction is kept when the new gradient turns against it: 1 makes them orthogonal."""
 
 BETA_SCALE = 10.0
-"""β moves in units of the mean square of μ over the split ReLUs, times this: α and λ run from 0 to 1, β like μ."""
+"""β moves in units of the root mean square of μ over the split ReLUs, times this: α and λ run from 0 to 1, β like μ."""
+
+FLOOR = np.float32(0.03)
+"""Share of the largest root of squared gradients, of all α or of all β, that is added to each: what hardly matters
+moves no farther. From 0.01 to 0.1 it makes no difference."""
 
 CROWDED = 0.75
 """Closed nodes leave the batch when fewer than this share stay: copying costs less than carrying them along."""
@@ -64,8 +71,8 @@ CROWDED = 0.75
 FEW = 4
 """Nodes of a batch from which on a kernel takes the steps: products of matrices are as fast for fewer."""
 
-SMALL = np.float32(1e-20)
-"""Keeps quotients of squared norms finite."""
+SMALL, TINY = np.float32(1e-20), np.float32(1e-10)
+"""Keep quotients of squared norms, and of norms, finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,11 +245,13 @@ class _Run:
         self.slope, self.intercept, self.side = lines.slope, lines.intercept, lines.side
         self.alpha, self.beta = lines.alpha, lines.beta
         self.weights = start.weights
-        self._shares, self._near = start.shares.copy(), np.float32(NEAR * bound.deficit)
+        self._shares, self._near = np.maximum(start.shares, RENEWED), np.float32(NEAR * bound.deficit)
         self._splits = np.maximum(np.abs(self.side).sum(axis=0), 1.0)
         self.arguments: Floats = np.zeros_like(self.alpha)
         self.points = self.outputs = self.mu = np.zeros(0, np.float32)
-        self._directions: tuple[Floats, Floats, Floats] | None = None
+        self._squares: Floats = np.zeros_like(self.alpha)
+        self._row_squares: Floats = np.zeros(self.weights.shape[1], np.float32)
+        self._directions: tuple[Floats, Floats] | None = None
         self._value = np.zeros(0, np.float32)
         self._at = np.arange(self.weights.shape[1])
         self._best = np.full(self._at.size, -np.inf, np.float32)
@@ -257,8 +266,7 @@ class _Run:
             return
         gained = value > self._best[self._at]
         changed = self._shares[self._at] * np.where(gained, GAINED, FAILED)
-        by_level = np.abs(self._best[self._at]) > self._near
-        self._shares[self._at] = np.where(by_level, np.clip(changed, LEAST_SHARE, FIRST_SHARE), self._shares[self._at])
+        self._shares[self._at] = np.clip(changed, LEAST_SHARE, FIRST_SHARE)
         better = np.flatnonzero(gained)
         places = self._at[better]
         self._best[places] = value[better]
@@ -282,42 +290,55 @@ class _Run:
                 "arguments",
                 "points",
                 "mu",
+                "_squares",
             )
             for name in names:
                 setattr(self, name, getattr(self, name)[:, stay])
             self._splits, self._at, self._value = self._splits[stay], self._at[stay], value[stay]
+            self._row_squares = self._row_squares[stay]
             if self._directions is not None:
                 self._directions = tuple(part[:, stay] for part in self._directions)  # type: ignore[assignment]
         return count > 0
 
     def move(self) -> None:
         """One step of α, β and λ."""
-        mean = np.einsum("ij,ij->j", self.mu * self.mu, np.abs(self.side)) / self._splits
-        scale = np.float32(BETA_SCALE) * mean
-        by_alpha = np.where(self._open, np.maximum(self.mu, 0.0) * self.arguments, 0.0)
-        by_beta, by_weights = self.arguments * self.side, -self.outputs
-        by_alpha = _unblocked(by_alpha, self.alpha)
-        by_beta = np.where((self.beta <= 0) & (by_beta < 0), 0.0, by_beta)
-        by_weights = _in_simplex(by_weights, self.weights)
-        gradients = by_alpha, by_beta, by_weights
-        scales = np.ones_like(scale), scale, np.ones_like(scale)
+        theta = np.where(self._open, self.alpha, self.beta)
+        turn = self._unblocked(np.where(self._open, np.maximum(self.mu, 0.0), self.side) * self.arguments, theta)
+        turns = turn, _in_simplex(-self.outputs, self.weights)
+        units = self._units(*turns)
         if self._directions is not None:
-            turned = sum(_dots(d, g) * s for d, g, s in zip(self._directions, gradients, scales, strict=True))
-            length = sum(_dots(d, d) * s for d, s in zip(self._directions, scales, strict=True))
-            share = np.where(turned < 0, -np.float32(DEFLECTION) * turned / np.maximum(length, SMALL), 0.0)
-            gradients = tuple(g + share * d for g, d in zip(gradients, self._directions, strict=True))  # type: ignore[assignment]
-        self._directions = gradients
-        to_alpha, to_weights = _unblocked(gradients[0], self.alpha), _in_simplex(gradients[2], self.weights)
-        to_beta = np.where((self.beta <= 0) & (gradients[1] < 0), 0.0, gradients[1])
-        length = _dots(to_alpha, to_alpha) + _dots(to_beta, to_beta) * scale + _dots(to_weights, to_weights)
+            turned = sum(_dots(d, g * unit) for d, g, unit in zip(self._directions, turns, units, strict=True))
+            length = sum(_dots(d, d * unit) for d, unit in zip(self._directions, units, strict=True))
+            share = np.float32(DEFLECTION) * np.maximum(-turned, 0.0) / np.maximum(length, SMALL)
+            turns = tuple(g + share * d for g, d in zip(turns, self._directions, strict=True))  # type: ignore[assignment]
+        self._directions = turns
+        along = self._unblocked(turns[0], theta), _in_simplex(turns[1], self.weights)
+        length = sum(_dots(part, part * unit) for part, unit in zip(along, units, strict=True))
         best = self._best[self._at]
-        share = np.where(np.abs(best) > self._near, self._shares[self._at], FIRST_SHARE)
-        rise = best + share * np.abs(best) - self._value
-        step = np.float32(OVERSTEP) * rise / np.maximum(length, SMALL)
-        self.alpha = np.where(self._open, np.clip(self.alpha + step * to_alpha, 0.0, 1.0), self._fixed)
-        self.beta = np.maximum(self.beta + step * scale * to_beta, 0.0)
+        rise = best + self._shares[self._at] * np.maximum(np.abs(best), self._near) - self._value
+        step = np.where(length > SMALL, np.float32(OVERSTEP) * rise / np.maximum(length, SMALL), 0.0)
+        theta = np.maximum(theta + step * (units[0] * along[0]), 0.0)
+        self.alpha = np.where(self._open, np.minimum(theta, 1.0), self._fixed)
+        self.beta = np.where(self.side != 0, theta, 0.0)
         if self.weights.shape[0] > 1:
-            self.weights = onto_simplex(self.weights + step * to_weights)
+            self.weights = onto_simplex(self.weights + step * (units[1] * along[1]))
+
+    def _units(self, turn: Floats, row_turn: Floats) -> tuple[Floats, Floats]:
+        """In what entries move: of α or β (kept, batch), and of λ (batch,)."""
+        self._squares += turn * turn
+        self._row_squares += (row_turn * row_turn).max(axis=0)
+        roots = np.sqrt(self._squares)
+        tops = (np.where(part, roots, 0.0).max(axis=0, initial=0.0) for part in (self._open, self.side != 0))
+        floors = np.float32(FLOOR) * np.where(self._open, *tops)
+        mean = np.einsum("ij,ij->j", self.mu * self.mu, np.abs(self.side)) / self._splits
+        ranges = np.where(self._open, np.float32(1.0), np.float32(BETA_SCALE) * np.sqrt(mean))
+        by_row: Floats = np.reciprocal(np.maximum(np.sqrt(self._row_squares), TINY))
+        return ranges / np.maximum(roots + floors, TINY), by_row
+
+    def _unblocked(self, turn: Floats, theta: Floats) -> Floats:
+        """Without what pushes α out of [0, 1] or β below 0; nothing for ReLUs that have neither."""
+        blocked = ((theta <= 0) & (turn < 0)) | ((theta >= 1) & (turn > 0) & self._open)
+        return np.asarray(np.where(blocked | ~(self._open | (self.side != 0)), 0.0, turn))
 
     def proposed(self) -> Proposed:
         alpha, beta, weights, points = self._kept
@@ -373,11 +394,6 @@ def _in_simplex(gradient: Floats, weights: Floats) -> Floats:
         moving &= (weights > 0) | (gradient > mean)
     mean = np.where(moving, gradient, 0.0).sum(axis=0) / np.maximum(moving.sum(axis=0), 1)
     return np.asarray(np.where(moving, gradient - mean, 0.0), dtype=np.float32)
-
-
-def _unblocked(gradient: Floats, alpha: Floats) -> Floats:
-    """The gradient without the entries that push α out of [0, 1]."""
-    return np.asarray(np.where(((alpha <= 0) & (gradient < 0)) | ((alpha >= 1) & (gradient > 0)), 0.0, gradient))
 
 
 def _dots(a: Floats, b: Floats) -> Floats:

@@ -18,10 +18,12 @@ from verifier.bounds.alpha_beta_crown import (
     DEFLECTION,
     FAILED,
     FIRST_SHARE,
+    FLOOR,
     GAINED,
     LEAST_SHARE,
     OVERSTEP,
     SMALL,
+    TINY,
 )
 from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.least_points import SingleBall, least_points
@@ -31,7 +33,7 @@ OPEN = np.float32(2.0)
 """What marks an open ReLU among `Nodes.role`."""
 
 NOTHING, WHOLE = np.float32(0.0), np.float32(1.0)
-STEEP = np.float32(1.0 / BETA_SCALE)
+WIDE = np.float32(BETA_SCALE)
 BENT, LONG = np.float32(DEFLECTION), np.float32(OVERSTEP)
 
 
@@ -58,8 +60,9 @@ class Nodes(NamedTuple):
 
     role (kept, batch): OPEN, 0, or the side of a split ReLU: −1 active, 1 inactive. theta: α of open ReLUs, β of split
     ones. slope, intercept: of the upper lines. mu and values: input first, then kept ReLUs.
-    turn, last: this step's direction and the one before; row_turn, row_last: the weights'. by_node: see NUMBERS. at:
-    which node a column is; counts: columns at work, and steps taken. The rest: what each node has seen best.
+    turn, last: this step's direction and the one before; row_turn, row_last: the weights'. squares: of all gradients so
+    far, summed; units: in what entries move. by_node: see NUMBERS. at: which node a column is; counts: columns at work,
+    and steps taken. The rest: what each node has seen best.
     """
 
     role: Floats
@@ -74,6 +77,8 @@ class Nodes(NamedTuple):
     last: Floats
     row_turn: Floats
     row_last: Floats
+    squares: Floats
+    units: Floats
     by_node: Floats
     at: Integers
     counts: Integers
@@ -84,9 +89,10 @@ class Nodes(NamedTuple):
     best_points: Floats
 
 
-VALUE, SCALE, SPLITS, TURNED, LENGTH, STEP = range(6)
-NUMBERS = 6
-"""Rows of `Nodes.by_node`: the value, β's unit, split ReLUs, products of directions, a direction's square, the step."""
+VALUE, SCALE, SPLITS, TURNED, LENGTH, STEP, TOP, SPLIT_TOP, ROW_SQUARES = range(9)
+NUMBERS = 9
+"""Rows of `Nodes.by_node`: the value, β's range, split ReLUs, products of directions, a direction's square, the step,
+the largest of `squares` among open and among split ReLUs, the sum of the weights' largest."""
 
 
 @compiled
@@ -94,7 +100,7 @@ def climb(net: SteppedNetwork, radius: float, margin: float, near: float, nodes:
     """So many steps of `BatchedBound.optimise`; `last`: evaluate the last one too."""
     for _ in range(moves):
         _backward(net, radius, margin, nodes)
-        _note(near, nodes)
+        _note(nodes)
         _drop(nodes)
         if nodes.counts[0] == 0:
             return
@@ -103,7 +109,7 @@ def climb(net: SteppedNetwork, radius: float, margin: float, near: float, nodes:
         nodes.counts[1] += 1
     if last:
         _backward(net, radius, margin, nodes)
-        _note(near, nodes)
+        _note(nodes)
 
 
 @inner
@@ -137,14 +143,8 @@ def _backward(net: SteppedNetwork, radius: float, margin: float, nodes: Nodes) -
         for j in range(width):
             value[j] += constant * message[j]
     for i in range(kept - 1, -1, -1):
-        mu, message, role, theta, slope = (
-            nodes.mu[size + i],
-            nodes.messages[i],
-            nodes.role[i],
-            nodes.theta[i],
-            nodes.slope[i],
-        )
-        intercept, constant = nodes.intercept[i], net.constant[i]
+        mu, message, role, theta = nodes.mu[size + i], nodes.messages[i], nodes.role[i], nodes.theta[i]
+        slope, intercept, constant = nodes.slope[i], nodes.intercept[i], net.constant[i]
         for j in range(width):
             mu[j] = NOTHING
         _product(net.back, size + i, nodes.messages, mu, width)
@@ -165,7 +165,7 @@ def _backward(net: SteppedNetwork, radius: float, margin: float, nodes: Nodes) -
 
 
 @inner
-def _note(near: float, nodes: Nodes) -> None:
+def _note(nodes: Nodes) -> None:
     """Keep what is better than before, and let shares grow or fall."""
     width, begun, size = nodes.counts[0], nodes.counts[1] > 0, nodes.best_points.shape[0]
     gained = np.empty(width, dtype=np.int64)
@@ -173,7 +173,7 @@ def _note(near: float, nodes: Nodes) -> None:
     for j in range(width):
         place, value = nodes.at[j], nodes.by_node[VALUE, j]
         better = value > nodes.best[place]
-        if begun and abs(nodes.best[place]) > near:
+        if begun:
             share = nodes.shares[place] * (GAINED if better else FAILED)
             nodes.shares[place] = min(max(share, LEAST_SHARE), FIRST_SHARE)
         if better or not begun:
@@ -208,6 +208,7 @@ def _drop(nodes: Nodes) -> None:
         _keep(nodes.slope[i], stay, count)
         _keep(nodes.intercept[i], stay, count)
         _keep(nodes.last[i], stay, count)
+        _keep(nodes.squares[i], stay, count)
     for i in range(nodes.mu.shape[0]):
         _keep(nodes.mu[i], stay, count)
         _keep(nodes.values[i], stay, count)
@@ -230,15 +231,14 @@ def _keep(row: Floats, stay: Integers, count: int) -> None:
 def _forward(net: SteppedNetwork, nodes: Nodes) -> None:
     """The arguments of ReLUs along the lines at the points, which give the gradient, and the goal's rows there."""
     width, kept, size = nodes.counts[0], nodes.role.shape[0], net.ball.centre.size
-    first = nodes.counts[1] == 0
-    scale, turned, length = nodes.by_node[SCALE], nodes.by_node[TURNED], nodes.by_node[LENGTH]
+    scale, top, split_top = nodes.by_node[SCALE], nodes.by_node[TOP], nodes.by_node[SPLIT_TOP]
     for j in range(width):
-        scale[j] = scale[j] / (STEEP * nodes.by_node[SPLITS, j])
-        turned[j], length[j] = NOTHING, NOTHING
+        scale[j] = WIDE * np.sqrt(scale[j] / nodes.by_node[SPLITS, j])
+        top[j], split_top[j] = NOTHING, NOTHING
     argument = np.empty(width, dtype=np.float32)
     for i in range(kept):
         mu, value, role, theta = nodes.mu[size + i], nodes.values[size + i], nodes.role[i], nodes.theta[i]
-        slope, intercept, turn, last = nodes.slope[i], nodes.intercept[i], nodes.turn[i], nodes.last[i]
+        slope, intercept, turn, squares = nodes.slope[i], nodes.intercept[i], nodes.turn[i], nodes.squares[i]
         for j in range(width):
             argument[j] = net.constant[i]
         _product(net.forward, i, nodes.values, argument, width)
@@ -249,13 +249,12 @@ def _forward(net: SteppedNetwork, nodes: Nodes) -> None:
             rise = (mu[j] if mu[j] > NOTHING else NOTHING) if role[j] == OPEN else role[j]
             turn[j] = rise * argument[j]
         _unblock(turn, turn, theta, role, width)
-        if not first:
-            for j in range(width):
-                unit = WHOLE if role[j] == OPEN else scale[j]
-                turned[j] += unit * last[j] * turn[j]
-            for j in range(width):
-                unit = WHOLE if role[j] == OPEN else scale[j]
-                length[j] += unit * last[j] * last[j]
+        for j in range(width):
+            squares[j] += turn[j] * turn[j]
+        for j in range(width):
+            top[j] = max(top[j], squares[j] if role[j] == OPEN else NOTHING)
+        for j in range(width):
+            split_top[j] = max(split_top[j], NOTHING if role[j] == OPEN else squares[j])
     for i in range(nodes.weights.shape[0]):
         for j in range(width):
             argument[j] = net.constant[kept + i]
@@ -277,52 +276,81 @@ def _unblock(given: Floats, found: Floats, theta: Floats, role: Floats, width: i
 def _move(near: float, nodes: Nodes) -> None:
     """One step of all multipliers."""
     width, kept, count = nodes.counts[0], nodes.role.shape[0], nodes.weights.shape[0]
-    first = nodes.counts[1] == 0
-    scale, turned, length, step = (
-        nodes.by_node[SCALE],
-        nodes.by_node[TURNED],
-        nodes.by_node[LENGTH],
-        nodes.by_node[STEP],
-    )
+    turned, length, step = nodes.by_node[TURNED], nodes.by_node[LENGTH], nodes.by_node[STEP]
+    _measure(nodes)
     moving = np.empty(count, dtype=np.bool_)
     for j in range(width):
-        _within_simplex(nodes.row_turn, nodes.weights, j, moving)
-        if not first:
-            for i in range(count):
-                turned[j] += nodes.row_last[i, j] * nodes.row_turn[i, j]
-                length[j] += nodes.row_last[i, j] * nodes.row_last[i, j]
-        bent = not first and turned[j] < NOTHING
-        turned[j] = -BENT * turned[j] / max(length[j], SMALL) if bent else NOTHING
-        length[j] = NOTHING
-        for i in range(count):
-            nodes.row_last[i, j] = nodes.row_turn[i, j] + turned[j] * nodes.row_last[i, j]
-            nodes.row_turn[i, j] = nodes.row_last[i, j]
-        _within_simplex(nodes.row_turn, nodes.weights, j, moving)
-        for i in range(count):
-            length[j] += nodes.row_turn[i, j] * nodes.row_turn[i, j]
+        _turn_weights(nodes, j, moving)
     for i in range(kept):
-        turn, last, role = nodes.turn[i], nodes.last[i], nodes.role[i]
+        turn, last, role, units = nodes.turn[i], nodes.last[i], nodes.role[i], nodes.units[i]
         for j in range(width):
             last[j] = turn[j] + turned[j] * last[j]
         _unblock(last, turn, nodes.theta[i], role, width)
         for j in range(width):
-            unit = WHOLE if role[j] == OPEN else scale[j]
-            length[j] += unit * turn[j] * turn[j]
+            length[j] += units[j] * turn[j] * turn[j]
     for j in range(width):
-        best = nodes.best[nodes.at[j]]
-        share = nodes.shares[nodes.at[j]] if abs(best) > near else FIRST_SHARE
-        step[j] = LONG * (best + share * abs(best) - nodes.by_node[VALUE, j]) / max(length[j], SMALL)
+        best, share = nodes.best[nodes.at[j]], nodes.shares[nodes.at[j]]
+        level = best + share * max(abs(best), np.float32(near))
+        step[j] = LONG * (level - nodes.by_node[VALUE, j]) / length[j] if length[j] > SMALL else NOTHING
     for i in range(kept):
-        turn, role, theta = nodes.turn[i], nodes.role[i], nodes.theta[i]
+        turn, role, theta, units = nodes.turn[i], nodes.role[i], nodes.theta[i], nodes.units[i]
         for j in range(width):
-            moved = theta[j] + step[j] * (WHOLE if role[j] == OPEN else scale[j]) * turn[j]
+            moved = theta[j] + step[j] * (units[j] * turn[j])
             moved = moved if moved > NOTHING else NOTHING
             theta[j] = WHOLE if role[j] == OPEN and moved > WHOLE else moved
     if count > 1:
         for j in range(width):
+            unit = WHOLE / max(np.sqrt(nodes.by_node[ROW_SQUARES, j]), TINY)
             for i in range(count):
-                nodes.weights[i, j] += step[j] * nodes.row_turn[i, j]
+                nodes.weights[i, j] += step[j] * (unit * nodes.row_turn[i, j])
             _to_simplex(nodes.weights, j)
+
+
+@inner
+def _measure(nodes: Nodes) -> None:
+    """The units in which entries move, and in that metric the products of the last direction."""
+    width, first = nodes.counts[0], nodes.counts[1] == 0
+    scale, turned, length = nodes.by_node[SCALE], nodes.by_node[TURNED], nodes.by_node[LENGTH]
+    floor, split_floor = nodes.by_node[TOP], nodes.by_node[SPLIT_TOP]
+    for j in range(width):
+        floor[j], split_floor[j] = FLOOR * np.sqrt(floor[j]), FLOOR * np.sqrt(split_floor[j])
+        turned[j], length[j] = NOTHING, NOTHING
+    for i in range(nodes.role.shape[0]):
+        role, turn, last, units, squares = nodes.role[i], nodes.turn[i], nodes.last[i], nodes.units[i], nodes.squares[i]
+        for j in range(width):
+            added = floor[j] if role[j] == OPEN else split_floor[j]
+            units[j] = (WHOLE if role[j] == OPEN else scale[j]) / max(np.sqrt(squares[j]) + added, TINY)
+        if not first:
+            for j in range(width):
+                turned[j] += units[j] * last[j] * turn[j]
+            for j in range(width):
+                length[j] += units[j] * last[j] * last[j]
+
+
+@inner
+def _turn_weights(nodes: Nodes, j: int, moving: npt.NDArray[np.bool_]) -> None:
+    """A node's direction of the weights, and how much of the last direction is kept; then the square of theirs."""
+    count, first = nodes.weights.shape[0], nodes.counts[1] == 0
+    turned, length = nodes.by_node[TURNED], nodes.by_node[LENGTH]
+    _within_simplex(nodes.row_turn, nodes.weights, j, moving)
+    largest = NOTHING
+    for i in range(count):
+        largest = max(largest, nodes.row_turn[i, j] * nodes.row_turn[i, j])
+    nodes.by_node[ROW_SQUARES, j] += largest
+    unit = WHOLE / max(np.sqrt(nodes.by_node[ROW_SQUARES, j]), TINY)
+    if not first:
+        for i in range(count):
+            turned[j] += unit * nodes.row_last[i, j] * nodes.row_turn[i, j]
+            length[j] += unit * nodes.row_last[i, j] * nodes.row_last[i, j]
+    bent = not first and turned[j] < NOTHING
+    turned[j] = -BENT * turned[j] / max(length[j], SMALL) if bent else NOTHING
+    length[j] = NOTHING
+    for i in range(count):
+        nodes.row_last[i, j] = nodes.row_turn[i, j] + turned[j] * nodes.row_last[i, j]
+        nodes.row_turn[i, j] = nodes.row_last[i, j]
+    _within_simplex(nodes.row_turn, nodes.weights, j, moving)
+    for i in range(count):
+        length[j] += unit * nodes.row_turn[i, j] * nodes.row_turn[i, j]
 
 
 @inner

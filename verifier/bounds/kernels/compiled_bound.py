@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, NEAR, BatchedBound, Lines, Proposed, Start
+from verifier.bounds.alpha_beta_crown import FEW, NEAR, RENEWED, BatchedBound, Lines, Proposed, Start
 from verifier.bounds.kernels.alpha_beta_crown import NUMBERS, OPEN, SPLITS, CompressedRows, Nodes, SteppedNetwork, climb
 from verifier.bounds.kernels.least_points import KINDS, single
 from verifier.problem.budget import Budget
@@ -74,11 +74,13 @@ class CompiledBound:
             last=empty(kept),
             row_turn=empty(len(weights)),
             row_last=empty(len(weights)),
+            squares=empty(kept),
+            units=empty(kept),
             by_node=empty(NUMBERS),
             at=np.arange(batch),
             counts=np.array([batch, 0]),
             best=np.full(batch, -np.inf, np.float32),
-            shares=owned(start.shares),
+            shares=owned(np.maximum(start.shares, RENEWED)),
             best_theta=empty(kept),
             best_weights=empty(len(weights)),
             best_points=empty(size),
