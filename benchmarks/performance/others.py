@@ -11,6 +11,7 @@ from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
 from benchmarks.performance.provenance import Measured, measured, rows_of, share
+from benchmarks.vnncomp.certificates import CertificateRow
 from benchmarks.vnncomp.run import SAT, TORN, UNSAT, VnnRow
 from verifier.report.norm_signs import NORM_SIGNS
 
@@ -199,6 +200,23 @@ def competition(record: Measured) -> str:
     return "; ".join([*cells, f"{sum(row.wrong for row in rows)} wrong"])
 
 
+def property_certificates(record: Measured) -> str:
+    """Of how many of each benchmark's unsat instances the lone checker accepts a certificate, and what that cost."""
+    rows, cells = rows_of(CertificateRow, record), []
+    for name in dict.fromkeys(row.benchmark for row in rows):
+        own = [row for row in rows if row.benchmark == name]
+        good = [row for row in own if row.accepted]
+        cell = f"{name} {share((row.accepted for row in own), own)}"
+        if good:
+            times = (
+                statistics.median(row.build_seconds for row in good),
+                statistics.median(row.check_seconds for row in good),
+            )
+            cell += f", {times[0]:.2g} and {times[1]:.2g} s"
+        cells.append(cell)
+    return "; ".join(cells)
+
+
 PAIRS = "pairs of image and target by `{method}` on `{model}`, 120 s"
 
 ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
@@ -219,6 +237,10 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
         conformance,
     ),
     "vnncomp": ("VNN-COMP: decided, median wall s of those, start included; 20 to 60 s an instance", competition),
+    "vnncomp_certificates": (
+        "certificates of a sample of the unsat ones: accepted by the lone checker; median CPU s to build, to check",
+        property_certificates,
+    ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
     "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
     "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),
