@@ -223,6 +223,7 @@ class _Target:
     steps: list[Step] = field(default_factory=list)
     sent: float = 0.0
     closed: bool = False
+    initial: Initial | None = None
 
 
 class _Log:
@@ -238,7 +239,9 @@ class _Log:
         self._waiting: list[Outcome] = []
 
     def take(self, target: Target, bracket: Bracket) -> None:
-        noted, bracket = self._targets[target], short_of_steps(bracket)
+        noted = self._targets[target]
+        if bracket.lattice is not None:
+            bracket = self._occurring(noted, bracket)
         now, first = time.monotonic(), noted.last is None
         noted.last = bracket
         if (bracket.lower, bracket.upper) != noted.ends:
@@ -252,6 +255,14 @@ class _Log:
         if not first or all(other.last is not None for other in self._targets.values()):
             self._line.send(self._waiting)
             self._waiting = []
+
+    @staticmethod
+    def _occurring(noted: _Target, bracket: Bracket) -> Bracket:
+        """Of inputs that can occur, as stores keep it: what was found first is the first of these."""
+        if noted.initial is None and math.isfinite(bracket.upper):
+            noted.initial = Initial(bracket.initial.attack, bracket.upper)
+        initial = noted.initial or Initial(bracket.initial.attack, math.inf)
+        return replace(short_of_steps(bracket), initial=initial)
 
     def last(self, error: str) -> tuple[Outcome, ...]:
         """An outcome for each target: its last bracket, and the error unless it is closed."""

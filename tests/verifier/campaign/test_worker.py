@@ -19,7 +19,7 @@ from verifier.problem.budget import Budget
 def test_kernels_are_loaded_in_nobodys_time(method: str, steps: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def clock(seconds: float) -> Budget:
+    def clock(seconds: float, **_: object) -> Budget:
         seen.append("clock")
         return Budget(seconds)
 
@@ -30,6 +30,7 @@ def test_kernels_are_loaded_in_nobodys_time(method: str, steps: list[str], monke
         task=task,
         known={},
         seconds=1.0,
+        memory=None,
         whole=True,
         attack_tasks=(),
         channel=None,
@@ -51,6 +52,7 @@ def test_what_goes_wrong_is_told_without_folders(error: Exception, monkeypatch: 
         task=task,
         known={None: None},
         seconds=1.0,
+        memory=None,
         whole=True,
         attack_tasks=(),
         channel=None,

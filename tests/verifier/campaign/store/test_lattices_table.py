@@ -102,6 +102,7 @@ def test_minima_are_those_of_the_grid_and_not_those_of_the_box(net: Any, ran: Pa
         assert one.lower == math.nextafter(truth, 0.0), (
             "within it nothing is adversarial, and at the truth something is"
         )
+        assert truth <= one.initial < math.inf, "what was found first can occur too"
         assert one.witness is not None
         assert np.array_equal(one.witness.point * STEPS, np.rint(one.witness.point * STEPS))
         assert one.evidence == Evidence.PROVED.label
