@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, Sequence
 
 from encoders.errors import SolverError
@@ -49,8 +50,8 @@ class Spreading:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._tree: ReluTree | None = None
-        self._packed, self._key, self._losses = b"", "", 0
+        self._packed = weakref.WeakKeyDictionary[ReluTree, tuple[str, bytes]]()
+        self._losses = 0
 
     def pays(self, tree: ReluTree, seconds: float) -> bool:
         """Has the tree enough nodes for all, and lasted for so long that it is worth while?"""
@@ -91,8 +92,8 @@ class Spreading:
 
     def _parts(self, tree: ReluTree, budget: Budget) -> list[LentPart]:
         """The next nodes of the tree, dealt out: each part has near ones and far ones."""
-        if tree is not self._tree:
-            self._tree, self._packed, self._key = tree, packed(tree), uuid.uuid4().hex
+        if tree not in self._packed:
+            self._packed[tree] = uuid.uuid4().hex, packed(tree)
         count = PARTS * self._workers.jobs
         nodes = tree.take(min(NODES * count, tree.open_nodes))
         for node in nodes:
@@ -103,8 +104,7 @@ class Spreading:
         return [
             LentPart(
                 tree.lend(part),
-                self._key,
-                self._packed,
+                *self._packed[tree],
                 part,
                 tree.radius,
                 tree.nodes,

@@ -25,8 +25,8 @@ from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.lending import Remainder
 from verifier.solvers.tree.relu_tree import ReluTree
 
-KEPT = 2
-"""Trees that a thread of a process keeps: the one that is explored, and the one of an inner ball beside it."""
+KEPT = 1 << 26
+"""Bytes of packed trees whose trees a thread of a process keeps, one at least: those of several targets take turns."""
 
 WATCH = 0.25
 """Seconds between two looks whether the process that asks is still there."""
@@ -81,14 +81,14 @@ class LentPart:
         return PartDone(self.loan, left, tree.nodes - self.done, seconds, point, budget.memory.exceeded)
 
     def _made(self) -> Any:
-        kept: dict[str, Any] = _here.__dict__.setdefault("trees", {})
-        tree = kept.pop(self.key, None)
+        kept: dict[str, tuple[int, Any]] = _here.__dict__.setdefault("trees", {})
+        _, tree = kept.pop(self.key, (0, None))
         if tree is None or tree.radius < self.radius:
             tree = made(self.tree)
         tree.cut(self.radius)
-        while len(kept) >= KEPT:
+        kept[self.key] = len(self.tree), tree
+        while len(kept) > 1 and sum(size for size, _ in kept.values()) > KEPT:
             del kept[next(iter(kept))]
-        kept[self.key] = tree
         tree.adopt(self.nodes, inherited=self.inherited)
         tree.nodes = self.done
         return tree

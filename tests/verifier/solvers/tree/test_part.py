@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pickle
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
+from verifier.solvers.tree import part
 from verifier.solvers.tree.part import LentPart, PartDone, made, make_portable, packed
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relu_tree import ReluTree
@@ -28,10 +31,12 @@ def sent(tree: ReluTree, most: int, memory: float = math.inf) -> PartDone:
     nodes = tree.take(most)
     for node in nodes:
         make_portable(node)
-    part = LentPart(
-        *(tree.lend(nodes), "key", packed(tree), nodes, tree.radius, tree.nodes, tree.inherited, math.inf, memory, None)
+    content = packed(tree)
+    key = hashlib.sha256(content).hexdigest()
+    asked = LentPart(
+        *(tree.lend(nodes), key, content, nodes, tree.radius, tree.nodes, tree.inherited, math.inf, memory, None)
     )
-    done: PartDone = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(part)).run()))
+    done: PartDone = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(asked)).run()))
     tree.returned(done.loan, done.left)
     tree.nodes += done.nodes
     return done
@@ -76,3 +81,29 @@ def test_a_tree_that_was_sent_is_the_same(make_root: Callable[..., Any], kind: T
     assert type(other) is type(tree)
     assert other.explore(Budget()) is None or True
     assert other.root.ball.radius == tree.root.ball.radius
+
+
+def test_a_process_keeps_the_trees_that_take_turns(
+    make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, makes, make = make_root(15, (3, 12, 4), Norm.LINF, 2), [0], part.made
+
+    def counted(content: bytes) -> ReluTree:
+        makes[0] += 1
+        return make(content)
+
+    monkeypatch.setattr(part, "made", counted)
+    monkeypatch.setattr(part, "_here", threading.local())
+    tree, content = tree_of(root, TREES[1]), b""
+    for key in ("a", "b", "a", "b"):
+        nodes = tree.take()
+        content = packed(tree)
+        asked = LentPart(tree.lend(nodes), key, content, nodes, tree.radius, 0, False, 0.0, math.inf, None)
+        tree.returned(asked.loan, asked.run().left)
+    assert makes[0] == 2
+    monkeypatch.setattr(part, "KEPT", 1.5 * len(content))
+    for key in ("c", "b", "c"):
+        nodes = tree.take()
+        asked = LentPart(tree.lend(nodes), key, content, nodes, tree.radius, 0, False, 0.0, math.inf, None)
+        tree.returned(asked.loan, asked.run().left)
+    assert makes[0] == 5
