@@ -31,7 +31,7 @@ from verifier.cli.command_deadline import (
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
 from verifier.cli.signature import with_options
-from verifier.problem import streams
+from verifier.problem import streams, workers
 
 USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 """UsageError: of click, or of the copy of click that newer versions of typer carry."""
@@ -331,6 +331,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = streams.debugging()
     if not (debug or sys.warnoptions):
         warnings.simplefilter("ignore")
+        if arguments is None:
+            os.environ["PYTHONWARNINGS"] = "ignore"  # what libraries start is as quiet
     own = arguments is None
     if own:
         streams.keep_stdout_for_answers()
@@ -366,5 +368,6 @@ def _run(given: Sequence[str], *, own: bool) -> int:
     if own:
         if sys.stderr is not None:
             sys.stderr.flush()
+        workers.end()
         os._exit(code)  # all is said: the interpreter's own end may take long, and loses a Ctrl-C
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -60,6 +61,14 @@ class Workers:
             yield from on_cluster(self.backend, self.scheduler, call, given)
             return
         yield from _called(call, given, AS_THEY_END, n_jobs=self.jobs, backend=self.backend, max_nbytes=None)
+
+
+def end() -> None:
+    """End the processes that joblib keeps for further calls; for a process that makes none."""
+    loky = sys.modules.get("joblib.externals.loky")
+    if loky is not None:
+        kept = loky.get_reusable_executor(reuse=True)
+        getattr(kept, "terminate", kept.shutdown)(kill_workers=True)
 
 
 def on_cluster(

@@ -45,3 +45,12 @@ def pid(_: int) -> int:
 
 def test_loky_s_are_other_processes() -> None:
     assert os.getpid() not in set(Workers(LOKY, 2).each(pid, range(4)))
+
+
+def test_processes_that_joblib_keeps_are_ended() -> None:
+    used = set(Workers(LOKY, 2).each(pid, range(4)))
+    workers.end()
+    for one in used:
+        with pytest.raises(ProcessLookupError):
+            os.kill(one, 0)
+    assert used.isdisjoint(Workers(LOKY, 2).each(pid, range(4)))
