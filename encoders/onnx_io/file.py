@@ -41,10 +41,15 @@ class Port:
     dtype: np.dtype[Any] | None
 
 
+NO_MEMORY = "alloc failed"
+"""What protobuf says of a message that it finds no memory for."""
+
+
 def load_model(path: Path) -> tuple[onnx.ModelProto, str]:
     """The model with its external data inside, and the sha256 of the file's bytes followed by the external files'.
 
-    Raises InputError for a file that is missing, is no ONNX, or whose external data are missing or lie elsewhere.
+    Raises InputError for a file that is missing, is no ONNX, or whose external data are missing or lie elsewhere; and
+    MemoryError.
     """
     content = _content(path)
     if not content:
@@ -52,6 +57,8 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, str]:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError, RuntimeError) as error:
+        if NO_MEMORY in str(error):
+            raise MemoryError(f"{path} does not fit into memory") from error
         raise InputError(f"{path} is not an ONNX model, or is cut off: {one_line(error)}") from error
     if not model.HasField("graph") or not model.graph.output:
         raise InputError(f"{path} is not an ONNX model: it holds no graph with an output")

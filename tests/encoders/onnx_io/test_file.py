@@ -173,3 +173,14 @@ def test_a_survey_holds_the_network_that_it_read(model: onnx.ModelProto, tmp_pat
     del model.graph.node[0].input[1:]
     onnx.save(model, path)
     assert survey(path).network is None
+
+
+def test_a_file_that_finds_no_memory_is_not_called_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(_: bytes) -> None:
+        raise ValueError("Error parsing message with type 'onnx.ModelProto': Arena alloc failed")
+
+    path = tmp_path / "large.onnx"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(onnx, "load_model_from_string", too_large)
+    with pytest.raises(MemoryError, match="does not fit into memory"):
+        load_model(path)
