@@ -120,6 +120,8 @@ def aptp_proofs(content: bytes, model: bytes, folder: Path, budget: Budget) -> l
     checker.property_checked(claim, model, folder, partial(_proof, made, budget))
     prop, texts = PropertyText(claim.text), []
     for rows, leaves in zip(_cases(prop), made, strict=True):
+        if not (leaves.boxes or leaves.paths):
+            raise InputError("--aptp: a case of this certificate is refuted by clauses, which APTP has no words for")
         if leaves.halved:
             texts.append(boxes_to_aptp(prop.inputs, prop.outputs, rows, _exact(leaves.boxes, rows)))
         else:

@@ -70,6 +70,7 @@ LONGEST = 1000  # bits of the common denominator of a matrix: more of them are r
 LONGEST_NUMBER = 1 << 15  # bits of any integer: a network of 20 layers comes to some 5,000
 MOST_BITS = 1 << 33  # of the integers of an array together: 1 GiB
 MOST_WORK = 1 << 35  # entries that are evaluated, all rows together: some 10⁷ a second, so about an hour
+CLAUSE_BITS = 8  # of what a number of a clause's steps counts: some 25 microseconds
 STEP_WORK = 1 << 13  # what a step along a tree counts besides: a millisecond, however small the network is
 MOST_SIGNS = 1 << 25  # signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each
 BARE_NODE = 1 << 6  # as many signs as a node takes that has none
@@ -2142,8 +2143,11 @@ class PropertyNode:
         return np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in self.layers)])
 
 
-LEAF, BOXES, BOUNDS, FIRST_RELU = range(4)
-"""Tokens: a leaf with multipliers; a tree of boxes; bounds anew; splits of ReLUs."""
+CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-1, 4)
+"""Tokens: clauses; a leaf with multipliers; a tree of boxes; bounds anew; splits of ReLUs."""
+
+
+DENSE = "boxes are halved, and clauses learned, of smaller networks only"
 
 
 class PropertyProof(Proof):
@@ -2197,9 +2201,12 @@ class PropertyProof(Proof):
             node = stack.pop()
             need(len(stack) * (node.off.size + self.case.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
             token = numbers.one()
-            need(0 <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
+            need(CLAUSES <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
             if token == LEAF:
                 self._leaf(node, numbers)
+            elif token == CLAUSES:
+                need(node.whole, "clauses behind a split")
+                self.leaves += ClauseProof(self, node.layers, numbers.one()).refuted(numbers)
             elif token == BOXES:
                 need(node.whole, "a tree of boxes behind a split")
                 self.in_boxes().refuted(self, numbers)
@@ -2219,6 +2226,26 @@ class PropertyProof(Proof):
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
         return self.layers[layer].on_lines(given, below, self.fine)
+
+    def affine(
+        self, start: str, rows: Entries, den: int, most: int, direct: Entries | None = None
+    ) -> tuple[dict[int, RowValue], RowTerm, RowTerm]:
+        """rows/den · value of `start` (+ direct/den · x) as an affine map, of at most so many entries, of x (0) and of
+        what ReLU layers give (1, 2, …): (these parts, constants, minus what float32 may be off by)."""
+        blocks: dict[int, RowValue] = {}
+
+        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
+            blocks[layer + 1] = whole_row((message, below))
+            need(sum(value.size for value, _ in blocks.values()) <= most, DENSE)
+            return None, 1, (np.zeros(len(rows), dtype=object), 1)
+
+        found, below, terms = self.net.backward(start, rows, den, relu, direct)
+        if found is not None:
+            blocks[0] = whole_row((found, below))
+        off = np.zeros(len(rows), dtype=object)
+        if self.rounding is not None:
+            off = -(abs(rows) @ self.rounding.error(start)[0])
+        return blocks, summed(terms, len(rows)), (off, den << ERROR_BITS)
 
     def unproved(self, leaf: int) -> None:
         """What becomes of a leaf that does not close: the certificate is refused."""
@@ -2319,6 +2346,194 @@ class PropertyProof(Proof):
         return Layer(kept, active, least.astype(object), most.astype(object), self.step)
 
 
+@dataclass(frozen=True)
+class ClauseRow:
+    """Σ_k T_k(v_k) + constant ≥ 0 for variables in ascending order, T_k(v) = above_k · v for v > 0, else below_k · v;
+    integers, times any factor > 0, the constant in multiples of a step."""
+
+    variable: Entries
+    above: Entries
+    below: Entries
+    constant: int
+
+    @staticmethod
+    def of(above: Entries, below: Entries, constant: int) -> ClauseRow:
+        """Of slopes of all variables; the constant is rounded up."""
+        variable = np.flatnonzero((above != 0) | (below != 0))
+        above, below = above[variable].astype(object), below[variable].astype(object)
+        common = math.gcd(*above.tolist(), *below.tolist()) or 1
+        return ClauseRow(variable, above // common, below // common, -(-constant // common))
+
+    def short(self, bits: int) -> ClauseRow:
+        """The same in int64, where sums of products with bounds of so many bits fit."""
+        most = longest(np.concatenate([self.above, self.below, [self.constant]]).astype(object))
+        if most + bits + self.variable.size.bit_length() >= WORD_BITS:
+            return self
+        return replace(self, above=self.above.astype(np.int64), below=self.below.astype(np.int64))
+
+
+def falls_to(above: int, below: int, high: int, least: int) -> int:
+    """The largest v ≤ high with T(v) ≥ least, rounded up; `high` where that says nothing new."""
+    if (above if high > 0 else below) * high >= least:
+        return high
+    if high > 0 >= least:
+        return -(-least // above)
+    return -(-least // below) if below < 0 else high
+
+
+class ClauseProof:
+    """Refutes a case by clauses: literals that never hold together, each by steps that raise ends of variables.
+
+    Variables are the inputs, then all ReLU arguments z; v has the ends v, its lower bound, and `variables + v`, its
+    upper bound negated; a literal says that an end is at least a value, in multiples of 2^-step. Rows are those of
+    z = B h + c, h = max(z, 0), two of each z, those of the goal, and sums of these.
+    """
+
+    def __init__(self, proof: PropertyProof, layers: Sequence[Layer], step: int) -> None:
+        need(0 <= step <= FINEST, "a step of clauses is malformed")
+        net, goal, self.proof, self.step = proof.net, proof.goal, proof, step
+        self.relus = sum(size for _, size in net.layers)
+        self.variables = net.size(net.input) + self.relus
+        ends, unit = exact(np.concatenate([proof.case.lo, -proof.case.hi]).tolist())
+        inputs, unknown = (ends << step) // unit, np.full(self.relus, -UNKNOWN, dtype=object)
+        half = net.size(net.input)
+        self.bound = np.concatenate([inputs[:half], unknown, inputs[half:], unknown])
+        self.rows: list[ClauseRow] = []
+        self.clauses: list[list[tuple[int, int]]] = []
+        self.closed = False
+        self._dense = MOST_DENSE
+        for place, name in enumerate(net.arguments):
+            first = len(self.rows) // 2 + half
+            self._add(name, np.eye(net.size(name), dtype=np.int64), 1, None, None)
+            for variable in range(first, len(self.rows) // 2 + half):
+                self._by_row(2 * (variable - half), variable + self.variables)
+                self._by_row(2 * (variable - half) + 1, variable)
+            if layers:
+                self._known(layers[place], first, net.size(name))
+        need(longest(self.bound) < UNKNOWN.bit_length() - 1, "a bound is too large")
+        self._add(goal.start, goal.matrix, goal.den, goal.direct, (goal.offset, goal.below))
+
+    def _add(self, start: str, rows: Entries, den: int, direct: Entries | None, offset: RowTerm | None) -> None:
+        """Rows of the goal, or (without an offset) two for each of the next ReLU arguments."""
+        self.proof.spend(len(rows))
+        blocks, constant, lost = self.proof.affine(start, rows, den, self._dense, direct)
+        self._dense -= sum(value.size for value, _ in blocks.values())
+        starts = self.variables - self.relus + np.cumsum([0, *(size for _, size in self.proof.net.layers)])
+        signs = (1,) if offset is not None else (1, -1)
+        common = least_common([constant[1], *(below for _, below in blocks.values())])
+        for k in range(len(rows)):
+            above, below = np.zeros((2, self.variables), dtype=object)
+            for source, (value, under) in blocks.items():
+                part = slice(starts[source - 1], starts[source]) if source else slice(0, starts[0])
+                above[part] = value[k].astype(object) * (common // under)
+                below[part] = 0 if source else above[part]
+            if offset is None:
+                z = self.variables - self.relus + len(self.rows) // 2
+                above[z] = below[z] = -common
+            for sign in signs:
+                terms = [(sign * constant[0][k : k + 1], constant[1]), (-lost[0][k : k + 1], lost[1])]
+                terms += [] if offset is None else [(offset[0][k : k + 1], offset[1])]
+                (value,), under = total(terms)
+                self.rows.append(ClauseRow.of(sign * above, sign * below, -((-value * common << self.step) // under)))
+
+    def _known(self, layer: Layer, first: int, size: int) -> None:
+        """What bounds say of a layer's arguments."""
+        ends = np.full((2, size), -UNKNOWN, dtype=object)
+        ends[1] = 0
+        ends[:, layer.kept] = layer.low, np.where(layer.active, -UNKNOWN, -layer.high)
+        for side, found in enumerate(ends):
+            part = slice(first + side * self.variables, first + side * self.variables + size)
+            self.bound[part] = np.maximum(self.bound[part], (found << self.step) >> layer.step)
+
+    def sums(self, numbers: Numbers) -> None:
+        """Read sums of rows: a factor ≥ 0 for each row of the goal, any factor for each z = B h + c."""
+        base = [*self.rows]
+        goals = base[2 * self.relus :]
+        for _ in range(numbers.one()):
+            self.proof.spend(1)
+            weights, factors = numbers.take(len(goals)), numbers.take(self.relus)
+            need(np.all(weights >= 0), "a sum with a negative weight")
+            above, below, constant = np.zeros(self.variables, object), np.zeros(self.variables, object), 0
+            chosen = [(base[2 * k + (f < 0)], abs(f)) for k, f in enumerate(factors.tolist()) if f]
+            for row, factor in [*chosen, *((r, f) for r, f in zip(goals, weights.tolist(), strict=True) if f)]:
+                above[row.variable] += row.above * factor
+                below[row.variable] += row.below * factor
+                constant += row.constant * factor
+            self.rows.append(ClauseRow.of(above, below, constant))
+
+    def refuted(self, numbers: Numbers) -> int:
+        """Read the clauses; refuse unless each follows, and the last one has no literal. Their number."""
+        self.sums(numbers)
+        bits = longest(self.bound)
+        self.rows = [row.short(bits) for row in self.rows]
+        if bits < WORD_BITS:
+            self.bound = self.bound.astype(np.int64)
+        count = numbers.one()
+        for number in range(count):
+            need(not self.closed, "clauses behind the last one")
+            literals = [*zip(*[iter(numbers.take(2 * numbers.one()).tolist())] * 2, strict=True)]
+            self._follows(number, literals, numbers.take(numbers.one()).tolist())
+        need(self.closed, "the last clause does not follow")
+        return count
+
+    def _follows(self, number: int, literals: list[tuple[int, int]], steps: list[int]) -> None:
+        """Take the steps where the literals hold; what follows from none of them stays."""
+        self.proof.work += len(steps) << CLAUSE_BITS
+        self.proof.spend(0)
+        before = self.bound.copy()
+        for end, value in literals:
+            need(0 <= end < 2 * self.variables, "a literal of a variable that is not there")
+            self._raise(end, value)
+        rest = iter(steps)
+        for reason in rest:
+            if reason < len(self.rows):
+                self._by_row(reason, next(rest, -1))
+            else:
+                self._by_clause(reason - len(self.rows))
+        if literals:
+            need(self.closed, f"clause {number} does not follow")
+            self.bound, self.closed = before, False
+            self.clauses.append(literals)
+
+    def _raise(self, end: int, value: int) -> None:
+        """An end is at least the value: nothing is possible where it passes the other one."""
+        if value > -self.bound[(end + self.variables) % (2 * self.variables)]:
+            self.closed = True
+        elif value > self.bound[end]:
+            self.bound[end] = value
+
+    def _by_clause(self, number: int) -> None:
+        """Where all literals of a clause but one hold, that one does not."""
+        need(0 <= number < len(self.clauses), "a clause that is not there")
+        left = [(end, value) for end, value in self.clauses[number] if self.bound[end] < value]
+        if not left:
+            self.closed = True
+        elif len(left) == 1:
+            self._raise((left[0][0] + self.variables) % (2 * self.variables), -left[0][1])
+
+    def _by_row(self, reason: int, end: int) -> None:
+        """What a row says of an end, where the others are what they are; end −1: it is violated."""
+        need(reason >= 0 and -1 <= end < 2 * self.variables, "a step that is not there")
+        row = self.rows[reason]
+        low, high = self.bound[row.variable], -self.bound[row.variable + self.variables]
+        most = np.maximum(
+            np.where(low > 0, row.above, row.below) * low, np.where(high > 0, row.above, row.below) * high
+        )
+        most = np.where((low < 0) & (high > 0), np.maximum(most, 0), most)
+        slack = int(most.sum()) + row.constant
+        if slack < 0:
+            self.closed = True
+            return
+        place = int(np.searchsorted(row.variable, end % self.variables))
+        if end < 0 or place == row.variable.size or row.variable[place] != end % self.variables:
+            return
+        above, below, least = int(row.above[place]), int(row.below[place]), int(most[place]) - slack
+        if end < self.variables:
+            self._raise(end, -falls_to(-below, -above, -int(low[place]), least))
+        else:
+            self._raise(end, -falls_to(above, below, int(high[place]), least))
+
+
 ROW, ANEW, HALVES = range(3)
 """Tokens of a tree of boxes: a leaf by one row; bounds anew; a split of an input."""
 
@@ -2398,11 +2613,11 @@ class BoxProof:
     """
 
     def __init__(self, proof: PropertyProof) -> None:
-        net, case, self.step, self.rounding = proof.net, proof.case, proof.step, proof.rounding
+        net, case, self.step = proof.net, proof.case, proof.step
         self.sizes = [size for _, size in net.layers]
         self.wide = max(net.size(name) for name in net.shapes)
         fits = self.wide <= MOST_WIDE and len(self.sizes) <= MOST_LAYERS
-        need(fits and self.wide * sum(self.sizes) <= MOST_DENSE, "boxes are halved of smaller networks only")
+        need(fits and self.wide * sum(self.sizes) <= MOST_DENSE, DENSE)
         proof.spend(sum(self.sizes))
         self.starts = np.cumsum([0, *self.sizes])
         self.bits = min(MOST_FORM, (EXACT_BITS - 1 - self.wide.bit_length()) // 2)
@@ -2412,7 +2627,7 @@ class BoxProof:
         self.layers: list[BoxLayer] = []
         self.dense = 0
         for name in net.arguments:
-            self.layers.append(self._layer(net, name, np.eye(net.size(name), dtype=np.int64), 1))
+            self.layers.append(self._layer(proof, name, np.eye(net.size(name), dtype=np.int64), 1))
             self.dense += sum(block.fine.size for block in self.layers[-1].blocks.values())
         every = int(self.starts[-1])
         unknown = np.full(every, UNKNOWN)
@@ -2422,7 +2637,7 @@ class BoxProof:
 
     def _layer(
         self,
-        net: CheckedNetwork,
+        proof: PropertyProof,
         start: str,
         rows: Entries,
         den: int,
@@ -2430,31 +2645,20 @@ class BoxProof:
         offset: RowTerm | None = None,
     ) -> BoxLayer:
         """rows/den · value of `start` (+ direct/den · x + offset)."""
-        blocks: dict[int, RowValue] = {}
-
-        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
-            blocks[layer + 1] = whole_row((message, below))
-            dense = self.dense + sum(value.size for value, _ in blocks.values())
-            need(dense <= MOST_DENSE, "boxes are halved of smaller networks only")
-            return None, 1, (np.zeros(len(rows), dtype=object), 1)
-
-        found, below, terms = net.backward(start, rows, den, relu, direct)
-        terms += [] if offset is None else [offset]
-        if found is not None:
-            own, below = whole_row((found, below))
+        blocks, constants, lost = proof.affine(start, rows, den, MOST_DENSE - self.dense, direct)
+        terms = [constants] if offset is None else [constants, offset]
+        if 0 in blocks:
+            own, below = blocks[0]
             terms.append((own.astype(object) @ self.lo, below * self.unit))
             blocks[0] = own.astype(object) * self.width, below * self.unit << self.grid
         constant, under = summed(terms, len(rows))
-        off = np.zeros(len(rows), dtype=object)
-        if self.rounding is not None:
-            off = -(abs(rows) @ self.rounding.error(start)[0])
-        ends = [summed([(sign * constant, under), (off, den << ERROR_BITS)], len(rows)) for sign in (1, -1)]
+        ends = [summed([(sign * constant, under), lost], len(rows)) for sign in (1, -1)]
         both = np.array([(value << self.step + SPARE_BITS) // below for value, below in ends], dtype=object)
         need(longest(both) < SUM_BITS, "a bound is too large")
         floored = {key: Floored.of(value.astype(object), den, self.bits) for key, (value, den) in blocks.items()}
         column = Floored.of(constant.astype(object), under, self.bits)
-        lost = None if self.rounding is None else Floored.of(off, den << ERROR_BITS, self.bits)
-        return BoxLayer(floored, both.astype(np.int64), column, lost)
+        charge = None if proof.rounding is None else Floored.of(*lost, self.bits)
+        return BoxLayer(floored, both.astype(np.int64), column, charge)
 
     def refuted(self, proof: PropertyProof, numbers: Numbers) -> None:
         """Read a tree; refuse unless it is complete and every leaf closes.
@@ -2493,7 +2697,7 @@ class BoxProof:
         fits = len(goal.offset) * self.wide <= MOST_TOGETHER
         need(fits and len(goal.offset) <= MOST_WIDE, "boxes are halved for fewer rows only")
         proof.spend(len(goal.offset))
-        return self._layer(proof.net, goal.start, -goal.matrix, goal.den, direct, (-goal.offset, goal.below))
+        return self._layer(proof, goal.start, -goal.matrix, goal.den, direct, (-goal.offset, goal.below))
 
     def _claimed(self, node: BoxNode, numbers: Numbers) -> Entries:
         """The states of all neurons, as far as they are known, and as claimed of the others."""

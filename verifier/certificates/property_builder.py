@@ -41,6 +41,7 @@ from verifier.certificates.checker import (
     PropertyText,
     Rounding,
 )
+from verifier.certificates.clause_tree import ClauseCase, clauses_of
 from verifier.certificates.format import FINE, STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
@@ -276,10 +277,11 @@ class _PropertyBuilder:
             charge = self._charge(found, ball, mixed)
             lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, self.budget))
             root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
+            charged = stages if charge is None else replace(charge.stages, both=False)
             guide, same = nearest_guide(self.guides, case), found.boxes is not None
-            if guide is None and few_inputs(root) and (boxes := _boxes(found)) is not None:
+            learnt = clauses_of(replace(root, stages=charged), self.budget) if guide is None else None
+            if (guide, learnt) == (None, None) and few_inputs(root) and (boxes := _boxes(found)) is not None:
                 before = halved if same else None
-                charged = stages if charge is None else replace(charge.stages, both=False)
                 rooted, halved = found, BoxTree(charged, ball, root.goal, lower, upper, boxes.grid)
                 yield BoxCase(halved, before)
                 continue
@@ -289,6 +291,9 @@ class _PropertyBuilder:
                 found.rooted = found.whole_box()
                 begun = [BOUNDS, *found.claims]
             rooted = found
+            if learnt is not None:
+                yield ClauseCase(np.array([*begun, *learnt]))
+                continue
             ends = _floats(found.rooted, [stage.size for stage in stages.hidden], lower, upper)
             root = replace(root, lower=ends[0], upper=ends[1])
             if guide is not None:

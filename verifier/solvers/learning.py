@@ -69,6 +69,17 @@ class Multipliers:
     nu: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """Literals that never hold together, none where the steps need none: `reasons` that raise the ends `raised`, one
+    after the other, until of literals two ends cross or a row is violated. Reasons and NONE as on a trail."""
+
+    end: Places
+    value: Array
+    reasons: Places
+    raised: Places
+
+
 class Engine(Protocol):
     """Propagates, and learns from contradictions."""
 
@@ -104,7 +115,8 @@ class LearningSearch:
 
     closed: nothing reaches the goal. stuck: it was given up. A proof consists of the nogoods, in the order in which
     they were learned, and of the rows behind the definitions: `about_goal` has their multipliers, None for a row of the
-    goal itself. look: called while rows are made, which takes seconds of many ReLUs; what it raises ends that.
+    goal itself. look: called while rows are made, which takes seconds of many ReLUs; what it raises ends that. notes:
+    keep how each nogood was come to, and what holds without any decision (`derivations`).
     """
 
     def __init__(
@@ -116,7 +128,10 @@ class LearningSearch:
         upper: Array,
         settings: LearningSettings | None = None,
         look: Callable[[], None] = lambda: None,
+        notes: bool = False,
     ) -> None:
+        self.derivations: list[Derivation] = []
+        self._notes = notes
         self.stages, self.ball, self.goal, self.settings = stages, ball, goal, settings or LearningSettings()
         self.inputs, self.relus = stages.input_size, stages.relu_count
         self.variables = self.inputs + self.relus
@@ -177,6 +192,7 @@ class LearningSearch:
                 self._contradicted(budget)
                 continue
             if not self._starts:
+                self._note(np.zeros(0, dtype=np.int64), np.zeros(0))
                 self.trail.commit()
                 self._heads[:] = 0
             relu = self._chosen()
@@ -205,10 +221,12 @@ class LearningSearch:
         """Learn from a contradiction, and go back to where what it teaches implies a phase."""
         self.conflicts += 1
         if not self._starts:
+            self._note(np.zeros(0, dtype=np.int64), np.zeros(0), clash=self._clash)
             self.closed = True
             return
         starts = np.array(self._starts, dtype=np.int64)
         found = self._engine(budget).learn(self.nogoods, starts, self._clash)
+        self._note(found.end, found.value, found.seen, self._clash)
         if not found.end.size:
             self.closed = True
             return
@@ -218,6 +236,17 @@ class LearningSearch:
         opposite = (int(found.end[0]) + self.variables) % (2 * self.variables)
         self.trail.push(opposite, -float(found.value[0]), FIRST_NOGOOD - number)
         self.stuck = self.conflicts >= self.settings.conflicts
+
+    def _note(self, end: Places, value: Array, seen: Places | None = None, clash: Places | None = None) -> None:
+        """Keep how these literals, or none, lead to what is on the trail of the ends `seen`, and to a clash."""
+        count = int(self.trail.length[0])
+        if not self._notes or not (count or clash is not None):
+            return
+        reasons, raised = self.trail.reason[:count], self.trail.end[:count]
+        chosen = reasons != DECIDED if seen is None else (reasons != DECIDED) & np.isin(raised, seen)
+        last = np.zeros((2, 0), dtype=np.int64) if clash is None else clash.reshape(2, 1)
+        steps = np.hstack([np.stack([reasons[chosen], raised[chosen]]), last])
+        self.derivations.append(Derivation(end, value, *steps))
 
     def _back(self, level: int) -> None:
         """Take back all decisions but the first `level`; which phases were settled is remembered."""

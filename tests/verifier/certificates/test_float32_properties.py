@@ -178,6 +178,10 @@ def bounds_of(
             state = np.where(low_ >= 0, 1, np.where(high_ <= 0, 0, 2))
             proof.layers = [*proof.layers, proof.layer_of(place, state, low_, high_)]
     value, den = proof.value(proof.goal.start, -proof.goal.matrix, proof.goal.den, proof._by_lines)
+    clauses = checker.ClauseProof(proof, [], 24)
+    known, inputs = [Fraction(int(v), 1 << 24) for v in clauses.bound], read.size(read.input)
+    above = [-v for v in known[clauses.variables + inputs :]]
+    told.append((known[inputs : clauses.variables], above, -Fraction(1 << 60)))
     return [*told, (*ends, Fraction(int(value[0]), den))]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import verifier
-from verifier.certificates import checker, property_builder
+from verifier.certificates import case_trees, checker, property_builder
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.problem.budget import Budget
@@ -114,10 +114,8 @@ def test_each_case_follows_the_proof_that_is_about_it(
         + "(assert (or (and (< N_2 0)) (and (>= N_2 0))))"
     )
     seen: list[int] = []
-    first = property_builder.GuidedTree
-    monkeypatch.setattr(
-        property_builder, "GuidedTree", lambda *a, guide: seen.append(len(guide)) or first(*a, guide=guide)
-    )  # type: ignore[func-returns-value]
+    first = case_trees.GuidedTree
+    monkeypatch.setattr(case_trees, "GuidedTree", lambda *a, guide: seen.append(len(guide)) or first(*a, guide=guide))  # type: ignore[func-returns-value]
     made = tmp_path / "made.cert"
     given = ["certify", str(made), str(net.path), "--property", str(both), "--proof", str(other), "--proof", str(own)]
     assert main(given) == Exit.GOOD

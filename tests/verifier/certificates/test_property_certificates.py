@@ -92,7 +92,7 @@ FORGED = {
     "a negative weight": ([*ROOT, FIRST_RELU + 1, LEAF, 0, -1, 0, 1, LEAF, 0, 1, 0, 1], "does not close"),
     "a negative multiplier of an active neuron": ([*ROOT, FIRST_RELU + 1, *[LEAF, 0, 1, -1, 1] * 2], "does not close"),
     "a step that is malformed": ([*ROOT, FIRST_RELU + 1, *[LEAF, 61, 1, 0, 1] * 2], "step is malformed"),
-    "an unknown node": ([-1], "not there"),
+    "an unknown node": ([-2], "not there"),
 }
 
 

@@ -1,0 +1,99 @@
+"""The clauses by which propagation and learning contradict a case, as steps that the checker follows.
+
+The search of `solvers/learning.py` is run anew and notes, for each contradiction, what it learns and which changes of
+its trail took part. Nothing here is believed: the checker takes each step again, in exact numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from encoders.network.graph import Array
+from verifier.certificates.checker import CLAUSES
+from verifier.certificates.format import STEP, Int64Array
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.solvers.learning import Derivation, LearningSearch, Multipliers, pays
+from verifier.solvers.propagation.rows import STEP_BITS, in_steps
+from verifier.solvers.propagation.trail import FIRST_NOGOOD
+from verifier.solvers.tree.protocol import TreeRoot
+
+SHARE = 4.0
+"""One part of so many of the time that is left: trees have the others."""
+
+
+def clauses_of(root: TreeRoot, budget: Budget) -> list[int] | None:
+    """The integers of the clauses that contradict a case; None where propagation does not pay or does not come to an
+    end. Raises OutOfTimeError."""
+    if not pays(root.stages):
+        return None
+    share = budget.share(SHARE)
+    try:
+        search = LearningSearch(root.stages, root.ball, root.goal, root.lower, root.upper, look=share.check, notes=True)
+        while search.explore(share) is not None:
+            search.refuse()
+    except OutOfTimeError:
+        budget.check()
+        return None
+    rows = len(search.about_goal)
+    complete = rows - sum(part is not None for part in search.about_goal) == len(root.goal.offset)
+    if not (search.closed and search.derivations and complete):
+        return None
+    return _numbers(search)
+
+
+class ClauseCase:
+    """A case's clauses, in place of a tree."""
+
+    def __init__(self, numbers: Int64Array) -> None:
+        self._numbers = numbers
+
+    def numbers(self, budget: Budget) -> Int64Array:
+        """Its integers in the certificate. Raises OutOfTimeError."""
+        budget.check()
+        return self._numbers
+
+    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
+        """Raises NotCertifiedError: signs of the whole box are not claimed again."""
+        if leaves or signs:
+            raise NotCertifiedError("signs of neurons that were found do not follow")
+
+
+def _numbers(search: LearningSearch) -> list[int]:
+    sums = [part for part in search.about_goal if part is not None]
+    rows = 2 * search.relus + len(search.about_goal)
+    found = [CLAUSES, STEP, len(sums)]
+    for part in sums:
+        found += _sum(part)
+    found.append(len(search.derivations))
+    for each in search.derivations:
+        found += _derived(each, rows)
+    return found
+
+
+def _sum(part: Multipliers) -> list[int]:
+    """λ and ν of a row as integers: their common factor does not matter."""
+    nu, count = -in_steps(part.nu), round(1.0 / float(part.weights.max()))
+    most = int(np.frexp(np.abs(nu).max(initial=0.0))[1])
+    fine = 2.0 ** max(STEP_BITS - most, 0)
+    return [*np.rint(part.weights * count * fine).astype(np.int64).tolist(), *_whole(nu * count * fine)]
+
+
+def _whole(values: Array) -> list[int]:
+    return [int(value) for value in np.rint(values).tolist()]
+
+
+def _derived(each: Derivation, rows: int) -> list[int]:
+    """Literals, then steps: of a row with the end that it raises, of a clause alone."""
+    literals = [
+        number
+        for end, value in zip(each.end.tolist(), each.value.tolist(), strict=True)
+        for number in (end, math.ceil(value * 2.0**STEP))
+    ]
+    steps: list[int] = []
+    for reason, end in zip(each.reasons.tolist(), each.raised.tolist(), strict=True):
+        steps += [rows + FIRST_NOGOOD - reason] if reason <= FIRST_NOGOOD else [reason, end]
+    return [len(literals) // 2, *literals, len(steps), *steps]
