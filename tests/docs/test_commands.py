@@ -107,7 +107,7 @@ def about_shipped_nets() -> list[list[str]]:
 
 def test_commands_about_shipped_nets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert {words[1] for words in about_shipped_nets()} == {"attack", "certify", "doctor", "minimal"}
+    assert {words[1] for words in about_shipped_nets()} == {"attack", "certify", "check", "doctor", "minimal"}
     for words in about_shipped_nets():
         assert main(words[1:]) == Exit.GOOD, words
 
