@@ -2437,13 +2437,12 @@ class ClauseProof:
                 self.rows.append(ClauseRow.of(sign * above, sign * below, -((-value * common << self.step) // under)))
 
     def _known(self, layer: Layer, first: int, size: int) -> None:
-        """What bounds say of a layer's arguments."""
-        ends = np.full((2, size), -UNKNOWN, dtype=object)
-        ends[1] = 0
-        ends[:, layer.kept] = layer.low, np.where(layer.active, -UNKNOWN, -layer.high)
-        for side, found in enumerate(ends):
-            part = slice(first + side * self.variables, first + side * self.variables + size)
-            self.bound[part] = np.maximum(self.bound[part], (found << self.step) >> layer.step)
+        """What bounds say of arguments; not of an active one's upper end, nor of the lower end of one that is off."""
+        opened, off = ~layer.active, np.setdiff1d(np.arange(size), layer.kept)
+        tops = np.append(layer.kept[opened], off), np.append(-layer.high[opened], np.zeros(off.size, dtype=object))
+        for side, (places, found) in enumerate(((layer.kept, layer.low), tops)):
+            own = first + side * self.variables + places
+            self.bound[own] = np.maximum(self.bound[own], (found << self.step) >> layer.step)
 
     def sums(self, numbers: Numbers) -> None:
         """Read sums of rows: a factor ≥ 0 for each row of the goal, any factor for each z = B h + c."""

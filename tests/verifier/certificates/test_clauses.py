@@ -96,6 +96,24 @@ def test_random_numbers_prove_no_property_that_is_false(ramp: verifier.Model) ->
         assert reason(ramp, numbers, OVER)
 
 
+@pytest.mark.parametrize(("state", "least"), [(1, 10), (0, 4)])
+def test_ends_that_bounds_leave_open_stay_so(
+    state: int, least: int, truth: Any, save_net: SaveNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """z = x is active, z = −x is off, on [0, 8]: of z ≤ 1, and of z ≥ −1, x + relu(z) would never be so large."""
+    monkeypatch.setattr("verifier.certificates.format.STEP", checker.FINEST)
+    model = save_net(truth.of_layers(([[1.0 if state else -1.0]], [0.0]), ([[1.0]], [0.0])))
+    text = (
+        f"(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 0) (<= X_0 8) (>= (+ X_0 Y_0) {least})))"
+    ).encode()
+    content = model.path.read_bytes()
+    read = checker.read_network(content)
+    for step in (0, 24):
+        numbers = np.array([BOUNDS, state, CLAUSES, step, 0, 1, 0, 4, 0, 2, 2, -1])
+        judged = checker.judged(property_encoded(read.digest, text, [numbers]), content)
+        assert judged.reason == "case 0: the last clause does not follow"
+
+
 def test_rows_hold_exactly() -> None:
     """Those of a network whose layers skip, of a row with inputs and thirds, and sums of them: at 30 points."""
     rng = np.random.default_rng(5)
