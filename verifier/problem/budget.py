@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from verifier.problem.memory import UNLIMITED, Memory
+from verifier.problem.memory import Memory
 
 
 class OutOfTimeError(Exception):
@@ -24,7 +24,7 @@ class Budget:
     def __init__(self, seconds: float = math.inf, start: float | None = None, memory: Memory | None = None) -> None:
         """start: the time.monotonic() reading from which the seconds count; None: now. memory: None for no limit."""
         self._seconds = seconds
-        self.memory = memory or UNLIMITED
+        self.memory = Memory() if memory is None else memory
         self._start = time.monotonic() if start is None else start
         self._wholes: tuple[Budget, ...] = ()
         self._kept = 0.0

@@ -94,6 +94,8 @@ class Memory:
     @property
     def reason(self) -> str:
         """What is said where it is exceeded."""
+        if math.isinf(self.limit):
+            return "what is needed next does not fit into the memory"
         return f"the memory limit of {bytes_text(self.limit)} was reached"
 
     def exceed(self) -> None:
@@ -120,7 +122,7 @@ class Memory:
             return
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         most = int(mapped + max(0.0, self.limit - resident()) + ROOM)
-        if hard in {resource.RLIM_INFINITY, -1} or most < hard:
+        if most <= sys.maxsize and (hard in {resource.RLIM_INFINITY, -1} or most < hard):
             resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 

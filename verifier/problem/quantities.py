@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -113,7 +114,8 @@ def memory_size(given: str | float, name: str = "the memory") -> float:
     """
     value = math.nan
     if isinstance(given, int | float) and not isinstance(given, bool):
-        value = float(given)
+        with suppress(OverflowError):
+            value = float(given)
     elif isinstance(given, str) and (found := SIZE.fullmatch(given.strip())) is not None:
         value = float(found[1]) * UNITS[(found[2] or "").lower()]
     if not value >= 1.0:

@@ -26,7 +26,9 @@ def test_a_size_is_a_number_with_a_unit(text: str | float, size: float) -> None:
     assert memory_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-4GB", "0", "4 G B", "4EB", "1e3", "nan", math.nan, True, "4GB "[:-1] * 9])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "-4GB", "0", "4 G B", "4EB", "1e3", "nan", math.nan, True, "4GB "[:-1] * 9, 10**400]
+)
 def test_no_size(text: Any) -> None:
     with pytest.raises(InputError, match="--memory: a size is expected, such as 512MB, 4GB or 4GiB, not "):
         memory_size(text, "--memory")
@@ -124,6 +126,14 @@ def test_what_does_not_fit_ends_the_budget() -> None:
     assert budget.ended
 
 
+def test_what_does_not_fit_without_a_limit_ends_that_budget_alone() -> None:
+    budget = Budget()
+    with pytest.raises(OutOfTimeError, match="what is needed next does not fit into"), budget.within_memory():
+        raise MemoryError
+    assert budget.ended
+    assert not Budget().ended
+
+
 def test_nodes_are_counted_as_long_as_their_tree_lives() -> None:
     class Owner: ...
 
@@ -156,6 +166,12 @@ def test_the_system_refuses_what_cannot_fit() -> None:
         check=True,
     )
     assert told.stdout == "refused\n"
+
+
+def test_a_limit_that_no_system_can_be_told_is_none() -> None:
+    """Beyond what setrlimit takes; here nothing is set either way."""
+    for size in ("9999999TB", math.inf):
+        Memory.of(size, beyond=False).enforce()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are set on Linux")
