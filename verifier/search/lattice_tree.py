@@ -115,8 +115,7 @@ class LatticeTree:
             part = self._open[-1]
             halves = self._work(part, self._radius())
             if halves is not None:
-                self._open.pop()
-                self._open += halves
+                self._open[-1:] = halves
             yield None
 
     def _radius(self) -> float:

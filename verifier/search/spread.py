@@ -67,13 +67,13 @@ class Spreading:
         ended: float | None = None
         try:
             while True:
+                if budget.ended:
+                    ended = time.monotonic() if ended is None else ended
+                    if time.monotonic() - ended > FAREWELL:
+                        raise OutOfTimeError(budget.reason)
                 try:
                     done = heard.get(timeout=POLL)
                 except queue.Empty:
-                    if budget.ended:
-                        ended = time.monotonic() if ended is None else ended
-                        if time.monotonic() - ended > FAREWELL:
-                            raise OutOfTimeError(budget.reason) from None
                     continue
                 if done is None:
                     self._losses = 0
@@ -94,16 +94,17 @@ class Spreading:
         """The next nodes of the tree, dealt out: each part has near ones and far ones."""
         if tree not in self._packed:
             self._packed[tree] = uuid.uuid4().hex, packed(tree)
-        count = PARTS * self._workers.jobs
-        nodes = tree.take(min(NODES * count, tree.open_nodes))
-        for node in nodes:
-            make_portable(node)
-        memory = budget.memory.limit
+        count, memory = PARTS * self._workers.jobs, budget.memory.limit
         if self._workers.backend != THREADING and math.isfinite(memory):
             memory = max(0.0, memory - resident()) / self._workers.jobs if self._workers.others else math.inf
+        with tree.whole():
+            nodes = tree.take(min(NODES * count, tree.open_nodes))
+            for node in nodes:
+                make_portable(node)
+            lent = [(tree.lend(part), part) for part in dealt(nodes, count)]
         return [
             LentPart(
-                tree.lend(part),
+                loan,
                 *self._packed[tree],
                 part,
                 tree.radius,
@@ -113,7 +114,7 @@ class Spreading:
                 memory,
                 os.getpid() if self._workers.others else None,
             )
-            for part in dealt(nodes, count)
+            for loan, part in lent
         ]
 
     def _pump(self, parts: Sequence[LentPart], heard: queue.SimpleQueue[PartDone | Exception | None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from verifier.problem import memory
 from verifier.problem.budget import Budget
 from verifier.problem.memory import Memory, resident
 from verifier.problem.verdict import Holds, Status, Unknown
+from verifier.problem.workers import THREADING, Workers
+from verifier.search import spread
 from verifier.search.state import SearchState
+from verifier.solvers.tree.lp_tree import LpTree
 
 REASON = "the memory limit of 1 TB was reached"
 
@@ -106,3 +110,29 @@ def test_a_certificate_that_does_not_fit_leaves_the_answer(tmp_path: Path, monke
     given = ["minimal", "digits", "digits", "--index", "6", "--target", "8", "--certificate", str(tmp_path / "a.cert")]
     assert main(given) == 3
     assert not (tmp_path / "a.cert").exists()
+
+
+@pytest.mark.parametrize("workers", [None, Workers(THREADING, 2)], ids=["alone", "in parts"])
+def test_nodes_that_are_lost_with_memory_are_not_closed(
+    digits: tuple[verifier.Model, Any], monkeypatch: pytest.MonkeyPatch, workers: Workers | None
+) -> None:
+    """All that are open are taken when their evaluation does not fit: the lower end stays where it was."""
+    model, images = digits
+    alone = verifier.minimal(model, images[6], target=8)
+    work, slices = LpTree._slice, [0]
+
+    def full(tree: LpTree, *given: Any, **how: Any) -> Any:
+        slices[0] += 1
+        if slices[0] > 1:
+            tree.take(tree.open_nodes)
+            raise MemoryError
+        tree.settings = replace(tree.settings, slice=1)  # so that it has several open
+        return work(tree, *given, **how)
+
+    monkeypatch.setattr(LpTree, "_slice", full)
+    monkeypatch.setattr(spread, "LASTS", 0.0)
+    monkeypatch.setattr(spread, "PARTS", 1)
+    found = verifier.minimal(model, images[6], target=8, timeout=Budget(), workers=workers)
+    assert (found.status, found.reason) == (Status.BRACKETED, "what is needed next does not fit into the memory")
+    assert found.lower <= alone.upper
+    assert not Budget().ended

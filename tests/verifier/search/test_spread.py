@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ import pytest
 import verifier
 from encoders.errors import InputError
 from verifier import models
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Norm
 from verifier.problem.verdict import Holds, Status, Violated
 from verifier.problem.workers import LOKY, THREADING, Workers
 from verifier.search import spread
 from verifier.search.settings import Settings
 from verifier.search.spread import Spreading, dealt
+from verifier.solvers.tree.lending import Remainder
+from verifier.solvers.tree.lp_tree import LpTree
 from verifier.solvers.tree.part import LentPart, PartDone
+from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.table import TREES
 
 IMAGE, TARGET = 6, 8
@@ -137,6 +141,27 @@ def test_workers_that_do_not_answer_keep_nobody_beyond_the_time(
     assert found.search.open_nodes > 0
 
 
+def test_parts_that_keep_coming_in_keep_nobody_beyond_the_time(
+    make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are there at once, and none is waited for."""
+    root = make_root(15, (3, 12, 4), Norm.LINF, 2)
+    tree = LpTree(TreeRoot(root.stages, root.ball, root.goal, *root.ends))
+    nodes, budget = tree.open_nodes, Budget()
+    budget.cancel()
+    monkeypatch.setattr(spread, "FAREWELL", -1.0)
+    monkeypatch.setattr(
+        Workers,
+        "each",
+        lambda _, call, given: (
+            PartDone(part.loan, Remainder(part.nodes, [], []), 0, 0.0, None, exceeded=False) for part in given
+        ),
+    )
+    with pytest.raises(OutOfTimeError, match="interrupted"):
+        list(Spreading(Workers(THREADING, 2)).round(tree, budget))
+    assert tree.open_nodes == nodes
+
+
 def test_what_does_not_go_with_workers_is_refused(digits: tuple[verifier.Model, Any]) -> None:
     model, images = digits
     with pytest.raises(InputError, match="jobs go with one thread each"):
@@ -156,7 +181,8 @@ LONG = """
 import numpy as np, verifier
 from encoders.formulations.to_stages import to_stages
 from verifier.bounds.alpha_crown import linear_bounds
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Norm
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.problem.workers import Workers
 from verifier.search.spread import Spreading

@@ -114,8 +114,9 @@ class BoundTree(ReluTree):
         When the budget ends, every node that is not closed is open again.
         """
         budget.check()
-        work = [batch for _ in range(threads.count) if (batch := self.take(self.settings.batch))]
-        done = threads.each(lambda one: self._explored(one[1], budget, one[0]), enumerate(work, self._batches))
+        with self.whole():
+            work = [batch for _ in range(threads.count) if (batch := self.take(self.settings.batch))]
+            done = threads.each(lambda one: self._explored(one[1], budget, one[0]), enumerate(work, self._batches))
         self._batches += len(work)
         return self._taken(done, budget)
 

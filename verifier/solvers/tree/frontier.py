@@ -6,6 +6,7 @@ import heapq
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
@@ -161,13 +162,15 @@ class Frontier:
         self._float32 = math.inf
         self._postponed: list[TreeNode] = []
         self._charged_alone = self._unkept = False
+        self.torn = False
+        """May nodes be lost? Then nothing counts as proved any more."""
         if not np.any(lower > upper):
             self.put([TreeNode(floor, *self.root_bounds, None, number=0, known=0)])
 
     @property
     def lower_end(self) -> float:
         """The least radius of an open node; the frontier's radius when none is open."""
-        return min([*(node.key for node in self._stuck), self._waiting.least, self.radius])
+        return 0.0 if self.torn else min([*(node.key for node in self._stuck), self._waiting.least, self.radius])
 
     @property
     def float32_end(self) -> float:
@@ -176,7 +179,7 @@ class Frontier:
 
     @property
     def open_nodes(self) -> int:
-        return len(self._waiting) + len(self._stuck)
+        return len(self._waiting) + len(self._stuck) + int(self.torn)
 
     @property
     def known_nodes(self) -> int:
@@ -187,7 +190,16 @@ class Frontier:
     @property
     def stuck(self) -> bool:
         """True when only nodes are left that neither close nor split any more."""
-        return not len(self._waiting) and bool(self._stuck)
+        return not len(self._waiting) and (bool(self._stuck) or self.torn)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Work on nodes that are taken inside: where memory does not suffice for it, they may not be back."""
+        try:
+            yield
+        except MemoryError:
+            self.torn = True
+            raise
 
     def put(self, nodes: Iterable[TreeNode]) -> None:
         """Nodes to be worked on, or worked on again."""

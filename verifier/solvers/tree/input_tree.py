@@ -164,7 +164,9 @@ class InputTree(ReluTree):
         budget.check()
         numbers = range(self._slices, self._slices + threads.count)
         self._slices += threads.count
-        return self._taken(threads.each(partial(self._slice, budget), numbers), budget)
+        with self.whole():
+            done = threads.each(partial(self._slice, budget), numbers)
+        return self._taken(done, budget)
 
     def _slice(self, budget: Budget, number: int) -> Explored:
         """Split below one open node, and some others where those are too few for a batch."""

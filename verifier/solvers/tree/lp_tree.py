@@ -154,11 +154,12 @@ class LpTree(ReluTree):
         When the budget ends, every node that is not closed is open again.
         """
         evaluators = self._evaluators_for(threads.count, budget.remaining)
-        if threads.count == 1:
-            done = [self._slice(evaluators[0], budget, alone=True)]
-        else:
-            end, over = time.monotonic() + TOGETHER, threading.Event()
-            done = threads.each(lambda evaluator: self._slices(evaluator, budget, end, over), evaluators)
+        with self.whole():
+            if threads.count == 1:
+                done = [self._slice(evaluators[0], budget, alone=True)]
+            else:
+                end, over = time.monotonic() + TOGETHER, threading.Event()
+                done = threads.each(lambda evaluator: self._slices(evaluator, budget, end, over), evaluators)
         return self._taken(done, budget)
 
     def _slices(self, evaluator: NodeEvaluator, budget: Budget, end: float, over: threading.Event) -> Explored:

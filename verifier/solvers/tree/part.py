@@ -75,7 +75,10 @@ class LentPart:
         with threadpool_limits(1, "blas"), suppress(OutOfTimeError), budget.within_memory():
             while tree.open_nodes and not tree.stuck and point is None:
                 point = tree.explore(budget)
-        seconds, left = time.perf_counter() - begun, tree.handed()
+        seconds = time.perf_counter() - begun
+        if tree.torn:
+            del _here.trees[self.key]
+        left = Remainder(self.nodes, [], []) if tree.torn else tree.handed()
         for node in (*left.open, *left.stuck, *left.postponed):
             make_portable(node)
         return PartDone(self.loan, left, tree.nodes - self.done, seconds, point, budget.memory.exceeded)
@@ -121,8 +124,8 @@ def make_portable(node: TreeNode) -> None:
 
 def _end_with(parent: int) -> None:
     """Have this process end soon after its parent, who alone hears Ctrl-C."""
-    if _watched:
-        return
+    if _watched or parent == os.getpid():
+        return  # joblib calls here where it may not begin processes, or where there is one job
     _watched.add(parent)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -107,3 +108,29 @@ def test_a_process_keeps_the_trees_that_take_turns(
         asked = LentPart(tree.lend(nodes), key, content, nodes, tree.radius, 0, False, 0.0, math.inf, None)
         tree.returned(asked.loan, asked.run().left)
     assert makes[0] == 5
+
+
+@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
+def test_a_part_that_does_not_fit_gives_its_nodes_back_as_they_were(
+    make_root: Callable[..., Any], kind: TreeKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was taken when memory ended is not back in the part's tree, and not closed either."""
+    tree = tree_of(make_root(15, (3, 12, 4), Norm.LINF, 2), kind)
+
+    def too_much(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    for name in ("_evaluate", "_plunge"):
+        monkeypatch.setattr(type(tree), name, too_much, raising=False)
+    done = sent(tree, 1)
+    assert done.exceeded
+    assert (tree.open_nodes, len(tree.take()), tree.lower_end) == (1, 1, tree.radius)
+    assert (done.left.stuck, done.left.postponed) == ([], [])
+
+
+def test_a_process_that_is_its_own_worker_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """joblib calls in the asking process where there is one job, or where it may not begin others."""
+    watched: set[int] = set()
+    monkeypatch.setattr(part, "_watched", watched)
+    part._end_with(os.getpid())
+    assert not watched
