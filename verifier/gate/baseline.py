@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def _group(group: Group, inputs: Sequence[Known], digest: str, radii: Sequence[f
         {
             "input": one.name,
             "identity": one.identity,
-            "lower": rounded(one.lower, up=False),
+            "lower": _proved(one, radii),
             "upper": rounded(one.upper, up=True),
             "evidence": one.evidence,
         }
@@ -143,6 +143,16 @@ def _group(group: Group, inputs: Sequence[Known], digest: str, radii: Sequence[f
         **_columns(inputs[0]),
         "inputs": rows,
     }
+
+
+def _proved(one: Known, radii: Sequence[float]) -> float | str:
+    """Its lower end, rounded: no radius that it reaches is lost, nor is a step gained that it does not."""
+    found = rounded(one.lower, up=False)
+    if isinstance(found, str):
+        return found
+    while one.in_steps(found) > one.lower:
+        found = float(Context(prec=DIGITS).next_minus(Decimal(repr(found))))
+    return max([found, *(radius for radius in radii if one.lower >= one.in_steps(radius))])
 
 
 def _columns(one: Known) -> dict[str, Any]:

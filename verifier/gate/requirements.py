@@ -191,7 +191,7 @@ class NoWorse:
         if "certified_accuracy" in self.over:
             for radius in self.baseline.radii(group):
                 at = max(0.0, radius - self.by)
-                robust = sum(before >= one.in_steps(radius) for one, before in pairs)
+                robust = sum(one.in_steps(before) >= one.in_steps(radius) for one, before in pairs)
                 share = CertifiedAccuracy(
                     f"{self.name}: accuracy at {radius:g}{less}", Fraction(robust, len(pairs)), at
                 )

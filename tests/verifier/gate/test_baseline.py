@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ from encoders.errors import InputError
 from verifier.gate.baseline import Baseline, baseline_text, identity, read_baseline, rounded
 from verifier.gate.requirements import NoWorse
 from verifier.gate.verdict import Group, Known, Ruling
+from verifier.problem.inputs.columns import Columns
+from verifier.problem.inputs.lattice import lattice_of
+from verifier.problem.query import Norm
 from verifier.report.gate.words import distance, figure_text
 
 GROUP = Group(Path("somewhere/net.onnx"), "linf")
@@ -55,6 +59,29 @@ def test_the_same_model_is_no_worse_than_itself(tmp_path: Path) -> None:
     inputs = [known(0, 0.0203, 0.0211), known(1, 0.0301, math.inf)]
     rulings = {one.ruling for one in NoWorse("b", baseline(tmp_path, inputs), 0.0).judge(GROUP, inputs)}
     assert rulings == {Ruling.PASS}
+
+
+def test_rounding_loses_no_radius_that_was_reached(tmp_path: Path) -> None:
+    """8/255 has more than four digits: what was robust there counts, and fails where it is not any more."""
+    before = baseline(tmp_path, [known(0, 8 / 255, math.inf)], (8 / 255, 0.05))
+    required = NoWorse("b", before, 0.0, ("certified_accuracy",))
+    for lower, upper, ruling in ((8 / 255, math.inf, Ruling.PASS), (0.03137, 0.031371, Ruling.FAIL)):
+        assert [one.ruling for one in required.judge(GROUP, [known(0, lower, upper)])] == [ruling, Ruling.PASS]
+
+
+@pytest.mark.parametrize("start", [0, 3, 13])
+def test_on_a_grid_rounding_neither_gains_nor_loses_a_step(start: int, tmp_path: Path) -> None:
+    """float32 has some 7/100 at more than 0.07: just short of it is not 0.07, where seven steps would be robust."""
+    x = np.float32([start / 100])
+    seventh = float(np.float32((start + 7) / 100)) - float(x[0])
+    grid = lattice_of(Columns(grid=100), x.astype(np.float64), np.zeros(1), np.ones(1), x.dtype, Norm.LINF)
+    short = replace(known(0, math.nextafter(seventh, 0.0), seventh), lattice=grid)
+    found = NoWorse("b", baseline(tmp_path, [short], (0.06, 0.07)), 0.0).judge(GROUP, [short])
+    assert {one.ruling for one in found} == {Ruling.PASS}
+    reached = replace(known(0, grid.in_steps(0.07), math.inf), lattice=grid)
+    required = NoWorse("b", baseline(tmp_path, [reached], (0.07,)), 0.0, ("certified_accuracy",))
+    assert [one.ruling for one in required.judge(GROUP, [reached])] == [Ruling.PASS]
+    assert [one.ruling for one in required.judge(GROUP, [short])] == [Ruling.FAIL]
 
 
 def test_a_nearer_witness_fails_and_a_wide_bracket_is_undecided(tmp_path: Path) -> None:
