@@ -19,6 +19,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside
 from verifier.problem.properties.from_aptp import pattern_proof
 from verifier.problem.properties.from_vnnlib import read_text
+from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.properties.to_vnnlib import text_in_vnnlib_1, to_vnnlib
 from verifier.problem.whole_file import writable, written
@@ -98,8 +99,10 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
             raise InputError(f"{boxes[0]} splits inputs: its boxes are its own property, and --property goes with none")
         loaded = load(model, budget, output=EVERY)
         guides = [guide_of(proof, name, budget.check) for name, proof in read if proof.leaves is not None]
-        text = to_vnnlib(read[0][1].prop).encode() if asked is None else certifiable(read_text(Path(asked)), budget)
-        found = property_certified(loaded, text, budget, guides)
+        given_text = None if asked is None else read_text(Path(asked))
+        text = to_vnnlib(read[0][1].prop).encode() if given_text is None else certifiable(given_text, budget)
+        float32 = given_text is not None and _about_float32(given_text)
+        found = property_certified(loaded, text, budget, guides, worlds=(float32,))
     except (NotCertifiedError, OutOfTimeError) as error:
         return str(error)
     file.write(found.content)
@@ -133,7 +136,10 @@ def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: boo
 
 
 def _demands(given: Mapping[str, Any]) -> checker.Demands:
-    """What is demanded; of a property in VNN-LIB 2 the text that its certificate has. Raises OSError or ValueError."""
+    """What is demanded; of a property in VNN-LIB 2 the text that its certificate has, and what its tensors' types say.
+
+    Raises OSError or ValueError.
+    """
     demands = checker.read_demands(given)
     if demands.property is None:
         return demands
@@ -141,7 +147,13 @@ def _demands(given: Mapping[str, Any]) -> checker.Demands:
         text = Text(given["property"], demands.property.decode())
     except UnicodeDecodeError:
         return demands
-    return replace(demands, property=text_in_vnnlib_1(text))
+    demands = replace(demands, property=text_in_vnnlib_1(text))
+    return replace(demands, float32=1.0) if demands.float32 is None and _about_float32(text) else demands
+
+
+def _about_float32(text: Text) -> bool:
+    """Is it a query of VNN-LIB 2 about what the file computes, not about the reals?"""
+    return is_version_2(text) and not network_query(text).real
 
 
 def _moved(

@@ -95,6 +95,12 @@ def test_unsat_leaves_a_certificate(
     assert for_float32 == (dtype == "float32")
     assert main(["certify", str(kept), ramp, "--property", write("(>= Y[0,0] 0.7)", dtype)]) == Exit.VIOLATED
     assert "for another property" in capsys.readouterr().out
+    query = write("(>= Y[0,0] 0.6)", dtype)
+    real = ["check", ramp, "--property", query, "--semantics", "real", "--certificate", str(kept)]
+    assert main(real) == Exit.GOOD
+    code = main(["certify", str(kept), ramp, "--property", query])
+    assert code == (Exit.VIOLATED if dtype == "float32" else Exit.GOOD), "the query's types say what it is about"
+    capsys.readouterr()
     assert main(["verify", write("(>= Y[0,0] 0.4)"), "--network", ramp, "--certificate", str(kept)]) == Exit.VIOLATED
     assert capsys.readouterr().err == ""
     assert not kept.exists()
