@@ -102,7 +102,7 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
         given_text = None if asked is None else read_text(Path(asked))
         text = to_vnnlib(read[0][1].prop).encode() if given_text is None else certifiable(given_text, budget)
         float32 = given_text is not None and _about_float32(given_text)
-        found = property_certified(loaded, text, budget, guides, worlds=(float32,))
+        found = property_certified(loaded, text, budget, guides, (float32,))
     except (NotCertifiedError, OutOfTimeError) as error:
         return str(error)
     file.write(found.content)
