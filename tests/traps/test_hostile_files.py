@@ -49,7 +49,7 @@ def test_every_file_is_read_or_refused_in_printable_words(reports: list[list[Any
             wrong.append((name, code, said[-300:]))
     assert wrong == []
     assert len(codes) == MUTANTS + sum(len(make()) for make in HANDMADE.values())
-    assert min(codes.count(0), codes.count(2)) > 100
+    assert min(codes.count(0), codes.count(2)) > 50
 
 
 def test_reading_takes_less_memory_than_is_allowed(reports: list[list[Any]]) -> None:

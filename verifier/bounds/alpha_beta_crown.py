@@ -378,10 +378,10 @@ def _layer(
 
 def onto_simplex(weights: Floats) -> Floats:
     """Each column's nearest point of {λ ≥ 0, Σ λ = 1}: (m, batch) (Held, Wolfe & Crowder 1974)."""
-    ordered = -np.sort(-weights, axis=0)
+    weights = weights - weights.max(axis=0)  # the same point, and float32 does not lose the 1 beside large entries
+    ordered = np.sort(weights, axis=0)[::-1]
     excess = np.cumsum(ordered, axis=0) - 1.0
-    counts = np.arange(1, len(weights) + 1, dtype=np.float32)[:, np.newaxis]
-    last = np.count_nonzero(ordered * counts > excess, axis=0) - 1
+    last = np.count_nonzero(ordered * np.arange(1.0, len(weights) + 1)[:, np.newaxis] > excess, axis=0) - 1
     threshold = excess[last, np.arange(weights.shape[1])] / (last + 1)
     return np.asarray(np.maximum(weights - threshold, 0.0), dtype=np.float32)
 

@@ -38,6 +38,7 @@ CHANGED = {
     "margin": "0.5",
     "box": "[-1, 2]",
     "timeout": '"2s"',
+    "memory": '"3GB"',
     "total_budget": '"1s"',
     "threads": "2",
     "device": '"cpu"',
@@ -115,7 +116,8 @@ def asked(told: dict[str, str], flags: dict[str, Any] | None = None) -> tuple[An
         for work in backend.taken
     ]
     assert works
-    return works, sorted(Path().rglob("*.sqlite"))
+    memory = {work.memory for work in backend.taken if "memory" in told}  # else it is half of what is free just then
+    return works, memory, sorted(Path().rglob("*.sqlite"))
 
 
 def test_the_same_file_asks_the_same(folder: Path) -> None:

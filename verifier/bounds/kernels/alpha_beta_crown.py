@@ -381,6 +381,7 @@ def _to_simplex(weights: Floats, j: int) -> None:
     Thresholds rise, but for rounding: one that lies a rounding below the last would take in again what that left out.
     """
     count = weights.shape[0]
+    weights[:, j] -= weights[:, j].max()
     threshold, left = -np.float32(np.inf), count + 1
     while True:
         total, among = NOTHING, 0

@@ -183,3 +183,12 @@ def test_the_simplex_projection_ends_where_an_entry_lies_at_the_threshold() -> N
         found = given[:, np.newaxis].copy()
         _to_simplex(found, 0)
         np.testing.assert_allclose(found, onto_simplex(given[:, np.newaxis]), atol=1e-5)
+
+
+def test_the_simplex_projection_of_weights_that_ran_away() -> None:
+    given = np.array([[3e9, -1.0, 0.0], [2e20, 2e20, -3.0], [7.0, 6.5, 1e-30]], np.float32).T
+    found = given.copy()
+    for column in range(3):
+        _to_simplex(found, column)
+    np.testing.assert_allclose(found, onto_simplex(given))
+    np.testing.assert_allclose(found, np.array([[1, 0, 0], [0.5, 0.5, 0], [0.75, 0.25, 0]]).T)

@@ -276,8 +276,8 @@ def test_a_worker_reads_the_model_in_its_tasks_time(
 
     monkeypatch.setattr(task_models, "load", load)
     work: Any = SimpleNamespace(
-        task=replace(task, method="milp"), known={None: None}, seconds=7.0, whole=True, attack_tasks=attack_tasks,
-        channel=None, campaign=os.getpid(), claim=Claim("", (), 0.0),
+        task=replace(task, method="milp"), known={None: None}, seconds=7.0, memory=None, whole=True,
+        attack_tasks=attack_tasks, channel=None, campaign=os.getpid(), claim=Claim("", (), 0.0),
     )  # fmt: skip
     assert [outcome.error for outcome in worker.solve(work).outcomes] == ["seen"]
     assert seen == [(7.0, "far")]

@@ -222,7 +222,13 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     calls: list[list[str]] = []
-    monkeypatch.setattr(kernels.subprocess, "Popen", lambda call, **_: calls.append(call))
+
+    def spawn(call: list[str], **_: Any) -> types.SimpleNamespace:
+        calls.append(call)
+        return types.SimpleNamespace(pid=0)
+
+    monkeypatch.setattr(kernels.subprocess, "Popen", spawn)
+    monkeypatch.setattr(kernels, "release", lambda _: None)
     return calls
 
 

@@ -28,11 +28,11 @@ OPEN = 150
 """Open nodes that are enough for a mean: the deeper ones differ from the root in most bounds."""
 
 
-SHARED = 2.0
-"""What siblings share counts for both."""
+ABOUT = 2.0
+"""What siblings share counts for both, some of what an object takes for none; half of a limit is left for that."""
 
-FIRST = 4
-"""Open nodes when counting begins."""
+FIRST = 20
+"""Open nodes when counting begins: what the kernels hold, once for all nodes, is there by then."""
 
 
 OURS = [tracemalloc.Filter(True, str(Path(package.__file__).parent / "*")) for package in (verifier, np)]
@@ -69,7 +69,7 @@ def test_a_node_keeps_differences_only(kind: TreeKind) -> None:
     finally:
         tracemalloc.stop()
     assert 0 < used <= BYTES * (tree.open_nodes - nodes)
-    assert used <= memory.nodes - counted <= SHARED * used
+    assert used / ABOUT <= memory.nodes - counted <= ABOUT * used
 
 
 @pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
