@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +44,7 @@ from encoders.errors import InputError
 from encoders.formulations.to_stages import to_stages
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
+from verifier.problem.memory import resident
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.tree.lp_tree import LpTree
@@ -135,20 +134,14 @@ def grown(instance: Instance, image: Image, nodes: int) -> list[Row]:
     bounds = hidden_bounds(stages, linear_bounds(model.graph, ball, Budget()))
     tree = LpTree(TreeRoot(stages, ball, goal, *bounds))
     tree.explore(Budget())
-    before, watch = _resident(), Stopwatch()
+    before, watch = resident(), Stopwatch()
     while 0 < tree.open_nodes < nodes:
         if tree.explore(Budget()) is not None:
             tree.refuse()
     row = _row(instance, "memory", f"{nodes} open nodes", [], watch)
     return [
-        replace(row, closed=tree.open_nodes >= nodes, nodes=tree.open_nodes, megabytes=(_resident() - before) / 2**20)
+        replace(row, closed=tree.open_nodes >= nodes, nodes=tree.open_nodes, megabytes=(resident() - before) / 2**20)
     ]
-
-
-def _resident() -> int:
-    """Bytes of memory that this process holds."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def begin(instances: Sequence[Instance], spare: Image, single: bool) -> None:

@@ -101,17 +101,7 @@ class Job:
 
     def settings(self) -> Settings:
         """How the answer is sought, checked."""
-        how = self.request.how
-        return Settings(
-            self.time.engine,
-            method_named(how),
-            how.solver,
-            how.threads,
-            how.device,
-            how.seed,
-            once=True,
-            workers=how.workers,
-        )
+        return settings_of(self.request.how, self.time.engine)
 
     def run(self, command: str, **more: Any) -> RunRecord:
         """What was asked, for the result."""
@@ -224,6 +214,12 @@ def _about(target: int | None, asked: int | None) -> str:
 def method_named(how: SearchOptions) -> str:
     """The method that the command line names, by one of its names."""
     return METHOD_ALIASES.get(how.method, how.method)
+
+
+def settings_of(how: SearchOptions, budget: Budget) -> Settings:
+    """How an answer is sought, checked."""
+    method, workers = method_named(how), how.workers
+    return Settings(budget, method, how.solver, how.threads, how.device, how.seed, once=True, workers=workers)
 
 
 def _own_solver(method: str) -> str | None:

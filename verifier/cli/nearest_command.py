@@ -10,7 +10,7 @@ from verifier.cli import late
 from verifier.cli.answer_files import AnswerFiles
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.job import Request, method_named
+from verifier.cli.job import Request, settings_of
 from verifier.cli.time_limit import CommandTime
 from verifier.problem.budget import OutOfTimeError
 from verifier.problem.inputs.files import read_input
@@ -28,7 +28,6 @@ from verifier.search.property_minimum import (
     not_begun,
     told,
 )
-from verifier.search.settings import Settings
 
 
 def nearest(property_: Path, request: Request, *, precision: float, all_targets: bool) -> Exit:
@@ -51,16 +50,7 @@ def nearest(property_: Path, request: Request, *, precision: float, all_targets:
         given = read_input(asked.input, network.input_shape, network.input_dtype, asked.index, asked.header)
         for note in given.notes:
             complain(f"{asked.input}: {note}")
-        settings = Settings(
-            time.engine,
-            method_named(how),
-            how.solver,
-            how.threads,
-            how.device,
-            how.seed,
-            once=True,
-            workers=how.workers,
-        )
+        settings = settings_of(how, time.engine)
         try:
             prop = read_property(property_, time.engine.check)
             known.question = nearest_question(model, given.x, prop, time.engine, asked.norm, precision, asked.semantics)

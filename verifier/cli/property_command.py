@@ -15,7 +15,7 @@ from encoders.errors import InputError
 from verifier.cli.answer_files import AnswerFiles
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.job import made, method_named, missing
+from verifier.cli.job import made, missing, settings_of
 from verifier.cli.question_options import CheckOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -35,7 +35,6 @@ from verifier.runtime.model import EVERY, Model, load
 from verifier.runtime.query_model import query_model
 from verifier.search.property_check import PropertyCheck, check_property, undecided
 from verifier.search.property_question import PropertyQuestion, property_question
-from verifier.search.settings import Settings
 
 CODES = {Holds: Exit.GOOD, Violated: Exit.VIOLATED, Unknown: Exit.UNDECIDED}
 
@@ -261,9 +260,8 @@ def _code(answer: PropertyCheck, files: AnswerFiles, record: CertificateRecord |
 
 
 def _sought(question: PropertyQuestion, how: SearchOptions, budget: Budget) -> PropertyCheck:
-    settings = Settings(budget, method_named(how), how.solver, how.threads, how.device, how.seed, once=True)
     with terminal.progress(budget, "looking for a counterexample, or a proof that there is none"):
-        return check_property(question, settings)
+        return check_property(question, settings_of(how, budget))
 
 
 def _answered(
