@@ -83,7 +83,9 @@ def _vibecheck(programs: Path, asked: Asked) -> list[str]:
 
 
 def _neuralsat(programs: Path, asked: Asked) -> list[str]:
-    words = [str(programs / "python"), "-m", "src.main", "--net", str(asked.model), "--spec", str(asked.query)]
+    found = programs.parent.rglob("site-packages/src/main.py")  # which imports its neighbours by their own names
+    main = next(found, programs / "main.py")
+    words = [str(programs / "python"), str(main), "--net", str(asked.model), "--spec", str(asked.query)]
     return [*words, "--device", "cpu", "--timeout", f"{asked.limit:g}", "--result_file", str(asked.result)]
 
 
