@@ -12,6 +12,7 @@ from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
 from benchmarks.performance.provenance import Measured, measured, rows_of, share
 from benchmarks.vnncomp.certificates import CertificateRow
+from benchmarks.vnncomp.peers import PeerRow
 from benchmarks.vnncomp.run import SAT, TORN, UNSAT, VnnRow
 from verifier.report.norm_signs import NORM_SIGNS
 
@@ -217,6 +218,21 @@ def property_certificates(record: Measured) -> str:
     return "; ".join(cells)
 
 
+def other_verifiers(record: Measured) -> str:
+    """What each tool decides of the instances that all were asked, and how long all of them took it."""
+    rows = rows_of(PeerRow, record)
+    tools = dict.fromkeys(row.tool for row in rows)
+    asked = set.intersection(*({row.key[:3] for row in rows if row.tool == tool} for tool in tools))
+    cells = []
+    for tool in tools:
+        own = [row for row in rows if row.tool == tool and row.key[:3] in asked]
+        wrong = sum(row.wrong for row in own)
+        told = f", {wrong} wrong" if wrong else ""
+        decided = share((row.verdict in (SAT, UNSAT) for row in own), own)
+        cells.append(f"{tool} {decided}{told}, {sum(row.seconds for row in own):.0f} s")
+    return "; ".join(cells)
+
+
 PAIRS = "pairs of image and target by `{method}` on `{model}`, 120 s"
 
 ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
@@ -237,6 +253,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
         conformance,
     ),
     "vnncomp": ("VNN-COMP: decided, median wall s of those, start included; 20 to 60 s an instance", competition),
+    "vnncomp_peers": ("other verifiers in turn on a fixed sample of those: decided, wall s of all", other_verifiers),
     "vnncomp_certificates": (
         "certificates of a sample of the unsat ones: accepted by the lone checker; median CPU s to build, to check",
         property_certificates,
