@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from verifier.cli.options import DEVICES, METHODS, NORMS, JsonOption, SolverOption
+from verifier.cli.options import DEVICES, METHODS, NORMS, IntegerOption, JsonOption, OneHotOption, SolverOption
 
 GATE_FILE = Path("robustness.toml")
 """The file that `verifier gate` reads where none is named."""
@@ -61,13 +61,8 @@ class PlanOptions:
     grid: Annotated[
         int | None, typer.Option(metavar="K", help="Only inputs whose entries are multiples of 1/K, such as 255.")
     ] = None
-    integer: Annotated[
-        str | None, typer.Option(metavar="COLUMNS", help="Only whole numbers in these entries, such as 3,7-9.")
-    ] = None
-    one_hot: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMNS", help="Exactly one of these entries is 1, the others are 0; may be repeated."),
-    ] = None
+    integer: IntegerOption = None
+    one_hot: OneHotOption = None
     units: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Offset and scale (.npz) of the units of the three above."),

@@ -72,6 +72,14 @@ OptionalPrecision = Annotated[
         show_default=False,
     ),
 ]
+IntegerOption = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMNS", help="Only whole numbers in these entries, such as 3,7-9.", show_default=False),
+]
+OneHotOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMNS", help="Exactly one of these entries is 1, the others are 0; may be repeated."),
+]
 SemanticsOption = Annotated[
     str,
     typer.Option(

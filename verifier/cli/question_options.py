@@ -14,9 +14,11 @@ from verifier.cli.options import (
     DEVICES,
     METHODS,
     NORMS,
+    IntegerOption,
     JsonOption,
     MemoryOption,
     ModelArgument,
+    OneHotOption,
     OutputOption,
     SemanticsOption,
     SolverOption,
@@ -103,14 +105,8 @@ class GoalOptions:
             show_default=False,
         ),
     ] = None
-    integer: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMNS", help="Only whole numbers in these entries, such as 3,7-9.", show_default=False),
-    ] = None
-    one_hot: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMNS", help="Exactly one of these entries is 1, the others are 0; may be repeated."),
-    ] = None
+    integer: IntegerOption = None
+    one_hot: OneHotOption = None
     units: Annotated[
         Path | None,
         typer.Option(
