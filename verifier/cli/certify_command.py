@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
         guides = [guide_of(proof, name, budget.check) for name, proof in read if proof.leaves is not None]
         given_text = None if asked is None else read_text(Path(asked))
         text = to_vnnlib(read[0][1].prop).encode() if given_text is None else certifiable(given_text, budget)
-        float32 = given_text is not None and _about_float32(given_text)
+        float32 = given_text is not None and _about_float32(given_text, budget.check)
         found = property_certified(loaded, text, budget, guides, (float32,))
     except (NotCertifiedError, OutOfTimeError) as error:
         return str(error)
@@ -151,9 +151,9 @@ def _demands(given: Mapping[str, Any]) -> checker.Demands:
     return replace(demands, float32=1.0) if demands.float32 is None and _about_float32(text) else demands
 
 
-def _about_float32(text: Text) -> bool:
-    """Is it a query of VNN-LIB 2 about what the file computes, not about the reals?"""
-    return is_version_2(text) and not network_query(text).real
+def _about_float32(text: Text, look: Callable[[], None] = lambda: None) -> bool:
+    """Is it a query of VNN-LIB 2 about what the file computes, not about the reals? look: as of `network_query`."""
+    return is_version_2(text) and not network_query(text, look).real
 
 
 def _moved(
