@@ -147,25 +147,23 @@ def test_nodes_are_counted_as_long_as_their_tree_lives() -> None:
     assert (counted.crowded, counted.nodes) == (False, int(0.2e9))
 
 
+def printed_under_a_limit(code: str) -> str:
+    """What a process prints that runs the code that may take 100 MB more, and some that it maps only."""
+    limit = (
+        "from pathlib import Path\n"
+        "from verifier.problem import memory\n"
+        "memory.GPU_DRIVER = Path('/nowhere')\n"
+        "memory.Memory(memory.resident() + 1e8).enforce()\n"
+    )
+    return subprocess.run([sys.executable, "-c", limit + code], capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a process maps to write to")
 def test_the_system_refuses_what_cannot_fit() -> None:
-    told = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from verifier.problem import memory\n"
-            "from pathlib import Path\n"
-            "memory.GPU_DRIVER = Path('/nowhere')\n"
-            "memory.Memory(memory.resident() + 1e8).enforce()\n"
-            "bytearray(50_000_000)\n"
-            "try: bytearray(2_000_000_000)\n"
-            "except MemoryError: print('refused')\n",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
+    told = printed_under_a_limit(
+        "bytearray(50_000_000)\ntry: bytearray(2_000_000_000)\nexcept MemoryError: print('refused')\n"
     )
-    assert told.stdout == "refused\n"
+    assert told == "refused\n"
 
 
 def test_a_limit_that_no_system_can_be_told_is_none() -> None:
@@ -176,22 +174,11 @@ def test_a_limit_that_no_system_can_be_told_is_none() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are set on Linux")
 def test_what_outlives_a_question_is_not_under_its_limit() -> None:
-    told = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import subprocess, sys\n"
-            "from pathlib import Path\n"
-            "from verifier.problem import memory\n"
-            "memory.GPU_DRIVER = Path('/nowhere')\n"
-            "memory.Memory(memory.resident() + 1e8).enforce()\n"
-            "code = 'input(); bytearray(2_000_000_000); print(1)'\n"
-            "other = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE)\n"
-            "memory.release(other.pid)\n"
-            "other.communicate(b'go')\n",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
+    told = printed_under_a_limit(
+        "import subprocess, sys\n"
+        "code = 'input(); bytearray(2_000_000_000); print(1)'\n"
+        "other = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE)\n"
+        "memory.release(other.pid)\n"
+        "other.communicate(b'go')\n"
     )
-    assert told.stdout == "1\n"
+    assert told == "1\n"
