@@ -152,7 +152,7 @@ def large_net(folder: Path) -> Path:
         if place < len(LARGE) - 2:
             value = builder.op("Relu", value)
     path = folder / "dense_2000x2.onnx"
-    onnx.save(builder.model({"logits": (value, ["batch", LARGE[-1]])}), path)
+    onnx.save(builder.model({"logits": (value, ["batch", LARGE[-1]])}).whole, path)
     return path
 
 

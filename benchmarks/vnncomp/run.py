@@ -28,6 +28,7 @@ from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, table, write_atomically
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked, witness_name
 from encoders.errors import InputError
+from encoders.onnx_io.weights import OnnxModel
 from verifier.problem.properties.from_vnnlib import read_vnnlib
 from verifier.runtime.device import Device
 from verifier.runtime.session import Level, session
@@ -156,7 +157,7 @@ def _verdict(found: dict[str, Any], complaint: str) -> tuple[str, str]:
 def is_counterexample(point: Any, model: Path, query: Path) -> bool:
     """Does the point (nested lists) satisfy the property, with the outputs of a session of our own?"""
     loaded = onnx.load(model)
-    running = session(loaded, Device.CPU, 1, Level.ALL)
+    running = session(OnnxModel(loaded), Device.CPU, 1, Level.ALL)
     entry = running.get_inputs()[0]
     dtype = np.float64 if entry.type == "tensor(double)" else np.float32
     x = np.array(point, dtype=dtype)

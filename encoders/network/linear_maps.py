@@ -58,6 +58,12 @@ def readonly(values: npt.ArrayLike, dtype: Any = np.float64) -> Values:
     return array
 
 
+def sealed(values: Values) -> Values:
+    """The array itself, read-only: for one that nobody else holds."""
+    values.flags.writeable = False
+    return values
+
+
 @dataclass(frozen=True, eq=False)
 class Dense:
     """y[l, :, r] = weight · x[l, :, r] for l < left, r < right: a matrix product along one axis of a tensor.
@@ -99,7 +105,7 @@ class Dense:
         return product.reshape(len(x), -1)
 
     def magnitude(self) -> Dense:
-        return replace(self, weight=readonly(np.abs(self.weight), self.weight.dtype))
+        return replace(self, weight=sealed(np.abs(self.weight)))
 
     def rows(self) -> sp.csr_array:
         core = sp.csr_array(self.weight)
@@ -200,7 +206,7 @@ class Conv:
         return padded[(slice(None), slice(None), *self._inner())].reshape(batch, -1)
 
     def magnitude(self) -> Conv:
-        return replace(self, weight=readonly(np.abs(self.weight), self.weight.dtype))
+        return replace(self, weight=sealed(np.abs(self.weight)))
 
     def rows(self) -> sp.csr_array:
         # Entry (o, i) is found by pushing input numbers through each tap, with -1 for padding.
@@ -297,8 +303,8 @@ class Scale:
         return y * self.quotient
 
     def magnitude(self) -> Scale:
-        divisor = None if self.divisor is None else readonly(np.abs(self.divisor), self.divisor.dtype)
-        return Scale(readonly(np.abs(self.factor), self.factor.dtype), divisor)
+        divisor = None if self.divisor is None else sealed(np.abs(self.divisor))
+        return Scale(sealed(np.abs(self.factor)), divisor)
 
     def rows(self) -> sp.csr_array:
         return sp.csr_array(sp.diags_array(self.quotient))
@@ -350,7 +356,7 @@ class Sparse:
         return Sparse(self.data[order], rows.astype(np.intp), starts.astype(np.intp), self.out_size)
 
     def magnitude(self) -> Sparse:
-        return replace(self, data=readonly(np.abs(self.data), self.data.dtype))
+        return replace(self, data=sealed(np.abs(self.data)))
 
     @cached_property
     def _matrix(self) -> sp.csr_array:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from encoders.onnx_io.weights import LARGE, OnnxModel, Weight, placeholder
 
 OPSET = 17
 IR_VERSION = 8  # the version that came with opset 17, so that every supported ONNX Runtime reads the model
@@ -21,6 +24,7 @@ class OnnxBuilder:
         self._nodes: list[NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._initializers: list[TensorProto] = []
+        self._weights: dict[str, Weight] = {}
         self._inputs: list[Any] = []
         self._count = 0
 
@@ -36,10 +40,13 @@ class OnnxBuilder:
     def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
         """A constant tensor; equal constants are stored once."""
         array = np.ascontiguousarray(values, dtype=dtype).reshape(np.shape(values))
-        key = (array.dtype.str, array.shape, array.tobytes())
+        large = array.nbytes >= LARGE
+        key = (array.dtype.str, array.shape, hashlib.sha256(array.data).digest() if large else array.tobytes())
         if key not in self._constants:
-            self._constants[key] = self._name("constant")
-            self._initializers.append(numpy_helper.from_array(array, self._constants[key]))
+            name = self._constants[key] = self._name("constant")
+            self._initializers.append(placeholder(name, array) if large else numpy_helper.from_array(array, name))
+            if large:
+                self._weights[name] = array
         return self._constants[key]
 
     def integers(self, values: npt.ArrayLike) -> str:
@@ -78,7 +85,7 @@ class OnnxBuilder:
         """1.0 where `condition` holds, else 0.0."""
         return self.op("Cast", condition, to=TensorProto.FLOAT)
 
-    def model(self, outputs: Mapping[str, tuple[str, Sequence[int | str]]]) -> ModelProto:
+    def model(self, outputs: Mapping[str, tuple[str, Sequence[int | str]]]) -> OnnxModel:
         """The model whose output `name` is the tensor outputs[name][0], of float32 and shape outputs[name][1].
 
         A computed tensor takes the output's name, which spares a copy; an input, a constant or a tensor that is an
@@ -96,7 +103,8 @@ class OnnxBuilder:
         nodes = [_with_names(node, renamed) for node in self._nodes] + copies
         graph = helper.make_graph(nodes, "graph", self._inputs, infos, self._initializers)
         opsets = [helper.make_opsetid("", OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="relu-verifier")
+        proto = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="relu-verifier")
+        return OnnxModel(proto, self._weights)
 
 
 def _with_names(node: NodeProto, renamed: Mapping[str, str]) -> NodeProto:

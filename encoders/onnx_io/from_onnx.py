@@ -39,6 +39,7 @@ from encoders.onnx_io.ops.folding import evaluate_node, one_line
 from encoders.onnx_io.ops.refusals import why_not
 from encoders.onnx_io.ops.room import Allowance, TooLargeError
 from encoders.onnx_io.ops.rules import CLASSICAL_RULES, RULES
+from encoders.onnx_io.weights import OnnxModel, Weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,8 @@ class Survey:
     op_counts: Mapping[str, int]
     unsupported: Mapping[str, str]
     opset: int
+    model: OnnxModel
+    sha256: str
     network: Network | None
 
 
@@ -102,18 +105,23 @@ def read_network(path: str | Path, output: str | None = None) -> Network:
     """
     model, sha256 = load_model(Path(path))
     try:
-        return network_from_model(model, sha256, output)
+        return network_from_model(model.proto, sha256, output, model.weights)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def network_from_model(model: onnx.ModelProto, sha256: str = "", output: str | None = None) -> Network:
-    """Translate a model. Raises InputError, one line, for whatever is wrong with it or cannot be translated."""
+def network_from_model(
+    model: onnx.ModelProto, sha256: str = "", output: str | None = None, weights: Mapping[str, Weight] | None = None
+) -> Network:
+    """Translate a model. Raises InputError, one line, for whatever is wrong with it or cannot be translated.
+
+    weights: those that lie beside the message.
+    """
     default_opset(model)
     model = in_order(model)
     check_model(model)
     chosen = score_output(model, output)
-    reader = _Reader(model, chosen)
+    reader = _Reader(model, chosen, weights or {})
     for proto in reader.needed:
         reader.translate(proto)
     return _network(reader, model, sha256)
@@ -189,7 +197,8 @@ def as_classifier(network: Network) -> Network:
 
 def survey(path: str | Path, output: str | None = None) -> Survey:
     """List a file's input, output and ops, and what in it cannot be read. Raises InputError if it is no ONNX model."""
-    model, sha256 = load_model(Path(path))
+    loaded, sha256 = load_model(Path(path))
+    model = loaded.proto
     network: Network | None = None
     unsupported: dict[str, str] = {}
     opset = max((int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
@@ -202,7 +211,7 @@ def survey(path: str | Path, output: str | None = None) -> Survey:
         unsupported["model"] = str(error)
     given, gives = inputs(model), outputs(model)
     if not unsupported:
-        network, failures = _read_or_fail(model, chosen, sha256)
+        network, failures = _read_or_fail(replace(loaded, proto=model), chosen, sha256)
         unsupported.update(failures)
         gives = [port for port in gives if port.name == chosen]
     return Survey(
@@ -213,13 +222,15 @@ def survey(path: str | Path, output: str | None = None) -> Survey:
         op_counts=Counter(str(proto.op_type) for proto in model.graph.node),
         unsupported=unsupported,
         opset=opset,
+        model=loaded,
+        sha256=sha256,
         network=network,
     )
 
 
-def _read_or_fail(model: onnx.ModelProto, output: str, sha256: str) -> tuple[Network | None, dict[str, str]]:
+def _read_or_fail(model: OnnxModel, output: str, sha256: str) -> tuple[Network | None, dict[str, str]]:
     """The network, or every node that cannot be translated; nodes behind one are judged by their op type alone."""
-    reader = _Reader(model, output)
+    reader = _Reader(model.proto, output, model.weights)
     failures: dict[str, str] = {}
     for proto in reader.needed:
         try:
@@ -232,7 +243,7 @@ def _read_or_fail(model: onnx.ModelProto, output: str, sha256: str) -> tuple[Net
     if failures:
         return None, failures
     try:
-        return _network(reader, model, sha256), {}
+        return _network(reader, model.proto, sha256), {}
     except InputError as error:
         return None, {"model": str(error)}
 
@@ -247,19 +258,20 @@ def check_supported(proto: onnx.NodeProto) -> None:
 class _Reader:
     """Walks the nodes that the output needs and keeps the value of every tensor that has one."""
 
-    def __init__(self, model: onnx.ModelProto, output: str) -> None:
+    def __init__(self, model: onnx.ModelProto, output: str, weights: Mapping[str, Weight]) -> None:
         self.opset = default_opset(model)
         self.input = input_name, shape, dtype = only_input(model)
         self.chosen = output
         self.ending = end = ending(model, output)
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.weights = weights
         first = Variable(0, shape, dtype)
         self.values: dict[str, Tensor] = {input_name: first}
         self.needed = _needed(model.graph, end.read)
         uses = Counter([end.read, *(name for proto in self.needed for name in proto.input)])
-        self.room = Allowance(
-            sum(tensor.ByteSize() for tensor in model.graph.initializer) // np.dtype(np.float32).itemsize
-        )
+        stored = sum(tensor.ByteSize() for tensor in model.graph.initializer)
+        stored += sum(weight.nbytes for weight in weights.values())
+        self.room = Allowance(stored // np.dtype(np.float32).itemsize)
         self.draft = Draft(first.size, end, uses, self.room)
         self.draft.names[0].append(input_name)
         self.dtypes = {first.dtype: None}
@@ -274,7 +286,8 @@ class _Reader:
         if name not in self.values:
             if name not in self.initializers:
                 raise InputError(f"tensor '{name}' is given by no node, or is an output that cannot be read")
-            self.values[name] = _unpacked(self.initializers[name])
+            beside = self.weights.get(name)
+            self.values[name] = _unpacked(self.initializers[name]) if beside is None else beside
         return self.values[name]
 
     def translate(self, proto: onnx.NodeProto) -> None:

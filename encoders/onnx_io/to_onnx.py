@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto
 
 from encoders.network.graph import Abs, Affine, Array, Clip, Graph, LeakyRelu, Max, Relu, Sigmoid, forward, reverse
 from encoders.network.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
 from encoders.onnx_io.builder import BATCH, OnnxBuilder
+from encoders.onnx_io.weights import OnnxModel
 
 MapForward = Callable[[OnnxBuilder, Any, str, Array | None], str]
 MapAdjoint = Callable[[OnnxBuilder, Any, str], str]
@@ -26,7 +26,7 @@ NodeForward = Callable[[OnnxBuilder, int, Any, list[str]], str]
 NodeReverse = Callable[[OnnxBuilder, list[str], int, Any, str], list[tuple[int, str]]]
 
 
-def to_onnx(graph: Graph) -> ModelProto:
+def to_onnx(graph: Graph) -> OnnxModel:
     """The model (x, v) ↦ (logits, vjp) in float32.
 
     x: (batch, n), v: (batch, K), logits: (batch, K), vjp = vᵀ·∂logits/∂x: (batch, n). Weights are rounded to float32,

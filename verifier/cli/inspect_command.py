@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.onnx_io.file import load_model
 from encoders.onnx_io.from_onnx import as_classifier, survey
 from encoders.passes.lower import lower
 from verifier.cli.exit_codes import Exit
@@ -26,19 +25,18 @@ def facts(path: Path, output: str | None = None) -> dict[str, Any]:
     """The facts, as the JSON object has them. Raises InputError when the file is no ONNX model at all."""
     found = survey(path, output)
     unsupported = dict(found.unsupported)
-    model, sha256 = load_model(path)
     network = None if found.network is None else as_classifier(found.network)
     agreement: Agreement | None = None
     if network is not None:
         try:
-            agreement = Comparison.of_file(path, model, network).of_model(model, Budget(PATIENCE))
+            agreement = Comparison.of_file(path, found.model, network).of_model(found.model, Budget(PATIENCE))
         except InputError as error:
             network, unsupported["model"] = None, str(error).removeprefix(f"{path}: ")
-    parameters = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
+    parameters = sum(math.prod(tensor.dims) for tensor in found.model.proto.graph.initializer)
     return {
         "schema": json_result.SCHEMA,
         "model": str(path),
-        "model_sha256": sha256,
+        "model_sha256": found.sha256,
         "opset": found.opset,
         "input": {
             "name": found.input_name,

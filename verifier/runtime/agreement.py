@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 from threadpoolctl import threadpool_limits
 
 from encoders.errors import InputError
@@ -26,6 +25,7 @@ from encoders.network.graph import Affine, Array, Graph
 from encoders.network.linear_maps import LinearMap
 from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.ops.call import describe
+from encoders.onnx_io.weights import OnnxModel
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.rounding import gamma
 from verifier.runtime.pointwise import FORMATS, REAL_NUMBERS, Spread, spreads
@@ -105,10 +105,10 @@ class _Seen:
 class Comparison:
     """A network as read beside its file in ONNX Runtime. Every difference is an InputError that names a tensor."""
 
-    def __init__(self, path: Path, model: onnx.ModelProto, network: Network, replay: Replay) -> None:
+    def __init__(self, path: Path, model: OnnxModel, network: Network, replay: Replay) -> None:
         self._path, self._network, self._replay = path, network, replay
         self._formats = [FORMATS[dtype.name] for dtype in network.dtypes]
-        self._givers = {output: node for node in model.graph.node for output in node.output}
+        self._givers = {output: node for node in model.proto.graph.node for output in node.output}
         self._by_node: dict[int, list[str]] = defaultdict(list)
         for tensor, node in network.tensors.items():
             if tensor in self._givers:
@@ -116,28 +116,29 @@ class Comparison:
         self._tensors_known = [tensor for tensors in self._by_node.values() for tensor in tensors]
         self._trace: Trace | None = Trace(path, model, network, self._tensors_known)
         self._work = max(1, _products(network.graph))
-        self._small = model.ByteSize() <= TRACE_KEPT and POINTS * self._work <= QUESTION_WORK
+        self._small = model.proto.ByteSize() + model.size <= TRACE_KEPT and POINTS * self._work <= QUESTION_WORK
 
     @classmethod
-    def of_file(cls, path: Path, model: onnx.ModelProto, network: Network) -> Comparison:
+    def of_file(cls, path: Path, model: OnnxModel, network: Network) -> Comparison:
         """The same with a session of its own."""
         return cls(path, model, network, Replay(path, model, network))
 
-    def of_model(self, model: onnx.ModelProto, budget: Budget) -> Agreement:
+    def of_model(self, model: OnnxModel, budget: Budget) -> Agreement:
         """Compare every tensor at points of several sizes, and the output at every level of optimisation."""
         points, seen = self._drawn(), _Seen()
         levels: list[Level] = []
         with suppress(OutOfTimeError), threadpool_limits(BLAS_THREADS, "blas"):
-            self._tensors(points, seen, budget)
+            try:
+                self._tensors(points, seen, budget)
+            finally:
+                if not self._small:
+                    self._trace = None
             levels.append(Level.DISABLE_ALL)
             output = self._output_spread(points, budget)
             for level in (Level.BASIC, Level.EXTENDED, Level.ALL):
                 budget.check()
-                replay = self._replay if level is Level.ALL else Replay(self._path, model, self._network, level)
-                self._output(replay, points, output, seen, level)
+                self._output(self._at(level, model), points, output, seen, level)
                 levels.append(level)
-        if not self._small:
-            self._trace = None
         complete = len(levels) == len(Level)
         missed = [tensor for tensor in self._tensors_known if tensor not in seen.tensors]
         if complete and missed:
@@ -147,6 +148,9 @@ class Comparison:
             )
         told = tuple(level.value for level in levels)
         return Agreement(len(points), len(seen.tensors), told, seen.difference, seen.bound, complete)
+
+    def _at(self, level: Level, model: OnnxModel) -> Replay:
+        return self._replay if level is Level.ALL else Replay(self._path, model, self._network, level)
 
     def at_question(self, x: npt.ArrayLike, lo: Array, hi: Array, budget: Budget) -> Agreement:
         """Compare at the input x and at points of the box; refuse an input at which ONNX Runtime gives no numbers."""

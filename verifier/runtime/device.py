@@ -71,7 +71,7 @@ def _driver_missing() -> str | None:
 def _libraries_missing(onnxruntime: ModuleType) -> str | None:
     builder = OnnxBuilder()
     doubled = builder.op("MatMul", builder.input("x", (BATCH, 1)), builder.constant([[2.0]]))
-    model = builder.model({"y": (doubled, (BATCH, 1))}).SerializeToString()
+    model = builder.model({"y": (doubled, (BATCH, 1))}).proto.SerializeToString()
     with captured_stderr() as said:
         reason = ""
         try:

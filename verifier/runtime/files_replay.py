@@ -14,6 +14,7 @@ from encoders.errors import InputError
 from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.joined import JoinedPart, Slot
 from encoders.onnx_io.ops.folding import one_line
+from encoders.onnx_io.weights import OnnxModel
 from verifier.runtime.device import Device
 from verifier.runtime.replay import FloatArray, Replay, with_outputs
 from verifier.runtime.session import session
@@ -42,7 +43,7 @@ def _dtype(begun: Any, name: str) -> str:
 
 def _opened(model: onnx.ModelProto, names: Sequence[str], what: str) -> Any:
     try:
-        return session(with_outputs(model, names), Device.CPU, 1)
+        return session(OnnxModel(with_outputs(model, names)), Device.CPU, 1)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise InputError(f"{what}: ONNX Runtime cannot load the file: {one_line(error)}") from error
 

@@ -21,6 +21,7 @@ from encoders.onnx_io.file import inputs, load_model, one_row, outputs
 from encoders.onnx_io.from_onnx import Network, as_classifier, network_from_model
 from encoders.onnx_io.joined import JoinedPart, Slot, joined
 from encoders.onnx_io.ops.call import FLOATS
+from encoders.onnx_io.weights import OnnxModel
 from encoders.passes.lower import lower
 from verifier import models as shipped
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -158,7 +159,7 @@ def load(
     budget = timeout if isinstance(timeout, Budget) else Budget(timeout)
     if isinstance(model, str | Path):
         path = shipped.model_file(model)
-        return _every(path, budget) if output == EVERY else _read(path, output, budget)
+        return _every(path, budget) if output == EVERY else _read(path, load_model(path), output, budget)
     if isinstance(model, onnx.ModelProto):
         return from_memory(model.SerializeToString(), "model", output, budget)
     if isinstance(model, bytes | bytearray | memoryview):
@@ -175,7 +176,7 @@ def load(
     return found
 
 
-Runs = Callable[[Path, onnx.ModelProto, Network], Replay]
+Runs = Callable[[Path, OnnxModel, Network], Replay]
 """What runs a model that was read."""
 
 
@@ -187,7 +188,7 @@ def from_memory(content: bytes, name: str, output: str | None, budget: Budget, r
     folder = temporary_folder("verifier-model-")
     path = Path(folder.name) / f"{name}.onnx"
     path.write_bytes(content)
-    return replace(_read(path, output, budget, runs), folder=folder)
+    return replace(_read(path, load_model(path), output, budget, runs), folder=folder)
 
 
 EVERY = "*"
@@ -196,16 +197,18 @@ EVERY = "*"
 
 def _every(path: Path, budget: Budget) -> Model:
     """All inputs of the file as one, all its outputs of numbers as one, each in the order of the file."""
-    proto, _ = load_model(path)
+    loaded = load_model(path)
+    proto = loaded[0].proto
     given, gives = inputs(proto), [port for port in outputs(proto) if port.dtype in FLOATS]
     if not given or (len(given) == 1 and len(gives) <= 1):
-        return _read(path, None, budget)
+        return _read(path, loaded, None, budget)
     dtypes = {port.dtype for port in (*given, *gives)}
     if len(dtypes) > 1 or given[0].dtype not in FLOATS:
         told = ", ".join(f"'{port.name}' {port.dtype or 'no tensor'}" for port in (*given, *gives))
         raise InputError(f"{path}: its inputs and outputs have several types: {told}; one float type can be read")
     cut = tuple(Slot(port.name, one_row(port)) for port in given)
     try:
+        proto = loaded[0].whole
         asked = tuple(output_slots(proto, cut, [port.name for port in gives]))
         part = JoinedPart(path.stem, proto, cut, asked)
         content = joined([part], np.dtype(given[0].dtype)).SerializeToString()
@@ -214,15 +217,15 @@ def _every(path: Path, budget: Budget) -> Model:
         raise InputError(f"{path}: {without_our_folder(str(error))}") from None
 
 
-def _read(path: Path, output: str | None, budget: Budget, runs: Runs = Replay) -> Model:
-    proto, sha256 = load_model(path)
+def _read(path: Path, loaded: tuple[OnnxModel, str], output: str | None, budget: Budget, runs: Runs = Replay) -> Model:
+    model, sha256 = loaded
     try:
-        network = as_classifier(network_from_model(proto, sha256, output))
+        network = as_classifier(network_from_model(model.proto, sha256, output, model.weights))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     lowered = lower(network.graph)
     with suppress(OutOfTimeError):
         same_function(network.graph, lowered, f"{path}: its form with ReLUs alone", budget)
-    replay = runs(path, proto, network)
-    comparison = Comparison(path, proto, network, replay)
-    return Model(path, network, lowered, replay, comparison, comparison.of_model(proto, budget))
+    replay = runs(path, model, network)
+    comparison = Comparison(path, model, network, replay)
+    return Model(path, network, lowered, replay, comparison, comparison.of_model(model, budget))

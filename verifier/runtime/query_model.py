@@ -42,7 +42,7 @@ def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) 
     """Read the file of each network and join them. Raises InputError, one line, for files that do not fit the query."""
     _check_names(query, files)
     _check_types(query)
-    models = {name: load_model(path)[0] for name, path in files.items()}
+    models = {name: load_model(path)[0].whole for name, path in files.items()}
     parts = [_part(network, models[network.equal_to or network.name], query.real) for network in query.networks]
     for network in query.networks:
         if network.isomorphic_to:

@@ -7,6 +7,8 @@ where the file's first axis is dynamic, which may differ from single runs in the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +20,57 @@ from encoders.errors import InputError
 from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.ops.endings import without_transforms
 from encoders.onnx_io.ops.folding import one_line
+from encoders.onnx_io.weights import OnnxModel
 from verifier.runtime.device import Device
-from verifier.runtime.session import Level, session
+from verifier.runtime.session import PACKED, Level, session
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
 class Opened:
-    """A session on a file with some of its tensors as further outputs. Raises InputError where it cannot be had."""
+    """A session on a file with some of its tensors as further outputs. Raises InputError where it cannot be had.
+
+    With large weights it is made when it is first needed: each session has a copy of them.
+    """
 
     def __init__(
         self,
         path: str | Path,
-        model: onnx.ModelProto,
+        model: OnnxModel,
         network: Network,
         tensors: Sequence[str] = (),
         level: Level = Level.ALL,
     ) -> None:
-        entry = next((item for item in model.graph.input if item.name == network.input_name), None)
+        entry = next((item for item in model.proto.graph.input if item.name == network.input_name), None)
         if entry is None:
             raise InputError(f"{path}: the model has no input named {network.input_name!r}")
         self._path, self._name = path, network.input_name
         self._shape, self._dtype = network.input_shape, network.input_dtype
         first = entry.type.tensor_type.shape.dim[:1]
         self._batched = len(self._shape) > 1 and self._shape[0] == 1 and bool(first) and first[0].dim_value <= 0
+        self._model: OnnxModel | None = replace(model, proto=with_outputs(model.proto, tensors))
+        self._level = level
+        if not model.weights:
+            self._session  # noqa: B018 (its complaints come now)
+
+    @cached_property
+    def _session(self) -> Any:
+        model, self._model = self._model, None
+        assert model is not None, "one session is made"
         try:
-            self._session = session(with_outputs(model, tensors), Device.CPU, 1, level)
+            packed = self._level is Level.ALL or model.size <= PACKED
+            return session(model, Device.CPU, 1, self._level, packed=packed)
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise InputError(f"{path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
+            raise InputError(f"{self._path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
 
     def rows(self, points: npt.ArrayLike, tensor: str) -> FloatArray:
         """The tensor at points (batch, n), a row each."""
         rows = np.atleast_2d(np.asarray(points, dtype=self._dtype))
         if not self._batched or len(rows) == 1:
             return np.concatenate([self.single(row, [tensor])[0] for row in rows])
+        opened = self._session
         try:
-            result: FloatArray = self._session.run([tensor], {self._name: rows.reshape(len(rows), *self._shape[1:])})[0]
+            result: FloatArray = opened.run([tensor], {self._name: rows.reshape(len(rows), *self._shape[1:])})[0]
         except Exception:  # noqa: BLE001 - a fixed shape inside the file, though its first axis is dynamic
             result = np.empty(0)
         if result.ndim == 0 or len(result) != len(rows):
@@ -65,8 +82,9 @@ class Opened:
         """The tensors at one point (n,), in one run: (1, size) each."""
         if not tensors:  # ONNX Runtime takes no names for all names
             return []
+        opened = self._session
         try:
-            found = self._session.run(list(tensors), {self._name: row.reshape(self._shape)})
+            found = opened.run(list(tensors), {self._name: row.reshape(self._shape)})
         except Exception as error:  # as when it is loaded
             raise InputError(f"{self._path}: ONNX Runtime cannot run the model: {one_line(error)}") from error
         return [np.asarray(value).reshape(1, -1) for value in found]
@@ -87,12 +105,12 @@ def with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelPr
 class Replay:
     """The file as the user brought it, and beside it, where its output is no logits, the same with its logits."""
 
-    def __init__(self, path: str | Path, model: onnx.ModelProto, network: Network, level: Level = Level.ALL) -> None:
+    def __init__(self, path: str | Path, model: OnnxModel, network: Network, level: Level = Level.ALL) -> None:
         self._network = network
         self._file = Opened(path, model, network, [network.scores_name], level)
         self._inner = self._file
         if network.logits_name != network.scores_name or network.transformed:
-            shown = without_transforms(model) if network.transformed else model
+            shown = replace(model, proto=without_transforms(model.proto)) if network.transformed else model
             self._inner = Opened(path, shown, network, [network.logits_name], level)
 
     def logits(self, points: npt.ArrayLike) -> FloatArray:
@@ -128,7 +146,7 @@ class Replay:
 class Trace:
     """All the tensors of a file that a graph has a node for, as ONNX Runtime gives them without optimisations."""
 
-    def __init__(self, path: str | Path, model: onnx.ModelProto, network: Network, tensors: Sequence[str]) -> None:
+    def __init__(self, path: str | Path, model: OnnxModel, network: Network, tensors: Sequence[str]) -> None:
         self._tensors = tuple(tensors)
         self._opened = Opened(path, model, network, tensors, Level.DISABLE_ALL)
 

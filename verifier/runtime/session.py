@@ -6,9 +6,8 @@ import os
 from enum import StrEnum
 from typing import Any
 
-import onnx
-
 from encoders.onnx_io.runtime import FATAL, runtime
+from encoders.onnx_io.weights import OnnxModel
 from verifier.runtime.device import Device
 
 # TF32 would round every product to 10 bits; exhaustive search would time each convolution shape anew.
@@ -30,8 +29,23 @@ class Level(StrEnum):
     ALL = "ALL"
 
 
-def session(model: onnx.ModelProto, device: Device = Device.CPU, threads: int = 0, level: Level = Level.ALL) -> Any:
-    """An InferenceSession that prints nothing; threads=0 takes all cores that this process may use."""
+PACKED = 1 << 28
+"""Bytes of large weights up to which products that are as fast as may be are worth a second copy of them."""
+
+
+def session(
+    model: OnnxModel,
+    device: Device = Device.CPU,
+    threads: int = 0,
+    level: Level = Level.ALL,
+    *,
+    packed: bool = True,
+) -> Any:
+    """An InferenceSession that prints nothing; threads=0 takes all cores that this process may use.
+
+    packed: as ONNX Runtime does by default, which copies weights into the order that its products read; else products
+    read them as they are, and may round in another order.
+    """
     onnxruntime = runtime()
     options = onnxruntime.SessionOptions()
     levels = onnxruntime.GraphOptimizationLevel
@@ -46,7 +60,12 @@ def session(model: onnx.ModelProto, device: Device = Device.CPU, threads: int = 
     options.inter_op_num_threads = 1
     # Idle threads that spin take the cores from other processes, and halve our own rate where cores are shared.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not packed:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    if model.weights:
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in model.weights.values()]
+        options.add_external_initializers(list(model.weights), values)
     providers: list[Any] = ["CPUExecutionProvider"]
     if device is Device.CUDA:
         providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+    return onnxruntime.InferenceSession(model.proto.SerializeToString(), options, providers=providers)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -125,14 +125,16 @@ def _complement(proto: onnx.NodeProto, givers: Givers, constants: Mapping[str, o
         return None
     if sigmoid is None or sigmoid.op_type != "Sigmoid":
         return None
-    one = _constant(minus.input[0], givers, constants)
-    return name if one is not None and one.size == 1 and float(one.reshape(-1)[0]) == 1.0 else None
+    return name if _number(minus.input[0], givers, constants) == 1.0 else None
 
 
-def _constant(name: str, givers: Givers, constants: Mapping[str, onnx.TensorProto]) -> np.ndarray | None:
+def _number(name: str, givers: Givers, constants: Mapping[str, onnx.TensorProto]) -> float | None:
+    """The one entry of a constant; None: it is no constant, or has several."""
     tensor = constants.get(name)
     proto = givers.get(name)
     if tensor is None and proto is not None and proto.op_type == "Constant" and proto.attribute:
         value = helper.get_attribute_value(proto.attribute[0])
         tensor = value if isinstance(value, TensorProto) else None
-    return None if tensor is None else numpy_helper.to_array(tensor)
+    if tensor is None or math.prod(tensor.dims) != 1:
+        return None
+    return float(numpy_helper.to_array(tensor).reshape(-1)[0])

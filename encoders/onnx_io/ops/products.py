@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from encoders.network.graph import Array
-from encoders.network.linear_maps import Conv, Dense, LinearMap, identity, readonly
+from encoders.network.linear_maps import Conv, Dense, LinearMap, identity, readonly, sealed
 from encoders.onnx_io.ops.call import Call, Tensor, Variable
 from encoders.onnx_io.ops.draft import Draft, scale
 from encoders.onnx_io.ops.room import entries
@@ -62,14 +62,14 @@ def _times(draft: Draft, call: Call, x: Variable, weight: Array) -> Variable:
     """x (…, k) · weight (k, n)."""
     _check_inner(call, x.shape[-1], weight.shape[0])
     left = math.prod(x.shape[:-1])
-    return draft.linear(Dense(readonly(weight.T), left), x, (*x.shape[:-1], weight.shape[1]))
+    return draft.linear(Dense(sealed(weight.T), left), x, (*x.shape[:-1], weight.shape[1]))
 
 
 def _left_times(draft: Draft, call: Call, weight: Array, x: Variable) -> Variable:
     """weight (m, k) · x (…, k, n)."""
     _check_inner(call, weight.shape[1], x.shape[-2])
     left, right = math.prod(x.shape[:-2]), x.shape[-1]
-    return draft.linear(Dense(readonly(weight), left, right), x, (*x.shape[:-2], weight.shape[0], right))
+    return draft.linear(Dense(sealed(weight), left, right), x, (*x.shape[:-2], weight.shape[0], right))
 
 
 def _check_inner(call: Call, first: int, second: int) -> None:

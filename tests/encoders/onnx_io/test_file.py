@@ -116,7 +116,7 @@ def external(model: onnx.ModelProto, folder: Path, **entries: str) -> Path:
 def test_external_data_are_read_and_hashed(model: onnx.ModelProto, tmp_path: Path) -> None:
     path = external(model, tmp_path)
     loaded, digest = load_model(path)
-    assert np.array_equal(numpy_helper.to_array(loaded.graph.initializer[0]), WEIGHT)
+    assert np.array_equal(numpy_helper.to_array(loaded.proto.graph.initializer[0]), WEIGHT)
     (tmp_path / "weights.bin").write_bytes((tmp_path / "weights.bin").read_bytes()[::-1])
     assert load_model(path)[1] != digest
 

@@ -33,7 +33,7 @@ TOLERANCE = 2e-5  # float32 against float64 at these sizes
 
 
 def _run(graph: Graph, x: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    model = to_onnx(graph)
+    model = to_onnx(graph).whole
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     logits, vjp = session.run(["logits", "vjp"], {"x": x.astype(np.float32), "v": v.astype(np.float32)})
@@ -186,7 +186,7 @@ def test_every_node_value_is_reachable_for_larger_models() -> None:
     builder = OnnxBuilder()
     tensors = forward_onnx(builder, graph, builder.input("x", ("batch", 6)))
     assert len(tensors) == len(graph.nodes)
-    model = builder.model({f"v{i}": (t, ("batch", graph.nodes[i].size)) for i, t in enumerate(tensors)})
+    model = builder.model({f"v{i}": (t, ("batch", graph.nodes[i].size)) for i, t in enumerate(tensors)}).whole
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     x = _random(22, BATCH, 6)
     for got, expected in zip(session.run(None, {"x": x.astype(np.float32)}), evaluate(graph, x), strict=True):

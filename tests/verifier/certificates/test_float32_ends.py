@@ -16,6 +16,7 @@ import pytest
 import verifier
 from encoders.formulations.to_stages import to_stages
 from encoders.onnx_io.from_onnx import read_network
+from encoders.onnx_io.weights import OnnxModel
 from encoders.passes.lower import lower
 from tests.traps.table import TRAPS
 from tests.verifier.certificates import nets
@@ -217,7 +218,9 @@ def test_what_rounding_invents_is_not_certified_away(save_net: Callable[[Any], v
 def test_what_constants_lose_before_they_meet_a_value_is_charged(tmp_path: Path) -> None:
     """2¹⁰⁰ · x · 1.25 · 2⁻⁷⁹ · 2⁻⁶⁹, of which a runtime multiplies the last two to no float32 number."""
     path = rows.underflowing(tmp_path)
-    found = rows.session(onnx.load(path), threads=1).run(None, {"x": np.full((1, 1, 1, 1), 0.5, np.float32)})[0][0]
+    found = rows.session(OnnxModel(onnx.load(path)), threads=1).run(
+        None, {"x": np.full((1, 1, 1, 1), 0.5, np.float32)}
+    )[0][0]
     low, high = charged_ends(proof_of(path, unit_ball("linf", np.full(1, 0.5), 0.05)))
     assert np.all((low <= found) & (found <= high))
 

@@ -22,6 +22,7 @@ from encoders.onnx_io.from_onnx import network_from_model
 from encoders.onnx_io.ops.call import Call, Tensor, Variable
 from encoders.onnx_io.ops.draft import Draft
 from encoders.onnx_io.ops.rules import RULES
+from encoders.onnx_io.weights import OnnxModel
 from encoders.passes import lower as lowering
 from encoders.passes import stacked_copies as stacking
 from tests.encoders.conftest import build_model
@@ -47,8 +48,9 @@ def onnx_model() -> Callable[..., onnx.ModelProto]:
 
 def compared(model: onnx.ModelProto, budget: Budget | None = None) -> Agreement:
     network, path = network_from_model(model), Path("file.onnx")
-    replay = Replay(path, model, network)
-    return Comparison(path, model, network, replay).of_model(model, budget or Budget())
+    loaded = OnnxModel(model)
+    replay = Replay(path, loaded, network)
+    return Comparison(path, loaded, network, replay).of_model(loaded, budget or Budget())
 
 
 @pytest.mark.parametrize(("case", "opset", "output"), PARAMETERS)
@@ -213,7 +215,7 @@ def test_an_ending_that_turns_the_order_is_refused(onnx_model: Any) -> None:
     network = network_from_model(model)
     for read, right in ((network.graph, True), (network_from_model(turned).graph, False)):
         shown = replace(network, graph=read, transformed=True)
-        comparison = Comparison.of_file(Path("file.onnx"), model, shown)
+        comparison = Comparison.of_file(Path("file.onnx"), OnnxModel(model), shown)
         comparison._trace = None
         if right:
             assert comparison.at_question(np.arange(3.0), np.zeros(3), np.ones(3), Budget()).complete
@@ -229,8 +231,8 @@ def test_another_file_than_the_graph_is_refused() -> None:
     for tensor in proto.graph.initializer:
         if len(tensor.dims) == 1:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + np.float32(0.01), tensor.name))
-    replay = Replay(digits, proto, other.network)
-    comparison = Comparison(digits, proto, other.network, replay)
+    replay = Replay(digits, OnnxModel(proto), other.network)
+    comparison = Comparison(digits, OnnxModel(proto), other.network, replay)
     comparison._trace = None
     with pytest.raises(InputError, match=f"tensor '{other.network.logits_name}' .*optimisations ALL"):
         comparison.at_question(np.full(64, 0.5), np.zeros(64), np.ones(64), Budget())

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from encoders.errors import InputError
 from encoders.onnx_io.from_onnx import read_network
+from encoders.onnx_io.weights import OnnxModel
 from verifier.runtime.replay import Replay, Trace
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
@@ -41,7 +42,7 @@ def _file(path: Path, first: Any, *, reshape: bool = False, inner: bool = True) 
 
 
 def opened(path: Path) -> Replay:
-    return Replay(path, onnx.load(path), read_network(path))
+    return Replay(path, OnnxModel(onnx.load(path)), read_network(path))
 
 
 @pytest.mark.parametrize("first", [1, "batch"])
@@ -75,14 +76,14 @@ def test_replay_names_what_is_not_there(tmp_path: Path) -> None:
     path = _file(tmp_path / "m.onnx", 1)
     network = read_network(path)
     with pytest.raises(InputError, match="no input named 'pixels'"):
-        Replay(path, onnx.load(path), replace(network, input_name="pixels"))
+        Replay(path, OnnxModel(onnx.load(path)), replace(network, input_name="pixels"))
     with pytest.raises(InputError, match="cannot load the model"):
-        Replay(path, onnx.load(path), replace(network, logits_name="no such tensor"))
+        Replay(path, OnnxModel(onnx.load(path)), replace(network, logits_name="no such tensor"))
 
 
 def test_a_trace_has_every_tensor(tmp_path: Path) -> None:
     path = _file(tmp_path / "m.onnx", "batch", reshape=True)
-    trace = Trace(path, onnx.load(path), read_network(path), ["flat", "logits"])
+    trace = Trace(path, OnnxModel(onnx.load(path)), read_network(path), ["flat", "logits"])
     points = np.random.default_rng(0).random((3, 4)).astype(np.float32)
     values = trace.values(points)
     np.testing.assert_array_equal(values["flat"], points)

@@ -17,6 +17,7 @@ from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, Scale, readonly
 from encoders.network.rounded_operations import fused_constants
 from encoders.onnx_io.from_onnx import read_network
+from encoders.onnx_io.weights import OnnxModel
 from encoders.passes.lower import lower
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
@@ -98,7 +99,7 @@ def saved(seed: int, folder: Path) -> Path:
 
 def runs(path: Path, points: Any) -> Any:
     """(levels, points, 2): what ONNX Runtime gives."""
-    model = onnx.load(path)
+    model = OnnxModel(onnx.load(path))
     opened = [session(model, threads=1, level=level) for level in Level]
     shape = (1, CHANNELS, SIDE, SIDE)
     return np.array([[one.run(None, {"x": point.reshape(shape)})[0][0] for point in points] for one in opened])
@@ -168,7 +169,7 @@ def test_constants_that_underflow_when_they_are_multiplied_are_charged(tmp_path:
     assert real.lower > 0.0
     assert real.float32 == 0.0
     ball = Ball(Norm.LINF, x.astype(float), 0.05, np.zeros(1), np.ones(1))
-    with_all = session(onnx.load(path), threads=1).run(None, {"x": x.reshape(1, 1, 1, 1)})[0][0]
+    with_all = session(OnnxModel(onnx.load(path)), threads=1).run(None, {"x": x.reshape(1, 1, 1, 1)})[0][0]
     arithmetic = float32_arithmetic(model.graph, ball, rounds=False)
     assert arithmetic is not None
     plain, charged = (linear_bounds(model.graph, ball, Budget(), arithmetic=a) for a in (FLOAT32, arithmetic))

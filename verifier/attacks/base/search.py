@@ -17,7 +17,7 @@ from verifier.attacks.base.step_model import StepBuilder, StepLoop, StepModel
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.runtime.device import Device, resolve
 from verifier.runtime.pointwise import FORMATS, Spread, spreads
-from verifier.runtime.session import session
+from verifier.runtime.session import PACKED, session
 
 PRODUCTS = {Device.CPU: 1 << 31, Device.CUDA: 1 << 38}
 """Products of a batch's forward pass: a second or less, after which the budget is looked at."""
@@ -57,7 +57,8 @@ class Surrogate:
 
     @cached_property
     def _session(self) -> Any:
-        made = session(to_onnx(self.graph), self.device, self.threads)
+        model = to_onnx(self.graph)
+        made = session(model, self.device, self.threads, packed=model.size <= PACKED)
         if self.device is Device.CPU:  # on a GPU convolutions may be sums of another kind
             self._confirm(made)
         return made

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from encoders.network.graph import Graph
 from encoders.onnx_io.builder import OnnxBuilder
 from encoders.onnx_io.runtime import runtime
 from encoders.onnx_io.to_onnx import forward_onnx, vjp_onnx
+from encoders.onnx_io.weights import OnnxModel
 from verifier.attacks.base.problem import Float32
 from verifier.runtime.device import Device
-from verifier.runtime.session import NEXT, session
+from verifier.runtime.session import NEXT, PACKED, session
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class StepModel:
     Inputs: `constants`, the same at every step, and `state`; for each state s the output s_next has s's shape.
     """
 
-    model: onnx.ModelProto
+    model: OnnxModel
     constants: tuple[str, ...]
     state: tuple[str, ...]
 
@@ -70,9 +70,9 @@ class StepLoop:
     """Runs a step model again and again; its tensors stay on the device, in two sets that swap roles at each step."""
 
     def __init__(self, step: StepModel, device: Device, threads: int = 0) -> None:
-        self._step = step
+        self._constants, self._state = step.constants, step.state
         self._device = device
-        self._session = session(step.model, device, threads)
+        self._session = session(step.model, device, threads, packed=step.model.size <= PACKED)
         self._values: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._bindings: list[Any] = []
         self._uploaded: list[Float32] = []
@@ -82,9 +82,9 @@ class StepLoop:
     def start(self, constants: Mapping[str, npt.ArrayLike], state: Mapping[str, npt.ArrayLike]) -> None:
         """Copy the constants and the first state to the device. Every array is taken as float32."""
         self._uploaded = []
-        fixed = {name: self._upload(constants[name]) for name in self._step.constants}
-        first = {name: self._upload(state[name]) for name in self._step.state}
-        second = {name: self._upload(state[name]) for name in self._step.state}
+        fixed = {name: self._upload(constants[name]) for name in self._constants}
+        first = {name: self._upload(state[name]) for name in self._state}
+        second = {name: self._upload(state[name]) for name in self._state}
         self._values, self._bindings, self._current = (first, second), [], 0
         for source, target in ((first, second), (second, first)):
             binding = self._session.io_binding()

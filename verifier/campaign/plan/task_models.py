@@ -43,7 +43,7 @@ def models_of(plan: Plan) -> list[tuple[Model, str | None]]:
     """
     if plan.output is None:
         return [(load(path), None) for path in plan.models]
-    named = {path: [port.name for port in outputs(load_model(path)[0])] for path in plan.models}
+    named = {path: [port.name for port in outputs(load_model(path)[0].proto)] for path in plan.models}
     known = dict.fromkeys(name for names in named.values() for name in names)
     if plan.output not in known:
         listed = ", ".join(f"'{name}'" for name in known)
