@@ -65,6 +65,8 @@ ANYWHERE = (Device.AUTO, Device.CPU)
 
 TORN = "a point of the box satisfies the property, but no number of the model's dtype lies in the box"
 STUCK = "rounding leaves cases open that no split decides"
+REAL_ONLY = "nothing is proved for float32 evaluations; --semantics float32 asks about them alone"
+
 NO_CASE = "no input meets what the property itself says of inputs: nothing was asked of the network"
 ANY_OUTPUT = "a case of the property asks nothing of outputs: every input of its box is a counterexample"
 """Remarks: such a property was hardly meant so."""
@@ -121,7 +123,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
         verdict = Unknown(reason or search.obstacle)
     else:
         verdict = Holds(search.evidence)
-    holds = isinstance(verdict, Holds)
+    holds, both = isinstance(verdict, Holds), asked.semantics is Semantics.BOTH
     return PropertyCheck(
         verdict,
         witness,
@@ -130,7 +132,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
         budget.spent,
         search.cost,
         True if holds and search.float32 else None,
-        asked.judge.remark or search.remark,
+        asked.judge.remark or search.remark or (REAL_ONLY if holds and both and not search.float32 else ""),
         not holds and witness is None and search.torn,
         subject_of("check", asked.model, asked.prop, settings.method),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -136,9 +136,9 @@ class BoundTree(ReluTree):
         lower, upper = (np.stack(ends, axis=1) for ends in zip(*(self.unpacked(node) for node in nodes), strict=True))
         proposed = self._proposed(nodes, lower, upper, budget)
         duals = self._evaluated(proposed, lower, upper)
-        keys = [dual.radius(self.radius) for dual in duals]
+        keys = [max(node.key, dual.radius(self.radius)) for node, dual in zip(nodes, duals, strict=True)]
         self._learn(proposed, duals)
-        stay = [place for place, dual in enumerate(duals) if not self._closes(dual, max(nodes[place].key, keys[place]))]
+        stay = self._left(nodes, keys, duals, proposed.best)
         found = self._candidate(proposed, duals, [place for place in stay if not nodes[place].refused], number)
         if found is not None:
             self.put(nodes[place] for place in stay)
@@ -189,14 +189,26 @@ class BoundTree(ReluTree):
         if 0.0 < worst < math.inf:
             self._bound.margin = min(self._bound.margin + 2.0 * worst, HIGHEST)
 
+    def _left(self, nodes: list[TreeNode], keys: list[float], duals: list[Dual], best: Start) -> list[int]:
+        """The places of the nodes whose duals do not exclude the ball. Those that do so over the reals alone are
+        postponed, with their multipliers."""
+        left: list[int] = []
+        real: list[int] = []
+        for place, dual in enumerate(duals):
+            if not self._closes(dual, keys[place]):
+                (real if self._closes_real(dual) else left).append(place)
+        starts = self._packed_starts(best) if real else []
+        for place in real:
+            self.postpone(replace(nodes[place], key=keys[place], start=starts[place]))
+        return left
+
     def _closes(self, dual: Dual, key: float) -> bool:
         """Does the dual of a node that holds nothing within `key` exclude the whole ball?"""
-        if key >= self.radius > 0 or dual.value(self.radius) > 0:
-            return True
-        if dual.real_value(self.radius) > 0:
-            self.note(key)
-            return True
-        return False
+        return key >= self.radius > 0 or dual.value(self.radius) > 0
+
+    def _closes_real(self, dual: Dual) -> bool:
+        """The same over the reals alone, where that counts."""
+        return not self._charged_alone and dual.real_value(self.radius) > 0
 
     def _candidate(
         self, proposed: Proposed, duals: list[Dual], places: list[int], number: int
@@ -253,7 +265,7 @@ class BoundTree(ReluTree):
                 for place in self._halved(left, opened, keys, starts):
                     del left[place]
                 for place in opened.keys() & left.keys():
-                    key = max(left[place].key, keys[place], opened[place].key)
+                    key = max(keys[place], opened[place].key)
                     point = self._by_region(left[place], key, opened[place].lower, opened[place].upper, budget)
                     if point is not None:
                         return point, left[place]
@@ -278,9 +290,7 @@ class BoundTree(ReluTree):
         rows = np.flatnonzero(places >= 0)
         split = [list(opened)[row] for row in rows]
         parents = [
-            self.child(
-                nodes[at], max(nodes[at].key, keys[at], opened[at].key), nodes[at].lower, nodes[at].upper, starts[at]
-            )
+            self.child(nodes[at], max(keys[at], opened[at].key), nodes[at].lower, nodes[at].upper, starts[at])
             for at in split
         ]
         for halves in self.halves_at(parents, lower[rows], upper[rows], own, places[rows]):
@@ -312,6 +322,9 @@ class BoundTree(ReluTree):
         if dual is not None:
             key = max(key, dual.radius(self.radius))
             if self._closes(dual, key):
+                return None
+            if self._closes_real(dual):
+                self.note(key)
                 return None
         if point is not None and not node.refused and self._goal.margin(point) >= -self.root.tolerance:
             return point

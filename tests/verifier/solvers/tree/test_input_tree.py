@@ -10,14 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.formulations.to_stages import to_stages
-from verifier.bounds.alpha_crown import Effort, linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.norms.linf import LInf
 from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Halfspaces, Norm
-from verifier.problem.rounding import FLOAT32
-from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.branching import SMEAR, WIDTH
 from verifier.solvers.tree import input_tree
 from verifier.solvers.tree.input_tree import InputSettings, InputTree
@@ -98,44 +94,6 @@ def test_a_node_keeps_differences_only(root: TreeRoot) -> None:
         assert node.lower.dtype == node.upper.dtype == np.float32
         assert node.lower.size == node.places.size <= root.lower.size
         assert 0 < node.start.low.size < root.ball.centre.size
-
-
-def coarse_root(made: Any, unit: float, share: float) -> TreeRoot:
-    """Charged with float32 as if its unit were this one, much coarser; the real network alone is excluded."""
-    graph = made.net.graph
-    coarse = replace(FLOAT32, unit=unit)
-    stages = replace(to_stages(graph, coarse.unit, coarse.floors(graph)), both=True)
-    ball = made.ball.with_radius(share * made.nearest)
-    return TreeRoot(
-        stages, ball, made.goal, *hidden_bounds(stages, linear_bounds(graph, ball, Budget(), Effort(0, 0), coarse))
-    )
-
-
-@pytest.mark.parametrize("settings", [InputSettings(), WITHOUT_RELUS], ids=["relus", "boxes"])
-def test_what_only_the_real_network_excludes_is_noted(make_root: Callable[..., Any], settings: InputSettings) -> None:
-    """Gone on with, it stays open where rounding reaches the goal."""
-    made = make_root(15, (3, 12, 4), Norm.LINF, 2)
-    tree = explored(InputTree(coarse_root(made, 2.0**-14, 0.99), settings))
-    assert tree.lower_end == tree.root.ball.radius
-    assert tree.float32_end < tree.lower_end
-    assert tree.charge()
-    for _ in range(8):
-        if tree.open_nodes and not tree.stuck:
-            assert tree.explore(Budget()) is None
-    assert tree.open_nodes
-    assert tree.float32_end < tree.root.ball.radius
-
-
-@pytest.mark.parametrize("seed", [2, 3])
-def test_what_charged_bounds_leave_open_is_halved_until_they_close(make_root: Callable[..., Any], seed: int) -> None:
-    """Rounding does not reach the goal, only bounds of large boxes do."""
-    made = make_root(seed, (3, 8, 3), Norm.LINF, 2)
-    tree = explored(InputTree(coarse_root(made, 2.0**-12, 0.9), WITHOUT_RELUS))
-    assert tree.float32_end < tree.root.ball.radius
-    assert tree.charge()
-    explored(tree)
-    assert (tree.open_nodes, tree.float32_end) == (0, tree.root.ball.radius)
-    assert not tree.charge()
 
 
 def test_boxes_that_nothing_halves_are_stuck_without_an_lp(
