@@ -255,7 +255,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     "vnncomp": ("VNN-COMP: decided, median wall s of those, start included; 20 to 60 s an instance", competition),
     "vnncomp_peers": ("other verifiers in turn on a fixed sample of those: decided, wall s of all", other_verifiers),
     "vnncomp_certificates": (
-        "certificates of a sample of the unsat ones: accepted by the lone checker; median CPU s to build, to check",
+        "certificates of the unsat ones: accepted by the lone checker; median CPU s to build, to check",
         property_certificates,
     ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),

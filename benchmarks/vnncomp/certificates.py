@@ -1,9 +1,8 @@
 """Certificates of the competition's unsat instances: how many the lone checker accepts, their sizes, what they cost.
 
-Of each benchmark a fixed sample of what is unsat, by our record of `benchmarks.vnncomp.run` or, where that has none of
-it, by the competition's consensus, is certified anew, then checked by `python checker.py CERTIFICATE MODEL --property
-FILE` in a process of its own. A run that was killed goes on where it stopped; `--again --limit 1200` gives more time to
-what is not accepted.
+What is unsat, by our record of `benchmarks.vnncomp.run` or, where that has none of a benchmark, by the competition's
+consensus, is certified anew, then checked by `python checker.py CERTIFICATE MODEL --property FILE` in a process of its
+own. A run that was killed goes on where it stopped; `--again --limit 1200` gives more time to what is not accepted.
 
     python -m benchmarks.vnncomp.certificates --benchmark acasxu --sample 20
 """
@@ -26,8 +25,7 @@ from typing import Any
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, table
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked
-from benchmarks.vnncomp.referee import read_rows
-from benchmarks.vnncomp.run import UNSAT
+from benchmarks.vnncomp.run import UNSAT, read_rows
 from encoders.errors import InputError
 from verifier.certificates import checker
 from verifier.certificates.property_builder import certifiable, property_certified
@@ -42,7 +40,6 @@ BENCHMARKS = (
 )
 """Those of which we decide nearly all."""
 
-SETTING = ("sample",)
 NOTE = "CPU seconds. build: the builder's own check included; check: the lone checker's process, start included."
 
 
@@ -66,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = asked.benchmark or [name for name in BENCHMARKS if name in benchmarks_in(asked.data)]
         wanted = [one for name in names for one in sample(name, asked)]
-        record = Record.of(asked, SETTING, CertificateRow, note=NOTE)
+        record = Record.of(asked, (), CertificateRow, note=NOTE)
         done = {row.key for row in record.rows if row.accepted or not asked.again}
         for instance in wanted:
             if instance.key not in done:
@@ -90,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="may be repeated; by default those of which we decide nearly all",
     )
-    parser.add_argument("--sample", type=int, default=8, metavar="N", help="so many instances of each benchmark")
+    parser.add_argument("--sample", type=int, metavar="N", help="so many instances of each benchmark; all by default")
     parser.add_argument("--limit", type=float, default=300.0, metavar="S", help="wall seconds to build and check one")
     parser.add_argument(
         "--instances", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE", help="the record of our verdicts"
@@ -103,12 +100,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def sample(name: str, asked: argparse.Namespace) -> list[VnnInstance]:
-    """So many unsat instances of a benchmark, as far apart as its list allows. Raises InputError."""
+    """The unsat instances of a benchmark, or so many of them, as far apart as its list allows. Raises InputError."""
     every = read_instances(asked.data, name)
     ours = {row.key: row.verdict for row in read_rows(asked.instances, None) if row.benchmark == name and not row.wrong}
     said = ours or {one.key: one.official for one in every}
     unsat = [one for one in every if said.get(one.key) == UNSAT]
-    return unsat[:: max(1, len(unsat) // asked.sample)][: asked.sample]
+    size = asked.sample or len(unsat)
+    return unsat[:: max(1, len(unsat) // max(1, size))][:size]
 
 
 def certified(instance: VnnInstance, data: Path, limit: float) -> CertificateRow:

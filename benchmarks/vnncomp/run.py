@@ -1,7 +1,8 @@
 """VNN-COMP's instances through the command line, start included, their verdicts beside the official ones.
 
 Each instance is one `verifier check MODEL --property FILE --json` in a process of its own; every `sat` is judged again
-here, by a session on the file and the property's exact numbers. A run that was killed goes on where it stopped.
+here, by a session on the file and the property's exact numbers. A run that was killed goes on where it stopped;
+`--again` asks once more what is unknown, on a quieter machine or with newer code.
 
     python -m benchmarks.vnncomp.run --benchmark acasxu --limit 60
 """
@@ -25,7 +26,7 @@ import numpy as np
 import onnx
 
 from benchmarks.harness.mnist import SHARED
-from benchmarks.harness.record import RESULTS, Record, table, write_atomically
+from benchmarks.harness.record import RESULTS, Record, from_json, table, write_atomically
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked, witness_name
 from encoders.errors import InputError
 from encoders.onnx_io.weights import OnnxModel
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = asked.benchmark or benchmarks_in(asked.data)
         instances = [one for name in names for one in read_instances(asked.data, name, asked.every)]
         record = Record.of(asked, SETTING, VnnRow, note=NOTE)
-        done = {row.key for row in record.rows}
+        done = {row.key for row in record.rows if row.verdict != UNKNOWN or not asked.again}
         for instance in instances:
             if instance.key not in done:
                 row = answered(instance, asked)
@@ -104,8 +105,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp and vnncomp_results")
     parser.add_argument("--out", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE")
     parser.add_argument("--witnesses", type=Path, metavar="DIR", help="write DIR/BENCHMARK/NAME.counterexample as well")
+    parser.add_argument("--again", action="store_true", help="ask once more what is unknown")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     return parser
+
+
+def read_rows(record: Path, benchmarks: Sequence[str] | None) -> list[VnnRow]:
+    """The record's rows of these benchmarks, or all. Raises InputError where there are none."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        rows = [from_json(VnnRow, row) for row in content["rows"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{record} is no record of benchmarks.vnncomp.run: {error}") from None
+    kept = [row for row in rows if benchmarks is None or row.benchmark in benchmarks]
+    if not kept:
+        raise InputError(f"{record} has no instance of {', '.join(benchmarks or ['any benchmark'])}")
+    return kept
 
 
 def answered(instance: VnnInstance, asked: argparse.Namespace) -> VnnRow:

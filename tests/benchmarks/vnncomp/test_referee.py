@@ -42,9 +42,9 @@ def test_instances_answers_and_witnesses(data: Path, record: Path, capsys: pytes
     words = ["--data", str(data), "--record", str(record), "--submitted", str(data / "given"), "--out", str(out)]
     assert referee.main(words) == 0
     told = [cells(line) for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert ["toy", "3", "1", "1", "1", "0", "0"] in told
-    assert ["right 2025", "2", "2", "0", "0", "0"] in told
-    assert ["wrong 2024", "3", "0", "2", "1", "0"] in told
+    assert ["toy", "3", "1", "1", "0", "1", "1", "0", "0"] in told
+    assert ["right 2025", "2", "2", "0", "0", "0", "0"] in told
+    assert ["wrong 2024", "3", "0", "1", "1", "1", "0"] in told
     assert ["ours", "1", "0", "0", "0", "0", "0"] in told
     assert ["other", "0", "0", "0", "1", "1", "0"] in told
     content = json.loads(out.read_text())

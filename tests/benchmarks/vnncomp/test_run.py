@@ -56,7 +56,7 @@ def test_a_verdict_against_the_official_one_is_wrong(data: Path, capsys: pytest.
     assert "WRONG" in capsys.readouterr().out
 
 
-def test_a_limit_that_ends_before_the_model_is_read_is_an_answer(
+def test_a_limit_that_ends_before_the_model_is_read_is_an_answer_that_can_be_asked_again(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [
@@ -71,8 +71,9 @@ def test_a_limit_that_ends_before_the_model_is_read_is_an_answer(
         "--every",
         "3",
     ]
-    assert run.main(words) == 0
-    assert "unknown (official sat)" in capsys.readouterr().out
+    for again, told in ([], True), ([], False), (["--again"], True):
+        assert run.main([*words, *again]) == 0
+        assert ("unknown (official sat)" in capsys.readouterr().out) is told
 
 
 def test_counterexamples_are_judged_again(data: Path, tmp_path: Path) -> None:
