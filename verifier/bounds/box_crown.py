@@ -58,6 +58,7 @@ class BoxCrown:
 
     def __init__(self, stages: Stages, lagrangian: Lagrangian) -> None:
         self._stages, self._lagrangian = stages, lagrangian
+        self.sizes = tuple(stage.size for stage in stages.hidden)
         self._slices = [slice(a, b) for a, b in pairwise(stages.starts)]
         goal = lagrangian.goal
         self._goal = {source: -(goal.matrix @ block.matrix) for source, block in stages.output.blocks.items()}

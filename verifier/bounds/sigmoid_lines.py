@@ -3,7 +3,7 @@
     k₁·t + b₁ ≤ σ(t) ≤ k₂·t + b₂
 
 Slopes are those of CROWN and DeepPoly (Zhang et al. 2018; Singh et al. 2019): the chord where it does not cut σ, else
-the tangent through the end that it leaves, or in the middle where σ bends one way. Any slope is valid: the intercept
+the tangent in the middle, or the next one that does not cut it at the other end. Any slope is valid: the intercept
 is then the largest σ(t) − k·t or more. Where σ is convex, t ≤ 0, that is at an end; where it is concave, a tangent at
 any p lies above it: σ(t) − k·t ≤ σ(p) − k·p + |σ'(p) − k|·(u − max(l, 0)). The lower line is that of σ(−t) = 1 − σ(t).
 
@@ -121,8 +121,9 @@ NARROW = 2.0**-30
 
 
 def _tangent_slope(low: Array, high: Array) -> Array:
-    """The slope of the line through (low, σ(low)) that touches σ between 0 and `high`."""
-    before, after, at_low = np.zeros_like(low), high.copy(), sigmoid(low)
+    """The slope of the tangent in the middle, or, where that is below σ(low), through (low, σ(low)): of all tangents at
+    points ≥ 0 above σ(low), the one with the least area."""
+    before, after, at_low = np.maximum(0.0, 0.5 * (low + high)), high.copy(), sigmoid(low)
     for _ in range(TANGENT_STEPS):
         point = 0.5 * (before + after)
         value = sigmoid(point)

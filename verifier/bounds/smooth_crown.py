@@ -47,11 +47,14 @@ WIDE = 1 << 15
 class Bounds:
     """What is proved of a batch of boxes: −(C·y + d) ≥ constants + rows·(x − middle) for each row of the goal,
     (batch, m), (batch, m, f), and the least of that in the box, `values` (batch, m). Above 0: nothing reaches the row.
+    lower, upper: of the arguments of all Relus and Sigmoids, node by node, (batch, hidden).
     """
 
     constants: Array
     rows: Array
     values: Array
+    lower: Array
+    upper: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,17 +164,20 @@ class SmoothCrown:
         middle = 0.5 * (low + high)
         half = np.nextafter(np.maximum(high - middle, middle - low), np.inf)
         known = _Known({}, {})
+        ends: dict[int, tuple[Array, Array]] = {}
         with np.errstate(invalid="ignore", over="ignore"):
             for index, readers in self._readers.items():
                 lower, upper, kept = self._ends(index, known, middle, half, budget)
                 for reader in readers:
+                    ends[reader] = lower, upper
                     lines = known.lines[reader] = self._lines(reader, index, lower, upper)
                     if kept is not None:
                         known.at_input[reader] = _between(lines, kept)
             forms = self._back(self._graph.output, self._goal_forms(), known, budget)
             constants, values = self._least(forms, middle, half)
         rows = np.broadcast_to(forms.at_input, (*values.shape, self.free.size))
-        return Bounds(constants, rows, values)
+        hidden = zip(*(ends[reader] for reader in sorted(ends)), strict=True)
+        return Bounds(constants, rows, values, *(np.concatenate(side, axis=1) for side in hidden))
 
     def _lines(self, reader: int, index: int, lower: Array, upper: Array) -> _Lines:
         # A slope is at most 1, an intercept 1 + |argument|.

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.box_crown import Bounded, BoxCrown
+from verifier.bounds.box_crown import Bounded
 from verifier.bounds.box_part import BoxPart, Places
-from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates.checker import ANEW, GROUP, HALVES, ROW
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget
@@ -87,20 +86,30 @@ class _Halves:
     high: Array
 
 
-class BoxTree:
-    """Halves boxes within a finite ball until every one is closed; lower, upper (relu_count,) are proved there. Numbers
-    at which they are halved are multiples of 2^-grid of the ball's widths."""
+class Crown(Protocol):
+    """What bounds boxes for a goal: the arguments of hidden layers of these sizes, then the goal's rows."""
 
-    def __init__(self, stages: Stages, ball: Ball, goal: Halfspaces, lower: Array, upper: Array, grid: int) -> None:
-        self._ball, self._steps = ball, 1 << grid
-        self._bounds = np.full(lower.size, -np.inf), np.full(upper.size, np.inf)
-        self._crown = BoxCrown(stages, Lagrangian(stages, ball, goal, lower, upper))
+    @property
+    def sizes(self) -> Sequence[int]: ...
+
+    def bound(self, part: BoxPart, lower: Array, upper: Array, budget: Budget) -> Bounded:
+        """As `BoxCrown` does."""
+
+
+class BoxTree:
+    """Halves boxes within a finite ball until every one is closed. Numbers at which they are halved are multiples of
+    2^-grid of the ball's widths."""
+
+    def __init__(self, crown: Crown, ball: Ball, goal: Halfspaces, grid: int) -> None:
+        self._ball, self._steps, self._crown = ball, 1 << grid, crown
+        count = sum(crown.sizes)
+        self._bounds = np.full(count, -np.inf), np.full(count, np.inf)
         self._start, end = ball.interval
         self._widths = end - self._start
         self._free = int(np.count_nonzero(self._widths > 0))
         self._size = 1.0 + float(np.abs(goal.offset).max(initial=0.0))
-        widest = max((stage.size for stage in stages.hidden), default=1)
-        self._most = max(2, min(BATCH * 2 * TRIED, ENTRIES // (2 * max(widest, 1) ** 2)))
+        widest = max((1, *crown.sizes))
+        self._most = max(2, min(BATCH * 2 * TRIED, ENTRIES // (2 * widest**2)))
         self.root: HalvedBox | None = None
         self._open: list[HalvedBox] = []
         self.rooted = np.zeros(0, dtype=np.int8)

@@ -70,6 +70,7 @@ LONGEST = 1000  # bits of the common denominator of a matrix: more of them are r
 LONGEST_NUMBER = 1 << 15  # bits of any integer: a network of 20 layers comes to some 5,000
 MOST_BITS = 1 << 33  # of the integers of an array together: 1 GiB
 MOST_WORK = 1 << 35  # entries that are evaluated, all rows together: some 10⁷ a second, so about an hour
+CURVE_WORK = 1 << 6  # what the lines of one Sigmoid in a box count: some 7 microseconds
 CLAUSE_BITS = 8  # of what a number of a clause's steps counts: some 25 microseconds
 STEP_WORK = 1 << 13  # what a step along a tree counts besides: a millisecond, however small the network is
 MOST_SIGNS = 1 << 25  # signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each
@@ -93,7 +94,14 @@ SLOPE_BITS = 24  # of the slopes u/(u − l) in the bounds of neurons
 SUM_BITS = 54  # of a part of a bound in a box
 SPARE_BITS = 6  # below the step, to which such parts are rounded down before they are added up
 MOST_FORM = 25  # bits of the entries of forms in boxes, or what is left of float64's digits where sums of many are made
+STILL_BITS = 40  # an input whose width is 2⁻⁴⁰ of the largest, or less, is a constant with a charge in boxes
 MOST_GRID = 30  # ends of boxes are multiples of 2⁻³⁰ of the case's widths, or of what is left of float64's digits
+CURVE_BITS = 24  # arguments of Sigmoids, and slopes of their lines, are multiples of 2⁻²⁴
+SIGMA_BITS = 31  # and values of 2⁻³¹: products of two fit into int64
+FAR = 64 << CURVE_BITS  # where an argument may be beyond ±64 its Sigmoid's lines are constants
+SERIES = 14  # summands of e^−f, 0 ≤ f < 1
+SERIES_ERROR = 3  # units that the sum may be off by
+TANGENTS = 12  # halvings in the search for a tangent, which need not be exact
 ROOT_BITS = 128  # a witness's distance in L2, where it is irrational, is 2^-ROOT_BITS of its unit too large at most
 ROUNDS = 8  # times that entries which a scale moves too far are held at their room, in L2
 UNKNOWN = 1 << 60  # stands for an end that is not known, in multiples of the step
@@ -562,7 +570,8 @@ class Operator:
 
 @dataclass(frozen=True)
 class NetworkStep:
-    """A step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x).
+    """A step of the network, by `kind`: y = x[index], x · weights, (factor · x + offset) / den, Σ sources, relu(x) or
+    σ(x).
 
     column: the offset as a factor of products, unless it is too long.
     """
@@ -592,14 +601,16 @@ nothing before this layer is asked on its account."""
 
 @dataclass
 class CheckedNetwork:
-    """The steps of a model from `input` to `output`; `layers` names each ReLU layer with its size. `scores`: the tensor
-    of the file that `output` is made of, before an operator that is `dropped`."""
+    """The steps of a model from `input` to `output`; `layers` names each ReLU layer with its size, among them those of
+    Sigmoids, `curves`. `scores`: the tensor of the file that `output` is made of, before an operator that is `dropped`.
+    """
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     constants: dict[str, Entries] = field(default_factory=dict)
     steps: list[NetworkStep] = field(default_factory=list)
     layers: list[tuple[str, int]] = field(default_factory=list)
     arguments: list[str] = field(default_factory=list)
+    curves: set[int] = field(default_factory=set)
     input: str = ""
     output: str = ""
     scores: str = ""
@@ -659,10 +670,14 @@ class CheckedNetwork:
     def sum(self, sources: Sequence[str], out: str) -> str:
         return self.add("sum", sources, out, self.shapes[sources[0]])
 
-    def relu(self, source: str, out: str) -> str:
+    def relu(self, source: str, out: str, kind: str = "relu") -> str:
         self.layers.append((out, self.size(source)))
         self.arguments.append(source)
-        return self.add("relu", [source], out, self.shapes[source], layer=len(self.layers) - 1)
+        return self.add(kind, [source], out, self.shapes[source], layer=len(self.layers) - 1)
+
+    def sigmoid(self, source: str, out: str) -> str:
+        self.curves.add(len(self.layers))
+        return self.relu(source, out, "sigmoid")
 
     def forward(self, x: Entries, den: int) -> tuple[Entries, int]:
         """The output (K,) over a denominator at the input x (n,) over `den`, exactly."""
@@ -675,8 +690,8 @@ class CheckedNetwork:
     def backward(
         self, start: str, rows: Entries, den: int, relu: ReluRule, direct: Entries | None = None
     ) -> tuple[Entries | Limbs | None, int, list[RowTerm]]:
-        """rows · value of `start` (+ direct · x) as g · x + Σ terms, `relu` replacing each ReLU: (g over a denominator,
-        terms)."""
+        """rows · value of `start` (+ direct · x) as g · x + Σ terms, `relu` replacing each ReLU (and each Sigmoid): (g
+        over a denominator, terms)."""
         messages: dict[str, RowMessage] = {start: (rows, den)}
         if direct is not None:
             own = (direct, den)
@@ -689,7 +704,7 @@ class CheckedNetwork:
             sent: RowMessage
             if step.kind == "move":
                 sent = scattered(step, self.size(step.sources[0]), *message)
-            elif step.kind == "relu":
+            elif step.layer >= 0:
                 nu, below, share = relu(step.layer, *message)
                 terms.append(share)
                 if nu is None:
@@ -982,6 +997,12 @@ def leaky(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     net.sum([net.scale(x, f"{out}#s", slope), relu, net.scale(relu, f"{out}#n", -slope)], out)
 
 
+def tanh(net: CheckedNetwork, _: Operator, x: str, out: str) -> None:
+    """2·σ(2x) − 1."""
+    curve = net.sigmoid(net.scale(x, f"{out}#t", 2.0), f"{out}#s")
+    net.scale(curve, out, 2.0, np.array(-1.0))
+
+
 def clip(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     """l + relu(x − l) − relu(x − u)."""
     if node.opset > 10:
@@ -1061,7 +1082,9 @@ OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "PRelu": (leaky, 2, 2),
     "Relu": (lambda net, _, x, out: net.relu(x, out), 1, 1),
     "Reshape": (moved, 2, 2),
+    "Sigmoid": (lambda net, _, x, out: net.sigmoid(x, out), 1, 1),
     "Sub": (add, 2, 2),
+    "Tanh": (tanh, 1, 1),
     "Transpose": (moved, 1, 1),
 }
 """What is read of nodes that depend on the input, with the least and the most inputs; all else is refused by name."""
@@ -1078,9 +1101,10 @@ def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
     need(OLDEST_IR <= model.integer("ir_version", 0) <= NEWEST_IR, "the model's version of ONNX is not read here")
     for name in ("functions", "training_info", "sparse_initializer", "quantization_annotation"):
         need(not model.has(name) and not graph.has(name), f"a model with {name} is not read here")
-    opsets = [entry for entry in model.parts("opset_import", OPSET) if entry.text("domain") in ("", "ai.onnx")]
+    given = (entry for entry in model.parts("opset_import", OPSET) if entry.text("domain") in ("", "ai.onnx"))
+    opsets = {entry.integer("version", 0) for entry in given}
     need(len(opsets) == 1, "the model names no opset, or several")
-    opset = opsets[0].integer("version", 0)
+    (opset,) = opsets
     need(OLDEST_OPSET <= opset <= NEWEST_OPSET, f"opset {opset} is not read here")
     outputs = [*map(told, graph.parts("output", VALUE))]
     need(len(outputs) == 1, f"the model has {len(outputs)} outputs; one with the scores alone is read")
@@ -2147,6 +2171,7 @@ CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-1, 4)
 """Tokens: clauses; a leaf with multipliers; a tree of boxes; bounds anew; splits of ReLUs."""
 
 
+CURVED = "a Sigmoid or Tanh inside the model is read in trees of boxes, over the real numbers, only"
 DENSE = "boxes are halved, and clauses learned, of smaller networks only"
 
 
@@ -2168,6 +2193,7 @@ class PropertyProof(Proof):
         float32: bool = False,
     ) -> None:
         need(not (float32 and net.dropped), f"float32: nothing is proved before a final {net.dropped}")
+        need(not (float32 and net.curves), CURVED)
         super().__init__(net, box_query(case.lo, case.hi), math.inf, fine, math.inf if float32 else 0.0)
         self.case, self.step, self.goal = case, step, goal_of(net, case)
         self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
@@ -2202,6 +2228,7 @@ class PropertyProof(Proof):
             need(len(stack) * (node.off.size + self.case.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
             token = numbers.one()
             need(CLAUSES <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
+            need(token == BOXES or not self.net.curves, CURVED)
             if token == LEAF:
                 self._leaf(node, numbers)
             elif token == CLAUSES:
@@ -2571,8 +2598,8 @@ class Floored:
 class BoxLayer:
     """The arguments of a ReLU layer, or the goal's rows turned (−R), as an affine map of what is ≥ 0: of the input's
     steps (0) and of the ReLUs of layers before (1, 2, …). constant (2, r): it and its negative, rounded down to the
-    parts' unit, less what float32 may be off by; column: the constant as a matrix of one column; lost: the same of what
-    float32 takes, if that is charged."""
+    parts' unit, less what float32 and inputs that hardly move may be off by; column: the constant as a matrix of one
+    column; lost: the same of what these take, if that is charged."""
 
     blocks: dict[int, Floored]
     constant: Entries
@@ -2583,12 +2610,15 @@ class BoxLayer:
 @dataclass(frozen=True)
 class BoxLines:
     """The lines of CROWN over a layer's arguments t in some boxes, each (boxes, neurons): relu(t) ≥ alpha · t, and
-    ≤ steep/2^SLOPE_BITS · (t + depth · 2^spare units), spare (boxes,); integers in float64."""
+    ≤ steep/2^SLOPE_BITS · (t + depth · 2^spare units), spare (boxes,); integers in float64. For Sigmoids, with
+    t' = t + depth · 2^spare units ≥ 0, σ(t) ≥ alpha · t' + heights[0] and ≤ steep/2^SLOPE_BITS · t' + heights[1], alpha
+    in multiples of 2^-CURVE_BITS, and heights in a unit of their own."""
 
     alpha: Entries
     steep: Entries
     depth: Entries
     spare: Entries
+    heights: tuple[Entries, Entries] | None = None
 
 
 @dataclass(frozen=True)
@@ -2613,16 +2643,20 @@ class BoxProof:
 
     def __init__(self, proof: PropertyProof) -> None:
         net, case, self.step = proof.net, proof.case, proof.step
-        self.sizes = [size for _, size in net.layers]
+        self.sizes, self.curves = [size for _, size in net.layers], net.curves
         self.wide = max(net.size(name) for name in net.shapes)
         fits = self.wide <= MOST_WIDE and len(self.sizes) <= MOST_LAYERS
         need(fits and self.wide * sum(self.sizes) <= MOST_DENSE, DENSE)
         proof.spend(sum(self.sizes))
         self.starts = np.cumsum([0, *self.sizes])
         self.bits = min(MOST_FORM, (EXACT_BITS - 1 - self.wide.bit_length()) // 2)
+        self.heights = self.bits - 2
+        """Heights of the lines of Sigmoids, within ±2, are multiples of 2^-heights."""
         self.grid = min(MOST_GRID, EXACT_BITS - 1 - self.bits - case.lo.size.bit_length())
         ends, self.unit = exact(np.concatenate([case.lo, case.hi]).tolist())
         self.lo, self.width = ends[: case.lo.size], ends[case.lo.size :] - ends[: case.lo.size]
+        # What hardly moves, decimals between two floats, is a constant with a charge.
+        self.moving = self.width << STILL_BITS > self.width.max()
         self.layers: list[BoxLayer] = []
         self.dense = 0
         for name in net.arguments:
@@ -2647,16 +2681,17 @@ class BoxProof:
         blocks, constants, lost = proof.affine(start, rows, den, MOST_DENSE - self.dense, direct)
         terms = [constants] if offset is None else [constants, offset]
         if 0 in blocks:
-            own, below = blocks[0]
-            terms.append((own.astype(object) @ self.lo, below * self.unit))
-            blocks[0] = own.astype(object) * self.width, below * self.unit << self.grid
+            own, below = blocks[0][0].astype(object), blocks[0][1] * self.unit
+            terms.append((own @ self.lo, below))
+            lost = summed([lost, (-(abs(own) @ np.where(self.moving, 0, self.width)), below)], len(rows))
+            blocks[0] = (own * self.width)[:, self.moving], below << self.grid
         constant, under = summed(terms, len(rows))
         ends = [summed([(sign * constant, under), lost], len(rows)) for sign in (1, -1)]
         both = np.array([(value << self.step + SPARE_BITS) // below for value, below in ends], dtype=object)
         need(longest(both) < SUM_BITS, "a bound is too large")
         floored = {key: Floored.of(value.astype(object), den, self.bits) for key, (value, den) in blocks.items()}
         column = Floored.of(constant.astype(object), under, self.bits)
-        charge = None if proof.rounding is None else Floored.of(*lost, self.bits)
+        charge = Floored.of(*lost, self.bits) if np.any(lost[0]) else None
         return BoxLayer(floored, both.astype(np.int64), column, charge)
 
     def refuted(self, proof: PropertyProof, numbers: Numbers) -> None:
@@ -2720,15 +2755,21 @@ class BoxProof:
             return
         nodes, chosen = zip(*leaves, strict=True)
         need(min(node.low.min(initial=0) for node in nodes) > -UNKNOWN, "a leaf before any bounds")
-        proof.spend(len(nodes))
+        self._spend(proof, len(nodes))
         state, low, high = (np.array([getattr(node, name) for node in nodes]) for name in ("state", "low", "high"))
-        lines = [self._lines(state[:, part], low[:, part], high[:, part]) for part in self._parts()]
+        parts = enumerate(self._parts())
+        lines = [self._lines(place, state[:, part], low[:, part], high[:, part]) for place, part in parts]
         forms, constants = self._rows(rows, np.zeros(len(nodes), dtype=np.intp), np.array(chosen))
         ends = self._ends(nodes)
         closed = self._back(len(self.sizes), forms, constants, lines, ends, np.arange(len(nodes))) > 0
         for place in np.flatnonzero(~closed):
             proof.unproved(proof.leaves + int(place))
         proof.leaves += len(nodes)
+
+    def _spend(self, proof: PropertyProof, boxes: int) -> None:
+        """Count an evaluation of each box, and the lines of its Sigmoids."""
+        proof.work += boxes * CURVE_WORK * sum(self.sizes[place] for place in self.curves)
+        proof.spend(boxes)
 
     def _rows(
         self, layer: BoxLayer, signs: Entries, entries: Entries
@@ -2744,17 +2785,19 @@ class BoxProof:
         return [slice(a, b) for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
 
     def _ends(self, nodes: Sequence[BoxNode]) -> tuple[Entries, Entries]:
-        low, high = (np.array([getattr(node, name) for node in nodes]).astype(np.float64) for name in ("lo", "hi"))
-        return low, high
+        low, high = (np.array([getattr(node, name)[self.moving] for node in nodes]) for name in ("lo", "hi"))
+        return low.astype(np.float64), high.astype(np.float64)
 
     def bounded(self, proof: PropertyProof, claims: Sequence[tuple[BoxNode, Entries]]) -> list[BoxNode]:
         """The nodes with bounds anew of what is claimed, layer by layer."""
         nodes, claimed = zip(*claims, strict=True)
+        self._spend(proof, len(nodes))
         before, state = np.array([node.state for node in nodes]), np.array(claimed)
         low, high = (np.array([getattr(node, name) for node in nodes]) for name in ("low", "high"))
         ends, lines = self._ends(nodes), list[BoxLines]()
         for place, part in enumerate(self._parts()):
-            asked, own = before[:, part] == 2, state[:, part]
+            asked, own, curved = before[:, part] == 2, state[:, part], place in self.curves
+            need(not curved or np.all(own == 2), "a sign of a Sigmoid")
             down, up = np.nonzero(asked & (own != 0)), np.nonzero(asked & (own != 1))
             found = self._least(proof, place, down, up, lines, ends)
             for end, where, values in ((low, down, found[: down[0].size]), (high, up, -found[down[0].size :])):
@@ -2764,10 +2807,11 @@ class BoxProof:
             if wrong.any():
                 box, neuron = np.nonzero(wrong)
                 proof.unfounded(place, proof.anew + box, neuron)
-            # An open ReLU's interval reaches 0 at least; the others' ends are not asked for.
-            low[:, part] = np.where(own == 2, np.minimum(low[:, part], 0), 0)
-            high[:, part] = np.where(own == 2, np.maximum(high[:, part], 0), 0)
-            lines.append(self._lines(own, low[:, part], high[:, part]))
+            if not curved:
+                # An open ReLU's interval reaches 0 at least; the others' ends are not asked for.
+                low[:, part] = np.where(own == 2, np.minimum(low[:, part], 0), 0)
+                high[:, part] = np.where(own == 2, np.maximum(high[:, part], 0), 0)
+            lines.append(self._lines(place, own, low[:, part], high[:, part]))
         proof.anew += len(nodes)
         rows = zip(nodes, state, low, high, strict=True)
         return [replace(node, state=signs, low=bottom, high=top) for node, signs, bottom, top in rows]
@@ -2808,14 +2852,19 @@ class BoxProof:
         in units of the parts.
 
         μ relu(t) ≥ ν t − μ⁻ · steep · depth, with ν = alpha · μ where μ ≥ 0 and steep · μ, rounded down, elsewhere.
+        With the same ν, rounded down, μ σ(t) ≥ ν t' + μ · height.
         """
         for place in range(number - 1, -1, -1):
             if place + 1 not in forms:
                 continue
             (mu, power), own, layer = forms.pop(place + 1), lines[place], self.layers[place]
-            below = np.floor(np.minimum(mu, 0.0) * own.steep[box] * 2.0**-SLOPE_BITS)
+            below = shifted = np.floor(np.minimum(mu, 0.0) * own.steep[box] * 2.0**-SLOPE_BITS)
             nu = np.maximum(mu, 0.0) * own.alpha[box] + below
-            lost = np.einsum("rj,rj->r", below, own.depth[box])
+            if own.heights is not None:
+                nu = shifted = np.floor(nu)
+                heights = np.where(mu > 0, own.heights[0][box], own.heights[1][box])
+                total = total + self._fixed(np.einsum("rj,rj->r", mu, heights), power - self.heights)
+            lost = np.einsum("rj,rj->r", shifted, own.depth[box])
             total = total + self._fixed(lost, power + own.spare[box] - self.step)
             total = total + self._fixed(layer.column.product(nu), power - layer.column.power)
             if layer.lost is not None:
@@ -2848,9 +2897,11 @@ class BoxProof:
         units: Entries = found.astype(np.int64)
         return units
 
-    def _lines(self, state: Entries, low: Entries, high: Entries) -> BoxLines:
+    def _lines(self, place: int, state: Entries, low: Entries, high: Entries) -> BoxLines:
         """By the arguments' signs, and the ends of open ones, low ≤ 0 ≤ high. A larger slope than high/(high − low) is
         valid too: what the quotient is rounded by does not matter."""
+        if place in self.curves:
+            return self._curves(low, high)
         opened, active = state == 2, (state == 1).astype(np.float64)
         bottom, top = -low.astype(np.float64), high.astype(np.float64)
         steep = np.floor(np.ldexp(top / np.maximum(top + bottom, 1.0), SLOPE_BITS)) + 1.0
@@ -2858,6 +2909,86 @@ class BoxProof:
         spare = np.maximum(np.frexp(bottom.max(axis=1, initial=0.0))[1] - self.bits, 0)
         depth = np.ceil(np.ldexp(bottom, -spare[:, np.newaxis]))
         return BoxLines(np.where(opened, top > bottom, active).astype(np.float64), steep, depth, spare)
+
+    def _curves(self, low: Entries, high: Entries) -> BoxLines:
+        """Of Sigmoids, low ≤ t ≤ high, from −depth · 2^spare on, which is no more than the lower end."""
+        down, up = (np.floor(np.ldexp(end.astype(np.float64), CURVE_BITS - self.step)) for end in (low, -high))
+        far = np.minimum(down, up) < -FAR
+        down, up = np.clip(down, -FAR, FAR), np.clip(up, -FAR, FAR)
+        spare = np.maximum(np.frexp(np.abs(down).max(axis=1, initial=0.0))[1] - self.bits, 0)
+        depth = np.ceil(np.ldexp(-down, -spare[:, np.newaxis]))
+        start, end = -np.ldexp(depth, spare[:, np.newaxis]).astype(np.int64), -up.astype(np.int64)
+        steep, most = over_sigmoid(start, end, far)
+        # σ(t) = 1 − σ(−t).
+        alpha, other = over_sigmoid(-end, -start, far)
+        least = (1 << SIGMA_BITS) - other + (alpha * (start - end) >> 2 * CURVE_BITS - SIGMA_BITS)
+        unit = SIGMA_BITS - self.heights
+        heights = (least >> unit).astype(np.float64), -(-most >> unit).astype(np.float64)
+        slopes = np.ldexp(alpha, -CURVE_BITS), np.ldexp(steep, SLOPE_BITS - CURVE_BITS)
+        return BoxLines(*slopes, depth, spare + self.step - CURVE_BITS, heights)
+
+
+def sigmas(t: Entries) -> tuple[Entries, Entries]:
+    """Bounds of σ(t).
+
+    With |t| = a + f, a whole and 0 ≤ f < 1, e^−f is 1 − f/1·(1 − f/2·(… (1 − f/SERIES))), each product rounded down:
+    an error e of the inner one becomes e/n + 1 at most, and what is left out is below 1/SERIES! < 2⁻³⁶.
+    """
+    one = 1 << SIGMA_BITS
+    whole_part, rest = np.minimum(np.abs(t) >> CURVE_BITS, DECAYS.shape[1] - 1), np.abs(t) & (1 << CURVE_BITS) - 1
+    total = np.full(t.shape, one)
+    for count in range(SERIES, 0, -1):
+        total = one - (total * rest >> CURVE_BITS) // count
+    least = (total - SERIES_ERROR) * DECAYS[0, whole_part] >> SIGMA_BITS
+    most = ((total + SERIES_ERROR) * DECAYS[1, whole_part] >> SIGMA_BITS) + 1
+    low, high = (one << SIGMA_BITS) // (one + most), -(-(one << SIGMA_BITS) // (one + least))
+    return np.where(t < 0, one - high, low), np.where(t < 0, one - low, high)
+
+
+def decays() -> Entries:
+    """Bounds of e^−a, a = 0, 1, … up to where the lower one is 0, beyond which they hold too: (2, a)."""
+    sums, one = [Fraction(1)], 1 << SIGMA_BITS
+    for count in range(1, 32):
+        sums.append(sums[-1] + Fraction((-1) ** count, math.factorial(count)))
+    found = [(one, one)]
+    while found[-1][0]:
+        found.append((math.floor(sums[-1] ** len(found) * one), math.ceil(sums[-2] ** len(found) * one)))
+    return np.array(found).T
+
+
+DECAYS = decays()
+
+
+def over_sigmoid(low: Entries, high: Entries, far: Entries) -> tuple[Entries, Entries]:
+    """(k, v): σ(t) ≤ k · (t − low) + v for low ≤ t ≤ high, k ≥ 0; k is 0 where an end is `far`.
+
+    k is the slope of the chord, or of the tangent at a p > 0 where that is above σ(low): of those that are the one in
+    the middle, or the next one. Whatever k and p are, v is valid: where σ is convex, t ≤ 0, σ(t) − k · (t − low) is
+    largest at an end; where it is concave, σ(t) ≤ σ(p) + σ'(p) · (t − p). σ' = σ · (1 − σ) falls there.
+    """
+    one, unit = 1 << SIGMA_BITS, 2 * CURVE_BITS - SIGMA_BITS
+    at_low, at_high, first = sigmas(low)[1], sigmas(high)[0], np.clip(0, low, high)
+
+    def above(p: Entries) -> tuple[Entries, Entries]:
+        value = sigmas(p)[0]
+        slope = value * (one - value) >> SIGMA_BITS
+        return slope, value - (slope * (p - low) >> CURVE_BITS) >= at_low
+
+    before, p = np.maximum(first, (low + high) >> 1), high
+    slope, bent = above(high)
+    for _ in range(TANGENTS):
+        middle = (before + p) >> 1
+        own, good = above(middle)
+        before, p, slope = np.where(good, before, middle), np.where(good, middle, p), np.where(good, own, slope)
+    chord = ((at_high - at_low) << unit) // np.maximum(high - low, 1)
+    k = np.where(far, 0, np.where(bent, slope >> SIGMA_BITS - CURVE_BITS, np.clip(chord, 0, 1 << CURVE_BITS - 2)))
+    p = np.where(far | ~bent, high, p)
+    value = sigmas(p)
+    least, most = value[1] * (one - value[1]) >> SIGMA_BITS, (value[0] * (one - value[0]) >> SIGMA_BITS) + 1
+    own = k << SIGMA_BITS - CURVE_BITS
+    rise = np.maximum(np.maximum((own - least) * (p - first), (most - own) * (high - p)), 0)
+    top = value[1] - (k * (p - low) >> unit) - (-rise >> CURVE_BITS)
+    return k, np.maximum(at_low, top)
 
 
 def box_query(lo: Entries, hi: Entries) -> CheckedQuery:
@@ -3079,6 +3210,7 @@ def checked_any(certificate: bytes, model: bytes, folder: Path | None = None) ->
 def _checked(claim: CheckedCertificate, model: bytes, folder: Path | None) -> CheckedResult:
     net, query = read_network(model, folder), claim.query
     need(claim.model == net.digest, "the certificate is for another model")
+    need(not net.curves, CURVED)
     need(query.centre.size == net.size(net.input), "the input does not have the model's size")
     need(claim.dtype == net.dtype, "the input does not have the model's type")
     targets = query.targets(net.size(net.output))

@@ -21,6 +21,8 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
 from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.box_crown import BoxCrown
+from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates import checker
 from verifier.certificates.box_tree import BoxTree
 from verifier.certificates.builder import FLOAT32_PART, LOOSE, charge_of, network_of
@@ -44,6 +46,7 @@ from verifier.certificates.checker import (
 from verifier.certificates.clause_tree import ClauseCase, clauses_of
 from verifier.certificates.format import FINE, STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
+from verifier.certificates.smooth_boxes import SmoothBoxes
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_text
@@ -61,6 +64,8 @@ from verifier.solvers.tree.table import few_inputs
 
 ROUNDS = 4
 """Times that leaves which floats close and the checker does not are halved."""
+
+OTHER_LAYERS = "the checker divides this model into other ReLU layers than the engine"
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +227,8 @@ class _PropertyBuilder:
         self.content, self.folder = model.path.read_bytes(), model.path.parent
         self.net = _network(model, self.content, self.folder)
         self.prop = PropertyText(text)
+        if float32 and model.lowered.smooth:
+            raise NotCertifiedError("nobody promises how far its Sigmoid or Tanh is off")
         if (self.prop.inputs, self.prop.outputs) != (self.net.size(self.net.input), self.net.size(self.net.scores)):
             raise NotCertifiedError("the property is about another number of inputs or outputs than the checker reads")
         self._graphs: dict[bool, tuple[Graph, Stages]] = {}
@@ -271,18 +278,24 @@ class _PropertyBuilder:
             found = _ClaimingProof(self.net, case, STEP, FINE, rooted, self._float32)
             found.budget = self.budget
             found.begin()
-            mixed = found.goal.direct is not None
-            graph, stages = self._graph(mixed)
+            mixed, same = found.goal.direct is not None, found.boxes is not None
             ball = Ball.of_box(case.lo, case.hi).finite
+            if self.model.lowered.smooth:
+                before = halved if same else None
+                rooted, halved = found, self._smooth(found, ball)
+                yield BoxCase(halved, before)
+                continue
+            graph, stages = self._graph(mixed)
             charge = self._charge(found, ball, mixed)
             lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, self.budget))
             root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
             charged = stages if charge is None else replace(charge.stages, both=False)
-            guide, same = nearest_guide(self.guides, case), found.boxes is not None
+            guide = nearest_guide(self.guides, case)
             learnt = clauses_of(replace(root, stages=charged), self.budget) if guide is None else None
             if (guide, learnt) == (None, None) and few_inputs(root) and (boxes := _boxes(found)) is not None:
                 before = halved if same else None
-                rooted, halved = found, BoxTree(charged, ball, root.goal, lower, upper, boxes.grid)
+                crown = BoxCrown(charged, Lagrangian(charged, ball, root.goal, lower, upper))
+                rooted, halved = found, BoxTree(crown, ball, root.goal, boxes.grid)
                 yield BoxCase(halved, before)
                 continue
             begun: list[int] = []
@@ -308,9 +321,21 @@ class _PropertyBuilder:
             if stages.underflows:
                 raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
             if [size for _, size in self.net.layers] != [stage.size for stage in stages.hidden]:
-                raise NotCertifiedError("the checker divides this model into other ReLU layers than the engine")
+                raise NotCertifiedError(OTHER_LAYERS)
             self._graphs[mixed] = graph, stages
         return self._graphs[mixed]
+
+    def _smooth(self, proof: PropertyProof, ball: Ball) -> BoxTree:
+        """The tree of a case of a network with Sigmoids."""
+        boxes, lowered = _boxes(proof), self.model.lowered
+        if boxes is None:
+            raise NotCertifiedError("certificates cover Sigmoid and Tanh inside smaller networks only")
+        goal = _halfspaces(proof.goal, self.model.first_output)
+        graph = lowered if proof.goal.direct is None else with_inputs(lowered)
+        crown = SmoothBoxes(graph, ball, goal, self.budget)
+        if [size for _, size in self.net.layers] != [*crown.sizes]:
+            raise NotCertifiedError(OTHER_LAYERS)
+        return BoxTree(crown, ball, goal, boxes.grid)
 
     def _charge(self, proof: PropertyProof, ball: Ball, mixed: bool) -> Float32Charge | None:
         """What float32 evaluations are charged with in a case's box; None over the reals alone."""
@@ -364,8 +389,6 @@ def _network(model: Model, content: bytes, folder: Path) -> CheckedNetwork:
         raise NotCertifiedError(
             "certificates are about one file with one input and one output, and the checker joins none"
         )
-    if model.lowered.smooth:
-        raise NotCertifiedError("certificates do not cover Sigmoid and Tanh inside a network")
     net = network_of(content, folder, model.network.sha256)
     if net.scores != model.network.logits_name or net.size(net.scores) != model.outputs:
         raise NotCertifiedError("the checker reads other outputs than the engine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 from enum import StrEnum
 from fractions import Fraction
 
@@ -12,6 +13,7 @@ import onnxruntime as ort
 from google.protobuf.message import DecodeError
 
 from encoders.errors import InputError
+from encoders.network.enclosure import enclosed_outputs
 from encoders.network.exact import exact_outputs
 from encoders.onnx_io.from_onnx import Network, as_classifier, network_from_model
 from verifier.certificates import checker
@@ -21,6 +23,11 @@ CLOSE = {"<f2": 1e-2, "<f4": 1e-4, "<f8": 1e-4}
 """Relative to the largest number on the way: ONNX Runtime rounds."""
 LARGEST = {"<f2": 3e4, "<f4": 1e30, "<f8": 1e30}
 """Beyond that the model's type overflows on the way."""
+DIGITS = 50
+"""Of σ, which has no rational values."""
+BITS = 120
+"""The same of the engine's σ, and how near the two are, the maps behind it included."""
+NEAR = Fraction(1, 1 << 90)
 
 
 class Said(StrEnum):
@@ -51,7 +58,7 @@ def compared(content: bytes) -> Said:
     for _ in range(POINTS):
         x = rng.normal(size=net.size(net.input)).astype(net.dtype)
         exact, size = _exact(net, x)
-        if engine is not None and exact_outputs(engine.graph, x.astype(np.float64)) != exact:
+        if engine is not None and not _same(engine, net, x.astype(np.float64), exact):
             raise DisagreementError("the engine reads another function")
         if session is None:
             continue
@@ -71,17 +78,45 @@ def compared(content: bytes) -> Said:
     return Said.ALIKE if engine is not None else Said.ENGINE_REFUSES
 
 
+def sigma(t: Fraction) -> Fraction:
+    """σ(t) to DIGITS digits."""
+    with localcontext() as context:
+        context.prec, context.Emax, context.Emin = DIGITS, MAX_EMAX, MIN_EMIN
+        value = Decimal(t.numerator) / Decimal(t.denominator)
+        return Fraction(1 / (1 + (-value).exp()))
+
+
+def _sigmas(_: checker.NetworkStep, value: np.ndarray, den: int) -> checker.RowValue:
+    unit = 10**DIGITS
+    found = np.empty(value.shape, dtype=object)
+    found[:] = [[round(sigma(Fraction(int(entry), den)) * unit) for entry in row] for row in value]
+    return found, unit
+
+
+FORWARD = checker.FORWARD | {"sigmoid": _sigmas}
+
+
+def tensors_at(net: checker.CheckedNetwork, point: list[Fraction]) -> dict[str, list[Fraction]]:
+    """Every tensor's entries at a point, as the checker reads the file: exact up to the first Sigmoid."""
+    den = math.lcm(*(value.denominator for value in point))
+    values = {net.input: (np.array([[int(value * den) for value in point]], dtype=object), den)}
+    for step in net.steps:
+        values[step.out] = checker.total([FORWARD[step.kind](step, *values[name]) for name in step.sources])
+    return {name: [Fraction(int(value), under) for value in row[0]] for name, (row, under) in values.items()}
+
+
 def _exact(net: checker.CheckedNetwork, x: np.ndarray) -> tuple[list[Fraction], float]:
     """(the scores at x, the largest number on the way)."""
-    values = {net.input: (checker.exact(x.tolist())[0].reshape(1, -1), checker.exact(x.tolist())[1])}
-    size = 1.0
-    for step in net.steps:
-        values[step.out] = checker.total([checker.FORWARD[step.kind](step, *values[name]) for name in step.sources])
-        numbers, den = values[step.out]
-        largest = Fraction(int(abs(numbers).max()), den)
-        size = max(size, float(largest) if largest < max(LARGEST.values()) else math.inf)
-    numbers, den = values[net.output]
-    return [Fraction(int(value), den) for value in numbers[0]], size
+    found = tensors_at(net, [Fraction(value) for value in x.tolist()])
+    largest = max((max(map(abs, found[step.out])) for step in net.steps), default=Fraction(0))
+    return found[net.output], max(1.0, float(largest) if largest < max(LARGEST.values()) else math.inf)
+
+
+def _same(engine: Network, net: checker.CheckedNetwork, x: np.ndarray, exact: list[Fraction]) -> bool:
+    if not net.curves:
+        return exact_outputs(engine.graph, x) == exact
+    ends = enclosed_outputs(engine.graph, [Fraction(value) for value in x.tolist()], BITS)
+    return all(low - NEAR <= value <= high + NEAR for low, value, high in zip(ends[0], exact, ends[1], strict=True))
 
 
 def _readings(scores: np.ndarray) -> list[np.ndarray]:

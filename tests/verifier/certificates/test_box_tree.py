@@ -12,6 +12,8 @@ import pytest
 import verifier
 from encoders.formulations.to_stages import to_stages
 from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.box_crown import BoxCrown
+from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates.box_tree import BoxTree, HalvedBox
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces
@@ -37,7 +39,8 @@ def case(request: pytest.FixtureRequest, truth: Any, save_net: Callable[..., ver
     goal = Halfspaces(matrix, np.full(2, -least.max() - SHORT * np.ptp(least)))
     assert (values + goal.offset).max(axis=0).min() > 0
     stages, ball = to_stages(model.lowered), Ball.of_box(*ENDS).finite
-    tree = BoxTree(stages, ball, goal, *hidden_bounds(stages, linear_bounds(model.lowered, ball, Budget())), GRID)
+    ends = hidden_bounds(stages, linear_bounds(model.lowered, ball, Budget()))
+    tree = BoxTree(BoxCrown(stages, Lagrangian(stages, ball, goal, *ends)), ball, goal, GRID)
     tree.grow(Budget())
     return model, goal, tree
 

@@ -160,7 +160,8 @@ def bounds_of(
     (node,) = boxes.bounded(proof, [(boxes.root, every)])
     forms, constants = boxes._rows(boxes.goal_rows(proof), np.array([0]), np.array([0]))
     lines = [
-        boxes._lines(*(end[np.newaxis, part] for end in (node.state, node.low, node.high))) for part in boxes._parts()
+        boxes._lines(place, *(end[np.newaxis, part] for end in (node.state, node.low, node.high)))
+        for place, part in enumerate(boxes._parts())
     ]
     least = boxes._back(2, forms, constants, lines, boxes._ends([node]), np.array([0]))[0]
     found = [([Fraction(int(v), 1 << 24) for v in end] for end in (node.low, node.high))]

@@ -285,8 +285,8 @@ def test_bounds_in_boxes_hold_exactly(factor: float, monkeypatch: pytest.MonkeyP
         for node in nodes:
             forms, constants = boxes._rows(goal, np.array([0]), np.array([0]))
             lines = [
-                boxes._lines(*(end[np.newaxis, part] for end in (node.state, node.low, node.high)))
-                for part in boxes._parts()
+                boxes._lines(place, *(end[np.newaxis, part] for end in (node.state, node.low, node.high)))
+                for place, part in enumerate(boxes._parts())
             ]
             least = boxes._back(2, forms, constants, lines, boxes._ends([node]), np.array([0]))[0]
             for share in rng.integers(0, 9, size=(2, 3)):
@@ -336,7 +336,7 @@ def test_products_and_lines_are_rounded_outwards(ramp: verifier.Model, monkeypat
     low, high = -rng.integers(0, 1 << 40, (200, 5)), rng.integers(0, 1 << 40, (200, 5))
     low[:20, 0], high[:20, 1] = 0, 0
     state = rng.integers(0, 3, low.shape)
-    lines = boxes._lines(state, np.where(state == 2, low, 0), np.where(state == 2, high, 0))
+    lines = boxes._lines(0, state, np.where(state == 2, low, 0), np.where(state == 2, high, 0))
     for i, j in np.ndindex(low.shape):
         bottom, top = int(low[i, j]), int(high[i, j])
         steep, alpha = Fraction(lines.steep[i, j]) / (1 << checker.SLOPE_BITS), lines.alpha[i, j]

@@ -209,6 +209,7 @@ def softmax(rng: Rng, opset: int) -> Made:
 MAKERS: dict[str, Callable[[Rng, int], Made]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max"), binary),
     **dict.fromkeys(("Identity", "Neg", "Relu"), plain),
+    **dict.fromkeys(("Sigmoid", "Tanh"), sigmoid),
     **dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
@@ -224,7 +225,6 @@ MAKERS: dict[str, Callable[[Rng, int], Made]] = {
     "MaxPool": max_pool,
     "PRelu": prelu,
     "Reshape": reshape,
-    "Sigmoid": sigmoid,
     "Transpose": transpose,
 }
 ENDS = ("Softmax", "LogSoftmax", "Sigmoid")
