@@ -16,16 +16,18 @@ from threadpoolctl import threadpool_limits
 
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
-from verifier.bounds.alpha_crown import linear_bounds
 from verifier.certificates import checker
+from verifier.certificates.bound_proof import proof_tree
 from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, Proof
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
-from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
+from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.tree.protocol import TreeRoot
 
 RECHECK = 1.2
 """The check evaluates each leaf once, as neurons' bounds were; it is not begun when less than this is left."""
@@ -153,7 +155,7 @@ def _certified(
         if [size for _, size in net.layers] != [stage.size for stage in stages.hidden]:
             raise NotCertifiedError("the checker divides this model into other ReLU layers than the engine")
         finite = ball.with_radius(radius).finite
-        lower, upper = hidden_bounds(stages, linear_bounds(model.graph, finite, budget))
+        lower, upper = hidden_bounds(stages, root_bounds(model.graph, finite, budget))
         begun = time.perf_counter()
         lower, upper = _established(proof, stages, lower, upper, budget)
         each = (time.perf_counter() - begun) * net.entries / proof.work if proof.work else 0.0
@@ -164,8 +166,8 @@ def _certified(
             part, rounds = asked.ball.with_radius(float32).finite, model.replay.rounds
             charge = charge_of(proof, net.output, float32, model.graph, part, stages, rounds, budget)
         for target, goal in asked.goals:
-            tree = ProofTree(stages, finite, target, goal, places, lower[places] >= 0, lower, upper, charge)
-            trees.append(tree.grow(budget))
+            root = TreeRoot(stages, finite, goal, lower, upper)
+            trees.append(proof_tree(root, target, places, lower[places] >= 0, charge).grow(budget))
         float32 = charge.radius if charge is not None else 0.0
     names = net.layers if radius > 0 else []
     certificate = Certificate(model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees)

@@ -12,11 +12,12 @@ from typing import Protocol
 
 import numpy as np
 
+from verifier.certificates.bound_proof import proof_tree
 from verifier.certificates.box_tree import BoxTree
 from verifier.certificates.checker import BOXES, FIRST_RELU, LEAF, Layer
 from verifier.certificates.format import Int64Array
 from verifier.certificates.guided_tree import GuidedTree
-from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
+from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.problem.budget import Budget
 from verifier.solvers.tree.protocol import TreeRoot
 
@@ -65,9 +66,12 @@ class ReluCase:
         places = [np.zeros(0, dtype=np.intp)]
         places += [start + layer.kept for start, layer in zip(starts, self._layers, strict=False)]
         active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self._layers)])
-        where, ends = (root.stages, root.ball, 0, root.goal), (root.lower, root.upper)
-        given = (*where, np.concatenate(places), active, *ends, self._charge)
-        tree = (ProofTree(*given) if len(self._guide) == 1 else GuidedTree(*given, guide=self._guide)).grow(budget)
+        if len(self._guide) == 1:
+            made = proof_tree(root, 0, np.concatenate(places), active, self._charge)
+        else:
+            where, ends = (root.stages, root.ball, 0, root.goal), (root.lower, root.upper)
+            made = GuidedTree(*where, np.concatenate(places), active, *ends, self._charge, guide=self._guide)
+        tree = made.grow(budget)
         if self._charge is not None and self._charge.radius < math.inf:
             raise NotCertifiedError("float32: rounding keeps leaves open that no split closes")
         found, leaf = [np.array(self._begun, dtype=np.int64)], 0

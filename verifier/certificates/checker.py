@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain, product
+from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ OLDEST_IR, NEWEST_IR = 3, 14
 
 # What is evaluated.
 MOST_TOGETHER = 1 << 20  # entries that are evaluated at a time
+MOST_SIDE = 1 << 17  # the same of forms in boxes: a megabyte, which caches hold
 MOST_DIGITS = 1 << 25  # of all weights of the network together, and of one factor of a product: 8 bytes each
 MOST_PAIRS = 1 << 12  # of digits in one product; a network of 20 layers comes to some 1,000
 LONGEST = 1000  # bits of the common denominator of a matrix: more of them are refused, as time without end
@@ -81,6 +82,7 @@ CHUNK = 1 << 17  # bytes of numbers that are decoded at a time
 GROUP = 64  # nodes of a tree of boxes that are read, and evaluated, at a time
 MOST_WIDE = 1 << 14  # numbers in a tensor of networks whose boxes are halved: 18 bits are left to a form's entries
 MOST_LAYERS = 64  # of such networks: so many parts of a bound, none over SUM_BITS, are added up in int64
+SPARSE = 16  # such a map that has at most one entry in so many is multiplied entry by entry
 MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, and from these to a case's rows, about
 
 # How it is rounded; each way gives valid bounds.
@@ -588,6 +590,17 @@ class NetworkStep:
     layer: int = -1
     left: int = 1
 
+    @cached_property
+    def scatter(self) -> tuple[Entries, Entries, Sequence[int]]:
+        """Of a move, backwards: (entries of y, the places in x that they come from, where each round begins, and the
+        end): in a round no place occurs twice."""
+        order = np.argsort(self.index, kind="stable")[np.count_nonzero(self.index < 0) :]
+        places = self.index[order]
+        begins = np.flatnonzero(np.diff(places, prepend=-1))
+        rank = np.arange(order.size) - np.repeat(begins, np.diff(begins, append=order.size))
+        rounds = np.argsort(rank, kind="stable")
+        return order[rounds], places[rounds], np.append(0, np.cumsum(np.bincount(rank))).tolist()
+
 
 RowValue = tuple[Entries, int]
 """(B, n) integers over a denominator."""
@@ -678,6 +691,16 @@ class CheckedNetwork:
     def sigmoid(self, source: str, out: str) -> str:
         self.curves.add(len(self.layers))
         return self.relu(source, out, "sigmoid")
+
+    def straight(self, name: str) -> list[NetworkStep] | None:
+        """The steps from the input to a tensor, if each reads one other and is linear, and one at most is a product."""
+        givers, found = {step.out: step for step in self.steps}, list[NetworkStep]()
+        while name != self.input:
+            found.append(givers[name])
+            if found[-1].layer >= 0 or found[-1].kind == "sum":
+                return None
+            (name,) = found[-1].sources
+        return found[::-1] if sum(step.kind == "product" for step in found) < 2 else None
 
     def forward(self, x: Entries, den: int) -> tuple[Entries, int]:
         """The output (K,) over a denominator at the input x (n,) over `den`, exactly."""
@@ -774,18 +797,17 @@ def constant(step: NetworkStep, value: Entries, den: int) -> RowTerm:
 
 
 def scattered(step: NetworkStep, size: int, value: Entries | Limbs, den: int) -> RowMessage:
-    order = np.argsort(step.index, kind="stable")[np.count_nonzero(step.index < 0) :]
-    places, starts = np.unique(step.index[order], return_index=True)
-    most = int(np.diff(starts, append=order.size).max(initial=0))
+    order, places, starts = step.scatter
 
     def added(rows: Entries) -> Entries:
         result = np.zeros((len(rows), size), dtype=rows.dtype)
-        if places.size:
-            result[:, places] = np.add.reduceat(rows[:, order], starts, axis=1)
+        # The first of all entries that go to one place, then the second, …
+        for first, last in pairwise(starts):
+            result[:, places[first:last]] += rows[:, order[first:last]]
         return result
 
     if isinstance(value, Limbs):
-        if max(map(longest, value.parts)) + most.bit_length() <= WORD_BITS:
+        if max(map(longest, value.parts)) + len(starts).bit_length() <= WORD_BITS:
             return Limbs([*map(added, value.parts)], value.bits), den
         value = value.whole()
     return added(value), den
@@ -1303,6 +1325,7 @@ class Region:
         if ball:
             down = np.where(np.isfinite(query.lo), np.minimum(down, self.radius), self.radius)
             up = np.where(np.isfinite(query.hi), np.minimum(up, self.radius), self.radius)
+        self.box = None if self.knapsack or self.round else (centre - down, centre + up)
         self.reach = int(np.maximum(abs(centre - down), abs(centre + up)).sum())
         self._centre = Weights(query.centre.reshape(1, n, 1))
         # The rooms below and above in units of 2^spare, rounded up: a larger region is proved.
@@ -1552,6 +1575,10 @@ class Rounding:
         self.tops: list[Entries] = []
         """What each ReLU layer gives at most."""
         self._rest = iter(self.net.steps)
+        self._values: dict[str, RowValue] = {}
+        """What |B||h| + |c| is at most of the tensors so far, where the region is a box: all h are largest together."""
+        if self.region.box is not None:
+            self._values[net.input] = self.region.box[1].reshape(1, -1), self.region.unit
         self._sizes = {net.input: (1, -(-self.region.reach // self.region.unit))}
         """G and M of the tensors so far."""
         self._known: dict[str, tuple[Entries, Entries]] = {}
@@ -1563,8 +1590,13 @@ class Rounding:
                 self._go_on(next(self._rest))
             size, n = self.net.size(name), self.counts.get(name, 0)
             need(n < 1 << ROUNDING_BITS - 1, "float32: sums of too many summands")
-            every = np.arange(size)
-            most = np.concatenate([self._most(name, every[at : at + self.rows]) for at in range(0, size, self.rows)])
+            if self.region.box is None:
+                every = np.arange(size)
+                parts = [self._most(name, every[at : at + self.rows]) for at in range(0, size, self.rows)]
+                most = np.concatenate(parts)
+            else:
+                value, den = self._values[name]
+                most = -((-value[0] << ERROR_BITS) // den)
             lost = n * math.prod(self._sizes[name]) << ERROR_BITS >> OVERFLOW_BITS - 2
             found = -(-most * n // ((1 << ROUNDING_BITS) - n)) + lost + min(n, 1)
             if name == self.net.output and self.net.dropped:
@@ -1589,6 +1621,10 @@ class Rounding:
     def _go_on(self, step: NetworkStep) -> None:
         """G and M of the next step's tensor."""
         size = self.net.size(step.out)
+        if self.region.box is not None:
+            self.spend(1)
+            given = [FORWARD[step.kind](step, *self._values[name]) for name in step.sources if step.layer < 0]
+            self._values[step.out] = total(given or [(self.tops[step.layer][np.newaxis], 1 << ERROR_BITS)])
         if step.kind == "relu":
             self._sizes[step.out] = 1, size + (int(self.tops[step.layer].sum()) >> ERROR_BITS)
             return
@@ -1597,6 +1633,12 @@ class Rounding:
         most = growth(step) * sum(each for each, _ in before), sum(each for _, each in before) + added + size
         need(math.prod(most).bit_length() <= OVERFLOW_BITS, "float32: sums, or products of constants, may overflow")
         self._sizes[step.out] = most
+
+
+def worst(bounds: Sequence[RowTerm]) -> RowTerm:
+    """The least of each entry's bounds."""
+    common = least_common(den for _, den in bounds)
+    return np.min([value * (common // den) for value, den in bounds], axis=0), common
 
 
 def summed(terms: Sequence[RowTerm], rows: int) -> RowTerm:
@@ -1624,6 +1666,7 @@ class Proof:
             if each > 0
         ]
         self.layers: list[Layer] = []
+        self._intervals: dict[str, RowTerm] = {}
 
     def spend(self, rows: int) -> None:
         """Count so many evaluations of the network; refuse where they become too many."""
@@ -1649,12 +1692,36 @@ class Proof:
                 errors = ((abs(nu) @ rounding.error(name)[0], under) for name, nu, under in used)
                 own += [(-lost, under << ERROR_BITS) for lost, under in errors]
             bounds.append(summed(own, len(rows)))
-        common = least_common(den for _, den in bounds)
-        return np.min([value * (common // den) for value, den in bounds], axis=0), common
+        return worst(bounds)
+
+    def interval(self, layer: int) -> RowTerm | None:
+        """Lower bounds of all arguments of a layer, and of their negatives, (2, size), where the region is a box and
+        they are its entries multiplied with one matrix W: W · middle ∓ |W| · reach, which no row's own form is above
+        unless it reads an entry twice. None where that is not so."""
+        name = self.net.arguments[layer]
+        steps = self.net.straight(name)
+        if steps is None or any(region.box is None for region, _ in self.worlds):
+            return None
+        if name not in self._intervals:
+            self.spend(2 * len(self.worlds))
+            bounds = []
+            for region, rounding in self.worlds:
+                low, high = (end.reshape(1, -1) for end in region.box or ())
+                middle, reach = (low + high, 2 * region.unit), (low - high, 2 * region.unit)
+                for step in steps:
+                    middle = FORWARD[step.kind](step, *middle)
+                    reach = FORWARD[step.kind](replace(absolute(step), offset=None), *reach)
+                parts = [reach] if rounding is None else [reach, (-rounding.error(name)[0], 1 << ERROR_BITS)]
+                below, above = (total([(sign * middle[0], middle[1]), *parts]) for sign in (1, -1))
+                bounds.append((np.concatenate([below[0], above[0]]), below[1]))
+            self._intervals[name] = worst(bounds)
+        return self._intervals[name]
 
     def ends(self, layer: int, entries: Entries, signs: Entries) -> RowTerm:
         """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before."""
-        start = self.net.arguments[layer]
+        start, known = self.net.arguments[layer], self.interval(layer)
+        if known is not None:
+            return known[0][np.where(signs > 0, 0, 1), entries], known[1]
         parts = []
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
@@ -2586,12 +2653,40 @@ class Floored:
         signed = np.array(parts).astype(np.float64).reshape(2, *values.shape)
         return Floored(signed, (long & (1 << bits) - 1).astype(np.float64), power, bits, rest)
 
+    @cached_property
+    def parts(self) -> list[Entries]:
+        """signed[0] and, unless it is 0, fine."""
+        return [self.signed[0], self.fine] if np.any(self.fine) else [self.signed[0]]
+
+    @cached_property
+    def sparse(self) -> Sequence[tuple[Entries, ...]] | None:
+        """By column the rows of entries that are not 0, filled up with others, and the parts there, each (c,), where
+        they are few."""
+        if self.fine.ndim == 1:
+            return None
+        filled = (self.signed[0] != 0) | (self.fine != 0)
+        most = int(np.count_nonzero(filled, axis=0).max(initial=0))
+        if most * SPARSE > len(filled):
+            return None
+        places = np.argsort(~filled, axis=0, kind="stable")[:most]
+        return [*zip(places, *(np.take_along_axis(part, places, axis=0) for part in self.parts), strict=True)]
+
     def product(self, rows: Entries) -> Entries:
         """2^power · (rows · B), rounded down, of rows (B, r) of integers."""
-        fine = rows @ self.fine
-        if self.rest:
-            fine = (fine.T + np.minimum(rows, 0.0).sum(axis=1)).T
-        return np.asarray(rows @ self.signed[0] + np.floor(np.ldexp(fine, -self.bits)))
+        if self.sparse is None:
+            found = [rows @ part for part in self.parts]
+            spare: Any = np.minimum(rows, 0.0).sum(axis=1) if self.rest else 0.0
+        else:
+            found, spare = [np.zeros((len(rows), self.fine.shape[1])) for _ in self.parts], 0.0
+            for places, *parts in self.sparse:
+                own = rows[:, places]
+                for place, part in enumerate(parts):
+                    found[place] += own * part
+                spare = spare + np.minimum(own, 0.0).T if self.rest else spare
+        if len(found) == 1 and not self.rest:
+            return np.asarray(found[0])
+        fine = found[1] if len(found) > 1 else np.zeros_like(found[0])
+        return np.asarray(found[0] + np.floor(np.ldexp((fine.T + spare).T, -self.bits)))
 
 
 @dataclass(frozen=True)
@@ -2646,7 +2741,7 @@ class BoxProof:
         self.sizes, self.curves = [size for _, size in net.layers], net.curves
         self.wide = max(net.size(name) for name in net.shapes)
         fits = self.wide <= MOST_WIDE and len(self.sizes) <= MOST_LAYERS
-        need(fits and self.wide * sum(self.sizes) <= MOST_DENSE, DENSE)
+        need(fits and self.wide * max(self.sizes, default=0) <= MOST_DENSE, DENSE)
         proof.spend(sum(self.sizes))
         self.starts = np.cumsum([0, *self.sizes])
         self.bits = min(MOST_FORM, (EXACT_BITS - 1 - self.wide.bit_length()) // 2)
@@ -2829,7 +2924,7 @@ class BoxProof:
         layer = self.layers[place]
         boxes, entries = np.append(down[0], up[0]), np.append(down[1], up[1])
         signs, found = np.repeat([0, 1], [down[0].size, up[0].size]), np.zeros(boxes.size, dtype=np.int64)
-        most = max(1, MOST_TOGETHER // max(1, *self.sizes, ends[0].shape[1]) // 2)
+        most = max(1, MOST_SIDE // max(1, *self.sizes, ends[0].shape[1]))
         for first in range(0, boxes.size, most):
             some = slice(first, first + most)
             box, entry, sign = boxes[some], entries[some], signs[some]

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.certificates.checker import CLAUSES
-from verifier.certificates.format import STEP, Int64Array
+from verifier.certificates.checker import CLAUSES, ClauseProof, InvalidError, Numbers, PropertyProof
+from verifier.certificates.format import STEP, Int64Array, varints
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.learning import Derivation, LearningSearch, Multipliers, pays
@@ -43,6 +43,17 @@ def clauses_of(root: TreeRoot, budget: Budget) -> list[int] | None:
     if not (search.closed and search.derivations and complete):
         return None
     return _numbers(search)
+
+
+def follow(proof: PropertyProof, learnt: Sequence[int]) -> bool:
+    """Do a case's clauses follow exactly? What floats conclude by a hair does not."""
+    _, step, *rest = learnt
+    numbers = Numbers(memoryview(varints(np.array(rest, dtype=np.int64))))
+    try:
+        ClauseProof(proof, proof.rooted, step).refuted(numbers)
+    except InvalidError:
+        return False
+    return True
 
 
 class ClauseCase:

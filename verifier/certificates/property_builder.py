@@ -20,7 +20,6 @@ from encoders.errors import InputError
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
 from encoders.passes.with_inputs import with_inputs
-from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.box_crown import BoxCrown
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates import checker
@@ -43,7 +42,7 @@ from verifier.certificates.checker import (
     PropertyText,
     Rounding,
 )
-from verifier.certificates.clause_tree import ClauseCase, clauses_of
+from verifier.certificates.clause_tree import ClauseCase, clauses_of, follow
 from verifier.certificates.format import FINE, STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
 from verifier.certificates.smooth_boxes import SmoothBoxes
@@ -59,6 +58,7 @@ from verifier.search.property_question import AskedProperty, asked_property, mus
 from verifier.search.question import Box
 from verifier.search.settings import budget_of
 from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.root_bounds import root_bounds
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.table import few_inputs
 
@@ -287,7 +287,7 @@ class _PropertyBuilder:
                 continue
             graph, stages = self._graph(mixed)
             charge = self._charge(found, ball, mixed)
-            lower, upper = hidden_bounds(stages, linear_bounds(graph, ball, self.budget))
+            lower, upper = hidden_bounds(stages, root_bounds(graph, ball, self.budget))
             root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
             charged = stages if charge is None else replace(charge.stages, both=False)
             guide = nearest_guide(self.guides, case)
@@ -304,7 +304,7 @@ class _PropertyBuilder:
                 found.rooted = found.whole_box()
                 begun = [BOUNDS, *found.claims]
             rooted = found
-            if learnt is not None:
+            if learnt is not None and follow(found, learnt):
                 yield ClauseCase(np.array([*begun, *learnt]))
                 continue
             ends = _floats(found.rooted, [stage.size for stage in stages.hidden], lower, upper)

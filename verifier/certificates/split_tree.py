@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Never
 
 import numpy as np
@@ -108,17 +109,21 @@ class ProofTree:
     size: int = field(default=0, init=False)
     """Numbers of the closed leaves: at least as many bytes."""
     _lagrangian: Lagrangian = field(init=False)
-    _evaluator: NodeEvaluator = field(init=False)
 
     def grow(self, budget: Budget) -> SplitTree:
         """The finished tree. Raises OutOfTimeError, or NotCertifiedError: a leaf does not close, there are too many."""
         self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
         goal = only(self.goal, self.rows)
         self._lagrangian = Lagrangian(self.stages, self.ball, goal, self.lower, self.upper)
-        stages = self.stages if self.charge is None else self.charge.stages
-        self._evaluator = LpTree(TreeRoot(stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
         grown = self._whole(budget)
         return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
+
+    @cached_property
+    def _evaluator(self) -> NodeEvaluator:
+        """Solves nodes' LPs."""
+        stages = self.stages if self.charge is None else self.charge.stages
+        goal = only(self.goal, self.rows)
+        return LpTree(TreeRoot(stages, self.ball, goal, self.lower, self.upper), SETTINGS).evaluator
 
     def _whole(self, budget: Budget) -> GrownTree:
         """The tree from its root."""

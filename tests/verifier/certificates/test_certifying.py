@@ -108,10 +108,10 @@ def test_a_proof_that_the_checker_would_not_unpack_is_given_up_early(monkeypatch
 
 
 def test_charging_for_float32_looks_at_the_budget_between_two_evaluations(finite_cases):
-    """What float32 may be off by is evaluated for each argument: seconds a layer, in which the time may end."""
+    """Outside boxes what float32 may be off by is evaluated for each argument: in these seconds the time may end."""
     case, budget = finite_cases[0], Budget()
     ball, net = case.asked.ball, checker.read_network(case.content)
-    query = checker.CheckedQuery(ball.norm.value, case.asked.label, None, 0.0, ball.centre, ball.lo, ball.hi)
+    query = checker.CheckedQuery("l1", case.asked.label, None, 0.0, ball.centre, ball.lo, ball.hi)
     looks, check = [], budget.check
     budget.check = lambda: looks.append(check())
     proof = builder.BudgetedProof(net, query, 0.125, 0.125, budget)
@@ -132,7 +132,7 @@ def test_nothing_is_certified_under_transformations(monkeypatch):
     model, x = verifier.load(models.path("digits")), np.zeros(64)
     views = Transforms(Path("views.toml"), "", ("one",), (sparse(np.eye(64)),))
     asked = specify(model, InputRegion(x), Misclassification(), Budget(), views)
-    monkeypatch.setattr(builder, "linear_bounds", None)
+    monkeypatch.setattr(builder, "root_bounds", None)
     with pytest.raises(NotCertifiedError, match="does not read transformations"):
         certified(asked, 1e-3, None, Budget())
 

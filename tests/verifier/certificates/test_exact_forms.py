@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
 import numpy as np
 import pytest
 
+from tests.verifier.certificates.nets import f, model_of, whole
 from verifier.certificates import checker
-from verifier.certificates.checker import HELD_BITS, CheckedQuery, Limbs, Region, Weights, held
+from verifier.certificates.checker import HELD_BITS, CheckedQuery, Floored, Limbs, NetworkStep, Region, Weights, held
 
 
 def integers(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> np.ndarray:
@@ -103,3 +105,110 @@ def test_small_numbers_lose_nothing() -> None:
     asked = CheckedQuery("linf", 0, 1, 0.0, np.array([0.5, 0.25]), np.zeros(2), np.ones(2))
     value, den = Region(asked, 0.125).least(*held(np.array([[3, -1]], dtype=object)), 1)
     assert Fraction(int(value[0]), den) == Fraction(3 * 3 - 3, 8)
+
+
+def test_what_is_moved_goes_back_to_where_it_came_from() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        size, index = 7, rng.integers(-1, 6, 25)
+        step = NetworkStep("move", ("x",), "y", index=index)
+        rows = integers(rng, (3, 25), 70)
+        wanted = np.zeros((3, size), dtype=object)
+        for place, source in enumerate(index):
+            if source >= 0:
+                wanted[:, source] += rows[:, place]
+        assert np.array_equal(checker.scattered(step, size, rows, 1)[0], wanted)
+        found = checker.scattered(step, size, limbs_of(rows, 20, 6), 1)[0]
+        assert isinstance(found, Limbs)
+        assert np.array_equal(found.whole(), wanted)
+
+
+@pytest.mark.parametrize("name", ["conv", "groups", "batch_norm"])
+def test_intervals_of_one_product_are_what_its_rows_are_in_the_box(name: str) -> None:
+    """In a ball that is a box they are the rows' exact ends, for float32 less what that is off by."""
+    net = checker.read_network(whole(name).SerializeToString(), None)
+    rng = np.random.default_rng(2)
+    centre = rng.uniform(-1, 1, 72).astype(np.float32).astype(np.float64)
+    asked = CheckedQuery("linf", 0, 1, 0.0, centre, centre - 1.0, np.where(rng.random(72) < 0.3, centre, 1.0))
+    proof, charged = (checker.Proof(net, asked, 0.125, 20, float32) for float32 in (0.0, 0.125))
+    assert checker.Proof(net, replace(asked, norm="l1"), 0.125, 20).interval(0) is None
+    found = proof.interval(0)
+    assert found is not None
+    size = net.size(net.arguments[0])
+    every, signs = np.arange(size), np.where(rng.random(size) < 0.5, 1, -1)
+    value, den = proof.ends(0, every, signs)
+    below, under = charged.ends(0, every, signs)
+    assert charged.rounding is not None
+    off = charged.rounding.error(net.arguments[0])[0]
+    low, high = np.maximum(asked.lo, centre - 0.125), np.minimum(asked.hi, centre + 0.125)
+    rows = np.diag(signs).astype(object)
+    forms, common, terms = net.backward(net.arguments[0], rows, 1, lambda *_: (None, 1, (np.zeros(size), 1)))
+    form, own = checker.whole_row((forms, common)) if forms is not None else (np.zeros((size, 72)), 1)
+    constant, below_constant = checker.summed(terms, size)
+    for k in range(0, size, 5):
+        parts = [
+            Fraction(int(g), own) * Fraction(a if g > 0 else b)
+            for g, a, b in zip(form[k], low.tolist(), high.tolist(), strict=True)
+        ]
+        exactly = sum(parts, Fraction(int(constant[k]), below_constant))
+        assert Fraction(int(value[k]), den) == exactly
+        assert Fraction(int(below[k]), under) == exactly - Fraction(int(off[k]), 1 << checker.ERROR_BITS)
+
+
+@pytest.mark.parametrize("op", ["Relu", "Sigmoid", "Identity"])
+def test_nothing_behind_an_activation_or_two_products_is_bounded_by_intervals(op: str) -> None:
+    rng = np.random.default_rng(4)
+    nodes = [
+        ("Gemm", ["x", "w"], "a", {}),
+        (op, ["a"], "r", {}),
+        ("Gemm", ["r", "v"], "b", {}),
+        ("Relu", ["b"], "y", {}),
+    ]
+    net = checker.read_network(
+        model_of(nodes, [1, 4], {"w": f(rng, 4, 5), "v": f(rng, 5, 3)}).SerializeToString(), None
+    )
+    straight = [net.straight(name) is not None for name in net.arguments]
+    assert straight == ([False] if op == "Identity" else [True, False])
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_products_of_sparse_maps_are_bounds_as_others_are(rest: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    values = np.where(rng.random((64, 40)) < 0.02, integers(rng, (64, 40), 30 if rest else 1), 0)
+    if not rest:
+        values = np.sign(values)
+    values[:, 7], values[3, 8] = 0, 5
+    rows = rng.integers(-(1 << 20), 1 << 20, (9, 64)).astype(np.float64)
+    monkeypatch.setattr(checker, "SPARSE", 4)
+    made = Floored.of(values, 3 if rest else 1, 20)
+    assert made.sparse is not None
+    assert bool(made.rest) == rest
+    found = made.product(rows)
+    monkeypatch.setattr(checker, "SPARSE", 1 << 20)
+    other = Floored.of(values, 3 if rest else 1, 20)
+    assert other.sparse is None
+    dense = other.product(rows)
+    exactly = rows.astype(int).astype(object) @ values * Fraction(2) ** made.power / (3 if rest else 1)
+    assert np.all(found <= exactly)
+    assert np.all(dense <= found)
+    assert np.all(found >= exactly - 64 - 2)
+    assert rest or np.array_equal(found, exactly)
+
+
+def test_maps_that_halve_boxes_are_refused_where_they_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = checker.read_network(whole("conv").SerializeToString(), None)
+    text = "".join(f"(declare-const X_{i} Real)" for i in range(72)) + "".join(
+        f"(declare-const Y_{i} Real)" for i in range(3)
+    )
+    text += "(assert (>= Y_0 1))" + "".join(f"(assert (<= X_{i} 1))(assert (>= X_{i} 0))" for i in range(72))
+    (case,) = checker.property_cases(checker.PropertyText(text.encode()))
+    wide = max(net.size(name) for name in net.shapes)
+    for most, fits in ((wide * 72, True), (wide * 72 - 1, False)):
+        monkeypatch.setattr(checker, "MOST_DENSE", most)
+        proof = checker.PropertyProof(net, case, 40, 20, None)
+        if fits:
+            proof.in_boxes()
+            assert proof.work >= 72 * net.entries
+        else:
+            with pytest.raises(checker.InvalidError, match="smaller networks"):
+                proof.in_boxes()

@@ -1,0 +1,169 @@
+"""The split tree of a certificate where LPs are too dear: multipliers by α, β and λ for batches of nodes (bound tree).
+
+As in `ProofTree` a leaf closes by the root's bounds, the path's splits and rounded multipliers; nothing is believed.
+There is no narrowing at nodes, as that would have to be proved too. Where no ReLU is left to split, LPs go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.network.graph import Array
+from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed, Start
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.certificates.split_tree import Float32Charge, GrownTree, ProofTree
+from verifier.problem.budget import Budget
+from verifier.solvers.branching import LOSS, split_each
+from verifier.solvers.goal_rows import only
+from verifier.solvers.kernels import cache
+from verifier.solvers.node_constants import HIGHEST
+from verifier.solvers.tree.bound_tree import LARGEST, STEPPED
+from verifier.solvers.tree.node import GrownResult
+from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.table import small_lps
+
+BATCH = 32
+"""Nodes that are bounded side by side."""
+
+STEPS, FIRST_STEPS = 10, 60
+"""Steps of the multipliers at each node, and at the root, whose multipliers all others begin with."""
+
+_Places = npt.NDArray[np.intp]
+_Bools = npt.NDArray[np.bool_]
+
+_Split = tuple[int, bool]
+"""A ReLU's place, and is it its active side?"""
+
+
+def proof_tree(root: TreeRoot, target: int, places: _Places, active: _Bools, charge: Float32Charge | None) -> ProofTree:
+    """The builder of a tree below this root: by LPs where they are small."""
+    made = ProofTree if small_lps(root) else BoundProofTree
+    return made(root.stages, root.ball, target, root.goal, places, active, root.lower, root.upper, charge)
+
+
+@dataclass(eq=False)
+class _Node:
+    """A node by the splits on its `path`; where its multipliers begin (one column), None at the root.
+
+    In the end it is a leaf with `numbers`, is split at `relu` (`parts`: ≤ 0 first), or LPs have grown `below`.
+    """
+
+    path: tuple[_Split, ...]
+    start: Start | None
+    numbers: Array | None = None
+    relu: int = -1
+    parts: tuple[_Node, ...] = ()
+    below: GrownTree | None = None
+
+
+@dataclass(eq=False)
+class BoundProofTree(ProofTree):
+    """Builds one target's tree by batches of nodes."""
+
+    _bound: BatchedBound = field(init=False)
+    _safe: Lagrangian = field(init=False)
+    _ascends: Ascending | None = field(default=None, init=False)
+    _nodes: int = field(default=0, init=False)
+
+    def _whole(self, budget: Budget) -> GrownTree:
+        goal = only(self.goal, self.rows)
+        stages = self.stages if self.charge is None else self.charge.stages
+        self._safe = Lagrangian(stages, self.ball, goal, self.lower, self.upper)
+        self._bound = BatchedBound(self.stages, self.ball, goal, self.lower, self.upper)
+        root = _Node((), None)
+        nodes = [root]
+        while nodes:
+            budget.check()
+            batch, nodes = nodes[-BATCH:], nodes[:-BATCH]
+            nodes += self._evaluated(batch, budget)
+        return self._told(root)
+
+    def _evaluated(self, nodes: list[_Node], budget: Budget) -> list[_Node]:
+        """Close nodes or split them; the parts, those that come last in preorder first."""
+        self._nodes += len(nodes)
+        lower, upper = (np.repeat(end[:, np.newaxis], len(nodes), axis=1) for end in (self.lower, self.upper))
+        for column, node in enumerate(nodes):
+            for relu, active in node.path:
+                (lower if active else upper)[relu, column] = 0.0
+        proposed = self._proposed(nodes, lower, upper, budget)
+        best, kept = proposed.best, self._bound.kept
+        alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
+        alpha[kept], beta[kept] = best.alpha, best.beta
+        weights = best.weights.astype(np.float64)
+        duals = self._safe.on_lines(weights, alpha, beta, lower, upper)
+        values = np.array([dual.value(self.ball.radius) for dual in duals])
+        closing = np.flatnonzero(values > 0)
+        if closing.size:
+            mu, nu = (np.array([getattr(duals[place], name) for place in closing]) for name in ("mu", "nu"))
+            ends = lower.T[closing], upper.T[closing]
+            made = GrownResult([0] * closing.size, *ends, weights.T[closing], mu, nu, values[closing], [])
+            for place, numbers in zip(closing, self._numbers(made), strict=True):
+                nodes[place].numbers = numbers
+        lacking = [-v for v, told, node in zip(values, proposed.values, nodes, strict=True) if told > 0 and v <= 0]
+        self._bound.margin = min(self._bound.margin + 2.0 * max(lacking, default=0.0), HIGHEST)
+        shares = np.array([dual.shares for dual in duals])[:, self.places]
+        split = split_each(LOSS, shares, lower.T[:, self.places], upper.T[:, self.places])
+        found: list[_Node] = []
+        for column, (node, at) in enumerate(zip(nodes, split.tolist(), strict=True)):
+            if node.numbers is not None:
+                continue
+            if at < 0:
+                node.below = self._below([(lower[:, column], upper[:, column], None)], budget)
+                continue
+            node.relu = int(self.places[at])
+            start = best.columns(np.array([column]))
+            node.parts = tuple(_Node((*node.path, (node.relu, active)), start) for active in (False, True))
+            node.start = None
+            found += node.parts[::-1]
+        return found
+
+    def _proposed(self, nodes: list[_Node], lower: Array, upper: Array, budget: Budget) -> Proposed:
+        """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
+        bound = self._bound
+        low, high = lower[bound.kept], upper[bound.kept]
+        starts = [node.start for node in nodes if node.start is not None]
+        if starts:
+            parts = (
+                np.concatenate([getattr(start, name) for start in starts], axis=-1)
+                for name in ("alpha", "beta", "weights", "shares")
+            )
+            return self._ascending(len(nodes), budget).optimise(low, high, Start(*parts), STEPS, budget)
+        rows = bound.first()
+        count = rows.weights.shape[1]
+        alone = bound.optimise(np.repeat(low, count, axis=1), np.repeat(high, count, axis=1), rows, 1, budget)
+        best = np.array([int(np.argmax(alone.values))])
+        found = bound.optimise(low, high, alone.best.columns(best), FIRST_STEPS, budget)
+        bound.deficit = max(0.0, -float(found.values.max()))
+        return found
+
+    def _ascending(self, batch: int, budget: Budget) -> Ascending:
+        """By the kernel once batches are large enough and the tree lasts, where it can be called at once."""
+        if self._ascends is None:
+            entries = self._bound.entries
+            lasts = self._nodes * entries >= STEPPED or cache.loaded()
+            if batch < FEW or not lasts or entries > LARGEST:
+                return self._bound
+            self._ascends = self._bound
+            if cache.at_once(budget.remaining):
+                from verifier.bounds.kernels.compiled_bound import CompiledBound  # noqa: PLC0415 (imports numba)
+
+                self._ascends = CompiledBound(self._bound)
+        return self._ascends
+
+    def _told(self, root: _Node) -> GrownTree:
+        """The finished tree in preorder."""
+        found, stack = GrownTree(), [root]
+        while stack:
+            node = stack.pop()
+            if node.below is not None:
+                found.add(node.below)
+            elif node.numbers is not None:
+                found.tokens.append(0)
+                found.leaves.append(node.numbers)
+            else:
+                found.tokens.append(1 + self._kept(node.relu))
+                stack += node.parts[::-1]
+        return found
