@@ -592,14 +592,18 @@ class NetworkStep:
 
     @cached_property
     def scatter(self) -> tuple[Entries, Entries, Sequence[int]]:
-        """Of a move, backwards: (entries of y, the places in x that they come from, where each round begins, and the
-        end): in a round no place occurs twice."""
-        order = np.argsort(self.index, kind="stable")[np.count_nonzero(self.index < 0) :]
-        places = self.index[order]
-        begins = np.flatnonzero(np.diff(places, prepend=-1))
-        rank = np.arange(order.size) - np.repeat(begins, np.diff(begins, append=order.size))
-        rounds = np.argsort(rank, kind="stable")
-        return order[rounds], places[rounds], np.append(0, np.cumsum(np.bincount(rank))).tolist()
+        """Of a move, backwards: (entries of y, the places in x that they come from), in rounds."""
+        kept = np.flatnonzero(self.index >= 0)
+        order, starts = rounds(self.index[kept])
+        return kept[order], self.index[kept][order], starts
+
+
+def rounds(places: Entries) -> tuple[Entries, Sequence[int]]:
+    """(an order of the places, where each round begins in it, and the end): in a round no place occurs twice."""
+    order = np.argsort(places, kind="stable")
+    begins = np.flatnonzero(np.diff(places[order], prepend=-1))
+    rank = np.arange(order.size) - np.repeat(begins, np.diff(begins, append=order.size))
+    return order[np.argsort(rank, kind="stable")], np.append(0, np.cumsum(np.bincount(rank))).tolist()
 
 
 RowValue = tuple[Entries, int]
@@ -800,11 +804,11 @@ def scattered(step: NetworkStep, size: int, value: Entries | Limbs, den: int) ->
     order, places, starts = step.scatter
 
     def added(rows: Entries) -> Entries:
-        result = np.zeros((len(rows), size), dtype=rows.dtype)
-        # The first of all entries that go to one place, then the second, …
+        # Columns that lie in a row are moved many times as fast.
+        result, columns = np.zeros((size, len(rows)), dtype=rows.dtype), np.ascontiguousarray(rows.T)
         for first, last in pairwise(starts):
-            result[:, places[first:last]] += rows[:, order[first:last]]
-        return result
+            result[places[first:last]] += columns[order[first:last]]
+        return np.ascontiguousarray(result.T)
 
     if isinstance(value, Limbs):
         if max(map(longest, value.parts)) + len(starts).bit_length() <= WORD_BITS:
@@ -2634,13 +2638,15 @@ ROW, ANEW, HALVES = range(3)
 @dataclass(frozen=True)
 class Floored:
     """A matrix B (r, c) as integers in float64, rounded down: 2^power · B is signed[0] + fine/2^bits and less than
-    `rest`/2^bits more, 0 ≤ fine < 2^bits, and −2^power · B ≥ signed[1]; rest: 1, or 0 where that is just B."""
+    `rest`/2^bits more, 0 ≤ fine < 2^bits, and −2^power · B ≥ signed[1]; rest: 1, or 0 where that is just B. filled:
+    which entries of B are not 0, however small."""
 
     signed: Entries
     fine: Entries
     power: int
     bits: int
     rest: float
+    filled: Entries
 
     @staticmethod
     def of(values: Entries, den: int, bits: int) -> Floored:
@@ -2651,7 +2657,7 @@ class Floored:
         parts = [long >> bits, -long - 1 >> bits]
         rest = float(np.any(long * (den << down) != values << up))
         signed = np.array(parts).astype(np.float64).reshape(2, *values.shape)
-        return Floored(signed, (long & (1 << bits) - 1).astype(np.float64), power, bits, rest)
+        return Floored(signed, (long & (1 << bits) - 1).astype(np.float64), power, bits, rest, values != 0)
 
     @cached_property
     def parts(self) -> list[Entries]:
@@ -2659,34 +2665,39 @@ class Floored:
         return [self.signed[0], self.fine] if np.any(self.fine) else [self.signed[0]]
 
     @cached_property
-    def sparse(self) -> Sequence[tuple[Entries, ...]] | None:
-        """By column the rows of entries that are not 0, filled up with others, and the parts there, each (c,), where
-        they are few."""
+    def sparse(self) -> tuple[Entries, Entries, Sequence[int]] | None:
+        """(rows, columns) of the entries that are not 0, in rounds of different columns, where they are few."""
         if self.fine.ndim == 1:
             return None
-        filled = (self.signed[0] != 0) | (self.fine != 0)
-        most = int(np.count_nonzero(filled, axis=0).max(initial=0))
-        if most * SPARSE > len(filled):
+        row, column = np.nonzero(self.filled)
+        if row.size * SPARSE > self.fine.size:
             return None
-        places = np.argsort(~filled, axis=0, kind="stable")[:most]
-        return [*zip(places, *(np.take_along_axis(part, places, axis=0) for part in self.parts), strict=True)]
+        order, starts = rounds(column)
+        return row[order], column[order], starts
 
     def product(self, rows: Entries) -> Entries:
         """2^power · (rows · B), rounded down, of rows (B, r) of integers."""
+        spare: Any = np.zeros(len(rows))
         if self.sparse is None:
-            found = [rows @ part for part in self.parts]
-            spare: Any = np.minimum(rows, 0.0).sum(axis=1) if self.rest else 0.0
+            found = [(rows @ part).T for part in self.parts]
+            if self.rest:
+                spare = np.minimum(rows, 0.0).sum(axis=1)
         else:
-            found, spare = [np.zeros((len(rows), self.fine.shape[1])) for _ in self.parts], 0.0
-            for places, *parts in self.sparse:
-                own = rows[:, places]
-                for place, part in enumerate(parts):
-                    found[place] += own * part
-                spare = spare + np.minimum(own, 0.0).T if self.rest else spare
+            row, column, starts = self.sparse
+            values = [part[row, column][:, np.newaxis] for part in self.parts]
+            *found, lost = np.zeros((len(values) + 1, self.fine.shape[1], len(rows)))
+            given = np.ascontiguousarray(rows.T)
+            for first, last in pairwise(starts):
+                own, at = given[row[first:last]], column[first:last]
+                for place, part in enumerate(values):
+                    found[place][at] += own * part[first:last]
+                if self.rest:
+                    lost[at] += np.minimum(own, 0.0)
+            spare = lost
         if len(found) == 1 and not self.rest:
-            return np.asarray(found[0])
+            return np.ascontiguousarray(found[0].T)
         fine = found[1] if len(found) > 1 else np.zeros_like(found[0])
-        return np.asarray(found[0] + np.floor(np.ldexp((fine.T + spare).T, -self.bits)))
+        return np.ascontiguousarray((found[0] + np.floor(np.ldexp(fine + spare, -self.bits))).T)
 
 
 @dataclass(frozen=True)

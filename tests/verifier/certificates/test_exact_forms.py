@@ -195,6 +195,20 @@ def test_products_of_sparse_maps_are_bounds_as_others_are(rest: bool, monkeypatc
     assert rest or np.array_equal(found, exactly)
 
 
+def test_what_a_sparse_map_rounds_to_0_is_not_forgotten() -> None:
+    """−1 · 2⁻⁹⁰ is below 0, whatever is the size of other entries."""
+    values = np.zeros((64, 40), dtype=object)
+    values[0, 0], values[1, 1], values[2, 2] = 1 << 90, 1, -1
+    made = Floored.of(values, 1 << 90, 20)
+    assert made.sparse is not None
+    rows = np.zeros((2, 64))
+    rows[0, 1], rows[1, 2] = -1.0, 1.0
+    found = made.product(rows)
+    assert found[0, 1] < 0
+    assert found[1, 2] < 0
+    assert np.count_nonzero(found) == 2
+
+
 def test_maps_that_halve_boxes_are_refused_where_they_are_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     net = checker.read_network(whole("conv").SerializeToString(), None)
     text = "".join(f"(declare-const X_{i} Real)" for i in range(72)) + "".join(
