@@ -1,7 +1,7 @@
 """Large weights beside a model's message: what copies, checks or serialises the message leaves them where they are.
 
 In the message such a weight is a tensor that says, as ONNX's own ModelContainer writes it, that its data lie outside,
-at a place that begins with #. ONNX Runtime is given the arrays by name.
+at a place that begins with #. ONNX Runtime is given the arrays by name; it refuses those that no node reads.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ Weight = npt.NDArray[Any]
 
 LARGE = 1 << 20
 """Bytes from which a weight lies beside the message: smaller ones may be shapes and axes, which checks look at."""
+
+BESIDE = "#"
+"""Where the message says that they are: no tensor's name, which may be longer than a path may be."""
 
 NUMBERS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 """The types of weights that may be large; all others stay in the message."""
@@ -51,9 +54,11 @@ class OnnxModel:
 
 
 def apart(model: onnx.ModelProto) -> OnnxModel:
-    """The model with its large weights taken out of the message, which is cut to pieces for that."""
+    """The model with large weights that nodes read taken out of the message, which is cut to pieces for that."""
+    read = {name for node in model.graph.node for name in node.input}
     tensors = list(model.graph.initializer)
-    weights = {tensor.name: weight for tensor in tensors if (weight := _large(tensor)) is not None}
+    given = ((tensor.name, _large(tensor)) for tensor in tensors if tensor.name in read)
+    weights = {name: weight for name, weight in given if weight is not None}
     if not weights:
         return OnnxModel(model)
     del model.graph.initializer[:]
@@ -81,5 +86,5 @@ def placeholder(name: str, weight: Weight) -> onnx.TensorProto:
     """What stands in the message for a weight beside it."""
     kind = helper.np_dtype_to_tensor_dtype(weight.dtype)
     tensor = onnx.TensorProto(name=name, data_type=kind, dims=weight.shape, data_location=TensorProto.EXTERNAL)
-    tensor.external_data.add(key="location", value=f"#{name}")
+    tensor.external_data.add(key="location", value=BESIDE)
     return tensor

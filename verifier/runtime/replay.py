@@ -6,9 +6,9 @@ where the file's first axis is dynamic, which may differ from single runs in the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,26 +49,28 @@ class Opened:
         first = entry.type.tensor_type.shape.dim[:1]
         self._batched = len(self._shape) > 1 and self._shape[0] == 1 and bool(first) and first[0].dim_value <= 0
         self._model: OnnxModel | None = replace(model, proto=with_outputs(model.proto, tensors))
-        self._level = level
+        self._level, self._made, self._making = level, None, threading.Lock()
         if not model.weights:
-            self._session  # noqa: B018 (its complaints come now)
+            self._session()  # its complaints come now
 
-    @cached_property
     def _session(self) -> Any:
-        model, self._model = self._model, None
-        assert model is not None, "one session is made"
-        try:
-            packed = self._level is Level.ALL or model.size <= PACKED
-            return session(model, Device.CPU, 1, self._level, packed=packed)
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise InputError(f"{self._path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
+        """The one session, which any thread may ask for."""
+        with self._making:
+            if (model := self._model) is not None:
+                packed = self._level is Level.ALL or model.size <= PACKED
+                try:
+                    self._made = session(model, Device.CPU, 1, self._level, packed=packed)
+                except Exception as error:  # onnxruntime's exceptions share no base class
+                    raise InputError(f"{self._path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
+                self._model = None
+            return self._made
 
     def rows(self, points: npt.ArrayLike, tensor: str) -> FloatArray:
         """The tensor at points (batch, n), a row each."""
         rows = np.atleast_2d(np.asarray(points, dtype=self._dtype))
         if not self._batched or len(rows) == 1:
             return np.concatenate([self.single(row, [tensor])[0] for row in rows])
-        opened = self._session
+        opened = self._session()
         try:
             result: FloatArray = opened.run([tensor], {self._name: rows.reshape(len(rows), *self._shape[1:])})[0]
         except Exception:  # noqa: BLE001 - a fixed shape inside the file, though its first axis is dynamic
@@ -82,7 +84,7 @@ class Opened:
         """The tensors at one point (n,), in one run: (1, size) each."""
         if not tensors:  # ONNX Runtime takes no names for all names
             return []
-        opened = self._session
+        opened = self._session()
         try:
             found = opened.run(list(tensors), {self._name: row.reshape(self._shape)})
         except Exception as error:  # as when it is loaded

@@ -35,7 +35,7 @@ NODES = (
 @pytest.fixture
 def large(onnx_model: Any) -> onnx.ModelProto:
     bias = RNG.normal(size=WEIGHT.shape[1]).astype(np.float32)
-    model: onnx.ModelProto = onnx_model(NODES, [1, 512], {"w": WEIGHT, "b": bias, "unread": np.zeros(LARGE, np.int64)})
+    model: onnx.ModelProto = onnx_model(NODES, [1, 512], {"w": WEIGHT, "b": bias, "unread": 2 * WEIGHT})
     return model
 
 
@@ -45,7 +45,9 @@ def copied(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def test_large_floats_alone_lie_beside_the_message(large: onnx.ModelProto) -> None:
+def test_large_floats_that_nodes_read_lie_beside_the_message(large: onnx.ModelProto) -> None:
+    large.graph.initializer.append(numpy_helper.from_array(np.zeros(LARGE, np.int64), "whole"))
+    large.graph.node.append(helper.make_node("Identity", ["whole"], ["same"]))
     found = apart(copied(large))
     assert (list(found.weights), found.size) == (["w"], WEIGHT.nbytes)
     assert np.array_equal(found.weights["w"], WEIGHT)
@@ -58,6 +60,18 @@ def test_what_has_no_large_weights_stays_as_it_is(onnx_model: Any) -> None:
     found = apart(model)
     assert found.proto is model
     assert found.whole is model
+
+
+@pytest.mark.parametrize("name", ["w" * 3000, "ü/\0", "#", ".."])
+def test_names_are_no_paths(large: onnx.ModelProto, name: str, tmp_path: Path) -> None:
+    large.graph.node[0].input[1] = large.graph.initializer[0].name = name
+    path = tmp_path / "named.onnx"
+    path.write_bytes(large.SerializeToString())
+    x = RNG.normal(size=(1, 512)).astype(np.float32)
+    assert list(load_model(path)[0].weights) == [name]
+    assert np.array_equal(
+        verifier.load(path).replay.logits(x), session(OnnxModel(large), threads=1).run(None, {"x": x})[0]
+    )
 
 
 @pytest.mark.parametrize("among_inputs", [False, True])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from encoders.errors import InputError
+from encoders.onnx_io import weights
+from encoders.onnx_io.file import load_model
 from encoders.onnx_io.from_onnx import read_network
 from encoders.onnx_io.weights import OnnxModel
+from verifier.runtime import replay
 from verifier.runtime.replay import Replay, Trace
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4) / 10
@@ -88,3 +93,29 @@ def test_a_trace_has_every_tensor(tmp_path: Path) -> None:
     values = trace.values(points)
     np.testing.assert_array_equal(values["flat"], points)
     np.testing.assert_allclose(values["logits"], points @ WEIGHT.T, rtol=1e-6)
+
+
+def test_any_thread_may_ask_first_and_again_where_no_session_was_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions with large weights are made late."""
+    monkeypatch.setattr(weights, "LARGE", 1)
+    path = _file(tmp_path / "m.onnx", 1)
+    made = Replay(path, load_model(path)[0], read_network(path))
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise MemoryError("none is left")
+
+    with monkeypatch.context() as context:
+        context.setattr(replay, "session", failing)
+        with pytest.raises(InputError, match="none is left"):
+            made.logits(np.zeros((1, 4)))
+    together = threading.Barrier(4)
+
+    def asked(_: int) -> Any:
+        together.wait()
+        return made.logits(np.ones((1, 4)))
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(asked, range(4)))
+    np.testing.assert_allclose(found, np.tile(WEIGHT.sum(axis=1), (4, 1, 1)), rtol=1e-6)
