@@ -22,8 +22,9 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.kernels import cache
 from verifier.solvers.propagation.conflict import Learned, learned
+from verifier.solvers.propagation.folding import folded
 from verifier.solvers.propagation.influence import Influence
-from verifier.solvers.propagation.propagate import CROSSED, MORE, propagate
+from verifier.solvers.propagation.propagate import CROSSED, MORE, implied, propagate
 from verifier.solvers.propagation.rows import RowMaker, RowSystem, SignedRow, rows_of
 from verifier.solvers.propagation.trail import DECIDED, FIRST_NOGOOD, Nogoods, Trail, no_nogoods, trail_of
 
@@ -144,10 +145,10 @@ class LearningSearch:
         self.conflicts = self.decisions = 0
         self._heads, self._clash = np.full(2, -1, dtype=np.int64), np.zeros(2, dtype=np.int64)
         self._starts: list[int] = []
-        self._influence = Influence(self.rows, self.inputs, self.relus)
         self._saved = np.zeros(self.relus, dtype=np.int8)
         self._refused: set[bytes] = set()
         self._offered = b""
+        self._folded = False
         self._numpy = NumpyEngine(self.rows, self.trail, self.inputs)
         self._compiled: Engine | None = None
 
@@ -159,6 +160,9 @@ class LearningSearch:
     def _made(self, lower: Array, upper: Array, look: Callable[[], None]) -> RowSystem:
         """Definitions first, then the goal's rows, and what CROWN's multipliers make of these and their sum."""
         lagrangian = Lagrangian(self.stages, self.ball, self.goal, lower, upper)
+        self._little = NARROW + 2.0 * float(
+            (lagrangian.rate * lagrangian.goal_size + lagrangian.slack).max(initial=0.0)
+        )
         maker, count = RowMaker(self.stages, lagrangian), len(self.goal.offset)
         made = maker.definitions(look)
         about_goal: list[tuple[SignedRow, Multipliers | None]] = [(row, None) for row in maker.goal_rows()]
@@ -192,9 +196,9 @@ class LearningSearch:
                 self._contradicted(budget)
                 continue
             if not self._starts:
-                self._note(np.zeros(0, dtype=np.int64), np.zeros(0))
-                self.trail.commit()
-                self._heads[:] = 0
+                if self._settles():
+                    continue
+                self._commit()
             relu = self._chosen()
             if relu < 0 or not self.conflicts or self.decisions % self.settings.candidates == 0:
                 point = self._candidate()
@@ -216,6 +220,29 @@ class LearningSearch:
         if cache.loaded():
             return True
         return self.conflicts >= self.settings.numpy_first and cache.at_once(budget.remaining)
+
+    def _commit(self) -> None:
+        """What is on the trail holds without any decision, and rows are what it leaves of them."""
+        if self._folded and not self.trail.length[0]:
+            return
+        self._note(np.zeros(0, dtype=np.int64), np.zeros(0))
+        self.trail.commit()
+        self._heads[:] = 0
+        self.rows, self._folded = folded(self.rows, self.trail.known, self.inputs, self._little), True
+        self._influence = Influence(self.rows, self.inputs, self.relus)
+        self._numpy, self._compiled = NumpyEngine(self.rows, self.trail, self.inputs), None
+
+    def _settles(self) -> bool:
+        """Take over what settles phases but for a little before the first decision, which waves pass over where ranges
+        are wide; is there anything?"""
+        if self._folded:
+            return False
+        rows, trail, before = self.rows, self.trail, int(self.trail.length[0])
+        ends, values, reasons = implied(rows, np.arange(rows.constant.size), trail, np.zeros(2, dtype=np.int64))
+        phases = ends % self.variables >= self.inputs
+        for place in np.flatnonzero(phases & (trail.bound[ends] < -self._little) & (values >= -self._little)):
+            trail.push(int(ends[place]), float(values[place]), int(reasons[place]))
+        return int(trail.length[0]) > before
 
     def _contradicted(self, budget: Budget) -> None:
         """Learn from a contradiction, and go back to where what it teaches implies a phase."""

@@ -30,6 +30,28 @@ class Formula:
             made.append(tuple(int(place + 1) * int(rng.choice((-1, 1))) for place in places))
         return cls(variables, tuple(made))
 
+    @classmethod
+    def tree(cls, rng: np.random.Generator, variables: int, depth: int, wider: int) -> Formula:
+        """A formula without models: of a tree of decisions that differ from branch to branch each leaf is contradicted
+        by a clause, which so many further literals hide that resolution with their opposites brings back."""
+
+        def grown(path: tuple[int, ...]) -> list[tuple[int, ...]]:
+            if len(path) == depth:
+                return [tuple(-one for one in path)]
+            free = [k for k in range(1, variables + 1) if k not in {abs(one) for one in path}]
+            place = int(rng.choice(free))
+            return grown((*path, place)) + grown((*path, -place))
+
+        made = []
+        for clause in grown(()):
+            free = [k for k in range(1, variables + 1) if k not in {abs(one) for one in clause}]
+            hidden = [int(place) * int(rng.choice((-1, 1))) for place in rng.choice(free, wider, replace=False)]
+            made += [
+                (*clause, *(-one if k == n else one for n, one in enumerate(hidden[: k + 1]))) for k in range(wider)
+            ]
+            made.append((*clause, *hidden))
+        return cls(variables, tuple(made))
+
     @property
     def models(self) -> list[tuple[Fraction, ...]]:
         """All points of the goal: the satisfying assignments."""

@@ -18,9 +18,11 @@ from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.problem.rounding import FLOAT32, REAL, Arithmetic
+from verifier.solvers import learning
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.kernels import cache
 from verifier.solvers.learning import LearningSearch, LearningSettings, pays
+from verifier.solvers.propagation.folding import folded
 
 Point = tuple[Fraction, ...]
 
@@ -242,3 +244,28 @@ def test_a_search_that_lasts_goes_on_by_kernels(truth: Any, monkeypatch: pytest.
         assert search.explore(Budget(60.0)) is None
         assert search.closed
         assert bool(asked) is called
+
+
+def test_each_decision_is_contradicted_where_clauses_make_a_tree(truth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clauses that hold already count nothing: with the rows as they were made decisions go astray."""
+    for seed in range(4):
+        formula = Formula.tree(np.random.default_rng(seed), 24, 4, 2)
+        graph, taken = truth.of_layers(*formula.layers).graph, []
+        for change in (folded, lambda rows, *_: rows):
+            monkeypatch.setattr(learning, "folded", change)
+            search = searched(graph, unit_box(formula.variables), REACHED)
+            assert search.explore(Budget()) is None
+            taken.append((search.closed, search.decisions))
+        assert taken[0][0]
+        assert taken[0][1] == 2**4 - 1 < taken[1][1]
+
+
+@pytest.mark.parametrize("arithmetic", [REAL, FLOAT32], ids=["real", "float32"])
+def test_clauses_of_any_length_leave_their_neurons_off(truth: Any, arithmetic: Arithmetic) -> None:
+    """Of a clause of 30 literals that is a thirtieth of the argument's range."""
+    formula = Formula(30, (tuple(range(1, 31)), (1, 2)))
+    search = searched(truth.of_layers(*formula.layers).graph, unit_box(30), REACHED, arithmetic)
+    assert search.explore(Budget()) is not None
+    clauses = slice(search.variables + search.inputs, search.variables + search.inputs + 2)
+    assert (-search.trail.known[clauses] <= search._little).all()
+    assert 0 < search._little < 0.01

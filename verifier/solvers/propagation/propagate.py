@@ -77,7 +77,7 @@ def propagate(rows: RowSystem, nogoods: Nogoods, trail: Trail, heads: Places, cl
             touched = _touched(rows, trail, heads, variables)
             if touched is None:
                 return FIXED
-            found = _rows(rows, touched, trail, clash) if touched.size else None
+            found = implied(rows, touched, trail, clash) if touched.size else None
         if found is not None:
             ends, values, reasons = found
             if clash[0] != NOTHING or not _kept(trail, ends, values, reasons, clash):
@@ -108,7 +108,9 @@ def _touched(rows: RowSystem, trail: Trail, heads: Places, variables: int) -> Pl
     return None
 
 
-def _rows(rows: RowSystem, touched: Places, trail: Trail, clash: Places) -> tuple[Places, Array, Places] | None:
+def implied(rows: RowSystem, touched: Places, trail: Trail, clash: Places) -> tuple[Places, Array, Places]:
+    """The new bounds (ends, values, reasons) that these rows imply, none of which is empty; without any where nothing
+    satisfies a row: then the most contradicted one is the clash."""
     lengths = rows.start[touched + 1] - rows.start[touched]
     first = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     at = np.repeat(rows.start[touched] - first, lengths) + np.arange(int(lengths.sum()))

@@ -66,15 +66,26 @@ def rows_of(made: Sequence[SignedRow], variables: int) -> RowSystem:
     """The rows put together."""
     lengths = np.array([len(row.variable) for row in made], dtype=np.int64)
     empty = np.zeros(0)
-    variable = np.concatenate([np.zeros(0, dtype=np.int64), *(row.variable for row in made)])
-    owner = np.repeat(np.arange(len(made)), lengths)
+    return reading(
+        np.repeat(np.arange(len(made)), lengths),
+        np.concatenate([np.zeros(0, dtype=np.int64), *(row.variable for row in made)]),
+        np.concatenate([empty, *(row.above for row in made)]),
+        np.concatenate([empty, *(row.below for row in made)]),
+        np.array([row.constant for row in made], dtype=np.float64),
+        variables,
+    )
+
+
+def reading(owner: Places, variable: Places, above: Array, below: Array, constant: Array, variables: int) -> RowSystem:
+    """Rows by their entries, each with the row that owns it, ascending: who reads which variable."""
+    lengths = np.bincount(owner, minlength=constant.size)
     order = np.argsort(variable, kind="stable")
     return RowSystem(
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         variable,
-        np.concatenate([empty, *(row.above for row in made)]),
-        np.concatenate([empty, *(row.below for row in made)]),
-        np.array([row.constant for row in made], dtype=np.float64),
+        above,
+        below,
+        constant,
         np.searchsorted(variable[order], np.arange(variables + 1)).astype(np.int64),
         owner[order].astype(np.int64),
         lengths < WIDE,
