@@ -50,6 +50,9 @@ EFFORT = Effort()
 ROWS_TOGETHER = 32
 """Outputs bounded in one pass."""
 
+BOUNDS_PART = 2.0
+"""One part of so many of the time is for bounds inside the network: what reads its outputs comes after."""
+
 POLISHES = 4
 """Activation regions in a row whose highest point is looked for, each from the last one's."""
 
@@ -87,7 +90,7 @@ class OutputRange:
 @dataclass(frozen=True, eq=False, repr=False)
 class OutputRanges(Answer):
     """The range of each output. float32: do the proved ends hold for every float32 evaluation as well? reason: why
-    some gap is wider than the precision that was asked for, "" where none is."""
+    the search ended early, or some gap is wider than the precision that was asked for, "" where neither is."""
 
     ranges: tuple[OutputRange, ...]
     precision: float | None
@@ -214,7 +217,8 @@ class _RangeSearch:
 
     @cached_property
     def bounds(self) -> NodeBounds:
-        return root_bounds(self.graph, self.ball, self.settings.budget, self.arithmetic, lambda: self.stages)
+        budget = self.settings.budget.share(BOUNDS_PART)
+        return root_bounds(self.graph, self.ball, budget, self.arithmetic, lambda: self.stages)
 
     @cached_property
     def stages(self) -> Stages:
@@ -234,10 +238,10 @@ class _RangeSearch:
             "bounds", self.model.path.name, network.sha256, "", network.input_shape, self.settings.method
         )
         exact = self.arithmetic is REAL
-        if self.precision is None or all(end.gap <= self.precision for end in ends):
-            told = reason if any(end.best[1] is None for end in ends) else ""
-        else:
-            told = reason or ROUNDED.format("" if exact else ": ask for semantics real")
+        told = reason
+        if self.precision is not None:
+            closed = all(end.gap <= self.precision for end in ends)
+            told = "" if closed else reason or ROUNDED.format("" if exact else ": ask for semantics real")
         ranges = tuple(_range(low, high) for low, high in zip(ends[0::2], ends[1::2], strict=True))
         search = Search(self.engine, self.nodes, 0, 0.0)
         return OutputRanges(ranges, self.precision, not exact, told, self.settings.budget.spent, search, about)
@@ -279,11 +283,11 @@ class _RangeSearch:
         sampler, budget = Sampler(self.ball, self.settings.seed), self.settings.budget
         points = sampler.draw(points_of_a_round(self.graph))
         values = self.model.values(points)
-        for end in self.ends:
-            budget.check()
-            _, _, best = promising(values, points, [self._goal(end, 0.0)])[0]
-            self._take(end, best)
-            self._climb(end, best)
+        starts = [(end, promising(values, points, [self._goal(end, 0.0)])[0][2]) for end in self.ends]
+        for step in (self._take, self._climb):
+            for end, point in starts:
+                budget.check()
+                step(end, point)
 
     def _climb(self, end: _End, point: Array) -> None:
         """Steps uphill from the point, then to the highest point of the activation region, again from there."""
@@ -299,15 +303,16 @@ class _RangeSearch:
         self._take(end, best)
 
     def _take(self, end: _End, point: Array) -> bool:
-        """The exact value at the point, where it is the largest so far. Raises OutOfTimeError."""
+        """The exact values at the point, where they are the largest so far: is that of `end`? Raises OutOfTimeError."""
         inside = self.box.nearest(point) if self.box.gap is None else np.clip(point, self.ball.lo, self.ball.hi)
         exact = exact_outputs(self.model.network.graph, inside.astype(np.float64), self.settings.budget.check)
-        value = exact[end.place + self.model.first_output]
-        attained = directed(value if end.sign > 0 else -value, -math.inf)
-        if not attained > end.attained:
-            return False
-        end.best = (attained, inside)
-        return True
+        before = end.attained
+        for one in self.ends:
+            value = exact[one.place + self.model.first_output]
+            attained = directed(value if one.sign > 0 else -value, -math.inf)
+            if attained > one.attained:
+                one.best = (attained, inside)
+        return end.attained > before
 
     def _decide(self, end: _End, budget: Budget, precision: float) -> None:
         """Does the output get beyond the next threshold? Raises OutOfTimeError where the whole time is up."""
