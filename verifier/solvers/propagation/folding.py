@@ -33,7 +33,7 @@ def folded(rows: RowSystem, known: Array, inputs: int, little: float) -> RowSyst
     most, least = peak(*term), -peak(-rows.above, -rows.below, *term[2:])
     size = np.bincount(owner, np.where(gone, np.abs(most), 0.0), count)
     terms = np.bincount(owner, gone, count)
-    error: Array = RATE * (terms + 4) * (size + np.abs(rows.constant))
+    error = np.asarray(RATE * (terms + 4) * (size + np.abs(rows.constant)), dtype=np.float64)
     moved = up(rows.constant + np.bincount(owner, np.where(gone, most, 0.0), count), error)
     constant = np.where(terms > 0, moved, rows.constant)
     violable = np.bincount(owner, np.where(gone, 0.0, least), count) + constant < -STILL
