@@ -70,6 +70,9 @@ class _RecordedProof(PropertyProof):
     def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
         return self._follow(super()._bounded(node, numbers), self._path(node))
 
+    def _sloped(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
+        return self._follow(super()._sloped(node, numbers), self._path(node))
+
     def in_boxes(self) -> BoxProof:
         self.leaves_of.halved = True
         if self.boxes is None:
@@ -83,9 +86,9 @@ class _RecordedProof(PropertyProof):
         on, off = super()._signs(node, relu)
         return [self._follow(on, (*path, (above, True))), self._follow(off, (*path, (above, False)))]
 
-    def _leaf(self, node: PropertyNode, numbers: Numbers) -> None:
+    def _leaf(self, node: PropertyNode, numbers: Numbers, *, lined: bool) -> None:
         self.leaves_of.paths.append(self._path(node))
-        super()._leaf(node, numbers)
+        super()._leaf(node, numbers, lined=lined)
 
 
 class _RecordedBoxes(BoxProof):

@@ -7,6 +7,7 @@ There is no narrowing at nodes, as that would have to be proved too. Where no Re
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Lagrangian
+from verifier.certificates.checker import LEAF, LINED, SHARE_BITS, SLOPES
 from verifier.certificates.split_tree import Float32Charge, GrownTree, ProofTree
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import LOSS, split_each
@@ -31,8 +33,17 @@ BATCH = 32
 STEPS, FIRST_STEPS = 10, 60
 """Steps of the multipliers at each node, and at the root, whose multipliers all others begin with."""
 
+SLOPES_EVERY = 4
+"""Slopes are given anew at every so-many-th depth: leaves below share them."""
+
+LINED_BITS = 14
+"""λ and β of leaves by lines are multiples of 2^-LINED_BITS."""
+
 _Places = npt.NDArray[np.intp]
 _Bools = npt.NDArray[np.bool_]
+
+_Slopes = npt.NDArray[np.int64]
+"""In multiples of 2^-SHARE_BITS."""
 
 _Split = tuple[int, bool]
 """A ReLU's place, and is it its active side?"""
@@ -48,7 +59,8 @@ def proof_tree(root: TreeRoot, target: int, places: _Places, active: _Bools, cha
 class _Node:
     """A node by the splits on its `path`; where its multipliers begin (one column), None at the root.
 
-    In the end it is a leaf with `numbers`, is split at `relu` (`parts`: ≤ 0 first), or LPs have grown `below`.
+    In the end it is a leaf with `numbers`, is split at `relu` (`parts`: ≤ 0 first), or LPs have grown `below`. slopes:
+    those that leaves below share, of all `places`; anew: does it give them?
     """
 
     path: tuple[_Split, ...]
@@ -57,6 +69,8 @@ class _Node:
     relu: int = -1
     parts: tuple[_Node, ...] = ()
     below: GrownTree | None = None
+    slopes: _Slopes | None = None
+    anew: bool = False
 
 
 @dataclass(eq=False)
@@ -96,16 +110,21 @@ class BoundProofTree(ProofTree):
         duals = self._safe.on_lines(weights, alpha, beta, lower, upper)
         values = np.array([dual.value(self.ball.radius) for dual in duals])
         closing = np.flatnonzero(values > 0)
+        if self.lined and closing.size:
+            self._close_by_lines(
+                [nodes[place] for place in closing], lower[:, closing], upper[:, closing], best, closing
+            )
+            closing = np.array([place for place in closing if nodes[place].numbers is None], dtype=np.intp)
         if closing.size:
             mu, nu = (np.array([getattr(duals[place], name) for place in closing]) for name in ("mu", "nu"))
             ends = lower.T[closing], upper.T[closing]
             made = GrownResult([0] * closing.size, *ends, weights.T[closing], mu, nu, values[closing], [])
             for place, numbers in zip(closing, self._numbers(made), strict=True):
-                nodes[place].numbers = numbers
+                nodes[place].numbers = np.append(LEAF, numbers) if self.lined and numbers is not None else numbers
         lacking = [-v for v, told, node in zip(values, proposed.values, nodes, strict=True) if told > 0 and v <= 0]
         self._bound.margin = min(self._bound.margin + 2.0 * max(lacking, default=0.0), HIGHEST)
-        shares = np.array([dual.shares for dual in duals])[:, self.places]
-        split = split_each(LOSS, shares, lower.T[:, self.places], upper.T[:, self.places])
+        losses = np.array([dual.shares for dual in duals])[:, self.places]
+        split = split_each(LOSS, losses, lower.T[:, self.places], upper.T[:, self.places])
         found: list[_Node] = []
         for column, (node, at) in enumerate(zip(nodes, split.tolist(), strict=True)):
             if node.numbers is not None:
@@ -115,10 +134,42 @@ class BoundProofTree(ProofTree):
                 continue
             node.relu = int(self.places[at])
             start = best.columns(np.array([column]))
-            node.parts = tuple(_Node((*node.path, (node.relu, active)), start) for active in (False, True))
+            if self.lined and len(node.path) % SLOPES_EVERY == 0:
+                node.slopes, node.anew = (
+                    np.rint(np.ldexp(alpha[self.places, column], SHARE_BITS)).astype(np.int64),
+                    True,
+                )
+            node.parts = tuple(
+                _Node((*node.path, (node.relu, active)), start, slopes=node.slopes) for active in (False, True)
+            )
             node.start = None
             found += node.parts[::-1]
         return found
+
+    def _close_by_lines(
+        self, nodes: list[_Node], lower: Array, upper: Array, best: Start, columns: npt.NDArray[np.intp]
+    ) -> None:
+        """Close those of these nodes that the slopes which they share with others do, with λ and β as integers."""
+        able = [place for place, node in enumerate(nodes) if node.slopes is not None]
+        if not able:
+            return
+        nodes, lower, upper, columns = [nodes[place] for place in able], lower[:, able], upper[:, able], columns[able]
+        alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
+        slopes = np.stack([node.slopes for node in nodes if node.slopes is not None], axis=1)
+        alpha[self.places] = np.ldexp(slopes.astype(np.float64), -SHARE_BITS)
+        alpha = np.where(lower >= 0, 1.0, np.where(upper <= 0, 0.0, alpha))
+        beta[self._bound.kept] = np.rint(np.ldexp(best.beta[:, columns].astype(np.float64), LINED_BITS))
+        weights = np.rint(np.ldexp(best.weights[:, columns].astype(np.float64), LINED_BITS))
+        duals = self._safe.on_lines(np.ldexp(weights, -LINED_BITS), alpha, np.ldexp(beta, -LINED_BITS), lower, upper)
+        width = np.maximum(-self.lower, self.upper)
+        parts = [slice(a, b) for a, b in pairwise(self.stages.starts) if a < b]
+        every = np.zeros((len(nodes), len(self.goal.offset)))
+        every[:, self.rows] = weights.T
+        for column, (node, dual) in enumerate(zip(nodes, duals, strict=True)):
+            size = sum(np.abs(dual.mu[part]).max() * width[part].sum() for part in parts)
+            if dual.value(self.ball.radius) > self.lined_margin * (1.0 + size):
+                path = [abs(beta[relu, column]) for relu, _ in node.path]
+                node.numbers = np.array([LINED, LINED_BITS, *every[column], *path]).astype(np.int64)
 
     def _proposed(self, nodes: list[_Node], lower: Array, upper: Array, budget: Budget) -> Proposed:
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
@@ -155,11 +206,15 @@ class BoundProofTree(ProofTree):
 
     def _told(self, root: _Node) -> GrownTree:
         """The finished tree in preorder."""
-        found, stack = GrownTree(), [root]
+        found, stack, opened = GrownTree(), [root], ~self.active
         while stack:
             node = stack.pop()
+            if node.anew and node.slopes is not None:
+                found.tokens.append(-1)
+                found.leaves.append(np.append(SLOPES, node.slopes[opened]))
             if node.below is not None:
-                found.add(node.below)
+                leaves = [np.append(LEAF, leaf) for leaf in node.below.leaves] if self.lined else node.below.leaves
+                found.add(GrownTree(node.below.tokens, leaves))
             elif node.numbers is not None:
                 found.tokens.append(0)
                 found.leaves.append(node.numbers)

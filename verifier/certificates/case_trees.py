@@ -12,14 +12,17 @@ from typing import Protocol
 
 import numpy as np
 
-from verifier.certificates.bound_proof import proof_tree
+from verifier.certificates.bound_proof import BoundProofTree, proof_tree
 from verifier.certificates.box_tree import BoxTree
-from verifier.certificates.checker import BOXES, FIRST_RELU, LEAF, Layer
+from verifier.certificates.checker import BOXES, Layer
 from verifier.certificates.format import Int64Array
 from verifier.certificates.guided_tree import GuidedTree
-from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
+from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
 from verifier.solvers.tree.protocol import TreeRoot
+
+COARSER = 64.0
+"""By how much the margin of leaves by lines grows where some do not close exactly."""
 
 
 class CaseTree(Protocol):
@@ -60,31 +63,36 @@ class ReluCase:
         guide: Sequence[int],
     ) -> None:
         self._begun, self._root, self._layers, self._charge, self._guide = begun, root, layers, charge, guide
+        self._lined, self._coarser = False, 1.0
+        self._found: Int64Array | None = None
 
     def numbers(self, budget: Budget) -> Int64Array:
+        if self._found is None:
+            self._found = self._grown(budget)
+        return self._found
+
+    def _grown(self, budget: Budget) -> Int64Array:
         root, starts = self._root, self._root.stages.starts
         places = [np.zeros(0, dtype=np.intp)]
         places += [start + layer.kept for start, layer in zip(starts, self._layers, strict=False)]
         active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self._layers)])
         if len(self._guide) == 1:
-            made = proof_tree(root, 0, np.concatenate(places), active, self._charge)
+            made: ProofTree = proof_tree(root, 0, np.concatenate(places), active, self._charge)
         else:
             where, ends = (root.stages, root.ball, 0, root.goal), (root.lower, root.upper)
             made = GuidedTree(*where, np.concatenate(places), active, *ends, self._charge, guide=self._guide)
-        tree = made.grow(budget)
+        self._lined = made.lined = isinstance(made, BoundProofTree)
+        made.lined_margin *= self._coarser
+        found = np.concatenate([np.array(self._begun, dtype=np.int64), *made.integers(budget)])
         if self._charge is not None and self._charge.radius < math.inf:
             raise NotCertifiedError("float32: rounding keeps leaves open that no split closes")
-        found, leaf = [np.array(self._begun, dtype=np.int64)], 0
-        for token in tree.tokens:
-            if token:
-                found.append(np.array([FIRST_RELU + token - 1]))
-            else:
-                found += [np.array([LEAF]), tree.leaves[leaf]]
-                leaf += 1
-        return np.concatenate(found)
+        return found
 
     def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
         if signs:
             raise NotCertifiedError("signs of neurons that were found do not follow")
-        if leaves:
+        if leaves and not self._lined:
             raise NotCertifiedError(f"{len(leaves)} leaves that floats close do not close exactly")
+        if leaves:
+            self._coarser *= COARSER
+            self._found = None

@@ -92,6 +92,8 @@ FINEST = 60  # the largest exponent q of a step 2⁻q of multipliers and bounds
 HELD_BITS = 36  # of a form over the input, and of the room in its region: both fit into float64's digits and int64
 HALF_BITS = 18  # of held entries: their halves' products, summed over MOST_ENTRIES, fit into int64
 LINE_BITS = 28  # to which μ is rounded down where ν follows from it by the lines of CROWN, in proofs of properties
+BETA_BITS = 38  # of β in units of what μ is rounded to: sums of MOST_ENTRIES fit into int64
+SHARE_BITS = 8  # of the slopes that leaves share
 SLOPE_BITS = 24  # of the slopes u/(u − l) in the bounds of neurons
 SUM_BITS = 54  # of a part of a bound in a box
 SPARE_BITS = 6  # below the step, to which such parts are rounded down before they are added up
@@ -1449,30 +1451,61 @@ class Layer:
         spare = max(0, longest(np.concatenate([self.low, self.high])) - most)
         return (self.low >> spare).astype(np.int64), -((-self.high) >> spare).astype(np.int64), spare
 
-    def on_lines(self, message: Entries | Limbs, den: int, q: int) -> tuple[Entries, int, RowTerm]:
-        """A `ReluRule`: ν by the lines of CROWN.
+    def on_lines(
+        self, message: Entries | Limbs, den: int, leaves: LinedLeaves | None = None
+    ) -> tuple[Entries, int, RowTerm]:
+        """A `ReluRule`: ν by the lines of CROWN, or by those of leaves.
 
         As relu(t) ≥ 0, what holds for less than μ holds for μ: it is rounded down to LINE_BITS first, all in int64.
         """
-        whole = message.parts[0] if isinstance(message, Limbs) else message
+        if not is_power(den):
+            whole, den = whole_row((message, den))
+            message, den = (whole.astype(object) << den.bit_length()) // den, 1 << den.bit_length()
+        rows = message.parts[0] if isinstance(message, Limbs) else message
         own = message.chosen(self.kept) if isinstance(message, Limbs) else message[:, self.kept]
         value, shift = held(own)
-        # In units of 2^unit for all rows.
+        # In units of 2^unit for all rows, which are over den still.
         unit = max(0, int((lengths(value) + shift).max(initial=0)) - LINE_BITS)
-        if not is_power(den) or unit >= den.bit_length():
-            mu, den = whole_row((message, den))
-            return self.argument(mu, den, self.lines(mu, den, q, self.low, self.high), q, self.low, self.high)
+        more = max(0, unit + 1 - den.bit_length())
         up, down = (np.clip(gap, 0, WORD_BITS).astype(np.int64)[:, np.newaxis] for gap in (shift - unit, unit - shift))
         value = (value << up) >> down
         low, high, spare = self.short
-        alpha = np.where(high > -low, value, 0)
+        slopes, off, active = np.where(high > -low, 1 << SHARE_BITS, 0), np.zeros(1, dtype=bool), self.active
+        beta: Any = 0
+        if leaves is not None:
+            slopes, off, active = leaves.slopes, leaves.off, self.active | leaves.on
+            beta = leaves.of_units(max(1, den >> unit))
         steep = (high << SLOPE_BITS) // np.maximum(high - low, 1)
-        chosen = np.where(self.active, value, np.where(value > 0, alpha, (value * steep) >> SLOPE_BITS))
+        chosen = np.where(value > 0, (value * slopes) >> SHARE_BITS, (value * steep) >> SLOPE_BITS)
         share = np.minimum(np.minimum(-chosen * low, (value - chosen) * high), 0)
-        share = np.where(self.active, 0, share).sum(axis=1).astype(object)
-        nu = np.zeros(whole.shape, dtype=np.int64)
+        share = np.where(active | off, 0, share).sum(axis=1).astype(object)
+        chosen = np.where(active, value - beta, np.where(off, beta, chosen))
+        nu = np.zeros(rows.shape, dtype=np.int64)
         nu[:, self.kept] = chosen
-        return nu, den >> unit, (share << spare, den >> unit << self.step)
+        below = (den << more) >> unit
+        return nu.astype(object) << more if more else nu, below, (share << spare + more, below << self.step)
+
+
+@dataclass(frozen=True)
+class LinedLeaves:
+    """What leaves by lines say of a layer's kept ReLUs (L, kept): where they are split, ≤ 0 and ≥ 0, β/2^q ≥ 0 of
+    each, and for the others the share of μ > 0, in multiples of 2^-SHARE_BITS, that ν is.
+
+    Where t ≤ 0, ν = β, else μ − β: so that μ relu(t) − ν t ≥ 0.
+    """
+
+    off: Entries
+    on: Entries
+    slopes: Entries
+    beta: Entries
+    q: int
+
+    def of_units(self, den: int) -> Entries:
+        """β in multiples of 1/den, a power of two, rounded down, to BETA_BITS at most: any β ≥ 0 will do."""
+        shift = den.bit_length() - 1 - self.q
+        most, up = (1 << BETA_BITS) - 1, min(max(shift, 0), BETA_BITS)
+        found: Entries = np.minimum(self.beta >> min(max(-shift, 0), WORD_BITS), most >> up) << up
+        return found
 
 
 @dataclass(frozen=True)
@@ -1773,44 +1806,72 @@ class Proof:
             self.rounding.tops.append(tops)
         self.layers.append(layer)
 
-    def leaf_values(
-        self, goal: CheckedGoal, weights: Entries, given: Entries, q: int, off: Entries, on: Entries
-    ) -> Entries:
-        """Lower bounds of −Σ_k λ_k R_k in leaves, λ = weights/2^q (L, m), up to a positive factor: (L,).
-
-        given (L, kept): what is given for ν, over 2^q. off, on (L, kept): who is ≤ 0, ≥ 0.
-        """
+    def leaf_values(self, goal: CheckedGoal, weights: Entries, q: int, relu: LeafRule) -> Entries:
+        """Lower bounds of −Σ_k λ_k R_k in leaves, λ = weights/2^q (L, m), up to a positive factor: (L,). relu: (the
+        layer, which of the kept ReLUs are its, μ, its denominator) → ν and what else a `ReluRule` gives."""
         starts = np.cumsum([0, *(layer.kept.size for layer in self.layers)])
 
-        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
-            known, part = self.layers[layer], slice(starts[layer], starts[layer + 1])
-            mu, den = whole_row((message, below))
-            low, high = np.where(on[:, part], 0, known.low), np.where(off[:, part], 0, known.high)
-            return known.argument(mu, den, given[:, part], q, low, high)
+        def rule(layer: int, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+            return relu(self.layers[layer], slice(starts[layer], starts[layer + 1]), message, below)
 
         weights = -weights.astype(object)
         direct = None if goal.direct is None else weights @ goal.direct
-        value, den = self.value(goal.start, weights @ goal.matrix, goal.den << q, relu, direct)
+        value, den = self.value(goal.start, weights @ goal.matrix, goal.den << q, rule, direct)
         found: Entries = value * (goal.below << q) + (weights @ goal.offset) * den
         return found
 
     def leaves_closed(
-        self, goal: CheckedGoal, leaves: Entries, active: Entries, off: Entries, on: Entries, where: str = ""
+        self,
+        goal: CheckedGoal,
+        leaves: Entries,
+        active: Entries,
+        off: Entries,
+        on: Entries,
+        where: str = "",
+        slopes: Entries | None = None,
     ) -> Entries:
         """Which leaves hold no point of the goal, (L,): those whose bound is > 0, with no λ and no ν of a ReLU that is
-        active (kept,) below 0. leaves (L, 1 + m + kept): q, λ and ν over 2^q."""
+        active (kept,) below 0. leaves (L, 1 + m + kept): q, λ and ν over 2^q; off, on (L, kept): who is ≤ 0, ≥ 0. With
+        `slopes` (L, kept) they are leaves by lines: what stands for ν is β, none of which may be below 0."""
         need(np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), f"{where}a leaf's step is malformed")
         behind, result = 1 + len(goal.offset), np.zeros(len(leaves), dtype=bool)
-        sound = np.all(leaves[:, 1:behind] >= 0, axis=1) & np.all(leaves[:, behind:][:, active] >= 0, axis=1)
+        positive = active if slopes is None else np.ones_like(active)
+        sound = np.all(leaves[:, 1:behind] >= 0, axis=1) & np.all(leaves[:, behind:][:, positive] >= 0, axis=1)
         for q in np.unique(leaves[:, 0]):
-            group = np.flatnonzero(leaves[:, 0] == q)
+            group = np.flatnonzero((leaves[:, 0] == q) & sound)
             for first in range(0, group.size, self.rows):
                 chosen = group[first : first + self.rows]
-                numbers = leaves[chosen].astype(object)
-                weights, given = numbers[:, 1:behind], numbers[:, behind:]
-                result[chosen] = self.leaf_values(goal, weights, given, int(q), off[chosen], on[chosen]) > 0
-        result &= sound
+                weights, given, fine = leaves[chosen, 1:behind].astype(object), leaves[chosen, behind:], int(q)
+                sides = off[chosen], on[chosen]
+                if slopes is None:
+                    rule = by_multipliers(given.astype(object), fine, *sides)
+                else:
+                    rule = by_slopes(slopes[chosen], given, fine, *sides)
+                result[chosen] = self.leaf_values(goal, weights, fine, rule) > 0
         return result
+
+
+LeafRule = Callable[[Layer, slice, Any, int], tuple[Entries, int, RowTerm]]
+
+
+def by_multipliers(given: Entries, q: int, off: Entries, on: Entries) -> LeafRule:
+    """ν of leaves as `Layer.argument` takes it, from given/2^q (L, kept)."""
+
+    def rule(known: Layer, part: slice, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+        mu, den = whole_row((message, below))
+        low, high = np.where(on[:, part], 0, known.low), np.where(off[:, part], 0, known.high)
+        return known.argument(mu, den, given[:, part], q, low, high)
+
+    return rule
+
+
+def by_slopes(slopes: Entries, beta: Entries, q: int, off: Entries, on: Entries) -> LeafRule:
+    """ν of leaves by lines (L, kept)."""
+
+    def rule(known: Layer, part: slice, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+        return known.on_lines(message, below, LinedLeaves(off[:, part], on[:, part], slopes[:, part], beta[:, part], q))
+
+    return rule
 
 
 @dataclass(frozen=True)
@@ -2231,6 +2292,8 @@ class PropertyNode:
     off: Entries
     on: Entries
     whole: bool = False
+    slopes: Entries | None = None
+    path: tuple[int, ...] = ()
 
     @property
     def opened(self) -> Entries:
@@ -2238,8 +2301,9 @@ class PropertyNode:
         return np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in self.layers)])
 
 
-CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-1, 4)
-"""Tokens: clauses; a leaf with multipliers; a tree of boxes; bounds anew; splits of ReLUs."""
+SLOPES, LINED, CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-3, 4)
+"""Tokens: slopes anew; a leaf by lines; clauses; a leaf with multipliers; a tree of boxes; bounds anew; splits of
+ReLUs."""
 
 
 CURVED = "a Sigmoid or Tanh inside the model is read in trees of boxes, over the real numbers, only"
@@ -2268,7 +2332,7 @@ class PropertyProof(Proof):
         super().__init__(net, box_query(case.lo, case.hi), math.inf, fine, math.inf if float32 else 0.0)
         self.case, self.step, self.goal = case, step, goal_of(net, case)
         self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
-        self._pending: list[tuple[PropertyNode, Entries]] = []
+        self._pending: list[tuple[PropertyNode, Entries, bool]] = []
         self.leaves = self.anew = 0
         self.rooted: list[Layer] = []
         """Bounds of the whole box, with no split."""
@@ -2298,10 +2362,12 @@ class PropertyProof(Proof):
             node = stack.pop()
             need(len(stack) * (node.off.size + self.case.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
             token = numbers.one()
-            need(CLAUSES <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
+            need(SLOPES <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
             need(token == BOXES or not self.net.curves, CURVED)
-            if token == LEAF:
-                self._leaf(node, numbers)
+            if token in (LEAF, LINED):
+                self._leaf(node, numbers, lined=token == LINED)
+            elif token == SLOPES:
+                stack.append(self._sloped(node, numbers))
             elif token == CLAUSES:
                 need(node.whole, "clauses behind a split")
                 self.leaves += ClauseProof(self, node.layers, numbers.one()).refuted(numbers)
@@ -2323,7 +2389,7 @@ class PropertyProof(Proof):
         super().spend(rows)
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
-        return self.layers[layer].on_lines(given, below, self.fine)
+        return self.layers[layer].on_lines(given, below)
 
     def affine(
         self, start: str, rows: Entries, den: int, most: int, direct: Entries | None = None
@@ -2365,22 +2431,37 @@ class PropertyProof(Proof):
         need(not node.off[relu] and not node.on[relu], "a neuron is split twice on one path")
         off, on = node.off.copy(), node.on.copy()
         off[relu] = on[relu] = True
-        return [replace(node, on=on, whole=False), replace(node, off=off, whole=False)]
+        path = (*node.path, relu)
+        return [replace(node, on=on, whole=False, path=path), replace(node, off=off, whole=False, path=path)]
 
-    def _leaf(self, node: PropertyNode, numbers: Numbers) -> None:
+    def _sloped(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
+        """The node with slopes anew of the ReLUs that are open in its layers."""
+        slopes, opened = np.zeros(node.off.size, dtype=np.int64), node.opened
+        slopes[opened] = numbers.take(int(np.count_nonzero(opened)))
+        need(np.all((slopes >= 0) & (slopes <= 1 << SHARE_BITS)), "a slope is malformed")
+        self.spend(0)
+        return replace(node, slopes=slopes)
+
+    def _leaf(self, node: PropertyNode, numbers: Numbers, *, lined: bool) -> None:
         need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")
-        given = numbers.take(1 + len(self.goal.offset) + node.off.size)
+        need(not lined or node.slopes is not None, "a leaf by lines before any slopes")
+        behind = 1 + len(self.goal.offset)
+        given = numbers.take(behind + (len(node.path) if lined else node.off.size))
+        if lined:
+            beta = np.zeros(node.off.size, dtype=np.int64)
+            beta[list(node.path)] = given[behind:]
+            given = np.append(given[:behind], beta)
         first = self._pending[0] if self._pending else None
-        together = first is not None and first[0].layers is node.layers
-        if not together or (first is not None and first[1].size != given.size) or len(self._pending) == self.rows:
+        together = first is not None and first[0].layers is node.layers and first[2] == lined
+        if not together or len(self._pending) == self.rows:
             self._flush()
-        self._pending.append((node, given))
+        self._pending.append((node, given, lined))
 
     def _flush(self) -> None:
         """Evaluate the leaves that wait, which share layers."""
         if not self._pending:
             return
-        nodes, given = zip(*self._pending, strict=True)
+        nodes, given, (lined, *_) = zip(*self._pending, strict=True)
         self._pending = []
         self.work += (
             len(nodes) * len(self.goal.offset) * (self.net.size(self.goal.start) + self.net.size(self.net.input))
@@ -2388,7 +2469,8 @@ class PropertyProof(Proof):
         self.spend(len(nodes))
         self.layers = nodes[0].layers
         off, on = np.array([node.off for node in nodes]), np.array([node.on for node in nodes])
-        closed = self.leaves_closed(self.goal, np.array(given), ~nodes[0].opened, off, on)
+        slopes = np.array([node.slopes for node in nodes]) if lined else None
+        closed = self.leaves_closed(self.goal, np.array(given), ~nodes[0].opened, off, on, slopes=slopes)
         for place in np.flatnonzero(~closed):
             self.unproved(self.leaves + int(place))
         self.leaves += len(nodes)
@@ -2410,7 +2492,7 @@ class PropertyProof(Proof):
             self.layers = [*self.layers, self._layer(place, low, high, numbers)]
         kept = sum(layer.kept.size for layer in self.layers)
         signs = np.zeros((2, kept), dtype=bool)
-        return replace(node, layers=self.layers, off=signs[0], on=signs[1])
+        return replace(node, layers=self.layers, off=signs[0], on=signs[1], slopes=None, path=())
 
     def _layer(self, place: int, low: Entries, high: Entries, numbers: Numbers) -> Layer:
         """One layer's bounds, low ≤ argument ≤ high known before."""

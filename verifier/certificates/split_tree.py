@@ -18,8 +18,8 @@ import numpy.typing as npt
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
-from verifier.certificates.checker import HELD_BITS, MOST_BYTES
-from verifier.certificates.format import SplitTree
+from verifier.certificates.checker import FIRST_RELU, HELD_BITS, LEAF, MOST_BYTES
+from verifier.certificates.format import Int64Array, SplitTree
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.goal_rows import deciding_rows, only
@@ -106,17 +106,35 @@ class ProofTree:
     """Where leaves are to close for float32 evaluations as well."""
     rows: npt.NDArray[np.intp] = field(init=False)
     """The goal's rows that have multipliers: those of the others are 0."""
+    lined: bool = field(default=False, init=False)
+    """May leaves be by lines? Then all are as a property's certificate has them, and a token −1 stands for slopes."""
+    lined_margin: float = field(default=2.0**-24, init=False)
+    """What the checker's rounding may take from a leaf by lines, relative to Σ max |μ| · Σ max(−l, u) over layers."""
     size: int = field(default=0, init=False)
     """Numbers of the closed leaves: at least as many bytes."""
     _lagrangian: Lagrangian = field(init=False)
 
     def grow(self, budget: Budget) -> SplitTree:
         """The finished tree. Raises OutOfTimeError, or NotCertifiedError: a leaf does not close, there are too many."""
+        grown = self._grown(budget)
+        return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
+
+    def integers(self, budget: Budget) -> list[Int64Array]:
+        """The same as integers of a property's certificate."""
+        grown, found, leaf = self._grown(budget), [], 0
+        for token in grown.tokens:
+            if token > 0:
+                found.append(np.array([FIRST_RELU + token - 1]))
+            else:
+                found.append(grown.leaves[leaf] if self.lined else np.append(LEAF, grown.leaves[leaf]))
+                leaf += 1
+        return found
+
+    def _grown(self, budget: Budget) -> GrownTree:
         self.rows = deciding_rows(self.stages, self.ball, self.goal, self.lower, self.upper)
         goal = only(self.goal, self.rows)
         self._lagrangian = Lagrangian(self.stages, self.ball, goal, self.lower, self.upper)
-        grown = self._whole(budget)
-        return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
+        return self._whole(budget)
 
     @cached_property
     def _evaluator(self) -> NodeEvaluator:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import onnx
 import pytest
 
 import verifier
+from encoders.formulations.to_stages import to_stages
 from tests.verifier.certificates.nets import whole
 from tests.verifier.certificates.parts import taken_apart
-from verifier.certificates import bound_proof, checker
+from verifier.certificates import bound_proof, case_trees, checker
 from verifier.certificates.bound_proof import BoundProofTree
+from verifier.certificates.checker import LINED, SLOPES
+from verifier.certificates.format import varints
 from verifier.certificates.property_builder import property_certificate
 from verifier.certificates.split_tree import NotCertifiedError, ProofTree
+from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 
 
@@ -86,3 +92,79 @@ def test_a_property_of_a_conv_net(name, by, tmp_path, by_bounds):
     goal = Halfspaces(np.array([[1.0, 0.0, 0.0]]), np.array([by - most]))
     made = property_certificate(model, property=goal, region=(low, high), float32=True)
     assert made.result.float32
+
+
+def low_enough(model, low, high, short):
+    """A goal that nothing reaches, nearer to what is reached the smaller `short` is."""
+    axes = np.meshgrid(*(np.linspace(a, b, 21) for a, b in zip(low, high, strict=True)))
+    values = model.values(np.stack(axes, axis=-1).reshape(-1, low.size))[:, 0]
+    return Halfspaces(np.eye(1, model.outputs), np.array([-values.max() - short * np.ptp(values)]))
+
+
+@pytest.mark.parametrize("float32", [False, True])
+@pytest.mark.parametrize("hairline", [False, True])
+def test_leaves_by_lines_share_slopes_and_are_mended(hairline, float32, truth, save_net, by_bounds, monkeypatch):
+    """Where floats take for closed what is not, the tree grows anew with a margin."""
+    grown, made_by = [], bound_proof.proof_tree
+
+    def noted(*given):
+        grown.append(made_by(*given))
+        if hairline and len(grown) == 1:
+            grown[0].lined_margin = -np.inf
+        return grown[-1]
+
+    monkeypatch.setattr(case_trees, "proof_tree", noted)
+    model = save_net(truth.net(1, (3, 8, 6, 3)))
+    low, high = np.zeros(3), np.ones(3)
+    goal = low_enough(model, low, high, 0.05)
+    made = property_certificate(model, property=goal, region=(low, high), float32=float32)
+    assert made.result.float32 == float32
+    assert len(grown) == 1 + hairline
+    numbers = grown[-1].integers(Budget())
+    kinds = [int(part[0]) for part in numbers]
+    assert kinds.count(LINED) > kinds.count(SLOPES) > 0
+
+
+def test_no_leaf_by_lines_closes_where_a_point_reaches_the_goal(truth, save_net):
+    """Whatever slopes, β, weights and splits: the point of the leaf's region that is best is not excluded."""
+    rng, tried = np.random.default_rng(5), 0
+    for seed in range(6):
+        model = save_net(truth.net(seed, (3, 8, 6, 3)))
+        net = checker.read_network(model.path.read_bytes(), None)
+        points = rng.uniform(0, 1, (3000, 3))
+        arguments = to_stages(model.graph).values(points)[0]
+        values = model.values(points)
+        for _ in range(25):
+            split = rng.choice(14, 3, replace=False)
+            side = rng.random(3) < 0.5
+            inside = np.all((arguments[:, split] >= 0) == side, axis=1)
+            if not inside.any():
+                continue
+            row = rng.integers(-4, 5, 3)
+            best = (values[inside] @ row).max()
+            terms = [
+                {("Y", k): Fraction(int(c)) for k, c in enumerate(row) if c}
+                | {("", 0): -Fraction(float(best)) + Fraction(1, 1 << 30)}
+            ]
+            proof = checker.PropertyProof(
+                net, checker.PropertyCase(np.zeros(3), np.ones(3), terms), 40, 20, None, seed % 2 == 1
+            )
+            proof.begin()
+            signs = np.zeros((2, sum(layer.kept.size for layer in proof.rooted)), dtype=bool)
+            node = checker.PropertyNode(proof.rooted, *signs, whole=True)
+            known = checker.Numbers(memoryview(varints(np.full(40, 2))))
+            proof.layers = proof._bounded(node, known).layers
+            kept = np.concatenate([start + layer.kept for start, layer in zip((0, 8), proof.layers, strict=True)])
+            active = np.concatenate([layer.active for layer in proof.layers])
+            off, on = (np.isin(kept, split[side == sign]) & ~active for sign in (False, True))
+            count = 40
+            slopes = rng.integers(0, 257, (count, kept.size))
+            beta = np.where(
+                off | on, rng.integers(0, 1 << 14, (count, kept.size)) >> rng.integers(0, 14, (count, 1)), 0
+            )
+            leaves = np.column_stack([np.full(count, 10), np.full(count, 1 << 10), beta])
+            sides = (np.broadcast_to(each, (count, kept.size)) for each in (off, on))
+            closed = proof.leaves_closed(proof.goal, leaves, active, *sides, slopes=slopes)
+            assert not closed.any()
+            tried += 1
+    assert tried > 60

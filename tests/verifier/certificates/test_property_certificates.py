@@ -18,7 +18,7 @@ import pytest
 import verifier
 from verifier.certificates import box_tree, checker, property_builder
 from verifier.certificates.box_tree import BoxTree
-from verifier.certificates.checker import ANEW, BOUNDS, BOXES, FIRST_RELU, HALVES, LEAF, ROW
+from verifier.certificates.checker import ANEW, BOUNDS, BOXES, FIRST_RELU, HALVES, LEAF, LINED, ROW, SLOPES
 from verifier.certificates.format import property_encoded
 from verifier.certificates.property_builder import property_certified
 from verifier.certificates.split_tree import NotCertifiedError
@@ -38,6 +38,7 @@ AT = STEPS * 3 // 8
 """x = 0.4375; of both sides the upper one is read first."""
 BY_BOXES = [*WHOLE, HALVES, 0, AT, ANEW, 2, ANEW, 0, ROW, 0, ROW, 0]
 BY_RELUS = [*ROOT, FIRST_RELU + 1, LEAF, 0, 1, 0, 1, LEAF, 0, 1, 0, 1]
+BY_LINES = [*ROOT, SLOPES, 128, FIRST_RELU + 1, LINED, 0, 1, 1, LINED, 0, 1, 1]
 TWICE = [*ROOT, BOUNDS, 2, *BY_RELUS[len(ROOT) :]]
 
 
@@ -54,7 +55,9 @@ def reason(model: verifier.Model, numbers: Sequence[int], row: str = NEVER, **ch
     return checker.judged(content, model.path.read_bytes(), checker.Demands(**changed)).reason
 
 
-@pytest.mark.parametrize("numbers", [BY_BOXES, BY_RELUS, TWICE], ids=["boxes", "relus", "bounds anew"])
+@pytest.mark.parametrize(
+    "numbers", [BY_BOXES, BY_RELUS, BY_LINES, TWICE], ids=["boxes", "relus", "lines", "bounds anew"]
+)
 def test_trees_of_boxes_and_of_relus_are_accepted(numbers: list[int], ramp: verifier.Model) -> None:
     assert reason(ramp, numbers) == ""
     assert reason(ramp, numbers, OVER).endswith("does not close")
@@ -92,7 +95,19 @@ FORGED = {
     "a negative weight": ([*ROOT, FIRST_RELU + 1, LEAF, 0, -1, 0, 1, LEAF, 0, 1, 0, 1], "does not close"),
     "a negative multiplier of an active neuron": ([*ROOT, FIRST_RELU + 1, *[LEAF, 0, 1, -1, 1] * 2], "does not close"),
     "a step that is malformed": ([*ROOT, FIRST_RELU + 1, *[LEAF, 61, 1, 0, 1] * 2], "step is malformed"),
-    "an unknown node": ([-2], "not there"),
+    "an unknown node": ([-4], "not there"),
+    "lines without slopes": ([*ROOT, FIRST_RELU + 1, *[LINED, 0, 1, 1] * 2], "before any slopes"),
+    "lines before any bounds": ([LINED, 0, 1], "before any bounds"),
+    "lines behind bounds anew": ([*ROOT, SLOPES, 128, BOUNDS, 2, FIRST_RELU + 1, LINED, 0, 1, 1], "before any slopes"),
+    "lines at the root": ([*ROOT, SLOPES, 0, LINED, 0, 1], "does not close"),
+    "lines of one side alone": (BY_LINES[:-4], "cut off"),
+    "a slope above 1": ([*ROOT, SLOPES, 257, *BY_LINES[len(ROOT) + 2 :]], "slope is malformed"),
+    "a slope below 0": ([*ROOT, SLOPES, -1, *BY_LINES[len(ROOT) + 2 :]], "slope is malformed"),
+    "a β below 0": ([*BY_LINES[:-1], -1], "does not close"),
+    "a β that is not enough": ([*BY_LINES[:-2], 2, 1], "does not close"),
+    "a β beyond all numbers": ([*BY_LINES[:-1], 1 << 60], "does not close"),
+    "a weight of lines below 0": ([*BY_LINES[:-2], -1, 1], "does not close"),
+    "a step of lines that is malformed": ([*BY_LINES[:-3], 61, 1, 1], "step is malformed"),
 }
 
 
