@@ -3151,32 +3151,40 @@ def over_sigmoid(low: Entries, high: Entries, far: Entries) -> tuple[Entries, En
     """(k, v): σ(t) ≤ k · (t − low) + v for low ≤ t ≤ high, k ≥ 0; k is 0 where an end is `far`.
 
     k is the slope of the chord, or of the tangent at a p > 0 where that is above σ(low): of those that are the one in
-    the middle, or the next one. Whatever k and p are, v is valid: where σ is convex, t ≤ 0, σ(t) − k · (t − low) is
-    largest at an end; where it is concave, σ(t) ≤ σ(p) + σ'(p) · (t − p). σ' = σ · (1 − σ) falls there.
+    the middle, or the next one.
     """
-    one, unit = 1 << SIGMA_BITS, 2 * CURVE_BITS - SIGMA_BITS
-    at_low, at_high, first = sigmas(low)[1], sigmas(high)[0], np.clip(0, low, high)
+    one = 1 << SIGMA_BITS
+    at_low, at_high = sigmas(low)[1], sigmas(high)[0]
 
     def above(p: Entries) -> tuple[Entries, Entries]:
         value = sigmas(p)[0]
         slope = value * (one - value) >> SIGMA_BITS
         return slope, value - (slope * (p - low) >> CURVE_BITS) >= at_low
 
-    before, p = np.maximum(first, (low + high) >> 1), high
+    before, p = np.maximum(np.clip(0, low, high), (low + high) >> 1), high
     slope, bent = above(high)
     for _ in range(TANGENTS):
         middle = (before + p) >> 1
         own, good = above(middle)
         before, p, slope = np.where(good, before, middle), np.where(good, middle, p), np.where(good, own, slope)
-    chord = ((at_high - at_low) << unit) // np.maximum(high - low, 1)
+    chord = ((at_high - at_low) << 2 * CURVE_BITS - SIGMA_BITS) // np.maximum(high - low, 1)
     k = np.where(far, 0, np.where(bent, slope >> SIGMA_BITS - CURVE_BITS, np.clip(chord, 0, 1 << CURVE_BITS - 2)))
-    p = np.where(far | ~bent, high, p)
-    value = sigmas(p)
+    return k, height_over_sigmoid(low, high, k, np.where(far | ~bent, high, p))
+
+
+def height_over_sigmoid(low: Entries, high: Entries, k: Entries, p: Entries) -> Entries:
+    """v with σ(t) ≤ k · (t − low) + v for low ≤ t ≤ high, whatever 0 ≤ k ≤ 1/4 and p are, p within [first, high], first
+    the point of [low, high] that is nearest to 0.
+
+    Where σ is convex, t ≤ 0, σ(t) − k · (t − low) is largest at an end; where it is concave, t ≥ first, it is at most
+    σ(p) + σ'(p) · (t − p) − k · (t − low), which is largest at an end too, and σ' = σ · (1 − σ) falls.
+    """
+    one, first, value = 1 << SIGMA_BITS, np.clip(0, low, high), sigmas(p)
     least, most = value[1] * (one - value[1]) >> SIGMA_BITS, (value[0] * (one - value[0]) >> SIGMA_BITS) + 1
     own = k << SIGMA_BITS - CURVE_BITS
     rise = np.maximum(np.maximum((own - least) * (p - first), (most - own) * (high - p)), 0)
-    top = value[1] - (k * (p - low) >> unit) - (-rise >> CURVE_BITS)
-    return k, np.maximum(at_low, top)
+    top = value[1] - (k * (p - low) >> 2 * CURVE_BITS - SIGMA_BITS) - (-rise >> CURVE_BITS)
+    return np.maximum(sigmas(low)[1], top)
 
 
 def box_query(lo: Entries, hi: Entries) -> CheckedQuery:

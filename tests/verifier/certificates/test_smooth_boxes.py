@@ -87,6 +87,21 @@ def test_sigma_is_below_its_line() -> None:
     assert max(gaps) < 1e-5
 
 
+def test_any_slope_and_point_give_a_line_above_sigma() -> None:
+    low, high = intervals()
+    rng = np.random.default_rng(2)
+    k = rng.integers(0, 1 << checker.CURVE_BITS - 2, low.size, endpoint=True)
+    first = np.clip(0, low, high)
+    p = first + ((high - first) * rng.random(low.size)).astype(np.int64)
+    for place, v in enumerate(checker.height_over_sigmoid(low, high, k, p).tolist()):
+        start, end, slope = int(low[place]), int(high[place]), int(k[place])
+        for point in {min(max(start, 0), end), *(start + (end - start) * part // 12 for part in range(13))}:
+            line = Fraction(slope) * at(point - start) / (1 << checker.CURVE_BITS) + Fraction(
+                v, 1 << checker.SIGMA_BITS
+            )
+            assert line >= sigma(at(point))
+
+
 def test_lines_of_ends_far_away_are_constants() -> None:
     ends = np.array([[-FAR, -FAR], [-FAR, 0], [0, FAR], [FAR, FAR], [-FAR, FAR]])
     slope, height = checker.over_sigmoid(ends[:, 0], ends[:, 1], np.ones(5, dtype=bool))
@@ -123,11 +138,12 @@ def test_bounds_in_boxes_hold_at_points_of_them(op: str, bits: int, monkeypatch:
     rng = np.random.default_rng(bits)
     read = checker.read_network(network(bits, op, (4, 6, 5, 4, 2)).SerializeToString())
     rows = [{("Y", 0): Fraction(1), ("Y", 1): Fraction(-1, 3), ("X", 2): Fraction(1, 7), ("", 0): Fraction(1, 3)}]
-    ends = np.array([-1.0, 0.1, 0.5, 0.1]), np.array([1.0, 0.1, 3.0, np.nextafter(0.1, 1.0)])
+    ends = np.array([-1.0, 0.1, 0.5, 0.1]), np.array([1.0, 0.1, 3.0, 0.4])
     case = checker.PropertyCase(*ends, rows)
     proof = checker.PropertyProof(read, case, STEP, 30, None)
     with monkeypatch.context() as patch:
         patch.setattr(checker, "MOST_FORM", bits)
+        patch.setattr(checker, "STILL_BITS", 2)
         boxes = proof.in_boxes()
     assert boxes.moving.tolist() == [True, False, True, False]
     goal = boxes.goal_rows(proof)
@@ -279,6 +295,9 @@ def test_arguments_far_away(curve: verifier.Model) -> None:
     for low, high, row, good in (
         (-1e6, 1e6, "(>= Y_0 1.0001)", True),
         (-1e6, 1e6, "(<= Y_0 -0.0001)", True),
+        (-70, 70, "(>= Y_0 1.0001)", True),
+        (-1e4, 1, "(>= (- Y_0 (* 0.01 X_0)) 50)", False),
+        (-1, 1e4, "(<= (- Y_0 (* 0.01 X_0)) -50)", False),
         (-1e6, -70, "(>= Y_0 0.0001)", True),
         (-1e6, -70, "(>= Y_0 0)", False),
         (70, 1e7, "(<= Y_0 0.9999)", True),
@@ -289,6 +308,32 @@ def test_arguments_far_away(curve: verifier.Model) -> None:
         text = f"(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 {low!r}))(assert (<= X_0 {high!r}))"
         content = property_encoded(curve.network.sha256, f"{text}(assert {row})".encode(), [np.array([*WHOLE, ROW, 0])])
         assert checker.judged(content, curve.path.read_bytes()).valid is good, (low, high, row)
+
+
+@pytest.mark.parametrize("bits", [6, 25])
+def test_lines_of_boxes_are_rounded_outwards(bits: int, curve: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checker, "MOST_FORM", bits)
+    case = checker.PropertyCase(np.zeros(1), np.ones(1), [{("Y", 0): Fraction(1)}])
+    step = STEP + 6
+    boxes = checker.PropertyProof(checker.read_network(curve.path.read_bytes()), case, step, 30, None).in_boxes()
+    rng = np.random.default_rng(5)
+    low = np.rint(rng.normal(size=(30, 4)) * 2.0 ** rng.uniform(20, 33, (30, 1))).astype(np.int64)
+    high = low + np.rint(2.0 ** rng.uniform(10, 33, low.shape)).astype(np.int64)
+    lines = boxes._curves(low, high)
+    assert lines.heights is not None
+    assert int(np.abs(lines.depth).max()) <= 1 << bits
+    unit = Fraction(1, 1 << boxes.heights)
+    for i, j in np.ndindex(low.shape):
+        start = -Fraction(lines.depth[i, j]) * Fraction(2) ** (int(lines.spare[i]) - step)
+        for point in (Fraction(int(end), 1 << step) for end in (low[i, j], (low[i, j] + high[i, j]) // 2, high[i, j])):
+            assert point >= start
+            least, most = (
+                Fraction(slope) * (point - start) + Fraction(height[i, j]) * unit
+                for slope, height in zip(
+                    (lines.alpha[i, j], lines.steep[i, j] / (1 << checker.SLOPE_BITS)), lines.heights, strict=True
+                )
+            )
+            assert least <= sigma(point) <= most
 
 
 def test_an_opset_that_is_named_twice_is_one(tmp_path: Path) -> None:
