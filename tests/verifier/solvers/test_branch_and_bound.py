@@ -83,6 +83,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "branching": (DUAL, VIOLATION),
         "descend_every": (0, 1),
         "flips": (0,),
+        "stalled": (0, 1),
         "polish_seconds": (0.0,),
     },
     "input": {

@@ -3,7 +3,7 @@
 For networks whose LPs are too dear. A batch of the most promising open nodes is bounded at once: float32 chooses the
 multipliers, one float64 pass evaluates them safely, and only that evaluation prunes. A ReLU is split where its triangle
 costs the bound most. Children begin with their parent's multipliers. Where no ReLU is left to split, an LP decides, or
-the nearest point of the region in L2; of other balls that no LP describes, such a node stays open.
+the nearest point of the region in L2; of other balls that no LP describes, such a node stays open. `stalling` asks LPs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
+from verifier.solvers.tree.stalling import HANDED, STALLED, Headway
 from verifier.solvers.tree.threads import ALONE, Threads
 from verifier.solvers.tree.tightening import BatchNarrowing, Narrowed, NumpyNarrowing, OneByOne
 
@@ -39,11 +40,9 @@ DENSE = 1 << 19
 """Entries of a network's dense matrices (4 MB) up to which its nodes are narrowed by them, one by one: 4×256 on MNIST,
 of 1.9 million, has twice the nodes a second by sparse rows of the kept ReLUs, a batch at a time."""
 
-
 STEPPED = 5e7
 """Nodes of a tree times entries of its matrices from which on kernels are loaded for its steps, where they are not yet:
 loading takes a second, and steps by numpy have taken half of one."""
-
 
 LARGEST = 1 << 24
 """Entries of its matrices up to which a kernel takes the steps: it has a copy of them, of 24 bytes each."""
@@ -69,6 +68,8 @@ class BoundSettings:
     """A gradient descent from the best point of every so-many-th batch; 0 for none."""
     flips: int = 6
     """Tight ReLUs whose phase is tried the other way in polishing; 0 for none."""
+    stalled: int = STALLED
+    """Generations without headway after which an LP is asked of a node; 0: never."""
     polish_seconds: float = 2.0
     """What one polishing of a point by LPs may take."""
 
@@ -83,6 +84,7 @@ class _Multipliers:
     beta: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     share: np.float32
+    progress: Headway | None = None
 
 
 class BoundTree(ReluTree):
@@ -143,7 +145,8 @@ class BoundTree(ReluTree):
         if found is not None:
             self.put(nodes[place] for place in stay)
             return Explored(len(nodes), found[0], nodes[found[1]])
-        point, source = self._split(nodes, stay, keys, duals, (lower.T, upper.T), proposed.best, budget)
+        progress = self._headway(nodes, stay, keys, duals, (lower.T, upper.T), budget)
+        point, source = self._split(nodes, progress, keys, duals, (lower.T, upper.T), proposed.best, budget)
         return Explored(len(nodes), point, source)
 
     def _proposed(self, nodes: list[TreeNode], lower: Array, upper: Array, budget: Budget) -> Proposed:
@@ -197,7 +200,7 @@ class BoundTree(ReluTree):
         for place, dual in enumerate(duals):
             if not self._closes(dual, keys[place]):
                 (real if self._closes_real(dual) else left).append(place)
-        starts = self._packed_starts(best) if real else []
+        starts = self._packed_starts(best, {}) if real else []
         for place in real:
             self.postpone(replace(nodes[place], key=keys[place], start=starts[place]))
         return left
@@ -229,24 +232,59 @@ class BoundTree(ReluTree):
                 return point, place
         return None
 
-    def _split(
+    def _headway(
         self,
         nodes: list[TreeNode],
         stay: list[int],
         keys: list[float],
         duals: list[Dual],
         bounds: tuple[Array, Array],
+        budget: Budget,
+    ) -> dict[int, Headway]:
+        """How far the nodes at `stay` have come, by place. Where steps have stalled an LP is asked, whose multipliers
+        take the place of theirs where they are better: without the nodes that it closes, or postpones."""
+        found: dict[int, Headway] = {}
+        asks = self.settings.stalled > 0 and self._polisher.able and self.root.unstable <= HANDED
+        for place in stay:
+            lack, before = -duals[place].value(self.radius), nodes[place].start and nodes[place].start.progress
+            found[place] = now = before.child(lack) if before else Headway(lack)
+            if not asks or now.stalled < self.settings.stalled:
+                continue
+            found[place] = now.rested()
+            try:
+                _, dual = self._least(bounds[0][place], bounds[1][place], budget)
+            except OutOfTimeError:  # `_split` sees that too, and puts all back
+                asks, dual = False, None
+            if dual is None:
+                continue
+            keys[place] = max(keys[place], dual.radius(self.radius))
+            if self._closes(dual, keys[place]):
+                del found[place]
+            elif self._closes_real(dual):
+                self.postpone(replace(nodes[place], key=keys[place]))
+                del found[place]
+            elif dual.value(self.radius) > -lack:
+                duals[place] = dual
+        return found
+
+    def _split(
+        self,
+        nodes: list[TreeNode],
+        progress: dict[int, Headway],
+        keys: list[float],
+        duals: list[Dual],
+        bounds: tuple[Array, Array],
         best: Start,
         budget: Budget,
     ) -> tuple[Array | None, TreeNode | None]:
-        """Put the children of the nodes at `stay`, of bounds (nodes, relu_count), on the frontier; where nothing is
-        left to split, an LP decides: its point, with the node.
+        """Put the children of the nodes of this `progress`, of bounds (nodes, relu_count), on the frontier; where
+        nothing is left to split, an LP decides: its point, with the node.
 
         What is not done when the budget ends, or where a point ends it, is put back as it was.
         """
-        left = {place: nodes[place] for place in stay}
+        left, stay = {place: nodes[place] for place in progress}, list(progress)
         try:
-            narrowing, starts = self._narrowing(budget), self._packed_starts(best)
+            narrowing, starts = self._narrowing(budget), self._packed_starts(best, progress)
             while stay:
                 budget.check()
                 part, stay = stay[: narrowing.together], stay[narrowing.together :]
@@ -342,13 +380,13 @@ class BoundTree(ReluTree):
             solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
         return solved.point if solved.optimum is not None else None, dual
 
-    def _packed_starts(self, best: Start) -> list[_Multipliers]:
-        """Where children of each node of a batch begin."""
+    def _packed_starts(self, best: Start, progress: dict[int, Headway]) -> list[_Multipliers]:
+        """Where children of each node of a batch begin; progress: of some of them."""
         alpha = np.ascontiguousarray(np.rint(best.alpha.T * STEPS_OF_ALPHA).astype(np.uint8))
         beta, weights = np.ascontiguousarray(best.beta.T), np.ascontiguousarray(best.weights.T)
         places = [np.flatnonzero(own).astype(np.int32) for own in beta]
         return [
-            _Multipliers(alpha[node].copy(), at, beta[node, at], weights[node].copy(), share)
+            _Multipliers(alpha[node].copy(), at, beta[node, at], weights[node].copy(), share, progress.get(node))
             for node, (at, share) in enumerate(zip(places, best.shares, strict=True))
         ]
 

@@ -16,7 +16,8 @@ from verifier.problem.query import Norm
 from verifier.problem.verdict import Holds, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import cache
-from verifier.solvers.tree import bound_tree
+from verifier.solvers.tree import bound_tree, stalling
+from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.sparse_narrowing import SparseNarrowing
 
 WEAK: dict[str, Any] = {"steps": 2, "first_steps": 2, "half_space": False, "reduced_costs": False}
@@ -87,3 +88,29 @@ def test_a_norm_that_the_kernel_does_not_know_is_left_to_numpy(
     asked = root.within(0.98 * root.nearest)
     assert isinstance(BranchAndBound(engine="bound").decide(asked.query, asked.bounds, Budget()), Holds)
     assert stepped == []
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1], ids=str)
+def test_an_lp_closes_what_steps_leave_open(
+    make_root: Callable[..., Any], norm: Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each generation counts as one without headway: the verdicts are the truth's."""
+    closed: list[int] = []
+    headway = BoundTree._headway
+
+    def counted(self: BoundTree, nodes: Any, stay: Any, *rest: Any) -> Any:
+        found = headway(self, nodes, stay, *rest)
+        closed.append(len(stay) - len(found))
+        return found
+
+    monkeypatch.setattr(BoundTree, "_headway", counted)
+    monkeypatch.setattr(stalling, "LEFT", 0.0)
+    decider = BranchAndBound(engine="bound").having("bound", stalled=1, **WEAK)
+    for seed in range(10):
+        root = make_root(seed, (4, 8, 6, 3), norm)
+        if not 0 < root.nearest < math.inf:
+            continue
+        for share, verdict in ((0.98, Holds), (1.02, Violated)):
+            asked = root.within(share * root.nearest)
+            assert isinstance(decider.decide(asked.query, asked.bounds, Budget()), verdict)
+    assert sum(closed) >= 5
