@@ -1,11 +1,10 @@
-"""Where calls run: threads, other processes of this machine, a Dask or a Ray cluster; joblib makes them look alike."""
+"""Where calls run: threads, other processes of this machine, a Dask or a Ray cluster."""
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,9 +22,6 @@ ANSWERS_WITHIN = 10.0
 
 RETRIES = 3
 """How often a scheduler runs a task again that failed with its worker."""
-
-AS_THEY_END, ALL_TOGETHER = "generator_unordered", "list"
-"""How joblib hands results over."""
 
 LOKY, THREADING = "loky", "threading"
 """joblib's backends on this machine."""
@@ -60,7 +56,7 @@ class Workers:
         if self.backend in CONFIGURED:
             yield from on_cluster(self.backend, self.scheduler, call, given)
             return
-        yield from _called(call, given, AS_THEY_END, n_jobs=self.jobs, backend=self.backend, max_nbytes=None)
+        yield from _called(call, given, n_jobs=self.jobs, backend=self.backend, max_nbytes=None)
 
 
 def end() -> None:
@@ -74,15 +70,13 @@ def end() -> None:
 def on_cluster(
     backend: str, scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
 ) -> Iterator[Returned]:
-    """The results of calls on the workers of a cluster; each of what is `given` is drawn when its call can begin."""
-    with CONFIGURED[backend](scheduler) as return_as:
-        yield from _called(call, given, return_as, n_jobs=-1)
+    """The results of calls on the workers of a cluster, as they end; each of what is `given` is drawn when its call can
+    begin."""
+    yield from CONFIGURED[backend](scheduler, call, given)
 
 
-def _called(
-    call: Callable[[Argument], Returned], given: Iterable[Argument], return_as: str, **how: Any
-) -> Iterator[Returned]:
-    parallel = joblib.Parallel(return_as=return_as, batch_size=1, pre_dispatch="n_jobs", **how)
+def _called(call: Callable[[Argument], Returned], given: Iterable[Argument], **how: Any) -> Iterator[Returned]:
+    parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs", **how)
     yield from parallel(joblib.delayed(call)(one) for one in given)
 
 
@@ -97,8 +91,9 @@ def must_be_reachable(backend: str, scheduler: str | None) -> None:
         raise InputError(f"--backend {backend} needs {package}: pip install {command}")
 
 
-@contextlib.contextmanager
-def _dask(scheduler: str | None) -> Iterator[str]:
+def _by_dask(
+    scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
+) -> Iterator[Returned]:
     from distributed import Client  # noqa: PLC0415, an optional backend
     from joblib._dask import DaskDistributedBackend  # noqa: PLC0415
 
@@ -113,25 +108,39 @@ def _dask(scheduler: str | None) -> Iterator[str]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"--scheduler {scheduler}: it does not answer: {reason}") from None
     with client, joblib.parallel_config(Cluster(client=client, retries=RETRIES, pure=False)):
-        yield AS_THEY_END
+        yield from _called(call, given, n_jobs=-1)
 
 
-@contextlib.contextmanager
-def _ray(scheduler: str | None) -> Iterator[str]:
+def _by_ray(
+    scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
+) -> Iterator[Returned]:
+    """As tasks: joblib's pool would start its processes anew for each round of parts, which last half a second."""
     import ray  # noqa: PLC0415, an optional backend
-    from ray.util.joblib import register_ray  # noqa: PLC0415
 
     if not ray.is_initialized():
-        ray.init(address=scheduler or "auto")
-    register_ray()
-    with joblib.parallel_config("ray", ray_remote_args={"max_restarts": RETRIES, "max_task_retries": RETRIES}):
-        yield ALL_TOGETHER
+        try:
+            ray.init(address=scheduler or "auto", logging_level="ERROR")
+        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"--backend ray: no cluster answers: {reason}") from None
+    task, waiting = ray.remote(max_retries=RETRIES)(call), iter(given)
+    most = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    running: list[Any] = []
+    try:
+        while True:
+            running += [task.remote(one) for one in itertools.islice(waiting, most - len(running))]
+            if not running:
+                return
+            ended, running = ray.wait(running)
+            yield from map(ray.get, ended)
+    finally:
+        for one in running:
+            ray.cancel(one)
 
 
-CONFIGURED: Mapping[str, Callable[[str | None], AbstractContextManager[str]]] = {
-    "dask": _dask,
-    "ray": _ray,
-}
+OnCluster = Callable[[str | None, Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+
+CONFIGURED: Mapping[str, OnCluster] = {"dask": _by_dask, "ray": _by_ray}
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "dask": ("distributed", "'dask[distributed]'"),
     "ray": ("ray", "ray"),

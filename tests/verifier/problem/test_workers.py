@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -54,3 +58,75 @@ def test_processes_that_joblib_keeps_are_ended() -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(one, 0)
     assert used.isdisjoint(Workers(LOKY, 2).each(pid, range(4)))
+
+
+class StandInForRay(SimpleNamespace):
+    """A cluster of two cores, as far as it is asked: of what runs the youngest ends first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+        self.cancelled: list[Any] = []
+
+    def is_initialized(self) -> bool:
+        return bool(self.begun)
+
+    def init(self, address: str, logging_level: str) -> None:
+        assert logging_level == "ERROR"
+        if address == "nobody":
+            raise ConnectionError("no cluster\nthere")
+        self.begun.append(address)
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def remote(self, max_retries: int) -> Callable[[Callable[[Any], Any]], Any]:
+        assert max_retries == workers.RETRIES
+        return lambda call: SimpleNamespace(remote=lambda one: [call, one])
+
+    def wait(self, running: list[Any]) -> tuple[list[Any], list[Any]]:
+        assert len(running) <= 2
+        return running[-1:], running[:-1]
+
+    def get(self, task: list[Any]) -> Any:
+        return task[0](task[1])
+
+    def cancel(self, task: list[Any]) -> None:
+        self.cancelled.append(task[1])
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> StandInForRay:
+    made = StandInForRay()
+    monkeypatch.setitem(sys.modules, "ray", made)  # type: ignore[arg-type]
+    monkeypatch.setattr(workers, "find_spec", lambda _: made)
+    return made
+
+
+def test_ray_has_as_many_tasks_as_cores_and_gives_them_as_they_end(ray: StandInForRay) -> None:
+    drawn: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(5):
+            drawn.append(number)
+            yield number
+
+    found = Workers("ray", 2).each(double, numbers())
+    assert (next(found), drawn) == (2, [0, 1])  # the next one is drawn when it can begin
+    assert [*found] == [4, 6, 8, 0]
+    assert ray.begun == ["auto"]
+    assert [*Workers("ray", 2, "host:6379").each(double, [])] == []
+    assert ray.begun == ["auto"]  # once a process
+
+
+def test_tasks_of_ray_that_nobody_waits_for_are_cancelled(ray: StandInForRay) -> None:
+    found = Workers("ray", 2, "host:6379").each(double, iter(range(5)))
+    next(found)
+    found.close()  # type: ignore[attr-defined]
+    assert (ray.begun, ray.cancelled) == (["host:6379"], [0])
+
+
+def test_a_ray_that_does_not_answer_is_one_line(ray: StandInForRay) -> None:
+    with pytest.raises(InputError, match=r"--backend ray: no cluster answers: no cluster there$"):
+        next(Workers("ray", 2, "nobody").each(double, [1]))
+    assert ray.begun == []
