@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import gate_cache, reach, retraining, time_limits
+from benchmarks.engine import gate_cache, reach, retraining, soundness, time_limits
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
@@ -154,6 +154,21 @@ def fuzz(record: Measured) -> str:
     return "; ".join(cells)
 
 
+def sound(record: Measured) -> str:
+    """Random networks of some size: what is certified, replayed, and the same in batches."""
+    rows = rows_of(soundness.Row, record)
+    held = [row for row in rows if row.verdict == "holds"]
+    certified = share((row.certified is True for row in held), held)
+    count = {name: sum(row.verdict == name for row in rows) for name in ("violated", "unknown")}
+    points, apart = sum(row.points for row in rows), max(row.apart for row in rows)
+    wrong = sum(len(row.contradictions) for row in rows)
+    return (
+        f"{len(rows)} nets: {certified} that hold certified, {count['violated']} violated, {count['unknown']} open; "
+        f"{points:,} float32 points within proved radii; batches {apart:.1g} of their charge apart; "
+        f"{wrong} contradictions"
+    )
+
+
 def limits(record: Measured) -> str:
     """How many time limits were kept, and by how much the worst was overrun."""
     rows = rows_of(time_limits.Row, record)
@@ -259,6 +274,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
         property_certificates,
     ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
+    "soundness": ("random nets of 100 to 2,000 ReLUs at radii within an attack's distance, and beyond it", sound),
     "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
     "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),
     "attack_references_mnist_n": (
