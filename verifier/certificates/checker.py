@@ -3184,7 +3184,7 @@ def height_over_sigmoid(low: Entries, high: Entries, k: Entries, p: Entries) -> 
     own = k << SIGMA_BITS - CURVE_BITS
     rise = np.maximum(np.maximum((own - least) * (p - first), (most - own) * (high - p)), 0)
     top = value[1] - (k * (p - low) >> 2 * CURVE_BITS - SIGMA_BITS) - (-rise >> CURVE_BITS)
-    return np.maximum(sigmas(low)[1], top)
+    return np.asarray(np.maximum(sigmas(low)[1], top))
 
 
 def box_query(lo: Entries, hi: Entries) -> CheckedQuery:

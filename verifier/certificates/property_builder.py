@@ -63,8 +63,8 @@ from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.table import few_inputs
 
 ROUNDS = 12
-"""Times that leaves which floats close and the checker does not are halved: where a bound of it is tighter, a ReLU may get
-the other of its lower lines, and a row be worse for that; one of dist_shift's trees took five."""
+"""Times that leaves which floats close and the checker does not are halved: where a bound of it is tighter, a ReLU may
+get the other of its lower lines, and a row be worse for that; one of dist_shift's trees took five."""
 
 OTHER_LAYERS = "the checker divides this model into other ReLU layers than the engine"
 
