@@ -300,8 +300,9 @@ class _Reader:
             results: Sequence[Tensor | None] = self._folded(call) if constant else self._translated(call)
         except TooLargeError as error:
             raise call.error(str(error)) from error
-        except (ArithmeticError, LookupError, TypeError, ValueError, MemoryError) as error:
-            # Shapes and attributes of a damaged file fit each other in no way that could be listed beforehand.
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # Shapes and attributes of a damaged file fit each other in no way that could be listed beforehand. What
+            # finds no memory is no damage: the room above is what a file may ask for.
             raise call.error(f"does not fit its inputs: {one_line(error)}") from error
         for name, result in zip(proto.output, results, strict=False):
             if not name or result is None:

@@ -26,9 +26,13 @@ from verifier.runtime.session import PACKED, Level, session
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
+NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
+"""What ONNX Runtime says where it finds none."""
+
 
 class Opened:
-    """A session on a file with some of its tensors as further outputs. Raises InputError where it cannot be had.
+    """A session on a file with some of its tensors as further outputs. Raises InputError where it cannot be had, and
+    MemoryError.
 
     With large weights it is made when it is first needed: each session has a copy of them.
     """
@@ -61,6 +65,8 @@ class Opened:
                 try:
                     self._made = session(model, Device.CPU, 1, self._level, packed=packed)
                 except Exception as error:  # onnxruntime's exceptions share no base class
+                    if isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY):
+                        raise MemoryError(f"{self._path} does not fit into memory") from error
                     raise InputError(f"{self._path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
                 self._model = None
             return self._made

@@ -17,6 +17,7 @@ from encoders.network.graph import outputs
 from encoders.onnx_io import file as onnx_file
 from encoders.onnx_io.file import MAX_BYTES, in_order, load_model
 from encoders.onnx_io.from_onnx import network_from_model, read_network, survey
+from encoders.onnx_io.ops.rules import RULES
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
 node = helper.make_node
@@ -184,3 +185,12 @@ def test_a_file_that_finds_no_memory_is_not_called_broken(tmp_path: Path, monkey
     monkeypatch.setattr(onnx, "load_model_from_string", too_large)
     with pytest.raises(MemoryError, match="does not fit into memory"):
         load_model(path)
+
+
+def test_a_node_that_finds_no_memory_is_not_called_broken(onnx_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: Any) -> None:
+        raise MemoryError("Unable to allocate 977 MiB")
+
+    monkeypatch.setitem(RULES, "Relu", too_large)
+    with pytest.raises(MemoryError, match="977"):
+        network_from_model(onnx_model((helper.make_node("Relu", ["x"], ["y"]),), [1, 2], {}))
