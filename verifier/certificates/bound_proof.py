@@ -13,18 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed, Start
+from verifier.bounds.alpha_beta_crown import Ascending, BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates.checker import LEAF, LINED, SHARE_BITS, SLOPES
 from verifier.certificates.split_tree import Float32Charge, GrownTree, ProofTree
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import LOSS, split_each
 from verifier.solvers.goal_rows import only
-from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
-from verifier.solvers.tree.bound_tree import LARGEST, STEPPED
 from verifier.solvers.tree.node import GrownResult
 from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.steps import ascending
 from verifier.solvers.tree.table import small_lps
 
 BATCH = 32
@@ -181,7 +180,8 @@ class BoundProofTree(ProofTree):
                 np.concatenate([getattr(start, name) for start in starts], axis=-1)
                 for name in ("alpha", "beta", "weights", "shares")
             )
-            return self._ascending(len(nodes), budget).optimise(low, high, Start(*parts), STEPS, budget)
+            self._ascends = self._ascends or ascending(bound, self._nodes, len(nodes), budget)
+            return (self._ascends or bound).optimise(low, high, Start(*parts), STEPS, budget)
         rows = bound.first()
         count = rows.weights.shape[1]
         alone = bound.optimise(np.repeat(low, count, axis=1), np.repeat(high, count, axis=1), rows, 1, budget)
@@ -189,20 +189,6 @@ class BoundProofTree(ProofTree):
         found = bound.optimise(low, high, alone.best.columns(best), FIRST_STEPS, budget)
         bound.deficit = max(0.0, -float(found.values.max()))
         return found
-
-    def _ascending(self, batch: int, budget: Budget) -> Ascending:
-        """By the kernel once batches are large enough and the tree lasts, where it can be called at once."""
-        if self._ascends is None:
-            entries = self._bound.entries
-            lasts = self._nodes * entries >= STEPPED or cache.loaded()
-            if batch < FEW or not lasts or entries > LARGEST:
-                return self._bound
-            self._ascends = self._bound
-            if cache.at_once(budget.remaining):
-                from verifier.bounds.kernels.compiled_bound import CompiledBound  # noqa: PLC0415 (imports numba)
-
-                self._ascends = CompiledBound(self._bound)
-        return self._ascends
 
     def _told(self, root: _Node) -> GrownTree:
         """The finished tree in preorder."""

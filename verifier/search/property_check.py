@@ -66,7 +66,6 @@ ANYWHERE = (Device.AUTO, Device.CPU)
 TORN = "a point of the box satisfies the property, but no number of the model's dtype lies in the box"
 STUCK = "rounding leaves cases open that no split decides"
 REAL_ONLY = "nothing is proved for float32 evaluations; --semantics float32 asks about them alone"
-
 NO_CASE = "no input meets what the property itself says of inputs: nothing was asked of the network"
 ANY_OUTPUT = "a case of the property asks nothing of outputs: every input of its box is a counterexample"
 """Remarks: such a property was hardly meant so."""
@@ -308,6 +307,7 @@ class _PropertySearch:
                 while self.float32 and tree.open_nodes:
                     offered = tree.explore(budget, threads)
                     self.float32 = offered is None and not tree.stuck and tree.nodes <= most
+                self.float32 = self.float32 and tree.float32_end >= tree.radius
             except OutOfTimeError:
                 self.float32 = False
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed, Start
+from verifier.bounds.alpha_beta_crown import Ascending, BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.branching import LOSS, BranchingRule, split_each
@@ -30,6 +30,7 @@ from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.stalling import HANDED, STALLED, Headway
+from verifier.solvers.tree.steps import ascending
 from verifier.solvers.tree.threads import ALONE, Threads
 from verifier.solvers.tree.tightening import BatchNarrowing, Narrowed, NumpyNarrowing, OneByOne
 
@@ -39,13 +40,6 @@ STEPS_OF_ALPHA = 255
 DENSE = 1 << 19
 """Entries of a network's dense matrices (4 MB) up to which its nodes are narrowed by them, one by one: 4×256 on MNIST,
 of 1.9 million, has twice the nodes a second by sparse rows of the kept ReLUs, a batch at a time."""
-
-STEPPED = 5e7
-"""Nodes of a tree times entries of its matrices from which on kernels are loaded for its steps, where they are not yet:
-loading takes a second, and steps by numpy have taken half of one."""
-
-LARGEST = 1 << 24
-"""Entries of its matrices up to which a kernel takes the steps: it has a copy of them, of 24 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -167,16 +161,8 @@ class BoundTree(ReluTree):
     def _ascending(self, batch: int, budget: Budget) -> Ascending:
         """By the kernel once batches are large enough and the tree lasts, where it can be called at once."""
         if self._ascends is None:
-            entries = self._bound.entries
-            lasts = self.nodes * entries >= STEPPED or cache.loaded()
-            if batch < FEW or not lasts or entries > LARGEST:
-                return self._bound
-            self._ascends = self._bound
-            if cache.at_once(budget.remaining):
-                from verifier.bounds.kernels.compiled_bound import CompiledBound  # noqa: PLC0415 (imports numba)
-
-                self._ascends = CompiledBound(self._bound)
-        return self._ascends
+            self._ascends = ascending(self._bound, self.nodes, batch, budget)
+        return self._ascends or self._bound
 
     def _evaluated(self, proposed: Proposed, lower: Array, upper: Array) -> list[Dual]:
         """The safe evaluation of proposed multipliers."""

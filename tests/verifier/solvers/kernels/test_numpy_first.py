@@ -19,7 +19,7 @@ from verifier.search.settings import Settings
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import cache
 from verifier.solvers.kernels.cache import LOADING
-from verifier.solvers.tree import bound_tree, lp_tree
+from verifier.solvers.tree import lp_tree, steps
 from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.lp_tree import LpTree
 from verifier.solvers.tree.node import NumpyEvaluator
@@ -103,8 +103,8 @@ def test_no_bound_tree_loads_them_there_either(root: Any, unloaded: list[None]) 
 def test_a_bound_tree_loads_them_for_its_steps_where_it_lasts(
     root: Any, unloaded: list[None], monkeypatch: pytest.MonkeyPatch, stepped: float, largest: int, loads: bool
 ) -> None:
-    monkeypatch.setattr(bound_tree, "STEPPED", stepped)
-    monkeypatch.setattr(bound_tree, "LARGEST", largest)
+    monkeypatch.setattr(steps, "STEPPED", stepped)
+    monkeypatch.setattr(steps, "LARGEST", largest)
     tree = BranchAndBound(engine="bound").tree(
         root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7
     )

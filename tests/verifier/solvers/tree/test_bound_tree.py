@@ -16,7 +16,7 @@ from verifier.problem.query import Norm
 from verifier.problem.verdict import Holds, Violated
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.kernels import cache
-from verifier.solvers.tree import bound_tree, stalling
+from verifier.solvers.tree import bound_tree, stalling, steps
 from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.sparse_narrowing import SparseNarrowing
 
@@ -36,8 +36,8 @@ def stepped(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(compiled_bound, "climb", counted)
     monkeypatch.setattr(compiled_bound, "FEW", 1)
-    monkeypatch.setattr(bound_tree, "FEW", 1)
-    monkeypatch.setattr(bound_tree, "STEPPED", 0.0)
+    monkeypatch.setattr(steps, "FEW", 1)
+    monkeypatch.setattr(steps, "STEPPED", 0.0)
     monkeypatch.setattr(cache, "at_once", lambda *_: True)
     return calls
 
