@@ -83,6 +83,7 @@ GROUP = 64  # nodes of a tree of boxes that are read, and evaluated, at a time
 MOST_WIDE = 1 << 14  # numbers in a tensor of networks whose boxes are halved: 18 bits are left to a form's entries
 MOST_LAYERS = 64  # of such networks: so many parts of a bound, none over SUM_BITS, are added up in int64
 SPARSE = 16  # such a map that has at most one entry in so many is multiplied entry by entry
+CROWDED = 4  # unless one of its columns has more than one in so many: it takes a round for each of them
 MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, and from these to a case's rows, about
 
 # How it is rounded; each way gives valid bounds.
@@ -698,15 +699,25 @@ class CheckedNetwork:
         self.curves.add(len(self.layers))
         return self.relu(source, out, "sigmoid")
 
+    @cached_property
+    def _ways(self) -> dict[str, tuple[int, NetworkStep | None]]:
+        """Of each tensor that linear steps make of the input, one after the other: (products among them, the last)."""
+        found: dict[str, tuple[int, NetworkStep | None]] = {self.input: (0, None)}
+        for step in self.steps:
+            if step.layer < 0 and step.kind != "sum" and step.sources[0] in found:
+                found[step.out] = found[step.sources[0]][0] + (step.kind == "product"), step
+        return found
+
     def straight(self, name: str) -> list[NetworkStep] | None:
         """The steps from the input to a tensor, if each reads one other and is linear, and one at most is a product."""
-        givers, found = {step.out: step for step in self.steps}, list[NetworkStep]()
-        while name != self.input:
-            found.append(givers[name])
-            if found[-1].layer >= 0 or found[-1].kind == "sum":
-                return None
-            (name,) = found[-1].sources
-        return found[::-1] if sum(step.kind == "product" for step in found) < 2 else None
+        products, step = self._ways.get(name, (2, None))
+        if products > 1:
+            return None
+        found = list[NetworkStep]()
+        while step is not None:
+            found.append(step)
+            _, step = self._ways[step.sources[0]]
+        return found[::-1]
 
     def forward(self, x: Entries, den: int) -> tuple[Entries, int]:
         """The output (K,) over a denominator at the input x (n,) over `den`, exactly."""
@@ -1736,10 +1747,10 @@ class Proof:
         they are its entries multiplied with one matrix W: W · middle ∓ |W| · reach, which no row's own form is above
         unless it reads an entry twice. None where that is not so."""
         name = self.net.arguments[layer]
-        steps = self.net.straight(name)
-        if steps is None or any(region.box is None for region, _ in self.worlds):
-            return None
         if name not in self._intervals:
+            steps = self.net.straight(name)
+            if steps is None or any(region.box is None for region, _ in self.worlds):
+                return None
             self.spend(2 * len(self.worlds))
             bounds = []
             for region, rounding in self.worlds:
@@ -2398,14 +2409,18 @@ class PropertyProof(Proof):
         what ReLU layers give (1, 2, …): (these parts, constants, minus what float32 may be off by)."""
         blocks: dict[int, RowValue] = {}
 
+        def fits() -> None:
+            need(sum(value.size for value, _ in blocks.values()) <= most, DENSE)
+
         def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
             blocks[layer + 1] = whole_row((message, below))
-            need(sum(value.size for value, _ in blocks.values()) <= most, DENSE)
+            fits()
             return None, 1, (np.zeros(len(rows), dtype=object), 1)
 
         found, below, terms = self.net.backward(start, rows, den, relu, direct)
         if found is not None:
             blocks[0] = whole_row((found, below))
+            fits()
         off = np.zeros(len(rows), dtype=object)
         if self.rounding is not None:
             off = -(abs(rows) @ self.rounding.error(start)[0])
@@ -2755,6 +2770,8 @@ class Floored:
         if row.size * SPARSE > self.fine.size:
             return None
         order, starts = rounds(column)
+        if (len(starts) - 1) * CROWDED > len(self.fine):
+            return None
         return row[order], column[order], starts
 
     def product(self, rows: Entries) -> Entries:
