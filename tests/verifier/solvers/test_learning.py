@@ -20,9 +20,12 @@ from verifier.problem.query import Ball, Halfspaces
 from verifier.problem.rounding import FLOAT32, REAL, Arithmetic
 from verifier.solvers import learning
 from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.compiled_learning import CompiledEngine
 from verifier.solvers.kernels import cache
-from verifier.solvers.learning import LearningSearch, LearningSettings, pays
+from verifier.solvers.learning import LearningSearch, LearningSettings, NumpyEngine, pays
 from verifier.solvers.propagation.folding import folded
+from verifier.solvers.propagation.rows import SignedRow, rows_of
+from verifier.solvers.propagation.trail import DECIDED, NONE, no_nogoods, trail_of
 
 Point = tuple[Fraction, ...]
 
@@ -269,3 +272,21 @@ def test_clauses_of_any_length_leave_their_neurons_off(truth: Any, arithmetic: A
     clauses = slice(search.variables + search.inputs, search.variables + search.inputs + 2)
     assert (-search.trail.known[clauses] <= search._little).all()
     assert 0 < search._little < 0.01
+
+
+def test_what_needs_nothing_of_the_last_level_is_learned_of_those_before() -> None:
+    """x ≥ z1 is put on the trail behind a later decision only: the nogood is z1 ≥ 0, not that nothing is possible."""
+    rows = rows_of(
+        [
+            SignedRow(np.array([0, 1]), np.array([1.0, -1.0]), np.array([1.0, -1.0]), 0.0),
+            SignedRow(np.array([0]), np.array([-1.0]), np.array([-1.0]), -0.5),
+        ],
+        3,
+    )
+    for engine in (NumpyEngine, CompiledEngine):
+        trail = trail_of(-np.ones(3), np.ones(3))
+        trail.push(1, 0.0, DECIDED)
+        trail.push(2, 0.0, DECIDED)
+        trail.push(0, 0.0, 0)
+        found = engine(rows, trail, 1).learn(no_nogoods(), np.array([0, 1]), np.array([1, NONE]))
+        assert (found.end.tolist(), found.value.tolist(), found.level) == ([1], [0.0], 0)

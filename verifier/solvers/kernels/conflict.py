@@ -199,4 +199,12 @@ def learn(
         if keeps:
             others += 1
             walk.literal[others], walk.threshold[others], walk.place[others] = end, 0.0 if crosses else now, t
-    return others + 1 if found else 0
+    if not found:
+        for k in range(others):
+            walk.literal[k], walk.threshold[k], walk.place[k] = (
+                walk.literal[k + 1],
+                walk.threshold[k + 1],
+                walk.place[k + 1],
+            )
+        return others
+    return others + 1

@@ -173,8 +173,10 @@ def _walked(walk: _Walk) -> Learned:
                     others.append((end, literal, t))
         else:
             bound[end] = old
+    if found is None and others:
+        # What the last level's needs were implied by was left out of earlier levels, as it gained too little there.
+        found = others.pop(0)[:2]
     if found is None:
-        assert not others
         return Learned(np.zeros(0, dtype=np.int64), np.zeros(0), 0, np.array(walk.seen, dtype=np.int64))
     back = level_of(starts, np.array([t for *_, t in others], dtype=np.int64))
     literals = [found, *((end, value) for end, value, _ in others)]
