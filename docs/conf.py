@@ -78,8 +78,8 @@ CONTENTS = {
         *("docs/limits", "docs/glossary"),
     ],
     "Project": [
-        *("PERFORMANCE", "ARCHITECTURE", "docs/decisions/README", "docs/lab-book", "docs/tests", "SECURITY"),
-        "CHANGELOG",
+        *("PERFORMANCE", "docs/referee", "ARCHITECTURE", "docs/decisions/README", "docs/lab-book", "docs/tests"),
+        *("SECURITY", "CHANGELOG"),
     ],
 }
 """What stands beside every page."""

@@ -15,12 +15,14 @@ PROVED_SAT, PROVED_UNSAT, OPEN = "proved sat", "proved unsat", "open"
 
 TEXT = """# How VNN-COMP's instances end
 
-`{command}` writes this page from our records ({date}, commit {commit}).
+`{command}` writes this page from our records ({date}, commit {commit}); each instance and each answer that is not so:
+[referee.json](referee.json).
 
 - **Proved sat**: a counterexample without any tolerance, numbers of the model's dtype inside the decimal box, judged
   in exact arithmetic and by ONNX Runtime.
 - **Proved unsat**: over the reals, by our search. *Certificate*: the [lone checker](certificate-format.md) accepted a
-  proof of it, *float32*: it is so for every float32 evaluation as well.
+  proof of it (of the others none was tried, or none came in time), *float32*: it is so for every float32 evaluation
+  as well.
 - **Tolerance only**: the box holds no numbers of the model's dtype (an input is fixed at a decimal that no float32
   number equals, say), but a real point of it satisfies the property. By the competition's rules both answers have a
   reason.
