@@ -170,6 +170,14 @@ def from_json(kind: type[Row], data: Mapping[str, Any]) -> Row:
     return kind(**{name: math.inf if value is None and name in floats else value for name, value in data.items()})
 
 
+def rows_in(path: Path, kind: type[Row], benchmark: str) -> list[Row]:
+    """The rows of a benchmark's record. Raises InputError for a file that is none."""
+    try:
+        return [from_json(kind, row) for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no record of {benchmark}: {error}") from None
+
+
 def cache_folder(name: str) -> Path:
     """A folder of this project in the user's cache, for what benchmarks make once: environments, nets."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.mnist import SHARED
-from benchmarks.harness.record import RESULTS, Json, from_json, session, write_atomically
+from benchmarks.harness.record import RESULTS, Json, rows_in, session, write_atomically
 from benchmarks.vnncomp.certificates import CertificateRow
 from benchmarks.vnncomp.instances import ToolAnswer, VnnInstance, stored, tool_answers, unpacked
 from benchmarks.vnncomp.referee_page import OPEN, PROVED_SAT, PROVED_UNSAT, page, tables
@@ -120,10 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def certified_instances(record: Path) -> set[Key]:
     """The keys of the instances of which the lone checker accepted a certificate. Raises InputError."""
-    try:
-        rows = [from_json(CertificateRow, row) for row in json.loads(record.read_text(encoding="utf-8"))["rows"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{record} is no record of benchmarks.vnncomp.certificates: {error}") from None
+    rows = rows_in(record, CertificateRow, "benchmarks.vnncomp.certificates")
     return {row.key for row in rows if row.accepted}
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import onnx
 
 from benchmarks.harness.mnist import SHARED
-from benchmarks.harness.record import RESULTS, Record, from_json, table, write_atomically
+from benchmarks.harness.record import RESULTS, Record, rows_in, table, write_atomically
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked, witness_name
 from encoders.errors import InputError
 from encoders.onnx_io.weights import OnnxModel
@@ -112,11 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def read_rows(record: Path, benchmarks: Sequence[str] | None) -> list[VnnRow]:
     """The record's rows of these benchmarks, or all. Raises InputError where there are none."""
-    try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        rows = [from_json(VnnRow, row) for row in content["rows"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{record} is no record of benchmarks.vnncomp.run: {error}") from None
+    rows = rows_in(record, VnnRow, "benchmarks.vnncomp.run")
     kept = [row for row in rows if benchmarks is None or row.benchmark in benchmarks]
     if not kept:
         raise InputError(f"{record} has no instance of {', '.join(benchmarks or ['any benchmark'])}")

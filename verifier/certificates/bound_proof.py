@@ -23,7 +23,7 @@ from verifier.solvers.goal_rows import only
 from verifier.solvers.node_constants import HIGHEST
 from verifier.solvers.tree.node import GrownResult
 from verifier.solvers.tree.protocol import TreeRoot
-from verifier.solvers.tree.steps import ascending
+from verifier.solvers.tree.steps import ascending, rooted
 from verifier.solvers.tree.table import small_lps
 
 BATCH = 32
@@ -182,13 +182,7 @@ class BoundProofTree(ProofTree):
             )
             self._ascends = self._ascends or ascending(bound, self._nodes, len(nodes), budget)
             return (self._ascends or bound).optimise(low, high, Start(*parts), STEPS, budget)
-        rows = bound.first()
-        count = rows.weights.shape[1]
-        alone = bound.optimise(np.repeat(low, count, axis=1), np.repeat(high, count, axis=1), rows, 1, budget)
-        best = np.array([int(np.argmax(alone.values))])
-        found = bound.optimise(low, high, alone.best.columns(best), FIRST_STEPS, budget)
-        bound.deficit = max(0.0, -float(found.values.max()))
-        return found
+        return rooted(bound, low, high, FIRST_STEPS, budget)
 
     def _told(self, root: _Node) -> GrownTree:
         """The finished tree in preorder."""

@@ -30,7 +30,7 @@ from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.stalling import HANDED, STALLED, Headway
-from verifier.solvers.tree.steps import ascending
+from verifier.solvers.tree.steps import ascending, rooted
 from verifier.solvers.tree.threads import ALONE, Threads
 from verifier.solvers.tree.tightening import BatchNarrowing, Narrowed, NumpyNarrowing, OneByOne
 
@@ -148,15 +148,9 @@ class BoundTree(ReluTree):
         bound, settings, kept = self._bound, self.settings, self._bound.kept
         low, high = lower[kept], upper[kept]
         if all(node.start is not None for node in nodes):
-            ascending = self._ascending(len(nodes), budget)
-            return ascending.optimise(low, high, self._unpacked_starts(nodes), settings.steps, budget)
-        rows = bound.first()
-        count = rows.weights.shape[1]
-        alone = bound.optimise(np.repeat(low, count, axis=1), np.repeat(high, count, axis=1), rows, 1, budget)
-        best = np.array([int(np.argmax(alone.values))])
-        found = bound.optimise(low, high, alone.best.columns(best), settings.first_steps, budget)
-        bound.deficit = max(0.0, -float(found.values.max()))
-        return found
+            ascends = self._ascending(len(nodes), budget)
+            return ascends.optimise(low, high, self._unpacked_starts(nodes), settings.steps, budget)
+        return rooted(bound, low, high, settings.first_steps, budget)
 
     def _ascending(self, batch: int, budget: Budget) -> Ascending:
         """By the kernel once batches are large enough and the tree lasts, where it can be called at once."""

@@ -1,8 +1,11 @@
-"""Who takes the steps of a bound tree's multipliers: numpy, or the kernel once that pays."""
+"""The steps of a bound tree's multipliers: the root's, and who takes the others, numpy or, once it pays, the kernel."""
 
 from __future__ import annotations
 
-from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound
+import numpy as np
+
+from encoders.network.graph import Array
+from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed
 from verifier.problem.budget import Budget
 from verifier.solvers.kernels import cache
 
@@ -25,3 +28,15 @@ def ascending(bound: BatchedBound, nodes: int, batch: int, budget: Budget) -> As
     from verifier.bounds.kernels.compiled_bound import CompiledBound  # noqa: PLC0415 (imports numba)
 
     return CompiledBound(bound)
+
+
+def rooted(bound: BatchedBound, lower: Array, upper: Array, steps: int, budget: Budget) -> Proposed:
+    """The root's multipliers, with bounds (kept, 1), from those of its best row of the goal alone. Raises
+    OutOfTimeError."""
+    rows = bound.first()
+    count = rows.weights.shape[1]
+    alone = bound.optimise(np.repeat(lower, count, axis=1), np.repeat(upper, count, axis=1), rows, 1, budget)
+    best = np.array([int(np.argmax(alone.values))])
+    found = bound.optimise(lower, upper, alone.best.columns(best), steps, budget)
+    bound.deficit = max(0.0, -float(found.values.max()))
+    return found
