@@ -164,9 +164,8 @@ def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
         return _code(answer, proof.files, record)
 
     deadline.answer = lambda: told(proof.without(answer, time.whole.reason))
-    named, _, file = asked.networks[0].rpartition("=")
-    path = Path(asked.networks[0]) if not named or Path(asked.networks[0]).exists() else Path(file)
-    model = load(path, time.engine, output=EVERY)
+    _, file = _named(asked.networks[0])
+    model = load(Path(file), time.engine, output=EVERY)
     answer = _answered(text, model, how, time.engine)
     record = proof.made(answer, model, text, Semantics.BOTH, time.proof)
     deadline.begin_answer()
@@ -221,13 +220,19 @@ def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadl
         return told(record)
 
 
+def _named(given: str) -> tuple[str | None, str]:
+    """NAME=FILE in two, at the first sign, since paths have some too; None and what was given where that is a file."""
+    name, equals, file = given.partition("=")
+    return (None, given) if not equals or Path(given).exists() else (name, file)
+
+
 def _files(query: NetworkQuery, networks: Sequence[str]) -> dict[str, Path]:
     """NAME=FILE for each network; a file alone where there is but one. Raises InputError."""
     found: dict[str, Path] = {}
     for given in networks:
-        name, equals, file = given.partition("=")
-        if not equals and len(query.files) == 1:
-            name, file = query.files[0], given
+        name, file = _named(given)
+        if name is None and len(query.files) == 1:
+            name = query.files[0]
         if not name or not file:
             raise InputError(f"--network takes NAME=FILE.onnx, not '{given}'; networks: {', '.join(query.files)}")
         if name in found:

@@ -200,6 +200,20 @@ def test_networks_that_do_not_fit(
     assert told in err
 
 
+@pytest.mark.parametrize("named", ["", "N="])
+def test_paths_may_hold_the_sign_that_names_do_not(
+    ramp: str, write: Write, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, first = tmp_path / "n=2_M=3.onnx", tmp_path / "first.vnnlib"
+    file.write_bytes(Path(ramp).read_bytes())
+    first.write_text(
+        "(declare-const X_0 Real) (declare-const Y_0 Real)(assert (>= X_0 0)) (assert (<= X_0 1)) (assert (>= Y_0 0.6))"
+    )
+    for query in (write("(>= Y[0,0] 0.6)"), str(first)):
+        assert main(["verify", query, "--network", f"{named}{file}"]) == Exit.GOOD
+        assert capsys.readouterr() == ("unsat\n", "")
+
+
 def test_types_about_which_nothing_is_proved_are_refused(
     ramp: str, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
