@@ -126,6 +126,7 @@ class BoundProofTree(ProofTree):
         split = split_each(LOSS, losses, lower.T[:, self.places], upper.T[:, self.places])
         found: list[_Node] = []
         for column, (node, at) in enumerate(zip(nodes, split.tolist(), strict=True)):
+            node.start = None
             if node.numbers is not None:
                 continue
             if at < 0:
@@ -141,7 +142,6 @@ class BoundProofTree(ProofTree):
             node.parts = tuple(
                 _Node((*node.path, (node.relu, active)), start, slopes=node.slopes) for active in (False, True)
             )
-            node.start = None
             found += node.parts[::-1]
         return found
 

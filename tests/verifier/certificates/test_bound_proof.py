@@ -79,6 +79,25 @@ def test_lps_where_they_are_small(cases, monkeypatch):
     assert kinds
 
 
+def test_a_finished_tree_holds_no_multipliers_that_nodes_began_with(finite_cases, by_bounds, monkeypatch):
+    """Of 100,000 leaves they were a gigabyte."""
+    held, told = [], BoundProofTree._told
+
+    def noted(tree, root):
+        nodes = [root]
+        while nodes:
+            node = nodes.pop()
+            held.append(node.start is not None)
+            nodes += node.parts
+        return told(tree, root)
+
+    monkeypatch.setattr(BoundProofTree, "_told", noted)
+    for case in finite_cases[:8]:
+        case.certified(0.999 * case.truth)
+    assert len(held) > 2 * 8
+    assert not any(held)
+
+
 @pytest.mark.parametrize(("name", "by"), [("conv", -3.0), ("pools", -0.5), ("residual", -0.5), ("groups", -1.0)])
 def test_a_property_of_a_conv_net(name, by, tmp_path, by_bounds):
     """More than 400 points reach by what holds, as a search finds."""
