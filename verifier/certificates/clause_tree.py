@@ -25,16 +25,20 @@ SHARE = 4.0
 """One part of so many of the time that is left: trees have the others."""
 
 
-def clauses_of(root: TreeRoot, budget: Budget) -> list[int] | None:
-    """The integers of the clauses that contradict a case; None where propagation does not pay or does not come to an
-    end. Raises OutOfTimeError."""
+def clauses_of(root: TreeRoot, proof: PropertyProof, budget: Budget) -> list[int] | None:
+    """The integers of the clauses that contradict a case, which follow exactly; None where propagation does not pay or
+    does not come to that. It begins with the bounds from which the checker does. Raises OutOfTimeError."""
     if not pays(root.stages):
         return None
     share = budget.share(SHARE)
     try:
-        search = LearningSearch(root.stages, root.ball, root.goal, root.lower, root.upper, look=share.check, notes=True)
+        exact = ClauseProof(proof, proof.rooted, STEP)
+        lower, upper = _ends(exact)
+        search = LearningSearch(root.stages, root.ball, root.goal, lower, upper, look=share.check, notes=True)
         while search.explore(share) is not None:
             search.refuse()
+    except InvalidError:
+        return None
     except OutOfTimeError:
         budget.check()
         return None
@@ -42,15 +46,22 @@ def clauses_of(root: TreeRoot, budget: Budget) -> list[int] | None:
     complete = rows - sum(part is not None for part in search.about_goal) == len(root.goal.offset)
     if not (search.closed and search.derivations and complete):
         return None
-    return _numbers(search)
+    made = _numbers(search)
+    return made if _follow(exact, made) else None
 
 
-def follow(proof: PropertyProof, learnt: Sequence[int]) -> bool:
+def _ends(exact: ClauseProof) -> tuple[Array, Array]:
+    """What the checker knows of ReLU arguments before the first clause."""
+    ends = np.ldexp(exact.bound.astype(np.float64), -STEP)
+    ends = np.nextafter(ends, -np.inf)  # an end is an integer of more bits than a float has, perhaps
+    return ends[exact.variables - exact.relus : exact.variables], -ends[2 * exact.variables - exact.relus :]
+
+
+def _follow(exact: ClauseProof, learnt: Sequence[int]) -> bool:
     """Do a case's clauses follow exactly? What floats conclude by a hair does not."""
-    _, step, *rest = learnt
-    numbers = Numbers(memoryview(varints(np.array(rest, dtype=np.int64))))
+    _, _, *rest = learnt
     try:
-        ClauseProof(proof, proof.rooted, step).refuted(numbers)
+        exact.refuted(Numbers(memoryview(varints(np.array(rest, dtype=np.int64)))))
     except InvalidError:
         return False
     return True

@@ -42,7 +42,7 @@ from verifier.certificates.checker import (
     PropertyText,
     Rounding,
 )
-from verifier.certificates.clause_tree import ClauseCase, clauses_of, follow
+from verifier.certificates.clause_tree import ClauseCase, clauses_of
 from verifier.certificates.format import FINE, STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
 from verifier.certificates.smooth_boxes import SmoothBoxes
@@ -292,8 +292,12 @@ class _PropertyBuilder:
             root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
             charged = stages if charge is None else replace(charge.stages, both=False)
             guide = nearest_guide(self.guides, case)
-            learnt = clauses_of(replace(root, stages=charged), self.budget) if guide is None else None
-            if (guide, learnt) == (None, None) and few_inputs(root) and (boxes := _boxes(found)) is not None:
+            learnt = clauses_of(replace(root, stages=charged), found, self.budget) if guide is None else None
+            if learnt is not None:
+                rooted = found
+                yield ClauseCase(np.array(learnt))
+                continue
+            if guide is None and few_inputs(root) and (boxes := _boxes(found)) is not None:
                 before = halved if same else None
                 crown = BoxCrown(charged, Lagrangian(charged, ball, root.goal, lower, upper))
                 rooted, halved = found, BoxTree(crown, ball, root.goal, boxes.grid)
@@ -305,9 +309,6 @@ class _PropertyBuilder:
                 found.rooted = found.whole_box()
                 begun = [BOUNDS, *found.claims]
             rooted = found
-            if learnt is not None and follow(found, learnt):
-                yield ClauseCase(np.array([*begun, *learnt]))
-                continue
             ends = _floats(found.rooted, [stage.size for stage in stages.hidden], lower, upper)
             root = replace(root, lower=ends[0], upper=ends[1])
             if guide is not None:

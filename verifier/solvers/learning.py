@@ -58,7 +58,7 @@ class LearningSettings:
     """Points that the judge has refused after which the search is given up."""
     kernels: bool | None = None
     """By the compiled kernels: None for where they are at hand."""
-    numpy_first: int = 64
+    numpy_first: int = 192
     """Contradictions before kernels are loaded that are not yet: that takes longer than a short search without them."""
 
 

@@ -19,6 +19,7 @@ from verifier.certificates.checker import BOUNDS, CLAUSES, FIRST_RELU, LEAF
 from verifier.certificates.format import property_encoded
 from verifier.certificates.property_builder import property_certified
 from verifier.problem.budget import Budget
+from verifier.solvers.learning import LearningSearch
 
 SaveNet = Callable[..., verifier.Model]
 
@@ -180,6 +181,36 @@ def test_formulas_are_certified(float32: bool, truth: Any, save_net: SaveNet) ->
             aptp_proofs(made.content, model.path.read_bytes(), model.path.parent, Budget())
         certified += 1
     assert certified > 0
+
+
+@pytest.mark.parametrize("float32", [False, True])
+def test_the_search_leans_on_nothing_that_the_checker_does_not_know(
+    float32: bool, truth: Any, save_net: SaveNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounds over the reals are tighter than those of float32 evaluations: what follows from them may not follow."""
+    begun: list[tuple[Any, Any]] = []
+
+    class Begun(LearningSearch):
+        def __init__(self, stages: Any, ball: Any, goal: Any, lower: Any, upper: Any, **rest: Any) -> None:
+            begun.append((lower, upper))
+            super().__init__(stages, ball, goal, lower, upper, **rest)
+
+    monkeypatch.setattr("verifier.certificates.clause_tree.LearningSearch", Begun)
+    formula = Formula.drawn(np.random.default_rng(1), 6, 60, 3)
+    model = save_net(truth.of_layers(*formula.layers))
+    text = (declared(6) + "(assert (and (>= Y_0 1) (<= Y_1 0)))").encode()
+    made = property_certified(model, text, Budget(), worlds=(float32,))
+    claim = checker.parse(made.content)
+    assert isinstance(claim, checker.PropertyCertificate)
+    read = checker.read_network(model.path.read_bytes())
+    (case,) = checker.property_cases(checker.PropertyText(claim.text))
+    proof = checker.PropertyProof(read, case, claim.step, claim.fine, None, float32)
+    proof.begin()
+    exact = checker.ClauseProof(proof, proof.rooted, 24)
+    ((lower, upper),) = begun
+    arguments = slice(exact.variables - exact.relus, exact.variables)
+    ends = np.concatenate([lower, -upper]) * 2.0**24
+    assert np.all(ends <= np.concatenate([exact.bound[arguments], exact.bound[exact.variables :][arguments]]))
 
 
 def declared(inputs: int) -> str:
