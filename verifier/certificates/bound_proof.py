@@ -41,8 +41,8 @@ LINED_BITS = 14
 _Places = npt.NDArray[np.intp]
 _Bools = npt.NDArray[np.bool_]
 
-_Slopes = npt.NDArray[np.int64]
-"""In multiples of 2^-SHARE_BITS."""
+_Slopes = npt.NDArray[np.int16]
+"""In multiples of 2^-SHARE_BITS, 1 at most."""
 
 _Split = tuple[int, bool]
 """A ReLU's place, and is it its active side?"""
@@ -136,7 +136,7 @@ class BoundProofTree(ProofTree):
             start = best.columns(np.array([column]))
             if self.lined and len(node.path) % SLOPES_EVERY == 0:
                 node.slopes, node.anew = (
-                    np.rint(np.ldexp(alpha[self.places, column], SHARE_BITS)).astype(np.int64),
+                    np.rint(np.ldexp(alpha[self.places, column], SHARE_BITS)).astype(np.int16),
                     True,
                 )
             node.parts = tuple(

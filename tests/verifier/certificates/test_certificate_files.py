@@ -18,6 +18,7 @@ import pytest
 
 from verifier import models
 from verifier.certificates import checker
+from verifier.certificates import format as file_format
 from verifier.certificates.builder import certified
 from verifier.cli import main
 from verifier.cli.exit_codes import Exit
@@ -33,6 +34,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("certificates") / "c.cert"
     assert main.main(["minimal", DIGITS, INPUTS, "--index", "3", "--certificate", str(path)]) == Exit.GOOD
     return path
+
+
+def test_numbers_are_written_in_chunks(monkeypatch):
+    numbers = [np.arange(-40, 60), np.zeros(0, dtype=np.int64), np.full(5, 1 << 40)]
+    whole = checker.unpacked(file_format.property_encoded("digest", b"text", numbers))
+    monkeypatch.setattr(file_format, "CHUNK", 7)
+    assert checker.unpacked(file_format.property_encoded("digest", b"text", numbers)) == whole
+    assert whole.endswith(b"text" + file_format.varints(np.concatenate(numbers)))
 
 
 def test_the_checker_imports_the_standard_library_and_numpy_only():
