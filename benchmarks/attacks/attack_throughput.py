@@ -29,10 +29,10 @@ from encoders.network.linear_maps import Dense, readonly
 from encoders.onnx_io.builder import BATCH
 from encoders.onnx_io.from_onnx import read_network
 from verifier.attacks.base.objective import loss_at
-from verifier.attacks.base.step_model import StepBuilder, StepLoop, StepModel
 from verifier.attacks.carlini_wagner import BETA1, BETA2, EPSILON, FIRST_SECOND, linf_step
 from verifier.attacks.gradient import sign_step
 from verifier.runtime.device import Device, resolve
+from verifier.runtime.step_model import StepBuilder, StepLoop, StepModel
 
 MODEL = Path(__file__).parents[2] / "verifier" / "models" / "mnist_n.onnx"
 SIZES = (784, 24, 24, 24, 10)  # the network that stands in where the file is absent

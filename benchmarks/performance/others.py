@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from benchmarks.engine import gate_cache, reach, retraining, soundness, time_limits
+from benchmarks.engine import throughput as tree_throughput
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
@@ -169,6 +170,17 @@ def sound(record: Measured) -> str:
     )
 
 
+def stepped(record: Measured) -> str:
+    """Steps a second of bound trees, by engine, with the largest batch."""
+    rows, cells = rows_of(tree_throughput.Row, record), []
+    for net in dict.fromkeys(row.net for row in rows):
+        largest = max(row.batch for row in rows if row.net == net)
+        own = [row for row in rows if (row.net, row.batch) == (net, largest)]
+        rates = ", ".join(f"{row.engine} {row.step_rate:,.0f} (× {row.gain:.2f})" for row in own)
+        cells.append(f"{net}, batches of {largest}: {rates}")
+    return "; ".join(cells)
+
+
 def limits(record: Measured) -> str:
     """How many time limits were kept, and by how much the worst was overrun."""
     rows = rows_of(time_limits.Row, record)
@@ -275,6 +287,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
     "soundness": ("random nets of 100 to 2,000 ReLUs at radii within an attack's distance, and beyond it", sound),
+    "throughput": ("node-steps a second of bound trees (their gain / numpy's)", stepped),
     "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
     "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),
     "attack_references_mnist_n": (

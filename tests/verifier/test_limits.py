@@ -25,7 +25,7 @@ from verifier.solvers import process
 LIMIT, STEP, SHARE = 1.0, 0.02, 0.05
 
 SLOW = (
-    "verifier.attacks.base.step_model:StepLoop.run",
+    "verifier.runtime.step_model:StepLoop.run",
     "verifier.attacks.base.search:Surrogate.logits",
     "verifier.attacks.base.search:Surrogate.vjp",
     "verifier.runtime.replay:Replay.logits",

@@ -30,10 +30,10 @@ from encoders.onnx_io.builder import BATCH
 from verifier.attacks.base.objective import MEASURE, Gap, gap_at, sign
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.base.search import FAR, AttackSearch, Surrogate
-from verifier.attacks.base.step_model import StepBuilder, StepModel
 from verifier.attacks.base.sweep import SweepSettings, sweep
 from verifier.attacks.gradient import starts, vertex
 from verifier.problem.budget import Budget
+from verifier.runtime.step_model import StepBuilder, StepModel
 
 SMALLEST_SPREAD = 1e-12  # below it the logits are equal, and the ratio says nothing
 

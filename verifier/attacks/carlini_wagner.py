@@ -27,10 +27,10 @@ from encoders.onnx_io.builder import BATCH
 from verifier.attacks.base.objective import keep_best, loss_at, sign
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.base.search import FAR, AttackSearch, Surrogate
-from verifier.attacks.base.step_model import StepBuilder, StepModel
 from verifier.attacks.base.sweep import FARTHEST
 from verifier.attacks.gradient import FGSM_SETTINGS, PGD_SETTINGS, descend
 from verifier.problem.budget import Budget
+from verifier.runtime.step_model import StepBuilder, StepModel
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's own defaults (Kingma and Ba 2015)
 FIRST_SECOND = EPSILON**2 / (1.0 - BETA2)

@@ -24,9 +24,9 @@ from verifier.attacks.base.box_walk import box_walk
 from verifier.attacks.base.objective import MEASURE, loss_at, sign
 from verifier.attacks.base.problem import AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.attacks.base.search import AttackSearch, Surrogate
-from verifier.attacks.base.step_model import StepBuilder, StepModel
 from verifier.attacks.base.sweep import SweepSettings, sweep
 from verifier.problem.budget import Budget
+from verifier.runtime.step_model import StepBuilder, StepModel
 
 KNAPSACK_HALVINGS = 12  # the knapsack's threshold to within max|g| / 4096; what lies between is taken in part
 

@@ -97,7 +97,7 @@ class BranchAndBound(Decider):
         ball = query.region.finite
         rows = deciding_rows(stages, ball, query.goal, lower, upper)
         goal = only(query.goal, rows)
-        root = TreeRoot(stages, ball, goal, lower, upper, floor, slack, tolerance, rows, earlier, memory)
+        root = TreeRoot(stages, ball, goal, lower, upper, floor, slack, tolerance, rows, earlier, memory, query.graph)
         auto = self.engine == AUTO
         kind = next(kind for kind in self.kinds if kind.suits(root)) if auto else self._named(self.engine)
         return kind.make(root, kind.settings)

@@ -15,12 +15,12 @@ from verifier.attacks.apgd import LOSSES, ApgdSettings, LossName, checkpoints
 from verifier.attacks.autoattack import AutoAttackSettings
 from verifier.attacks.base.problem import Case, Float32
 from verifier.attacks.base.search import Surrogate
-from verifier.attacks.base.step_model import StepBuilder
 from verifier.attacks.registry import ATTACKS
 from verifier.attacks.square import SquareSettings, image_shape
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import FLAT_NORMS
 from verifier.runtime.session import session
+from verifier.runtime.step_model import StepBuilder
 
 STEP = 1e-6
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from encoders.formulations.to_stages import to_stages
 from encoders.network.exact import exact_values
 from encoders.network.graph import Array, Graph, GraphBuilder
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 from encoders.network.node_bounds import NodeBounds
-from verifier.problem.query import Ball, Norm, distance_exact
+from verifier.bounds.alpha_beta_crown import FIRST_SHARE, Ascending, BatchedBound, Proposed, Start
+from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.lagrangian import Lagrangian
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm, distance_exact
+from verifier.solvers.branch_and_bound import hidden_bounds
 
 INWARDS = (1.0, 1.0 - 2.0**-52, 1.0 - 2.0**-40, 0.5, 0.0)
 """A sampled point that rounding puts outside the ball is pulled towards the centre by these factors."""
@@ -65,6 +71,61 @@ NETS: dict[str, Callable[[np.random.Generator], Graph]] = {
     "residual": residual,
     "cancelling": cancelling,
 }
+
+
+SHAPES = ("dense", "conv", "residual")
+"""The nets on which float32 bounds are near those of real numbers."""
+
+BATCH = 11
+
+
+class Below:
+    """A net, a ball with room, a goal of several rows, and nodes below their root."""
+
+    def __init__(self, net: str, norm: Norm, seed: int = 3, rows: int = 2) -> None:
+        rng = np.random.default_rng(seed)
+        self.graph = NETS[net](rng)
+        self.stages = to_stages(self.graph)
+        size = self.stages.input_size
+        centre = rng.random(size)
+        centre[0] = 0.0
+        radius = {Norm.LINF: 0.3, Norm.L1: 1.1, Norm.L2: 0.6}[norm]
+        self.ball = Ball(norm, centre, radius, np.zeros(size), np.ones(size))
+        self.ends = hidden_bounds(self.stages, linear_bounds(self.graph, self.ball, Budget()))
+        outputs = self.stages.output.constant.size
+        self.goal = Halfspaces(rng.normal(size=(rows, outputs)), rng.normal(size=rows))
+        self.bound = BatchedBound(self.stages, self.ball, self.goal, *self.ends)
+        self.lagrangian = Lagrangian(self.stages, self.ball, self.goal, *self.ends)
+
+    def nodes(self, seed: int = 0) -> tuple[Array, Array, Start]:
+        """Bounds (relu_count, BATCH), some open ReLUs fixed in all columns but the first, and any multipliers."""
+        rng, kept = np.random.default_rng(seed), self.bound.kept.size
+        lower, upper = (np.repeat(end[:, np.newaxis], BATCH, axis=1) for end in self.ends)
+        chosen = (lower < 0) & (upper > 0) & (rng.random(lower.shape) < 0.4)
+        chosen[:, 0] = False
+        active = rng.random(lower.shape) < 0.5
+        lower[chosen & active] = 0.0
+        upper[chosen & ~active] = 0.0
+        weights = rng.dirichlet(np.ones(len(self.goal.offset)), BATCH).T.astype(np.float32)
+        alpha, beta = rng.random((kept, BATCH)), 0.1 * rng.normal(size=(kept, BATCH))
+        alpha[:, 1] = np.nan
+        start = Start(alpha.astype(np.float32), beta.astype(np.float32), weights, np.full(BATCH, FIRST_SHARE))
+        return lower, upper, start
+
+    def by(self, engines: Sequence[Ascending], steps: int, seed: int = 0) -> list[Proposed]:
+        """What engines propose for the same nodes."""
+        lower, upper, start = self.nodes(seed)
+        kept = self.bound.kept
+        return [engine.optimise(lower[kept], upper[kept], start, steps, Budget()) for engine in engines]
+
+
+def drawn(ball: Ball) -> Array:
+    """Points of the ball."""
+    rng = np.random.default_rng(5)
+    steps = rng.normal(size=(400, ball.centre.size))
+    lengths = np.array([ball.geometry.length(step) for step in steps])
+    steps *= (ball.radius * rng.random(400) / lengths)[:, np.newaxis]
+    return np.asarray(np.clip(ball.centre + steps, ball.lo, ball.hi))
 
 
 def ball(kind: str, norm: Norm, size: int, rng: np.random.Generator) -> Ball:

@@ -11,10 +11,10 @@ from encoders.errors import InputError
 from encoders.network.graph import GraphBuilder
 from encoders.onnx_io.builder import BATCH
 from encoders.onnx_io.runtime import captured_stderr, runtime
-from verifier.attacks.base.step_model import StepBuilder, StepLoop
 from verifier.runtime import device as device_module
 from verifier.runtime.device import Device, cuda_missing, resolve
 from verifier.runtime.session import cores
+from verifier.runtime.step_model import StepBuilder, StepLoop
 
 without_cuda = pytest.mark.skipif(cuda_missing() is None, reason="CUDA works here")
 with_cuda = pytest.mark.skipif(cuda_missing() is not None, reason="no CUDA here")

@@ -20,6 +20,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Ball, Norm, distance_exact
 from verifier.problem.verdict import Evidence, Holds, Unknown, Verdict, Violated
+from verifier.runtime.device import Device
 from verifier.solvers.branch_and_bound import BranchAndBound
 from verifier.solvers.branching import DUAL, LOSS, SMEAR, VIOLATION, WIDTH
 from verifier.solvers.tree import table
@@ -84,6 +85,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "descend_every": (0, 1),
         "flips": (0,),
         "stalled": (0, 1),
+        "device": (Device.CPU,),
         "polish_seconds": (0.0,),
     },
     "input": {

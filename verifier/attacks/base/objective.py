@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from encoders.onnx_io.builder import BATCH
 from verifier.attacks.base.problem import LOWEST, Metric
-from verifier.attacks.base.step_model import StepBuilder
+from verifier.runtime.step_model import StepBuilder
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from encoders.errors import InputError
 from encoders.network.graph import Affine, Array, Graph, outputs
 from encoders.onnx_io.to_onnx import to_onnx
 from verifier.attacks.base.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
-from verifier.attacks.base.step_model import StepBuilder, StepLoop, StepModel
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.runtime.device import Device, resolve
 from verifier.runtime.pointwise import FORMATS, Spread, spreads
 from verifier.runtime.session import PACKED, session
+from verifier.runtime.step_model import StepBuilder, StepLoop, StepModel
 
 PRODUCTS = {Device.CPU: 1 << 31, Device.CUDA: 1 << 38}
 """Products of a batch's forward pass: a second or less, after which the budget is looked at."""

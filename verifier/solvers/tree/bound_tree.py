@@ -20,10 +20,12 @@ from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import Ascending, BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Dual
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.runtime.device import Device
 from verifier.solvers.branching import LOSS, BranchingRule, split_each
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
 from verifier.solvers.tree.frontier import TreeNode
+from verifier.solvers.tree.onnx_steps import OnnxSteps
 from verifier.solvers.tree.polishing import Polisher
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.region_projection import projected
@@ -66,6 +68,8 @@ class BoundSettings:
     """Generations without headway after which an LP is asked of a node; 0: never."""
     polish_seconds: float = 2.0
     """What one polishing of a point by LPs may take."""
+    device: Device | None = None
+    """Where ONNX Runtime takes the steps below the root; None: a kernel does, or numpy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +157,12 @@ class BoundTree(ReluTree):
         return rooted(bound, low, high, settings.first_steps, budget)
 
     def _ascending(self, batch: int, budget: Budget) -> Ascending:
-        """By the kernel once batches are large enough and the tree lasts, where it can be called at once."""
-        if self._ascends is None:
+        """On the device that is asked for, or by the kernel once batches are large enough and the tree lasts, where it
+        can be called at once."""
+        device, root = self.settings.device, self.root
+        if self._ascends is None and device is not None and root.graph is not None:
+            self._ascends = OnnxSteps(self._bound, root.graph, root.stages, root.goal, device)
+        elif self._ascends is None:
             self._ascends = ascending(self._bound, self.nodes, batch, budget)
         return self._ascends or self._bound
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
-from encoders.network.graph import Array
+from encoders.network.graph import Array, Graph
 from encoders.network.node_bounds import NodeBounds
 from verifier.problem.budget import Budget
 from verifier.problem.memory import UNLIMITED, Memory
@@ -40,6 +40,8 @@ class TreeRoot:
     """The tree of such a question about an earlier network, to begin with; given, this one's is written down too."""
     memory: Memory = field(default=UNLIMITED, repr=False)
     """What open nodes are counted in."""
+    graph: Graph | None = field(default=None, repr=False)
+    """What the stages are of, where that is at hand."""
 
     @property
     def goal_rows(self) -> npt.NDArray[np.integer]:

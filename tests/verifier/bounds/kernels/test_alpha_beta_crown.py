@@ -2,79 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
 
-from encoders.formulations.to_stages import to_stages
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, FIRST_SHARE, BatchedBound, Start, onto_simplex
-from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.alpha_beta_crown import FEW, Proposed, onto_simplex
 from verifier.bounds.kernels import compiled_bound
 from verifier.bounds.kernels.alpha_beta_crown import _to_simplex
 from verifier.bounds.kernels.compiled_bound import CompiledBound
-from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Ball, Halfspaces, Norm
-from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.problem.query import Norm
 
-from ..conftest import conv, dense, residual
-
-NETS = {"dense": dense, "conv": conv, "residual": residual}
+from ..conftest import BATCH, SHAPES, Below, drawn
 
 SINGLE = 2e-4
 """What float32 values may be off by on these nets, relative to 1 + their size."""
 
-BATCH = 11
+
+class Root(Below):
+    """Its nodes, bounded by both."""
+
+    def both(self, steps: int, seed: int = 0) -> list[Proposed]:
+        return self.by([self.bound, CompiledBound(self.bound)], steps, seed)
 
 
-class Root:
-    """A net, a ball with room, and a goal of several rows."""
-
-    def __init__(self, net: str, norm: Norm, seed: int = 3, rows: int = 2) -> None:
-        rng = np.random.default_rng(seed)
-        graph = NETS[net](rng)
-        self.stages = to_stages(graph)
-        size = self.stages.input_size
-        centre = rng.random(size)
-        centre[0] = 0.0
-        self.ball = Ball(
-            norm, centre, {Norm.LINF: 0.3, Norm.L1: 1.1, Norm.L2: 0.6}[norm], np.zeros(size), np.ones(size)
-        )
-        self.ends = hidden_bounds(self.stages, linear_bounds(graph, self.ball, Budget()))
-        outputs = self.stages.output.constant.size
-        self.goal = Halfspaces(rng.normal(size=(rows, outputs)), rng.normal(size=rows))
-        self.bound = BatchedBound(self.stages, self.ball, self.goal, *self.ends)
-        self.lagrangian = Lagrangian(self.stages, self.ball, self.goal, *self.ends)
-
-    def nodes(self, seed: int = 0) -> tuple[Array, Array, Start]:
-        """Bounds (relu_count, BATCH), some open ReLUs fixed in all columns but the first, and any multipliers."""
-        rng, kept = np.random.default_rng(seed), self.bound.kept.size
-        lower, upper = (np.repeat(end[:, np.newaxis], BATCH, axis=1) for end in self.ends)
-        chosen = (lower < 0) & (upper > 0) & (rng.random(lower.shape) < 0.4)
-        chosen[:, 0] = False
-        active = rng.random(lower.shape) < 0.5
-        lower[chosen & active] = 0.0
-        upper[chosen & ~active] = 0.0
-        weights = rng.dirichlet(np.ones(len(self.goal.offset)), BATCH).T.astype(np.float32)
-        alpha, beta = rng.random((kept, BATCH)), 0.1 * rng.normal(size=(kept, BATCH))
-        alpha[:, 1] = np.nan
-        start = Start(alpha.astype(np.float32), beta.astype(np.float32), weights, np.full(BATCH, FIRST_SHARE))
-        return lower, upper, start
-
-    def both(self, steps: int, seed: int = 0) -> tuple[Any, Any]:
-        lower, upper, start = self.nodes(seed)
-        kept = self.bound.kept
-        return tuple(
-            engine.optimise(lower[kept], upper[kept], start, steps, Budget())
-            for engine in (self.bound, CompiledBound(self.bound))
-        )
-
-
-@pytest.fixture(params=[(net, norm) for net in NETS for norm in Norm], ids=str)
+@pytest.fixture(params=[(net, norm) for net in SHAPES for norm in Norm], ids=str)
 def root(request: pytest.FixtureRequest) -> Root:
     return Root(*request.param)
 
@@ -120,19 +74,10 @@ def test_no_value_is_above_a_sample(root: Root) -> None:
         assert np.all(values >= found.values[j] - SINGLE * (1.0 + np.abs(values)))
 
 
-def drawn(ball: Ball) -> Array:
-    """Points of the ball."""
-    rng = np.random.default_rng(5)
-    steps = rng.normal(size=(400, ball.centre.size))
-    lengths = np.array([ball.geometry.length(step) for step in steps])
-    steps *= (ball.radius * rng.random(400) / lengths)[:, np.newaxis]
-    return np.asarray(np.clip(ball.centre + steps, ball.lo, ball.hi))
-
-
 @pytest.mark.parametrize("norm", list(Norm), ids=str)
 def test_as_much_is_gained(norm: Norm) -> None:
     gains = []
-    for net in NETS:
+    for net in SHAPES:
         for seed in range(3):
             root = Root(net, norm, seed)
             begin = root.both(0, seed)[0].values

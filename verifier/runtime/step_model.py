@@ -1,4 +1,4 @@
-"""An attack's step as one ONNX model, and a loop over it that stays on the device."""
+"""A step as one ONNX model, of an attack or of a tree's multipliers, and a loop over it that stays on the device."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from encoders.onnx_io.builder import OnnxBuilder
 from encoders.onnx_io.runtime import runtime
 from encoders.onnx_io.to_onnx import forward_onnx, vjp_onnx
 from encoders.onnx_io.weights import OnnxModel
-from verifier.attacks.base.problem import Float32
+from verifier.problem.norms.geometry import Floats
 from verifier.runtime.device import Device
 from verifier.runtime.session import NEXT, PACKED, session
 
 
 @dataclass(frozen=True, eq=False)
 class StepModel:
-    """One attack step as an ONNX model.
+    """One step as an ONNX model.
 
     Inputs: `constants`, the same at every step, and `state`; for each state s the output s_next has s's shape.
     """
@@ -75,7 +75,7 @@ class StepLoop:
         self._session = session(step.model, device, threads, packed=step.model.size <= PACKED)
         self._values: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._bindings: list[Any] = []
-        self._uploaded: list[Float32] = []
+        self._uploaded: list[Floats] = []
         """On the CPU a value is its array's memory, which not every ONNX Runtime keeps alive (1.25 to 1.28 do not)."""
         self._current = 0
 
@@ -100,7 +100,7 @@ class StepLoop:
             self._session.run_with_iobinding(self._bindings[self._current])
             self._current ^= 1
 
-    def read(self, name: str) -> Float32:
+    def read(self, name: str) -> Floats:
         """A copy of the state `name`, on the host."""
         return np.array(self._values[self._current][name].numpy(), dtype=np.float32)
 
