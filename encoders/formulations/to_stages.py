@@ -2,7 +2,7 @@
 
 Runs of affine nodes become one matrix for each pair of stages. Where that takes a product of two matrices, the product
 is rounded: `magnitude` keeps Σ|factors|, so that |B − exact B| ≤ γ · magnitude with the `operations` that were spent.
-A single matrix of the file is taken over as it is and is exact.
+A single matrix of the file is taken over as it is and is exact; a dense one is the graph's own, not a copy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from encoders.lazy import Lazy
 from encoders.network.graph import Affine, Array, Graph, Relu, forward
-from encoders.network.linear_maps import LinearMap
+from encoders.network.linear_maps import LinearMap, matrix_of
 from encoders.network.rounded_operations import rounded_operations
 
 if TYPE_CHECKING:
@@ -36,10 +36,15 @@ Matrix = Any
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """B_kj: `matrix` (size of stage k, size of stage j); `magnitude` of the same shape, entrywise ≥ |matrix|."""
+    """B_kj: `matrix` (size of stage k, size of stage j); `sizes` of its shape, entrywise ≥ |matrix|; None: |matrix|."""
 
     matrix: Matrix
-    magnitude: Matrix
+    sizes: Matrix | None = None
+
+    @property
+    def magnitude(self) -> Matrix:
+        """`sizes`; |matrix| is made whenever it is asked for: kept, it would take as much again as the network."""
+        return abs(self.matrix) if self.sizes is None else self.sizes
 
     @cached_property
     def adjoint(self) -> Matrix:
@@ -117,11 +122,12 @@ class Stages:
 
 @dataclass(frozen=True, eq=False)
 class _Form:
-    """A node's value as Σ blocks[j] · h_j + constant while the walk goes on; all matrices sparse."""
+    """A node's value as Σ blocks[j] · h_j + constant while the walk goes on; `bare`: it is h_j itself."""
 
-    blocks: dict[int, tuple[Any, Any]]
+    blocks: dict[int, Block]
     constant: Array
     magnitude: Array
+    bare: bool = False
 
 
 def to_stages(
@@ -145,15 +151,16 @@ def to_stages(
         nonlocal operations, underflows
         look()
         operations += len(node.terms) + max(term.map.fan_in + term.map.fan_out for term in node.terms)
-        blocks: dict[int, tuple[Any, Any]] = {}
+        blocks: dict[int, Block] = {}
         constant, magnitude = np.array(node.bias), np.abs(node.bias) + added.get(index, 0.0)
         for term in node.terms:
             form = forms[term.source]
             look()
             underflows = underflows or _underflows(term.map, form)
-            for source, pair in _mapped(term.map, form).items():
-                known = blocks.get(source)
-                blocks[source] = pair if known is None else (known[0] + pair[0], known[1] + pair[1])
+            for source, block in _mapped(term.map, form).items():
+                blocks[source] = _sum(blocks[source], block) if source in blocks else block
+            if form.bare:
+                continue
             constant = constant + term.map.apply(form.constant[np.newaxis])[0]
             magnitude = magnitude + term.map.magnitude().apply(form.magnitude[np.newaxis])[0]
         return _Form(blocks, constant, magnitude)
@@ -174,18 +181,29 @@ def to_stages(
 
 
 def _unit(number: int, size: int) -> _Form:
-    eye = sp.csr_array(sp.eye_array(size))
-    return _Form({number: (eye, eye)}, np.zeros(size), np.zeros(size))
+    return _Form({number: Block(sp.csr_array(sp.eye_array(size)))}, np.zeros(size), np.zeros(size), bare=True)
 
 
-def _mapped(linear: LinearMap, form: _Form) -> dict[int, tuple[Any, Any]]:
+def _mapped(linear: LinearMap, form: _Form) -> dict[int, Block]:
+    if form.bare:
+        return dict.fromkeys(form.blocks, Block(matrix_of(linear)))
     rows, sizes = linear.rows(), linear.magnitude().rows()
-    return {source: (rows @ matrix, sizes @ magnitude) for source, (matrix, magnitude) in form.blocks.items()}
+    return {
+        source: Block(rows @ sp.csr_array(block.matrix), sizes @ sp.csr_array(block.magnitude))
+        for source, block in form.blocks.items()
+    }
+
+
+def _sum(one: Block, other: Block) -> Block:
+    (matrix, size), (more, added) = ((sp.csr_array(each.matrix), sp.csr_array(each.magnitude)) for each in (one, other))
+    return Block(matrix + more, size + added)
 
 
 def _underflows(linear: LinearMap, form: _Form) -> bool:
     """May a product of the map with a form underflow? Products with 1 are exact."""
-    known = [magnitude.data for _, magnitude in form.blocks.values()] + [form.magnitude]
+    if form.bare:
+        return False
+    known = [sp.csr_array(block.magnitude).data for block in form.blocks.values()] + [form.magnitude]
     factors = np.concatenate(known)
     factors = factors[(factors > 0) & (factors != 1)]
     sizes = linear.magnitude().rows().data if factors.size else factors
@@ -194,11 +212,19 @@ def _underflows(linear: LinearMap, form: _Form) -> bool:
 
 
 def _stage(form: _Form, operations: int) -> Stage:
-    blocks = {source: _block(matrix, magnitude) for source, (matrix, magnitude) in form.blocks.items()}
+    blocks = {source: _laid_out(block) for source, block in form.blocks.items()}
     return Stage(blocks, form.constant, form.magnitude, operations)
 
 
-def _block(matrix: Any, magnitude: Any) -> Block:
-    if magnitude.nnz > DENSE_SHARE * magnitude.shape[0] * magnitude.shape[1]:
-        return Block(np.ascontiguousarray(matrix.toarray()), np.ascontiguousarray(magnitude.toarray()))
-    return Block(sp.csr_array(matrix), sp.csr_array(magnitude))
+def _laid_out(block: Block) -> Block:
+    """Dense or sparse, as its share of nonzeros has it."""
+    filled = block.matrix if block.sizes is None else block.sizes
+    count = np.count_nonzero(filled) if isinstance(filled, np.ndarray) else filled.nnz
+    dense = count > DENSE_SHARE * filled.shape[0] * filled.shape[1]
+    return Block(*(None if part is None else _as(part, dense) for part in (block.matrix, block.sizes)))
+
+
+def _as(matrix: Matrix, dense: bool) -> Matrix:
+    if not dense:
+        return sp.csr_array(matrix)
+    return matrix if isinstance(matrix, np.ndarray) else np.ascontiguousarray(matrix.toarray())

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from encoders.network.graph import Affine, Array, Graph, Relu, forward, reverse
-from encoders.network.linear_maps import Dense, LinearMap
+from encoders.network.linear_maps import matrix_of
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.relu_lines import relu_lines
 from verifier.problem.budget import Budget
@@ -34,11 +33,6 @@ class Backward:
     value: Array
     rows: Array
     messages: Mapping[int, Array]
-
-
-def _matrix(linear: LinearMap) -> Any:
-    """A map's matrix, sparse unless the map is one as it stands."""
-    return linear.weight if isinstance(linear, Dense) and linear.left == linear.right == 1 else linear.rows()
 
 
 class LinearRelaxation:
@@ -77,7 +71,7 @@ class LinearRelaxation:
         total = np.abs(node.bias)
         for term in node.terms:
             if region is not None and term.source == 0:
-                total = total + region.geometry.sizes(_matrix(term.map.magnitude()))
+                total = total + region.geometry.sizes(matrix_of(term.map.magnitude()))
                 continue
             with np.errstate(invalid="ignore"):
                 total = total + term.map.magnitude().apply(bounds.magnitude(term.source)[np.newaxis])[0]

@@ -33,7 +33,7 @@ class BoundsByRadius:
             self._budget.check()
             problem = self._problem
             ball = problem.ball.with_radius(radius)
-            bounds = root_bounds(problem.graph, ball, self._budget, problem.arithmetic, lambda: self._stages)
+            bounds = root_bounds(problem.graph, ball, self._budget, problem.arithmetic, lambda: self.stages)
             self._budget.check()
             if len(self._known) >= BOUNDS_KEPT:
                 del self._known[next(iter(self._known))]
@@ -41,8 +41,8 @@ class BoundsByRadius:
         return self._known[radius]
 
     @cached_property
-    def _stages(self) -> Stages:
-        """Raises OutOfTimeError."""
+    def stages(self) -> Stages:
+        """The network as bounds and trees work on it. Raises OutOfTimeError."""
         graph, arithmetic = self._problem.graph, self._problem.arithmetic
         return to_stages(graph, arithmetic.unit, arithmetic.floors(graph), self._budget.check)
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from encoders.formulations.to_stages import Stages, to_stages
+from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.alpha_crown import Effort
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -77,11 +77,8 @@ class TreeSearch:
 
     @cached_property
     def _stages(self) -> Stages:
-        """The network as trees work on it. Raises OutOfTimeError."""
-        problem = self._states[0].problem
-        arithmetic = problem.arithmetic
-        stages = to_stages(problem.graph, arithmetic.unit, arithmetic.floors(problem.graph), self._budget.check)
-        return replace(stages, both=problem.semantics is Semantics.BOTH)
+        """Those of the bounds: a large network is held once. Raises OutOfTimeError."""
+        return replace(self.bounds.stages, both=self._states[0].problem.semantics is Semantics.BOTH)
 
     def polish(self) -> Iterator[SearchState]:
         """Move each first witness to the nearest point around it, by its target's tree."""

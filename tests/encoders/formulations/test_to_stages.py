@@ -209,6 +209,7 @@ def test_a_single_matrix_is_taken_over_as_it_is() -> None:
         assert isinstance(linear, Dense)
         assert list(stage.blocks) == [number]
         np.testing.assert_array_equal(full(stage.blocks[number].matrix), linear.weight)
+        assert np.shares_memory(stage.blocks[number].matrix, linear.weight)
 
 
 @pytest.mark.parametrize("share", [0.0, 2.0])

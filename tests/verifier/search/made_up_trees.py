@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array, GraphBuilder
 from encoders.network.linear_maps import identity
 from verifier.problem.budget import Budget
@@ -213,8 +214,8 @@ class Judge:
 class Bounds:
     """In place of linear bounds: those that exclude a target's goal within `excluded` of the input."""
 
-    def __init__(self, excluded: dict[int, float]) -> None:
-        self.excluded = excluded
+    def __init__(self, excluded: dict[int, float], stages: Stages) -> None:
+        self.excluded, self.stages = excluded, stages
 
     def at(self, radius: float) -> None: ...
 
@@ -234,6 +235,6 @@ def searched(
 ) -> tuple[TreeSearch, list[SearchState]]:
     states = world.states(each=each, threads=threads)
     search = TreeSearch(states, world, within)
-    bounds: Any = Bounds(excluded or {})
+    bounds: Any = Bounds(excluded or {}, search.bounds.stages)
     search.bounds = bounds
     return search, states

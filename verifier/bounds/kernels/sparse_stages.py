@@ -75,8 +75,8 @@ class SparseStages:
         open_ = np.zeros(count, np.bool_)
         self.safe = SparseNetwork(hidden, inputs, constant, slope, intercept, open_, sizes, charge)
         self.quick = SparseNetwork(
-            hidden._replace(values=single(hidden.values)),
-            inputs._replace(values=single(inputs.values)),
+            hidden._replace(values=np.zeros(hidden.values.size, np.float32)),
+            inputs._replace(values=np.zeros(inputs.values.size, np.float32)),
             single(constant),
             single(slope),
             single(intercept),
@@ -136,7 +136,7 @@ class SparseStages:
 
 
 def _space(stages: Stages, *, first: bool) -> SparseRows:
-    """Rows without entries, with space for all that are in the input, or in ReLUs."""
+    """Rows without entries, with space for all in the input, or in ReLUs, which costs no memory until it is filled."""
     blocks = (pair for stage in stages.hidden for pair in stage.blocks.items())
     most = sum(
         block.matrix.size if isinstance(block.matrix, np.ndarray) else block.matrix.nnz
