@@ -87,8 +87,8 @@ class Row:
 
 
 @dataclass
-class _Layers:
-    """An ONNX network, a layer after the other; `shape` is that of the last one's output."""
+class Layers:
+    """A random ONNX network, a layer after the other; `shape` is that of the last one's output."""
 
     rng: np.random.Generator
     shape: tuple[int, ...]
@@ -117,6 +117,8 @@ class _Layers:
 
     def dense(self, size: int) -> None:
         given = int(np.prod(self.shape))
+        if len(self.shape) > 1:
+            self.add("Flatten", (given,))
         self.add("Gemm", (size,), self.normal(given, size, fan_in=given), self.bias(size))
 
     def conv(self, channels: int, stride: int) -> None:
@@ -150,7 +152,7 @@ def random_net(seed: int) -> RandomNet:
     shape: tuple[int, ...]
     if seed % 3 == 2:
         side, channels = int(rng.integers(6, 11)), int(rng.integers(1, 4))
-        layers = _Layers(rng, (channels, side, side))
+        layers = Layers(rng, (channels, side, side))
         first = max(2, round(wanted / (1.5 * side * side)))
         layers.conv(first, 1)
         layers.relu()
@@ -158,14 +160,12 @@ def random_net(seed: int) -> RandomNet:
         kind, shape = "conv", (channels, side, side)
     else:
         kind, shape = "dense", (int(rng.integers(5, 41)),)
-        layers, depth = _Layers(rng, shape), int(rng.integers(1, 5))
+        layers, depth = Layers(rng, shape), int(rng.integers(1, 5))
         for _ in range(depth - 1):
             layers.dense(max(2, round(wanted / depth)))
             layers.relu()
         layers.dense(max(2, round(wanted / depth)))
     layers.relu()
-    if kind == "conv":
-        layers.add("Flatten", (int(np.prod(layers.shape)),))
     layers.dense(int(rng.integers(2, 6)))
     x = rng.random(int(np.prod(shape))).astype(np.float32)
     return RandomNet(layers.model(shape), kind, layers.relus, x)

@@ -1,6 +1,6 @@
-"""Write PERFORMANCE.md from the records in benchmarks/results and the prose of `page.md`.
+"""Write PERFORMANCE.md, and its pictures, from the records in benchmarks/results and the prose of `page.md`.
 
-`python -m benchmarks.performance` writes it; `--check` compares only, and exits 1 with one line where the file is not
+`python -m benchmarks.performance` writes them; `--check` compares only, and exits 1 with one line where a file is not
 what the records say.
 """
 
@@ -13,9 +13,10 @@ from pathlib import Path
 
 import jinja2
 
-from benchmarks.harness.record import PROJECT, write_atomically
+from benchmarks.harness.record import PROJECT, RESULTS, write_atomically
 from benchmarks.performance import tables
 from benchmarks.performance.others import others
+from benchmarks.performance.pictures import pictures
 
 PAGE = PROJECT / "PERFORMANCE.md"
 PROSE = Path(__file__).with_name("page.md")
@@ -48,17 +49,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=PAGE, help="the page (default: %(default)s)")
     arguments = parser.parse_args(words)
     try:
-        new = text()
+        folder = arguments.out.parent / RESULTS.relative_to(PROJECT)
+        files = {arguments.out: text(), **{folder / name: content for name, content in pictures().items()}}
     except tables.NotMeasuredError as error:
         print(f"performance: error: {error}", file=sys.stderr)
         return 2
-    if not arguments.check:
-        write_atomically(arguments.out, new.encode())
-        return 0
-    old = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
-    if old != new:
-        print(f"{arguments.out} is not what the records say: python -m benchmarks.performance", file=sys.stderr)
-        return STALE
+    for path, new in files.items():
+        if not arguments.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, new.encode())
+        elif not path.exists() or path.read_text(encoding="utf-8") != new:
+            print(f"{path} is not what the records say: python -m benchmarks.performance", file=sys.stderr)
+            return STALE
     return 0
 
 

@@ -6,11 +6,12 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import gate_cache, reach, retraining, soundness, time_limits
+from benchmarks.engine import gate_cache, growth, reach, retraining, soundness, time_limits
 from benchmarks.engine import throughput as tree_throughput
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
+from benchmarks.performance.pictures import SHOWN
 from benchmarks.performance.provenance import Measured, measured, rows_of, share
 from benchmarks.vnncomp.certificates import CertificateRow
 from benchmarks.vnncomp.peers import PeerRow
@@ -54,6 +55,21 @@ def reached(record: Measured) -> str:
             f"{net} {NORM_SIGNS[norm]} {reach.median_width(rows):.2f}{wanted}, {len(rows)} images, {seconds:.0f} s"
         )
     return "; ".join(cells)
+
+
+def grown(record: Measured) -> str:
+    """What each step of the largest networks costs."""
+    rows, cells = rows_of(growth.Row, record), []
+    for net, relus in dict.fromkeys((row.net, row.relus) for row in rows if row.relus >= LARGE):
+        own = (row for row in rows if row.net == net)
+        steps = (f"{row.step} {row.cpu_seconds:.1f} s, {row.peak_mib / 1024:.1f} GiB" for row in own)
+        cells.append(f"{net} ({relus:,} ReLUs): {', '.join(steps)}")
+    missed = len(growth.missed(rows, record.setting["timeout"]))
+    return f"{'; '.join(cells)}; {missed} above 8 GiB or later than allowed"
+
+
+LARGE = 90_000
+"""ReLUs of the networks whose costs are told in words."""
 
 
 def safety(record: Measured) -> str:
@@ -270,6 +286,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     "ablations_settings": ("one setting of the tree changed, CPU time / default, 12 instances: the dearest", settings),
     "ablations_sizes": ("nets by size: decided by the default; bound tree, default / LP tree (wall)", sizes),
     "reach": ("nets of 768 and 4,804 ReLUs, 60 s a bracket: median of upper / lower end; mean CPU s", reached),
+    "growth": ("CPU seconds and peak memory as networks grow, the limit 20 s, random weights", grown),
     "retraining": (
         "`mnist_n` after one more epoch, beginning with what is known of it before: CPU time / a fresh search",
         retrained,
@@ -313,5 +330,6 @@ def others() -> str:
     for name, (asked, outcome) in ROWS.items():
         record = measured(name)
         if record is not None:
-            items.append(f"- {asked}: **{outcome(record)}**. {record.provenance(COMMANDS.get(name, ''))}")
+            shown = f" {SHOWN}" if name == "growth" else ""
+            items.append(f"- {asked}: **{outcome(record)}**. {record.provenance(COMMANDS.get(name, ''))}{shown}")
     return "\n".join(items)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.harness.record import RESULTS
 from benchmarks.performance import __main__ as performance
-from benchmarks.performance import others, tables
+from benchmarks.performance import others, pictures, tables
 from benchmarks.performance.provenance import Measured, common_command, measured
 
 LONGEST = 120
@@ -97,3 +98,29 @@ def test_time_limits_are_a_line_once_they_are_measured(monkeypatch: pytest.Monke
         monkeypatch.setattr(others, "measured", lambda name, there=there: there if name == "time_limits" else None)
         assert others.others().count("\n- ") == 0
         assert ("2/3 kept" in others.others()) is (there is not None)
+
+
+def test_a_picture_has_a_line_for_each_step_and_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {
+            "net": net,
+            "relus": relus,
+            "step": step,
+            "answer": "",
+            "seconds": 1.0,
+            "cpu_seconds": cpu,
+            "peak_mib": 100.0 * cpu,
+        }
+        for step, cpu in (("read", 0.001), ("check", 2.0))
+        for net, relus in (("3x24", 72), ("6x256", 1536), ("conv-1", 1636), ("conv-8", 12388))
+    ]
+    monkeypatch.setattr(pictures, "measured", lambda _: Measured("growth", {"rows": rows}))
+    drawn = pictures.pictures()
+    assert set(drawn) == set(pictures.PICTURES)
+    for content in drawn.values():
+        root = ElementTree.fromstring(content)
+        kinds = [each.get("class", "") for each in root.iter() if each.get("class", "").startswith("line")]
+        assert sorted(kinds) == ["line s0", "line s0 conv", "line s2", "line s2 conv"]
+        assert len([each for each in root.iter() if each.get("class", "").startswith("dot")]) == len(rows)
+    monkeypatch.setattr(pictures, "measured", lambda _: None)
+    assert pictures.pictures() == {}

@@ -49,9 +49,19 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [factor * 10.0**power for power in powers for factor in factors if low <= factor * 10.0**power <= high]
 
 
+def _share(value: float, ends: tuple[float, float], log: bool) -> float:
+    """How far along an axis a value is, within its ends: 0 to 1."""
+    low, high = ends
+    value = min(max(value, low), high)
+    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+
+
 @dataclass
 class Chart:
-    """A frame with two axes; what is drawn comes in data coordinates. label: what a screen reader says."""
+    """A frame with two axes; what is drawn comes in data coordinates. label: what a screen reader says.
+
+    log, log_y: whether the axes are logarithmic.
+    """
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -61,20 +71,16 @@ class Chart:
     log: bool = False
     height: float = HEIGHT
     left: float = LEFT
+    log_y: bool = False
     parts: list[str] = field(default_factory=list)
 
     def across(self, value: float) -> float:
         """The place of an x value, within the frame."""
-        low, high = self.x
-        value = min(max(value, low), high)
-        share = math.log(value / low) / math.log(high / low) if self.log else (value - low) / (high - low)
-        return self.left + share * (WIDTH - self.left - RIGHT)
+        return self.left + _share(value, self.x, self.log) * (WIDTH - self.left - RIGHT)
 
     def up(self, value: float) -> float:
         """The place of a y value."""
-        low, high = self.y
-        share = (min(max(value, low), high) - low) / (high - low)
-        return self.height - BOTTOM - share * (self.height - BOTTOM - TOP)
+        return self.height - BOTTOM - _share(value, self.y, self.log_y) * (self.height - BOTTOM - TOP)
 
     def path(self, points: Iterable[Point], kind: str, *, closed: bool = False) -> None:
         """A line, or with `closed` an area."""
@@ -116,7 +122,8 @@ class Chart:
             place = self.across(tick)
             frame.append(f'<path class="tick" d="M{place:.1f} {base}v4"/>')
             frame.append(f'<text x="{place:.1f}" y="{base + 16}" text-anchor="middle">{escape(x_text(tick))}</text>')
-        for tick in ticks(*self.y, about=4) if y_ticks is None else y_ticks:
+        up = y_ticks if y_ticks is not None else log_ticks(*self.y) if self.log_y else ticks(*self.y, about=4)
+        for tick in up:
             place = self.up(tick)
             frame.append(f'<path class="rule" d="M{self.left} {place:.1f}H{end}"/>')
             frame.append(f'<text x="{self.left - 6}" y="{place + 4:.1f}" text-anchor="end">{tick:g}</text>')
