@@ -26,6 +26,7 @@ from verifier.solvers.tree.lp_tree import NUMPY_FIRST, LpSettings, LpTree
 from verifier.solvers.tree.polishing import Polisher
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
+from verifier.solvers.tree.stalling import crawls
 from verifier.solvers.tree.threads import ALONE, Threads
 
 Flags = npt.NDArray[np.bool_]
@@ -58,6 +59,9 @@ class InputSettings:
     """Times that a box is cut down by each of its forms; 0 for never."""
     relus: int = 8
     """Open ReLUs up to which a box is left to an LP tree."""
+    crawling: int = 48
+    """The same where boxes crawl, which is seen after `look` nodes."""
+    look: int = 1024
     crowd: int = 20_000
     """Open nodes beyond which the newest is next, not the nearest: that keeps their number."""
     descend_every: int = 4
@@ -133,6 +137,7 @@ class InputTree(ReluTree):
         self._crown = BoxCrown(root.stages, self._lagrangian)
         self._polisher = Polisher(root, self._lagrangian, self._goal, self.settings.flips, self.settings.polish_seconds)
         self._slices = 0
+        self._relus, self._looked = self.settings.relus, False
         widest = max((stage.size for stage in root.stages.hidden), default=1)
         self._batch = max(1, min(self.settings.batch, ENTRIES // (4 * TRIED * widest**2)))
 
@@ -162,6 +167,11 @@ class InputTree(ReluTree):
         When the budget ends, every node that is not closed is open again.
         """
         budget.check()
+        if not self._looked and self.nodes >= self.settings.look:
+            self._looked = True
+            boxes = np.reshape([self._box(node) for node in self._waiting], (-1, 2, self._widths.size))
+            if crawls(self.nodes, self._shares(boxes[:, 1] - boxes[:, 0])):
+                self._relus = self.settings.crawling
         numbers = range(self._slices, self._slices + threads.count)
         self._slices += threads.count
         with self.whole():
@@ -290,7 +300,7 @@ class InputTree(ReluTree):
             owner = nodes[pieces.owner[place]]
             # Where points reach the goal and none is taken, halving comes to no end.
             refused = owner.refused and self.inherited
-            by_relus = refused or (self._polisher.able and unstable[place] <= self.settings.relus)
+            by_relus = refused or (self._polisher.able and unstable[place] <= self._relus)
             low, high = outcome.low[place], outcome.high[place]
             places = np.flatnonzero((low != self._ends[0]) | (high != self._ends[1]))
             chosen = () if by_relus else splits[place]
@@ -311,15 +321,19 @@ class InputTree(ReluTree):
         with np.errstate(over="ignore"):  # widths of the least floats
             scores = [np.nan_to_num(rule.score(rows, widths, self._widths)) for rule in self.settings.rules]
         chosen = [np.where(halvable, score, -1.0).argmax(axis=1) for score in scores]
-        free = self._widths > 0
-        with np.errstate(over="ignore", invalid="ignore"):
-            volume = (widths[:, free] / self._widths[free]).prod(axis=1)
         proposals = []
-        for able, share, *entries in zip(halvable, volume, *chosen, strict=True):
+        for able, share, *entries in zip(halvable, self._shares(widths), *chosen, strict=True):
             known = np.flatnonzero(able).tolist()
-            every = share >= self.settings.every and np.count_nonzero(free) <= TRIED
+            every = share >= self.settings.every and np.count_nonzero(self._widths) <= TRIED
             proposals.append(tuple(known if every else dict.fromkeys(int(entry) for entry in entries)) if known else ())
         return proposals
+
+    def _shares(self, widths: Array) -> Array:
+        """Of the root's volume, those of boxes of such widths (boxes, n)."""
+        free = self._widths > 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            found: Array = (widths[:, free] / self._widths[free]).prod(axis=1)
+        return found
 
     def _box(self, node: TreeNode) -> tuple[Array, Array]:
         low, high = self._ends[0].copy(), self._ends[1].copy()
@@ -383,5 +397,4 @@ def _halves(proposal: int, entry: int, low: Array, high: Array) -> tuple[tuple[i
 
 
 def _same(ball: Ball, other: Ball) -> bool:
-    ends = zip((ball.lo, ball.hi), (other.lo, other.hi), strict=True)
-    return ball.radius == other.radius and all(np.array_equal(end, known) for end, known in ends)
+    return ball.radius == other.radius and np.array_equal(ball.lo, other.lo) and np.array_equal(ball.hi, other.hi)

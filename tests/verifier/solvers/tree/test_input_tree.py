@@ -114,6 +114,31 @@ def test_boxes_that_nothing_halves_are_stuck_without_an_lp(
     assert tree.polish(made.ball.centre, Budget()) == (pytest.approx(made.ball.centre), made.ball.radius)
 
 
+def test_larger_boxes_go_to_lp_trees_where_boxes_crawl(root: TreeRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked at once: the nodes so far, and the shares of the region that open boxes have."""
+    settings = replace(WITHOUT_RELUS, slice=1, batch=1, clips=0, crawling=100, look=3)
+    for answer in (False, True):
+        asked: list[Any] = []
+
+        def crawls(nodes: int, shares: Any, answer: bool = answer, asked: list[Any] = asked) -> bool:
+            asked.append((nodes, shares))
+            return answer
+
+        monkeypatch.setattr(input_tree, "crawls", crawls)
+        tree = InputTree(root, settings)
+        while tree.nodes < 3:
+            tree.explore(Budget())
+        boxes = [tree._box(node) for node in tree._waiting]
+        widths = root.ball.interval[1] - root.ball.interval[0]
+        tree.explore(Budget())
+        tree.explore(Budget())
+        ((nodes, shares),) = asked
+        assert nodes == 3
+        assert sorted(shares) == pytest.approx(sorted(float(((high - low) / widths).prod()) for low, high in boxes))
+        assert any(not node.start.splits for node in tree._waiting) is answer
+        assert explored(tree).lower_end == root.ball.radius
+
+
 def test_the_lp_tree_of_a_box_follows_the_radius(make_root: Callable[..., Any]) -> None:
     """After a cut the box is smaller, and so is the ball of its tree: no point beyond the radius is offered."""
     made = make_root(0, (5, 6, 3), Norm.LINF, 2)

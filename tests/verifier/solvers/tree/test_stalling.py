@@ -1,8 +1,10 @@
-"""After how many generations without headway an LP is asked."""
+"""After how many generations without headway an LP is asked; when boxes crawl."""
 
 from __future__ import annotations
 
-from verifier.solvers.tree.stalling import LEFT, REST, Headway
+import numpy as np
+
+from verifier.solvers.tree.stalling import CLOSES, CRAWLS, LEFT, REST, Headway, crawls
 
 
 def test_generations_without_headway_are_counted() -> None:
@@ -23,3 +25,13 @@ def test_a_node_that_an_lp_leaves_open_rests_first() -> None:
         assert node.stalled == -left
     assert node.child(0.1 * node.lack).stalled == 0
     assert node.child(node.lack).stalled == 1
+
+
+def test_boxes_crawl_that_close_without_taking_volume() -> None:
+    many, few = int(CLOSES * 1000), int(CLOSES * 500)
+    assert crawls(1000, np.full(many, 1.0 / many))
+    assert not crawls(1000, np.full(many + 1, 1.0 / (many + 1)))  # none closes
+    assert crawls(1000, np.full(few, 1.001 * CRAWLS / few))
+    assert not crawls(1000, np.full(few, 0.999 * CRAWLS / few))
+    assert not crawls(1000, np.full(few, np.nan))
+    assert not crawls(1000, np.zeros(0))
