@@ -195,6 +195,16 @@ class BatchedBound:
         alpha, beta = np.where(open_, alpha, fixed), np.maximum(start.beta * side, 0.0)
         return Lines(open_, slope.astype(np.float32), intercept, side, fixed, alpha, beta)
 
+    def margins(self, points: Floats) -> Floats:
+        """The goal's smallest row at points (n, batch) of the root's ball, about: (batch,)."""
+        values = [points]
+        for layer in self.layers:
+            total: Floats = sum(
+                (matrix @ values[source] for source, (matrix, _) in layer.blocks.items()), layer.constant
+            )
+            values.append(np.maximum(total, 0.0))
+        return np.asarray(total.min(axis=0))
+
     def _backward(self, run: _Run) -> tuple[Floats, Floats]:
         """(values, μ) at the run's multipliers, and the run's points."""
         batch = run.weights.shape[1]
@@ -278,20 +288,8 @@ class _Run:
         stay = ~(value > 0)
         count = int(np.count_nonzero(stay))
         if count and count < CROWDED * stay.size:
-            names = (
-                "_open",
-                "slope",
-                "intercept",
-                "side",
-                "alpha",
-                "_fixed",
-                "beta",
-                "weights",
-                "arguments",
-                "points",
-                "mu",
-                "_squares",
-            )
+            names: tuple[str, ...] = ("_open", "slope", "intercept", "side", "alpha", "_fixed", "beta")
+            names += ("weights", "arguments", "points", "mu", "_squares")
             for name in names:
                 setattr(self, name, getattr(self, name)[:, stay])
             self._splits, self._at, self._value = self._splits[stay], self._at[stay], value[stay]

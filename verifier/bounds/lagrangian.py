@@ -14,12 +14,13 @@ beforehand (Neumaier & Shcherbina 2004).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
@@ -68,6 +69,57 @@ class Dual:
         found = self.geometry.excluded(self.row, self.constant, most)
         return max(0.0, found * (1.0 - RADIUS_SLACK))
 
+
+@dataclass(frozen=True, eq=False)
+class Duals:
+    """A batch of `Dual`: constant, real (nodes,); row (nodes, n); shares, mu, nu (nodes, relu_count)."""
+
+    geometry: Geometry
+    constant: Array
+    real: Array
+    row: Array
+    shares: Array
+    mu: Array
+    nu: Array
+
+    @classmethod
+    def of(cls, duals: Sequence[Dual]) -> Duals:
+        """Those of one ball."""
+        parts = (np.array([getattr(dual, name) for dual in duals]) for name in ARRAYS)
+        return cls(duals[0].geometry, *parts)
+
+    def __len__(self) -> int:
+        return len(self.constant)
+
+    def __iter__(self) -> Iterator[Dual]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, place: int | np.integer[Any]) -> Dual:
+        row, shares, mu, nu = (getattr(self, name)[place] for name in ARRAYS[2:])
+        return Dual(float(self.constant[place]), float(self.real[place]), row, shares, mu, nu, self.geometry)
+
+    def at(self, places: npt.NDArray[np.integer]) -> Duals:
+        """Those at some places."""
+        return Duals(self.geometry, *(getattr(self, name)[places] for name in ARRAYS))
+
+    def replace(self, place: int, dual: Dual) -> None:
+        """Put another one of the same node in."""
+        for name in ARRAYS:
+            getattr(self, name)[place] = getattr(dual, name)
+
+    def values(self, radius: float) -> tuple[Array, Array]:
+        """`Dual.value` and `Dual.real_value` of each (nodes,)."""
+        falls = self.geometry.falls(self.row, radius)
+        return self.constant - falls, self.real - falls
+
+    def radii(self, most: float) -> Array:
+        """`Dual.radius` of each (nodes,)."""
+        found = self.geometry.excluded_each(self.row, self.constant, most)
+        return np.maximum(0.0, found * (1.0 - RADIUS_SLACK))
+
+
+ARRAYS = "constant", "real", "row", "shares", "mu", "nu"
+"""What a `Dual` consists of besides its geometry."""
 
 RADIUS_SLACK = 1e-13
 """Relative: more than the rounding of the last tangent step, whose sums were charged before."""
@@ -127,20 +179,15 @@ class Lagrangian:
         alpha = lower_slope(lower, upper)
         return self._dual(self._walk(weights, _on_lines(alpha, 0.0, lower, upper), lower, upper))
 
-    def on_lines(self, weights: Array, alpha: Array, beta: Array, lower: Array, upper: Array) -> list[Dual]:
+    def on_lines(self, weights: Array, alpha: Array, beta: Array, lower: Array, upper: Array) -> Duals:
         """The bounds of a batch of nodes: lower lines of slope `alpha`, split multipliers `beta` (Wang et al. 2021).
 
         ν = α μ⁺ − s μ⁻ + β, s the slope of the upper line; weights (m, batch) ≥ 0, all others (relu_count, batch). The
         value is a proved bound for any α and β.
         """
         found = self._walk(weights, _on_lines(alpha, beta, lower, upper), lower, upper)
-        rows, shares, mu, nu = (np.ascontiguousarray(part.T) for part in found[2:])
-        return [
-            self._dual(_Walked(np.asarray(constant), np.asarray(real), *parts))
-            for constant, real, *parts in zip(
-                found.constant.tolist(), found.real.tolist(), rows, shares, mu, nu, strict=True
-            )
-        ]
+        arrays = (np.ascontiguousarray(part.T) for part in found[2:])
+        return Duals(self.geometry, found.constant, found.real, *arrays)
 
     def chosen(self, weights: Array, choose: Choice, lower: Array, upper: Array) -> tuple[Array, Array]:
         """`Dual.constant` (batch,) and `Dual.row` (batch, n) of a batch of nodes whose ν are chosen stage by stage.

@@ -107,7 +107,7 @@ class BoundProofTree(ProofTree):
         alpha[kept], beta[kept] = best.alpha, best.beta
         weights = best.weights.astype(np.float64)
         duals = self._safe.on_lines(weights, alpha, beta, lower, upper)
-        values = np.array([dual.value(self.ball.radius) for dual in duals])
+        values, _ = duals.values(self.ball.radius)
         closing = np.flatnonzero(values > 0)
         if self.lined and closing.size:
             self._close_by_lines(
@@ -115,15 +115,14 @@ class BoundProofTree(ProofTree):
             )
             closing = np.array([place for place in closing if nodes[place].numbers is None], dtype=np.intp)
         if closing.size:
-            mu, nu = (np.array([getattr(duals[place], name) for place in closing]) for name in ("mu", "nu"))
+            mu, nu = duals.mu[closing], duals.nu[closing]
             ends = lower.T[closing], upper.T[closing]
             made = GrownResult([0] * closing.size, *ends, weights.T[closing], mu, nu, values[closing], [])
             for place, numbers in zip(closing, self._numbers(made), strict=True):
                 nodes[place].numbers = np.append(LEAF, numbers) if self.lined and numbers is not None else numbers
         lacking = [-v for v, told, node in zip(values, proposed.values, nodes, strict=True) if told > 0 and v <= 0]
         self._bound.margin = min(self._bound.margin + 2.0 * max(lacking, default=0.0), HIGHEST)
-        losses = np.array([dual.shares for dual in duals])[:, self.places]
-        split = split_each(LOSS, losses, lower.T[:, self.places], upper.T[:, self.places])
+        split = split_each(LOSS, duals.shares[:, self.places], lower.T[:, self.places], upper.T[:, self.places])
         found: list[_Node] = []
         for column, (node, at) in enumerate(zip(nodes, split.tolist(), strict=True)):
             node.start = None

@@ -15,7 +15,7 @@ from encoders.network.graph import Array, GraphBuilder
 from encoders.network.linear_maps import Dense
 from verifier.bounds.alpha_beta_crown import FIRST_SHARE, BatchedBound, Proposed, Start, onto_simplex
 from verifier.bounds.alpha_crown import linear_bounds
-from verifier.bounds.lagrangian import Dual
+from verifier.bounds.lagrangian import Dual, Duals
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.solvers.branch_and_bound import hidden_bounds
@@ -62,10 +62,10 @@ def any_start(root: Any, bound: BatchedBound, count: int) -> Start:
     return Start(alpha, beta, weights, np.full(count, FIRST_SHARE))
 
 
-def evaluated(root: Any, bound: BatchedBound, proposed: Proposed, lower: Array, upper: Array) -> list[Dual]:
+def evaluated(root: Any, bound: BatchedBound, proposed: Proposed, lower: Array, upper: Array) -> Duals:
     alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
     alpha[bound.kept], beta[bound.kept] = proposed.best.alpha, proposed.best.beta
-    duals: list[Dual] = root.lagrangian.on_lines(proposed.best.weights.astype(np.float64), alpha, beta, lower, upper)
+    duals: Duals = root.lagrangian.on_lines(proposed.best.weights.astype(np.float64), alpha, beta, lower, upper)
     return duals
 
 
@@ -89,6 +89,35 @@ def test_points_are_where_the_forms_are_least(root: Any) -> None:
         assert abs(dual.row @ (root.ball.centre - point) - least) <= SINGLE * (1.0 + least)
         assert root.ball.length(point) <= root.ball.radius + SINGLE
         assert np.all((point >= root.ball.interval[0] - SINGLE) & (point <= root.ball.interval[1] + SINGLE))
+
+
+def test_margins_are_those_of_the_network(root: Any) -> None:
+    bound, rng = bound_of(root), np.random.default_rng(3)
+    low, high = root.ball.interval
+    rows = rng.normal(size=(8, low.size))
+    points = np.clip(root.ball.centre + root.ball.geometry.steps(rows, root.ball.radius), low, high)
+    wanted = root.goal.margin(root.stages.values(points)[1])
+    np.testing.assert_allclose(bound.margins(points.T.astype(np.float32)), wanted, atol=SINGLE)
+
+
+def test_a_batch_of_duals_is_one_after_the_other(root: Any) -> None:
+    bound, radius = bound_of(root), root.ball.radius
+    lower, upper = nodes(root, 4)
+    start = any_start(root, bound, 4)
+    batch = evaluated(
+        root, bound, bound.optimise(lower[bound.kept], upper[bound.kept], start, 2, Budget()), lower, upper
+    )
+    again = Duals.of(list(batch)).at(np.array([2, 0]))
+    for place, alone in zip((2, 0), again, strict=True):
+        dual: Dual = batch[place]
+        assert (alone.constant, alone.real) == (dual.constant, dual.real)
+        assert np.array_equal(alone.nu, dual.nu)
+        values, real = batch.values(radius)
+        assert values[place] == pytest.approx(dual.value(radius), rel=1e-12)
+        assert real[place] == pytest.approx(dual.real_value(radius), rel=1e-12)
+        assert batch.radii(radius)[place] == pytest.approx(dual.radius(radius), rel=1e-12)
+    again.replace(1, batch[3])
+    assert np.array_equal(again.mu[1], batch.mu[3])
 
 
 def test_steps_follow_the_gradient(root: Any) -> None:

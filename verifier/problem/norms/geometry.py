@@ -166,8 +166,12 @@ class Geometry(ABC):
         return float(self.falls(row[np.newaxis], radius)[0])
 
     @abstractmethod
+    def excluded_each(self, rows: Array, amounts: Array, most: float) -> Array:
+        """A radius r ≤ most with S(r) ≤ amount for each row (R, n), as large as it can be; 0 when amount < 0: (R,)."""
+
     def excluded(self, row: Array, amount: float, most: float) -> float:
-        """A radius r ≤ most with S(r) ≤ amount for one row (n,), as large as it can be; 0 when amount < 0."""
+        """`excluded_each` for one row (n,)."""
+        return float(self.excluded_each(row[np.newaxis], np.array([amount]), most)[0])
 
     @abstractmethod
     def gains(self, row: Array, radius: float, present: Array) -> Array:

@@ -90,7 +90,8 @@ class L1(Geometry):
         return self._sizes(magnitudes, largest_entries(magnitudes))
 
     def falls(self, rows: Array, radius: float) -> Array:
-        """Only the steepest entries are sorted: about as many as a budget spent on full pixels needs, and some more."""
+        """The steepest entries are sorted, about as many as a budget spent on full pixels needs and some more: all only
+        where these do not spend it."""
         return self._spent(rows, radius, int(2 * radius) + KNAPSACK_SPARE)
 
     def _spent(self, rows: Array, radius: float, kept: int) -> Array:
@@ -108,19 +109,17 @@ class L1(Geometry):
         excess, threshold = _excess(row, room, radius)
         return float(excess @ room) + threshold * radius
 
-    def excluded(self, row: Array, amount: float, most: float) -> float:
-        if not amount >= 0:  # nor is it when it is not a number
-            return 0.0
-        steep, room = np.abs(row), np.minimum(self.room.at(row), most)
-        order = np.argsort(-steep)
-        steep, room = steep[order], room[order]
-        gains = np.cumsum(steep * room)
-        place = int(np.searchsorted(gains, amount, side="right"))
-        if place >= steep.size or steep[place] <= 0.0:
-            return most
-        before = float(gains[place - 1]) if place else 0.0
-        spent = float(room[:place].sum())
-        return min(most, spent + (amount - before) / float(steep[place]))
+    def excluded_each(self, rows: Array, amounts: Array, most: float) -> Array:
+        order = np.argsort(-np.abs(rows), axis=1)
+        room = np.take_along_axis(np.minimum(self.room.at(rows), most), order, axis=1)
+        steep = np.take_along_axis(np.abs(rows), order, axis=1)
+        gains, spent = (np.pad(np.cumsum(part, axis=1), ((0, 0), (1, 0))) for part in (steep * room, room))
+        place = np.count_nonzero(gains[:, 1:] <= amounts[:, np.newaxis], axis=1)
+        each = np.arange(len(rows))
+        slope = np.pad(steep, ((0, 0), (0, 1)))[each, place]
+        rest = (amounts - gains[each, place]) / np.where(slope > 0.0, slope, 1.0)
+        reached = np.where(slope > 0.0, np.minimum(most, spent[each, place] + rest), most)
+        return np.where(amounts >= 0.0, reached, 0.0)  # nor is it where the amount is not a number
 
     def gains(self, row: Array, radius: float, present: Array) -> Array:
         room = np.minimum(self.room.at(row), radius)
@@ -198,9 +197,9 @@ def _excess(row: Array, room: Array, radius: float) -> tuple[Array, float]:
 def knapsack_threshold(steep: Array, room: Array, budget: float, kept: int) -> Array:
     """For each row the slope at which the budget is used up, or slightly less: any value gives a valid bound.
 
-    steep, room (R, n); only the `kept` steepest entries are looked at: (R,).
+    steep, room (R, n); the `kept` steepest entries are looked at first: (R,).
     """
-    count = steep.shape[1]
+    every, count = (steep, room), steep.shape[1]
     kept = min(count, kept)
     if kept < count:
         columns = np.argpartition(-steep, kept - 1, axis=1)[:, :kept]
@@ -211,6 +210,9 @@ def knapsack_threshold(steep: Array, room: Array, budget: float, kept: int) -> A
     full = used >= budget
     first = np.where(full.any(axis=1), np.argmax(full, axis=1), kept - 1)
     slopes: Array = ordered[np.arange(len(steep)), first]
+    short = ~full.any(axis=1) & (slopes > 0.0)
+    if kept < count and np.any(short):
+        slopes[short] = knapsack_threshold(every[0][short], every[1][short], budget, 4 * kept)
     # When every entry of the row is within reach, the whole room is used and the budget costs nothing.
     return np.where(full.any(axis=1) | (kept < count), slopes, 0.0)
 

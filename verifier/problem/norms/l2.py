@@ -98,27 +98,27 @@ class L2(Geometry):
         found = radius * euclidean(round_part) + beyond
         return np.asarray(found * (1.0 + SUMMED * (rows.shape[1] + SPARE_OPERATIONS)))
 
-    def excluded(self, row: Array, amount: float, most: float) -> float:
+    def excluded_each(self, rows: Array, amounts: Array, most: float) -> Array:
         """Along the scales at which entries reach their room, S and r² are known in closed form."""
-        if not amount >= 0:  # nor is it when it is not a number
-            return 0.0
-        moving = row != 0
-        steep, room = np.abs(row)[moving], self.room.at(row)[moving]
         # In units of the steepest entry, squares neither overflow nor vanish.
-        unit = float(steep.max(initial=0.0)) or 1.0
-        steep, amount = steep / unit, amount / unit
-        order = np.argsort(room / steep)
-        steep, room = steep[order], room[order]
-        with np.errstate(over="ignore", invalid="ignore"):
-            held = np.concatenate([[0.0], np.cumsum(steep * room)])
-            free = np.append(np.cumsum((steep * steep)[::-1])[::-1], 0.0)
-            reached = held[1:] + (room / steep) * free[1:]
-        place = int(np.searchsorted(reached, amount, side="right"))
-        if place >= steep.size:
-            return most
-        left = amount - held[place]
-        spent = float(euclidean(room[:place])) if place else 0.0
-        return min(most, math.hypot(spent, max(0.0, left) / float(euclidean(steep[place:]))))
+        largest = np.abs(rows).max(axis=1, initial=0.0)
+        unit = np.where(largest > 0.0, largest, 1.0)
+        steep, room, amounts = np.abs(rows) / unit[:, np.newaxis], self.room.at(rows), amounts / unit
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            order = np.argsort(np.where(steep > 0.0, room / steep, np.inf), axis=1)
+            steep, room = (np.take_along_axis(part, order, axis=1) for part in (steep, room))
+            moving = steep > 0.0
+            held = np.pad(np.cumsum(np.where(moving, steep * room, 0.0), axis=1), ((0, 0), (1, 0)))
+            free = np.pad(np.cumsum((steep * steep)[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
+            reached = held[:, 1:] + (room / steep) * free[:, 1:]
+        place = np.count_nonzero(moving & (reached <= amounts[:, np.newaxis]), axis=1)
+        before = np.arange(steep.shape[1]) < place[:, np.newaxis]
+        left = np.maximum(0.0, amounts - held[np.arange(len(rows)), place])
+        slope = euclidean(np.where(before, 0.0, steep))
+        spent = euclidean(np.where(before, room, 0.0))
+        radius = np.minimum(most, np.hypot(spent, left / np.where(slope > 0.0, slope, 1.0)))
+        radius = np.where(place < np.count_nonzero(moving, axis=1), radius, most)
+        return np.where(amounts >= 0.0, radius, 0.0)  # nor is it where the amount is not a number
 
     def gains(self, row: Array, radius: float, present: Array) -> Array:
         """g·δ − δ²/(2τ) at the present ones' τ: no entry that joins them adds more."""

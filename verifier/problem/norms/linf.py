@@ -77,26 +77,20 @@ class LInf(Geometry):
         result: Array = np.maximum(rows, 0.0) @ down - np.minimum(rows, 0.0) @ up
         return result
 
-    def excluded(self, row: Array, amount: float, most: float) -> float:
-        if not amount >= 0:  # nor is it when it is not a number
-            return 0.0
-        steep, room = np.abs(row), self.room.at(row)
-        radius = 0.0
+    def excluded_each(self, rows: Array, amounts: Array, most: float) -> Array:
+        steep, room = np.abs(rows), self.room.at(rows)
+        radius = np.zeros(len(rows))
         for _ in range(TANGENTS):
-            open_ = room > radius
-            slope = float(steep[open_].sum())
-            if slope <= 0.0:
-                return most
-            used = float(steep[~open_] @ room[~open_])
-            step = (amount - used) / slope
-            if step >= most:
-                # Beyond `most` the tangent says nothing new.
-                radius = most
+            open_ = room > radius[:, np.newaxis]
+            slope = np.where(open_, steep, 0.0).sum(axis=1)
+            left = amounts - (steep * np.where(open_, 0.0, room)).sum(axis=1)
+            # Beyond `most` the tangent says nothing new.
+            step = np.where(left < most * slope, left / np.where(slope > 0.0, slope, 1.0), most)
+            moves = step > radius * (1.0 + SETTLED)
+            if not np.any(moves):
                 break
-            if step <= radius * (1.0 + SETTLED):
-                break
-            radius = step
-        return radius
+            radius = np.where(moves, step, radius)
+        return np.where(amounts >= 0.0, radius, 0.0)  # nor is it where the amount is not a number
 
     def gains(self, row: Array, radius: float, present: Array) -> Array:
         del present  # the price is 0: an entry's move costs the others nothing

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import Ascending, BatchedBound, Proposed, Start
-from verifier.bounds.lagrangian import Dual
+from verifier.bounds.lagrangian import Dual, Duals
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.runtime.device import Device
 from verifier.solvers.branching import LOSS, BranchingRule, split_each
@@ -31,10 +32,12 @@ from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
-from verifier.solvers.tree.stalling import HANDED, STALLED, Headway
+from verifier.solvers.tree.stalling import HANDED, REST, STALLED, Headway
 from verifier.solvers.tree.steps import ascending, rooted
 from verifier.solvers.tree.threads import ALONE, Threads
-from verifier.solvers.tree.tightening import BatchNarrowing, Narrowed, NumpyNarrowing, OneByOne
+from verifier.solvers.tree.tightening import BatchNarrowing, NarrowedBatch, NumpyNarrowing, OneByOne
+
+_Places = npt.NDArray[np.intp]
 
 STEPS_OF_ALPHA = 255
 """α is kept in an open node as a whole number of these: it is only where its children begin."""
@@ -72,17 +75,33 @@ class BoundSettings:
     """Where ONNX Runtime takes the steps below the root; None: a kernel does, or numpy."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Multipliers:
     """A node's multipliers, packed: where its children begin. α of the kept ReLUs, β at `places` among them; share: how
-    far above the best value steps aim."""
+    far above the best value steps aim; lack, stalled: its `Headway`."""
 
     alpha: npt.NDArray[np.uint8]
     places: npt.NDArray[Any]
     beta: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     share: np.float32
-    progress: Headway | None = None
+    lack: float
+    stalled: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Nodes at work: their bounds (relu_count, nodes), the multipliers that were proposed as best and what these prove:
+    keys and values (nodes,), `real` the values over the reals alone."""
+
+    nodes: list[TreeNode]
+    lower: Array
+    upper: Array
+    best: Start
+    duals: Duals
+    keys: Array
+    values: Array
+    real: Array
 
 
 class BoundTree(ReluTree):
@@ -133,18 +152,18 @@ class BoundTree(ReluTree):
         return self._polisher.improve(x, budget)
 
     def _evaluate(self, nodes: list[TreeNode], budget: Budget, number: int) -> Explored:
-        lower, upper = (np.stack(ends, axis=1) for ends in zip(*(self.unpacked(node) for node in nodes), strict=True))
+        lower, upper = self.unpacked_each(nodes)
         proposed = self._proposed(nodes, lower, upper, budget)
         duals = self._evaluated(proposed, lower, upper)
-        keys = [max(node.key, dual.radius(self.radius)) for node, dual in zip(nodes, duals, strict=True)]
-        self._learn(proposed, duals)
-        stay = self._left(nodes, keys, duals, proposed.best)
-        found = self._candidate(proposed, duals, [place for place in stay if not nodes[place].refused], number)
+        keys = np.maximum([node.key for node in nodes], duals.radii(self.radius))
+        batch = _Batch(nodes, lower, upper, proposed.best, duals, keys, *duals.values(self.radius))
+        self._learn(proposed.values, batch.values)
+        stay = self._left(batch)
+        found = self._candidate(proposed, batch, stay, number)
         if found is not None:
             self.put(nodes[place] for place in stay)
             return Explored(len(nodes), found[0], nodes[found[1]])
-        progress = self._headway(nodes, stay, keys, duals, (lower.T, upper.T), budget)
-        point, source = self._split(nodes, progress, keys, duals, (lower.T, upper.T), proposed.best, budget)
+        point, source = self._split(batch, *self._headway(batch, stay, budget), budget)
         return Explored(len(nodes), point, source)
 
     def _proposed(self, nodes: list[TreeNode], lower: Array, upper: Array, budget: Budget) -> Proposed:
@@ -166,51 +185,46 @@ class BoundTree(ReluTree):
             self._ascends = ascending(self._bound, self.nodes, batch, budget)
         return self._ascends or self._bound
 
-    def _evaluated(self, proposed: Proposed, lower: Array, upper: Array) -> list[Dual]:
+    def _evaluated(self, proposed: Proposed, lower: Array, upper: Array) -> Duals:
         """The safe evaluation of proposed multipliers."""
         best, kept = proposed.best, self._bound.kept
         alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
         alpha[kept], beta[kept] = best.alpha, best.beta
         return self._lagrangian.on_lines(best.weights.astype(np.float64), alpha, beta, lower, upper)
 
-    def _learn(self, proposed: Proposed, duals: list[Dual]) -> None:
+    def _learn(self, proposed: npt.NDArray[Any], values: Array) -> None:
         """Where nodes that were proposed as closed are not, more than that is asked for from now on."""
-        lacking = [-dual.value(self.radius) for dual, value in zip(duals, proposed.values, strict=True) if value > 0]
-        worst = max(lacking, default=0.0)
+        worst = float((-values[proposed > 0]).max(initial=0.0))
         if 0.0 < worst < math.inf:
             self._bound.margin = min(self._bound.margin + 2.0 * worst, HIGHEST)
 
-    def _left(self, nodes: list[TreeNode], keys: list[float], duals: list[Dual], best: Start) -> list[int]:
+    def _left(self, batch: _Batch) -> _Places:
         """The places of the nodes whose duals do not exclude the ball. Those that do so over the reals alone are
         postponed, with their multipliers."""
-        left: list[int] = []
-        real: list[int] = []
-        for place, dual in enumerate(duals):
-            if not self._closes(dual, keys[place]):
-                (real if self._closes_real(dual) else left).append(place)
-        starts = self._packed_starts(best, {}) if real else []
-        for place in real:
-            self.postpone(replace(nodes[place], key=keys[place], start=starts[place]))
-        return left
+        open_ = ~self._closes(batch.values, batch.keys)
+        real = np.flatnonzero(open_ & self._closes_real(batch.real))
+        open_[real] = False
+        headway = Headway(-batch.values, np.zeros(len(batch.nodes), dtype=np.int64))
+        for place, start in zip(real.tolist(), self._packed_starts(batch, real, headway), strict=True):
+            self.postpone(replace(batch.nodes[place], key=float(batch.keys[place]), start=start))
+        return np.flatnonzero(open_)
 
-    def _closes(self, dual: Dual, key: float) -> bool:
-        """Does the dual of a node that holds nothing within `key` exclude the whole ball?"""
-        return key >= self.radius > 0 or dual.value(self.radius) > 0
+    def _closes(self, values: Any, keys: Any) -> Any:
+        """Do bounds exclude the whole ball, of nodes that hold nothing within `keys`?"""
+        return (values > 0.0) | ((keys >= self.radius) & (self.radius > 0.0))
 
-    def _closes_real(self, dual: Dual) -> bool:
+    def _closes_real(self, values: Any) -> Any:
         """The same over the reals alone, where that counts."""
-        return not self._charged_alone and dual.real_value(self.radius) > 0
+        return (values > 0.0) & (not self._charged_alone)
 
-    def _candidate(
-        self, proposed: Proposed, duals: list[Dual], places: list[int], number: int
-    ) -> tuple[Array, int] | None:
+    def _candidate(self, proposed: Proposed, batch: _Batch, stay: _Places, number: int) -> tuple[Array, int] | None:
         """A point that reaches the goal, of the batch's or by a descent from the best of them, and its place."""
+        places = [place for place in stay.tolist() if not batch.nodes[place].refused]
         if not places:
             return None
-        margins = self.root.goal.margin(self.root.stages.values(proposed.points.T[places].astype(np.float64))[1])
-        place = places[int(np.argmax(margins))]
+        place = places[int(np.argmax(self._bound.margins(proposed.points[:, places])))]
         # In float32 the point may lie a little outside the ball.
-        point = self._lagrangian.geometry.farthest(duals[place].row, self.radius)
+        point = self._lagrangian.geometry.farthest(batch.duals.row[place], self.radius)
         if self._goal.margin(point) >= 0:
             return point, place
         every = self.settings.descend_every
@@ -220,107 +234,97 @@ class BoundTree(ReluTree):
                 return point, place
         return None
 
-    def _headway(
-        self,
-        nodes: list[TreeNode],
-        stay: list[int],
-        keys: list[float],
-        duals: list[Dual],
-        bounds: tuple[Array, Array],
-        budget: Budget,
-    ) -> dict[int, Headway]:
-        """How far the nodes at `stay` have come, by place. Where steps have stalled an LP is asked, whose multipliers
-        take the place of theirs where they are better: without the nodes that it closes, or postpones."""
-        found: dict[int, Headway] = {}
-        asks = self.settings.stalled > 0 and self._polisher.able and self.root.unstable <= HANDED
-        for place in stay:
-            lack, before = -duals[place].value(self.radius), nodes[place].start and nodes[place].start.progress
-            found[place] = now = before.child(lack) if before else Headway(lack)
-            if not asks or now.stalled < self.settings.stalled:
-                continue
-            found[place] = now.rested()
+    def _headway(self, batch: _Batch, stay: _Places, budget: Budget) -> tuple[_Places, Headway]:
+        """Which of the nodes at `stay` stay open, and how far all have come. Where steps have stalled an LP is asked,
+        whose multipliers take the place of theirs where they are better."""
+        starts = [node.start for node in batch.nodes]
+        before = [(math.nan, 0) if start is None else (start.lack, start.stalled) for start in starts]
+        lack, stalled = (np.array(part) for part in zip(*before, strict=True))
+        now, open_ = Headway(lack, stalled).child(-batch.values), np.ones(len(starts), dtype=bool)
+        if not (self.settings.stalled > 0 and self._polisher.able and self.root.unstable <= HANDED):
+            return stay, now
+        for place in stay[now.stalled[stay] >= self.settings.stalled].tolist():
+            now.stalled[place] = -REST
             try:
-                _, dual = self._least(bounds[0][place], bounds[1][place], budget)
+                _, dual = self._least(batch.lower[:, place], batch.upper[:, place], budget)
             except OutOfTimeError:  # `_split` sees that too, and puts all back
-                asks, dual = False, None
+                break
             if dual is None:
                 continue
-            keys[place] = max(keys[place], dual.radius(self.radius))
-            if self._closes(dual, keys[place]):
-                del found[place]
-            elif self._closes_real(dual):
-                self.postpone(replace(nodes[place], key=keys[place]))
-                del found[place]
-            elif dual.value(self.radius) > -lack:
-                duals[place] = dual
-        return found
+            value, key = dual.value(self.radius), max(float(batch.keys[place]), dual.radius(self.radius))
+            batch.keys[place] = key
+            if self._closes(value, key):
+                open_[place] = False
+            elif self._closes_real(dual.real_value(self.radius)):
+                self.postpone(replace(batch.nodes[place], key=key))
+                open_[place] = False
+            elif value > batch.values[place]:
+                batch.duals.replace(place, dual)
+        return stay[open_[stay]], now
 
     def _split(
-        self,
-        nodes: list[TreeNode],
-        progress: dict[int, Headway],
-        keys: list[float],
-        duals: list[Dual],
-        bounds: tuple[Array, Array],
-        best: Start,
-        budget: Budget,
+        self, batch: _Batch, stay: _Places, headway: Headway, budget: Budget
     ) -> tuple[Array | None, TreeNode | None]:
-        """Put the children of the nodes of this `progress`, of bounds (nodes, relu_count), on the frontier; where
-        nothing is left to split, an LP decides: its point, with the node.
+        """Put the children of the nodes at `stay` on the frontier; where nothing is left to split, an LP decides: its
+        point, with the node.
 
         What is not done when the budget ends, or where a point ends it, is put back as it was.
         """
-        left, stay = {place: nodes[place] for place in progress}, list(progress)
+        nodes, left = batch.nodes, dict.fromkeys(stay.tolist())
         try:
-            narrowing, starts = self._narrowing(budget), self._packed_starts(best, progress)
-            while stay:
+            narrowing = self._narrowing(budget)
+            starts = dict(zip(left, self._packed_starts(batch, stay, headway), strict=True))
+            while stay.size:
                 budget.check()
                 part, stay = stay[: narrowing.together], stay[narrowing.together :]
                 found = narrowing.narrow_batch(
-                    [duals[place] for place in part],
-                    best.weights[:, part].T.astype(np.float64),
+                    batch.duals.at(part),
+                    batch.best.weights[:, part].T.astype(np.float64),
                     self.radius,
-                    bounds[0][part],
-                    bounds[1][part],
+                    batch.lower.T[part],
+                    batch.upper.T[part],
                     reduced=self.settings.reduced_costs,
                 )
-                opened = {place: one for place, one in zip(part, found, strict=True) if one is not None}
-                for place in part:
-                    if place not in opened:
-                        del left[place]
-                for place in self._halved(left, opened, keys, starts):
+                keys = np.maximum(batch.keys[part], found.keys)
+                opened = np.flatnonzero(found.keys < np.inf)
+                split = self._halved(
+                    [nodes[place] for place in part], keys, found, opened, [starts[place] for place in part]
+                )
+                whole = opened[~split]
+                for place in np.delete(part, whole).tolist():
                     del left[place]
-                for place in opened.keys() & left.keys():
-                    key = max(keys[place], opened[place].key)
-                    point = self._by_region(left[place], key, opened[place].lower, opened[place].upper, budget)
+                for row, place in zip(whole.tolist(), part[whole].tolist(), strict=True):
+                    point = self._by_region(nodes[place], float(keys[row]), found.lower[row], found.upper[row], budget)
                     if point is not None:
-                        return point, left[place]
+                        return point, nodes[place]
                     del left[place]
         except OutOfTimeError:
             pass
         finally:
-            self.put(left.values())
+            self.put(nodes[place] for place in left)
         return None, None
 
     def _halved(
-        self, nodes: dict[int, TreeNode], opened: dict[int, Narrowed], keys: list[float], starts: list[_Multipliers]
-    ) -> list[int]:
-        """Put the children of narrowed nodes on the frontier; of those that have a ReLU to split."""
-        if not opened:
-            return []
+        self,
+        nodes: list[TreeNode],
+        keys: Array,
+        found: NarrowedBatch,
+        opened: _Places,
+        starts: list[_Multipliers],
+    ) -> npt.NDArray[np.bool_]:
+        """Put the children of narrowed nodes, those at `opened`, on the frontier; which of these have a ReLU to split.
+
+        keys, starts: of all nodes.
+        """
         own = self._undecided
-        lower, upper, shares = (
-            np.stack([getattr(one, name)[own] for one in opened.values()]) for name in ("lower", "upper", "shares")
-        )
+        lower, upper, shares = (part[opened][:, own] for part in (found.lower, found.upper, found.shares))
         places = split_each(self.settings.branching, shares, lower, upper)
-        rows = np.flatnonzero(places >= 0)
-        split = [list(opened)[row] for row in rows]
+        split = places >= 0
         parents = [
-            self.child(nodes[at], max(keys[at], opened[at].key), nodes[at].lower, nodes[at].upper, starts[at])
-            for at in split
+            self.child(nodes[row], float(keys[row]), nodes[row].lower, nodes[row].upper, starts[row])
+            for row in opened[split].tolist()
         ]
-        for halves in self.halves_at(parents, lower[rows], upper[rows], own, places[rows]):
-            self.put(halves)
+        self.put(chain.from_iterable(self.halves_at(parents, lower[split], upper[split], own, places[split])))
         return split
 
     def _narrowing(self, budget: Budget) -> BatchNarrowing:
@@ -347,9 +351,9 @@ class BoundTree(ReluTree):
         point, dual = self._least(lower, upper, budget)
         if dual is not None:
             key = max(key, dual.radius(self.radius))
-            if self._closes(dual, key):
+            if self._closes(dual.value(self.radius), key):
                 return None
-            if self._closes_real(dual):
+            if self._closes_real(dual.real_value(self.radius)):
                 self.note(key)
                 return None
         if point is not None and not node.refused and self._goal.margin(point) >= -self.root.tolerance:
@@ -368,21 +372,23 @@ class BoundTree(ReluTree):
             solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
         return solved.point if solved.optimum is not None else None, dual
 
-    def _packed_starts(self, best: Start, progress: dict[int, Headway]) -> list[_Multipliers]:
-        """Where children of each node of a batch begin; progress: of some of them."""
-        alpha = np.ascontiguousarray(np.rint(best.alpha.T * STEPS_OF_ALPHA).astype(np.uint8))
-        beta, weights = np.ascontiguousarray(best.beta.T), np.ascontiguousarray(best.weights.T)
-        places = [np.flatnonzero(own).astype(np.int32) for own in beta]
+    def _packed_starts(self, batch: _Batch, places: _Places, headway: Headway) -> list[_Multipliers]:
+        """Where children of the nodes at these places begin."""
+        best = batch.best.columns(places)
+        alpha, weights = np.rint(best.alpha.T * STEPS_OF_ALPHA).astype(np.uint8), np.ascontiguousarray(best.weights.T)
+        nodes, at = np.nonzero(best.beta.T)
+        beta, at, ends = best.beta[at, nodes], at.astype(np.int32), np.searchsorted(nodes, np.arange(len(places) + 1))
+        rest = best.shares, headway.lack[places].tolist(), headway.stalled[places].tolist()
         return [
-            _Multipliers(alpha[node].copy(), at, beta[node, at], weights[node].copy(), share, progress.get(node))
-            for node, (at, share) in enumerate(zip(places, best.shares, strict=True))
+            _Multipliers(own.copy(), at[begin:end].copy(), beta[begin:end].copy(), its.copy(), *numbers)
+            for own, its, begin, end, *numbers in zip(alpha, weights, ends[:-1], ends[1:], *rest, strict=True)
         ]
 
     def _unpacked_starts(self, nodes: list[TreeNode]) -> Start:
         starts: list[_Multipliers] = [node.start for node in nodes]
         alpha = np.stack([start.alpha for start in starts], axis=1).astype(np.float32) / np.float32(STEPS_OF_ALPHA)
         beta = np.zeros_like(alpha)
-        for column, start in enumerate(starts):
-            beta[start.places, column] = start.beta
+        columns = np.repeat(np.arange(len(starts)), [start.places.size for start in starts])
+        beta[np.concatenate([start.places for start in starts]), columns] = np.concatenate([one.beta for one in starts])
         shares = np.array([start.share for start in starts])
         return Start(alpha, beta, np.stack([start.weights for start in starts], axis=1), shares)

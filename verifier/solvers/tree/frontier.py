@@ -59,6 +59,10 @@ class NodeSelection(Protocol):
     def __iter__(self) -> Iterator[TreeNode]: ...
 
 
+_Entry = list[Any]
+"""[key, order, node], in two queues: the node is None once it has left one of them."""
+
+
 class NearestUntilCrowded:
     """The least key first, of equal ones that which came first, so that the tree's lower end rises; but the newest
     where there are more nodes than `most`, or these take the memory that they may: their number hardly grows then."""
@@ -72,7 +76,7 @@ class NearestUntilCrowded:
         self._count, self._order = 0, count()
 
     def push(self, node: TreeNode) -> None:
-        entry = _Entry(node.key, next(self._order), node)
+        entry = [node.key, next(self._order), node]
         heapq.heappush(self._heap, entry)
         self._newest.append(entry)
         self._count += 1
@@ -81,44 +85,34 @@ class NearestUntilCrowded:
         crowded = self._count > self._most or self._memory.crowded
         while True:
             entry = self._newest.pop() if crowded else heapq.heappop(self._heap)
-            node, entry.node = entry.node, None
+            node: TreeNode | None = entry[-1]
             if node is not None:
                 break
+        entry[-1] = None
         self._count -= 1
         self._tidy()
         return node
 
     @property
     def least(self) -> float:
-        return self._heap[0].key if self._heap else math.inf
+        least: float = self._heap[0][0] if self._heap else math.inf
+        return least
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[TreeNode]:
-        return (entry.node for entry in self._heap if entry.node is not None)
+        return (node for _, _, node in self._heap if node is not None)
 
     def _tidy(self) -> None:
         """Forget entries whose nodes are gone: from the top of the heap at once, else when they are most of all."""
-        while self._heap and self._heap[0].node is None:
+        while self._heap and self._heap[0][-1] is None:
             heapq.heappop(self._heap)
         if len(self._heap) > 2 * self._count:
-            self._heap = [entry for entry in self._heap if entry.node is not None]
+            self._heap = [entry for entry in self._heap if entry[-1] is not None]
             heapq.heapify(self._heap)
         if len(self._newest) > 2 * self._count:
-            self._newest = [entry for entry in self._newest if entry.node is not None]
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A node in two queues; None once it has left one of them."""
-
-    key: float
-    order: int
-    node: TreeNode | None
-
-    def __lt__(self, other: _Entry) -> bool:
-        return (self.key, self.order) < (other.key, other.order)
+            self._newest = [entry for entry in self._newest if entry[-1] is not None]
 
 
 REFUSALS = 64
@@ -204,7 +198,7 @@ class Frontier:
     def put(self, nodes: Iterable[TreeNode]) -> None:
         """Nodes to be worked on, or worked on again."""
         packed = [self._packed(node) for node in nodes]
-        self._account.add(sum(self._sized(node) for node in packed))
+        self._account.add(self._sized(packed))
         with self._lock:
             for node in packed:
                 self._waiting.push(node)
@@ -212,7 +206,7 @@ class Frontier:
     def put_stuck(self, node: TreeNode) -> None:
         """A node that nothing can be done about."""
         packed = self._packed(node)
-        self._account.add(self._sized(packed))
+        self._account.add(self._sized([packed]))
         self._stuck.append(packed)
 
     def forget_starts(self) -> None:
@@ -234,7 +228,7 @@ class Frontier:
             self._float32 = min(self._float32, node.key)
             self._unkept = self._unkept or len(self._postponed) >= POSTPONED
             if not self._unkept:
-                self._account.add(self._sized(packed))
+                self._account.add(self._sized([packed]))
                 self._postponed.append(packed)
 
     def charge(self) -> bool:
@@ -315,15 +309,17 @@ class Frontier:
         low, high = down_to_single(lower), up_to_single(upper)
         differs = (lower != self.root_bounds[0][columns]) | (upper != self.root_bounds[1][columns])
         differs[np.arange(len(places)), places] = True
-        for number, node in enumerate(nodes):
-            kept = np.flatnonzero(differs[number])
-            which, own = columns[kept], int(np.searchsorted(kept, places[number]))
-            inactive, active = high[number, kept], low[number, kept]
-            whole = active.copy(), inactive.copy()
-            inactive[own], active[own] = 0.0, 0.0
+        rows, kept = np.nonzero(differs)
+        which, active, inactive = columns[kept], low[rows, kept], high[rows, kept]
+        ends = np.searchsorted(rows, np.arange(len(places) + 1)).tolist()
+        own = np.flatnonzero(kept == places[rows]).tolist()
+        for node, begin, end, split in zip(nodes, ends[:-1], ends[1:], own, strict=True):
+            at, below, above = which[begin:end].copy(), active[begin:end].copy(), inactive[begin:end].copy()
+            whole = below.copy(), above.copy()
+            below[split - begin] = above[split - begin] = 0.0
             yield (
-                TreeNode(node.key, whole[0], inactive, node.start, node.refused, which),
-                TreeNode(node.key, active, whole[1], node.start, node.refused, which),
+                TreeNode(node.key, whole[0], above, node.start, node.refused, at),
+                TreeNode(node.key, below, whole[1], node.start, node.refused, at),
             )
 
     def _packed(self, node: TreeNode, place: int | None = None) -> TreeNode:
@@ -337,18 +333,33 @@ class Frontier:
             node.lower, node.upper, node.places = down_to_single(lower[places]), up_to_single(upper[places]), places
         return node
 
-    def _sized(self, node: TreeNode) -> int:
-        """Note the bytes that a packed node takes. What it shares with its sibling counts for both."""
-        node.size = size_of(node) + size_of(node.start, FOREIGN * self.root_bounds[0].size)
-        return node.size
+    def _sized(self, nodes: Iterable[TreeNode]) -> int:
+        """Note the bytes that packed nodes take; their sum. What a node shares with its sibling counts for both."""
+        total, start, its = 0, None, 0
+        for node in nodes:
+            if node.start is not start:
+                start, its = node.start, size_of(node.start, FOREIGN * self.root_bounds[0].size)
+            assert node.places is not None
+            node.size = NODE + 3 * ARRAY + node.lower.nbytes + node.upper.nbytes + node.places.nbytes
+            node.size += its if start is not None else 0
+            total += node.size
+        return total
 
     def unpacked(self, node: TreeNode) -> tuple[Array, Array]:
         """The node's bounds (relu_count,), lower and upper; not to be written to."""
         if node.places is None:
             return node.lower, node.upper
-        lower, upper = self.root_bounds[0].copy(), self.root_bounds[1].copy()
-        lower[node.places] = np.maximum(lower[node.places], node.lower)
-        upper[node.places] = np.minimum(upper[node.places], node.upper)
+        lower, upper = self.unpacked_each([node])
+        return lower[:, 0], upper[:, 0]
+
+    def unpacked_each(self, nodes: Sequence[TreeNode]) -> tuple[Array, Array]:
+        """The bounds of nodes that are kept, lower and upper, one node a column: (relu_count, nodes)."""
+        lower, upper = (np.repeat(end[:, np.newaxis], len(nodes), axis=1) for end in self.root_bounds)
+        places = [node.places for node in nodes if node.places is not None]
+        assert len(places) == len(nodes)
+        at = np.concatenate(places), np.repeat(np.arange(len(nodes)), [part.size for part in places])
+        lower[at] = np.maximum(lower[at], np.concatenate([node.lower for node in nodes]))
+        upper[at] = np.minimum(upper[at], np.concatenate([node.upper for node in nodes]))
         return lower, upper
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +12,11 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.kernels.network import surroundings
 from verifier.bounds.kernels.sparse_stages import SparseRows, SparseStages
-from verifier.bounds.lagrangian import Dual, Lagrangian
+from verifier.bounds.lagrangian import Dual, Duals, Lagrangian
 from verifier.problem.rounding import SUBNORMAL, evaluation_error
 from verifier.solvers.kernels.narrowing import LANES, Batch, Charges, NarrowRules, Workspace, narrow_nodes
 from verifier.solvers.node_constants import COSTLY, DEAREST
-from verifier.solvers.tree.tightening import Narrowed
+from verifier.solvers.tree.tightening import Narrowed, NarrowedBatch
 
 SINGLE_UNIT = 2.0**-24
 """Half the gap between 1 and the next float32."""
@@ -71,27 +69,23 @@ class SparseNarrowing:
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
         """As `Narrowing.narrow`."""
         one = np.newaxis
-        return self.narrow_batch([dual], weights[one], radius, lower[one], upper[one], reduced=False)[0]
+        (found,) = self.narrow_batch(Duals.of([dual]), weights[one], radius, lower[one], upper[one], reduced=False)
+        return found
 
     def narrow_batch(
-        self, duals: Sequence[Dual], weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
-    ) -> list[Narrowed | None]:
+        self, duals: Duals, weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
+    ) -> NarrowedBatch:
         """As `BatchNarrowing.narrow_batch`."""
         del weights  # μ and ν stay as they are
-        constant = np.array([dual.constant for dual in duals])
-        row, mu, nu, shares = (
-            np.stack([getattr(dual, name) for dual in duals]) for name in ("row", "mu", "nu", "shares")
-        )
-        low, high, keys = (np.array(part, order="C") for part in (lower, upper, np.zeros(len(duals))))
-        batch, rules = Batch(constant, row, mu, nu, shares, low, high, keys), NarrowRules(COSTLY, DEAREST, reduced)
+        kept = (duals.constant, duals.row, duals.mu, duals.nu)
+        changed = (np.array(part, order="C") for part in (duals.shares, lower, upper, np.zeros(len(duals))))
+        batch, rules = Batch(*kept, *changed), NarrowRules(COSTLY, DEAREST, reduced)
         begun = time.perf_counter()
         narrow_nodes(self._network, self._starts, self._around, self._charges, rules, self._work, radius, batch)
         self._seconds = max(BRIEFEST, KEPT * self._seconds, (time.perf_counter() - begun) / len(duals))
         self._most = max(self._most, 2 * len(duals))
-        return [
-            None if key >= radius > 0.0 or key == math.inf else Narrowed(key, *found)
-            for key, *found in zip(keys.tolist(), low, high, shares, strict=True)
-        ]
+        keys = np.where((batch.keys >= radius) & (radius > 0.0), np.inf, batch.keys)
+        return NarrowedBatch(keys, batch.lower, batch.upper, batch.shares)
 
 
 def charges(sparse: SparseStages, magnitude: Array) -> Charges:
@@ -107,7 +101,9 @@ def charges(sparse: SparseStages, magnitude: Array) -> Charges:
         plain[sparse.part(number)] /= 1.0 + evaluation_error(stage.operations, stages.unit) / sparse.rate
     for rows, size in ((network.hidden, magnitude.size), (network.inputs, stages.input_size)):
         row, column = _entries(rows)
-        np.maximum.at(terms, row, np.bincount(column, minlength=size)[column])
+        filled = np.flatnonzero(rows.end > rows.begin)
+        most = np.maximum.reduceat(np.bincount(column, minlength=size)[column], np.searchsorted(row, filled))
+        terms[filled] = np.maximum(terms[filled], most)
         entries += np.bincount(row, minlength=magnitude.size)
     largest = 1.0 + float(max(part.max(initial=0.0) for part in (magnitude, plain, np.abs(sparse.geometry.interval))))
     # Weights, and what they are multiplied with, may lose that much each where float32 is not normal.

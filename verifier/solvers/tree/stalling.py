@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from encoders.network.graph import Array
 
 LEFT = 0.75
@@ -43,19 +46,15 @@ def crawls(nodes: int, shares: Array) -> bool:
     return bool(shares.size <= CLOSES * nodes and shares.sum() > CRAWLS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Headway:
-    """What a node's bound lacks, and for how many generations in a row that has hardly fallen (negative: what is left
-    of a rest)."""
+    """What the bounds of nodes lack (nodes,), no number where that is not known yet, and for how many generations in a
+    row it has hardly fallen (negative: what is left of a rest)."""
 
-    lack: float
-    stalled: int = 0
+    lack: Array
+    stalled: npt.NDArray[np.integer]
 
-    def child(self, lack: float) -> Headway:
-        """That of a child whose bound lacks so much."""
-        counts = self.stalled < 0 or lack > LEFT * self.lack
-        return Headway(lack, self.stalled + 1 if counts else 0)
-
-    def rested(self) -> Headway:
-        """That of a node that an LP has left open."""
-        return Headway(self.lack, -REST)
+    def child(self, lack: Array) -> Headway:
+        """That of children, one of each, whose bounds lack so much."""
+        counts = (self.stalled < 0) | (lack > LEFT * self.lack)
+        return Headway(lack, np.where(counts, self.stalled + 1, 0))

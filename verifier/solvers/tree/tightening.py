@@ -7,7 +7,7 @@ same multipliers evaluated again, whose bound has risen; their reduced costs. In
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.half_space import HalfSpace
-from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
+from verifier.bounds.lagrangian import Dual, Duals, Lagrangian, tightened
 from verifier.bounds.stage_crown import StageBounds
 from verifier.solvers.node_constants import COSTLY
 
@@ -29,6 +29,20 @@ class Narrowed:
     lower: Array
     upper: Array
     shares: Array
+
+
+@dataclass(frozen=True, eq=False)
+class NarrowedBatch:
+    """`Narrowed` for several nodes, one a row; keys (nodes,) are infinite where nothing is left of a node."""
+
+    keys: Array
+    lower: Array
+    upper: Array
+    shares: Array
+
+    def __iter__(self) -> Iterator[Narrowed | None]:
+        for key, *found in zip(self.keys.tolist(), self.lower, self.upper, self.shares, strict=True):
+            yield None if key == math.inf else Narrowed(key, *found)
 
 
 class Narrowing(Protocol):
@@ -46,8 +60,8 @@ class BatchNarrowing(Protocol):
         """Nodes of one call that looks at no budget for a fraction of a second at most."""
 
     def narrow_batch(
-        self, duals: Sequence[Dual], weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
-    ) -> list[Narrowed | None]:
+        self, duals: Duals, weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
+    ) -> NarrowedBatch:
         """`Narrowing.narrow` for nodes of weights (nodes, m) and bounds (nodes, relu_count); reduced: `tightened` by
         their duals first."""
 
@@ -60,10 +74,15 @@ class OneByOne:
     together: int = 1
 
     def narrow_batch(
-        self, duals: Sequence[Dual], weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
-    ) -> list[Narrowed | None]:
-        nodes = zip(duals, weights, lower, upper, strict=True)
-        return [self._one(dual, own, radius, low, high, reduced) for dual, own, low, high in nodes]
+        self, duals: Duals, weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
+    ) -> NarrowedBatch:
+        found = NarrowedBatch(np.full(len(duals), np.inf), np.array(lower), np.array(upper), np.array(duals.shares))
+        for place, (dual, own) in enumerate(zip(duals, weights, strict=True)):
+            one = self._one(dual, own, radius, lower[place], upper[place], reduced)
+            if one is not None:
+                found.keys[place], found.lower[place], found.upper[place] = one.key, one.lower, one.upper
+                found.shares[place] = one.shares
+        return found
 
     def _one(
         self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array, reduced: bool

@@ -287,6 +287,15 @@ def check_excluded(case: Case) -> None:
         assert case.geometry.excluded(row, math.nan, case.radius) == 0.0
 
 
+def check_excluded_each(case: Case) -> None:
+    """Rows beside others, with amounts of their own, as alone."""
+    shares = np.resize([0.4, 0.0, 1.0, -1.0, 1.5, np.nan], len(case.rows))
+    amounts = shares * case.geometry.falls(case.rows, case.radius)
+    found = case.geometry.excluded_each(case.rows, amounts, case.radius)
+    for row, amount, radius in zip(case.rows, amounts.tolist(), found.tolist(), strict=True):
+        assert radius == pytest.approx(case.geometry.excluded(row, amount, case.radius), rel=1e-12)
+
+
 def check_gains(case: Case) -> None:
     """An entry that joins adds no more than its gain at the prices of the others."""
     for row in case.rows:

@@ -98,9 +98,9 @@ def test_an_lp_closes_what_steps_leave_open(
     closed: list[int] = []
     headway = BoundTree._headway
 
-    def counted(self: BoundTree, nodes: Any, stay: Any, *rest: Any) -> Any:
-        found = headway(self, nodes, stay, *rest)
-        closed.append(len(stay) - len(found))
+    def counted(self: BoundTree, batch: Any, stay: Any, *rest: Any) -> Any:
+        found = headway(self, batch, stay, *rest)
+        closed.append(len(stay) - len(found[0]))
         return found
 
     monkeypatch.setattr(BoundTree, "_headway", counted)

@@ -8,18 +8,18 @@ from verifier.solvers.tree.stalling import CLOSES, CRAWLS, LEFT, REST, Headway, 
 
 
 def test_generations_without_headway_are_counted() -> None:
-    node = Headway(1.0)
+    """Of each node by itself: the first one makes none, the second does every time."""
+    nodes = Headway(np.ones(2), np.zeros(2, dtype=np.int64))
     for generation in range(1, 4):
-        node = node.child(1.01 * LEFT * node.lack)
-        assert node.stalled == generation
-    assert node.child(0.99 * LEFT * node.lack).stalled == 0
-    assert node.child(2.0 * node.lack).stalled == 4
+        nodes = nodes.child(LEFT * nodes.lack * [1.01, 0.99])
+        assert nodes.stalled.tolist() == [generation, 0]
+    assert nodes.child(0.99 * LEFT * nodes.lack).stalled.tolist() == [0, 0]
+    assert nodes.child(2.0 * nodes.lack).stalled.tolist() == [4, 1]
 
 
 def test_a_node_that_an_lp_leaves_open_rests_first() -> None:
     """Its children are not asked of sooner because they make headway."""
-    node = Headway(1.0, 5).rested()
-    assert (node.lack, node.stalled) == (1.0, -REST)
+    node = Headway(np.ones(1), np.array([-REST]))
     for left in range(REST - 1, -1, -1):
         node = node.child(0.1 * node.lack)
         assert node.stalled == -left
@@ -35,3 +35,8 @@ def test_boxes_crawl_that_close_without_taking_volume() -> None:
     assert not crawls(1000, np.full(few, 0.999 * CRAWLS / few))
     assert not crawls(1000, np.full(few, np.nan))
     assert not crawls(1000, np.zeros(0))
+
+
+def test_a_root_has_no_headway_to_make() -> None:
+    """What its parent lacks is no number."""
+    assert Headway(np.array([np.nan]), np.zeros(1, dtype=np.int64)).child(np.ones(1)).stalled == 0

@@ -14,7 +14,7 @@ from encoders.formulations.to_stages import to_stages
 from encoders.network.exact import exact_outputs
 from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
-from verifier.bounds.lagrangian import Lagrangian, tightened
+from verifier.bounds.lagrangian import Duals, Lagrangian, tightened
 from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.solvers.branching import RULES, split_at, split_each
 from verifier.solvers.tree.tightening import Narrowing, NumpyNarrowing
@@ -90,12 +90,13 @@ def test_a_batch_gives_what_its_nodes_give_alone(make_root: Any, norm: Norm) -> 
     kept = [place for place, dual in enumerate(duals) if dual.value(radius) < 0.0]
     assert len(kept) >= 10
     narrowing: Any = by_blocks(root, lagrangian)
-    weights, chosen = np.ones((len(kept), 1)), [duals[place] for place in kept]
+    weights, chosen = np.ones((len(kept), 1)), Duals.of([duals[place] for place in kept])
     together = narrowing.narrow_batch(chosen, weights, radius, lower[kept], upper[kept], reduced=True)
     narrower = 0
     for place, found in zip(kept, together, strict=True):
         own = slice(place, place + 1)
-        (alone,) = narrowing.narrow_batch([duals[place]], np.ones((1, 1)), radius, lower[own], upper[own], reduced=True)
+        one = Duals.of([duals[place]])
+        (alone,) = narrowing.narrow_batch(one, np.ones((1, 1)), radius, lower[own], upper[own], reduced=True)
         ends = tightened(duals[place], duals[place].value(radius), lower[place], upper[place])
         after = None if np.any(ends[0] > ends[1]) else narrowing.narrow(duals[place], np.ones(1), radius, *ends)
         assert (found is None) == (alone is None) == (after is None)
@@ -128,7 +129,8 @@ def test_nodes_that_close_at_once_do_not_make_a_call_long(make_root: Any, monkey
         """The nodes of a call in which each takes that long."""
         nodes: int = min(32, narrowing.together)
         taken[0], ends = nodes * seconds, (np.tile(lower, (nodes, 1)), np.tile(upper, (nodes, 1)))
-        narrowing.narrow_batch(nodes * [dual], np.ones((nodes, 1)), root.ball.radius, *ends, reduced=True)
+        duals = Duals.of(nodes * [dual])
+        narrowing.narrow_batch(duals, np.ones((nodes, 1)), root.ball.radius, *ends, reduced=True)
         return nodes
 
     assert [called(1e-4) for _ in range(4)] == [1, 2, 4, 8]
