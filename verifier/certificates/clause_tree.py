@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,27 +28,39 @@ SHARE = 4.0
 
 def clauses_of(root: TreeRoot, proof: PropertyProof, budget: Budget) -> list[int] | None:
     """The integers of the clauses that contradict a case, which follow exactly; None where propagation does not pay or
-    does not come to that. It begins with the bounds from which the checker does. Raises OutOfTimeError."""
+    does not come to that. Raises OutOfTimeError.
+
+    What the search concludes from bounds that the checker does not have may not follow: then it begins anew with those
+    from which the checker begins.
+    """
     if not pays(root.stages):
         return None
     share = budget.share(SHARE)
     try:
-        exact = ClauseProof(proof, proof.rooted, STEP)
-        lower, upper = _ends(exact)
-        search = LearningSearch(root.stages, root.ball, root.goal, lower, upper, look=share.check, notes=True)
-        while search.explore(share) is not None:
-            search.refuse()
+        for _ in range(2):
+            made = _searched(root, share)
+            if made is None:
+                return None
+            exact = ClauseProof(proof, proof.rooted, STEP)
+            lower, upper = _ends(exact)
+            if _follow(exact, made):
+                return made
+            root = replace(root, lower=lower, upper=upper)
     except InvalidError:
         return None
     except OutOfTimeError:
         budget.check()
-        return None
+    return None
+
+
+def _searched(root: TreeRoot, budget: Budget) -> list[int] | None:
+    """The integers of what a search learns, where it comes to an end. Raises OutOfTimeError."""
+    search = LearningSearch(root.stages, root.ball, root.goal, root.lower, root.upper, look=budget.check, notes=True)
+    while search.explore(budget) is not None:
+        search.refuse()
     rows = len(search.about_goal)
     complete = rows - sum(part is not None for part in search.about_goal) == len(root.goal.offset)
-    if not (search.closed and search.derivations and complete):
-        return None
-    made = _numbers(search)
-    return made if _follow(exact, made) else None
+    return _numbers(search) if search.closed and search.derivations and complete else None
 
 
 def _ends(exact: ClauseProof) -> tuple[Array, Array]:
