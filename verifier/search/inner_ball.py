@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 
 from verifier.solvers.tree.protocol import Tree
 
-SHARE = 0.2
-"""The inner balls' share of the nodes after that."""
+SHARE, CROWDED_SHARE = 0.2, 1.0
+"""Nodes of inner balls for each of the tree itself after that: of one that closes nodes, of one that hardly does."""
+
+CROWDED = 0.75
+"""Open nodes for each that a tree has had from which on it hardly closes any."""
 
 FIRST = 0.25
 """The nodes of an inner ball at first, as a share of those that its kind of tree has before any."""
 
 NARROW = 0.05
-"""Of the radius: when success and failure are that near to each other, inner balls are given twice as many nodes."""
+"""Of the radius: when success and failure are that near to each other, inner balls are given twice as many nodes, and
+go on from there in steps that begin with what lies between."""
 
 ROOT = 64
 """Nodes that bounding a root counts as."""
@@ -30,35 +34,45 @@ HIGH = 0.9
 @dataclass(eq=False)
 class InnerBall:
     """One target's inner balls, one at a time, by bisection between what is proved and where the last one was given up.
+    With more nodes that one goes on, and others after it lie outwards from there: trees grow exponentially with the
+    radius.
 
     nodes: of all of them; patience: what one may spend, as a multiple of the first; failed: the least radius at which
-    one was given up with that.
+    one was given up with that; rested: the last one that was given up.
     """
 
     tree: Tree | None = None
     nodes: int = 0
     patience: float = 1.0
     failed: float = math.inf
+    rested: Tree | None = None
+    _step: float = field(default=math.inf, init=False)
     _spent: int = field(default=0, init=False)
     _most: float = field(default=math.inf, init=False)
 
-    def due(self, spare: float, lower: float, radius: float) -> bool:
-        """Is it its turn, where the target has had so many nodes more than trees have alone, and is excluded within
-        `lower` of `radius`?"""
-        return spare >= 0 and self.nodes <= SHARE * spare and math.isfinite(radius) and lower < HIGH * radius
+    def due(self, spare: float, outer: Tree, lower: float, radius: float) -> bool:
+        """Is it its turn, where the target's tree, `outer`, has had so many nodes more than trees have alone, and the
+        target is excluded within `lower` of `radius`?"""
+        share = CROWDED_SHARE if outer.open_nodes > CROWDED * outer.nodes else SHARE
+        return spare >= 0 and self.nodes <= share * spare and math.isfinite(radius) and lower < HIGH * radius
 
     def aim(self, lower: float, radius: float) -> float:
-        """Where the next tree decides."""
+        """Where the next tree decides: that of `rested` where it goes on."""
         high = min(self.failed, radius)
         if high - lower <= NARROW * radius:
-            self.failed, high = math.inf, radius
+            self.failed = math.inf
             self.patience *= 2.0
-        return 0.5 * (lower + high)
+            if high > lower:
+                self._step = high - lower
+                return high
+            self._step, high = NARROW * radius, radius
+        return min(lower + self._step, 0.5 * (lower + high))
 
     def begin(self, tree: Tree, alone: float) -> None:
         """Search the ball of this tree next; alone: the nodes that such trees have before inner balls."""
-        self.tree, self._spent, self._most = tree, 0, self.patience * FIRST * alone
-        self.nodes += ROOT
+        self.nodes += 0 if tree is self.rested else ROOT
+        self._spent = tree.nodes
+        self.tree, self.rested, self._most = tree, None, self.patience * FIRST * alone
 
     def explored(self, nodes: int) -> None:
         """Its tree has had so many nodes more: is it finished, or given up?"""
@@ -68,5 +82,7 @@ class InnerBall:
         self._spent += nodes
         if not tree.open_nodes:
             self.tree = None
+            self._step *= 2.0
         elif tree.stuck or self._spent >= self._most:
-            self.tree, self.failed = None, tree.radius
+            self.rested = None if tree.stuck else tree
+            self.tree, self.failed, self._step = None, tree.radius, math.inf

@@ -274,11 +274,13 @@ class TreeSearch:
         if inner.tree is not None and inner.tree.radius >= radius:
             inner.tree = None
         with track.clocked():
-            while inner.due(track.nodes - self._maker.nodes_alone(track.tree.engine), track.lower, radius):
+            while inner.due(track.nodes - self._maker.nodes_alone(track.tree.engine), track.tree, track.lower, radius):
                 if inner.tree is not None:
                     return inner.tree
                 aim = inner.aim(track.lower, radius)
-                if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
+                if inner.rested is not None and inner.rested.radius == aim:
+                    inner.begin(inner.rested, self._maker.nodes_alone(inner.rested.engine))
+                elif self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
                     self._raise(track, aim, aim)
                 else:
                     tree = self._rooted(track, aim, inner=True)

@@ -37,7 +37,7 @@ class Begun:
     """Stands for a tree at a radius."""
 
     def __init__(self, radius: float, *, stuck: bool = False) -> None:
-        self.radius, self.open_nodes, self.stuck = radius, 1, stuck
+        self.radius, self.nodes, self.open_nodes, self.stuck = radius, 0, 1, stuck
 
 
 def driven_by(monkeypatch: pytest.MonkeyPatch, decider: BranchAndBound) -> None:
@@ -117,24 +117,42 @@ def test_an_inner_ball_aims_between_what_is_proved_and_what_was_given_up() -> No
     assert own.aim(0.4, 1.0) == pytest.approx(0.5)
 
 
-def test_where_both_meet_inner_balls_get_more_nodes() -> None:
-    own = InnerBall(failed=0.44)
-    assert own.aim(0.4, 1.0) == pytest.approx(0.7)
+def test_where_both_meet_the_last_one_goes_on_and_others_lie_outwards_from_there() -> None:
+    own, allowed = InnerBall(), int(inner_ball.FIRST * ALONE)
+    own.begin(held := Begun(0.44), ALONE)
+    held.nodes = allowed
+    own.explored(allowed)
+    assert (own.tree, own.rested, own.nodes) == (None, held, inner_ball.ROOT + allowed)
+    assert own.aim(0.4, 1.0) == 0.44
     assert own.patience == 2.0
-    own.begin(Begun(0.7, stuck=True), ALONE)
+    own.begin(held, ALONE)
+    own.explored(allowed - 1)
+    assert own.tree is held, "twice as many nodes in all"
+    held.open_nodes = 0
     own.explored(1)
-    assert (own.tree, own.failed) == (None, 0.7)
+    assert (own.tree, own.nodes) == (None, inner_ball.ROOT + 2 * allowed)
+    assert own.aim(0.44, 1.0) == pytest.approx(0.52), "twice as far, as the last one was excluded"
+    own.begin(Begun(0.52, stuck=True), ALONE)
+    own.explored(1)
+    assert (own.tree, own.rested, own.failed) == (None, None, 0.52)
+    assert own.aim(0.44, 1.0) == pytest.approx(0.48)
+    own = InnerBall(failed=0.4)
+    assert own.aim(0.4, 1.0) == pytest.approx(0.4 + inner_ball.NARROW), "the tree itself has excluded that since"
 
 
 def test_turns() -> None:
     """None before trees have had their nodes alone, none where the lower end is high or no witness known, and no more
-    than their share."""
-    own = InnerBall()
-    assert not own.due(-1, 0.1, 1.0)
-    assert own.due(0, 0.1, 1.0)
-    assert not own.due(-math.inf, 0.1, 1.0)
-    assert not own.due(0, inner_ball.HIGH, 1.0)
-    assert not own.due(0, 0.1, math.inf)
+    than their share, which is greater beside a tree that closes hardly any node."""
+    own, tree = InnerBall(), Begun(1.0)
+    tree.nodes, tree.open_nodes = 100, 50
+    assert not own.due(-1, tree, 0.1, 1.0)
+    assert own.due(0, tree, 0.1, 1.0)
+    assert not own.due(-math.inf, tree, 0.1, 1.0)
+    assert not own.due(0, tree, inner_ball.HIGH, 1.0)
+    assert not own.due(0, tree, 0.1, math.inf)
     own.nodes = ALONE
-    assert not own.due(2 * ALONE, 0.1, 1.0)
-    assert own.due(6 * ALONE, 0.1, 1.0)
+    assert not own.due(2 * ALONE, tree, 0.1, 1.0)
+    assert own.due(6 * ALONE, tree, 0.1, 1.0)
+    tree.open_nodes = 90
+    assert own.due(2 * ALONE, tree, 0.1, 1.0)
+    assert not own.due(0.5 * ALONE, tree, 0.1, 1.0)

@@ -72,5 +72,5 @@ def few_inputs(root: TreeRoot) -> bool:
 TREES: tuple[TreeKind, ...] = (
     TreeKind("input", InputTree, InputSettings(), few_inputs, alone=2_000),
     TreeKind("lp", LpTree, LpSettings(), small_lps, alone=20_000),
-    TreeKind("bound", BoundTree, BoundSettings(), always, alone=1_000),
+    TreeKind("bound", BoundTree, BoundSettings(), always, alone=250),
 )
