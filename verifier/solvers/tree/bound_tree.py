@@ -278,11 +278,11 @@ class BoundTree(ReluTree):
                 budget.check()
                 part, stay = stay[: narrowing.together], stay[narrowing.together :]
                 found = narrowing.narrow_batch(
-                    batch.duals.at(part),
+                    batch.duals if part.size == len(nodes) else batch.duals.at(part),
                     batch.best.weights[:, part].T.astype(np.float64),
                     self.radius,
-                    batch.lower.T[part],
-                    batch.upper.T[part],
+                    batch.lower[:, part].T,
+                    batch.upper[:, part].T,
                     reduced=self.settings.reduced_costs,
                 )
                 keys = np.maximum(batch.keys[part], found.keys)
@@ -317,7 +317,7 @@ class BoundTree(ReluTree):
         keys, starts: of all nodes.
         """
         own = self._undecided
-        lower, upper, shares = (part[opened][:, own] for part in (found.lower, found.upper, found.shares))
+        lower, upper, shares = (part[np.ix_(opened, own)] for part in (found.lower, found.upper, found.shares))
         places = split_each(self.settings.branching, shares, lower, upper)
         split = places >= 0
         parents = [
