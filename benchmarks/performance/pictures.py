@@ -9,27 +9,27 @@ from benchmarks.performance.provenance import measured, rows_of
 from verifier.report.campaign.svg import Chart, alone, colour, log_ticks
 
 STYLE = """
-:root { --paper: #fff; --ink: #1c232e; --quiet: #626b79; --line: #e1ded7; }
-svg.chart { font: 12px system-ui, sans-serif; fill: var(--quiet); }
-.name { fill: var(--ink); }
-.axis, .tick { stroke: var(--quiet); fill: none; }
-.rule { stroke: var(--line); fill: none; }
+:root { --paper: #fff; }
+svg.chart { font: 12px sans-serif; fill: #626b79; }
+.name { fill: #1c232e; }
+.axis, .tick { stroke: #626b79; fill: none; }
+.rule { stroke: #e1ded7; fill: none; }
 .line { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; }
 .conv { stroke-dasharray: 4 4; }
 .dot, .key { fill: currentColor; }
 .s0 { color: #0072b2; } .s1 { color: #d55e00; } .s2 { color: #00805f; } .s3 { color: #a8588a; }
 """
-"""On white, in the colours of the reports."""
+"""On white, in the colours of the reports, without variables, which not every viewer of SVG knows."""
 
-ASIDE = 1.25
-"""How far beyond the least and the largest value an axis goes."""
+ASIDE, KEY = 1.25, 3.0
+"""How far beyond the least and the largest value an axis goes; upwards, where the key stands."""
 
 LEAST_SECONDS = 0.01
 """What takes less is drawn there."""
 
 PICTURES: dict[str, tuple[str, Callable[[growth.Row], float]]] = {
     "growth_seconds.svg": ("CPU seconds", lambda row: max(row.cpu_seconds, LEAST_SECONDS)),
-    "growth_memory.svg": ("peak memory, MiB", lambda row: row.peak_mib),
+    "growth_memory.svg": ("peak memory, GiB", lambda row: row.peak_mib / 1024),
 }
 """By file name: what goes up, and its value of a step."""
 
@@ -48,7 +48,7 @@ def _drawn(rows: Sequence[growth.Row], title: str, value: Callable[[growth.Row],
     relus = [row.relus for row in rows]
     chart = Chart(
         (min(relus) / ASIDE, max(relus) * ASIDE),
-        (min(values) / ASIDE, max(values) * ASIDE),
+        (min(values) / ASIDE, max(values) * KEY),
         "ReLUs (solid: dense; dashed: convolutional)",
         title,
         f"{title} of each step by the number of ReLUs",
