@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -155,6 +156,12 @@ class Lagrangian:
         self.charge, self.goal_size = self._charges(self.sizes)
         self.real_charge, self.real_goal_size = self._charges(sizes if stages.both else self.sizes)
         self._constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
+
+    def within(self, ball: Ball) -> Lagrangian:
+        """The same, with the same charges, over a ball that lies in this one's."""
+        other = copy(self)
+        other.ball, other.geometry = ball, ball.geometry
+        return other
 
     def _charges(self, sizes: list[Array]) -> tuple[Array, Array]:
         """What a unit of ν at each ReLU, and of λ at each row, is charged, in multiples of `rate`."""

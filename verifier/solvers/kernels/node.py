@@ -17,6 +17,7 @@ from verifier.bounds.kernels.lagrangian import evaluate, forward, tighten_by_cos
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import excluded, fall
 from verifier.bounds.kernels.stage_crown import tighten_stages
+from verifier.solvers.kernels.clipping import contract, cut_down, shrunk, within
 from verifier.solvers.kernels.round_steps import add_step, relaxed_point
 from verifier.solvers.kernels.simplex import EXCLUDED, OPTIMAL, STOPPED, TIED, solve
 from verifier.solvers.kernels.simplex_program import Program
@@ -48,9 +49,10 @@ CLOSED, OPEN, FAILED = 0, 1, 2
 
 class Rules(NamedTuple):
     """What is done at nodes: the fields of `NodeSettings`, the branching rule by its code. costly, followed: the shares
-    COSTLY and FOLLOWED of what a bound lacks."""
+    COSTLY and FOLLOWED of what a bound lacks. clips: have nodes boxes of their own?"""
 
     child_bounds: bool
+    clips: bool
     half_space: bool
     reduced_costs: bool
     branching: int
@@ -70,12 +72,14 @@ class Shared(NamedTuple):
 
 
 class NodeState(NamedTuple):
-    """A node: bounds lower, upper (relu_count,), and the basis (basic, key) that its LP starts from."""
+    """A node: bounds lower, upper (relu_count,), the basis (basic, key) that its LP starts from, and its box (2, n), or
+    (2, 0) where it has none."""
 
     lower: Array
     upper: Array
     basic: Integers
     key: Integers
+    box: Array
 
 
 class Found(NamedTuple):
@@ -104,6 +108,8 @@ def evaluate_node(
     ends, cutoff = shared.ends, shared.cutoff
     nothing = -math.inf
     relus, kept, goals = lower.size, program.kept, program.goals
+    if rules.clips and not contract(net, node.box, lower, upper):
+        return CLOSED, math.inf, nothing, -1
     count = kept.size
     low, high = np.empty(count), np.empty(count)
     for k in range(count):
@@ -137,22 +143,35 @@ def evaluate_node(
         if state != EXCLUDED or not value > -HIGHEST or attempt == ATTEMPTS:
             break
         level = min(2.0 * (level - value), HIGHEST)
-    within = excluded(net.around, row, constant, radius)
-    if within >= radius > 0.0:
+    nearest = excluded(net.around, row, constant, radius)
+    if nearest >= radius > 0.0:
         return CLOSED, math.inf, nothing, -1
     if real - fallen > 0.0:
-        return CLOSED, within, real - fallen, -1
+        return CLOSED, nearest, real - fallen, -1
     margin = nothing
     if state == OPTIMAL:
         relaxed_point(program, ends, moved, point)
         margin = forward(net, point, arguments)
-    within = max(
-        within, narrow(net, radius, rules, rules.costly, weights, nu, mu, row, shares, constant, value, lower, upper)
-    )
-    if within >= radius > 0.0 or within == math.inf:
+    if rules.clips:
+        before = node.box.copy()
+        if not cut_down(node.box, 1.0, row, constant, net.around.centre):
+            return CLOSED, math.inf, nothing, -1
+        part, reach = within(net, node.box)
+        constant, _ = evaluate(part, weights, nu, lower, upper, mu, row, shares)
+        value = constant - fall(part.around, row, reach)
+        costly = 0.0 if shrunk(node.box, before) else rules.costly
+        # What a box excludes is no radius about the input, unless it is everything.
+        if value > 0.0 or math.inf == narrow(
+            part, reach, rules, costly, weights, nu, mu, row, shares, constant, value, lower, upper
+        ):
+            return CLOSED, math.inf, nothing, -1
+    else:
+        end = narrow(net, radius, rules, rules.costly, weights, nu, mu, row, shares, constant, value, lower, upper)
+        nearest = max(nearest, end)
+    if nearest >= radius > 0.0 or nearest == math.inf:
         return CLOSED, math.inf, nothing, -1
     place = split_at(rules.branching, program.kept, shares, off, state == OPTIMAL, lower, upper)
-    return FAILED if place < 0 and state == TIED else OPEN, within, margin, place
+    return FAILED if place < 0 and state == TIED else OPEN, nearest, margin, place
 
 
 @inner

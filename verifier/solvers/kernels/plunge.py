@@ -55,7 +55,7 @@ class Journal(NamedTuple):
 class Stack(NamedTuple):
     """Open nodes, one a row, the next one to be evaluated last: bounds (rows, relus), the radius that each excludes
     (rows,), the basis that its LP starts from (rows, …), whether points of it were refused (rows,); known (rows,):
-    which node of the earlier tree it is, or −1."""
+    which node of the earlier tree it is, or −1; boxes (rows, 2, n): their own of the input, or (rows, 2, 0)."""
 
     lower: Array
     upper: Array
@@ -64,6 +64,7 @@ class Stack(NamedTuple):
     key: Integers
     refused: npt.NDArray[np.bool_]
     known: Integers
+    boxes: Array
     journal: Journal
 
 
@@ -80,8 +81,8 @@ class EarlierTree(NamedTuple):
     key: Integers
 
 
-def stack_of(rows: int, relus: int, basic: int, key: int, goals: int, *, wanted: bool) -> Stack:
-    """An empty stack with room for so many nodes; wanted: with a journal."""
+def stack_of(rows: int, relus: int, basic: int, key: int, goals: int, boxed: int, *, wanted: bool) -> Stack:
+    """An empty stack with room for so many nodes, whose boxes have that many entries; wanted: with a journal."""
     written = rows if wanted else 0
     journal = Journal(
         wanted,
@@ -102,6 +103,7 @@ def stack_of(rows: int, relus: int, basic: int, key: int, goals: int, *, wanted:
         np.empty((rows, key), dtype=np.int64),
         np.empty(rows, dtype=np.bool_),
         np.full(rows, -1, dtype=np.int64),
+        np.empty((rows, 2, boxed)),
         journal,
     )
 
@@ -167,7 +169,7 @@ def _follow(
         return False, within, top + 1
     active = top + 1
     stack.lower[active], stack.upper[active] = low, high
-    stack.basic[active], stack.key[active] = stack.basic[top], stack.key[top]
+    stack.basic[active], stack.key[active], stack.boxes[active] = stack.basic[top], stack.key[top], stack.boxes[top]
     stack.ends[active], stack.refused[active] = within, stack.refused[top]
     stack.known[top], stack.known[active] = child, child + 1
     high[relu], stack.lower[active, relu] = 0.0, 0.0
@@ -194,9 +196,9 @@ def plunge(
     """
     relus = stack.lower.shape[1]
     low, high, arguments = np.empty(relus), np.empty(relus), np.empty(relus)
-    basic, key = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0])
+    basic, key, box = np.empty_like(stack.basic[0]), np.empty_like(stack.key[0]), np.empty_like(stack.boxes[0])
     weights, mu, nu = np.empty(program.goals), np.empty(relus), np.empty(relus)
-    node, found = NodeState(low, high, basic, key), Found(point, arguments, weights, mu, nu)
+    node, found = NodeState(low, high, basic, key, box), Found(point, arguments, weights, mu, nu)
     moved, best = np.empty_like(point), np.empty_like(point)
     depth, nodes, float32 = 1, 0, math.inf
     journal = stack.journal
@@ -215,7 +217,7 @@ def plunge(
                 float32 = min(float32, within)
             continue
         low[:], high[:] = stack.lower[top], stack.upper[top]
-        basic[:], key[:] = stack.basic[top], stack.key[top]
+        basic[:], key[:], box[:] = stack.basic[top], stack.key[top], stack.boxes[top]
         weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
         state, within, margin, place = evaluate_node(net, program, radius, rules, shared, node, found)
         stuck = state != CLOSED and place < 0 and not np.any((stack.lower[top] < 0.0) & (stack.upper[top] > 0.0))
@@ -246,7 +248,7 @@ def plunge(
         depth = top + 2 if place >= 0 else top + 1
         for row in range(top, depth):
             stack.lower[row], stack.upper[row] = low, high
-            stack.basic[row], stack.key[row] = basic, key
+            stack.basic[row], stack.key[row], stack.boxes[row] = basic, key, box
             stack.ends[row] = within
             stack.refused[row] = refused and extent.inherit
             stack.known[row] = -1

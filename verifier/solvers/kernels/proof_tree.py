@@ -57,7 +57,7 @@ def grow(
         basic[:], key[:] = stack.basic[top], stack.key[top]
         weights, mu, nu = grown.weights[leaves], grown.mu[leaves], grown.nu[leaves]
         weights[:], mu[:], nu[:] = 0.0, 0.0, 0.0
-        node, found = NodeState(low, high, basic, key), Found(point, arguments, weights, mu, nu)
+        node, found = NodeState(low, high, basic, key, stack.boxes[top]), Found(point, arguments, weights, mu, nu)
         state, _, value, place = evaluate_node(net, program, radius, rules, shared, node, found)
         if state == FAILED:
             return HANDED, depth, tokens, leaves

@@ -33,6 +33,7 @@ from verifier.solvers.kernels.plunge import FOUND, HANDED, EarlierTree, Extent, 
 from verifier.solvers.kernels.proof_tree import Grown, grow
 from verifier.solvers.node_constants import COSTLY, FOLLOWED, SPLIT_BY_DUAL, STEPS
 from verifier.solvers.tree.carried_basis import known_tree
+from verifier.solvers.tree.clipping import box_of, has_boxes
 from verifier.solvers.tree.dense_lp import DenseLp
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.growth import UNKNOWN, in_steps
@@ -62,7 +63,7 @@ class CompiledNarrowing:
 
     def __init__(self, stages: Stages, lagrangian: Lagrangian) -> None:
         self._network = network(stages, lagrangian)
-        self._rules = Rules(True, True, False, SPLIT_BY_DUAL, 0, COSTLY, FOLLOWED)
+        self._rules = Rules(True, False, True, False, SPLIT_BY_DUAL, 0, COSTLY, FOLLOWED)
 
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
         low, high, shares = lower.copy(), upper.copy(), dual.shares.copy()
@@ -112,8 +113,11 @@ class CompiledEvaluator:
         earlier: PhaseTree | None = None,
     ) -> None:
         self.lp, self._other = DenseLp(root), other
+        self._ball = lagrangian.ball
+        self._boxed = lagrangian.ball.centre.size if settings.child_bounds and has_boxes(lagrangian.ball) else 0
         self._rules = Rules(
             settings.child_bounds,
+            self._boxed > 0,
             settings.half_space,
             settings.reduced_costs,
             settings.branching.code,
@@ -141,12 +145,13 @@ class CompiledEvaluator:
         if self._fallback is not None:
             self._fallback.set_radius(radius)
 
-    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult:
+    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget, box: Array | None = None) -> NodeResult:
         budget.check()
         given = self._first if basis is None else basis
         basic, key = given[0].astype(np.int64), given[1].astype(np.int64)
         low, high = lower.copy(), upper.copy()
-        node = NodeState(low, high, basic, key)
+        own = self._box(box)
+        node = NodeState(low, high, basic, key, own)
         found = Found(
             np.empty(self._network.around.centre.size),
             np.empty(lower.size),
@@ -163,13 +168,26 @@ class CompiledEvaluator:
             last = basic.astype(np.int16), key.astype(np.int8)
             return NodeResult(True, float32=radius, bound=margin, multipliers=proposed, basis=last)
         if state == FAILED:
-            return replace(self._by_other().evaluate(lower, upper, None, budget), basis=None)
+            return replace(self._by_other().evaluate(lower, upper, None, budget, box), basis=None)
         known = margin > -math.inf
         up = known and place >= 0 and bool(found.arguments[place] > 0)
         last = basic.astype(np.int16), key.astype(np.int8)
         return NodeResult(
-            False, radius, low, high, place, found.point if known else None, margin, up, last, multipliers=proposed
+            False,
+            radius,
+            low,
+            high,
+            place,
+            found.point if known else None,
+            margin,
+            up,
+            last,
+            proposed,
+            box=own if self._boxed else None,
         )
+
+    def _box(self, box: Array | None) -> Array:
+        return box_of(self._ball, self._radius, box) if self._boxed else np.zeros((2, 0))
 
     def _by_other(self) -> NumpyEvaluator:
         if self._fallback is None:
@@ -192,8 +210,11 @@ class CompiledEvaluator:
         stack = self._stack
         if stack is None or len(stack.ends) < most + 2:
             goals = self.lp.program.goals
-            stack = self._stack = stack_of(most + 2, lower.size, basic.size, key.size, goals, wanted=self._writes)
+            stack = self._stack = stack_of(
+                most + 2, lower.size, basic.size, key.size, goals, self._boxed, wanted=self._writes
+            )
         stack.lower[0], stack.upper[0], stack.basic[0], stack.key[0] = lower, upper, basic, key
+        stack.boxes[0] = self._box(node.box)
         stack.ends[0], stack.refused[0] = node.key, node.refused
         stack.known[0] = node.known if self._earlier is not None else UNKNOWN
         if self._known is None:
@@ -213,6 +234,7 @@ class CompiledEvaluator:
                 (stack.basic[row].astype(np.int16), stack.key[row].astype(np.int8)),
                 bool(stack.refused[row]),
                 known=int(stack.known[row]),
+                box=stack.boxes[row].copy() if self._boxed else None,
             )
             for row in range(depth)
         ]
@@ -230,7 +252,9 @@ class CompiledEvaluator:
         budget.check()
         basic, key = self._first
         relus, room = nodes[0][0].size, (most // 2 + len(nodes), nodes[0][0].size)
-        stack = stack_of(len(nodes) + relus + 2, relus, basic.size, key.size, self.lp.program.goals, wanted=False)
+        stack = stack_of(
+            len(nodes) + relus + 2, relus, basic.size, key.size, self.lp.program.goals, self._boxed, wanted=False
+        )
         for row, (lower, upper, basis) in enumerate(nodes):
             stack.lower[row], stack.upper[row] = lower, upper
             stack.basic[row], stack.key[row] = self._first if basis is None else basis
@@ -239,7 +263,14 @@ class CompiledEvaluator:
         grown = Grown(np.zeros(most, dtype=np.int64), lower, upper, weights, mu, nu, values)
         shared = Shared(self._ends, self._cutoff, CUTOFF, np.zeros(1, dtype=np.int64))
         _, depth, tokens, leaves = grow(
-            self._network, self.lp.program, self._radius, self._rules, shared, stack, len(nodes), grown
+            self._network,
+            self.lp.program,
+            self._radius,
+            self._rules._replace(clips=False),
+            shared,
+            stack,
+            len(nodes),
+            grown,
         )
         if not tokens:
             return None

@@ -38,6 +38,8 @@ class TreeNode:
     """Which node of the tree that is written down it is."""
     known: int = UNKNOWN
     """Which node of an earlier tree it is, whose splits it follows."""
+    box: npt.NDArray[Any] | None = None
+    """The box of the input that it holds of, (2, n), where it has one of its own."""
     size: int = 0
     """Bytes that it takes where it is kept, about."""
 

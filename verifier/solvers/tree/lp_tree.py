@@ -235,7 +235,7 @@ class LpTree(ReluTree):
     def _evaluate(self, evaluator: NodeEvaluator, stack: list[TreeNode], number: int, budget: Budget) -> Array | None:
         """Evaluate the stack's last node: its children take its place, unless a point of it reaches the goal."""
         node = stack[-1]
-        found = evaluator.evaluate(*self.unpacked(node), node.start, budget)
+        found = evaluator.evaluate(*self.unpacked(node), node.start, budget, node.box)
         if not found.closed and found.point is not None and not node.refused:
             point = self._candidate(evaluator, found.point, found.margin, number)
             if point is not None:
@@ -293,7 +293,9 @@ class LpTree(ReluTree):
         """
         key, place = max(node.key, found.key), found.place
         if place < 0:
-            return [self.child(node, key, found.lower, found.upper, found.basis, node.number)]
+            again = self.child(node, key, found.lower, found.upper, found.basis, node.number)
+            again.box = found.box
+            return [again]
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
         numbers = UNKNOWN, UNKNOWN
@@ -301,6 +303,7 @@ class LpTree(ReluTree):
             numbers = self._growth.split_at(node.number, place, self._numbers(found))
         down = self.child(node, key, found.lower, high, found.basis, numbers[0])
         up = self.child(node, key, low, found.upper, found.basis, numbers[1])
+        down.box = up.box = found.box
         return [down, up] if found.up else [up, down]
 
     def _numbers(self, found: NodeResult) -> npt.NDArray[np.int16]:
@@ -326,7 +329,9 @@ class LpTree(ReluTree):
             return
         key = max(node.key, found.key)
         if relu == LEAF:
-            stack.append(self.child(node, key, found.lower, found.upper, None, node.number))
+            again = self.child(node, key, found.lower, found.upper, None, node.number)
+            again.box = node.box
+            stack.append(again)
             return
         low, high = found.lower.copy(), found.upper.copy()
         low[relu], high[relu] = max(low[relu], 0.0), min(high[relu], 0.0)
@@ -337,7 +342,7 @@ class LpTree(ReluTree):
             written = self._growth.split_at(node.number, relu, numbers)
         for lower, upper, known in wanted:
             made = self.child(node, key, lower, upper, None, written[known - child])
-            made.known = known
+            made.known, made.box = known, node.box
             stack.append(made)
 
 

@@ -18,6 +18,8 @@ from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Dual, Lagrangian, tightened
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import DUAL, BranchingRule, split_at, widest
+from verifier.solvers.node_constants import COSTLY
+from verifier.solvers.tree.clipping import Clipping, box_of, has_boxes, shrunk
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.node_lp import NodeLp
@@ -52,7 +54,7 @@ class NodeResult:
     lower, upper: its bounds, tightened. place: the ReLU to split at, −1 when none is open. point: the relaxed point,
     with the goal's smallest row at it and `up`, whether the ReLU to split at is active there. basis: where its
     children's LPs start. multipliers: (λ, μ, ν) that the LP proposed, where it did; bound: theirs of the goal's rows,
-    where it closes the node and is known.
+    where it closes the node and is known. box (2, n): what is left of the node's, where it has one.
     """
 
     closed: bool
@@ -65,6 +67,7 @@ class NodeResult:
     up: bool = False
     basis: Any = None
     multipliers: tuple[Array, Array, Array] | None = None
+    box: Array | None = None
     bound: float = -math.inf
     float32: float = math.inf
 
@@ -129,7 +132,9 @@ class NodeEvaluator(Protocol):
         """The ReLUs of the LP whose bases it gives; none where it gives none."""
 
     def set_radius(self, radius: float) -> None: ...
-    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult: ...
+    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget, box: Array | None = None) -> NodeResult:
+        """A node, with the box (2, n) that its parent left it, if any."""
+
     def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array) -> NodeResult:
         """Evaluate a node by these multipliers, without an LP; tighten its bounds where it stays open."""
 
@@ -151,15 +156,21 @@ class NumpyEvaluator:
     def __init__(self, lagrangian: Lagrangian, goal: GoalAscent, lp: NodeLp, settings: NodeSettings) -> None:
         self.lp, self._lagrangian, self._goal, self._settings = lp, lagrangian, goal, settings
         self.descent = GradientDescent(goal)
-        self._narrowing = NumpyNarrowing(lagrangian.stages, lagrangian, half_space=settings.half_space)
+        self._narrowing = self._narrows(lagrangian, COSTLY)
         self._radius = lagrangian.ball.radius
+        self._clipping = Clipping(lagrangian) if settings.child_bounds and has_boxes(lagrangian.ball) else None
 
     def set_radius(self, radius: float) -> None:
         self._radius = radius
         self.lp.set_radius(radius)
 
-    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget) -> NodeResult:
+    def evaluate(self, lower: Array, upper: Array, basis: Any, budget: Budget, box: Array | None = None) -> NodeResult:
         settings, radius = self._settings, self._radius
+        if self._clipping is not None:
+            contracted = self._clipping.contracted(box_of(self._lagrangian.ball, radius, box), lower, upper)
+            if contracted is None:
+                return NodeResult(True)
+            box, lower, upper = contracted
         solved, dual = priced(self.lp, self._lagrangian, radius, lower, upper, budget, basis)
         if dual is None:
             return NodeResult(False, 0.0, lower, upper, widest(lower, upper))
@@ -174,10 +185,21 @@ class NumpyEvaluator:
         if solved.optimum is not None:
             point, off = solved.point, solved.violation
             margin = self._goal.margin(point)
-        narrowed = self._narrowed(dual, solved.weights, value, lower, upper)
+        narrowing = self._narrowing
+        if self._clipping is not None and box is not None:
+            before, box = box, self._clipping.cut(box, dual)
+            if box is None:
+                return NodeResult(True)
+            costly = 0.0 if shrunk(box, before) else COSTLY
+            own = self._clipping.within(box)
+            narrowing, radius = self._narrows(own, costly), own.ball.radius
+            dual = own.evaluate(solved.weights, dual.nu, lower, upper)
+        narrowed = self._narrowed(narrowing, dual, solved.weights, radius, lower, upper)
         if narrowed is None:
             return NodeResult(True)
-        key, lower, upper, shares = max(key, narrowed.key), narrowed.lower, narrowed.upper, narrowed.shares
+        # What a box excludes is no radius about the input, unless it is everything.
+        key = key if self._clipping is not None else max(key, narrowed.key)
+        lower, upper, shares = narrowed.lower, narrowed.upper, narrowed.shares
         place = split_at(settings.branching, shares, off, lower, upper)
         up = place >= 0 and point is not None and bool(self._goal.pattern(point)[place])
         return NodeResult(
@@ -190,7 +212,8 @@ class NumpyEvaluator:
             margin,
             up,
             self.lp.basis(),
-            multipliers=(solved.weights, dual.mu, dual.nu),
+            (solved.weights, dual.mu, dual.nu),
+            box,
         )
 
     def proposed(self, lower: Array, upper: Array, weights: Array, nu: Array) -> NodeResult:
@@ -201,20 +224,25 @@ class NumpyEvaluator:
             return NodeResult(True)
         if dual.real_value(radius) > 0:
             return NodeResult(True, float32=key)
-        narrowed = self._narrowed(dual, weights, value, lower, upper)
+        narrowed = self._narrowed(self._narrowing, dual, weights, radius, lower, upper)
         if narrowed is None:
             return NodeResult(True)
         return NodeResult(False, max(key, narrowed.key), narrowed.lower, narrowed.upper)
 
-    def _narrowed(self, dual: Dual, weights: Array, value: float, lower: Array, upper: Array) -> Narrowed | None:
+    def _narrows(self, lagrangian: Lagrangian, costly: float) -> NumpyNarrowing:
+        return NumpyNarrowing(lagrangian.stages, lagrangian, half_space=self._settings.half_space, costly=costly)
+
+    def _narrowed(
+        self, narrowing: NumpyNarrowing, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array
+    ) -> Narrowed | None:
         """What the multipliers of a node that they leave open say of its bounds; None: nothing of it is left."""
         if self._settings.reduced_costs:
-            lower, upper = tightened(dual, value, lower, upper)
+            lower, upper = tightened(dual, dual.value(radius), lower, upper)
             if np.any(lower > upper):
                 return None
         if not self._settings.child_bounds:
             return Narrowed(0.0, lower, upper, dual.shares)
-        return self._narrowing.narrow(dual, weights, self._radius, lower, upper)
+        return narrowing.narrow(dual, weights, radius, lower, upper)
 
     @property
     def kept(self) -> npt.NDArray[np.integer]:

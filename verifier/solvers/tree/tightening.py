@@ -99,13 +99,16 @@ class OneByOne:
 class NumpyNarrowing:
     """The numpy side."""
 
-    def __init__(self, stages: Stages, lagrangian: Lagrangian, *, half_space: bool = True) -> None:
-        self._lagrangian, self._half_space = lagrangian, half_space
+    def __init__(
+        self, stages: Stages, lagrangian: Lagrangian, *, half_space: bool = True, costly: float = COSTLY
+    ) -> None:
+        """costly: the share of what a bound lacks from which a ReLU is bounded anew."""
+        self._lagrangian, self._half_space, self._costly = lagrangian, half_space, costly
         self._bounds = StageBounds(stages, lagrangian, lagrangian.ball.radius)
 
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
         cut = HalfSpace(dual.row, -dual.constant if self._half_space else math.inf)
-        lower, upper = self._bounds.tighten(lower, upper, dual.shares <= COSTLY * dual.value(radius), cut)
+        lower, upper = self._bounds.tighten(lower, upper, dual.shares <= self._costly * dual.value(radius), cut)
         if np.any(lower > upper):
             return None
         dual = self._lagrangian.evaluate(weights, dual.nu, lower, upper)
