@@ -1001,13 +1001,39 @@ def average(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
 
 
 def max_pool(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
-    shape = net.shapes[x]
+    """The padding is −∞: another of the window, along each axis the first, stands in for it. Many meet in halves."""
+    shape, kernel = net.shapes[x], node.take("kernel_shape", [])
     need(len(node.outputs) == 1 and not node.take("storage_order", 0), "MaxPool with indices is not read here")
-    index, places = windows(net, node, x, node.take("kernel_shape", []))
-    taps = index.shape[2]
-    need(taps <= MOST_PLAYERS and np.all(index >= 0), "MaxPool with padding or of a large window is not read here")
-    every = index.reshape(*shape[:2], *places, taps)
-    tournament(net, [net.move(x, f"{out}#{tap}", every[..., tap]) for tap in range(taps)], out)
+    index, places = windows(net, node, x, kernel)
+    seen = index.reshape(*index.shape[:2], *kernel)
+    for axis in range(2, seen.ndim):
+        seen = np.where(seen >= 0, seen, np.take_along_axis(seen, (seen >= 0).argmax(axis, keepdims=True), axis))
+    need(np.all(seen >= 0), "a window lies in the padding only")
+    players = np.moveaxis(seen.reshape(index.shape), 2, 0).reshape(-1, *shape[:2], *places)
+    players = np.stack([*{player.tobytes(): player for player in players}.values()])
+    many, game = len(players) > MOST_PLAYERS, 0
+    while many and len(players) > 1:
+        game, half = game + 1, (len(players) + 1) // 2
+        ends = net.move(x, f"{out}#{game}a", players[:half]), net.move(x, f"{out}#{game}b", players[-half:])
+        x = tournament(net, [*ends], f"{out}#{game}")
+        players = np.arange(players[:half].size).reshape(players[:half].shape)
+    tournament(net, [net.move(x, f"{out}#{tap}t", player) for tap, player in enumerate(players)], out)
+
+
+def pad(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
+    shape, new = net.shapes[x], node.opset > 10
+    need(node.take("mode", "constant") == "constant", "Pad is read with a constant")
+    need(len(node.inputs) > 1 if new else len(node.inputs) == 1, "Pad in another form than its operator set's")
+    given = net.constants.get(node.inputs[1]) if new else np.array(node.take("pads", []), dtype=np.int64)
+    value = number(net, node, 2) if new else np.array(node.take("value", 0.0))
+    if given is None or given.dtype != np.int64 or given.shape != (2 * len(shape),):
+        raise InvalidError("Pad is read with two constant sizes for each axis")
+    value = np.zeros(1) if value is None else value
+    need(np.all(given >= 0) and value.size == 1 and np.isfinite(value).all(), "Pad that cuts off, or with no number")
+    ends = given.reshape(2, -1).T.tolist()
+    need(math.prod(n + sum(end) for n, end in zip(shape, ends, strict=True)) <= MOST_ENTRIES, "Pad gives too much")
+    index = np.pad(np.arange(math.prod(shape)).reshape(shape), ends, constant_values=-1)
+    net.scale(net.move(x, f"{out}#m", index), out, None, np.where(index < 0, value.reshape(()), 0.0))
 
 
 def maximum(net: CheckedNetwork, node: Operator, _: str, out: str) -> None:
@@ -1016,7 +1042,7 @@ def maximum(net: CheckedNetwork, node: Operator, _: str, out: str) -> None:
     tournament(net, list(node.inputs), out)
 
 
-def tournament(net: CheckedNetwork, players: list[str], out: str) -> None:
+def tournament(net: CheckedNetwork, players: list[str], out: str) -> str:
     """While two are left, max(a, b) = relu(a − b) + b."""
     shape, game = net.shapes[players[0]], 0
     while len(players) > 1:
@@ -1026,7 +1052,7 @@ def tournament(net: CheckedNetwork, players: list[str], out: str) -> None:
             difference = net.sum([a, net.scale(b, f"{out}#n{game}", -1.0)], f"{out}#d{game}")
             winners.append(net.sum([net.relu(difference, f"{out}#r{game}"), b], f"{out}#w{game}"))
         players = winners + players[2 * len(winners) :]
-    net.move(players[0], out, np.arange(math.prod(shape)).reshape(shape))
+    return net.move(players[0], out, np.arange(math.prod(shape)).reshape(shape))
 
 
 def leaky(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
@@ -1119,6 +1145,7 @@ OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "Mul": (times, 2, 2),
     "Neg": (lambda net, _, x, out: net.scale(x, out, -1.0), 1, 1),
     "PRelu": (leaky, 2, 2),
+    "Pad": (pad, 1, 3),
     "Relu": (lambda net, _, x, out: net.relu(x, out), 1, 1),
     "Reshape": (moved, 2, 2),
     "Sigmoid": (lambda net, _, x, out: net.sigmoid(x, out), 1, 1),

@@ -25,6 +25,10 @@ from verifier.solvers.tree.protocol import TreeRoot
 SHARE = 4.0
 """One part of so many of the time that is left: trees have the others."""
 
+MOST = 1 << 20
+"""Pairs of ReLUs in one layer, up to which there are clauses: the checker makes rows of all of a layer at once, which
+takes a gigabyte of 10,000."""
+
 
 def clauses_of(root: TreeRoot, proof: PropertyProof, budget: Budget) -> list[int] | None:
     """The integers of the clauses that contradict a case, which follow exactly; None where propagation does not pay or
@@ -33,7 +37,7 @@ def clauses_of(root: TreeRoot, proof: PropertyProof, budget: Budget) -> list[int
     What the search concludes from bounds that the checker does not have may not follow: then it begins anew with those
     from which the checker begins.
     """
-    if not pays(root.stages):
+    if not pays(root.stages) or sum(stage.size**2 for stage in root.stages.hidden) > MOST:
         return None
     share = budget.share(SHARE)
     try:

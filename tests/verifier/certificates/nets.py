@@ -64,6 +64,16 @@ def max_pool(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
     return [("MaxPool", ["x"], "last", {"kernel_shape": [3, 2], "strides": [3, 2]})], {}, 12
 
 
+def padded(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
+    """Windows of 9 places and of 12, parts of them in the padding."""
+    nodes: Nodes = [
+        ("Pad", ["x", "sizes", "value"], "p", {}),
+        ("MaxPool", ["p"], "m", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ("MaxPool", ["m"], "last", {"kernel_shape": [4, 3], "strides": [1, 2], "pads": [0, 1, 0, 0]}),
+    ]
+    return nodes, {"sizes": np.array([0, 0, 1, 0, 0, 0, 0, 1]), "value": np.float32(0.25)}, 4
+
+
 def residual(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
     nodes: Nodes = [
         ("Sub", ["x", "mean"], "s", {}),
@@ -98,7 +108,7 @@ def maxima(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
 
 
 NETS: dict[str, Callable[..., tuple[Nodes, dict[str, Any], int]]] = {
-    found.__name__: found for found in (conv, groups, batch_norm, pools, max_pool, residual, maxima)
+    found.__name__: found for found in (conv, groups, batch_norm, pools, max_pool, padded, residual, maxima)
 }
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from encoders.formulations.to_stages import to_stages
 from encoders.network.exact import exact_outputs
-from tests.verifier.certificates.nets import NETS, head, whole, with_end
+from tests.verifier.certificates.nets import NETS, head, model_of, whole, with_end
 from tests.verifier.certificates.readers import Said, compared, session_of
 from tests.verifier.certificates.variants import one_operator
 from verifier.certificates import checker
@@ -78,6 +78,29 @@ def test_unknown_operators_are_refused_by_name(tmp_path, op, reason):
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
     content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
     with pytest.raises(checker.InvalidError, match=reason):
+        checker.read_network(content)
+
+
+PADS = {
+    "reflect": ({"mode": "reflect"}, {}, 13),
+    "cut": ({}, {"p": [0, 0, -1, 0]}, 13),
+    "few": ({}, {"p": [0, 1]}, 13),
+    "of floats": ({}, {"p": np.zeros(4, dtype=np.float32)}, 13),
+    "endless": ({}, {"v": np.float32(np.inf)}, 13),
+    "two": ({}, {"v": np.zeros(2, dtype=np.float32)}, 13),
+    "huge": ({}, {"p": [0, 0, 0, 1 << 62]}, 13),
+    "axes": ({}, {"a": [0, 1]}, 18),
+    "old": ({"pads": [0, 0, 0, 0]}, {}, 9),
+}
+
+
+@pytest.mark.parametrize("name", PADS)
+def test_padding_of_other_kinds_is_refused(name):
+    attributes, changes, opset = PADS[name]
+    weights = {"p": [0, 1, 0, 0], "v": np.float32(0.5), **changes}
+    nodes = [("Pad", ["x", *weights], "last", attributes), *head(np.random.default_rng(0), 5)[0]]
+    content = model_of(nodes, [1, 4], {**weights, **head(np.random.default_rng(0), 5)[1]}, opset).SerializeToString()
+    with pytest.raises(checker.InvalidError, match="Pad"):
         checker.read_network(content)
 
 

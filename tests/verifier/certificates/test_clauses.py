@@ -215,6 +215,20 @@ def test_clauses_that_do_not_follow_are_sought_with_what_the_checker_knows(
     assert np.all(ends <= np.concatenate([exact.bound[arguments], exact.bound[exact.variables :][arguments]]))
 
 
+def test_no_clauses_are_sought_of_layers_whose_rows_take_gigabytes(
+    truth: Any, save_net: SaveNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formula = Formula.drawn(np.random.default_rng(1), 3, 24, 3)
+    model = save_net(truth.of_layers(*formula.layers))
+    monkeypatch.setattr(clause_tree, "pays", lambda _: True)
+    text = (declared(3) + "(assert (and (>= Y_0 1) (<= Y_1 0)))").encode()
+    for most, by_clauses in ((30**2, True), (30**2 - 1, False)):
+        monkeypatch.setattr(clause_tree, "MOST", most)
+        claim = checker.parse(property_certified(model, text, Budget()).content)
+        assert isinstance(claim, checker.PropertyCertificate)
+        assert bool(claim.numbers.take(1)[0] == CLAUSES) is by_clauses
+
+
 def declared(inputs: int) -> str:
     """Declarations of a formula's network on [0, 1]ⁿ."""
     names = "".join(f"(declare-const {name} Real)" for name in (*(f"X_{i}" for i in range(inputs)), "Y_0", "Y_1"))

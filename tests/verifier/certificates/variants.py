@@ -163,6 +163,20 @@ def reshape(rng: Rng, opset: int) -> Made:
     return any_of(rng, [1, 2, 6], [12], [1, 12]), any_of(rng, ["x", "w"], ["x", "w"], ["x"]), {"w": given}, values, 1
 
 
+def pad(rng: Rng, opset: int) -> Made:
+    shape = any_of(rng, [4], [1, 4], [1, 2, 3])
+    sizes = rng.integers(0, 3, 2 * len(shape))
+    sizes = any_of(rng, *[sizes] * 4, 0 * sizes, sizes - 1, sizes[1:])
+    values: dict[str, Sequence[Any]] = {"mode": [*[LEFT_OUT, "constant"] * 3, "reflect", "edge"]}
+    if (opset > 10) != (rng.integers(8) > 0):
+        values |= {"pads": [sizes.tolist()], "value": [LEFT_OUT, 0.5, 0.0, -1.0, np.inf]}
+        return shape, ["x"], {}, values, 1
+    value = any_of(rng, *[floats(rng)] * 4, floats(rng, 1), floats(rng, 2), np.float32(np.inf))
+    weights = {"p": sizes.astype(any_of(rng, *[np.int64] * 5, np.int32)), "v": value, "a": np.arange(len(shape))}
+    inputs = any_of(rng, ["x", "p"], *[["x", "p", "v"]] * 3, ["x", "p", ""], ["x", "p", "v", "a"])
+    return shape, inputs, weights, values, 1
+
+
 def leaky_relu(rng: Rng, opset: int) -> Made:
     return any_of(rng, [4], [1, 4]), ["x"], {}, {"alpha": [LEFT_OUT, 0.1, 0.0, 1.0, 2.0, -0.5]}, 1
 
@@ -224,6 +238,7 @@ MAKERS: dict[str, Callable[[Rng, int], Made]] = {
     "MatMul": matmul,
     "MaxPool": max_pool,
     "PRelu": prelu,
+    "Pad": pad,
     "Reshape": reshape,
     "Transpose": transpose,
 }
