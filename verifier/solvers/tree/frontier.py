@@ -343,7 +343,7 @@ class Frontier:
                 start, its = node.start, size_of(node.start, FOREIGN * self.root_bounds[0].size)
             assert node.places is not None
             node.size = NODE + 3 * ARRAY + node.lower.nbytes + node.upper.nbytes + node.places.nbytes
-            node.size += its if start is not None else 0
+            node.size += (its if start is not None else 0) + size_of(node.box)
             total += node.size
         return total
 

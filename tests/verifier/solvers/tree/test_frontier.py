@@ -176,6 +176,9 @@ def test_all_that_a_frontier_keeps_is_counted() -> None:
     assert memory.nodes >= 2 * alone + 8000
     made.take()
     assert memory.nodes >= alone + 8000
+    before = memory.nodes
+    made.put([TreeNode(0.1, *made.root_bounds, None, box=np.zeros((2, 1000)))])
+    assert memory.nodes >= before + alone + 16_000
     del made
     gc.collect()
     assert memory.nodes == 0
