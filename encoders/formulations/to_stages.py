@@ -16,7 +16,8 @@ import numpy as np
 
 from encoders.lazy import Lazy
 from encoders.network.graph import Affine, Array, Graph, Relu, forward
-from encoders.network.linear_maps import LinearMap, matrix_of
+from encoders.network.linear_maps import LinearMap
+from encoders.network.pieces import matrix_of, rows_of
 from encoders.network.rounded_operations import rounded_operations
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ def to_stages(
     """The stages of a lowered graph (Input, Affine, Relu nodes only).
 
     unit: the relative error of a rounded operation, where bounds are to hold for evaluations that round too; floors are
-    then added to the sizes of each affine node's sums, to cover underflow. look: called between two nodes; what it
-    raises ends the work.
+    then added to the sizes of each affine node's sums, to cover underflow. look: called between two nodes and
+    within large ones; what it raises ends the work.
     """
     added = floors or {}
     numbers: dict[int, int] = {}
@@ -156,8 +157,8 @@ def to_stages(
         for term in node.terms:
             form = forms[term.source]
             look()
-            underflows = underflows or _underflows(term.map, form)
-            for source, block in _mapped(term.map, form).items():
+            underflows = underflows or _underflows(term.map, form, look)
+            for source, block in _mapped(term.map, form, look).items():
                 blocks[source] = _sum(blocks[source], block) if source in blocks else block
             if form.bare:
                 continue
@@ -184,10 +185,10 @@ def _unit(number: int, size: int) -> _Form:
     return _Form({number: Block(sp.csr_array(sp.eye_array(size)))}, np.zeros(size), np.zeros(size), bare=True)
 
 
-def _mapped(linear: LinearMap, form: _Form) -> dict[int, Block]:
+def _mapped(linear: LinearMap, form: _Form, look: Callable[[], None]) -> dict[int, Block]:
     if form.bare:
-        return dict.fromkeys(form.blocks, Block(matrix_of(linear)))
-    rows, sizes = linear.rows(), linear.magnitude().rows()
+        return dict.fromkeys(form.blocks, Block(matrix_of(linear, look)))
+    rows, sizes = rows_of(linear, look), rows_of(linear.magnitude(), look)
     return {
         source: Block(rows @ sp.csr_array(block.matrix), sizes @ sp.csr_array(block.magnitude))
         for source, block in form.blocks.items()
@@ -199,14 +200,14 @@ def _sum(one: Block, other: Block) -> Block:
     return Block(matrix + more, size + added)
 
 
-def _underflows(linear: LinearMap, form: _Form) -> bool:
+def _underflows(linear: LinearMap, form: _Form, look: Callable[[], None]) -> bool:
     """May a product of the map with a form underflow? Products with 1 are exact."""
     if form.bare:
         return False
     known = [sp.csr_array(block.magnitude).data for block in form.blocks.values()] + [form.magnitude]
     factors = np.concatenate(known)
     factors = factors[(factors > 0) & (factors != 1)]
-    sizes = linear.magnitude().rows().data if factors.size else factors
+    sizes = rows_of(linear.magnitude(), look).data if factors.size else factors
     sizes = sizes[sizes > 0]
     return bool(sizes.size and float(factors.min()) * float(sizes.min()) < LEAST)
 

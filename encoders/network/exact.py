@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Abs, Affine, Clip, ForwardTable, Graph, LeakyRelu, Max, Relu, forward
 from encoders.network.linear_maps import Conv, Dense, LinearMap, Scale, Select, Sparse
+from encoders.network.pieces import pieces
 
 BigIntegers = npt.NDArray[np.object_]
 
@@ -34,7 +36,15 @@ class Rational:
         return [Fraction(int(n), self.denominator) for n in self.numerators.reshape(-1)]
 
 
-def rational(values: npt.ArrayLike) -> Rational:
+Look = Callable[[], None]
+"""Called between two steps of a long evaluation; what it raises ends it."""
+
+
+PIECE = 1 << 18
+"""Integers made, or multiplied, between two looks: a tenth of a second, about."""
+
+
+def rational(values: npt.ArrayLike, look: Look = lambda: None) -> Rational:
     """Finite floats, exactly: each is m·2ᵉ; the denominator is the largest power of two that is needed."""
     array = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(array)):
@@ -47,12 +57,12 @@ def rational(values: npt.ArrayLike) -> Rational:
     filled = integers != 0
     lift = max(0, int(-powers[filled].min())) if filled.any() else 0
     odd, shifts = np.where(filled, integers >> np.maximum(zeros, 0), 0), np.where(filled, powers + lift, 0)
-    scaled: BigIntegers = np.left_shift(odd.astype(object), shifts.astype(object))
-    return Rational(scaled.reshape(array.shape), 1 << lift)
-
-
-Look = Callable[[], None]
-"""Called between two steps of a long evaluation; what it raises ends it."""
+    made: list[BigIntegers] = []
+    for begin in range(0, max(1, odd.size), PIECE):
+        look()
+        part = slice(begin, begin + PIECE)
+        made.append(np.left_shift(odd[part].astype(object), shifts[part].astype(object)))
+    return Rational(np.concatenate(made).reshape(array.shape), 1 << lift)
 
 
 def exact_values(graph: Graph, x: npt.ArrayLike, look: Look = lambda: None) -> list[Rational]:
@@ -70,7 +80,8 @@ def _values(graph: Graph, first: Rational, look: Look) -> list[Rational]:
 
         return at
 
-    return forward(graph, {kind: looked(rule) for kind, rule in EXACT.items()}, first)
+    rules = {**EXACT, Affine: partial(_affine, look=look)}
+    return forward(graph, {kind: looked(rule) for kind, rule in rules.items()}, first)
 
 
 def exact_outputs(graph: Graph, x: npt.ArrayLike, look: Look = lambda: None) -> list[Fraction]:
@@ -91,21 +102,21 @@ MAPS_KEPT = 1 << 20
 _integer_maps: WeakKeyDictionary[LinearMap, tuple[LinearMap, int]] = WeakKeyDictionary()
 
 
-def integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
+def integer_map(linear: LinearMap, look: Look = lambda: None) -> tuple[LinearMap, int]:
     """The map with integer entries, and the denominator that makes it the given one."""
     known = _integer_maps.get(linear)
     if known is None:
-        known = _integer_map(linear)
+        known = _integer_map(linear, look)
         entries = linear.weight if isinstance(linear, Dense | Conv) else getattr(linear, "data", None)
         if entries is not None and entries.size <= MAPS_KEPT:
             _integer_maps[linear] = known
     return known
 
 
-def _integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
+def _integer_map(linear: LinearMap, look: Look) -> tuple[LinearMap, int]:
     match linear:
         case Dense() | Conv():
-            weight = rational(linear.weight)
+            weight = rational(linear.weight, look)
             return replace(linear, weight=weight.numerators), weight.denominator
         case Scale():
             factor = rational(linear.factor)
@@ -118,9 +129,19 @@ def _integer_map(linear: LinearMap) -> tuple[LinearMap, int]:
         case Select():
             return linear, 1
         case Sparse():
-            data = rational(linear.data)
+            data = rational(linear.data, look)
             return replace(linear, data=data.numerators), data.denominator
     raise TypeError(f"no exact form for the linear map {type(linear).__name__}")
+
+
+def _applied(linear: LinearMap, source: Rational, look: Look) -> Rational:
+    """The map at a value, with looks between its pieces."""
+    whole, denominator = integer_map(linear, look)
+    found = []
+    for piece, read in pieces(whole, PIECE):
+        look()
+        found.append(piece.apply(source.numerators[:, read]))
+    return Rational(np.concatenate(found, axis=1), denominator * source.denominator)
 
 
 def _over(value: Rational, denominator: int) -> BigIntegers:
@@ -128,12 +149,9 @@ def _over(value: Rational, denominator: int) -> BigIntegers:
     return scaled
 
 
-def _affine(_: int, node: Affine, values: list[Rational]) -> Rational:
+def _affine(_: int, node: Affine, values: list[Rational], look: Look = lambda: None) -> Rational:
     parts = [Rational(rational(node.bias).numerators.reshape(1, -1), rational(node.bias).denominator)]
-    for term in node.terms:
-        linear, denominator = integer_map(term.map)
-        source = values[term.source]
-        parts.append(Rational(linear.apply(source.numerators), denominator * source.denominator))
+    parts += [_applied(term.map, values[term.source], look) for term in node.terms]
     common = math.lcm(*(part.denominator for part in parts))
     return Rational(sum((_over(part, common) for part in parts), np.array(0, dtype=object)), common)
 

@@ -378,11 +378,6 @@ def sparse(matrix: Any) -> Sparse:
     return Sparse(readonly(rows.data), indices, indptr, int(rows.shape[1]))
 
 
-def matrix_of(linear: LinearMap) -> Any:
-    """M, sparse unless the map is a dense matrix as it stands: then that, not a copy."""
-    return linear.weight if isinstance(linear, Dense) and linear.left == linear.right == 1 else linear.rows()
-
-
 def identity(size: int, factor: float = 1.0) -> Scale:
     """The map x ↦ factor · x on vectors of `size` entries."""
     return Scale(readonly(np.full(size, factor)))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.network.graph import Affine, Array, Graph, Relu, forward, reverse
-from encoders.network.linear_maps import matrix_of
 from encoders.network.node_bounds import NodeBounds
+from encoders.network.pieces import matrix_of
 from verifier.bounds.relu_lines import relu_lines
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball

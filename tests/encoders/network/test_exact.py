@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoders.network import exact
 from encoders.network.exact import EXACT, exact_outputs, exact_outputs_of, exact_values, rational
 from encoders.network.graph import (
     NODE_KINDS,
@@ -26,6 +28,8 @@ from encoders.network.graph import (
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 
 ROUNDING = 1e-9  # float64 evaluation of two layers with values of size 1 to 100
+
+RNG = np.random.default_rng(0)
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -48,6 +52,38 @@ def test_rational_at_the_ends_of_float64(value: float) -> None:
 def test_only_finite_numbers_are_rational(value: float) -> None:
     with pytest.raises(ValueError, match="only finite numbers"):
         rational([value])
+
+
+MAPS = {
+    "dense": Dense(readonly(RNG.normal(size=(7, 6)))),
+    "along an axis": Dense(readonly(RNG.normal(size=(7, 6))), right=4),
+    "blocks": Dense(readonly(RNG.normal(size=(3, 2))), left=4),
+    "conv": Conv(readonly(RNG.normal(size=(6, 2, 3, 2))), (5, 4), (2, 1), (1, 2), (1, 0, 1, 2)),
+    "groups": Conv(readonly(RNG.normal(size=(6, 2, 3, 3))), (4, 4), (1, 1), (1, 1), (1, 1, 1, 1), groups=3),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_looks_divide_a_map_and_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks so many integers are made or multiplied, or one output's."""
+    linear, looks = MAPS[name], 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    def evaluated() -> list[Fraction]:
+        builder = GraphBuilder(linear.in_size)
+        copy = replace(linear)  # one whose integers nobody keeps yet
+        graph = builder.graph(builder.affine([(copy, 0)]))
+        return exact_outputs(graph, np.linspace(-1, 1, linear.in_size), look)
+
+    whole = evaluated()
+    before, looks = looks, 0
+    monkeypatch.setattr(exact, "PIECE", 8)
+    assert evaluated() == whole
+    pieces = 1 if name == "blocks" else len(linear.weight)
+    assert looks - before >= pieces - 1 + linear.weight.size // 8 - 1
 
 
 def test_every_kind_has_a_rule() -> None:
