@@ -63,7 +63,7 @@ def _drawn(rows: Sequence[growth.Row], title: str, value: Callable[[growth.Row],
             chart.path(line, f"line {kind}{'' if dense else ' conv'}")
             for point in line:
                 chart.dot(point, f"dot {kind}", f"{step}, {point[0]:,} ReLUs: {point[1]:,.3g}", 2.6)
-        chart.text((left, top), step, f"key {kind}", shift=(10 + 62 * place, 10))
+        chart.text((left, top), step, f"key {kind}", shift=(10 + 62 * place, -2))
     return alone(chart.drawn("{:,.0f}".format, _decades(chart.y), _decades(chart.x)), STYLE) + "\n"
 
 

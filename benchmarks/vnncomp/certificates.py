@@ -36,7 +36,7 @@ from verifier.runtime.model import EVERY, load
 
 BENCHMARKS = (
     *("acasxu", "collins_rul_cnn", "dist_shift", "malbeware", "reach_prob_density", "rl_benchmarks", "safenlp"),
-    *("sat_relu", "tllverifybench"),
+    *("sat_relu", "tllverifybench", "verivital"),
 )
 """Those of which we decide nearly all."""
 

@@ -135,7 +135,7 @@ WORKING = {
     "minimal": (
         "verifier.search.float32.rounding_reaches",
         "verifier.search.linear_bisection.root_bounds",
-        "verifier.search.scheduler.to_stages",
+        "verifier.search.linear_bisection.to_stages",
     ),
     "check": (
         "verifier.search.robustness.rounding_reaches",

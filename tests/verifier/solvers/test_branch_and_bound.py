@@ -95,6 +95,8 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "every": (0.0, 2.0),
         "clips": (0, 1),
         "relus": (0, 4, 100),
+        "crawling": (0, 100),
+        "look": (0, 4),
         "crowd": (0, 3),
         "descend_every": (0, 1),
         "flips": (0,),
