@@ -93,6 +93,7 @@ def test_support_functions_agree(root: Any, share: float) -> None:
             # Where the ball leaves the box behind the fall is level: rounding decides between the two ends of that.
             level = part == 1.0 and close(geometry.fall(row, found), geometry.fall(row, wanted))
             assert close(found, wanted) or level
+        assert norms.excluded(net.around, row, np.inf, radius) == 0.0
 
 
 def test_more_entries_are_sought_than_first_ones() -> None:

@@ -85,7 +85,7 @@ def _fill(around: Surroundings, row: Array, radius: float) -> float:
 @compiled
 def excluded(around: Surroundings, row: Array, amount: float, most: float) -> float:
     """`Dual.radius`: a radius r ≤ most with S(r) ≤ amount, as large as it can be, rounding left out of it."""
-    if not amount >= 0.0:
+    if not 0.0 <= amount < np.inf:
         return 0.0
     shrink = 1.0 - RADIUS_SLACK - 2.0 * row.size * UNIT
     if around.l1:

@@ -167,7 +167,8 @@ class Geometry(ABC):
 
     @abstractmethod
     def excluded_each(self, rows: Array, amounts: Array, most: float) -> Array:
-        """A radius r ≤ most with S(r) ≤ amount for each row (R, n), as large as it can be; 0 when amount < 0: (R,)."""
+        """A radius r ≤ most with S(r) ≤ amount for each row (R, n), as large as it can be; 0 when the amount is
+        negative, or no finite number, as where rows overflow: (R,)."""
 
     def excluded(self, row: Array, amount: float, most: float) -> float:
         """`excluded_each` for one row (n,)."""

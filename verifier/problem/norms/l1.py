@@ -119,7 +119,7 @@ class L1(Geometry):
         slope = np.pad(steep, ((0, 0), (0, 1)))[each, place]
         rest = (amounts - gains[each, place]) / np.where(slope > 0.0, slope, 1.0)
         reached = np.where(slope > 0.0, np.minimum(most, spent[each, place] + rest), most)
-        return np.where(amounts >= 0.0, reached, 0.0)  # nor is it where the amount is not a number
+        return np.where((amounts >= 0.0) & np.isfinite(amounts), reached, 0.0)
 
     def gains(self, row: Array, radius: float, present: Array) -> Array:
         room = np.minimum(self.room.at(row), radius)

@@ -100,6 +100,7 @@ class L2(Geometry):
 
     def excluded_each(self, rows: Array, amounts: Array, most: float) -> Array:
         """Along the scales at which entries reach their room, S and r² are known in closed form."""
+        usable = (amounts >= 0.0) & np.isfinite(amounts)
         # In units of the steepest entry, squares neither overflow nor vanish.
         largest = np.abs(rows).max(axis=1, initial=0.0)
         unit = np.where(largest > 0.0, largest, 1.0)
@@ -118,7 +119,7 @@ class L2(Geometry):
         spent = euclidean(np.where(before, room, 0.0))
         radius = np.minimum(most, np.hypot(spent, left / np.where(slope > 0.0, slope, 1.0)))
         radius = np.where(place < np.count_nonzero(moving, axis=1), radius, most)
-        return np.where(amounts >= 0.0, radius, 0.0)  # nor is it where the amount is not a number
+        return np.where(usable, radius, 0.0)
 
     def gains(self, row: Array, radius: float, present: Array) -> Array:
         """g·δ − δ²/(2τ) at the present ones' τ: no entry that joins them adds more."""

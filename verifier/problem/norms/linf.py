@@ -90,7 +90,7 @@ class LInf(Geometry):
             if not np.any(moves):
                 break
             radius = np.where(moves, step, radius)
-        return np.where(amounts >= 0.0, radius, 0.0)  # nor is it where the amount is not a number
+        return np.where((amounts >= 0.0) & np.isfinite(amounts), radius, 0.0)
 
     def gains(self, row: Array, radius: float, present: Array) -> Array:
         del present  # the price is 0: an entry's move costs the others nothing

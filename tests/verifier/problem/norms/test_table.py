@@ -284,7 +284,8 @@ def check_excluded(case: Case) -> None:
             assert case.fall(row, found) <= Fraction(amount) + case.slack(row)
             assert found == case.radius or case.fall(row, found) >= Fraction(amount) - case.slack(row)
         assert case.geometry.excluded(row, -1e-300, case.radius) == 0.0
-        assert case.geometry.excluded(row, math.nan, case.radius) == 0.0
+        for overflown in (math.nan, math.inf):
+            assert case.geometry.excluded(row, overflown, case.radius) == 0.0
 
 
 def check_excluded_each(case: Case) -> None:
