@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import verifier
 from encoders.errors import InputError
+from encoders.formulations.to_stages import to_stages
 from tests.verifier.certificates.test_property_certificates import OVER, exact_values, reason, skipping
 from tests.verifier.solvers.formulas import Formula
 from verifier.certificates import checker, clause_tree
@@ -218,15 +220,16 @@ def test_clauses_that_do_not_follow_are_sought_with_what_the_checker_knows(
 def test_no_clauses_are_sought_of_layers_whose_rows_take_gigabytes(
     truth: Any, save_net: SaveNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    formula = Formula.drawn(np.random.default_rng(1), 3, 24, 3)
-    model = save_net(truth.of_layers(*formula.layers))
+    model = save_net(truth.of_layers(*Formula.drawn(np.random.default_rng(1), 3, 24, 3).layers))
+    root: Any = SimpleNamespace(stages=to_stages(model.graph))
+    sought: list[int] = []
     monkeypatch.setattr(clause_tree, "pays", lambda _: True)
-    text = (declared(3) + "(assert (and (>= Y_0 1) (<= Y_1 0)))").encode()
-    for most, by_clauses in ((30**2, True), (30**2 - 1, False)):
+    monkeypatch.setattr(clause_tree, "_searched", lambda *_: sought.append(clause_tree.MOST))
+    for most in (30**2 - 1, 30**2):
         monkeypatch.setattr(clause_tree, "MOST", most)
-        claim = checker.parse(property_certified(model, text, Budget()).content)
-        assert isinstance(claim, checker.PropertyCertificate)
-        assert bool(claim.numbers.take(1)[0] == CLAUSES) is by_clauses
+        nothing: Any = None
+        assert clause_tree.clauses_of(root, nothing, Budget()) is None
+    assert sought == [30**2]
 
 
 def declared(inputs: int) -> str:

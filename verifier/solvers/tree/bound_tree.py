@@ -155,7 +155,7 @@ class BoundTree(ReluTree):
         lower, upper = self.unpacked_each(nodes)
         proposed = self._proposed(nodes, lower, upper, budget)
         duals = self._evaluated(proposed, lower, upper)
-        keys = np.maximum([node.key for node in nodes], duals.radii(self.radius))
+        keys = np.fmax([node.key for node in nodes], duals.radii(self.radius))
         batch = _Batch(nodes, lower, upper, proposed.best, duals, keys, *duals.values(self.radius))
         self._learn(proposed.values, batch.values)
         stay = self._left(batch)
@@ -285,8 +285,8 @@ class BoundTree(ReluTree):
                     batch.upper[:, part].T,
                     reduced=self.settings.reduced_costs,
                 )
-                keys = np.maximum(batch.keys[part], found.keys)
-                opened = np.flatnonzero(found.keys < np.inf)
+                keys = np.fmax(batch.keys[part], found.keys)
+                opened = np.flatnonzero(found.keys != np.inf)
                 split = self._halved(
                     [nodes[place] for place in part], keys, found, opened, [starts[place] for place in part]
                 )
