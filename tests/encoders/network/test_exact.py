@@ -27,6 +27,8 @@ from encoders.network.graph import (
 )
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 
+from .conftest import MAPS
+
 ROUNDING = 1e-9  # float64 evaluation of two layers with values of size 1 to 100
 
 RNG = np.random.default_rng(0)
@@ -52,15 +54,6 @@ def test_rational_at_the_ends_of_float64(value: float) -> None:
 def test_only_finite_numbers_are_rational(value: float) -> None:
     with pytest.raises(ValueError, match="only finite numbers"):
         rational([value])
-
-
-MAPS = {
-    "dense": Dense(readonly(RNG.normal(size=(7, 6)))),
-    "along an axis": Dense(readonly(RNG.normal(size=(7, 6))), right=4),
-    "blocks": Dense(readonly(RNG.normal(size=(3, 2))), left=4),
-    "conv": Conv(readonly(RNG.normal(size=(6, 2, 3, 2))), (5, 4), (2, 1), (1, 2), (1, 0, 1, 2)),
-    "groups": Conv(readonly(RNG.normal(size=(6, 2, 3, 3))), (4, 4), (1, 1), (1, 1), (1, 1, 1, 1), groups=3),
-}
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -282,10 +282,17 @@ class Frontier:
         return node.key >= self.radius > 0.0
 
     def child(
-        self, parent: TreeNode, key: float, lower: Array, upper: Array, start: Any, number: int = UNKNOWN
+        self,
+        parent: TreeNode,
+        key: float,
+        lower: Array,
+        upper: Array,
+        start: Any,
+        number: int = UNKNOWN,
+        box: Array | None = None,
     ) -> TreeNode:
         """A node with these bounds (relu_count,) below another one; number: that of the tree that is written down."""
-        return TreeNode(key, lower, upper, start, parent.refused and self.inherited, number=number)
+        return TreeNode(key, lower, upper, start, parent.refused and self.inherited, number=number, box=box)
 
     def halves(
         self, parent: TreeNode, key: float, lower: Array, upper: Array, start: Any, place: int

@@ -293,17 +293,14 @@ class LpTree(ReluTree):
         """
         key, place = max(node.key, found.key), found.place
         if place < 0:
-            again = self.child(node, key, found.lower, found.upper, found.basis, node.number)
-            again.box = found.box
-            return [again]
+            return [self.child(node, key, found.lower, found.upper, found.basis, node.number, found.box)]
         low, high = found.lower.copy(), found.upper.copy()
         low[place], high[place] = 0.0, 0.0
         numbers = UNKNOWN, UNKNOWN
         if self._growth is not None:
             numbers = self._growth.split_at(node.number, place, self._numbers(found))
-        down = self.child(node, key, found.lower, high, found.basis, numbers[0])
-        up = self.child(node, key, low, found.upper, found.basis, numbers[1])
-        down.box = up.box = found.box
+        down = self.child(node, key, found.lower, high, found.basis, numbers[0], found.box)
+        up = self.child(node, key, low, found.upper, found.basis, numbers[1], found.box)
         return [down, up] if found.up else [up, down]
 
     def _numbers(self, found: NodeResult) -> npt.NDArray[np.int16]:
@@ -329,9 +326,7 @@ class LpTree(ReluTree):
             return
         key = max(node.key, found.key)
         if relu == LEAF:
-            again = self.child(node, key, found.lower, found.upper, None, node.number)
-            again.box = node.box
-            stack.append(again)
+            stack.append(self.child(node, key, found.lower, found.upper, None, node.number, node.box))
             return
         low, high = found.lower.copy(), found.upper.copy()
         low[relu], high[relu] = max(low[relu], 0.0), min(high[relu], 0.0)
@@ -341,8 +336,8 @@ class LpTree(ReluTree):
         if self._growth is not None and len(wanted) == 2:
             written = self._growth.split_at(node.number, relu, numbers)
         for lower, upper, known in wanted:
-            made = self.child(node, key, lower, upper, None, written[known - child])
-            made.known, made.box = known, node.box
+            made = self.child(node, key, lower, upper, None, written[known - child], node.box)
+            made.known = known
             stack.append(made)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -146,7 +146,7 @@ class _Parts:
 
     arrays: Mapping[str, str]
     mu: str | None = None
-    arguments: str | None = field(default=None)
+    arguments: str | None = None
 
 
 class _Builder(StepBuilder):
@@ -179,9 +179,9 @@ class _Builder(StepBuilder):
 
     def backward(self) -> tuple[str, str]:
         """The values (batch, 1) at the multipliers, and the points (batch, n) where the forms are least."""
-        first, values = self._theta, list[str]()
-        if self._row_weights is None:  # a row of zeros for each node: the batch's size is not known
-            ones = self.op("Add", self.op("Mul", self.row_sum(first), self.constant(0.0)), self.constant(1.0))
+        values = list[str]()
+        if self._row_weights is None:  # a one for each node: the batch's size is not known
+            ones = self.op("Add", self.op("Mul", self.row_sum(self._theta), self.constant(0.0)), self.constant(1.0))
         else:
             ones = self._row_weights
         message = self.op("MatMul", ones, self.constant(-self._goal.matrix))
