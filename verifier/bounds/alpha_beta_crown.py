@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,10 @@ else:
     sp = Lazy("scipy.sparse")
 
 Bools = npt.NDArray[np.bool_]
+
+FLAGS_OF_BLAS: Literal["ignore"] = "ignore"
+"""Some of BLAS's float32 kernels raise the flag of an invalid operation where there is none, on some processors: they
+compute with what lies beside small matrices. What is not a number shows in the values."""
 
 LEAST_SHARE, FIRST_SHARE = np.float32(1e-4), np.float32(1.1)
 """Of the best value's size, how far above it steps aim: at least, and at the root's first, a little above 0: aiming
@@ -168,8 +172,7 @@ class BatchedBound:
         Nodes whose bound is above `margin` are done, and values are what exceeds it. Raises OutOfTimeError.
         """
         run = _Run(self, self.lines(lower, upper, start), start)
-        # BLAS: some of its kernels raise the flag of an invalid operation where there is none.
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid=FLAGS_OF_BLAS):
             for step in range(steps + 1):
                 budget.check()
                 value, mu = self._backward(run)
@@ -198,11 +201,12 @@ class BatchedBound:
     def margins(self, points: Floats) -> Floats:
         """The goal's smallest row at points (n, batch) of the root's ball, about: (batch,)."""
         values = [points]
-        for layer in self.layers:
-            total: Floats = sum(
-                (matrix @ values[source] for source, (matrix, _) in layer.blocks.items()), layer.constant
-            )
-            values.append(np.maximum(total, 0.0))
+        with np.errstate(invalid=FLAGS_OF_BLAS):
+            for layer in self.layers:
+                total: Floats = sum(
+                    (matrix @ values[source] for source, (matrix, _) in layer.blocks.items()), layer.constant
+                )
+                values.append(np.maximum(total, 0.0))
         return np.asarray(total.min(axis=0))
 
     def _backward(self, run: _Run) -> tuple[Floats, Floats]:
