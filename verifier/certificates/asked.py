@@ -11,6 +11,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from verifier.problem.arguments import real
 from verifier.problem.budget import Budget
+from verifier.problem.inputs.columns import Columns
 from verifier.runtime.model import Model
 from verifier.search.question import DEFAULT_BOX, Box, InputRegion, Misclassification, specify
 from verifier.search.settings import budget_of
@@ -33,16 +34,18 @@ def certificate(
     timeout: float | Budget = math.inf,
     memory: str | float | None = None,
     float32: float = 0.0,
+    columns: Columns | None = None,
 ) -> Certified:
     """A certificate that no x' of the box with ‖x' − x‖ < radius is adversarial (0: no claim), and that `witness` is.
 
     For a bracket these are its `lower` and `witness.point`; inf: the whole box. float32: a radius for such evaluations;
-    `result.float32` is proved. norm: linf, l1, l2. Raises InputError, NotCertifiedError (no proof), OutOfTimeError.
+    `result.float32` is proved. norm: linf, l1, l2. columns: a bracket's
+    grid. Raises InputError, NotCertifiedError (no proof), OutOfTimeError.
     """
     from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
 
     budget, ends = budget_of(timeout, memory), [real(radius, "the radius"), real(float32, "the radius for float32")]
     if not min(ends) >= 0:
         raise InputError(f"the radius must be a number ≥ 0, not {min(ends):g}")
-    asked = specify(model, InputRegion(x, norm, box), Misclassification(target, label, margin), budget)
+    asked = specify(model, InputRegion(x, norm, box, columns), Misclassification(target, label, margin), budget)
     return certified(asked, ends[0], witness, budget, ends[1])

@@ -6,6 +6,7 @@ handed to the independent checker before anyone is told that they exist.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, P
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.inputs.columns import Columns
 from verifier.problem.query import Ball
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
@@ -45,14 +47,21 @@ CHARGED = 1.0 + 2.0**-40
 LOOSE = 4.0
 """So many times what an active ReLU's argument can be is out of an LP's reach."""
 
-OF_SOME_INPUTS = "certificates are about all inputs of the box"
+OF_SOME_INPUTS = "certificates are about all inputs of a ball"
 """Why there are none for what holds of the inputs that can occur alone."""
 
+SHORTEST = 2.0**-10
+"""Of a step, the radius of a ball whose proof says that nothing of a grid is closer than one step."""
 
-def not_covered(norm: str, transformed: bool, some: bool = False) -> str:
+WIDER = 1.0 + 2.0**-10
+"""Times a lower end, the most that a ball is: the checker's grid leaves points more room than the search's, for bytes
+2^-13 more."""
+
+
+def not_covered(norm: str, transformed: bool, columns: Columns | None = None) -> str:
     """Why certificates do not cover a question, or one about some inputs only; "" where they do."""
-    if some:
-        return OF_SOME_INPUTS
+    if columns is not None and (columns.grid is None or columns.units is not None):
+        return f"{OF_SOME_INPUTS}, from which only what holds of a grid without units follows"
     if transformed:
         return UNDER_TRANSFORMS
     return "" if norm in checker.NORMS else f"certificates are about the norms {', '.join(checker.NORMS)}"
@@ -100,11 +109,16 @@ def certified(
     """A checked certificate that nothing within `radius` is adversarial (0: no such claim) and that the witness is.
 
     float32: the radius that is known for float32 evaluations, 0 for none; as much of it is proved as the same tree can.
+    On a grid both are lower ends of such inputs, and the ball is the least from which they follow.
     Raises NotCertifiedError, one line, or OutOfTimeError.
     """
     start = time.perf_counter()
-    if why := not_covered(asked.ball.norm, asked.copies is not None, asked.lattice is not None):
+    columns = None if asked.lattice is None else asked.lattice.asked
+    if why := not_covered(asked.ball.norm, asked.copies is not None, columns):
         raise NotCertifiedError(why)
+    grid = _grid_of(asked)
+    if grid is not None:
+        radius, float32 = (_ball_radius(asked, grid, end) for end in (radius, float32))
     # What the charges for rounding keep open, cannot be charged or take too long is certified over the reals alone.
     reason = ""
     for end in dict.fromkeys((min(float32, radius), 0.0)):
@@ -112,6 +126,7 @@ def certified(
         try:
             with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
                 made = _certified(asked, radius, witness, share, start, end)
+                made = made if grid is None else replace(made, result=made.result.on_grid(grid.per))
             return replace(made, note=f"nothing is certified for float32: {reason}") if reason else made
         except OutOfTimeError as error:
             if end == 0.0:
@@ -125,6 +140,44 @@ def certified(
         except NotCertifiedError as error:
             reason = str(error)
     raise NotCertifiedError(reason)
+
+
+def _grid_of(asked: Specification) -> checker.CheckedGrid | None:
+    """The grid that is asked about, as the checker reads it; None: all inputs. Raises NotCertifiedError."""
+    if asked.lattice is None or asked.lattice.asked.grid is None:
+        return None
+    dtype = f"<f{asked.model.dtype.itemsize}"
+    try:
+        return checker.CheckedGrid(_query(asked), dtype, asked.lattice.asked.grid)
+    except InvalidError as error:
+        raise NotCertifiedError(str(error)) from None
+
+
+def covers(asked: Specification, result: checker.CheckedResult, end: float, known: float) -> bool:
+    """Is an end of a result all that is known of what is asked; on a grid, in steps?"""
+    grid, amount = result.grid, None if asked.lattice is None else asked.lattice.level(known)
+    if grid is None or amount is None:
+        return result.proves(end, known)
+    return bool(grid.steps(end) >= amount * grid.per**grid.power)
+
+
+def _ball_radius(asked: Specification, grid: checker.CheckedGrid, lower: float) -> float:
+    """The radius of the least ball whose proof says that nothing of the grid is closer than `lower`, in steps; `lower`
+    itself, from which less follows, where that is wider by far."""
+    assert asked.lattice is not None
+    amount = asked.lattice.level(lower)
+    if not lower > 0 or amount is None:
+        return lower
+    steps = int(amount * grid.per**grid.power)
+    found = max(float(grid.long) * math.pow(steps - 1, 1 / grid.power), SHORTEST / grid.per)
+    while grid.steps(found) < steps:
+        found = math.nextafter(found, math.inf)
+    return found if found <= WIDER * lower else lower
+
+
+def _query(asked: Specification) -> checker.CheckedQuery:
+    ball = asked.ball
+    return checker.CheckedQuery(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
 
 
 def _certified(
@@ -141,9 +194,7 @@ def _certified(
     content = model.path.read_bytes()
     folder = model.path.parent
     net = _network(content, folder, asked)
-    query = checker.CheckedQuery(
-        ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi
-    )
+    query = _query(asked)
     layers: list[Layer] = []
     trees: list[SplitTree] = []
     each = 0.0

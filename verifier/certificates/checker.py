@@ -86,6 +86,11 @@ SPARSE = 16  # such a map that has at most one entry in so many is multiplied en
 CROWDED = 4  # unless one of its columns has more than one in so many: it takes a round for each of them
 MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, and from these to a case's rows, about
 
+FINEST_GRID = 1 << 24  # steps of a grid between 0 and 1
+ON_GRID = {"<f2": 9, "<f4": 22, "<f8": 51}  # an entry misses its multiple by 2^-so many of itself at most: 4 roundings
+
+TOLD_BITS = 40  # a radius on a grid counts as a whole number of steps where it is 2^-40 of itself more
+
 # How it is rounded; each way gives valid bounds.
 EXACT_BITS = 53  # sums of integers below 2⁵³ are exact in float64, in any order
 WORD_BITS = 62  # sums of integers below 2⁶² are exact in int64
@@ -3349,11 +3354,56 @@ def property_checked(
 # -------------------------------------------------------------------------------------------------------------- check
 
 
+class CheckedGrid:
+    """The inputs k/per: of one, an entry with another k than the centre's is any number that misses k/per by rounding,
+    an entry with the same k is the centre's own. Distances are those of the k: in steps, in L2 their squares.
+
+    |x'ᵢ − xᵢ| ≤ |k'ᵢ − kᵢ|/per + 2^-bits·(|x'ᵢ| + |xᵢ|) where k'ᵢ ≠ kᵢ, else 0: in each norm `long` a step at most.
+    """
+
+    def __init__(self, query: CheckedQuery, dtype: str, per: int) -> None:
+        self.per, self.query, self._bits = per, query, ON_GRID[dtype]
+        self.power = 2 if query.norm == "l2" else 1
+        most = float(np.abs([query.lo, query.hi]).max())
+        need(math.isfinite(most), "a grid in an unbounded box")
+        need(2 * most * per < 1 << self._bits, f"steps of 1/{per} are too fine for the box and {NAMES[dtype]}")
+        self.long = (1 + Fraction(most) * per / (1 << self._bits - 1)) / per
+        self._at = self._numbers(query.centre, "the input")
+
+    def _numbers(self, point: Entries, what: str) -> Entries:
+        """The whole numbers of a point."""
+        values, unit = exact(point.tolist())
+        found = (2 * self.per * values + unit) // (2 * unit)
+        missed = abs(values * self.per - found * unit) << self._bits
+        need(np.all(missed <= abs(values) * self.per), f"{what} is not on the grid of multiples of 1/{self.per}")
+        return found
+
+    def steps(self, radius: float) -> float:
+        """The distance of which all that is nearer on the grid lies in the open ball of this radius."""
+        return radius if math.isinf(radius) else math.ceil((Fraction(radius) / self.long) ** self.power)
+
+    def wanted(self, radius: float) -> float:
+        """The distance that a radius is, as it is told: 8/255 are eight steps, though float64 may have more."""
+        told = Fraction(1 << TOLD_BITS, 1 + (1 << TOLD_BITS)) * self.per
+        return radius if math.isinf(radius) else math.ceil((Fraction(radius) * told) ** self.power)
+
+    def distance(self, point: Entries) -> int:
+        """That of a point on the grid."""
+        moved = abs(self._numbers(point, "the witness") - self._at)
+        need(np.all((moved > 0) | (point == self.query.centre)), "the witness has an entry that rounding alone moved")
+        return int(moved.max() if self.query.norm == "linf" else (moved**self.power).sum())
+
+    def told(self, steps: float) -> str:
+        """A distance in words."""
+        return "the whole box" if math.isinf(steps) else f"{'√' * (self.power - 1)}{steps}/{self.per}"
+
+
 @dataclass(frozen=True)
 class CheckedResult(ProvedClaim):
     """No adversarial point is closer than `lower` (inf: none is in the box), and for no float32 evaluation closer than
     `float32` (0: nothing is claimed), and there is one at `distance` (None: none is given). `model` is the file's
-    sha256, `dtype` that of its input, `scores` says what the classes are in the file."""
+    sha256, `dtype` that of its input, `scores` says what the classes are in the file. On a `grid`, where one is
+    demanded, the witness is so many `steps` away."""
 
     lower: float
     float32: float
@@ -3362,6 +3412,30 @@ class CheckedResult(ProvedClaim):
     model: str
     dtype: str
     scores: str
+    witness: Entries | None = None
+    grid: CheckedGrid | None = None
+    steps: int | None = None
+
+    def on_grid(self, per: int) -> CheckedResult:
+        """The same of inputs k/per. Raises InvalidError where the input or the witness is none."""
+        grid = CheckedGrid(self.query, self.dtype, per)
+        return replace(self, grid=grid, steps=None if self.witness is None else grid.distance(self.witness))
+
+    def grid_parts(self) -> dict[str, tuple[Any, str]]:
+        """What is said of the grid."""
+        if self.grid is None:
+            return {}
+        grid, ends = self.grid, [self.grid.steps(end) for end in (self.lower, self.float32)]
+        found = "none given" if self.steps is None else f"one at {grid.told(self.steps)}"
+        words = (
+            f"of inputs k/{grid.per} none closer than {grid.told(ends[0])}, in float32 {grid.told(ends[1])}; {found}"
+        )
+        data = {"per": grid.per, "lower": finite(ends[0]), "float32": finite(ends[1]), "distance": self.steps}
+        return {"grid": (data, words)}
+
+    def proves(self, end: float, least: float) -> bool:
+        """Is this lower end at least so much; on a grid, in whole steps?"""
+        return end >= least if self.grid is None else self.grid.steps(end) >= self.grid.wanted(least)
 
     def __str__(self) -> str:
         if self.distance is None and math.isinf(self.lower):
@@ -3405,6 +3479,7 @@ class CheckedResult(ProvedClaim):
                 float32 if self.float32 > 0 else NO_FLOAT32,
             ),
             "distance": (distance, ""),
+            **self.grid_parts(),
             "query": (self.digest, f"sha256 {self.digest}"),
         }
 
@@ -3463,7 +3538,8 @@ def _checked(claim: CheckedCertificate, model: bytes, folder: Path | None) -> Ch
         proved(net, claim, targets)
     else:
         need(not claim.layers and not claim.trees, "the certificate has a proof of nothing")
-    return CheckedResult(claim.radius, claim.float32, distance, query, net.digest, net.dtype, scores_text(net))
+    told = query, net.digest, net.dtype, scores_text(net), claim.witness
+    return CheckedResult(claim.radius, claim.float32, distance, *told)
 
 
 def scores_text(net: CheckedNetwork) -> str:
@@ -3527,16 +3603,22 @@ class Demands:
     float32: float | None = None
     property: bytes | None = None
     """A property's text."""
+    grid: int | None = None
+    """Of inputs k/grid the radii are demanded, and the input and the witness are to be such."""
 
     def missing(self, result: CheckedResult | PropertyResult | None = None) -> list[str]:
         """What could be demanded of this result, or of one about a ball, and is not."""
         names = ("property", "float32") if isinstance(result, PropertyResult) else DEMANDS
         return [name for name in names if getattr(self, name) is None]
 
+    def about(self, result: CheckedResult | PropertyResult) -> CheckedResult | PropertyResult:
+        """The same result, with what it says of the grid. Raises InvalidError."""
+        return result if self.grid is None or isinstance(result, PropertyResult) else result.on_grid(self.grid)
+
     def unmet(self, result: CheckedResult | PropertyResult) -> str:
         """The first demand that the certificate does not meet, empty if it meets all."""
         if isinstance(result, PropertyResult):
-            other = [name for name in DEMANDS if name != "float32" and getattr(self, name) is not None]
+            other = [name for name in (*DEMANDS, "grid") if name != "float32" and getattr(self, name) is not None]
             if other:
                 return f"the certificate is about a property, which has no {other[0]}"
             if self.float32 and not result.float32:
@@ -3558,8 +3640,9 @@ class Demands:
             if not good:
                 return f"the certificate is for another {name}: {claim[name]}"
         for name, least, proved in (("radius", self.radius, result.lower), ("float32", self.float32, result.float32)):
-            if least is not None and not proved >= least:
-                return f"the certificate proves less than the {name} {least!r}: {claim[name]}"
+            if least is not None and not result.proves(proved, least):
+                where = name if result.grid is None else "grid"
+                return f"the certificate proves less than the {name} {least!r}: {claim[where]}"
         return ""
 
 
@@ -3607,7 +3690,7 @@ def judged(
     """The judgement on a certificate that has to be about a model and what is demanded."""
     demands = demands or Demands()
     try:
-        result = checked_any(certificate, model, folder)
+        result = demands.about(checked_any(certificate, model, folder))
         reason = demands.unmet(result)
         need(not reason, reason)
     except InvalidError as error:
@@ -3638,6 +3721,7 @@ def read_demands(given: Mapping[str, Any]) -> Demands:
         "box": read_box,
         "target": lambda text: text if text == "any" else int(text),
         "margin": lambda text: read_number("--margin", text),
+        "grid": read_grid,
         "radius": lambda text: read_quotient("--radius", text),
         "float32": lambda text: read_quotient("--float32", text),
         "property": lambda path: read_text(Path(path)),
@@ -3665,6 +3749,12 @@ def read_number(option: str, text: str) -> float:
     if not value >= 0:
         raise ValueError(f"{option}: a number that is not negative is expected, not '{text}'")
     return value
+
+
+def read_grid(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DECIMALS and 1 <= int(text) <= FINEST_GRID):
+        raise ValueError(f"--grid: a whole number of steps from 1 to {FINEST_GRID} is expected, not '{text}'")
+    return int(text)
 
 
 def read_quotient(option: str, text: str) -> float:
@@ -3713,6 +3803,7 @@ OPTIONS = {
         "R",
         "the same for every float32 evaluation of the model; of a property, which has no radius: any R > 0",
     ),
+    "grid": ("K", "refuse one about an input that is no k/K, and count the radii in steps of 1/K, as of such inputs"),
     "property": ("FILE", "refuse one about another property than this text of VNN-LIB 1.0 (which may be packed: .gz)"),
 }
 """What can be demanded on the command line."""

@@ -116,7 +116,7 @@ def _same(one: Path, other: Path) -> bool:
 def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:
     try:
         demands = _demands(given)
-        found = checker.files_judged(certificate, model, checker.Demands())
+        found = checker.files_judged(certificate, model, checker.Demands(grid=demands.grid))
     except OSError as error:
         named = "" if error.filename is None else f"{error.filename}: "
         raise InputError(f"{named}{error.strerror or error}") from None

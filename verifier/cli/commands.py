@@ -8,7 +8,7 @@ from pathlib import Path
 from verifier.cli import late
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
-from verifier.cli.job import Job, Request, made, missing, prepared
+from verifier.cli.job import CertifiedEnds, Job, Request, made, missing, prepared
 from verifier.problem.quantities import Quantity
 from verifier.problem.verdict import (
     Bracket,
@@ -45,7 +45,7 @@ def minimal(request: Request, *, precision: float, all_targets: bool = False) ->
 
 
 def _answer_minimal(job: Job, last: Bracket, precision: float) -> Exit:
-    record = job.certify(last.lower, last.witness, last.float32)
+    record = job.certify(CertifiedEnds.of(last), last.witness)
     if made(record):
         last = replace(last, evidence=Evidence.CERTIFIED)
     _report_bracket(job, job.run("minimal", precision=precision, certificate=record), last)
@@ -173,4 +173,4 @@ def _certified_check(job: Job, answer: Check, radius: float) -> CertificateRecor
         complain("no certificate was written: the question is undecided")
         return CertificateRecord(None, "the question is undecided")
     proved = radius if isinstance(answer.verdict, Holds) else 0.0
-    return job.certify(proved, answer.witness, proved if answer.float32 else None)
+    return job.certify(CertifiedEnds(proved, proved if answer.float32 else 0.0, closed=True), answer.witness)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,25 @@ class Request:
     how: SearchOptions
     results: ResultOptions
     deadline: Deadline
+
+
+@dataclass(frozen=True)
+class CertifiedEnds:
+    """Lower ends to be certified: over the reals, and for float32 evaluations.
+
+    everywhere: what is proved of all inputs, where these are about some. closed: of what is at these distances too.
+    """
+
+    lower: float
+    float32: float
+    everywhere: float = math.inf
+    closed: bool = False
+
+    @staticmethod
+    def of(bracket: Bracket) -> CertifiedEnds:
+        """Those of a bracket."""
+        everywhere = math.inf if bracket.lattice is None else bracket.lattice.everywhere
+        return CertifiedEnds(bracket.lower, bracket.float32 or 0.0, everywhere)
 
 
 @dataclass
@@ -137,14 +157,11 @@ class Job:
         """Write a witness in the model's shape and dtype; its path, None without --out or without a witness."""
         return None if witness is None else self.files.write_point(name, witness.point, self.model.network)
 
-    def certify(self, radius: float, witness: Witness | None, float32: float | None) -> CertificateRecord | None:
-        """Build, check and write the certificate that was asked for; None when none was. float32: the radius that is
-        proved for float32 evaluations."""
+    def certify(self, ends: CertifiedEnds, witness: Witness | None) -> CertificateRecord | None:
+        """Build, check and write the certificate that was asked for; None when none was."""
         if self.certificate is None:
             return None
-        return self._certified(
-            self.certificate, (radius, float32 or 0.0), witness, self.request.asked.target, self.time.proof
-        )
+        return self._certified(self.certificate, ends, witness, self.request.asked.target, self.time.proof)
 
     def certify_each(self, results: Sequence[Bracket]) -> dict[int | None, CertificateRecord]:
         """A certificate for each target's bracket, in a file of its own, where they were asked for."""
@@ -153,38 +170,47 @@ class Job:
             for place, bracket in enumerate(results):
                 share = self.time.proof.share(len(results) - place)
                 file = self.certificate.of_target(bracket.target)
-                ends = bracket.lower, bracket.float32 or 0.0
-                found = self._certified(file, ends, bracket.witness, bracket.target, share)
+                found = self._certified(file, CertifiedEnds.of(bracket), bracket.witness, bracket.target, share)
                 records[bracket.target] = found
         return records
 
     def _certified(
         self,
         file: CertificateFile,
-        radii: tuple[float, float],
+        ends: CertifiedEnds,
         witness: Witness | None,
         target: int | None,
         budget: Budget,
     ) -> CertificateRecord:
-        """radii: what is proved over the reals, and for float32."""
         if self.late:
             return self._no_certificate(file, target, self.time.whole.reason)
-        from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
+        from verifier.certificates.builder import OF_SOME_INPUTS, certified, covers  # noqa: PLC0415, as there
         from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
         point = witness.point if witness is not None else None
-        radius, float32 = radii
+        asked = self._specified(target, budget)
+        lattice, wanted = asked.lattice, (ends.lower, ends.float32)
+        if lattice is not None and ends.closed:
+            within = lattice.radius_within(lattice.in_steps(ends.lower)) if ends.lower else 0.0
+            wanted = within, within if ends.float32 else 0.0
+        lower, float32 = (min(end, ends.everywhere) for end in wanted)
         try:
             with budget.within_memory():
-                made = certified(self._specified(target, budget), radius, point, budget, float32)
+                made = certified(asked, lower, point, budget, float32)
         except (NotCertifiedError, OutOfTimeError) as error:
-            return self._no_certificate(file, target, str(error))
+            some = "" if lattice is None else f"{OF_SOME_INPUTS}, and of this one: "
+            return self._no_certificate(file, target, f"{some}{error}")
         if self.files.saved(lambda: file.write(made.content)) is None:
             return CertificateRecord(None, self.files.failures[-1])
         if made.note:
             complain(f"the certificate{_about(target, self.request.asked.target)} is over the reals only: {made.note}")
         proved = made.result
-        return CertificateRecord(file.path, made.note, len(made.content), made.leaves, proved.digest, proved.float32)
+        note, short = made.note, not covers(asked, proved, proved.lower, wanted[0])
+        if short:
+            note = f"it proves less than is known: {OF_SOME_INPUTS}, and from none that holds no more follows"
+            complain(f"the certificate{_about(target, self.request.asked.target)}: {note}")
+        shown = ends.float32 if covers(asked, proved, proved.float32, wanted[1]) else proved.float32
+        return CertificateRecord(file.path, note, len(made.content), made.leaves, proved.digest, shown, short)
 
     def _no_certificate(self, file: CertificateFile, target: int | None, why: str) -> CertificateRecord:
         file.remove()
@@ -244,9 +270,10 @@ def prepared(request: Request) -> Iterator[Job]:
         from verifier.certificates.builder import not_covered  # noqa: PLC0415
         from verifier.certificates.file import CertificateFile  # noqa: PLC0415, most questions want none
 
-        if why := not_covered(asked.norm, asked.transforms is not None, columns is not None):
+        if why := not_covered(asked.norm, asked.transforms is not None, columns):
             option = "--transforms" if asked.transforms is not None else f"--norm {asked.norm}"
-            option = "--grid, --integer and --one-hot" if columns is not None else option
+            if columns is not None:
+                option = "--units" if columns.grid is not None else "--integer and --one-hot"
             raise InputError(f"--certificate does not go with {option}: {why}")
     whole = request.deadline.whole
     time = CommandTime(whole, draws=results.out is not None, proves=proves)
@@ -278,8 +305,8 @@ def prepared(request: Request) -> Iterator[Job]:
 
 
 def made(record: CertificateRecord | None) -> bool:
-    """Is there a certificate?"""
-    return record is not None and record.path is not None
+    """Is there a certificate of all that is known?"""
+    return record is not None and record.path is not None and not record.short
 
 
 def missing(record: CertificateRecord | None) -> bool:

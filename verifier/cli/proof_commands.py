@@ -29,6 +29,9 @@ def certify(
     float32: Annotated[
         str | None, typer.Option(metavar="R", help="Refuse what proves less than this radius for float32 evaluations.")
     ] = None,
+    grid: Annotated[
+        str | None, typer.Option(metavar="K", help="Refuse an input that is no k/K; count radii in steps of 1/K.")
+    ] = None,
     property_: Annotated[
         str | None, typer.Option("--property", metavar="FILE", help="Refuse another property (VNN-LIB 1.0).")
     ] = None,
@@ -50,7 +53,8 @@ def certify(
             from verifier.cli import certify_command  # noqa: PLC0415, heavy
 
         given = {"input": input_, "box": box, "norm": norm, "label": label}
-        given |= {"target": target, "margin": margin, "radius": radius, "float32": float32, "property": property_}
+        given |= {"target": target, "margin": margin, "radius": radius, "float32": float32, "grid": grid}
+        given |= {"property": property_}
         trees = certify_command.Trees(proof or (), aptp)
         code = certify_command.check(certificate, model, given, json, trees, deadline.whole)
     raise typer.Exit(code)

@@ -67,6 +67,8 @@ class CertificateRecord:
     query: str = ""
     float32: float = 0.0
     """The lower end that it proves for every float32 evaluation; 0: none."""
+    short: bool = False
+    """Does it prove less than is known?"""
 
     def json(self) -> Json:
         """`query` is the digest that the checker prints."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from verifier import models
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 
@@ -87,6 +88,60 @@ def test_the_nearest_record_of_a_table(
     assert found["upper"] == pytest.approx(7.0 / 12.0)
 
 
+def test_certificates_of_a_grid(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    kept, model = str(tmp_path / "c.cert"), str(models.path("digits"))
+    question = (*PIXELS, "--grid", "16", "--norm", "l1", "--certificate", kept)
+    code, found = asked(capsys, "minimal", *question)
+    assert (code, found["evidence"], found["float32"]["evidence"]) == (Exit.GOOD, "certified", "certified")
+    assert found["certificate"]["float32"] == found["lower"]
+    steps = found["occurring"]["lower_steps"]
+    for radius, good in ((repr(found["lower"]), Exit.GOOD), (f"{steps + 1}/16", Exit.VIOLATED)):
+        code, said = asked(capsys, "certify", kept, model, "--grid", "16", "--radius", radius, "--float32", radius)
+        assert code == good
+        if said["valid"]:
+            assert said["claim"]["grid"] == {"per": 16, "lower": steps, "float32": steps, "distance": steps}
+    assert "grid" not in asked(capsys, "certify", kept, model)[1]["claim"]
+    # A radius that is checked belongs to what is proved: all of six steps, so that nothing is closer than seven.
+    code, found = asked(capsys, "check", *question, "--radius", f"{steps - 1}/16")
+    assert (code, found["evidence"], found["float32"]["evidence"]) == (Exit.GOOD, "certified", "certified")
+    assert asked(capsys, "certify", kept, model, "--grid", "16")[1]["claim"]["grid"]["lower"] == steps
+    assert main(["certify", kept, model, "--grid", "15"]) == Exit.VIOLATED
+    assert "the input is not on the grid of multiples of 1/15" in capsys.readouterr().out
+
+
+def test_a_ball_grows_beyond_what_is_proved_by_rounding_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of steps that float32 hardly tells apart none of the last ones follows from a ball that holds."""
+    kept, model = str(tmp_path / "c.cert"), str(models.path("digits"))
+    code, found = asked(capsys, "minimal", *PIXELS, "--grid", str(1 << 20), "--certificate", kept)
+    assert (code, found["evidence"]) == (Exit.GOOD, "proved")
+    claim = asked(capsys, "certify", kept, model, "--grid", str(1 << 20))[1]["claim"]["grid"]
+    assert 0.6 * found["occurring"]["lower_steps"] < claim["lower"] < found["occurring"]["lower_steps"]
+
+
+def test_a_certificate_that_proves_less_than_the_search_says_so(
+    capsys: pytest.CaptureFixture[str], truth: Any, save_net: Callable[..., Any], tmp_path: Path
+) -> None:
+    """x = 1/2 alone is adversarial, between two thirds: these are excluded one by one."""
+    dip = ([[8.0], [8.0], [8.0]], [-3.0, -4.0, -5.0]), ([[0.0, 0.0, 0.0], [1.0, -2.0, 1.0]], [0.5, 0.0])
+    model, kept = save_net(truth.of_layers(*dip)), tmp_path / "c.cert"
+    np.save(tmp_path / "x.npy", np.float32([1 / 3]))
+    question = (str(model.path), str(tmp_path / "x.npy"), "--grid", "3", "--certificate", str(kept), "--json")
+    assert main(["minimal", *question]) == Exit.GOOD
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["status"], found["lower"], found["evidence"]) == ("unreachable", None, "proved")
+    assert "the certificate: it proves less than is known" in err
+    claim = asked(capsys, "certify", str(kept), str(model.path), "--grid", "3")[1]["claim"]
+    assert claim["grid"] == {"per": 3, "lower": 1, "float32": 1, "distance": None}
+    assert main(["check", *question, "--radius", "2/3"]) == Exit.UNDECIDED
+    out, err = capsys.readouterr()
+    assert json.loads(out)["evidence"] == "proved"
+    assert "no certificate was written: certificates are about all inputs of a ball, and of this one: " in err
+    assert not kept.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -94,7 +149,8 @@ def test_the_nearest_record_of_a_table(
         (("--grid", "0"), "from 1 to"),
         (("--grid", "16", "--integer", "3"), "do not go with"),
         (("--grid", "16", "--method", "milp"), "method tree"),
-        (("--grid", "16", "--certificate", "a.cert"), "--certificate does not go with --grid"),
+        (("--integer", "0", "--certificate", "a.cert"), "--certificate does not go with --integer and --one-hot"),
+        (("--one-hot", "0-1", "--certificate", "a.cert"), "--certificate does not go with --integer and --one-hot"),
         (("--grid", "16", "--property", "a.vnnlib"), "--grid does not go with --property"),
         (("--one-hot", "3,4", "--property", "a.vnnlib"), "--one-hot does not go with --property"),
         (("--grid", "16", "--box", "0", "1.01"), "an end of the box"),
