@@ -39,12 +39,10 @@ else:
 Bools = npt.NDArray[np.bool_]
 
 FLAGS_OF_BLAS: Literal["ignore"] = "ignore"
-"""Some of BLAS's float32 kernels raise the flag of an invalid operation where there is none, on some processors: they
-compute with what lies beside small matrices. What is not a number shows in the values."""
+"""Some of BLAS's float32 kernels flag an operation where there is none; what is not a number shows in the values."""
 
 LEAST_SHARE, FIRST_SHARE = np.float32(1e-4), np.float32(1.1)
-"""Of the best value's size, how far above it steps aim: at least, and at the root's first, a little above 0: aiming
-at 0 itself stops short of it."""
+"""Of the best value's size, how far above it steps aim: at least, and at the root's first; at 0 they stop short."""
 
 RENEWED = np.float32(0.2)
 """That share at a node's first step, at least: its parent's last steps hardly gained any more. Of 0.1, 0.2 and 0.3 the
