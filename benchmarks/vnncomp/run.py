@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = asked.benchmark or benchmarks_in(asked.data)
         instances = [one for name in names for one in read_instances(asked.data, name, asked.every)]
+        if asked.known_first:
+            instances.sort(key=lambda one: one.official not in (SAT, UNSAT))
         record = Record.of(asked, SETTING, VnnRow, note=NOTE)
         done = {row.key for row in record.rows if row.verdict != UNKNOWN or not asked.again}
         for instance in instances:
@@ -101,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--limit", type=float, metavar="S", help="seconds for each instance; by default its benchmark's"
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th instance only")
+    parser.add_argument("--known-first", action="store_true", help="ask first what has an official verdict")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp and vnncomp_results")
     parser.add_argument("--out", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE")

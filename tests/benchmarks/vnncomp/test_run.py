@@ -56,6 +56,17 @@ def test_a_verdict_against_the_official_one_is_wrong(data: Path, capsys: pytest.
     assert "WRONG" in capsys.readouterr().out
 
 
+def test_what_has_an_official_verdict_is_asked_first(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    consensus = data / "vnncomp_results/CONSENSUS.csv"
+    consensus.write_text(consensus.read_text().replace("over.vnnlib,sat", "over.vnnlib,single"))
+    asked: list[str] = []
+    answered = run.answered
+    monkeypatch.setattr(run, "answered", lambda one, words: asked.append(Path(one.vnnlib).stem) or answered(one, words))
+    words = ["--benchmark", "toy", "--data", str(data), "--limit", "0.01", "--known-first"]
+    assert run.main([*words, "--out", str(data / "r.json")]) == 0
+    assert asked == ["never", "torn", "over"]
+
+
 def test_a_limit_that_ends_before_the_model_is_read_is_an_answer_that_can_be_asked_again(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -199,6 +199,25 @@ def test_only_the_dearest_are_bounded_anew() -> None:
     assert dearest(lower, upper, shares, -9.0, 2).size == 0
 
 
+def test_the_more_entries_a_network_has_the_fewer_are_bounded_anew(
+    make_root: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+    from verifier.solvers.tree import sparse_narrowing  # noqa: PLC0415 (imports numba)
+
+    asked: list[int] = []
+    monkeypatch.setattr(sparse_narrowing, "narrow_nodes", lambda *words: asked.append(words[4].most))
+    root = make_root(2, (6, 20, 18, 12, 3), Norm.LINF, 1, radius=0.5)
+    lower, upper = root.ends
+    lagrangian = Lagrangian(root.stages, root.ball, root.goal, lower, upper)
+    dual = lagrangian.crown(np.ones(1), lower, upper)
+    entries = 6 * 20 + 20 * 18 + 18 * 12
+    for work in (sparse_narrowing.WORK, 3 * entries, entries - 1):
+        monkeypatch.setattr(sparse_narrowing, "WORK", work)
+        by_blocks(root, lagrangian).narrow(dual, np.ones(1), root.ball.radius, lower, upper)
+    assert asked == [sparse_narrowing.DEAREST, 3, 1]
+
+
 @pytest.mark.parametrize("kind", [by_numpy, by_kernel, by_blocks])
 @pytest.mark.parametrize("norm", list(Norm), ids=str)
 def test_points_that_reach_the_goal_stay_inside(make_root: Any, kind: Any, norm: Norm) -> None:
