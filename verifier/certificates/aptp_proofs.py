@@ -62,10 +62,10 @@ class _RecordedProof(PropertyProof):
         self._paths: dict[int, tuple[PropertyNode, pattern_tree.Path]] = {}
         super().refuted(numbers)
 
-    def spend(self, rows: int) -> None:
+    def count(self, work: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
         self.budget.check()
-        super().spend(rows)
+        super().count(work)
 
     def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
         return self._follow(super()._bounded(node, numbers), self._path(node))

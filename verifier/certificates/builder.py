@@ -76,10 +76,10 @@ class BudgetedProof(Proof):
         self._budget = budget
         super().__init__(net, query, radius, FINE, float32)
 
-    def spend(self, rows: int) -> None:
+    def count(self, work: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
         self._budget.check()
-        super().spend(rows)
+        super().count(work)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +222,7 @@ def _certified(
         float32 = charge.radius if charge is not None else 0.0
     names = net.layers if radius > 0 else []
     certificate = Certificate(model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees)
-    packed = certificate.encoded()
+    packed = certificate.encoded(budget.check)
     neurons = sum(size for _, size in names)
     # Charges: what each argument and score may be off by, and how large active ReLUs get.
     rows = certificate.leaves + neurons + (2 * neurons + net.size(net.output) if float32 > 0 else 0)

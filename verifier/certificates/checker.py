@@ -72,7 +72,8 @@ LONGEST_NUMBER = 1 << 15  # bits of any integer: a network of 20 layers comes to
 MOST_BITS = 1 << 33  # of the integers of an array together: 1 GiB
 MOST_WORK = 1 << 35  # entries that are evaluated, all rows together: some 10⁷ a second, so about an hour
 CURVE_WORK = 1 << 6  # what the lines of one Sigmoid in a box count: some 7 microseconds
-CLAUSE_BITS = 8  # of what a number of a clause's steps counts: some 25 microseconds
+CLAUSE_BITS = 8  # of what a step of a clause, or a literal, counts besides: some 25 microseconds
+LONG_BITS = 3  # of what a Python integer counts that is multiplied, or a literal of a clause that is looked at
 STEP_WORK = 1 << 13  # what a step along a tree counts besides: a millisecond, however small the network is
 MOST_SIGNS = 1 << 25  # signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each
 BARE_NODE = 1 << 6  # as many signs as a node takes that has none
@@ -1750,7 +1751,11 @@ class Proof:
 
     def spend(self, rows: int) -> None:
         """Count so many evaluations of the network; refuse where they become too many."""
-        self.work += rows * self.net.entries
+        self.count(rows * self.net.entries)
+
+    def count(self, work: int) -> None:
+        """Count entries that are evaluated."""
+        self.work += work
         need(self.work <= MOST_WORK, "the certificate asks for too many evaluations of this model")
 
     def value(self, start: str, rows: Entries, den: int, relu: ReluRule, direct: Entries | None = None) -> RowTerm:
@@ -2629,6 +2634,9 @@ class ClauseProof:
         self.clauses: list[list[tuple[int, int]]] = []
         self.closed = False
         self._dense = MOST_DENSE
+        wide = max(net.size(name) for name in net.shapes)
+        need(wide * max((size for _, size in net.layers), default=0) <= MOST_DENSE, DENSE)
+        need(wide * len(goal.offset) <= MOST_DENSE, "clauses are about fewer rows only")
         for place, name in enumerate(net.arguments):
             first = len(self.rows) // 2 + half
             self._add(name, np.eye(net.size(name), dtype=np.int64), 1, None, None)
@@ -2649,6 +2657,7 @@ class ClauseProof:
         signs = (1,) if offset is not None else (1, -1)
         common = least_common([constant[1], *(below for _, below in blocks.values())])
         for k in range(len(rows)):
+            self._count(self.variables)
             above, below = np.zeros((2, self.variables), dtype=object)
             for source, (value, under) in blocks.items():
                 part = slice(starts[source - 1], starts[source]) if source else slice(0, starts[0])
@@ -2662,6 +2671,10 @@ class ClauseProof:
                 terms += [] if offset is None else [(offset[0][k : k + 1], offset[1])]
                 (value,), under = total(terms)
                 self.rows.append(ClauseRow.of(sign * above, sign * below, -((-value * common << self.step) // under)))
+
+    def _count(self, work: int) -> None:
+        """Count entries that are looked at."""
+        self.proof.count(work)
 
     def _known(self, layer: Layer, first: int, size: int) -> None:
         """What bounds say of arguments; not of an active one's upper end, nor of the lower end of one that is off."""
@@ -2682,10 +2695,13 @@ class ClauseProof:
             above, below, constant = np.zeros(self.variables, object), np.zeros(self.variables, object), 0
             chosen = [(base[2 * k + (f < 0)], abs(f)) for k, f in enumerate(factors.tolist()) if f]
             for row, factor in [*chosen, *((r, f) for r, f in zip(goals, weights.tolist(), strict=True) if f)]:
+                self._count(row.variable.size << LONG_BITS)
                 above[row.variable] += row.above * factor
                 below[row.variable] += row.below * factor
                 constant += row.constant * factor
             self.rows.append(ClauseRow.of(above, below, constant))
+            self._dense -= self.rows[-1].variable.size
+            need(self._dense >= 0, DENSE)
 
     def refuted(self, numbers: Numbers) -> int:
         """Read the clauses; refuse unless each follows, and the last one has no literal. Their number."""
@@ -2704,8 +2720,8 @@ class ClauseProof:
 
     def _follows(self, number: int, literals: list[tuple[int, int]], steps: list[int]) -> None:
         """Take the steps where the literals hold; what follows from none of them stays."""
-        self.proof.work += len(steps) << CLAUSE_BITS
         self.proof.spend(0)
+        self._count(self.bound.size + (len(literals) << CLAUSE_BITS))
         before = self.bound.copy()
         for end, value in literals:
             need(0 <= end < 2 * self.variables, "a literal of a variable that is not there")
@@ -2731,6 +2747,7 @@ class ClauseProof:
     def _by_clause(self, number: int) -> None:
         """Where all literals of a clause but one hold, that one does not."""
         need(0 <= number < len(self.clauses), "a clause that is not there")
+        self._count((1 << CLAUSE_BITS) + (len(self.clauses[number]) << LONG_BITS))
         left = [(end, value) for end, value in self.clauses[number] if self.bound[end] < value]
         if not left:
             self.closed = True
@@ -2741,6 +2758,7 @@ class ClauseProof:
         """What a row says of an end, where the others are what they are; end −1: it is violated."""
         need(reason >= 0 and -1 <= end < 2 * self.variables, "a step that is not there")
         row = self.rows[reason]
+        self._count((1 << CLAUSE_BITS) + (row.variable.size << (LONG_BITS if row.above.dtype == object else 0)))
         low, high = self.bound[row.variable], -self.bound[row.variable + self.variables]
         most = np.maximum(
             np.where(low > 0, row.above, row.below) * low, np.where(high > 0, row.above, row.below) * high

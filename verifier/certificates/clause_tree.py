@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.certificates.checker import CLAUSES, ClauseProof, InvalidError, Numbers, PropertyProof
+from verifier.certificates.checker import CLAUSES, ClauseProof, InvalidError, Layer, Numbers, PropertyProof
 from verifier.certificates.format import STEP, Int64Array, varints
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -28,6 +28,19 @@ SHARE = 4.0
 MOST = 1 << 20
 """Pairs of ReLUs in one layer, up to which there are clauses: the checker makes rows of all of a layer at once, which
 takes a gigabyte of 10,000."""
+
+
+class FollowedClauses(ClauseProof):
+    """The checker's clauses, which look at a budget wherever entries are counted: it may end before the proof's own."""
+
+    def __init__(self, proof: PropertyProof, layers: Sequence[Layer], step: int, budget: Budget) -> None:
+        self._budget = budget
+        super().__init__(proof, layers, step)
+
+    def _count(self, work: int) -> None:
+        """As the checker does. Raises OutOfTimeError."""
+        self._budget.check()
+        super()._count(work)
 
 
 def clauses_of(root: TreeRoot, proof: PropertyProof, budget: Budget) -> list[int] | None:
@@ -45,7 +58,7 @@ def clauses_of(root: TreeRoot, proof: PropertyProof, budget: Budget) -> list[int
             made = _searched(root, share)
             if made is None:
                 return None
-            exact = ClauseProof(proof, proof.rooted, STEP)
+            exact = FollowedClauses(proof, proof.rooted, STEP, share)
             lower, upper = _ends(exact)
             if _follow(exact, made):
                 return made
@@ -64,7 +77,7 @@ def _searched(root: TreeRoot, budget: Budget) -> list[int] | None:
         search.refuse()
     rows = len(search.about_goal)
     complete = rows - sum(part is not None for part in search.about_goal) == len(root.goal.offset)
-    return _numbers(search) if search.closed and search.derivations and complete else None
+    return _numbers(search, budget) if search.closed and search.derivations and complete else None
 
 
 def _ends(exact: ClauseProof) -> tuple[Array, Array]:
@@ -101,7 +114,8 @@ class ClauseCase:
             raise NotCertifiedError("signs of neurons that were found do not follow")
 
 
-def _numbers(search: LearningSearch) -> list[int]:
+def _numbers(search: LearningSearch, budget: Budget) -> list[int]:
+    """Raises OutOfTimeError."""
     sums = [part for part in search.about_goal if part is not None]
     rows = 2 * search.relus + len(search.about_goal)
     found = [CLAUSES, STEP, len(sums)]
@@ -109,6 +123,7 @@ def _numbers(search: LearningSearch) -> list[int]:
         found += _sum(part)
     found.append(len(search.derivations))
     for each in search.derivations:
+        budget.check()
         found += _derived(each, rows)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +54,8 @@ class Certificate:
     def leaves(self) -> int:
         return sum(len(tree.leaves) for tree in self.trees)
 
-    def encoded(self) -> bytes:
-        """The file's bytes."""
+    def encoded(self, look: Callable[[], None] = lambda: None) -> bytes:
+        """The file's bytes. look: called now and then."""
         query = self.query
         scalar = all(bool(np.all(end == end[0])) for end in (query.lo, query.hi))
         ends = [end[:1] if scalar else end for end in (query.lo, query.hi)]
@@ -89,30 +89,38 @@ class Certificate:
         for tree in self.trees:
             tokens = np.array(tree.tokens, dtype=np.int64)
             numbers += [np.array([tokens.size]), tokens, tree.leaves.T.reshape(-1)]
-        return _packed([_headed(text), *(values.tobytes() for values in floats)], numbers)
+        return _packed([_headed(text), *(values.tobytes() for values in floats)], numbers, look)
 
     def _rows(self, tree: SplitTree) -> int:
         return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
 
 
-def property_encoded(model_sha256: str, text: bytes, numbers: Sequence[Int64Array], float32: bool = False) -> bytes:
+def property_encoded(
+    model_sha256: str,
+    text: bytes,
+    numbers: Sequence[Int64Array],
+    float32: bool = False,
+    look: Callable[[], None] = lambda: None,
+) -> bytes:
     """The bytes of a certificate about the property of this text; numbers: its trees, one after the other. float32: is
-    it about float32 evaluations as well?"""
+    it about float32 evaluations as well? look: called now and then."""
     header = {"schema": PROPERTY_SCHEMA, "model": model_sha256, "property": len(text), "step": STEP, "fine": FINE}
     header["float32"] = float32
     told = json.dumps(header, separators=(",", ":")).encode()
-    return _packed([_headed(told), text], numbers)
+    return _packed([_headed(told), text], numbers, look)
 
 
 def _headed(header: bytes) -> bytes:
     return len(header).to_bytes(4, "little") + header
 
 
-def _packed(parts: Sequence[bytes], numbers: Sequence[Int64Array]) -> bytes:
+def _packed(parts: Sequence[bytes], numbers: Sequence[Int64Array], look: Callable[[], None]) -> bytes:
     machine = zlib.compressobj(9)
     found = [MAGIC, *(machine.compress(part) for part in parts)]
     for values in numbers:
-        found += (machine.compress(varints(values[at : at + CHUNK])) for at in range(0, values.size, CHUNK))
+        for at in range(0, values.size, CHUNK):
+            look()
+            found.append(machine.compress(varints(values[at : at + CHUNK])))
     return b"".join([*found, machine.flush()])
 
 

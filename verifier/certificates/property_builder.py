@@ -96,10 +96,10 @@ class BudgetedPropertyProof(PropertyProof):
     budget: Budget
     """Set by whoever makes it."""
 
-    def spend(self, rows: int) -> None:
+    def count(self, work: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
         self.budget.check()
-        super().spend(rows)
+        super().count(work)
 
     def unproved(self, leaf: int) -> None:
         """Note the leaf."""
@@ -240,7 +240,7 @@ class _PropertyBuilder:
         trees = [*self._trees()]
         for _ in range(ROUNDS):
             numbers = [tree.numbers(self.budget) for tree in trees]
-            content = property_encoded(self.net.digest, self.text, numbers, self._float32)
+            content = property_encoded(self.net.digest, self.text, numbers, self._float32, self.budget.check)
             claim = checker.parse(content)
             assert isinstance(claim, PropertyCertificate)
             proofs: list[BudgetedPropertyProof] = []

@@ -40,7 +40,10 @@ def test_numbers_are_written_in_chunks(monkeypatch):
     numbers = [np.arange(-40, 60), np.zeros(0, dtype=np.int64), np.full(5, 1 << 40)]
     whole = checker.unpacked(file_format.property_encoded("digest", b"text", numbers))
     monkeypatch.setattr(file_format, "CHUNK", 7)
-    assert checker.unpacked(file_format.property_encoded("digest", b"text", numbers)) == whole
+    looks = []
+    packed = file_format.property_encoded("digest", b"text", numbers, look=lambda: looks.append(1))
+    assert checker.unpacked(packed) == whole
+    assert len(looks) == 16
     assert whole.endswith(b"text" + file_format.varints(np.concatenate(numbers)))
 
 

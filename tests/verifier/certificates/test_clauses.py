@@ -13,14 +13,15 @@ import pytest
 import verifier
 from encoders.errors import InputError
 from encoders.formulations.to_stages import to_stages
-from tests.verifier.certificates.test_property_certificates import OVER, exact_values, reason, skipping
+from tests.verifier.certificates.nets import model_of
+from tests.verifier.certificates.test_property_certificates import NEVER, OVER, RAMP, exact_values, reason, skipping
 from tests.verifier.solvers.formulas import Formula
 from verifier.certificates import checker, clause_tree
 from verifier.certificates.aptp_proofs import aptp_proofs
 from verifier.certificates.checker import BOUNDS, CLAUSES, FIRST_RELU, LEAF
 from verifier.certificates.format import property_encoded
 from verifier.certificates.property_builder import property_certified
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.learning import LearningSearch
 
 SaveNet = Callable[..., verifier.Model]
@@ -230,6 +231,81 @@ def test_no_clauses_are_sought_of_layers_whose_rows_take_gigabytes(
         nothing: Any = None
         assert clause_tree.clauses_of(root, nothing, Budget()) is None
     assert sought == [30**2]
+
+
+def followed(model: verifier.Model, numbers: list[int], budget: Budget) -> clause_tree.FollowedClauses:
+    """The ramp's clauses, read with looks at a budget."""
+    text = (RAMP + NEVER).encode()
+    (case,) = checker.property_cases(checker.PropertyText(text))
+    proof = checker.PropertyProof(checker.read_network(model.path.read_bytes()), case, 24, 30, None)
+    found = clause_tree.FollowedClauses(proof, [], 24, budget)
+    content = property_encoded("", text, [np.array(numbers)])
+    claim = checker.parse(content)
+    assert isinstance(claim, checker.PropertyCertificate)
+    found.refuted(claim.numbers)
+    return found
+
+
+def test_one_long_clause_is_followed_within_the_time(ramp: verifier.Model) -> None:
+    """Rows, and each step of a clause, are looked at with the time in view: one clause may have a million steps."""
+    looks: list[int] = []
+    budget: Any = SimpleNamespace(check=lambda: looks.append(1))
+    numbers = [0, 1, 0, 2 * 500, *ROUND[:2] * 500]
+    with pytest.raises(checker.InvalidError, match="does not follow"):
+        followed(ramp, numbers, budget)
+    assert len(looks) > 500
+    budget = Budget()
+    budget.cancel()
+    with pytest.raises(OutOfTimeError):
+        followed(ramp, numbers, budget)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [CLAUSES, 24, 0, 1, 0, 2 * 3000, *ROUND[:2] * 3000],  # steps
+        [CLAUSES, 24, 0, 2, 3000, *[1, 0] * 2999, 1, 1 << 60, 0, 0, 20, *[GOAL + 1] * 20],  # literals looked at
+        [CLAUSES, 24, 3000, *[1, 1, 1] * 3000, 0],  # sums
+    ],
+    ids=["steps", "literals", "sums"],
+)
+def test_clauses_that_take_too_long_are_refused(
+    numbers: list[int], ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "follow" in reason(ramp, numbers)
+    monkeypatch.setattr(checker, "STEP_WORK", 1)
+    monkeypatch.setattr(checker, "MOST_WORK", 100_000)
+    assert "asks for too many evaluations" in reason(ramp, numbers)
+
+
+def test_what_long_rows_and_clauses_cost_counts(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(checker.ClauseProof, "_count", lambda _, work: counted.append(work))
+    budget: Any = SimpleNamespace(check=lambda: None)
+    with pytest.raises(checker.InvalidError):
+        followed(ramp, [0, 1, 0, 2, 0, Z_TOP], budget)
+    assert counted[-1] == (1 << checker.CLAUSE_BITS) + 2  # z ≤ x, of two variables
+    with pytest.raises(checker.InvalidError):
+        followed(ramp, [0, 2, *ON_HOLDS_NOT, 0, 1, GOAL + 1], budget)
+    assert counted[-1] == (1 << checker.CLAUSE_BITS) + (1 << checker.LONG_BITS)  # a clause of one literal
+
+
+def test_rows_of_huge_sparse_layers_and_too_many_sums_are_refused(
+    ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer of 30,000 ReLUs, each of one input, has 30,000² entries in rows that the checker would make at once."""
+    size = 30_000
+    nodes = [("Relu", ["x"], "h", {}), ("MatMul", ["h", "w"], "y", {})]
+    model = model_of(nodes, [1, size], {"w": np.ones((size, 3), dtype=np.float32)})
+    net = checker.read_network(model.SerializeToString())
+    lo, hi = np.zeros(size), np.ones(size)
+    proof = checker.PropertyProof(net, checker.PropertyCase(lo, hi, [{("Y", 0): Fraction(1)}]), 24, 30, None)
+    before = proof.work
+    with pytest.raises(checker.InvalidError, match=checker.DENSE):
+        checker.ClauseProof(proof, [], 24)
+    assert proof.work == before
+    monkeypatch.setattr(checker, "MOST_DENSE", 40)
+    assert checker.DENSE in reason(ramp, [CLAUSES, 24, 20, *[1, 1, 1] * 20, 0])
 
 
 def declared(inputs: int) -> str:
