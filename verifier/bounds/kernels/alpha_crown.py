@@ -17,6 +17,7 @@ from verifier.bounds.alpha_crown import (
     MOMENTUM,
     SECOND_MOMENTUM,
 )
+from verifier.bounds.kernels.alike_rows import SPAN, TOGETHER, send, sent_later
 from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.sparse_stages import SparseNetwork
 from verifier.problem.norms.geometry import Floats
@@ -27,21 +28,36 @@ LANES = 16
 
 @compiled
 def reached(net: SparseNetwork, chosen: Integers, inputs: int) -> tuple[Integers, Integers]:
-    """The ReLUs that the chosen arguments depend on, and the entries of the input, in ascending order."""
-    last = chosen.max()
+    """The ReLUs that the chosen arguments depend on, in the network's order, and the entries of the input in theirs."""
+    last, count = chosen.max(), 0
     marked, seen = np.zeros(last + 1, dtype=np.bool_), np.zeros(inputs, dtype=np.bool_)
+    told, places = np.zeros(last + 1, dtype=np.bool_), np.empty(last + 1, dtype=np.int64)
     for j in chosen:
-        _mark(net, j, marked, seen)
+        _mark(net, j, told, marked, seen)
     for j in range(last, -1, -1):
         if marked[j]:
-            _mark(net, j, marked, seen)
-    return _places(marked), _places(seen)
+            _mark(net, j, told, marked, seen)
+    for at in range(net.order.size):
+        j = net.order[at]
+        if j <= last and marked[j]:
+            places[count] = j
+            count += 1
+    return places[:count], _places(seen)
 
 
 @inner
-def _mark(net: SparseNetwork, j: int, marked: npt.NDArray[np.bool_], seen: npt.NDArray[np.bool_]) -> None:
-    """Mark what row j reads."""
+def _mark(
+    net: SparseNetwork,
+    j: int,
+    told: npt.NDArray[np.bool_],
+    marked: npt.NDArray[np.bool_],
+    seen: npt.NDArray[np.bool_],
+) -> None:
+    """Mark what row j reads, unless a row that is like it has told."""
     hidden, inputs = net.hidden, net.inputs
+    if told[net.alike[j]]:
+        return
+    told[net.alike[j]] = True
     for k in range(hidden.begin[j], hidden.end[j]):
         marked[hidden.columns[k]] = True
     for k in range(inputs.begin[j], inputs.end[j]):
@@ -91,10 +107,15 @@ def backward(
             mu[hidden.columns[k], lane] += sign * hidden.values[k]
         for k in range(first.begin[j], first.end[j]):
             row[first.columns[k], lane] += sign * first.values[k]
-    nu = np.empty_like(value)
+    among, waiting = sent_later(mu)
+    count = 0
     zero = value[0] * 0
     for at in range(places.size - 1, -1, -1):
         j = places[at]
+        if count == TOGETHER or (count > 0 and net.alike[j] != net.alike[among[0]]):
+            send(hidden, first, among, count, waiting, mu, row)
+            count = 0
+        nu = waiting[count * SPAN : count * SPAN + lanes]
         slope, intercept, constant, charge = net.slope[j], net.intercept[j], net.constant[j], net.charge[j]
         message, lower = mu[j], alpha[j]
         total = zero
@@ -107,26 +128,10 @@ def backward(
             size[lane] += abs(sent) * charge - lost
             nu[lane] = sent
             total += abs(sent)
-        if total == 0.0:
-            continue
-        _send(hidden.begin[j], hidden.end[j], hidden.columns, hidden.values, nu, mu)
-        _send(first.begin[j], first.end[j], first.columns, first.values, nu, row)
-
-
-@inner
-def _send(
-    begin: int,
-    end: int,
-    columns: npt.NDArray[np.int32],
-    values: npt.NDArray[Any],
-    nu: npt.NDArray[Any],
-    out: npt.NDArray[Any],
-) -> None:
-    """out[columns] += values · nu, entry by entry."""
-    for k in range(begin, end):
-        target, weight = out[columns[k]], values[k]
-        for lane in range(nu.size):
-            target[lane] += weight * nu[lane]
+        if total != 0.0:
+            among[count] = j
+            count += 1
+    send(hidden, first, among, count, waiting, mu, row)
 
 
 @compiled

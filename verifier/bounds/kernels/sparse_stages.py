@@ -1,7 +1,8 @@
 """A query's stages as the arrays that kernels read for bounds of ReLU arguments: sparse rows, over kept ReLUs only.
 
 Stages are added one after another, each once those that it reads are bounded: a ReLU that is fixed at 0 is 0, so that
-no later row reads it.
+no later row reads it. Rows of a stage that read the same are told: kernels go through several of them at once, those of
+a full layer, or of one place of an image in all channels.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ else:
     sp = Lazy("scipy.sparse")
 
 
+FULL = 0.5
+"""Share of a dense matrix's entries that are not 0 from which on its rows hold all of them, so that all read the same:
+eight rows at once take a third of the time for each entry that one by itself takes."""
+
 _Piece = tuple[Any, int, npt.NDArray[np.bool_]]
-"""A sparse matrix, the place of its first column, and which columns are kept."""
+"""A matrix, dense or sparse, the place of its first column, and which columns are kept."""
 
 
 class SparseRows(NamedTuple):
@@ -42,12 +47,15 @@ class SparseRows(NamedTuple):
 class SparseNetwork(NamedTuple):
     """Row j is a ReLU's argument, hidden · (the ReLUs before it) + inputs · x + constant; in float32 or in float64.
 
-    slope, intercept: of its upper line; open: is its sign? sizes, charge: what a unit of it is charged as the row that
-    is bounded, and as one that is passed on, in multiples of `SparseStages.rate`.
+    alike: the first of the rows of its stage that read what it does; order: all ReLUs, stage by stage, rows that are
+    alike one behind another. slope, intercept: of its upper line; open: is its sign? sizes, charge: what a unit of it
+    is charged as the row that is bounded, and as one that is passed on, in multiples of `SparseStages.rate`.
     """
 
     hidden: SparseRows
     inputs: SparseRows
+    alike: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int64]
     constant: npt.NDArray[Any]
     slope: npt.NDArray[Any]
     intercept: npt.NDArray[Any]
@@ -72,11 +80,13 @@ class SparseStages:
         slope, intercept, sizes, charge = np.zeros((4, count))
         constant = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
         hidden, inputs = (_space(stages, first=first) for first in (False, True))
-        open_ = np.zeros(count, np.bool_)
-        self.safe = SparseNetwork(hidden, inputs, constant, slope, intercept, open_, sizes, charge)
+        open_, alike, order = np.zeros(count, np.bool_), np.arange(count), np.arange(count)
+        self.safe = SparseNetwork(hidden, inputs, alike, order, constant, slope, intercept, open_, sizes, charge)
         self.quick = SparseNetwork(
             hidden._replace(values=np.zeros(hidden.values.size, np.float32)),
             inputs._replace(values=np.zeros(inputs.values.size, np.float32)),
+            alike,
+            order,
             single(constant),
             single(slope),
             single(intercept),
@@ -103,18 +113,19 @@ class SparseStages:
         sizes = np.array(stage.magnitude)
         hidden, inputs = [], []
         for source, block in sorted(stage.blocks.items()):
-            matrix = sp.csr_array(block.matrix)
             if source == 0:
                 sizes = sizes + self.geometry.sizes(block.magnitude)
-                inputs.append((matrix, 0, np.ones(self.stages.input_size, np.bool_)))
+                inputs.append((block.matrix, 0, np.ones(self.stages.input_size, np.bool_)))
             else:
                 before = self.part(source)
                 heights = np.maximum(self.upper[before], 0.0)
                 sizes = sizes + block.magnitude @ heights
-                hidden.append((matrix, before.start, heights > 0))
+                hidden.append((block.matrix, before.start, heights > 0))
         safe, quick = self.safe, self.quick
         self._filled[0] = _fill(part, hidden, safe.hidden, quick.hidden, self._filled[0])
         self._filled[1] = _fill(part, inputs, safe.inputs, quick.inputs, self._filled[1])
+        safe.alike[part] = _alike(part, (safe.hidden, safe.inputs))
+        safe.order[part] = part.start + np.argsort(safe.alike[part], kind="stable")
         self._largest = max(self._largest, float(sizes.max(initial=0.0)))
         error = evaluation_error(stage.operations, self.stages.unit)
         self._set(part, sizes=sizes * (1.0 + error / self.rate) if error else sizes)
@@ -152,10 +163,9 @@ def _fill(part: slice, pieces: list[_Piece], safe: SparseRows, quick: SparseRows
     counts = np.zeros(part.stop - part.start, np.int64)
     found = []
     for matrix, start, kept in pieces:
-        on = np.flatnonzero(kept[matrix.indices] & (matrix.data != 0))
-        row = np.repeat(np.arange(counts.size), np.diff(matrix.indptr))[on]
+        row, column, value = _entries(matrix, kept)
         counts += np.bincount(row, minlength=counts.size)
-        found.append((row, matrix.indices[on] + start, matrix.data[on]))
+        found.append((row, column + start, value))
     quick.end[part] = safe.end[part] = begin + np.cumsum(counts)
     quick.begin[part] = safe.begin[part] = safe.end[part] - counts
     if not found:
@@ -166,6 +176,29 @@ def _fill(part: slice, pieces: list[_Piece], safe: SparseRows, quick: SparseRows
     safe.columns[to], safe.values[to] = column[order], value[order]
     quick.values[to] = single(safe.values[to])
     return to.stop
+
+
+def _entries(matrix: Any, kept: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Array]:
+    """Row, column and value of the entries in kept columns, row by row: of a full matrix all, else those that are not
+    0."""
+    if isinstance(matrix, np.ndarray) and np.count_nonzero(matrix) >= FULL * matrix.size:
+        columns, count = np.flatnonzero(kept), len(matrix)
+        return np.repeat(np.arange(count), columns.size), np.tile(columns, count), matrix[:, columns].ravel()
+    rows = sp.csr_array(matrix)
+    on = np.flatnonzero(kept[rows.indices] & (rows.data != 0))
+    return np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))[on], rows.indices[on], rows.data[on]
+
+
+def _alike(part: slice, spaces: tuple[SparseRows, SparseRows]) -> npt.NDArray[np.int64]:
+    """For each row of a stage the first one that reads the same columns of both spaces."""
+    first: dict[tuple[bytes, ...], int] = {}
+    return np.array(
+        [
+            first.setdefault(tuple(space.columns[space.begin[j] : space.end[j]].tobytes() for space in spaces), j)
+            for j in range(part.start, part.stop)
+        ],
+        np.int64,
+    )
 
 
 def single(values: Array) -> Floats:

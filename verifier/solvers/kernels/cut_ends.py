@@ -36,6 +36,18 @@ class Cuts(NamedTuple):
     middle: Array
 
 
+class Sides(NamedTuple):
+    """A ball's centre, and `Cuts.half` and `middle`, at some entries of the input."""
+
+    centre: Array
+    half: Array
+    middle: Array
+
+
+STRIP = 16
+"""Entries of 64 lanes that are copied at a time, a line of the cache of each: so much stays in the first cache."""
+
+
 @inner
 def cuts_of(around: Surroundings, row: Array, constant: Array, left: Array, radius: float) -> Cuts:
     """The half-spaces of nodes whose multipliers prove constant + row · δ for steps δ: of those that are `left`."""
@@ -53,20 +65,45 @@ def cuts_of(around: Surroundings, row: Array, constant: Array, left: Array, radi
 
 
 @inner
+def turned(row: Floats, inputs: Integers) -> Floats:
+    """The rows (n, lanes), one lane a row, at `inputs` alone: (lanes, inputs)."""
+    lanes = row.shape[1]
+    found = np.empty((lanes, inputs.size), dtype=np.float32)
+    for begin in range(0, inputs.size, STRIP):
+        end = min(begin + STRIP, inputs.size)
+        for lane in range(lanes):
+            own = found[lane]
+            for k in range(begin, end):
+                own[k] = row[inputs[k], lane]
+    return found
+
+
+@inner
+def part_of(array: Array, inputs: Integers) -> Array:
+    """The array (n,) at `inputs`."""
+    if inputs.size == array.size:
+        return array
+    found = np.empty(inputs.size)
+    for k in range(inputs.size):
+        found[k] = array[inputs[k]]
+    return found
+
+
+@inner
 def lower_end(
     around: Surroundings,
     cuts: Cuts,
     radius: float,
     b: int,
-    rows: Floats,
+    entries: Floats,
     inputs: Integers,
-    lane: int,
+    sides: Sides,
     constant: float,
     charge: float,
     known: float,
 ) -> float:
     """A safe lower bound of row · x + constant − charge in node b's cut ball; tight only where it is above the `known`
-    one. rows (n, lanes): this one's entries are at `inputs`."""
+    one. entries: the row's at `inputs`, where sides are those of the box."""
     fallen, size, shift, price, rest, count = cuts.numbers[b]
     cut = Cut(
         cuts.row[b],
@@ -83,40 +120,41 @@ def lower_end(
         price,
         rest,
     )
-    centre = around.centre
-    for i in inputs:
-        constant += rows[i, lane] * centre[i]
+    centre = sides.centre
+    for k in range(entries.size):
+        constant += entries[k] * centre[k]
     enough = known - constant + charge
     if around.l1 or around.l2:
-        row = np.zeros(centre.size)
-        for i in inputs:
-            row[i] = rows[i, lane]
+        row = np.zeros(around.centre.size)
+        for k in range(inputs.size):
+            row[inputs[k]] = entries[k]
         constant += least(around, cut, row, enough) - charge
     else:
-        constant += _least_in_box(cut, rows, inputs, lane, enough) - charge
+        deepest, scaled = part_of(cut.deepest, inputs), part_of(cut.scaled, inputs)
+        constant += _least_in_box(cut, entries, deepest, scaled, sides, enough) - charge
     end: float = constant - 2.0 * abs(constant) * UNIT
     # What is no number bounds nothing.
     return end if end > known else known
 
 
 @inner
-def _least_in_box(cut: Cut, rows: Floats, inputs: Integers, lane: int, enough: float) -> float:
-    """`half_space.least` in L∞ for the row whose entries other than those at `inputs` are 0."""
-    deepest, half, middle, scaled = cut.deepest, cut.half, cut.middle, cut.scaled
-    own, other = np.empty(inputs.size), np.empty(inputs.size)
+def _least_in_box(cut: Cut, entries: Floats, deepest: Array, scaled: Array, sides: Sides, enough: float) -> float:
+    """`half_space.least` in L∞ for a row whose other entries are 0; deepest, scaled: the cut's at these."""
+    count, half, middle = entries.size, sides.half, sides.middle
+    own = np.empty(count)
     deep, shift, size, fallen, inner, slope = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(inputs.size):
-        i = inputs[k]
-        value, its = float(rows[i, lane]), scaled[i]
-        mine = value * half[i]
-        deep += value * deepest[i]
-        shift += value * middle[i]
-        size += abs(value)
+    for k in range(count):
+        own[k] = entries[k] * half[k]
+    for k in range(count):
+        deep += entries[k] * deepest[k]
+        shift += entries[k] * middle[k]
+        size += abs(np.float64(entries[k]))
+    for k in range(count):
+        mine, its = own[k], scaled[k]
         fallen += abs(mine)
         inner += abs(its)
         # Where the row is 0, a mixture moves as the cut does.
         slope += -its if mine > 0.0 else (its if mine < 0.0 else -abs(its))
-        own[k], other[k] = mine, its
     outer = max(cut.fallen + cut.shift - inner, 0.0)
     fallen, slope = fallen - shift, slope + cut.shift - outer
     # Twice: what the other entries add is a difference of sums.
@@ -131,10 +169,10 @@ def _least_in_box(cut: Cut, rows: Floats, inputs: Integers, lane: int, enough: f
         if not weight > 0.0 or highest <= enough or highest - best <= SETTLED * (highest + fallen):
             break
         spent, slope = weight * outer, cut.shift - outer - cut.amount
-        for k in range(inputs.size):
-            value = own[k] + weight * other[k]
+        for k in range(count):
+            value = own[k] + weight * scaled[k]
             spent += abs(value)
-            slope += -other[k] if value > 0.0 else other[k]
+            slope += -scaled[k] if value > 0.0 else scaled[k]
         found = shift + weight * cut.shift - spent - weight * cut.amount
         best = max(best, found - rounding * (size + weight * cut.size) - 4.0 * UNIT * abs(weight * cut.amount))
         if slope > 0.0:

@@ -12,9 +12,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from encoders.network.graph import Array
+from verifier.bounds.kernels.alike_rows import SPAN, TOGETHER, send, sent_later
 from verifier.bounds.kernels.alpha_crown import reached
 from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.lagrangian import tighten_by_costs
@@ -24,9 +24,9 @@ from verifier.bounds.kernels.sparse_stages import SparseNetwork
 from verifier.bounds.relu_lines import LINE_SLACK
 from verifier.problem.norms.geometry import Floats
 from verifier.problem.rounding import SUMMED, UNDERFLOW, UNIT
-from verifier.solvers.kernels.cut_ends import Cuts, cuts_of, lower_end
+from verifier.solvers.kernels.cut_ends import Cuts, Sides, cuts_of, lower_end, part_of, turned
 
-LANES = 64
+LANES = SPAN
 """Rows of a block: a line of the cache is read for each entry of the network, whatever it is used for."""
 
 HALF = LANES // 2
@@ -205,13 +205,16 @@ def _block(
         signs[k], signs[HALF + k] = 1.0, -1.0
     places, inputs = reached(net, asked, row.shape[0])
     _backward(net, charges, asked, nodes, signs, places, lines, work.mu, row, value, size)
+    rows = turned(row, inputs)
+    sides = Sides(part_of(around.centre, inputs), part_of(cuts.half, inputs), part_of(cuts.middle, inputs))
     for k in range(part.size):
         j, b, other = asked[k], nodes[k], HALF + k
         if batch.keys[b] == math.inf:
             continue
         low, high = batch.lower[b, j], batch.upper[b, j]
-        low = lower_end(around, cuts, radius, b, row, inputs, k, value[k], size[k] + charges.slack, low)
-        high = -lower_end(around, cuts, radius, b, row, inputs, other, value[other], size[other] + charges.slack, -high)
+        low = lower_end(around, cuts, radius, b, rows[k], inputs, sides, value[k], size[k] + charges.slack, low)
+        charge = size[other] + charges.slack
+        high = -lower_end(around, cuts, radius, b, rows[other], inputs, sides, value[other], charge, -high)
         batch.lower[b, j], batch.upper[b, j] = low, high
         if low > high:
             batch.keys[b] = math.inf
@@ -244,10 +247,15 @@ def _backward(
             mu[hidden.columns[k], lane] += sign * hidden.values[k]
         for k in range(first.begin[j], first.end[j]):
             row[first.columns[k], lane] += sign * first.values[k]
-    nu = np.empty(lanes, dtype=np.float32)
+    among, waiting = sent_later(mu)
+    count = 0
     slope, intercept, alpha = np.empty(lanes, np.float32), np.empty(lanes), np.empty(lanes, np.float32)
     for at in range(places.size - 1, -1, -1):
         j = places[at]
+        if count == TOGETHER or (count > 0 and net.alike[j] != net.alike[among[0]]):
+            send(hidden, first, among, count, waiting, mu, row)
+            count = 0
+        nu = waiting[count * SPAN : count * SPAN + lanes]
         message, constant, charge = mu[j], net.constant[j], passed[j]
         if net.open[j]:
             slopes, intercepts, alphas = lines.slope[j], lines.intercept[j], lines.alpha[j]
@@ -274,19 +282,10 @@ def _backward(
             size[lane] += abs(nu[lane]) * charge
         for lane in range(lanes):
             total += abs(nu[lane])
-        if total == ZERO:
-            continue
-        _send(hidden.begin[j], hidden.end[j], hidden.columns, hidden.values, nu, mu)
-        _send(first.begin[j], first.end[j], first.columns, first.values, nu, row)
-
-
-@inner
-def _send(begin: int, end: int, columns: npt.NDArray[np.int32], values: Floats, nu: Floats, out: Floats) -> None:
-    """out[columns] += values · nu, entry by entry."""
-    for k in range(begin, end):
-        target, weight = out[columns[k]], values[k]
-        for lane in range(nu.size):
-            target[lane] += weight * nu[lane]
+        if total != ZERO:
+            among[count] = j
+            count += 1
+    send(hidden, first, among, count, waiting, mu, row)
 
 
 @inner
