@@ -38,7 +38,7 @@ from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.linear_steps import climbed
-from verifier.search.property_attack import Sampler, promising
+from verifier.search.property_attack import Sampler, attack_seconds, promising
 from verifier.search.property_learning import learnt_of
 from verifier.search.property_question import PropertyQuestion, subject_of
 from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
@@ -53,9 +53,6 @@ from verifier.solvers.tree.threads import Threads
 
 WINDOW = 64
 """Boxes that are searched at a time: each has bounds of its own, and waits for the others."""
-
-ATTACK_SHARE = 0.2
-"""Of the time, for random points and steps uphill while trees grow."""
 
 FLOAT32_SHARE, FLOAT32_SECONDS = 0.25, 0.5
 """Of the time that trees have taken, and so many seconds more, for what only the real network has closed."""
@@ -345,7 +342,7 @@ class _PropertySearch:
                 finally:
                     self._growing += time.monotonic() - begun
                     self.open_nodes = sum(one.tree.open_nodes for one in tracks if one.tree is not None)
-                if found is None and self._attacking < ATTACK_SHARE * self._growing:
+                if found is None and self._attacking < attack_seconds(self._growing):
                     found = self._attack([one for one in tracks if id(one) not in proposals.held])
                 found = found or turns.proposed()
                 if found is not None:

@@ -23,6 +23,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.s_expressions import Text
 from verifier.runtime.property_judge import ONLY_EXACT
+from verifier.search.property_attack import EARLY, attack_seconds
 from verifier.search.property_check import ANY_OUTPUT, NO_CASE, check_property
 from verifier.search.property_question import property_question
 from verifier.search.settings import Settings
@@ -363,3 +364,13 @@ def test_comparisons_behind_an_ending_are_those_before_it(truth: Any, save_net: 
         asked(model, f"(assert (and {box} (>= Y_0 0.5)))")
     with pytest.raises(InputError, match=f"ends with a {ending}, of which nothing is proved in float32"):
         asked(model, text, semantics="float32")
+
+
+def test_attacks_take_a_smaller_share_of_long_searches() -> None:
+    """A fifth at first; what is granted never falls, and grows without an end."""
+    times = np.linspace(0.0, 20.0 * EARLY, 200)
+    granted = np.array([attack_seconds(float(seconds)) for seconds in times])
+    assert granted[0] == 0.0
+    assert np.all(np.diff(granted) > 0.0)
+    assert attack_seconds(0.5 * EARLY) == pytest.approx(0.1 * EARLY)
+    assert attack_seconds(20.0 * EARLY) < 0.06 * 20.0 * EARLY
