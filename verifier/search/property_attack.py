@@ -39,9 +39,10 @@ EARLY = 15.0
 while a question that holds pays for the rest."""
 
 
-def attack_seconds(growing: float) -> float:
-    """What attacks may have taken once trees have taken so many seconds."""
-    return ATTACK_SHARE * min(growing, EARLY) + LATE_SHARE * max(growing - EARLY, 0.0)
+def attack_seconds(growing: float, *, few: bool = False) -> float:
+    """What attacks may have taken once trees have taken so many; few: inputs, in whose boxes points get dense."""
+    early = growing if few else min(growing, EARLY)
+    return ATTACK_SHARE * early + LATE_SHARE * (growing - early)
 
 
 class Ascent(Protocol):

@@ -48,6 +48,7 @@ from verifier.search.settings import Settings
 from verifier.search.smooth_track import SmoothTrack
 from verifier.solvers.learning import PROPAGATION
 from verifier.solvers.process import Guarded, Worker
+from verifier.solvers.tree.input_tree import InputTree
 from verifier.solvers.tree.protocol import TreeMaker
 from verifier.solvers.tree.threads import Threads
 
@@ -342,7 +343,8 @@ class _PropertySearch:
                 finally:
                     self._growing += time.monotonic() - begun
                     self.open_nodes = sum(one.tree.open_nodes for one in tracks if one.tree is not None)
-                if found is None and self._attacking < attack_seconds(self._growing):
+                due = attack_seconds(self._growing, few=self.engine == InputTree.engine)
+                if found is None and self._attacking < due:
                     found = self._attack([one for one in tracks if id(one) not in proposals.held])
                 found = found or turns.proposed()
                 if found is not None:

@@ -367,10 +367,11 @@ def test_comparisons_behind_an_ending_are_those_before_it(truth: Any, save_net: 
 
 
 def test_attacks_take_a_smaller_share_of_long_searches() -> None:
-    """A fifth at first; what is granted never falls, and grows without an end."""
+    """A fifth at first, and of few inputs for good; what is granted never falls, and grows without an end."""
     times = np.linspace(0.0, 20.0 * EARLY, 200)
     granted = np.array([attack_seconds(float(seconds)) for seconds in times])
     assert granted[0] == 0.0
     assert np.all(np.diff(granted) > 0.0)
     assert attack_seconds(0.5 * EARLY) == pytest.approx(0.1 * EARLY)
     assert attack_seconds(20.0 * EARLY) < 0.06 * 20.0 * EARLY
+    assert attack_seconds(20.0 * EARLY, few=True) == pytest.approx(4.0 * EARLY)
