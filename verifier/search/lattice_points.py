@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
+from encoders.network.norm import Norm
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.lattice import Lattice, Whole
 from verifier.problem.query import ELSEWHERE, Halfspaces
 from verifier.problem.verdict import Bracket, OnLattice, Status, Witness
 from verifier.runtime.witness import Judge
 from verifier.search.closing import closing_radius
+from verifier.search.lattice_ascent import LatticeAscent
 from verifier.search.property_attack import points_of_a_round
 from verifier.solvers.tree.graph_ascent import GraphAscent
 
@@ -26,6 +29,19 @@ ASCENT_STEPS = 8
 
 ASCENT_LEVELS = 4
 """Levels from that of a point upwards within which steps go uphill: most points round within the next."""
+
+STEPS = 8
+"""Steps from one point of the lattice to the next within one amount: mostly the second or third goes nowhere new."""
+
+CLOSER = 8
+"""Times that the amount between what was reached and what was not is halved."""
+
+WIDENED = 64
+"""The first amount beyond that of a point is larger by this part of it at least."""
+
+ENOUGH = 500
+"""Nodes of the search over all points of the box, after which parts are searched step by step where that is of use: a
+small network's minimum is found by then, and a large one's lower end near."""
 
 DRAWN = 64
 """Times that a witness is drawn nearer by its single entries, the best of all each time."""
@@ -77,6 +93,10 @@ class LatticePoints:
         level, most = self.lattice.level(lower), self.lattice.level(upper)
         return (level is not None and most is not None and level >= most) or self.closed(lower)
 
+    def enough(self, nodes: int) -> bool:
+        """Has the search over all points had its nodes, where the points themselves can be searched step by step?"""
+        return nodes >= ENOUGH and self.witness is not None and self._ascent.prices.few(self.deciding)
+
     def closing(self, upper: float, plain: float) -> float:
         """The radius that closes a bracket over all points with this upper end, where that is of use; `plain`: the one
         that the precision asks for."""
@@ -125,10 +145,10 @@ class LatticePoints:
         before = self.upper
         with suppress(OutOfTimeError):
             start = np.asarray(point, dtype=np.float64)
-            self._judge(np.stack([start, *self._uphill(start, budget)]), budget)
-            rounds = 0
-            while self.upper < before and rounds < DRAWN and self._drawn(budget):
-                rounds += 1
+            if self._judge(np.stack([start, *self._uphill(start, budget)]), budget):
+                self._draw(budget)
+            if self._climb(start, budget):
+                self._draw(budget)
         return self.upper < before
 
     def offer_completed(self, fixed: Whole, point: Array, budget: Budget) -> bool:
@@ -226,11 +246,58 @@ class LatticePoints:
                 x = around.geometry.ascended(x, climb.gradient(x)[1], radius, share)
                 yield x
 
+    def _climb(self, start: Array, budget: Budget) -> bool:
+        """Look for a nearer witness by steps from point to point, in L2: within the amount of a point at which a goal
+        is reached, then in twice as much more each time; then between what was reached and what was not. True where
+        there was one."""
+        before = self.upper
+        levels, amount = self.lattice.levels, self.lattice.level(float(self.judge.ball.length(start)))
+        if self.lattice.norm is not Norm.L2 or levels is None or amount is None:
+            return False
+        unit, most, missed = min(levels.units), levels.amount(self.judge.ball.reach), amount
+        climb = GraphAscent(self.judge.lowered, self.judge.ball, self._deepest_goal(start))
+        gap = max(unit, amount / WIDENED)
+        while amount <= most and (self.amount is None or amount < self.amount):
+            if self._climbs(climb, start, amount, budget):
+                break
+            missed, amount, gap = amount, levels.at_least(amount + gap), 2 * gap
+        for _ in range(CLOSER):
+            middle = None if self.amount is None else levels.at_least((missed + self.amount) / 2)
+            if middle is None or self.amount is None or middle >= self.amount:
+                break
+            if not self._climbs(climb, start, middle, budget):
+                missed = middle
+        return self.upper < before
+
+    def _climbs(self, climb: GraphAscent, start: Array, amount: Fraction, budget: Budget) -> bool:
+        """Take steps from point to point within an amount. True where one was a nearer witness."""
+        levels, x = self.lattice.levels, start
+        assert levels is not None
+        radius, found = levels.distance(amount, math.inf), dict[bytes, Array]()
+        for _ in range(STEPS):
+            budget.check()
+            numbers = self._ascent.best(climb.gradient(x)[1], radius)
+            x = self.lattice.values(numbers)
+            if numbers.tobytes() in found:
+                break
+            found[numbers.tobytes()] = x
+        return self._judge(np.stack(list(found.values())), budget)
+
+    @cached_property
+    def _ascent(self) -> LatticeAscent:
+        return LatticeAscent(self.lattice)
+
     def _deepest_goal(self, x: Array) -> Halfspaces:
         """The goal with the largest margin at x."""
         logits = np.asarray(self.judge.runtime.logits(x.astype(self.judge.dtype)[np.newaxis])[0], dtype=np.float64)
         margins = [float(goal.margin(logits)[0]) for _, goal in self.judge.disjuncts]
         return self.judge.disjuncts[int(np.argmax(np.nan_to_num(margins, nan=-np.inf)))][1]
+
+    def _draw(self, budget: Budget) -> None:
+        """Draw the witness nearer, as far as that goes."""
+        rounds = 0
+        while rounds < DRAWN and self._drawn(budget):
+            rounds += 1
 
     def _drawn(self, budget: Budget) -> bool:
         """Draw the witness nearer: all entries into the next levels' balls, or single ones back. True where one was."""

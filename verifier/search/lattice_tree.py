@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.exact import exact_outputs
@@ -25,6 +26,7 @@ from verifier.problem.inputs.lattice import Whole
 from verifier.problem.query import Ball, Halfspaces, Query, distance_exact
 from verifier.problem.verdict import Search, Semantics
 from verifier.runtime.witness import rounded_down
+from verifier.search.lattice_increments import LatticeIncrements, increments_within
 from verifier.search.lattice_points import LatticePoints
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, Problem
 from verifier.solvers.root_bounds import root_bounds
@@ -58,6 +60,39 @@ class LatticePart:
     float32: float
 
 
+class _AllPoints:
+    """Parts as trees are asked about them where whole numbers have no increments: all points of a box in the ball."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._both = problem.semantics is Semantics.BOTH
+        self.graph, self.arithmetic = problem.graph, problem.arithmetic
+        self._stages: Stages | None = None
+
+    def staged(self, budget: Budget) -> Stages:
+        """The graph's stages, made once. Raises OutOfTimeError."""
+        if self._stages is None:
+            found = to_stages(self.graph, self.arithmetic.unit, self.arithmetic.floors(self.graph), budget.check)
+            self._stages = replace(found, both=self._both)
+        return self._stages
+
+    @staticmethod
+    def ball(box: BoxPart) -> Ball:
+        """The box, slightly wider."""
+        ball = box.ball(0)
+        return ball.with_radius(math.nextafter(ball.radius * (1.0 + ROOM), math.inf))
+
+    @staticmethod
+    def away(ball: Ball, end: float) -> float:
+        """How far points of a part are away that are no nearer than `end` to its centre: nothing is known."""
+        del ball, end
+        return 0.0
+
+    @staticmethod
+    def point(found: Array) -> Array:
+        """Of the box, as it is."""
+        return found
+
+
 class LatticeTree:
     """The parts of one lattice that are open. `within`: decide at this radius, else follow the nearest witness.
 
@@ -76,7 +111,8 @@ class LatticeTree:
         self._left: list[LatticePart] = []
         self._float32 = math.inf
         self._floor = ends
-        self._stages: Stages | None = None
+        self._plain = _AllPoints(problem)
+        self._steps: LatticeIncrements | None = None
         self._engine = ""
         reach = problem.ball.reach
         self._most = reach if math.isfinite(reach) else max(FIRST_RADIUS, 2.0 * ends[0])
@@ -154,15 +190,14 @@ class LatticeTree:
         """What is left of a part: its halves, nothing; None where a nearer witness was found. Raises OutOfTimeError."""
         self.nodes += 1
         beyond = radius * (1.0 + ROOM)
+        self._steps = increments_within(self._problem, self._lattice, beyond, self._steps)
         box = self._narrowed(part, beyond)
         if box is None:
             return []
         lattice, narrowed, around = self._lattice, box[0], box[1]
         if lattice.pure and np.array_equal(narrowed.first, narrowed.last):
             return self._single(narrowed)
-        ball = around.ball(0)
-        ball = ball.with_radius(math.nextafter(ball.radius * (1.0 + ROOM), math.inf))
-        found = self._reached(narrowed, ball)
+        found = self._reached(narrowed, around, beyond)
         if found is None:
             return []
         goals, goal, tree, point = found
@@ -179,6 +214,11 @@ class LatticeTree:
         first, last = part.first.copy(), part.last.copy()
         low, high = ball.geometry.interval_at(radius)
         first, last = self._within_box(first, last, low, high)
+        if self._steps is not None:
+            nearer = self._steps.narrowed(first, last, radius)
+            if nearer is None:
+                return None
+            first, last = nearer
         for group in lattice.groups:
             if np.any(first[group] > 0):
                 last[group] = np.where(first[group] > 0, last[group], 0)
@@ -211,20 +251,25 @@ class LatticeTree:
             np.where(lattice.whole, np.minimum(last, end), last),
         )
 
-    def _reached(self, part: LatticePart, ball: Ball) -> tuple[tuple[int, ...], Halfspaces, Tree, Array | None] | None:
+    def _reached(
+        self, part: LatticePart, box: BoxPart, radius: float
+    ) -> tuple[tuple[int, ...], Halfspaces, Tree, Array | None] | None:
         """The goals that are left, the first of them with its tree and its point, None where that is stuck; None where
         none is left."""
-        problem, budget = self._problem, self._budget
-        bounds = root_bounds(problem.graph, ball, budget, problem.arithmetic, self._staged)
+        problem, budget, asked = self._problem, self._budget, self._steps or self._plain
+        ball = self._plain.ball(box) if self._steps is None else self._steps.ball(part.first, part.last, radius)
+        if ball is None:
+            return None
+        bounds = root_bounds(asked.graph, ball, budget, asked.arithmetic, lambda: asked.staged(budget))
         budget.check()
         for number, place in enumerate(part.goals):
             goal = problem.disjuncts[place][1]
-            if goal_upper(problem.graph, ball, bounds, goal, budget, QUICK, problem.arithmetic) < 0:
+            if goal_upper(asked.graph, ball, bounds, goal, budget, QUICK, asked.arithmetic) < 0:
                 continue
             budget.check()
             tree = self._trees.tree(
-                Query(problem.graph, ball, goal),
-                self._staged(),
+                Query(asked.graph, ball, goal),
+                asked.staged(budget),
                 bounds,
                 floor=0.0,
                 slack=0.0,
@@ -239,18 +284,11 @@ class LatticeTree:
                 budget.check()
             self._engine = tree.engine
             if found is not None or tree.open_nodes:
-                return part.goals[number:], goal, tree, found
+                point = None if found is None else asked.point(found)
+                return part.goals[number:], goal, tree, point
             if tree.float32_end < tree.radius:
-                self._float32 = min(self._float32, part.float32)
+                self._float32 = min(self._float32, max(part.float32, asked.away(ball, tree.float32_end)))
         return None
-
-    def _staged(self) -> Stages:
-        problem = self._problem
-        if self._stages is None:
-            arithmetic = problem.arithmetic
-            stages = to_stages(problem.graph, arithmetic.unit, arithmetic.floors(problem.graph), self._budget.check)
-            self._stages = replace(stages, both=problem.semantics is Semantics.BOTH)
-        return self._stages
 
     def _single(self, part: LatticePart) -> list[LatticePart]:
         """A part of one point, by exact arithmetic: a witness, no witness, or left as it is. Raises OutOfTimeError."""
@@ -286,7 +324,7 @@ class LatticeTree:
 
     def _completed(self, part: LatticePart, tree: Tree, point: Array | None) -> list[LatticePart] | None:
         """A part whose whole numbers are all fixed, where other entries take any value: its tree is gone on with."""
-        lattice = self._lattice
+        lattice, asked = self._lattice, self._steps or self._plain
         while point is not None:
             placed = np.clip(lattice.completed(part.first, point), lattice.lo, lattice.hi)
             if self.points.offer_completed(part.first, placed, self._budget):
@@ -295,7 +333,8 @@ class LatticeTree:
             point = None
             before = tree.nodes
             while tree.open_nodes and not tree.stuck and point is None:
-                point = tree.explore(self._budget)
+                found = tree.explore(self._budget)
+                point = None if found is None else asked.point(found)
                 self.nodes += tree.nodes - before
                 before = tree.nodes
                 self._budget.check()
@@ -312,7 +351,7 @@ class LatticeTree:
         """The part split so that the point, or rather its surroundings, is in neither half; the nearer one comes last,
         and is gone on with."""
         lattice = self._lattice
-        free = np.flatnonzero(part.first < part.last)
+        free = np.flatnonzero((part.first < part.last) & ~self._implied(part))
         x = lattice.completed(part.first + (part.last - part.first) // 2, self._problem.ball.centre)
         given = lattice.numbers(x if point is None else point)
         near = np.clip(np.rint(np.where(lattice.whole, given, 0.0)), part.first, part.last).astype(np.int64)
@@ -331,6 +370,13 @@ class LatticeTree:
             self._part(part, place, below + 1, part.last[place]),
         ]
         return halves if near[place] > below else halves[::-1]
+
+    def _implied(self, part: LatticePart) -> npt.NDArray[np.bool_]:
+        """Entries that increments have no share of: the input's categories, 1 where all others are 0."""
+        implied = np.zeros(part.first.size, dtype=bool)
+        if self._steps is not None:
+            implied[self._steps.own] = True
+        return implied
 
     def _around(self, part: LatticePart, place: int, number: int) -> list[LatticePart]:
         """The part below a whole number of one entry, above it, and that number alone."""

@@ -218,7 +218,11 @@ class TreeSearch:
     def _done(self, state: SearchState) -> bool:
         if self._within is None:
             return state.closed
-        return state.upper <= self._within or all(track.lower >= self._radius(state) for track in self._of(state))
+        return (
+            state.upper <= self._within
+            or state.enough
+            or all(track.lower >= self._radius(state) for track in self._of(state))
+        )
 
     def _next(self, working: Collection[Track]) -> Track | None:
         """Of the state with the fewest nodes, the target with the least lower end: hard ones leave others a turn."""

@@ -133,9 +133,15 @@ class SearchState:
     @property
     def closed(self) -> bool:
         points = self.problem.points
-        if points is not None and self.witness and points.settled(self.lower, self.upper):
+        if points is not None and self.witness and (points.settled(self.lower, self.upper) or self.enough):
             return True
         return self.upper - self.lower <= self.problem.precision if self.witness else math.isinf(self.lower)
+
+    @property
+    def enough(self) -> bool:
+        """Is it time to search the points of a lattice themselves?"""
+        points = self.problem.points
+        return points is not None and self.search is not None and points.enough(self.search.nodes)
 
     @property
     def closing(self) -> float:

@@ -21,6 +21,7 @@ from encoders.network.graph import Array
 from encoders.network.norm import Norm
 from verifier.problem.inputs.columns import Columns, units_of
 from verifier.problem.inputs.levels import Levels, levels_of
+from verifier.problem.quantities import directed
 
 Whole = npt.NDArray[np.int64]
 """Whole numbers, one an entry; 0 where an entry takes any value."""
@@ -154,6 +155,11 @@ class Lattice:
         """A radius > 0, at most this one, that leaves out no point of the lattice within this one."""
         last = self._last(radius)
         return radius if last is None else min(radius, self._just_beyond(last))
+
+    def amount_within(self, radius: float) -> float:
+        """‖k' − k‖^power of the points within the radius is at most this, which is rounded up."""
+        last, power = self._last(radius), 2 if self.norm is Norm.L2 else 1
+        return directed((Fraction(radius) / (1 - self.slack)) ** power if last is None else last, math.inf)
 
     def in_steps(self, radius: float) -> float:
         """A radius > 0 as it counts on the lattice: so much wider that what rounding has put beyond it is within, and
