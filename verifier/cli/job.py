@@ -23,6 +23,7 @@ from verifier.problem.inputs.box import inside, read_box
 from verifier.problem.inputs.columns import Columns, columns_asked, columns_of_text
 from verifier.problem.inputs.files import read_input
 from verifier.problem.inputs.image_layout import image_layout
+from verifier.problem.inputs.lattice import Lattice
 from verifier.problem.verdict import Bracket, Witness
 from verifier.report import pictures, terminal
 from verifier.report.changed_entries import Given
@@ -68,6 +69,13 @@ class CertifiedEnds:
         """Those of a bracket."""
         everywhere = math.inf if bracket.lattice is None else bracket.lattice.everywhere
         return CertifiedEnds(bracket.lower, bracket.float32 or 0.0, everywhere)
+
+    def on(self, lattice: Lattice | None) -> tuple[float, float]:
+        """Both ends as nothing nearer is adversarial: what is at a closed one is nearer than the next level."""
+        if lattice is None or not self.closed or not self.lower:
+            return self.lower, self.float32
+        within = lattice.radius_within(lattice.in_steps(self.lower))
+        return within, within if self.float32 else 0.0
 
 
 @dataclass
@@ -188,17 +196,14 @@ class Job:
         from verifier.certificates.split_tree import NotCertifiedError  # noqa: PLC0415
 
         point = witness.point if witness is not None else None
-        asked = self._specified(target, budget)
-        lattice, wanted = asked.lattice, (ends.lower, ends.float32)
-        if lattice is not None and ends.closed:
-            within = lattice.radius_within(lattice.in_steps(ends.lower)) if ends.lower else 0.0
-            wanted = within, within if ends.float32 else 0.0
-        lower, float32 = (min(end, ends.everywhere) for end in wanted)
         try:
             with budget.within_memory():
+                asked = self._specified(target, budget)
+                wanted = ends.on(asked.lattice)
+                lower, float32 = (min(end, ends.everywhere) for end in wanted)
                 made = certified(asked, lower, point, budget, float32)
         except (NotCertifiedError, OutOfTimeError) as error:
-            some = "" if lattice is None else f"{OF_SOME_INPUTS}, and of this one: "
+            some = "" if self.columns is None else f"{OF_SOME_INPUTS}, and of this one: "
             return self._no_certificate(file, target, f"{some}{error}")
         if self.files.saved(lambda: file.write(made.content)) is None:
             return CertificateRecord(None, self.files.failures[-1])
