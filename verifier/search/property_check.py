@@ -41,7 +41,7 @@ from verifier.search.linear_steps import climbed
 from verifier.search.property_attack import Sampler, attack_seconds, promising
 from verifier.search.property_learning import learnt_of
 from verifier.search.property_question import PropertyQuestion, subject_of
-from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
+from verifier.search.property_track import PropertyTrack, SearchedBox, by_box, endless, nearby, whole_box
 from verifier.search.property_turns import PropertyTurns
 from verifier.search.proposals import Proposals
 from verifier.search.settings import Settings
@@ -256,36 +256,37 @@ class _PropertySearch:
 
     def _sampled(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
         """A counterexample among random points of the boxes of these tracks."""
-        for box in {id(track.box): track.box for track in tracks}.values():
-            own = [track for track in tracks if track.box is box]
+        for own in by_box(tracks):
+            box = own[0].box
             points, values = box.sampled()
             for margin, place, point in promising(values, points, [track.goal for track in own]):
                 if margin < 0 or box.box.torn:
                     break
-                found = self.asked.judge.secured(point, own[place].sought, self._budget)
-                if found is not None:
+                if (found := self.asked.judge.secured(point, own[place].sought, self._budget)) is not None:
                     return found
         return None
 
     def _attack(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
-        """A round of random points in each track, and steps uphill from the best of them."""
+        """A round of random points in each box, and steps uphill from the best of them for each track."""
         begun = time.monotonic()
         try:
-            for track in tracks:
-                found = self._attacked(track) if track.open else None
-                if found is not None:
+            for own in by_box([track for track in tracks if track.open]):
+                if (found := self._attacked(own)) is not None:
                     return found
             return None
         finally:
             self._attacking += time.monotonic() - begun
 
-    def _attacked(self, track: PropertyTrack) -> Counterexample | None:
+    def _attacked(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
+        """The same for tracks in one box."""
         self._budget.check()
-        points, values = track.box.sampled()
-        for margin, _, point in promising(values, points, [track.goal]):
-            best, reached = (point, margin) if margin >= 0 else climbed(track.ascent, point, self._budget)
-            found = self.asked.judge.secured(best, track.sought, self._budget) if reached >= 0 else None
-            if found is not None:
+        points, values = tracks[0].box.sampled()
+        for margin, place, point in promising(values, points, [track.goal for track in tracks]):
+            self._budget.check()
+            track, best, reached = tracks[place], point, margin
+            if margin < 0:
+                best, reached = climbed(track.ascent, point, track.box.sampler.rng, self._budget)
+            if reached >= 0 and (found := self.asked.judge.secured(best, track.sought, self._budget)) is not None:
                 return found
         return None
 
@@ -343,9 +344,10 @@ class _PropertySearch:
                 finally:
                     self._growing += time.monotonic() - begun
                     self.open_nodes = sum(one.tree.open_nodes for one in tracks if one.tree is not None)
+                left = [one for one in tracks if one.open and id(one) not in proposals.held]
                 due = attack_seconds(self._growing, few=self.engine == InputTree.engine)
-                if found is None and self._attacking < due:
-                    found = self._attack([one for one in tracks if id(one) not in proposals.held])
+                while found is None and left and self._attacking < due:
+                    found = self._attack(left)
                 found = found or turns.proposed()
                 if found is not None:
                     return found

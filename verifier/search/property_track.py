@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +18,14 @@ from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import GoalInBox, InwardBox
-from verifier.search.property_attack import Ascent, Sampler, points_of_a_round
+from verifier.search.property_attack import (
+    FIRST_POINTS,
+    MOST_POINTS,
+    SHORT,
+    Ascent,
+    Sampler,
+    points_of_a_round,
+)
 from verifier.solvers.root_bounds import root_bounds
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import Explorable, TreeMaker
@@ -71,6 +80,8 @@ class SearchedBox:
     both: bool
     budget: Budget
     sampler: Sampler
+    most_points: int = FIRST_POINTS
+    """Of the next round."""
 
     @cached_property
     def bounds(self) -> NodeBounds:
@@ -86,9 +97,11 @@ class SearchedBox:
         return replace(to_stages(self.graph, self.arithmetic.unit, floors, self.budget.check), both=self.both)
 
     def sampled(self) -> tuple[Array, Array]:
-        """Random points (count, n), and the graph's outputs there, as ONNX Runtime computes them."""
-        points = self.sampler.draw(points_of_a_round(self.graph))
+        """The next round's random points (count, n), and the graph's outputs there, as ONNX Runtime computes them."""
+        begun, points = time.monotonic(), self.sampler.draw(points_of_a_round(self.graph, self.most_points))
         values = self.model.values(points)
+        if time.monotonic() - begun < SHORT:
+            self.most_points = min(MOST_POINTS, 2 * self.most_points)
         return points, values if self.graph is self.model.lowered else np.hstack([values, points])
 
     def real(self) -> SearchedBox:
@@ -143,3 +156,11 @@ class PropertyTrack:
                 self.query, box.stages, box.bounds, floor=0.0, slack=0.0, tolerance=TOLERANCE, memory=box.budget.memory
             )
         return self.tree
+
+
+def by_box(tracks: Sequence[PropertyTrack]) -> list[list[PropertyTrack]]:
+    """The tracks in each box, which share its points and bounds."""
+    boxes: dict[int, list[PropertyTrack]] = {}
+    for track in tracks:
+        boxes.setdefault(id(track.box), []).append(track)
+    return list(boxes.values())

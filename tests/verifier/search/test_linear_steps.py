@@ -76,11 +76,12 @@ def test_what_is_no_number_ends_the_steps() -> None:
 def test_one_row_or_very_many_are_climbed_by_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     ways: list[str] = []
     monkeypatch.setattr(linear_steps, "uphill", lambda *_: ways.append("gradient"))
+    monkeypatch.setattr(linear_steps, "by_random_steps", lambda _, start, *__: (start, -1.0))
     monkeypatch.setattr(linear_steps, "by_linear_programs", lambda *_: ways.append("programs"))
     asked = ascent(SLIVER)
     for rows in (1, 2, linear_steps.MOST_ROWS, linear_steps.MOST_ROWS + 1):
         goal = Halfspaces(np.tile(asked.goal.matrix[:1], (rows, 1)), np.zeros(rows))
-        climbed(GoalAscent(asked.stages, asked.ball, goal), np.zeros(3), Budget())
+        climbed(GoalAscent(asked.stages, asked.ball, goal), np.zeros(3), np.random.default_rng(0), Budget())
     assert ways == ["gradient", "programs", "programs", "gradient"]
 
 
