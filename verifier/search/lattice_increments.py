@@ -173,9 +173,11 @@ class LatticeIncrements:
         changing = self._changing(first, last)
         size = np.where((columns.source >= 0) & ~columns.switched, np.isin(columns.source, changing), size)
         # The last step that is taken is a little more or less than one where values are rounded.
-        room = np.where(size > 0, self._eta + self._spare * np.maximum(size, 1.0), 0.0)
+        below, above = (
+            np.where(size > 0, self._eta + self._spare * np.maximum(np.abs(end), 1.0), 0.0) for end in (low, high)
+        )
         base = self._base(first, last) * columns.price
-        return Ball(Norm.L1, base, left, (low - room) * columns.price, (high + room) * columns.price)
+        return Ball(Norm.L1, base, left, (low - below) * columns.price, (high + above) * columns.price)
 
     def away(self, ball: Ball, end: float) -> float:
         """No point of a part, `ball`, that is no nearer than `end` to its centre is nearer to the input than this."""

@@ -137,6 +137,18 @@ def test_every_point_of_a_part_within_the_radius_has_increments_in_its_ball(norm
     assert outside > 500
 
 
+def test_a_box_without_one_end_keeps_the_other() -> None:
+    """Of an entry that takes any value from 0 upwards: otherwise points that are none of the box keep parts open."""
+    ends, columns = (np.zeros(4), np.array([3.0, 1.0, 1.0, math.inf])), Columns(integer=(0,), one_hot=((1, 2),))
+    lattice = lattice_of(columns, np.array([1, 0, 1, 0.25]), *ends, np.dtype(np.float32), Norm.L1)
+    increments = LatticeIncrements(cast(Problem, _Asked(4)), lattice, 2.0)
+    ball = increments.ball(lattice.first, lattice.last, 2.0)
+    assert ball is not None
+    place = int(np.argmax(np.isinf(ball.hi)))
+    assert np.isinf(ball.hi).sum() == 1
+    assert ball.lo[place] == pytest.approx(-0.25, abs=1e-12)
+
+
 def test_a_ball_in_increments_holds_little_between_whole_numbers() -> None:
     """The form Σ x_i within √7 steps of 16 entries: seven steps, where the round ball has √(7·16) > 10."""
     centre = np.full(16, 0.5)
