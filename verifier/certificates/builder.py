@@ -57,6 +57,9 @@ WIDER = 1.0 + 2.0**-10
 """Times a lower end, the most that a ball is: the checker's grid leaves points more room than the search's, for bytes
 2^-13 more."""
 
+FARTHEST = 2.0**400
+"""A lower end beyond it, which is beyond every box, is a ball's radius as it is: squares of its steps overflow."""
+
 
 def not_covered(norm: str, transformed: bool, columns: Columns | None = None) -> str:
     """Why certificates do not cover a question, or one about some inputs only; "" where they do."""
@@ -166,7 +169,7 @@ def _ball_radius(asked: Specification, grid: checker.CheckedGrid, lower: float) 
     itself, from which less follows, where that is wider by far."""
     assert asked.lattice is not None
     amount = asked.lattice.level(lower)
-    if not lower > 0 or amount is None:
+    if not lower > 0 or amount is None or lower > FARTHEST:
         return lower
     steps = int(amount * grid.per**grid.power)
     found = max(float(grid.long) * math.pow(steps - 1, 1 / grid.power), SHORTEST / grid.per)

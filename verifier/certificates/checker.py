@@ -76,7 +76,7 @@ CLAUSE_BITS = 8  # of what a step of a clause, or a literal, counts besides: som
 LONG_BITS = 3  # of what a Python integer counts that is multiplied, or a literal of a clause that is looked at
 STEP_WORK = 1 << 13  # what a step along a tree counts besides: a millisecond, however small the network is
 MOST_SIGNS = 1 << 25  # signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each
-BARE_NODE = 1 << 6  # as many signs as a node takes that has none
+BARE_NODE = 1 << 6  # as many signs as a node takes that has none, or entries as a sum of rows that is 0
 ROWS = 128  # leaves, or ends of neurons, that are evaluated at a time
 LEAVES = 1 << 10  # so many are evaluated before it is seen whether all of them close
 CHUNK = 1 << 17  # bytes of numbers that are decoded at a time
@@ -2690,6 +2690,7 @@ class ClauseProof:
         goals = base[2 * self.relus :]
         for _ in range(numbers.one()):
             self.proof.spend(1)
+            self._count(1 << CLAUSE_BITS)
             weights, factors = numbers.take(len(goals)), numbers.take(self.relus)
             need(np.all(weights >= 0), "a sum with a negative weight")
             above, below, constant = np.zeros(self.variables, object), np.zeros(self.variables, object), 0
@@ -2700,7 +2701,7 @@ class ClauseProof:
                 below[row.variable] += row.below * factor
                 constant += row.constant * factor
             self.rows.append(ClauseRow.of(above, below, constant))
-            self._dense -= self.rows[-1].variable.size
+            self._dense -= self.rows[-1].variable.size + BARE_NODE
             need(self._dense >= 0, DENSE)
 
     def refuted(self, numbers: Numbers) -> int:
@@ -3413,7 +3414,7 @@ class CheckedGrid:
 
     def told(self, steps: float) -> str:
         """A distance in words."""
-        return "the whole box" if math.isinf(steps) else f"{'√' * (self.power - 1)}{steps}/{self.per}"
+        return "the whole box" if steps == math.inf else f"{'√' * (self.power - 1)}{steps}/{self.per}"
 
 
 @dataclass(frozen=True)
@@ -3506,7 +3507,8 @@ NAMES = {"<f2": "float16", "<f4": "float32", "<f8": "float64"}
 
 
 def finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    """The value, None for an infinite one; not all whole numbers fit into a float."""
+    return None if abs(value) == math.inf else value
 
 
 def decimal(value: Fraction, *, up: bool, places: int = 10) -> str:

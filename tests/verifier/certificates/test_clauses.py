@@ -306,6 +306,10 @@ def test_rows_of_huge_sparse_layers_and_too_many_sums_are_refused(
     assert proof.work == before
     monkeypatch.setattr(checker, "MOST_DENSE", 40)
     assert checker.DENSE in reason(ramp, [CLAUSES, 24, 20, *[1, 1, 1] * 20, 0])
+    # Sums that are 0 have no entries, but take memory.
+    monkeypatch.setattr(checker, "MOST_DENSE", 40 * checker.BARE_NODE)
+    assert "follow" in reason(ramp, [CLAUSES, 24, 30, *[0, 0, 0] * 30, 0])
+    assert checker.DENSE in reason(ramp, [CLAUSES, 24, 50, *[0, 0, 0] * 50, 0])
 
 
 def declared(inputs: int) -> str:

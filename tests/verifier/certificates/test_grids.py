@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +20,7 @@ from verifier.certificates import checker
 from verifier.certificates.builder import Certified
 from verifier.certificates.checker import CheckedGrid, CheckedQuery, Demands, InvalidError
 from verifier.certificates.split_tree import NotCertifiedError
-from verifier.problem.verdict import Bracket
+from verifier.problem.verdict import Bracket, Holds
 
 from .parts import taken_apart
 
@@ -227,3 +228,19 @@ def test_a_grid_needs_ends_and_a_whole_number(tmp_path: Path) -> None:
     for text in ("0", "-1", "x", "1.5", "¹", str(1 << 25), "9" * 50):
         with pytest.raises(ValueError, match="--grid"):
             checker.read_demands(dict.fromkeys(checker.OPTIONS) | {"grid": text})
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_radii_whose_steps_overflow_are_told_whole(truth: Any, save_net: Callable[[Any], Any], norm: str) -> None:
+    """Of a box that holds no adversarial point any radius is proved, and steps are whole numbers beyond float64."""
+    net = truth.of_layers(([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), ([[0.1, 0.2], [0.2, 0.1]], [5.0, 0.0]))
+    model, x = save_net(net), np.float32([0.2, 0.4])
+    for radius in (1e200, 1e308):
+        found = verifier.certificate(model, x, radius, norm=norm, columns=Columns(grid=5))
+        judged = checker.judged(found.content, model.path.read_bytes(), Demands(grid=5, radius=radius / 2))
+        assert judged.valid
+        assert isinstance(judged.result, checker.CheckedResult)
+        assert json.loads(judged.to_json())["claim"]["grid"]["lower"] == judged.result.grid.steps(found.result.lower)
+        assert f"of inputs k/5 none closer than {'√' * (norm == 'l2')}" in str(judged)
+        found_check = verifier.check(model, x, radius, norm=norm, columns=Columns(grid=5))
+        assert isinstance(found_check.verdict, Holds)

@@ -168,7 +168,7 @@ class Lattice:
         if last is None:
             return radius
         wider = max(radius, self._just_beyond(last))
-        return wider if self._last(wider) == last else radius
+        return wider if math.isfinite(wider) and self._last(wider) == last else radius
 
     def _last(self, radius: float) -> Fraction | None:
         """The greatest amount that points within the radius can have; None: no levels."""

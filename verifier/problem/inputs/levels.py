@@ -13,6 +13,9 @@ from verifier.problem.quantities import directed
 MOST_UNITS = 256
 """Different steps of columns up to which L∞ distances are told apart: each is asked every time."""
 
+MOST_SQUARE = 1 << 1000
+"""Squares beyond it, which float64 may not hold, have roots of whole numbers: these are far more exact than float64."""
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -41,6 +44,8 @@ class Levels:
         """amount^(1/power) as the nearest float64 on its side of `direction`, ∞ or −∞."""
         if self.power == 1:
             return directed(amount, direction)
+        if amount > MOST_SQUARE:
+            return directed(Fraction(math.isqrt(int(amount)) + (direction > 0)), direction)
         root = math.sqrt(float(amount))
         while direction > 0 and Fraction(root) ** 2 < amount:
             root = math.nextafter(root, math.inf)
