@@ -178,6 +178,8 @@ class LatticeTree:
         else:
             wider = 2.0 * most if most < min(self._problem.ball.reach, LAST_RADIUS) else most
         if not wider > most:
+            if math.isinf(self.points.upper) and math.isinf(self._problem.ball.reach):
+                self.reason = f"no adversarial point within {self.lower:g}, and the box is unbounded"
             return False
         self._floor, self._most = (most, min(most, self._float32)), wider
         lattice = self._lattice

@@ -196,6 +196,16 @@ def test_entries_that_take_any_value_beside_whole_numbers(
         assert found.upper - found.lower <= 1e-3
 
 
+def test_a_box_without_an_end_is_the_reason_where_nothing_is_found(truth: Any, save_net: Callable[..., Any]) -> None:
+    """The second class is nowhere the larger one."""
+    model = save_net(truth.of_layers(([[1.0, 1.0]], [0.0]), ([[1.0], [0.0]], [1.0, 0.0])))
+    box = np.zeros(2), np.array([1.0, math.inf])
+    found = verifier.minimal(model, np.zeros(2, np.float32), box=box, columns=Columns(integer=(0,)))
+    assert found.status is Status.BRACKETED
+    assert found.lower > 1e6
+    assert found.reason.endswith("the box is unbounded")
+
+
 @pytest.mark.parametrize("start", [10, 100])
 def test_a_radius_of_eight_steps_is_eight_steps_whatever_rounding_makes_of_them(
     truth: Any, save_net: Callable[..., Any], start: int
