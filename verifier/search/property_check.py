@@ -346,7 +346,7 @@ class _PropertySearch:
                     self.open_nodes = sum(one.tree.open_nodes for one in tracks if one.tree is not None)
                 left = [one for one in tracks if one.open and id(one) not in proposals.held]
                 due = attack_seconds(self._growing, few=self.engine == InputTree.engine)
-                while found is None and left and self._attacking < due:
+                if found is None and left and self._attacking < due:
                     found = self._attack(left)
                 found = found or turns.proposed()
                 if found is not None:
