@@ -39,7 +39,7 @@ else:
 Bools = npt.NDArray[np.bool_]
 
 FLAGS_OF_BLAS: Literal["ignore"] = "ignore"
-"""Some of BLAS's float32 kernels flag an operation where there is none; what is not a number shows in the values."""
+"""Some of BLAS's float32 kernels flag invalid operations where none are; what is not a number shows in the values."""
 
 LEAST_SHARE, FIRST_SHARE = np.float32(1e-4), np.float32(1.1)
 """Of the best value's size, how far above it steps aim: at least, and at the root's first; at 0 they stop short."""

@@ -39,8 +39,8 @@ def certificate(
     """A certificate that no x' of the box with ‖x' − x‖ < radius is adversarial (0: no claim), and that `witness` is.
 
     For a bracket these are its `lower` and `witness.point`; inf: the whole box. float32: a radius for such evaluations;
-    `result.float32` is proved. norm: linf, l1, l2. columns: a bracket's
-    grid. Raises InputError, NotCertifiedError (no proof), OutOfTimeError.
+    `result.float32` is proved. norm: linf, l1, l2. columns: a bracket's grid.
+    Raises InputError, NotCertifiedError (no proof), OutOfTimeError.
     """
     from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
 

@@ -344,10 +344,9 @@ class _PropertySearch:
                 finally:
                     self._growing += time.monotonic() - begun
                     self.open_nodes = sum(one.tree.open_nodes for one in tracks if one.tree is not None)
-                left = [one for one in tracks if one.open and id(one) not in proposals.held]
                 due = attack_seconds(self._growing, few=self.engine == InputTree.engine)
-                if found is None and left and self._attacking < due:
-                    found = self._attack(left)
+                if found is None and self._attacking < due:
+                    found = self._attack([one for one in tracks if id(one) not in proposals.held])
                 found = found or turns.proposed()
                 if found is not None:
                     return found
