@@ -190,7 +190,7 @@ def test_a_certificate_is_about_all_of_the_box_or_there_is_none(ran: Path, tmp_p
     with Store(path) as store:
         one = next(each for each in store.results() if each.lattice and each.index == 0)
         (failed,) = certify(store, [one], tmp_path / "c", 1, Budget(), math.inf)
-        assert failed.error.startswith("certificates are about all inputs of the box, and of these: ")
+        assert failed.error.startswith("certificates are about all inputs of a ball, and of these: ")
         weaker = replace(one, lower=0.1, witness=None)
         (done,) = certify(store, [weaker], tmp_path / "d", 1, Budget(), math.inf)
         assert done.error == ""
