@@ -25,7 +25,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -2080,6 +2080,12 @@ class Numbers:
         return CheckedTree(target, leaves, off, on)
 
 
+def one_by_one(values: Entries) -> Iterator[int]:
+    """Each as Python's integer, of which millions at once take gigabytes."""
+    for at in range(0, values.size, MOST_SIDE):
+        yield from values[at : at + MOST_SIDE].tolist()
+
+
 def signs(target: int, tokens: Sequence[int], count: int, opened: Entries) -> tuple[Entries, Entries]:
     """(off, on) of the `count` leaves of a tree in preorder, each (count, neurons): which are ≤ 0, and ≥ 0, there."""
     off, on = (np.zeros((count, opened.size), dtype=bool) for _ in range(2))
@@ -2714,12 +2720,16 @@ class ClauseProof:
         count = numbers.one()
         for number in range(count):
             need(not self.closed, "clauses behind the last one")
-            literals = [*zip(*[iter(numbers.take(2 * numbers.one()).tolist())] * 2, strict=True)]
-            self._follows(number, literals, numbers.take(numbers.one()).tolist())
+            size = numbers.one()
+            need(size <= 2 * self.variables, "a clause of more literals than there are ends")
+            self._dense -= size + 1
+            need(self._dense >= 0, DENSE)
+            literals = [*zip(*[iter(numbers.take(2 * size).tolist())] * 2, strict=True)]
+            self._follows(number, literals, numbers.take(numbers.one()))
         need(self.closed, "the last clause does not follow")
         return count
 
-    def _follows(self, number: int, literals: list[tuple[int, int]], steps: list[int]) -> None:
+    def _follows(self, number: int, literals: list[tuple[int, int]], steps: Entries) -> None:
         """Take the steps where the literals hold; what follows from none of them stays."""
         self.proof.spend(0)
         self._count(self.bound.size + (len(literals) << CLAUSE_BITS))
@@ -2727,7 +2737,7 @@ class ClauseProof:
         for end, value in literals:
             need(0 <= end < 2 * self.variables, "a literal of a variable that is not there")
             self._raise(end, value)
-        rest = iter(steps)
+        rest = one_by_one(steps)
         for reason in rest:
             if reason < len(self.rows):
                 self._by_row(reason, next(rest, -1))

@@ -73,6 +73,7 @@ FORGED = {
     "no such row": ([CLAUSES, 24, 0, 1, 0, 2, -1, -1], "a step that is not there"),
     "no such end": ([CLAUSES, 24, 0, 1, 0, 2, 0, 6], "a step that is not there"),
     "no such literal": ([CLAUSES, 24, 0, 2, 1, 6, 0, 0, *LAST], "a variable that is not there"),
+    "more literals than ends": ([CLAUSES, 24, 0, 2, 7, *[2, 0] * 7, 0, *LAST], "more literals than there are ends"),
     "a negative number of literals": ([CLAUSES, 24, 0, 1, -1, 0], "cut off"),
     "a negative number of clauses": ([CLAUSES, 24, 0, -1], "the last clause does not follow"),
     "no such step": ([CLAUSES, 61, 0, 1, *LAST], "a step of clauses is malformed"),
@@ -264,7 +265,7 @@ def test_one_long_clause_is_followed_within_the_time(ramp: verifier.Model) -> No
     "numbers",
     [
         [CLAUSES, 24, 0, 1, 0, 2 * 3000, *ROUND[:2] * 3000],  # steps
-        [CLAUSES, 24, 0, 2, 3000, *[1, 0] * 2999, 1, 1 << 60, 0, 0, 20, *[GOAL + 1] * 20],  # literals looked at
+        [CLAUSES, 24, 0, 2, 6, *[1, 0] * 5, 1, 1 << 60, 0, 0, 400, *[GOAL + 1] * 400],  # literals looked at
         [CLAUSES, 24, 3000, *[1, 1, 1] * 3000, 0],  # sums
     ],
     ids=["steps", "literals", "sums"],
@@ -310,6 +311,10 @@ def test_rows_of_huge_sparse_layers_and_too_many_sums_are_refused(
     monkeypatch.setattr(checker, "MOST_DENSE", 40 * checker.BARE_NODE)
     assert "follow" in reason(ramp, [CLAUSES, 24, 30, *[0, 0, 0] * 30, 0])
     assert checker.DENSE in reason(ramp, [CLAUSES, 24, 50, *[0, 0, 0] * 50, 0])
+    # So do clauses' literals.
+    monkeypatch.setattr(checker, "MOST_DENSE", 40)
+    assert "a clause that is not there" in reason(ramp, [CLAUSES, 24, 0, 2, *ON_HOLDS_NOT, 0, 1, 6])
+    assert checker.DENSE in reason(ramp, [CLAUSES, 24, 0, 20, *ON_HOLDS_NOT * 20])
 
 
 def declared(inputs: int) -> str:
