@@ -6,12 +6,16 @@ What is certified stays certified: the same command makes those that are missing
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from encoders.errors import InputError, without_folders
 from verifier.campaign.plan.task_models import specification, task_model
@@ -20,11 +24,12 @@ from verifier.campaign.pool import Lost, Piece, Pool
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
-from verifier.certificates.builder import OF_SOME_INPUTS, certified, not_covered
+from verifier.certificates.builder import OF_SOME_INPUTS, certified, covers, not_covered
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.inputs.columns import units_of
 from verifier.problem.verdict import Evidence
-from verifier.runtime.model import Model
+from verifier.search.question import Specification
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,47 +130,90 @@ def certificates(jobs: Sequence[CertificateJob], count: int, budget: Budget) -> 
 
 def certificate(job: CertificateJob, whole: Budget | None = None) -> Done:
     """Build a job's certificate within the `whole` budget, or take the file that is there, which is checked."""
-    task = job.task
+    task = covered(job.task)
     if why := not_covered(task.norm, task.transforms is not None):
         return Done(job, why)
-    if task.columns is not None:
-        # What holds of all of the box holds of the inputs that can occur; what holds of these alone is not certified.
-        done = certificate(replace(job, task=replace(task, columns=None)), whole)
-        return replace(done, job=job, error=done.error and f"{OF_SOME_INPUTS}, and of these: {done.error}")
+    some = (
+        "" if job.task.columns is None else f"{OF_SOME_INPUTS}, and of {'these' if task.columns is None else 'one'}: "
+    )
     try:
         budget = Budget(job.seconds) if whole is None else whole.first_of(Budget(job.seconds))
-        model = task_model(task, budget)
-        content = task.model.read_bytes()
-        known = _standing(job, model, content)
+        asked = specification(task, task_model(task, budget), budget, job.target)
+        ends = _Ends.of(job, asked)
+        known = _standing(job, asked, ends, task.model.read_bytes())
         if known is not None:
-            return Done(job, float32=known.float32)
-        asked = specification(task, model, budget, job.target)
-        found = certified(asked, job.lower, job.witness, budget, job.float32)
+            return Done(job, float32=ends.float32_of(known))
+        found = certified(asked, ends.lower, job.witness, budget, ends.float32)
+        if not ends.proved(found.result):
+            return Done(job, f"{OF_SOME_INPUTS}, and from none that holds the lower end follows")
         with _put_in_place(job.path) as temporary:
             temporary.write_bytes(found.content)
         written = job.path.read_bytes() == found.content
         error = "" if written else f"{job.path.name}: the file does not hold what was written to it"
-        return Done(job, error, found.result.float32)
+        return Done(job, error, ends.float32_of(found.result))
     except (InputError, NotCertifiedError, OutOfTimeError, OSError) as error:
-        return Done(job, without_folders(str(error), task.model, job.path))
+        return Done(job, some + without_folders(str(error), task.model, job.path))
 
 
-def _standing(job: CertificateJob, model: Model, content: bytes) -> checker.CheckedResult | None:
+def covered(task: Task) -> Task:
+    """The task as a certificate is about it: what holds of all of the box holds of the inputs that can occur, and of a
+    grid without units less does."""
+    columns = task.columns
+    if columns is None:
+        return task
+    offset, scale = units_of(columns.units, task.point.size)
+    if not np.any(offset) and np.all(scale == 1.0):
+        columns = replace(columns, units=None)
+    return replace(task, columns=None if not_covered(task.norm, transformed=False, columns=columns) else columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ends:
+    """A job's lower ends as radii of open balls; where some inputs occur these hold what lies at the ends too."""
+
+    job: CertificateJob
+    asked: Specification
+    lower: float
+    float32: float
+
+    @staticmethod
+    def of(job: CertificateJob, asked: Specification) -> _Ends:
+        """Those of a question."""
+        lower, float32 = job.lower, job.float32
+        if (lattice := job.task.lattice) is not None:
+            ball = lattice.in_steps if asked.lattice is None else lattice.ball_around
+            lower, float32 = (ball(end) if 0 < end < math.inf else end for end in (lower, float32))
+        return _Ends(job, asked, lower, float32)
+
+    def proved(self, found: checker.CheckedResult) -> bool:
+        """Is the lower end?"""
+        return covers(self.asked, found, found.lower, self.lower)
+
+    def float32_of(self, found: checker.CheckedResult) -> float:
+        """What is proved of float32 evaluations, on a grid as a lower end that nothing lies at."""
+        grid, lattice = found.grid, self.asked.lattice
+        if grid is None or lattice is None:
+            return found.float32
+        if covers(self.asked, found, found.float32, self.float32):
+            return self.job.float32
+        return lattice.short_of(Fraction(int(grid.steps(found.float32)), grid.per**grid.power))
+
+
+def _standing(job: CertificateJob, asked: Specification, ends: _Ends, content: bytes) -> checker.CheckedResult | None:
     """What the file proves to the independent checker, where that is the job's lower end, for the job's question, and
     something of float32 where something is known of that."""
-    task = job.task
-    asked = specification(task, model, Budget(job.seconds), job.target)
-    ball = asked.ball
+    ball, columns = asked.ball, None if asked.lattice is None else asked.lattice.asked
     query = checker.CheckedQuery(
         ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi
     )
     try:
-        found = checker.checked(job.path.read_bytes(), content, task.model.parent)
+        found = checker.checked(job.path.read_bytes(), content, job.task.model.parent)
+        found = found if columns is None or columns.grid is None else found.on_grid(columns.grid)
     except (OSError, checker.InvalidError):
         return None
     shown = found.distance is not None or job.witness is None
-    enough = found.lower >= job.lower and (found.float32 > 0) >= (job.float32 > 0)
-    return found if found.digest == query.digest(task.model_sha256) and enough and shown else None
+    enough = ends.proved(found) and (found.float32 > 0) >= (job.float32 > 0)
+    return found if found.digest == query.digest(job.task.model_sha256) and enough and shown else None
 
 
 @contextmanager

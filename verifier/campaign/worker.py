@@ -186,8 +186,8 @@ def short_of_steps(bracket: Bracket) -> Bracket:
     end of a minimum among inputs that can occur may be the distance of one that is."""
     if bracket.lattice is None or not 0.0 < bracket.lower < math.inf:
         return bracket
-    lower = math.nextafter(bracket.lower, 0.0)
-    return replace(bracket, lower=lower, float32=None if bracket.float32 is None else min(bracket.float32, lower))
+    lower, float32 = math.nextafter(bracket.lower, 0.0), bracket.float32
+    return replace(bracket, lower=lower, float32=None if float32 is None else min(math.nextafter(float32, 0.0), lower))
 
 
 def _watch(line: Line, budget: Budget, ended: threading.Event) -> None:

@@ -10,14 +10,22 @@ from verifier.certificates.checker import MAGIC, MOST_BYTES, MOST_HEADER, file_b
 from verifier.problem.whole_file import writable, written
 
 
-def claimed_float32(path: Path) -> float:
-    """The lower end for float32 evaluations that a certificate claims, of a file that was checked before; 0: none."""
+def claimed_ends(path: Path) -> tuple[float, float]:
+    """The lower ends that a certificate claims, over the reals and for float32 evaluations, of a file that was checked
+    before; 0: none."""
     try:
         head = zlib.decompressobj().decompress(file_bytes(path, MOST_BYTES)[len(MAGIC) :], MOST_HEADER)
         header = json.loads(head[4 : 4 + int.from_bytes(head[:4], "little")])
-        return float.fromhex(header["float32"])
+        return float.fromhex(header["radius"]), float.fromhex(header["float32"])
     except (OSError, ArithmeticError, ValueError, LookupError, TypeError, RecursionError, zlib.error):
-        return 0.0
+        return 0.0, 0.0
+
+
+def certified_for_float32(path: Path, end: float) -> bool:
+    """Does a certificate of a lower end claim this `end` for float32 evaluations, or for them all that it claims? Of a
+    grid a ball's radius is less than the end that follows."""
+    lower, float32 = claimed_ends(path)
+    return float32 >= min(end, lower) > 0
 
 
 class CertificateFile:

@@ -74,7 +74,7 @@ class CertifiedEnds:
         """Both ends as nothing nearer is adversarial: what is at a closed one is nearer than the next level."""
         if lattice is None or not self.closed or not self.lower:
             return self.lower, self.float32
-        within = lattice.radius_within(lattice.in_steps(self.lower))
+        within = lattice.ball_around(self.lower)
         return within, within if self.float32 else 0.0
 
 

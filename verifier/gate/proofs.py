@@ -18,7 +18,7 @@ from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
 from verifier.certificates import checker
 from verifier.certificates.builder import not_covered
-from verifier.certificates.file import claimed_float32
+from verifier.certificates.file import certified_for_float32
 from verifier.gate.verdict import Judgement, Ruling
 from verifier.problem.budget import Budget
 
@@ -91,7 +91,7 @@ def certified_so_far(judgements: Sequence[Judgement], results: Sequence[Result],
 
 def _in_float32(results: Sequence[Result]) -> int:
     """How many have certificates that prove their lower ends for float32 too."""
-    return sum(claimed_float32(Path(one.certificate)) >= one.lower for one in results if made(one))
+    return sum(certified_for_float32(Path(one.certificate), one.lower) for one in results if made(one))
 
 
 def resting(judgements: Sequence[Judgement], results: Sequence[Result]) -> list[Result]:

@@ -111,8 +111,9 @@ class ClaimsCheck:
             target = claim["target"]
             place = f"{told['id']} {told['name']}" + ("" if target is None else f" → {target}")
             about, asked = self.models[told["model"]], replace(query, target=target)
-            ends.lower = min(ends.lower, self._lower(place, about, asked, claim))
-            ends.upper = min(ends.upper, self._upper(place, about, asked, claim, told.get("columns")))
+            columns = told.get("columns")
+            ends.lower = min(ends.lower, self._lower(place, about, asked, claim, grid_of(columns)))
+            ends.upper = min(ends.upper, self._upper(place, about, asked, claim, columns))
 
     def _agree(self, told: JsonObject, name: str, found: float, within: float = 0.0) -> None:
         if not (number(told[name]) == found or abs(number(told[name]) - found) <= within * found):
@@ -140,8 +141,8 @@ class ClaimsCheck:
             self._read[told["id"]] = ReadModel(told, path, content, net)
         return self._read[told["id"]]
 
-    def _lower(self, place: str, about: JsonObject, query: Any, claim: JsonObject) -> float:
-        """The lower end that its certificate proves: 0 without one."""
+    def _lower(self, place: str, about: JsonObject, query: Any, claim: JsonObject, grid: int | None) -> float:
+        """The lower end that its certificate proves, of a grid in steps: 0 without one."""
         lower = number(claim["lower"])
         if not lower > 0:
             return 0.0
@@ -159,13 +160,18 @@ class ClaimsCheck:
             label=query.label,
             target="any" if query.target is None else query.target,
             margin=query.margin,
-            radius=lower,
-            float32=float32,
+            radius=lower if grid is None else None,
+            float32=float32 if grid is None else None,
+            grid=grid,
         )
         try:
             model = self._model(about)
             content = (self.folder / claim["certificate"]).read_bytes()
-            reason = self.checker.judged(content, model.content, demands, model.path.parent).reason
+            judged = self.checker.judged(content, model.content, demands, model.path.parent)
+            reason = judged.reason
+            if grid is not None and not reason:
+                self._beyond(judged.result, lower, judged.result.lower)
+                self._beyond(judged.result, float32 or 0.0, judged.result.float32)
         except (OSError, self.checker.InvalidError) as error:
             reason = str(error)
         if reason:
@@ -176,6 +182,13 @@ class ClaimsCheck:
         rounded = "" if float32 is None else f", in float32 within {float32!r}"
         self.log.say(f"{place}: nothing within {lower!r} is adversarial{rounded}: {claim['certificate']}")
         return lower
+
+    def _beyond(self, result: Any, lower: float, proved: float) -> None:
+        """Raise InvalidError unless a ball's proof says that nothing of the grid lies within a lower end."""
+        steps, grid = result.grid.steps(proved), result.grid
+        enough = steps == lower if math.isinf(lower) else steps > steps_within(lower, grid.per, grid.power)
+        reason = f"the certificate proves less than {lower!r}: none closer than {grid.told(steps)}"
+        self.checker.need(not lower > 0 or enough, reason)
 
     def _upper(self, place: str, about: JsonObject, query: Any, claim: JsonObject, columns: JsonObject | None) -> float:
         """The upper end that its witness, which can occur, shows: inf without one."""
@@ -217,6 +230,22 @@ class ClaimsCheck:
         reached = found != query.label if query.target is None else found == query.target
         need(reached, f"ONNX Runtime {self.runtime.__version__} predicts class {found} there")
         self.replayed += 1
+
+
+def grid_of(columns: JsonObject | None) -> int | None:
+    """The K of inputs k/K in the network's own units, which certificates are about; None: they are about a ball."""
+    if columns is None or columns["grid"] is None:
+        return None
+    own = all(number(one) == unit for name, unit in (("offset", 0), ("scale", 1)) for one in columns[name])
+    return int(columns["grid"]) if own else None
+
+
+def steps_within(radius: float, grid: int, power: int) -> int:
+    """The most steps of 1/grid within a radius, its end included, in L2 their square: what is k/grid, as near as
+    float64 has it, counts as k."""
+    count = Fraction(radius) * grid
+    told = Fraction(round(count))
+    return math.floor((told if float(told / grid) == radius else count) ** power)
 
 
 def occurring(point: Any, centre: Any, columns: JsonObject) -> bool:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +15,16 @@ import numpy as np
 import pytest
 
 from encoders.errors import InputError
+from tests.verifier.packs import copied, reproved, resealed
 from verifier import Columns
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
-from verifier.gate.reprove_claims import occurring
+from verifier.gate.reprove_claims import occurring, steps_within
 from verifier.testing import NotRobustError, assert_min_distortion, assert_no_less_robust, assert_robust
 
 START = 10
 """Of 255: 18/255 − 10/255 in float32 is more than 8/255. Class 1 is from 17.5/255 on, which 8 steps reach."""
+REPROVED = "reproved: 1 of 1 lower ends, 1 of 1 of float32, 1 of 1 witnesses; 0 not certified"
 GATE = """
 models = ["net.onnx"]
 data = "x.npz"
@@ -128,6 +134,33 @@ def test_an_evidence_pack_says_which_inputs_and_re_proves_them(
     assert {one["only"] for one in (*told["groups"], *told["requirements"])} == {"inputs k/4"}
     assert {one["name"]: one["ruling"] for one in told["requirements"]} == {"near": "pass", "far": "fail"}
     assert "only inputs k/4" in Path("pack/index.html").read_text(encoding="utf-8")
+    (claim,) = entry["claims"]
+    assert (claim["evidence"], claim["float32_certified"]) == ("certified", claim["lower"])
+    found = reproved(folder / "pack", Path(sys.executable))
+    assert found.stdout.splitlines()[-1] == REPROVED
+    for end in ("lower", "float32_certified"):
+        for more, good in ((math.nextafter(0.25, 0.0), True), (0.25, False)):  # at a quarter is one: two steps would be
+            changed = resealed(copied(folder / "pack", folder / f"{end}{more}"), partial(claimed, end=end, value=more))
+            found = reproved(changed, Path(sys.executable))
+            fault = f"the certificate proves less than {more!r}: none closer than 1/4" in found.stdout
+            assert fault is not good, (end, more, found.stdout)
+
+
+def claimed(told: dict[str, Any], end: str, value: float) -> None:
+    """Another lower end of the pack's one input."""
+    told["inputs"][0]["claims"][0][end] = value
+    if end == "lower":
+        told["inputs"][0][end] = value
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_radius_holds_the_steps_that_are_as_near(power: int) -> None:
+    for per in (3, 4, 10, 255):
+        for k in range(1, 2 * per):
+            radius, root = k / per, Fraction(k, per)
+            assert steps_within(radius, per, power) == k**power, "8/255 are eight steps, as float64 has it"
+            assert steps_within(math.nextafter(radius, 0.0), per, power) <= k**power - (Fraction(radius) <= root)
+            assert steps_within((k + 0.5) / per, per, power) == math.floor((k + 0.5) ** power)
 
 
 @pytest.mark.parametrize(

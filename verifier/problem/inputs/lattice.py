@@ -142,8 +142,17 @@ class Lattice:
         amount = self.level(lower)
         if amount is None or self.levels is None:
             return lower
+        return max(lower, self._least(amount))
+
+    def short_of(self, amount: Fraction) -> float:
+        """The radius within which, its end included, no point of at least this amount lies: all but the largest one."""
+        return math.nextafter(self._least(amount), 0.0)
+
+    def _least(self, amount: Fraction) -> float:
+        """No point of this amount is nearer."""
+        assert self.levels is not None
         least = self.levels.distance(amount, -math.inf)
-        return max(lower, least * (1.0 - float(self.slack)) * (1.0 - SPARE) if self.slack else least)
+        return least * (1.0 - float(self.slack)) * (1.0 - SPARE) if self.slack else least
 
     def radius_below(self, amount: Fraction | None) -> float | None:
         """The radius > 0 at which a lower end over all points rises to this amount; None: no levels, or none below."""
@@ -155,6 +164,10 @@ class Lattice:
         """A radius > 0, at most this one, that leaves out no point of the lattice within this one."""
         last = self._last(radius)
         return radius if last is None else min(radius, self._just_beyond(last))
+
+    def ball_around(self, radius: float) -> float:
+        """The radius of an open ball with all points within this one, its end included, as it counts in steps."""
+        return self.radius_within(self.in_steps(radius)) if 0 < radius < math.inf else radius
 
     def amount_within(self, radius: float) -> float:
         """‖k' − k‖^power of the points within the radius is at most this, which is rounded up."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from verifier.campaign.analysis.attack_quality import counts_words
 from verifier.campaign.analysis.table1 import TableGroup
+from verifier.campaign.certificates import covered
 from verifier.campaign.plan.attack_tasks import ATTACKING, DONE, Kind, StoredFinding, missed
 from verifier.campaign.plan.messages import Step
 from verifier.campaign.plan.tasks import Task
@@ -137,6 +138,7 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
             "file": certificate_name(one.id),
             "bytes": certificate.stat().st_size,
             "model": one.model.name,
+            "options": _checked_on(study.contents.tasks[one.task]),
         }
     row["attacks"] = _attacks(study.findings.get(one.id, []), one, frame, pictures, places)
     if one.witness is not None:
@@ -148,6 +150,12 @@ def row_of(study: Study, one: Result, frame: Frame | None, pictures: Pictures) -
             row["witness_picture"] = pictures.key(frame.image(one.witness.point))
             row["change_picture"] = pictures.key(frame.change(one.witness.point))
     return row
+
+
+def _checked_on(task: Task) -> str:
+    """What the checker's command is told besides: of which grid the certificate is."""
+    columns = covered(task).columns
+    return "" if columns is None else f" --grid {columns.grid}"
 
 
 def _least_text(lower: float, places: int) -> str:

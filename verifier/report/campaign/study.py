@@ -19,7 +19,7 @@ from verifier.campaign.store.records import Result
 from verifier.campaign.store.snapshot import Contents
 from verifier.campaign.store.store import Store
 from verifier.certificates.checker import MAGIC
-from verifier.certificates.file import claimed_float32
+from verifier.certificates.file import certified_for_float32
 from verifier.problem.verdict import Evidence
 from verifier.report.json_result import Json
 from verifier.report.norm_signs import NORM_SIGNS
@@ -100,7 +100,7 @@ class Study:
         if one.float32 is None or not one.float32 > 0:
             return ""
         file = self.certificates.get(one.id) if self.evidence(one) == Evidence.CERTIFIED.label else None
-        certified = file is not None and claimed_float32(file) >= one.float32
+        certified = file is not None and certified_for_float32(file, one.float32)
         return (Evidence.CERTIFIED if certified else Evidence.PROVED).label
 
     @cached_property

@@ -179,7 +179,7 @@
     pair.append(facts([
       ["status", row.reason ? `${row.status}: ${row.reason}` : row.status], ["lower end", row.lower_text], ["upper end", row.upper_text], ["gap", row.gap_text],
       ["evidence", row.evidence ? `${row.evidence}: ${row.evidence_text}` : ""], ["float32 lower end", row.float32], ["adversarial under", row.views.join("; ")], ["only", row.only], ["certificate", link],
-      ["check it", certificate ? make("code", `verifier certify ${certificate.file} ${certificate.model}`) : ""],
+      ["check it", certificate ? make("code", `verifier certify ${certificate.file} ${certificate.model}${certificate.options}`) : ""],
       ["first found", row.initial && row.initial_attack !== "none" ? `${row.initial} by ${row.initial_attack}` : ""],
       ["margins", row.margins ? `${row.margins[0]} exact, ${row.margins[1]} in ONNX Runtime` : ""],
       ["ReLUs switched", row.switches ? `${row.switches[0]} of ${row.switches[1]}` : ""],

@@ -19,7 +19,7 @@ from encoders.errors import InputError
 from encoders.network.exact import exact_outputs
 from verifier import Columns
 from verifier.campaign.backends import Backend
-from verifier.campaign.certificates import certify
+from verifier.campaign.certificates import CertificateJob, certificate, certify
 from verifier.campaign.plan.attack_tasks import Kind
 from verifier.campaign.plan.identity import columns_sha256
 from verifier.campaign.plan.plan import Plan, read_plan
@@ -28,10 +28,12 @@ from verifier.campaign.runner import run
 from verifier.campaign.store.records import Result
 from verifier.campaign.store.store import Store
 from verifier.campaign.worker import short_of_steps
+from verifier.certificates.checker import Demands, judged
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import Evidence
+from verifier.report.campaign.instance_rows import Pictures, rows
 from verifier.report.campaign.study import study_of
 from verifier.report.campaign.tables import csv_files, latex_file
 from verifier.runtime.refusal import Refusal
@@ -183,18 +185,52 @@ def test_reports_say_which_inputs_can_occur(ran: Path, tmp_path: Path) -> None:
     assert 'only: "inputs k/4"' in card.read_text(encoding="utf-8")
 
 
-def test_a_certificate_is_about_all_of_the_box_or_there_is_none(ran: Path, tmp_path: Path) -> None:
-    """That of a quarter, within which points between those of the grid are adversarial; a tenth is all the box's."""
-    path = tmp_path / "s.sqlite"
+def lattices(path: Path) -> list[Result]:
+    """The results about the grid."""
+    return results(path)[0]
+
+
+def test_lower_ends_of_a_grid_are_certified_in_steps(ran: Path, net: Any, tmp_path: Path) -> None:
+    """Within a quarter points between those of the grid are adversarial: the ball is less, and the steps follow."""
+    path, content = tmp_path / "s.sqlite", net.path.read_bytes()
     path.write_bytes(ran.read_bytes())
     with Store(path) as store:
-        one = next(each for each in store.results() if each.lattice and each.index == 0)
-        (failed,) = certify(store, [one], tmp_path / "c", 1, Budget(), math.inf)
-        assert failed.error.startswith("certificates are about all inputs of a ball, and of these: ")
-        weaker = replace(one, lower=0.1, witness=None)
-        (done,) = certify(store, [weaker], tmp_path / "d", 1, Budget(), math.inf)
-        assert done.error == ""
-        assert store.results()[0].evidence == Evidence.PROVED.label, "what is known by now is more than it proves"
+        for done in certify(store, lattices(path), tmp_path / "c", 1, Budget(), math.inf):
+            assert done.error == ""
+            truth, proof = nearest(net, done.job.task.point), done.job.path.read_bytes()
+            assert done.float32 == done.job.lower == math.nextafter(truth, 0.0)
+            asked = Demands(grid=STEPS, radius=truth, float32=truth, input=done.job.task.point)
+            assert judged(proof, content, asked).valid
+            assert not judged(proof, content, replace(asked, radius=truth + 1 / STEPS)).valid
+            assert not judged(proof, content, replace(asked, grid=None)).valid, "the ball alone proves less"
+            done.job.path.touch()
+            before = done.job.path.stat()
+            assert certificate(done.job) == done, "the file stands, and is not built anew"
+            assert done.job.path.stat() == before
+            for wrong in (truth, truth + 0.1):  # what lies at a lower end is within it: these speak of two steps
+                no = certificate(replace(done.job, lower=wrong, float32=0.0, witness=None, path=tmp_path / "n.cert"))
+                assert no.error.startswith("certificates are about all inputs of a ball, and of one: ")
+                assert not no.job.path.exists()
+    assert {one.evidence for one in lattices(path)} == {Evidence.CERTIFIED.label}
+    study = study_of(path, None)
+    assert {study.float32_evidence(one) for one in lattices(path)} == {Evidence.CERTIFIED.label}
+    told = [row["certificate"]["options"] for row in rows(study, Pictures()) if row["only"]]
+    assert told == [f" --grid {STEPS}"] * 3, "the page says what the checker is told"
+
+
+def test_of_other_columns_a_certificate_is_about_all_of_the_box(ran: Path, plan: Plan, tmp_path: Path) -> None:
+    """Units that are the network's own are none; of others, and of whole numbers, it holds of all of the box."""
+    job = CertificateJob("", tasks_of(plan)[0].task, None, 0.2, None, tmp_path / "c.cert", math.inf)
+    for columns, lower, good in (
+        (Columns(grid=4, units=(0.0, 1.0)), 0.2499, True),
+        (Columns(grid=2, units=(0.0, 2.0)), 0.2499, False),
+        (Columns(integer=(2,)), 0.2499, False),
+        (Columns(integer=(2,)), 0.2, True),
+    ):
+        done = certificate(replace(job, task=replace(job.task, columns=columns), lower=lower))
+        assert (done.error == "") is good, columns
+        assert good or done.error.startswith("certificates are about all inputs of a ball, and of these: ")
+        job.path.unlink(missing_ok=True)
 
 
 def test_the_terminal_asks_the_same(net: Any, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
