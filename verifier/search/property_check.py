@@ -37,11 +37,11 @@ from verifier.runtime.model import SMOOTH
 from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import NODES, float32_arithmetic
 from verifier.search.incumbent import BLAS_THREADS
-from verifier.search.linear_steps import climbed
-from verifier.search.property_attack import Sampler, attack_seconds, promising
+from verifier.search.property_attack import Sampler, attack_seconds
 from verifier.search.property_learning import learnt_of
+from verifier.search.property_points import attacked, sampled
 from verifier.search.property_question import PropertyQuestion, subject_of
-from verifier.search.property_track import PropertyTrack, SearchedBox, by_box, endless, nearby, whole_box
+from verifier.search.property_track import PropertyTrack, SearchedBox, endless, nearby, whole_box
 from verifier.search.property_turns import PropertyTurns
 from verifier.search.proposals import Proposals
 from verifier.search.settings import Settings
@@ -192,7 +192,7 @@ class _PropertySearch:
         tracks: list[PropertyTrack] = []
         for part in window:
             made = self._tracks(part)
-            found = made if isinstance(made, Counterexample) else self._sampled(made)
+            found = made if isinstance(made, Counterexample) else sampled(made, self.asked.judge, self._budget)
             if isinstance(made, Counterexample) or found is not None:
                 return found
             tracks += made
@@ -221,7 +221,7 @@ class _PropertySearch:
         made = self._of_cases(part, nearby(ball))
         if isinstance(made, Counterexample):
             return made
-        return self._sampled(made) or self._attack(made) or []
+        return sampled(made, self.asked.judge, self._budget) or self._attack(made) or []
 
     def _of_cases(self, part: Part, ball: Ball) -> list[PropertyTrack] | Counterexample:
         """The same, within a ball with ends; a counterexample where a case asks nothing of outputs."""
@@ -254,41 +254,12 @@ class _PropertySearch:
         sampler = Sampler(whole, self.settings.seed)
         return SearchedBox(asked.model, graph, whole, box, arithmetic, both, self._budget, sampler)
 
-    def _sampled(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
-        """A counterexample among random points of the boxes of these tracks."""
-        for own in by_box(tracks):
-            box = own[0].box
-            points, values = box.sampled()
-            for margin, place, point in promising(values, points, [track.goal for track in own]):
-                if margin < 0 or box.box.torn:
-                    break
-                if (found := self.asked.judge.secured(point, own[place].sought, self._budget)) is not None:
-                    return found
-        return None
-
     def _attack(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
-        """A round of random points in each box, and steps uphill from the best of them for each track."""
         begun = time.monotonic()
         try:
-            for own in by_box([track for track in tracks if track.open]):
-                if (found := self._attacked(own)) is not None:
-                    return found
-            return None
+            return attacked([track for track in tracks if track.open], self.asked.judge, self._budget)
         finally:
             self._attacking += time.monotonic() - begun
-
-    def _attacked(self, tracks: Sequence[PropertyTrack]) -> Counterexample | None:
-        """The same for tracks in one box."""
-        self._budget.check()
-        points, values = tracks[0].box.sampled()
-        for margin, place, point in promising(values, points, [track.goal for track in tracks]):
-            self._budget.check()
-            track, best, reached = tracks[place], point, margin
-            if margin < 0:
-                best, reached = climbed(track.ascent, point, track.box.sampler.rng, self._budget)
-            if reached >= 0 and (found := self.asked.judge.secured(best, track.sought, self._budget)) is not None:
-                return found
-        return None
 
     def _close(self, track: PropertyTrack, float32: bool, evidence: Evidence = Evidence.PROVED) -> None:
         track.closed, track.tree = True, None
