@@ -45,6 +45,16 @@ class ArgumentBounds(Protocol):
         """The interval of a node (size,), cut down where its sign is open; all nodes that it depends on came before."""
 
 
+class ArgumentLines(Protocol):
+    """Bounds arguments by lines of its own, and hears of the ends that all ways together have."""
+
+    def ends(self, node: int, lower: Array, upper: Array, budget: Budget) -> Pair:
+        """The interval of a node (size,), cut down; all nodes that it depends on have `passed`."""
+
+    def passed(self, node: int, lower: Array, upper: Array) -> None:
+        """This is the node's interval."""
+
+
 def linear_bounds(
     graph: Graph,
     region: Ball,
@@ -52,19 +62,33 @@ def linear_bounds(
     effort: Effort | None = None,
     arithmetic: Arithmetic = REAL,
     by: ArgumentBounds | None = None,
+    before: ArgumentLines | None = None,
 ) -> NodeBounds:
     """Proved bounds on every node: intervals first, then CROWN for ReLU arguments whose sign they leave open.
 
     They hold for every evaluation that `arithmetic` allows. by: what else than numpy has CROWN's part, for the same.
+    before: what cuts intervals down before that.
 
     Returns what the budget allowed: where it ends early, the remaining nodes keep their intervals.
     """
     effort = effort or Effort()
     gamma, errors, floors = graph_gamma(graph), evaluation_errors(graph, arithmetic.unit), arithmetic.floors(graph)
     arguments = {graph.nodes[index].sources[0] for index in graph.relus()}
-    pairs: list[Pair] = [region.interval]
-    if by is not None and 0 in arguments:
-        pairs[0] = by.tightened(0, *pairs[0], effort.neuron_iterations, budget)
+    pairs: list[Pair] = []
+
+    def cut(index: int, pair: Pair) -> Pair:
+        """The interval of an argument, by all ways that there are."""
+        if before is not None:
+            pair = before.ends(index, *pair, budget)
+        if by is not None:
+            pair = by.tightened(index, *pair, effort.neuron_iterations, budget)
+        elif index and budget.remaining > 0:
+            pair = _tightened(graph, region, [*pairs, pair], index, effort, budget, arithmetic)
+        if before is not None:
+            before.passed(index, *pair)
+        return pair
+
+    pairs.append(cut(0, region.interval) if 0 in arguments else region.interval)
     for index, node in enumerate(graph.nodes[1:], start=1):
         match node:
             case Affine():
@@ -74,11 +98,7 @@ def linear_bounds(
                 pair = np.maximum(lower, 0.0), np.maximum(upper, 0.0)
             case _:
                 raise TypeError(f"node {index} is a {type(node).__name__}: linear bounds need a lowered graph")
-        if index in arguments and by is not None:
-            pair = by.tightened(index, *pair, effort.neuron_iterations, budget)
-        elif index in arguments and budget.remaining > 0:
-            pair = _tightened(graph, region, [*pairs, pair], index, effort, budget, arithmetic)
-        pairs.append(pair)
+        pairs.append(cut(index, pair) if index in arguments else pair)
     return _node_bounds(pairs)
 
 

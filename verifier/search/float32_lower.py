@@ -24,7 +24,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import FLOAT32, SUBNORMAL, Arithmetic
 from verifier.solvers.branch_and_bound import BranchAndBound
-from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.root_bounds import rooted
 
 OVERFLOW = 2.0**126
 """Half the largest float32: where no partial sum exceeds it, nothing overflows, roundings included."""
@@ -124,9 +124,12 @@ def _excluded(
     budget: Budget,
 ) -> bool:
     """Does no float32 evaluation reach a goal in the region? Raises OutOfTimeError."""
-    bounds = root_bounds(graph, region, budget, arithmetic, lambda: stages)
+    root = rooted(graph, region, budget, arithmetic, lambda: stages)
+    bounds = root.bounds
     budget.check()
     for goal in goals:
+        if root.excludes(goal, region.radius, budget):
+            continue
         query = Query(graph, region, goal)
         tree = BranchAndBound().tree(query, stages, bounds, floor=0.0, slack=0.0, tolerance=1e-7, memory=budget.memory)
         while tree.open_nodes:

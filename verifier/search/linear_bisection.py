@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import TypeVar
 
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import Effort, goal_upper
+from verifier.bounds.anchored import AnchoredBounds
 from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 from verifier.search.state import Problem, SearchState, TargetState
-from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.root_bounds import CLIMBS, rooted
 
 LOWER_STEPS = 7
 """Bisections of the radius by linear bounds alone: the lower end that they reach is then known to 2⁻⁷ of the top."""
@@ -20,12 +22,17 @@ BOUNDS_KEPT = 32
 """Balls whose node bounds are kept for other targets: the paths of a few bisections, little memory."""
 
 
+ANCHORED_KEPT = 4
+"""Balls whose anchored lines are kept: some 20 MB each for 4,804 ReLUs."""
+
+
 class BoundsByRadius:
     """Proved node bounds on balls around a problem's centre; targets that ask for the same ball share them."""
 
     def __init__(self, problem: Problem, budget: Budget) -> None:
         self._problem, self._budget = problem, budget
         self._known: dict[float, NodeBounds] = {}
+        self._anchored: dict[float, AnchoredBounds] = {}
 
     def at(self, radius: float) -> NodeBounds:
         """Bounds on the ball of this radius. Raises OutOfTimeError."""
@@ -33,11 +40,11 @@ class BoundsByRadius:
             self._budget.check()
             problem = self._problem
             ball = problem.ball.with_radius(radius)
-            bounds = root_bounds(problem.graph, ball, self._budget, problem.arithmetic, lambda: self.stages)
+            found = rooted(problem.graph, ball, self._budget, problem.arithmetic, lambda: self.stages)
             self._budget.check()
-            if len(self._known) >= BOUNDS_KEPT:
-                del self._known[next(iter(self._known))]
-            self._known[radius] = bounds
+            _keep(self._known, radius, found.bounds, BOUNDS_KEPT)
+            if found.anchored is not None:
+                _keep(self._anchored, radius, found.anchored, ANCHORED_KEPT)
         return self._known[radius]
 
     @cached_property
@@ -51,10 +58,24 @@ class BoundsByRadius:
         return self.at(min((r for r in self._known if share * r <= radius <= r), default=radius))
 
     def exclude(self, goal: Halfspaces, radius: float, bounds: NodeBounds, effort: Effort | None = None) -> bool:
-        """True when `bounds`, true within `radius`, prove by linear bounds that no point there reaches the goal."""
+        """True when `bounds`, true within `radius`, prove by linear bounds that no point there reaches the goal; or
+        anchored lines do, those of the least ball around it that has some."""
+        anchored = self._anchored.get(min((r for r in self._anchored if r >= radius), default=radius))
+        if anchored is not None and anchored.goal_upper(goal, radius, CLIMBS, self._budget) < 0:
+            return True
         problem = self._problem
         ball = problem.ball.with_radius(radius)
         return goal_upper(problem.graph, ball, bounds, goal, self._budget, effort, problem.arithmetic) < 0
+
+
+Kept = TypeVar("Kept")
+
+
+def _keep(known: dict[float, Kept], radius: float, found: Kept, most: int) -> None:
+    """Keep what was found at a radius, and no more than so many in all."""
+    if len(known) >= most:
+        del known[next(iter(known))]
+    known[radius] = found
 
 
 def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float) -> None:

@@ -13,9 +13,9 @@ from encoders.network.linear_maps import Dense, readonly
 from encoders.network.node_bounds import unstable_count
 from verifier.bounds.alpha_crown import Effort, linear_bounds
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Ball, Norm
+from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.solvers import root_bounds as module
-from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.root_bounds import root_bounds, rooted
 
 
 def net(*widths: int) -> tuple[Graph, Ball]:
@@ -78,3 +78,34 @@ def test_stages_that_take_too_long_leave_what_numpy_may(at_once: list[bool]) -> 
 
     graph, ball = net(40, 1000, 6)
     assert same(root_bounds(graph, ball, Budget(), stages=late), linear_bounds(graph, ball, Budget()))
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_balls_in_l1_have_anchored_lines_too(at_once: list[bool], kernels: bool) -> None:
+    """With kernels and without: ends are no wider, and hold; a goal that anchored lines exclude is not reached."""
+    if kernels:
+        pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
+    at_once.append(kernels)
+    graph, ball = net(40, 1000, 6)
+    ball = Ball(Norm.L1, ball.centre, 0.4, ball.lo, ball.hi)
+    stages = to_stages(graph)
+    found, plain = rooted(graph, ball, Budget()), linear_bounds(graph, ball, Budget(), Effort(neuron_iterations=0))
+    assert found.anchored is not None
+    assert unstable_count(graph, found.bounds) < unstable_count(graph, plain)
+    points = ball.geometry.minimiser(np.random.default_rng(1).normal(size=(200, 6)))
+    arguments, outputs = stages.values(points)
+    ends = (
+        np.concatenate([side[node] for node in stages.nodes[:-1]]) for side in (found.bounds.lower, found.bounds.upper)
+    )
+    lower, upper = ends
+    assert np.all((lower <= arguments) & (arguments <= upper))
+    row, most = np.eye(6)[:1], float(np.maximum(outputs, 0.0)[:, 0].max())
+    assert not found.excludes(Halfspaces(row, np.array([-most])), ball.radius, Budget())
+    assert found.excludes(Halfspaces(row, np.array([-10.0 * most - 10.0])), ball.radius, Budget())
+
+
+def test_without_time_nothing_is_anchored(at_once: list[bool]) -> None:
+    at_once.append(False)
+    graph, ball = net(12, 8)
+    ball = Ball(Norm.L1, ball.centre, 0.4, ball.lo, ball.hi)
+    assert rooted(graph, ball, Budget(0.0)).anchored is None
