@@ -98,7 +98,7 @@ def for_float32_too(problem: Problem, budget: Budget, radius: float = math.inf, 
     farther is asked about, and the problem that is returned has that attack behind it. each: every target on its own.
     Raises InputError where float32 is all that is asked about, and nothing can be said about it.
     """
-    if problem.semantics is Semantics.REAL:
+    if problem.semantics is Semantics.REAL or problem.in_file is not None:
         return problem
     judge, found, reason = problem.judge, None, problem.no_float32
     if not reason:

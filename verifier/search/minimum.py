@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from encoders.errors import SolverError
-from verifier.problem.budget import Budget
+from encoders.passes.merged import MERGED, merged
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Bracket, Evidence, Initial, Semantics, Status, Witness
 from verifier.search import initial_attack
@@ -80,8 +82,13 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
     does not ask, or about some inputs only.
     """
     settings.must_suit(asked.semantics, asked.ball.norm, some=asked.lattice is not None)
+    graph = asked.graph
+    if asked.semantics is not Semantics.FLOAT32 and settings.earlier is None:  # earlier trees count the file's neurons
+        with suppress(OutOfTimeError):
+            graph = merged(graph, settings.budget.check, MERGED)
     return Problem(
-        graph=asked.graph,
+        graph=graph,
+        in_file=None if graph is asked.graph else asked.graph,
         ball=asked.ball,
         disjuncts=asked.goals,
         judge=asked.judge,
@@ -130,7 +137,9 @@ def with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:
     goals, rounds = [goal for _, goal in problem.disjuncts], problem.judge.runtime.rounds
     nodes = bracket.search.nodes if bracket.search is not None else 0
     try:
-        lower = float32_lower(problem.graph, problem.ball, goals, bracket.lower, nodes, budget, rounds)
+        lower = float32_lower(
+            problem.in_file or problem.graph, problem.ball, goals, bracket.lower, nodes, budget, rounds
+        )
     except SolverError as error:
         return replace(bracket, float32=0.0, reason=bracket.reason or str(error))
     return replace(bracket, float32=lower)

@@ -305,6 +305,7 @@ class _PropertySearch:
     def _grow(self, tracks: Sequence[PropertyTrack], maker: TreeMaker, threads: Threads) -> Counterexample | None:
         """Grow the tracks' trees until all are closed or stuck, or one has a counterexample."""
         settings = self.settings
+        self.float32 = PropertyTrack.all_as_in_file(tracks, self.asked.semantics) and self.float32
         others = Threads(max(1, settings.threads - 1))
         with Proposals(settings.proposers, settings.threads, self._budget) as proposals, others:
             turns = PropertyTurns(tracks, proposals, self.asked.judge, self._budget)

@@ -12,10 +12,12 @@ import numpy as np
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
 from encoders.network.node_bounds import NodeBounds
+from encoders.passes.merged import MERGED, merged
 from verifier.bounds.alpha_crown import Effort, goal_upper
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import REAL, Arithmetic
+from verifier.problem.verdict import Semantics
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import GoalInBox, InwardBox
 from verifier.search.property_attack import (
@@ -102,11 +104,17 @@ class SearchedBox:
         values = self.model.values(points)
         if time.monotonic() - begun < SHORT:
             self.most_points = min(MOST_POINTS, 2 * self.most_points)
-        return points, values if self.graph is self.model.lowered else np.hstack([values, points])
+        return points, values if self.graph.output_size == values.shape[1] else np.hstack([values, points])
 
     def real(self) -> SearchedBox:
         """The same without charges for float32."""
         return replace(self, arithmetic=REAL, both=False)
+
+    def merged(self) -> SearchedBox:
+        """The same over the reals with neurons merged that are multiples of each other; itself where few are. Raises
+        OutOfTimeError."""
+        graph = self.graph if self.graph.smooth else merged(self.graph, self.budget.check, MERGED)
+        return self if graph is self.graph else replace(self.real(), graph=graph)
 
 
 @dataclass(eq=False)
@@ -138,6 +146,21 @@ class PropertyTrack:
     def charged(self) -> bool:
         """Do its bounds hold for every float32 evaluation as well?"""
         return self.box.arithmetic is not REAL
+
+    @staticmethod
+    def all_as_in_file(tracks: Sequence[PropertyTrack], semantics: Semantics) -> bool:
+        """Do all go on in the graph of the file? Where many neurons are multiples of each other, a search that is not
+        about float32 alone goes on with them merged, over the reals. Raises OutOfTimeError."""
+        found = True
+        for group in by_box([one for one in tracks if one.open]) if semantics is not Semantics.FLOAT32 else ():
+            box = group[0].box.merged()
+            if box is group[0].box:
+                continue
+            found = False
+            for track in group:
+                track.box = box
+                vars(track).pop("ascent", None)  # it was made of the other graph
+        return found
 
     @property
     def open(self) -> bool:

@@ -48,7 +48,8 @@ class Problem:
     target the split tree of another network, to begin with; None: trees are not written down either. `points`: where
     only points of a lattice are asked about, those that were found; it is handed every witness, and the search closes
     where nothing that it proves says more of them. `proposers`: asked for points beside trees. `workers`: where parts
-    of trees that last are explored; None: here.
+    of trees that last are explored; None: here. `in_file`: the graph of which float32 evaluations are, where `graph` is
+    the same function with neurons merged, over the reals; None: `graph`.
     """
 
     graph: Graph
@@ -70,6 +71,7 @@ class Problem:
     points: LatticePoints | None = None
     proposers: tuple[Decider, ...] = ()
     workers: Workers | None = None
+    in_file: Graph | None = None
 
     def alone(self, place: int) -> Problem:
         """The problem of one disjunct."""
