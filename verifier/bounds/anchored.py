@@ -102,6 +102,16 @@ class _Passed:
     messages: Mapping[int, Array]
 
 
+@dataclass(frozen=True, eq=False)
+class Excluding:
+    """A proved upper bound `top` of a goal's row, and what it is proved by: of each open ReLU by stage, its α where the
+    row's message is above 0, else its chord's share."""
+
+    top: float
+    row: int
+    shares: Mapping[int, Array]
+
+
 class AnchoredBounds:
     """Bounds over one ball that `anchors`, for every evaluation that the stages allow: `ArgumentLines`.
 
@@ -189,24 +199,31 @@ class AnchoredBounds:
         )  # fmt: skip
 
     def goal_upper(self, goal: Halfspaces, radius: float, iterations: int, budget: Budget) -> float:
+        """The bound of `excluding`."""
+        return self.excluding(goal, radius, iterations, budget).top
+
+    def excluding(
+        self, goal: Halfspaces, radius: float, iterations: int, budget: Budget, wanted: float = 0.0
+    ) -> Excluding:
         """A proved upper bound of the goal's margin min_i (C z + d)_i within `radius`: that of its best row alone.
 
-        radius: at most the ball's. The row's lines are optimised so many times, until they exclude the goal. Where the
-        budget ends early, what has been proved by then; infinite where that is nothing.
+        radius: at most the ball's. The row's lines are optimised so many times, while there is hope, until the bound is
+        below −wanted. Where the budget ends early, what has been proved by then; infinite where that is nothing.
         """
-        best, number = np.inf, len(self._stages.stages)
+        best, number = Excluding(np.inf, 0, {}), len(self._stages.stages)
         with suppress(OutOfTimeError):
             self._measure(number)
-            rows, offset = -goal.matrix, -goal.offset
-            values = self._least(self._pass(number, rows, offset, self._exact(), budget), radius)
-            place = int(np.argmax(values))
-            best = -float(values[place])
-            if best < 0 or not np.isfinite(best):
+            rows, offset, exact = -goal.matrix, -goal.offset, self._exact()
+            passed = self._pass(number, rows, offset, exact, budget)
+            values = self._least(passed, radius)
+            row = int(np.argmax(values))
+            best = Excluding(-float(values[row]), row, _shares_of(passed, exact, row))
+            if best.top < -wanted or not np.isfinite(best.top):
                 return best
-            row, off = rows[place : place + 1], offset[place : place + 1]
-            for done, value in enumerate(self._climbed(row, off, radius, iterations, budget), 1):
-                gain, best = best + value, min(best, -value)
-                if best < 0 or (done > TRIED and gain * (iterations - done) < best):
+            for done, found in enumerate(self._climbed(goal, row, radius, iterations, budget), 1):
+                gain = best.top - found.top
+                best = min(best, found, key=lambda one: one.top)
+                if best.top < -wanted or (done > TRIED and gain * (iterations - done) < best.top):
                     break
         return best
 
@@ -269,14 +286,17 @@ class AnchoredBounds:
             falls = self._steps.falls(-found.steps, radius)
             return down(found.constant - falls, self._spent * (np.abs(found.constant) + falls))
 
-    def _climbed(self, row: Array, offset: Array, radius: float, iterations: int, budget: Budget) -> Iterator[float]:
-        """Lower bounds of a row of outputs; α and the chords' shares are optimised together. Raises OutOfTimeError."""
+    def _climbed(
+        self, goal: Halfspaces, row: int, radius: float, iterations: int, budget: Budget
+    ) -> Iterator[Excluding]:
+        """Bounds of a row of the goal; α and the chords' shares are optimised together. Raises OutOfTimeError."""
         alpha = Adam({number: lines.alpha[np.newaxis] for number, lines in self._lines.items()})
         chord = Adam({number: np.zeros_like(slopes) for number, slopes in alpha.slopes.items()})
+        rows, offset = -goal.matrix[[row]], -goal.offset[[row]]
         for _ in range(iterations):
             choice = _Choice(alpha.slopes, chord.slopes)
-            found = self._pass(len(self._stages.stages), row, offset, choice, budget)
-            yield float(self._least(found, radius)[0])
+            found = self._pass(len(self._stages.stages), rows, offset, choice, budget)
+            yield Excluding(-float(self._least(found, radius)[0]), row, _shares_of(found, choice, 0))
             by_alpha, by_chord = self._gradients(found, choice, radius, budget)
             alpha.ascend(by_alpha)
             chord.ascend(by_chord)
@@ -306,6 +326,14 @@ class AnchoredBounds:
             by_alpha[number] = (np.maximum(mu, 0.0) * own)[np.newaxis]
             by_chord[number] = (np.minimum(mu, 0.0) * (above - near))[np.newaxis]
         return by_alpha, by_chord
+
+
+def _shares_of(found: _Passed, choice: _Choice, row: int) -> dict[int, Array]:
+    """Of the open ReLUs that a row has met, by stage: α where μ > 0, the chord's share elsewhere."""
+    return {
+        number: np.where(mu[row] > 0, choice.alpha[number][0], choice.chord[number][0])
+        for number, mu in found.messages.items()
+    }
 
 
 def _shares(mu: Array, nu: Array, anchored: Array, lines: _Lines) -> Array:

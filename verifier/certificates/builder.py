@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
 from verifier.certificates import checker
+from verifier.certificates.anchored_proof import anchored_leaves, excluded_at_once
 from verifier.certificates.bound_proof import proof_tree
 from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, Proof
 from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
@@ -28,7 +29,7 @@ from verifier.problem.query import Ball
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
-from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.root_bounds import rooted
 from verifier.solvers.tree.protocol import TreeRoot
 
 RECHECK = 1.2
@@ -46,6 +47,10 @@ CHARGED = 1.0 + 2.0**-40
 
 LOOSE = 4.0
 """So many times what an active ReLU's argument can be is out of an LP's reach."""
+
+SPARE_BITS, SPARE = 14, 1 << 8
+"""Of an end by anchored lines, what is not claimed, and the least of that in steps: how the checker rounds a row's
+multipliers depends on the rows beside it, which are others here."""
 
 OF_SOME_INPUTS = "certificates are about all inputs of a ball"
 """Why there are none for what holds of the inputs that can occur alone."""
@@ -74,10 +79,16 @@ class BudgetedProof(Proof):
     """The checker's proof, which looks at the budget wherever evaluations are counted: those of charges take long."""
 
     def __init__(
-        self, net: CheckedNetwork, query: checker.CheckedQuery, radius: float, float32: float, budget: Budget
+        self,
+        net: CheckedNetwork,
+        query: checker.CheckedQuery,
+        radius: float,
+        float32: float,
+        budget: Budget,
+        anchored: bool = False,
     ) -> None:
         self._budget = budget
-        super().__init__(net, query, radius, FINE, float32)
+        super().__init__(net, query, radius, FINE, float32, anchored)
 
     def count(self, work: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
@@ -200,35 +211,43 @@ def _certified(
     query = _query(asked)
     layers: list[Layer] = []
     trees: list[SplitTree] = []
-    each = 0.0
+    each, again, anchored = 0.0, 0, False
     if radius > 0:
-        proof = BudgetedProof(net, query, radius, float32, budget)
         stages = to_stages(model.graph, look=budget.check)
         if stages.underflows:
             raise NotCertifiedError("products of this model's weights underflow float64: no proof is sought")
         if [size for _, size in net.layers] != [stage.size for stage in stages.hidden]:
             raise NotCertifiedError("the checker divides this model into other ReLU layers than the engine")
         finite = ball.with_radius(radius).finite
-        lower, upper = hidden_bounds(stages, root_bounds(model.graph, finite, budget))
+        root = rooted(model.graph, finite, budget, stages=lambda: stages)
+        lower, upper = hidden_bounds(stages, root.bounds)
+        unstable = int(np.count_nonzero((lower < 0) & (upper > 0)))
+        anchored = math.isfinite(radius) and excluded_at_once(root, asked.goals, finite, unstable, budget)
+        proof = BudgetedProof(net, query, radius, float32, budget, anchored)
         begun = time.perf_counter()
         lower, upper = _established(proof, stages, lower, upper, budget)
         each = (time.perf_counter() - begun) * net.entries / proof.work if proof.work else 0.0
         layers = proof.layers
         places = np.flatnonzero(upper > 0)
-        charge = None
-        if float32 > 0:
+        charge, again = None, proof.work // net.entries if anchored else 0
+        if float32 > 0 and not anchored:
             part, rounds = asked.ball.with_radius(float32).finite, model.replay.rounds
             charge = charge_of(proof, net.output, float32, model.graph, part, stages, rounds, budget)
-        for target, goal in asked.goals:
-            root = TreeRoot(stages, finite, goal, lower, upper)
-            trees.append(proof_tree(root, target, places, lower[places] >= 0, charge).grow(budget))
-        float32 = charge.radius if charge is not None else 0.0
+        if anchored:
+            trees = anchored_leaves(stages, finite, asked.goals, lower, upper, places, budget)
+        else:
+            for target, goal in asked.goals:
+                below = TreeRoot(stages, finite, goal, lower, upper)
+                trees.append(proof_tree(below, target, places, lower[places] >= 0, charge).grow(budget))
+            float32 = charge.radius if charge is not None else 0.0
     names = net.layers if radius > 0 else []
-    certificate = Certificate(model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees)
+    certificate = Certificate(
+        model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees, anchored
+    )
     packed = certificate.encoded(budget.check)
     neurons = sum(size for _, size in names)
     # Charges: what each argument and score may be off by, and how large active ReLUs get.
-    rows = certificate.leaves + neurons + (2 * neurons + net.size(net.output) if float32 > 0 else 0)
+    rows = certificate.leaves + max(neurons, again) + (2 * neurons + net.size(net.output) if float32 > 0 else 0)
     if budget.remaining < RECHECK * rows * each:
         raise OutOfTimeError("no time is left to check the certificate")
     begun = time.perf_counter()
@@ -315,4 +334,5 @@ def _evaluate(proof: Proof, layer: int, sign: int, entries: npt.NDArray[np.intp]
         budget.check()
         chosen = entries[first : first + checker.ROWS]
         value, den = proof.ends(layer, chosen, np.full(chosen.size, sign))
-        ends[chosen] = (value << STEP) // den
+        found = (value << STEP) // den
+        ends[chosen] = found - np.maximum(abs(found) >> SPARE_BITS, SPARE) if proof.anchored else found

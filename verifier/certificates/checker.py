@@ -39,6 +39,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 MAGIC = b"RELUCERT"
 SCHEMA = 3  # of certificates about a ball around an input
+ANCHORED_SCHEMA = 6  # of those about a ball in L1 by lines that are anchored at the input
 PROPERTY_SCHEMA = 5  # of those about a property of VNN-LIB 1.0
 REAL_SCHEMA, REAL_PROPERTY_SCHEMA = 2, 4  # files of these say nothing of float32; the field is not there
 NORMS = ("linf", "l1", "l2")
@@ -101,6 +102,7 @@ HALF_BITS = 18  # of held entries: their halves' products, summed over MOST_ENTR
 LINE_BITS = 28  # to which μ is rounded down where ν follows from it by the lines of CROWN, in proofs of properties
 BETA_BITS = 38  # of β in units of what μ is rounded to: sums of MOST_ENTRIES fit into int64
 SHARE_BITS = 8  # of the slopes that leaves share
+GROWTH_BITS = 20  # of growths of arguments, rounded up, in proofs by anchored lines
 SLOPE_BITS = 24  # of the slopes u/(u − l) in the bounds of neurons
 SUM_BITS = 54  # of a part of a bound in a box
 SPARE_BITS = 6  # below the step, to which such parts are rounded down before they are added up
@@ -1377,6 +1379,9 @@ class Region:
             up = np.where(np.isfinite(query.hi), np.minimum(up, self.radius), self.radius)
         self.box = None if self.knapsack or self.round else (centre - down, centre + up)
         self.reach = int(np.maximum(abs(centre - down), abs(centre + up)).sum())
+        # A step x − centre is p − m: the entries that p, and m, may have, and how much of it.
+        self.rises, self.drops = np.flatnonzero(up > 0), np.flatnonzero(down > 0)
+        self._steps = np.concatenate([up[self.rises], down[self.drops]])
         self._centre = Weights(query.centre.reshape(1, n, 1))
         # The rooms below and above in units of 2^spare, rounded up: a larger region is proved.
         self._spare = max(0, longest(np.concatenate([down, up])) - HELD_BITS)
@@ -1409,6 +1414,37 @@ class Region:
         most = int(fine.max(initial=0))
         below = (at_centre << most) - (fall << (most - fine).astype(object))
         return below << shift, (den * self.unit) << most
+
+    @property
+    def steps(self) -> int:
+        """Entries of (p, m)."""
+        return int(self._steps.size)
+
+    def at_centre(self, value: Entries, shift: Entries, den: int) -> RowTerm:
+        """At most rows · centre, and so much less that value · (x − centre) is all that x adds: (B,)."""
+        found = dot(value, self._centre) * (self.unit // self._centre.den) - (shift > 0).astype(object) * self.reach
+        return found << shift, den * self.unit
+
+    def costs(self, value: Entries, shift: Entries, den: int, paid: Sequence[RowValue]) -> Entries:
+        """What a unit of each entry of (p, m) takes from rows · x − Σ paid · (p, m) at most, in multiples of the rows'
+        own 2^shift/den, (B, entries): Python integers."""
+        found = np.concatenate([-value[:, self.rises], value[:, self.drops]], axis=1).astype(object)
+        for more, below in paid:
+            found = found - (-more.astype(object) * den) // (below << shift[:, np.newaxis])
+        return found
+
+    def most(self, costs: Entries, shift: Entries, den: int) -> RowTerm:
+        """At least costs · (p, m) for all steps of a ball in L1, (B,): τ·radius + Σ max(0, cost − τ)·room, τ ≥ 0."""
+        if not costs.shape[1]:
+            return np.zeros(len(costs), dtype=object), 1
+        order = np.argsort(-costs.astype(np.float64), axis=1)
+        used = np.cumsum((self._steps.astype(object) / self.unit).astype(np.float64)[order], axis=1)
+        full = used >= self.radius / self.unit
+        last = np.take_along_axis(order, full.argmax(axis=1)[:, np.newaxis], axis=1)
+        slope = np.where(full.any(axis=1), np.take_along_axis(costs, last, axis=1)[:, 0], 0)
+        slope = np.maximum(slope, 0)
+        found = slope * self.radius + np.maximum(costs - slope[:, np.newaxis], 0) @ self._steps
+        return found << shift, den * self.unit
 
     def _round_part(self, size: Entries, negative: Entries) -> Entries:
         """For each row min(|v_i|, room_i/τ), about the τ at which the step min(τ·|v_i|, room_i) is as long as the
@@ -1461,6 +1497,8 @@ class Layer:
     low: Entries
     high: Entries
     step: int
+    anchored: Anchored | None = None
+    """Lines of the open ones, in proofs by such."""
 
     def argument(
         self, mu: Entries, den: int, given: Entries, q: int, low: Entries, high: Entries
@@ -1498,21 +1536,8 @@ class Layer:
     def on_lines(
         self, message: Entries | Limbs, den: int, leaves: LinedLeaves | None = None
     ) -> tuple[Entries, int, RowTerm]:
-        """A `ReluRule`: ν by the lines of CROWN, or by those of leaves.
-
-        As relu(t) ≥ 0, what holds for less than μ holds for μ: it is rounded down to LINE_BITS first, all in int64.
-        """
-        if not is_power(den):
-            whole, den = whole_row((message, den))
-            message, den = (whole.astype(object) << den.bit_length()) // den, 1 << den.bit_length()
-        rows = message.parts[0] if isinstance(message, Limbs) else message
-        own = message.chosen(self.kept) if isinstance(message, Limbs) else message[:, self.kept]
-        value, shift = held(own)
-        # In units of 2^unit for all rows, which are over den still.
-        unit = max(0, int((lengths(value) + shift).max(initial=0)) - LINE_BITS)
-        more = max(0, unit + 1 - den.bit_length())
-        up, down = (np.clip(gap, 0, WORD_BITS).astype(np.int64)[:, np.newaxis] for gap in (shift - unit, unit - shift))
-        value = (value << up) >> down
+        """A `ReluRule`: ν by the lines of CROWN, or by those of leaves, for less than μ, as `units` has it."""
+        value, den, unit, more = self.units(message, den)
         low, high, spare = self.short
         slopes, off, active = np.where(high > -low, 1 << SHARE_BITS, 0), np.zeros(1, dtype=bool), self.active
         beta: Any = 0
@@ -1524,10 +1549,148 @@ class Layer:
         share = np.minimum(np.minimum(-chosen * low, (value - chosen) * high), 0)
         share = np.where(active | off, 0, share).sum(axis=1).astype(object)
         chosen = np.where(active, value - beta, np.where(off, beta, chosen))
-        nu = np.zeros(rows.shape, dtype=np.int64)
+        nu = np.zeros(message_shape(message), dtype=np.int64)
         nu[:, self.kept] = chosen
         below = (den << more) >> unit
         return nu.astype(object) << more if more else nu, below, (share << spare + more, below << self.step)
+
+    def units(self, message: Entries | Limbs, den: int) -> tuple[Entries, int, int, int]:
+        """μ of the kept ReLUs rounded down to LINE_BITS, all rows in int64, in multiples of 2^unit/den: (μ, den, unit,
+        more), den << more a multiple of 2^unit. As relu(t) ≥ 0, what holds for less than μ holds for μ."""
+        if not is_power(den):
+            whole, den = whole_row((message, den))
+            message, den = (whole.astype(object) << den.bit_length()) // den, 1 << den.bit_length()
+        own = message.chosen(self.kept) if isinstance(message, Limbs) else message[:, self.kept]
+        value, shift = held(own)
+        unit = max(0, int((lengths(value) + shift).max(initial=0)) - LINE_BITS)
+        more = max(0, unit + 1 - den.bit_length())
+        up, down = (np.clip(gap, 0, WORD_BITS).astype(np.int64)[:, np.newaxis] for gap in (shift - unit, unit - shift))
+        return (value << up) >> down, den, unit, more
+
+    def on_anchored(
+        self, message: Entries | Limbs, den: int, leaves: LinedLeaves | None = None
+    ) -> tuple[Entries, int, RowTerm, RowValue]:
+        """A `ReluRule` by anchored lines, for less than μ, and what they take from the form besides: paid · (p, m).
+
+        For any ν and a ≤ 0, μ relu(t) − ν t − a (t − z)⁺ is least at low, 0, z or high, and a (t − z)⁺ is at least
+        a·excess + a·growth · (p, m). By rule ν is the slope of the line: below μ > 0 it is the line's that is exact at
+        z, or the share that leaves say; above it is the chord's for the share that leaves say, and the anchored line
+        for the rest of it, whose slope is `left` below z and `right` above.
+        """
+        lines = self.anchored
+        assert lines is not None
+        value, den, unit, more = self.units(message, den)
+        active = self.active[np.newaxis] if leaves is None else self.active | leaves.on
+        off = np.zeros((1, self.kept.size), dtype=bool) if leaves is None else leaves.off
+        own, whole = value[:, lines.places], 1 << SHARE_BITS
+        shut = (active | off)[:, lines.places]
+        alpha: Any = np.where(lines.anchor > 0, whole, 0)
+        chord: Any = np.zeros(1, dtype=np.int64)
+        if leaves is not None:
+            alpha = chord = leaves.slopes[:, lines.places]
+        slope = chord * lines.steep + (whole - chord) * lines.left
+        nu = np.where(own > 0, (own * alpha) >> SHARE_BITS, (own * slope) >> SHARE_BITS + SLOPE_BITS)
+        against = np.where(shut, 0, np.minimum(own, 0))
+        bent = ((against * (whole - chord)) >> SHARE_BITS) * (lines.right - lines.left) >> SLOPE_BITS
+        # Any a ≤ 0 will do: of each row so few bits that float64 sums products with growths.
+        most = EXACT_BITS - GROWTH_BITS - lines.places.size.bit_length() - 1
+        spare = np.maximum(lengths(bent) - most, 0)[:, np.newaxis]
+        bent = np.minimum(bent >> spare, 0)
+        paid = (-bent).astype(np.float64) @ lines.growth
+        bent = bent << spare
+        low, high, anchor = lines.low, lines.high, lines.anchor
+        ends = np.minimum(-nu * low, (own - nu) * high - bent * (high - anchor))
+        inner = np.minimum(-bent * np.maximum(-anchor, 0), own * np.maximum(anchor, 0) - nu * anchor)
+        share = np.where(shut, 0, np.minimum(ends, inner)).sum(axis=1).astype(object) << lines.spare
+        share = share + bent.astype(object) @ lines.excess if lines.excess.any() else share
+        kept = np.where(active, value, 0)
+        kept[:, lines.places] = np.where(shut, kept[:, lines.places], nu)
+        found = np.zeros(message_shape(message), dtype=np.int64)
+        found[:, self.kept] = kept
+        below = (den << more) >> unit
+        taken = paid.astype(np.int64).astype(object) << (spare + more).astype(object), below << lines.fine
+        given = found.astype(object) << more if more else found
+        return given, below, (share << more, below << self.step), taken
+
+
+def message_shape(message: Entries | Limbs) -> tuple[int, ...]:
+    """(rows, entries)."""
+    return message.parts[0].shape if isinstance(message, Limbs) else message.shape
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """What is known of a layer's open ReLUs, those at `places` among its kept ones, of a ball in L1: t lies within low
+    and high and is at most anchor + excess + growth · (p, m), where x = centre + p − m.
+
+    low, anchor, high: int64 in multiples of 2^spare of the layer's step, low ≤ anchor ≤ high; excess: Python integers
+    in multiples of the step; growth (open, entries): integers of GROWTH_BITS in float64, over 2^fine. The slopes of
+    lines are over 2^SLOPE_BITS.
+    """
+
+    places: Entries
+    low: Entries
+    anchor: Entries
+    high: Entries
+    spare: int
+    excess: Entries
+    growth: Entries
+    fine: int
+
+    @classmethod
+    def of(cls, layer: Layer, tops: RowTerm, rows: Sequence[RowShares]) -> Anchored:
+        """From t ≤ tops + growth · (p, m) of each open ReLU; rows: growths, some rows after the other."""
+        places = np.flatnonzero(~layer.active)
+        low, high = layer.low[places], layer.high[places]
+        spare = max(0, longest(np.concatenate([low, high])) - (WORD_BITS - 4 - LINE_BITS - places.size.bit_length()))
+        low, high = low >> spare, -((-high) >> spare)
+        top = -((-tops[0] << layer.step) // tops[1])
+        anchor = np.minimum(np.maximum(top >> spare, low), high)
+        excess = np.maximum(top - (anchor << spare), 0)
+        growth, fine = in_common(rows)
+        low, anchor, high = (part.astype(np.int64) for part in (low, anchor, high))
+        return cls(places, low, anchor, high, spare, excess, growth, fine)
+
+    @cached_property
+    def steep(self) -> Entries:
+        """The chord's slope."""
+        slope: Entries = (self.high << SLOPE_BITS) // np.maximum(self.high - self.low, 1)
+        return slope
+
+    @cached_property
+    def left(self) -> Entries:
+        """The slope of the line from low to the anchor."""
+        slope: Entries = (np.maximum(self.anchor, 0) << SLOPE_BITS) // np.maximum(self.anchor - self.low, 1)
+        return slope
+
+    @cached_property
+    def right(self) -> Entries:
+        """The slope of the line from the anchor to high."""
+        flat = (self.high << SLOPE_BITS) // np.maximum(self.high - self.anchor, 1)
+        return np.where(self.anchor > 0, 1 << SLOPE_BITS, flat)
+
+
+RowShares = tuple[Entries, Entries]
+"""Rows of integers below 2^GROWTH_BITS, (B, n) in float64, and of each the exponent e of the 2^-e that they count."""
+
+
+def shortened(rows: Entries, shift: Entries, den: int) -> RowShares:
+    """Rows · 2^shift/den of Python integers ≥ 0, rounded up."""
+    size = lengths(rows).astype(object)
+    fine = GROWTH_BITS - 1 - size - shift + den.bit_length() - 1
+    need(np.all(fine >= 0), "arguments grow too fast for anchored lines")
+    above = rows << (shift + fine)[:, np.newaxis]
+    found = -(-above // den)
+    return found.astype(np.float64), fine
+
+
+def in_common(rows: Sequence[RowShares]) -> RowValue:
+    """All of them in multiples of one 2^-e, rounded up."""
+    fine = int(min(int(each.min()) for _, each in rows))
+    # What shrinks to less than float64 holds is still rounded up.
+    less = (np.maximum(fine - each, -WORD_BITS).astype(np.int64)[:, np.newaxis] for _, each in rows)
+    parts = [np.ceil(np.ldexp(part, each)) for (part, _), each in zip(rows, less, strict=True)]
+    return np.concatenate(parts), fine
 
 
 @dataclass(frozen=True)
@@ -1730,12 +1893,20 @@ def summed(terms: Sequence[RowTerm], rows: int) -> RowTerm:
 class Proof:
     """The network over one region, with bounds of ReLU layers as far as they have been established.
 
-    With a radius for `float32` what is bounded holds there for every float32 evaluation too.
+    With a radius for `float32` what is bounded holds there for every float32 evaluation too. anchored: by lines that
+    are anchored at the centre of a ball in L1; slopes of leaves are then shares of these and of chords.
     """
 
     def __init__(
-        self, net: CheckedNetwork, query: CheckedQuery, radius: float, fine: int, float32: float = 0.0
+        self,
+        net: CheckedNetwork,
+        query: CheckedQuery,
+        radius: float,
+        fine: int,
+        float32: float = 0.0,
+        anchored: bool = False,
     ) -> None:
+        need(not anchored or (query.norm == "l1" and math.isfinite(radius)), "anchored lines outside of a ball in L1")
         self.net, self.query, self.fine = net, query, fine
         self.rows = max(1, min(ROWS, MOST_TOGETHER // max(net.size(name) for name in net.shapes)))
         self.work = 0
@@ -1747,6 +1918,9 @@ class Proof:
             if each > 0
         ]
         self.layers: list[Layer] = []
+        self.anchored = anchored
+        self._paid: list[RowValue] = []
+        """What anchored lines have taken from the forms that are being sent back."""
         self._intervals: dict[str, RowTerm] = {}
 
     def spend(self, rows: int) -> None:
@@ -1761,7 +1935,26 @@ class Proof:
     def value(self, start: str, rows: Entries, den: int, relu: ReluRule, direct: Entries | None = None) -> RowTerm:
         """A lower bound of rows · (value of `start`) + direct · x over the region, (B,); over all regions, each
         evaluation of those in which float32 rounds."""
+        terms, form, below = self._sent(start, rows, den, relu, direct)
+        bounds = []
+        for (region, _), own in zip(self.worlds, terms, strict=True):
+            if form is None:
+                bounds.append(summed(own, len(rows)))
+            elif not self.anchored:
+                bounds.append(summed([*own, region.least(*form, below)], len(rows)))
+            else:
+                costs = region.costs(*form, below, self._paid)
+                most, under = region.most(costs, form[1], below)
+                bounds.append(summed([*own, region.at_centre(*form, below), (-most, under)], len(rows)))
+        return worst(bounds)
+
+    def _sent(
+        self, start: str, rows: Entries, den: int, relu: ReluRule, direct: Entries | None = None
+    ) -> tuple[list[list[RowTerm]], tuple[Entries, Entries] | None, int]:
+        """rows · (value of `start`) + direct · x is at least a form over the input, `held` over a denominator, and the
+        sum of terms, in each of the regions: (terms of each, form or None, denominator)."""
         used = [(start, rows, den)]
+        self._paid = []
 
         def noted(layer: int, mu: Entries | Limbs, den: int) -> tuple[Entries, int, RowTerm]:
             nu, below, share = relu(layer, mu, den)
@@ -1769,15 +1962,16 @@ class Proof:
             return nu, below, share
 
         found, below, terms = self.net.backward(start, rows, den, noted, direct)
-        form = None if found is None else held(found)
-        bounds = []
-        for region, rounding in self.worlds:
-            own = [*terms] if form is None else [*terms, region.least(*form, below)]
+        own = []
+        for _, rounding in self.worlds:
+            lost = []
             if rounding is not None:
                 errors = ((abs(nu) @ rounding.error(name)[0], under) for name, nu, under in used)
-                own += [(-lost, under << ERROR_BITS) for lost, under in errors]
-            bounds.append(summed(own, len(rows)))
-        return worst(bounds)
+                lost = [(-each, under << ERROR_BITS) for each, under in errors]
+            own.append([*terms, *lost])
+        if found is None and self._paid:
+            found, below = np.zeros((len(rows), self.query.centre.size), dtype=np.int64), 1
+        return own, None if found is None else held(found), below
 
     def interval(self, layer: int) -> RowTerm | None:
         """Lower bounds of all arguments of a layer, and of their negatives, (2, size), where the region is a box and
@@ -1818,9 +2012,42 @@ class Proof:
         return np.concatenate([np.zeros(0, dtype=object), *(value * (common // den) for value, den in parts)]), common
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+        if self.anchored:
+            return self._by_anchored(self.layers[layer], given, below)
         known, (mu, den) = self.layers[layer], whole_row((given, below))
         nu = known.lines(mu, den, self.fine, known.low, known.high)
         return known.argument(mu, den, nu, self.fine, known.low, known.high)
+
+    def _by_anchored(
+        self, known: Layer, given: Entries | Limbs, below: int, leaves: LinedLeaves | None = None
+    ) -> tuple[Entries, int, RowTerm]:
+        nu, under, share, paid = known.on_anchored(given, below, leaves)
+        self._paid.append(paid)
+        return nu, under, share
+
+    def _anchor(self, place: int, layer: Layer) -> Anchored:
+        """The lines of a layer's open ReLUs: of each, −t ≥ what is taken from it at the centre − costs · (p, m)."""
+        start, opened = self.net.arguments[place], layer.kept[~layer.active]
+        tops, growths, (region, _) = [(np.zeros(0, dtype=object), 1)], list[RowShares](), self.worlds[0]
+        for first in range(0, opened.size, self.rows):
+            chosen = opened[first : first + self.rows]
+            self.spend(len(chosen))
+            rows = np.zeros((len(chosen), self.net.size(start)), dtype=np.int64)
+            rows[np.arange(len(chosen)), chosen] = -1
+            terms, form, below = self._sent(start, rows, 1, self._by_lines)
+            need(form is not None, "a layer that does not read the input")
+            value, shift = form or (rows, rows)
+            at_centre = [world.at_centre(value, shift, below) for world, _ in self.worlds]
+            sums = [summed([*own, at], len(rows)) for own, at in zip(terms, at_centre, strict=True)]
+            least, den = worst(sums)
+            tops.append((-least, den))
+            costs = region.costs(value, shift, below, self._paid)
+            growths.append(shortened(np.maximum(costs, 0), shift, below))
+        common = least_common(den for _, den in tops)
+        joined = np.concatenate([value * (common // den) for value, den in tops])
+        if not growths:
+            growths = [(np.zeros((0, region.steps)), np.zeros(1, dtype=object))]
+        return Anchored.of(layer, (joined, common), growths)
 
     def establish(self, layer: Layer) -> None:
         """Take the bounds of the next layer; refuse them when they do not follow."""
@@ -1852,6 +2079,8 @@ class Proof:
             least, den = self.ends(len(self.layers), active, np.full(active.size, -1))
             tops[active] = np.minimum((off + most)[active], -((least << ERROR_BITS) // den))
             self.rounding.tops.append(tops)
+        if self.anchored:
+            layer = replace(layer, anchored=self._anchor(len(self.layers), layer))
         self.layers.append(layer)
 
     def leaf_values(self, goal: CheckedGoal, weights: Entries, q: int, relu: LeafRule) -> Entries:
@@ -1880,23 +2109,39 @@ class Proof:
     ) -> Entries:
         """Which leaves hold no point of the goal, (L,): those whose bound is > 0, with no λ and no ν of a ReLU that is
         active (kept,) below 0. leaves (L, 1 + m + kept): q, λ and ν over 2^q; off, on (L, kept): who is ≤ 0, ≥ 0. With
-        `slopes` (L, kept) they are leaves by lines: what stands for ν is β, none of which may be below 0."""
+        `slopes` (L, kept) they are leaves by lines: what stands for ν is β, none of which may be below 0. By anchored
+        lines what stands for ν is a share each, in multiples of 2^-SHARE_BITS."""
         need(np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), f"{where}a leaf's step is malformed")
         behind, result = 1 + len(goal.offset), np.zeros(len(leaves), dtype=bool)
-        positive = active if slopes is None else np.ones_like(active)
+        positive = active if slopes is None and not self.anchored else np.ones_like(active)
         sound = np.all(leaves[:, 1:behind] >= 0, axis=1) & np.all(leaves[:, behind:][:, positive] >= 0, axis=1)
+        if self.anchored:
+            sound &= np.all(leaves[:, behind:] <= 1 << SHARE_BITS, axis=1)
         for q in np.unique(leaves[:, 0]):
             group = np.flatnonzero((leaves[:, 0] == q) & sound)
             for first in range(0, group.size, self.rows):
                 chosen = group[first : first + self.rows]
                 weights, given, fine = leaves[chosen, 1:behind].astype(object), leaves[chosen, behind:], int(q)
                 sides = off[chosen], on[chosen]
-                if slopes is None:
+                if self.anchored:
+                    rule = self.by_shares(given, *sides)
+                elif slopes is None:
                     rule = by_multipliers(given.astype(object), fine, *sides)
                 else:
                     rule = by_slopes(slopes[chosen], given, fine, *sides)
                 result[chosen] = self.leaf_values(goal, weights, fine, rule) > 0
         return result
+
+    def by_shares(self, shares: Entries, off: Entries, on: Entries) -> LeafRule:
+        """ν of leaves by anchored lines, from their shares (L, kept)."""
+
+        def rule(known: Layer, part: slice, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+            own = shares[:, part]
+            return self._by_anchored(
+                known, message, below, LinedLeaves(off[:, part], on[:, part], own, np.zeros_like(own), 0)
+            )
+
+        return rule
 
 
 LeafRule = Callable[[Layer, slice, Any, int], tuple[Entries, int, RowTerm]]
@@ -1937,6 +2182,7 @@ class CheckedCertificate:
     layers: list[Layer]
     trees: list[CheckedTree]
     fine: int
+    anchored: bool
 
 
 def unpacked(content: bytes) -> bytes:
@@ -1999,7 +2245,9 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
         need("float32" not in header, "the certificate's header has other fields")
         header |= {"schema": SCHEMA, "float32": "0x0p+0"}
     need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
-    need(header["schema"] == SCHEMA, f"the certificate has another schema than {REAL_SCHEMA} to {PROPERTY_SCHEMA}")
+    anchored = header["schema"] == ANCHORED_SCHEMA
+    known = f"the certificate has another schema than {REAL_SCHEMA} to {ANCHORED_SCHEMA}"
+    need(anchored or header["schema"] == SCHEMA, known)
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
     def floats(count: int, dtype: str) -> Entries:
@@ -2029,7 +2277,9 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [numbers.tree(t, rows, opened) for t, rows in wanted]
     need(numbers.left == 0, "the certificate has numbers that belong to nothing")
-    return CheckedCertificate(str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine)
+    return CheckedCertificate(
+        str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine, anchored
+    )
 
 
 class Numbers:
@@ -3562,6 +3812,7 @@ def _checked(claim: CheckedCertificate, model: bytes, folder: Path | None) -> Ch
     distance = None if claim.witness is None else witnessed(net, query, claim.witness, targets)
     need(distance is not None or claim.radius > 0, "the certificate claims nothing")
     need(claim.float32 <= claim.radius, "more is claimed for float32 than over the reals")
+    need(not claim.anchored or claim.radius > 0, "anchored lines for no radius")
     if claim.radius > 0:
         need(distance is None or math.isfinite(claim.radius), "a witness in a box that holds none")
         need(distance is None or distance >= Fraction(claim.radius), "the witness is closer than the radius")
@@ -3601,7 +3852,7 @@ def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int
     """Refuse unless every target is excluded within the radius."""
     need(claim.names == net.layers, "the certificate's layers are not those of the model")
     need(sorted(tree.target for tree in claim.trees) == sorted(targets), "a target has no tree, or has two")
-    proof = Proof(net, claim.query, claim.radius, claim.fine, claim.float32)
+    proof = Proof(net, claim.query, claim.radius, claim.fine, claim.float32, claim.anchored)
     for layer in claim.layers:
         proof.establish(layer)
     active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in claim.layers)])

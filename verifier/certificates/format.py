@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verifier.certificates.checker import MAGIC, PROPERTY_SCHEMA, SCHEMA, CheckedQuery, Layer
+from verifier.certificates.checker import ANCHORED_SCHEMA, MAGIC, PROPERTY_SCHEMA, SCHEMA, CheckedQuery, Layer
 
 STEP = 24
 """Bounds of neurons are multiples of 2⁻²⁴: what rounding them outwards costs is far below what splits decide."""
@@ -49,6 +49,8 @@ class Certificate:
     names: Sequence[tuple[str, int]]
     layers: Sequence[Layer]
     trees: Sequence[SplitTree]
+    anchored: bool = False
+    """Are its bounds by lines that are anchored at the input?"""
 
     @property
     def leaves(self) -> int:
@@ -60,7 +62,7 @@ class Certificate:
         scalar = all(bool(np.all(end == end[0])) for end in (query.lo, query.hi))
         ends = [end[:1] if scalar else end for end in (query.lo, query.hi)]
         header = {
-            "schema": SCHEMA,
+            "schema": ANCHORED_SCHEMA if self.anchored else SCHEMA,
             "model": self.model_sha256,
             "norm": query.norm,
             "label": query.label,

@@ -132,7 +132,7 @@ def test_nothing_is_certified_under_transformations(monkeypatch):
     model, x = verifier.load(models.path("digits")), np.zeros(64)
     views = Transforms(Path("views.toml"), "", ("one",), (sparse(np.eye(64)),))
     asked = specify(model, InputRegion(x), Misclassification(), Budget(), views)
-    monkeypatch.setattr(builder, "root_bounds", None)
+    monkeypatch.setattr(builder, "rooted", None)
     with pytest.raises(NotCertifiedError, match="does not read transformations"):
         certified(asked, 1e-3, None, Budget())
 
