@@ -150,14 +150,16 @@ def _cancelled(graph: Graph, index: int, groups: dict[int, _Groups], look: Calla
     exact = np.abs(np.frexp(factor)[0]) == 0.5  # then a float64 sum of two is 0 only where it is exactly
     two = (np.bincount(first, minlength=first.size) == 2) & (np.bincount(first, exact, first.size) == 2)
     pairs = np.flatnonzero(two & (np.bincount(first, factor < 0, first.size) == 1))
-    shape = first.size, first.size
-    weights = sp.csr_array((np.abs(factor), (np.arange(first.size), first)), shape=shape)[:, pairs]
-    left = np.zeros(pairs.size)
-    for node in readers if pairs.size else ():
-        assert isinstance(node, Affine)
-        for term in node.terms:
-            if term.source == index:
-                left += abs(rows_of(term.map, look) @ weights).sum(axis=0)
+    shape, left, c = (first.size, first.size), np.zeros(pairs.size), np.ones(first.size)
+    others = np.flatnonzero(first != np.arange(first.size))
+    c[first[others]] = np.abs(factor[others])
+    for size in (np.abs(factor), np.abs(factor) / c[first]):  # (1, c) and (1/c, 1): products of one do not underflow
+        weights = sp.csr_array((size, (np.arange(first.size), first)), shape=shape)[:, pairs]
+        for node in readers if pairs.size else ():
+            assert isinstance(node, Affine)
+            for term in node.terms:
+                if term.source == index:
+                    left += abs(rows_of(term.map, look) @ weights).sum(axis=0)
     found: NeuronIndices = pairs[left == 0]
     return found
 

@@ -98,6 +98,8 @@ def test_a_split_layer_is_whole_again() -> None:
         found = merged(graph)
         assert (graph.relu_count, found.relu_count) == (9, 3)
         assert same(layered((weight, bias), last), found, rng)
+    tiny = ([[1.0, 0.0], [-(2.0**-60), 0.0]], [0.5, -(2.0**-61)]), ([[0.0, 2.0**-1074]], [0.0])
+    assert merged(layered(*tiny)).relu_count == 1, "2^-1134 is not nothing"
     other = layered(*split(weight, bias, dyadic(rng, 3), 3.0), last)
     assert merged(other) is other, "1/3 is no float64: what is left of the ReLUs is not nothing"
 
