@@ -9,11 +9,11 @@ from typing import TypeVar
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import Effort, goal_upper
-from verifier.bounds.anchored import AnchoredBounds
+from verifier.bounds.anchored import AnchoredBounds, anchors
 from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 from verifier.search.state import Problem, SearchState, TargetState
-from verifier.solvers.root_bounds import CLIMBS, rooted
+from verifier.solvers.root_bounds import CLIMBS, KERNELS_PAY, anchored_alone, rooted
 
 LOWER_STEPS = 7
 """Bisections of the radius by linear bounds alone: the lower end that they reach is then known to 2⁻⁷ of the top."""
@@ -67,6 +67,25 @@ class BoundsByRadius:
         ball = problem.ball.with_radius(radius)
         return goal_upper(problem.graph, ball, bounds, goal, self._budget, effort, problem.arithmetic) < 0
 
+    def excludes(self, goal: Halfspaces, radius: float) -> bool:
+        """Do linear bounds prove that no point within the radius reaches the goal: in L1 anchored lines alone, where
+        they do, or where there are so many ReLUs that the rest would take longer than it is worth?"""
+        problem = self._problem
+        ball = problem.ball.with_radius(radius)
+        if not anchors(problem.graph, ball):
+            return self.exclude(goal, radius, self.at(radius))
+        if radius not in self._anchored:
+            self._budget.check()
+            found = anchored_alone(problem.graph, ball, self._budget, problem.arithmetic, self.stages)
+            self._budget.check()
+            if found is not None:
+                _keep(self._anchored, radius, found, ANCHORED_KEPT)
+        found = self._anchored.get(radius)
+        if found is not None and found.goal_upper(goal, radius, CLIMBS, self._budget) < 0:
+            return True
+        many = problem.graph.relu_count >= KERNELS_PAY
+        return not (found and many) and self.exclude(goal, radius, self.at(radius))
+
 
 Kept = TypeVar("Kept")
 
@@ -88,7 +107,7 @@ def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float) -> None
     whole_box = math.isinf(state.upper) and top >= state.problem.ball.reach
     ranges: dict[int, tuple[float, float]] = {}
     for place, target in enumerate(state.targets):
-        if whole_box and bounds.exclude(target.goal, top, bounds.at(top)):
+        if whole_box and bounds.excludes(target.goal, top):
             target.lower = target.float32 = math.inf
         else:
             ranges[place] = 0.0, top
@@ -108,7 +127,7 @@ def _halved(
     middle = 0.5 * (low + high)
     if middle <= target.lower:
         return middle, high
-    if middle < state.upper and bounds.exclude(target.goal, middle, bounds.at(middle)):
+    if middle < state.upper and bounds.excludes(target.goal, middle):
         target.lower, target.float32 = middle, max(target.float32, middle)
         return middle, high
     return low, middle

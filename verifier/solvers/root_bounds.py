@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from encoders.formulations.to_stages import Stages, to_stages
-from encoders.network.graph import Graph
+from encoders.network.graph import Array, Graph
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import Effort, linear_bounds
 from verifier.bounds.anchored import AnchoredBounds, anchors
@@ -79,6 +79,27 @@ def rooted(
     effort = Effort() if kernels else _effort(graph)
     bounds = linear_bounds(graph, region, budget, effort, arithmetic, by, before)
     return Rooted(bounds, before if before is not None and before.complete else None)
+
+
+class _Kept:
+    """`ArgumentBounds` that leave intervals as they are."""
+
+    @staticmethod
+    def tightened(node: int, lower: Array, upper: Array, iterations: int, budget: Budget) -> tuple[Array, Array]:
+        del node, iterations, budget
+        return lower, upper
+
+
+def anchored_alone(
+    graph: Graph, region: Ball, budget: Budget, arithmetic: Arithmetic, stages: Stages
+) -> AnchoredBounds | None:
+    """The lines anchored at the centre over intervals that nothing else has cut down, in a third of the time that
+    `rooted` takes; None where there are none."""
+    if stages.underflows or not anchors(graph, region):
+        return None
+    found = AnchoredBounds(stages, region)
+    linear_bounds(graph, region, budget, arithmetic=arithmetic, by=_Kept(), before=found)
+    return found if found.complete else None
 
 
 def _effort(graph: Graph) -> Effort:

@@ -11,6 +11,7 @@ import pytest
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.runtime.witness import Judge
+from verifier.search import linear_bisection as module
 from verifier.search.linear_bisection import BoundsByRadius, linear_lower
 from verifier.search.state import Problem, SearchState
 
@@ -35,6 +36,24 @@ def test_lower_ends_stay_below_the_truth(truth: Any, norm: Norm, seed: int) -> N
         assert 0 <= target.lower <= optimum + 1e-9
     if not any(optimum == 0 for optimum in optima):
         assert any(target.lower > 0 for target in state.targets)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_in_l1_large_networks_are_asked_by_anchored_lines_alone(
+    truth: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KERNELS_PAY", 0)
+    monkeypatch.setattr(BoundsByRadius, "at", None)
+    net = truth.net(seed, (3, 5, 4, 3))
+    problem = problem_of(net, np.full(3, 0.5), Norm.L1)
+    state = SearchState(problem, Budget())
+    bounds = BoundsByRadius(problem, state.budget)
+    linear_lower(state, bounds, problem.ball.reach)
+    optima = [net.nearest(Norm.L1, problem.ball.centre, goal) for _, goal in problem.disjuncts]
+    for target, optimum in zip(state.targets, optima, strict=True):
+        assert 0 <= target.lower <= optimum + 1e-9
+        assert target.lower > 0 or optimum < 0.1
+    assert len(bounds._anchored) <= module.ANCHORED_KEPT
 
 
 def test_bounds_are_shared_by_radius(truth: Any) -> None:
