@@ -7,12 +7,15 @@ from functools import cached_property
 from typing import TypeVar
 
 from encoders.formulations.to_stages import Stages, to_stages
+from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.alpha_crown import Effort, goal_upper
 from verifier.bounds.anchored import AnchoredBounds, anchors
 from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 from verifier.search.state import Problem, SearchState, TargetState
+from verifier.solvers.branch_and_bound import hidden_bounds, with_hidden
+from verifier.solvers.quadratic_root import quadratic_ends, quadratic_goals, suits
 from verifier.solvers.root_bounds import CLIMBS, KERNELS_PAY, anchored_alone, rooted
 
 LOWER_STEPS = 7
@@ -33,6 +36,8 @@ class BoundsByRadius:
         self._problem, self._budget = problem, budget
         self._known: dict[float, NodeBounds] = {}
         self._anchored: dict[float, AnchoredBounds] = {}
+        self._squared: dict[float, tuple[Array, Array]] = {}
+        self._lacks: dict[float, dict[int, tuple[float, float]]] = {}
 
     def at(self, radius: float) -> NodeBounds:
         """Bounds on the ball of this radius. Raises OutOfTimeError."""
@@ -42,7 +47,10 @@ class BoundsByRadius:
             ball = problem.ball.with_radius(radius)
             found = rooted(problem.graph, ball, self._budget, problem.arithmetic, lambda: self.stages)
             self._budget.check()
-            _keep(self._known, radius, found.bounds, BOUNDS_KEPT)
+            bounds = found.bounds
+            for outer, ends in self._squared.items():
+                bounds = with_hidden(self.stages, bounds, *ends) if radius <= outer else bounds
+            _keep(self._known, radius, bounds, BOUNDS_KEPT)
             if found.anchored is not None:
                 _keep(self._anchored, radius, found.anchored, ANCHORED_KEPT)
         return self._known[radius]
@@ -56,6 +64,39 @@ class BoundsByRadius:
     def near(self, radius: float, share: float) -> NodeBounds:
         """Bounds on this ball, or known ones on a ball that is hardly larger: radius ≥ share times its own."""
         return self.at(min((r for r in self._known if share * r <= radius <= r), default=radius))
+
+    def is_box(self, radius: float) -> bool:
+        """Is the ball of this radius a box?"""
+        return self._problem.ball.with_radius(radius).geometry.is_box
+
+    def square(self, radius: float, budget: Budget) -> tuple[Array, Array]:
+        """Tighten the bounds on this ball, and on those within it that are bounded from now on, by quadratic bounds: of
+        all ReLU arguments, where the ball `suits` these. Raises OutOfTimeError."""
+        if radius not in self._squared:
+            ball, known = self._problem.ball.with_radius(radius), self.at(radius)
+            ends = hidden_bounds(self.stages, known)
+            if suits(ball, *ends):
+                ends = quadratic_ends(self.stages, ball, *ends, budget)
+                _keep(self._known, radius, with_hidden(self.stages, known, *ends), BOUNDS_KEPT)
+            self._squared[radius] = ends
+        return self._squared[radius]
+
+    def lacks(self, goal: Halfspaces, radius: float, budget: Budget) -> tuple[float, float]:
+        """`quadratic_goals` of one goal on a ball that is squared: of all goals of the problem together, where that has
+        not been done, and of this one alone after that. Raises OutOfTimeError."""
+        ball, ends = self._problem.ball.with_radius(radius), self.square(radius, budget)
+        if not suits(ball, *ends):
+            return -math.inf, -math.inf
+        if radius not in self._lacks:
+            bounds, goals = self.at(radius), [goal for _, goal in self._problem.disjuncts]
+            goals = [one for one in goals if not self.exclude(one, radius, bounds, Effort(goal_iterations=0))]
+            found = quadratic_goals(self.stages, ball, *ends, goals, budget) if goals else []
+            self._lacks[radius] = dict(zip(map(id, goals), found, strict=True))
+        known = self._lacks[radius].pop(id(goal), None)
+        if known is not None and known[0] > 0.0:
+            return known
+        (alone,) = quadratic_goals(self.stages, ball, *ends, [goal], budget)
+        return alone
 
     def exclude(self, goal: Halfspaces, radius: float, bounds: NodeBounds, effort: Effort | None = None) -> bool:
         """True when `bounds`, true within `radius`, prove by linear bounds that no point there reaches the goal; or

@@ -27,6 +27,7 @@ from verifier.search.proposals import Posed
 from verifier.search.spread import Spreading
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState
 from verifier.search.track import Track
+from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.protocol import Tree, TreeMaker
 from verifier.solvers.tree.relu_tree import ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
@@ -275,9 +276,12 @@ class TreeSearch:
             return None
         if track.tree is None or not self._fits(track.tree, radius):
             return None
-        if inner.tree is not None and inner.tree.radius >= radius:
-            inner.tree = None
         with track.clocked():
+            if isinstance(track.tree, BoundTree) and track.nodes >= self._maker.nodes_alone(BoundTree.engine):
+                step = track.squares.step
+                self._raise(track, *step(track.target.goal, self.bounds, track.lower, radius, self._budget))
+            if inner.tree is not None and not track.lower < inner.tree.radius < radius:
+                inner.tree = None
             while inner.due(track.nodes - self._maker.nodes_alone(track.tree.engine), track.tree, track.lower, radius):
                 if inner.tree is not None:
                     return inner.tree

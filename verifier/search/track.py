@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from verifier.search.inner_ball import InnerBall
+from verifier.search.quadratic_steps import QuadraticSteps
 from verifier.search.state import SearchState, TargetState
 from verifier.solvers.tree.protocol import Tree
 
@@ -31,6 +32,7 @@ class Track:
     barren: set[bytes] = field(default_factory=set)
     """Activation patterns of points that reach the goal and gave no witness nearer enough: not tried again."""
     inner: InnerBall = field(default_factory=InnerBall)
+    squares: QuadraticSteps = field(default_factory=QuadraticSteps)
 
     @contextmanager
     def clocked(self) -> Iterator[None]:

@@ -129,3 +129,12 @@ def hidden_bounds(stages: Stages, bounds: NodeBounds) -> tuple[Array, Array]:
         np.concatenate([nothing, *(bounds.lower[node] for node in stages.nodes[:-1])]),
         np.concatenate([nothing, *(bounds.upper[node] for node in stages.nodes[:-1])]),
     )
+
+
+def with_hidden(stages: Stages, bounds: NodeBounds, lower: Array, upper: Array) -> NodeBounds:
+    """The bounds, those of ReLU arguments cut down to lower, upper (relu_count,), proved ones."""
+    low, high = list(bounds.lower), list(bounds.upper)
+    for node, begin, end in zip(stages.nodes[:-1], stages.starts[:-1], stages.starts[1:], strict=True):
+        low[node] = np.maximum(low[node], lower[begin:end])
+        high[node] = np.minimum(high[node], upper[begin:end])
+    return NodeBounds(tuple(low), tuple(high), proved=bounds.proved)

@@ -1,0 +1,80 @@
+"""Whole balls by quadratic bounds: nothing is excluded that reaches the goal, and more is excluded than by lines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoders.formulations.to_stages import to_stages
+from verifier.bounds.alpha_crown import goal_upper, linear_bounds
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, disjuncts
+from verifier.problem.rounding import FLOAT32
+from verifier.solvers import quadratic_root as module
+from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.quadratic_root import quadratic_ends, quadratic_goals, suits
+
+
+def test_it_excludes_no_ball_that_a_point_of_the_goal_lies_in(truth: Any) -> None:
+    """Against exact enumeration, from well within the distance to just beyond it, for float32 evaluations too."""
+    excluded = 0
+    for seed in range(4):
+        net = truth.net(seed, (3, 6, 4, 3))
+        centre = np.full(3, 0.5)
+        goal = disjuncts(Targeted(seed % 3), 3)[0][1]
+        distance = min(net.nearest(Norm.LINF, centre, goal), 0.5)
+        if not distance > 0.01:
+            continue
+        stages = replace(to_stages(net.graph, FLOAT32.unit, FLOAT32.floors(net.graph)), both=True)
+        for share in (0.6, 0.9, 1.0 + 1e-6):
+            ball = Ball(Norm.LINF, centre, share * distance, net.lo, net.hi)
+            ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32))
+            if not suits(ball, *ends):
+                continue
+            tight = quadratic_ends(stages, ball, *ends, Budget())
+            assert np.all((tight[0] >= ends[0]) & (tight[1] <= ends[1]))
+            ((real, charged),) = quadratic_goals(stages, ball, *tight, [goal], Budget())
+            assert charged <= real
+            if real > 0.0:
+                assert share < 1.0 or net.nearest(Norm.LINF, centre, goal) > distance
+                excluded += share > 0.5
+    assert excluded > 1
+
+
+def test_it_excludes_balls_that_lines_do_not(truth: Any) -> None:
+    rng = np.random.default_rng(1)
+    layers = [(rng.normal(size=(m, n)) / n**0.5, 0.1 * rng.normal(size=m)) for n, m in pairwise((24, 40, 10, 1))]
+    net = truth.of_layers(*layers)
+    ball = Ball(Norm.LINF, np.full(24, 0.5), 0.15, net.lo, net.hi)
+    stages, bounds = to_stages(net.graph), linear_bounds(net.graph, ball, Budget())
+    ends = hidden_bounds(stages, bounds)
+    points = ball.centre + ball.radius * rng.uniform(-1, 1, (500, 24))
+    highest = stages.values(points)[1].max(axis=0)
+    plain = Halfspaces(np.array([[1.0]]), -highest)
+    by_lines = goal_upper(net.graph, ball, bounds, plain, Budget())
+    goal = Halfspaces(plain.matrix, plain.offset - 0.8 * by_lines)
+    assert goal_upper(net.graph, ball, bounds, goal, Budget()) > 0
+    tight = quadratic_ends(stages, ball, *ends, Budget())
+    values = stages.values(points)[0]
+    assert np.all((values >= tight[0]) & (values <= tight[1]))
+    later = slice(stages.starts[1], None)
+    assert np.sum(tight[1][later] - tight[0][later]) < 0.95 * np.sum(ends[1][later] - ends[0][later])
+    easy = Halfspaces(plain.matrix, plain.offset - 2.0 * by_lines)
+    found = quadratic_goals(stages, ball, *tight, [goal, easy], Budget())
+    assert min(map(min, found)) > 0
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_what_suits(truth: Any, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = truth.net(0, (3, 8, 6, 3))
+    ball = Ball(norm, np.full(3, 0.5), 0.4, net.lo, net.hi)
+    ends = hidden_bounds(to_stages(net.graph), linear_bounds(net.graph, ball, Budget()))
+    assert suits(ball, *ends) is (norm is Norm.LINF)
+    assert not suits(ball, np.zeros_like(ends[0]), ends[1])
+    assert not suits(ball, ends[0], ends[1] + np.inf)
+    monkeypatch.setattr(module, "MOST", 1)
+    assert not suits(ball, *ends)

@@ -1,0 +1,91 @@
+"""A box as a whole by quadratic bounds, where lines leave far more than trees can split away.
+
+The arguments of one stage after another are bounded within the ends of those before, all rows of a stage together; then
+goals, which are rows of the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from encoders.formulations.to_stages import Stages
+from encoders.network.graph import Array
+from verifier.bounds.quadratic_forms import QuadraticForms, quadratic_forms
+from verifier.bounds.quadratic_rows import STEPS, quadratic_lower
+from verifier.problem.budget import Budget
+from verifier.problem.query import Ball, Halfspaces
+from verifier.problem.rounding import down
+
+MOST = 1200
+"""Open ReLUs of a box for which this is asked, at most: a step at 500 of them takes some 20 ms, at 1,200 some 150."""
+
+LARGEST = 4096
+"""Entries of the input that may move, at most."""
+
+GOAL_STEPS = 150
+"""Steps of goals, which are few rows: what they share fits them closely."""
+
+TOGETHER = 1024
+"""Rows that are bounded together, at most."""
+
+
+def suits(ball: Ball, lower: Array, upper: Array) -> bool:
+    """Is a ball with these bounds of ReLU arguments a box, and small enough for dense quadratic forms?"""
+    if not ball.geometry.is_box or not ball.bounded or not np.all(np.isfinite(lower) & np.isfinite(upper)):
+        return False
+    low, high = ball.interval
+    open_ = int(np.count_nonzero((lower < 0) & (upper > 0)))
+    return 1 <= open_ <= MOST and 0 < int(np.count_nonzero(high > low)) <= LARGEST
+
+
+def quadratic_ends(stages: Stages, ball: Ball, lower: Array, upper: Array, budget: Budget) -> tuple[Array, Array]:
+    """Tighter bounds of ReLU arguments (relu_count,) in a ball that `suits`, for every evaluation that the stages
+    allow. Raises OutOfTimeError."""
+    lower, upper = lower.copy(), upper.copy()
+    for number in range(2, len(stages.stages)):
+        forms = quadratic_forms(stages, ball.interval, lower, upper, number)
+        if not forms.places.size:
+            continue
+        for steps in (0, STEPS):  # lines within the ends so far settle some
+            _bounded(forms, stages.starts[number - 1 : number + 1], lower, upper, steps, budget)
+    return lower, upper
+
+
+def _bounded(
+    forms: QuadraticForms, ends: tuple[int, ...], lower: Array, upper: Array, steps: int, budget: Budget
+) -> None:
+    """Tighten the open arguments of one stage, in place."""
+    begin, end = ends
+    open_ = np.flatnonzero((lower[begin:end] < 0) & (upper[begin:end] > 0))
+    if open_.size:
+        size = -(-open_.size // -(-2 * open_.size // TOGETHER))
+        for part in (open_[first : first + size] for first in range(0, open_.size, size)):
+            budget.check()
+            signs = np.zeros((2 * part.size, end - begin))
+            signs[np.arange(part.size), part], signs[part.size + np.arange(part.size), part] = 1.0, -1.0
+            rows = forms.asked.combined(signs, np.zeros(len(signs)), forms.rate)
+            low, high = np.split(quadratic_lower(forms, rows, budget, steps).charged, 2)
+            lower[begin + part] = np.maximum(lower[begin + part], low)
+            upper[begin + part] = np.minimum(upper[begin + part], -high)
+
+
+def quadratic_goals(
+    stages: Stages, ball: Ball, lower: Array, upper: Array, goals: Sequence[Halfspaces], budget: Budget
+) -> list[tuple[float, float]]:
+    """For each goal a lower bound of what points of the ball lack of it, over the reals and for every evaluation: by
+    the row that lines bound best. Above 0 nothing there reaches it. Raises OutOfTimeError."""
+    forms = quadratic_forms(stages, ball.interval, lower, upper, len(stages.stages))
+    matrix, offset = np.vstack([goal.matrix for goal in goals]), np.concatenate([goal.offset for goal in goals])
+    rows = forms.asked.combined(-matrix, -offset, forms.rate)
+    if not forms.places.size:
+        return [(-np.inf, -np.inf) for _ in goals]
+    by_lines = quadratic_lower(forms, rows, budget, steps=0).real
+    best, begin = [], 0
+    for goal in goals:
+        best.append(begin + int(np.argmax(by_lines[begin : begin + len(goal.offset)])))
+        begin += len(goal.offset)
+    chosen = forms.asked.combined(-matrix[best], -offset[best], forms.rate)
+    found = (down(part, 0.0).tolist() for part in quadratic_lower(forms, chosen, budget, GOAL_STEPS))
+    return list(zip(*found, strict=True))
