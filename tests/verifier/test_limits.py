@@ -38,6 +38,7 @@ SLOW = (
     "verifier.runtime.activation_region:_solve",
     "verifier.bounds.crown:LinearRelaxation.lower",
     "verifier.bounds.crown:LinearRelaxation.slope_gradient",
+    "verifier.bounds.anchored:AnchoredBounds._pass",
     "verifier.bounds.kernels.block_bounds:BlockBounds._block",
     "verifier.bounds.smooth_crown:SmoothCrown._back",
     "verifier.bounds.lagrangian:Lagrangian.evaluate",
@@ -50,6 +51,7 @@ SLOW = (
     "verifier.solvers.tree.compiled_node:CompiledEvaluator.plunge",
     "encoders.formulations.to_stages:_mapped",
     "verifier.certificates.checker:Proof.ends",
+    "verifier.certificates.checker:Proof._sent",
     "verifier.certificates.checker:BoxProof._least",
     "verifier.certificates.checker:read_network",
     "verifier.certificates.checker:checked",
@@ -182,6 +184,7 @@ ASKED["ranges"] = lambda model, x, budget: verifier.output_ranges(
     model, (x - 0.05, x + 0.05), precision=1e-3, timeout=budget
 )
 ASKED["certificate"] = lambda model, x, budget: verifier.certificate(model, x, 0.01, timeout=budget)
+ASKED["certificate in l1"] = lambda model, x, budget: verifier.certificate(model, x, 0.01, norm="l1", timeout=budget)
 ASKED["certificate of a property"] = lambda model, x, budget: verifier.property_certificate(
     model, region=(x - 0.05, x + 0.05), property=beyond(model), timeout=budget
 )
@@ -197,6 +200,7 @@ LARGER = (
     "nearest of a property, linf",
     "ranges",
     "certificate",
+    "certificate in l1",
     "certificate of a property",
 )
 CASES = [("digits", asked) for asked in ASKED] + [(name, asked) for name in ("conv", "dense") for asked in LARGER]

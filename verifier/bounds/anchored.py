@@ -119,13 +119,13 @@ class AnchoredBounds:
     """
 
     def __init__(self, stages: Stages, region: Ball) -> None:
-        self._stages, self._radius = stages, region.radius
+        self._stages, self._radius = stages, min(region.radius, region.reach)
         self._geometry, self._centre = region.geometry, region.centre
         room = region.geometry.room
         self._rises, self._falls = np.flatnonzero(room.up > 0), np.flatnonzero(room.down > 0)
         caps = np.concatenate([room.up[self._rises], room.down[self._falls]])
         none = np.zeros(caps.size)
-        self._steps = L1(none, -caps, none, region.radius)
+        self._steps = L1(none, -caps, none, self._radius)
         count = stages.operations + stages.input_size + stages.relu_count
         self._rate, self._spent = CHARGE * gamma(count), gamma(3 * caps.size)
         self._numbers = {node: number for number, node in enumerate(stages.nodes, 1)}
@@ -210,7 +210,7 @@ class AnchoredBounds:
         radius: at most the ball's. The row's lines are optimised so many times, while there is hope, until the bound is
         below −wanted. Where the budget ends early, what has been proved by then; infinite where that is nothing.
         """
-        best, number = Excluding(np.inf, 0, {}), len(self._stages.stages)
+        best, number, radius = Excluding(np.inf, 0, {}), len(self._stages.stages), min(radius, self._radius)
         with suppress(OutOfTimeError):
             self._measure(number)
             rows, offset, exact = -goal.matrix, -goal.offset, self._exact()
@@ -245,6 +245,7 @@ class AnchoredBounds:
 
     def _pass(self, number: int, rows: Array, offset: Array, choice: _Choice, budget: Budget) -> _Passed:
         """Bounds of rows·z + offset, z of stage `number`: rows (R, size), offset (R,). Raises OutOfTimeError."""
+        budget.check()
         with np.errstate(invalid="ignore", over="ignore"):
             return self._walk(number, rows, offset, choice, budget)
 
@@ -305,7 +306,8 @@ class AnchoredBounds:
         self, found: _Passed, choice: _Choice, radius: float, budget: Budget
     ) -> tuple[dict[int, Array], dict[int, Array]]:
         """Those of one row's bound by α and by the chords' shares: at its least q, through the lines that it chose."""
-        q = -self._steps.steps(-found.steps, radius)[0]
+        with np.errstate(over="ignore"):
+            q = -self._steps.steps(-found.steps, radius)[0]
         x = self._centre.copy()
         x[self._rises] += q[: self._rises.size]
         x[self._falls] -= q[self._rises.size :]
