@@ -326,6 +326,9 @@ class _PropertySearch:
 
     def _explored(self, track: PropertyTrack, maker: TreeMaker, threads: Threads) -> Counterexample | None:
         """Some nodes of the track's tree. Raises OutOfTimeError."""
+        if track.excluded_by_squares():
+            self._close(track, track.charged)
+            return None
         tree = track.rooted(maker)
         self.engine, before = tree.engine, tree.nodes
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from encoders.network.graph import Array, Graph
 from encoders.network.node_bounds import NodeBounds
 from encoders.passes.merged import MERGED, merged
 from verifier.bounds.alpha_crown import Effort, goal_upper
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import REAL, Arithmetic
 from verifier.problem.verdict import Semantics
@@ -28,12 +29,21 @@ from verifier.search.property_attack import (
     Sampler,
     points_of_a_round,
 )
+from verifier.solvers.branch_and_bound import hidden_bounds, with_hidden
+from verifier.solvers.quadratic_root import quadratic_ends, quadratic_goals, suits
 from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.protocol import Explorable, TreeMaker
 
 QUICK = Effort(goal_iterations=0)
 """What a case's linear bound may cost before its tree is begun."""
+
+LASTING = 128
+"""Nodes of a bound tree after which quadratic bounds are asked, which take a second or two for all cases of a box."""
+
+PARTS = 4.0
+"""They take at most such a part of the time that is left."""
 
 TOLERANCE = 1e-7
 """Of the trees' LPs, as a decider's that is asked once."""
@@ -93,6 +103,17 @@ class SearchedBox:
         return found
 
     @cached_property
+    def squared(self) -> tuple[Array, Array] | None:
+        """Quadratic bounds of all ReLU arguments, in place of `bounds` from then on; None where they do not suit.
+        Raises OutOfTimeError."""
+        ends = hidden_bounds(self.stages, self.bounds)
+        if not suits(self.ball, *ends):
+            return None
+        ends = quadratic_ends(self.stages, self.ball, *ends, self.budget.share(PARTS))
+        vars(self)["bounds"] = with_hidden(self.stages, self.bounds, *ends)
+        return ends
+
+    @cached_property
     def stages(self) -> Stages:
         """The network as trees work on it. Raises OutOfTimeError."""
         floors = self.arithmetic.floors(self.graph)
@@ -119,7 +140,8 @@ class SearchedBox:
 
 @dataclass(eq=False)
 class PropertyTrack:
-    """One case: its goal, and its tree once it has one. stuck: nothing can be done about it any more."""
+    """One case: its goal, and its tree once it has one. stuck: nothing can be done about it any more. squared: have
+    quadratic bounds been asked?"""
 
     box: SearchedBox
     goal: Halfspaces
@@ -127,6 +149,7 @@ class PropertyTrack:
     nodes: int = 0
     closed: bool = False
     stuck: bool = False
+    squared: bool = False
 
     @cached_property
     def ascent(self) -> Ascent:
@@ -170,6 +193,24 @@ class PropertyTrack:
         """Do linear bounds say that nothing reaches the goal? Raises OutOfTimeError."""
         box = self.box
         return goal_upper(box.graph, box.ball, box.bounds, self.goal, box.budget, QUICK, box.arithmetic) < 0
+
+    def excluded_by_squares(self) -> bool:
+        """Do quadratic bounds of the box say that nothing reaches the goal, in any evaluation that is charged? They are
+        asked once, of a tree that lasts; it begins anew within their ends where they do not. Raises OutOfTimeError."""
+        if self.squared or not isinstance(self.tree, BoundTree) or self.tree.nodes < LASTING:
+            return False
+        self.squared = True
+        box = self.box
+        with suppress(OutOfTimeError):
+            if box.squared is None:
+                return False
+            goal, budget = [self.goal], box.budget.share(PARTS)
+            ((_, charged),) = quadratic_goals(box.stages, box.ball, *box.squared, goal, budget)
+            if charged > 0.0:
+                return True
+            self.tree = None
+        box.budget.check()
+        return False
 
     def rooted(self, maker: TreeMaker) -> Explorable:
         """Its tree, made where there is none yet."""

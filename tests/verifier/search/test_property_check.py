@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 import verifier
 from benchmarks.harness.mnist import shared
+from encoders.formulations.to_stages import to_stages
 from encoders.network.exact import exact_outputs
 from tests.traps.enumeration import Exact, Form, box_corners, clipped, combined
 from tests.verifier.problem.properties.formulas import meant, nested
@@ -23,10 +25,14 @@ from verifier.problem.budget import Budget
 from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.s_expressions import Text
 from verifier.runtime.property_judge import ONLY_EXACT
+from verifier.search import property_track
+from verifier.search.methods import METHODS
 from verifier.search.property_attack import EARLY, attack_seconds
 from verifier.search.property_check import ANY_OUTPUT, NO_CASE, check_property
 from verifier.search.property_question import property_question
+from verifier.search.property_track import PropertyTrack
 from verifier.search.settings import Settings
+from verifier.solvers.branch_and_bound import BranchAndBound
 
 Saved = Callable[..., Model]
 
@@ -128,6 +134,41 @@ def test_answers_are_the_truth(truth: Any, save_net: Saved, outputs: int) -> Non
             judged(model, answer, lambda x, y, boxes=boxes: holds_at(boxes, x, y))
     assert seen[Unknown] <= 1, seen
     assert min(seen[Holds], seen[Violated]) >= 5, seen
+
+
+def test_quadratic_bounds_exclude_what_holds(truth: Any, save_net: Saved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By bound trees beside which they are asked from the start: every answer is the truth."""
+    said: list[bool] = []
+    exclude = PropertyTrack.excluded_by_squares
+
+    def noted(own: PropertyTrack) -> bool:
+        said.append(exclude(own))
+        return said[-1]
+
+    monkeypatch.setattr(property_track, "LASTING", 0)
+    monkeypatch.setattr(PropertyTrack, "excluded_by_squares", noted)
+    decider = BranchAndBound("bound")
+    monkeypatch.setitem(METHODS, "tree", replace(METHODS["tree"], decider=lambda *_: decider))  # type: ignore[arg-type]
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        layers = [(rng.normal(size=(m, n)) * (2.0 / n) ** 0.5, np.zeros(m)) for n, m in pairwise((24, 40, 10, 1))]
+        net = truth.of_layers(*layers)
+        model, points = save_net(net), 0.3 + 0.4 * rng.integers(0, 2, (5000, 24))
+        highest = float(to_stages(net.graph).values(points)[1].max())
+        box = " ".join(f"(>= X_{k} 0.3) (<= X_{k} 0.7)" for k in range(24))
+        asks = [f"(assert (and {box} (>= Y_0 {highest + far})))" for far in (-0.01, 0.45, 0.6)]
+        below, *above = (asked(model, text) for text in asks)
+        assert isinstance(below.verdict, Violated)
+        assert all(isinstance(answer.verdict, Holds) for answer in above)
+    assert said
+    # What they exclude is closed, and no node is asked again.
+    monkeypatch.setattr(property_track, "quadratic_goals", lambda *_: [(1.0, 1.0)])
+    closed = asked(model, asks[1])
+    assert isinstance(closed.verdict, Holds)
+    assert said[-1]
+    monkeypatch.setattr(property_track, "quadratic_goals", lambda *_: [(1.0, -1.0)])
+    assert isinstance(asked(model, asks[1]).verdict, Holds)
+    assert not said[-1], "what holds over the reals alone is left to the tree"
 
 
 @pytest.mark.parametrize("method", ["milp", "z3"])
