@@ -87,7 +87,7 @@ def test_on_the_shipped_net_they_change_no_answer(
         images = archive["x"][:6]
     found = [verifier.minimal(model, x, norm=norm.value) for x in images]
     begun = len(eager)
-    assert begun > 3
+    assert begun > 3 or norm is Norm.L1, "where anchored lines exclude these balls at once"
     driven_by(monkeypatch, replace(EAGER, inner_balls=False))
     for x, one in zip(images, found, strict=True):
         plain = verifier.minimal(model, x, norm=norm.value)
