@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, pairwise, product
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 MAGIC = b"RELUCERT"
 SCHEMA = 3  # of certificates about a ball around an input
 ANCHORED_SCHEMA = 6  # of those about a ball in L1 by lines that are anchored at the input
-PROPERTY_SCHEMA = 5  # of those about a property of VNN-LIB 1.0
+PROPERTY_SCHEMA = 7  # of those about a property of VNN-LIB 1.0
+LINES_SCHEMA = 5  # the same, bounds of neurons by lines alone
 REAL_SCHEMA, REAL_PROPERTY_SCHEMA = 2, 4  # files of these say nothing of float32; the field is not there
 NORMS = ("linf", "l1", "l2")
 
@@ -1534,9 +1535,9 @@ class Layer:
         return (self.low >> spare).astype(np.int64), -((-self.high) >> spare).astype(np.int64), spare
 
     def on_lines(
-        self, message: Entries | Limbs, den: int, leaves: LinedLeaves | None = None
+        self, message: Entries | Limbs, den: int, leaves: LinedLeaves | None = None, *, flat: bool = False
     ) -> tuple[Entries, int, RowTerm]:
-        """A `ReluRule`: ν by the lines of CROWN, or by those of leaves, for less than μ, as `units` has it."""
+        """A `ReluRule`: ν by the lines of CROWN, or by those of leaves; `flat`: 0 at open ReLUs; for less than μ (`units`)."""
         value, den, unit, more = self.units(message, den)
         low, high, spare = self.short
         slopes, off, active = np.where(high > -low, 1 << SHARE_BITS, 0), np.zeros(1, dtype=bool), self.active
@@ -1546,6 +1547,8 @@ class Layer:
             beta = leaves.of_units(max(1, den >> unit))
         steep = (high << SLOPE_BITS) // np.maximum(high - low, 1)
         chosen = np.where(value > 0, (value * slopes) >> SHARE_BITS, (value * steep) >> SLOPE_BITS)
+        if flat:
+            chosen[:] = 0
         share = np.minimum(np.minimum(-chosen * low, (value - chosen) * high), 0)
         share = np.where(active | off, 0, share).sum(axis=1).astype(object)
         chosen = np.where(active, value - beta, np.where(off, beta, chosen))
@@ -1885,6 +1888,12 @@ def worst(bounds: Sequence[RowTerm]) -> RowTerm:
     return np.min([value * (common // den) for value, den in bounds], axis=0), common
 
 
+def best(bounds: Sequence[RowTerm]) -> RowTerm:
+    """The largest of each entry's bounds."""
+    value, den = worst([(-value, den) for value, den in bounds])
+    return -value, den
+
+
 def summed(terms: Sequence[RowTerm], rows: int) -> RowTerm:
     """The sum of terms, (rows,)."""
     return total([(np.zeros(rows, dtype=object), 1), *terms])
@@ -1921,6 +1930,8 @@ class Proof:
         self.anchored = anchored
         self._paid: list[RowValue] = []
         """What anchored lines have taken from the forms that are being sent back."""
+        self.nearest = True
+        """Are neurons bounded by the values of the layer before too?"""
         self._intervals: dict[str, RowTerm] = {}
 
     def spend(self, rows: int) -> None:
@@ -1997,25 +2008,32 @@ class Proof:
         return self._intervals[name]
 
     def ends(self, layer: int, entries: Entries, signs: Entries) -> RowTerm:
-        """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before."""
+        """Lower bounds of sign · argument for entries of a layer, by the lines of CROWN in the layers before, or with
+        least and largest values in their place in the last of these."""
         start, known = self.net.arguments[layer], self.interval(layer)
         if known is not None:
             return known[0][np.where(signs > 0, 0, 1), entries], known[1]
         parts = []
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
-            self.spend(len(chosen))
             rows = np.zeros((len(chosen), self.net.size(start)), dtype=np.int64)
             rows[np.arange(len(chosen)), chosen] = sign
-            parts.append(self.value(start, rows, 1, self._by_lines))
+            found = []
+            for flat in {-1, layer - 1 if self.nearest else -1}:
+                self.spend(len(chosen))
+                found.append(self.value(start, rows, 1, partial(self._by_lines, flat=flat)))
+            parts.append(best(found))
         common = least_common(den for _, den in parts)
         return np.concatenate([np.zeros(0, dtype=object), *(value * (common // den) for value, den in parts)]), common
 
-    def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
-        if self.anchored:
+    def _by_lines(self, layer: int, given: Entries | Limbs, below: int, flat: int = -1) -> tuple[Entries, int, RowTerm]:
+        """A `ReluRule`: ν by the lines of CROWN, or by anchored ones, but 0 at open ReLUs of the layer `flat`."""
+        if self.anchored and layer != flat:
             return self._by_anchored(self.layers[layer], given, below)
         known, (mu, den) = self.layers[layer], whole_row((given, below))
         nu = known.lines(mu, den, self.fine, known.low, known.high)
+        if layer == flat:
+            nu = np.zeros_like(nu)
         return known.argument(mu, den, nu, self.fine, known.low, known.high)
 
     def _by_anchored(
@@ -2238,15 +2256,15 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     need(isinstance(header, dict), "the certificate's header has other fields")
     if header.get("schema") == REAL_PROPERTY_SCHEMA:
         need("float32" not in header, "the certificate's header has other fields")
-        header |= {"schema": PROPERTY_SCHEMA, "float32": False}
-    if header.get("schema") == PROPERTY_SCHEMA:
+        header |= {"schema": LINES_SCHEMA, "float32": False}
+    if header.get("schema") in (LINES_SCHEMA, PROPERTY_SCHEMA):
         return parse_property(header, memoryview(data)[4 + length :])
     if header.get("schema") == REAL_SCHEMA:
         need("float32" not in header, "the certificate's header has other fields")
         header |= {"schema": SCHEMA, "float32": "0x0p+0"}
     need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
     anchored = header["schema"] == ANCHORED_SCHEMA
-    known = f"the certificate has another schema than {REAL_SCHEMA} to {ANCHORED_SCHEMA}"
+    known = f"the certificate has another schema than {REAL_SCHEMA} to {PROPERTY_SCHEMA}"
     need(anchored or header["schema"] == SCHEMA, known)
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
@@ -2630,11 +2648,12 @@ class PropertyProof(Proof):
         fine: int,
         before: PropertyProof | None,
         float32: bool = False,
+        nearest: bool = True,
     ) -> None:
         need(not (float32 and net.dropped), f"float32: nothing is proved before a final {net.dropped}")
         need(not (float32 and net.curves), CURVED)
         super().__init__(net, box_query(case.lo, case.hi), math.inf, fine, math.inf if float32 else 0.0)
-        self.case, self.step, self.goal = case, step, goal_of(net, case)
+        self.case, self.step, self.goal, self.nearest = case, step, goal_of(net, case), nearest
         self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
         self._pending: list[tuple[PropertyNode, Entries, bool]] = []
         self.leaves = self.anew = 0
@@ -2692,8 +2711,8 @@ class PropertyProof(Proof):
         self.work += STEP_WORK
         super().spend(rows)
 
-    def _by_lines(self, layer: int, given: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
-        return self.layers[layer].on_lines(given, below)
+    def _by_lines(self, layer: int, given: Entries | Limbs, below: int, flat: int = -1) -> tuple[Entries, int, RowTerm]:
+        return self.layers[layer].on_lines(given, below, flat=layer == flat)
 
     def affine(
         self, start: str, rows: Entries, den: int, most: int, direct: Entries | None = None
@@ -3530,6 +3549,7 @@ class PropertyCertificate:
     step: int
     fine: int
     float32: bool
+    nearest: bool
 
 
 class ProvedClaim:
@@ -3591,7 +3611,7 @@ class PropertyResult(ProvedClaim):
 
 
 NO_FLOAT32 = "none: nothing is claimed of rounding"
-PropertyProofMaker = Callable[[CheckedNetwork, PropertyCase, int, int, PropertyProof | None, bool], PropertyProof]
+PropertyProofMaker = Callable[[CheckedNetwork, PropertyCase, int, int, PropertyProof | None, bool, bool], PropertyProof]
 PROPERTY_FIELDS = ["schema", "model", "property", "step", "fine", "float32"]
 
 
@@ -3603,7 +3623,8 @@ def parse_property(header: dict[str, Any], data: memoryview) -> PropertyCertific
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
     float32 = header["float32"]
     need(isinstance(float32, bool), "the certificate's header")
-    return PropertyCertificate(str(header["model"]), bytes(data[:size]), Numbers(data[size:]), step, fine, float32)
+    text, numbers, nearest = bytes(data[:size]), Numbers(data[size:]), header["schema"] == PROPERTY_SCHEMA
+    return PropertyCertificate(str(header["model"]), text, numbers, step, fine, float32, nearest)
 
 
 def property_checked(
@@ -3620,7 +3641,7 @@ def property_checked(
     cases, leaves, tree = property_cases(prop), 0, None
     for number, case in enumerate(cases):
         try:
-            tree = proof(net, case, claim.step, claim.fine, tree, claim.float32)
+            tree = proof(net, case, claim.step, claim.fine, tree, claim.float32, claim.nearest)
             tree.refuted(claim.numbers)
         except InvalidError as error:
             raise InvalidError(f"case {number}: {error}") from None

@@ -262,8 +262,9 @@ class _PropertyBuilder:
         fine: int,
         before: PropertyProof | None,
         float32: bool,
+        nearest: bool,
     ) -> PropertyProof:
-        found = BudgetedPropertyProof(net, case, step, fine, before, float32)
+        found = BudgetedPropertyProof(net, case, step, fine, before, float32, nearest)
         found.budget = self.budget
         made.append(found)
         return found
