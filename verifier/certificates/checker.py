@@ -1537,7 +1537,7 @@ class Layer:
     def on_lines(
         self, message: Entries | Limbs, den: int, leaves: LinedLeaves | None = None, *, flat: bool = False
     ) -> tuple[Entries, int, RowTerm]:
-        """A `ReluRule`: ν by the lines of CROWN, or of leaves; flat: 0 at open ReLUs. For less than μ, as `units` has it."""
+        """A `ReluRule`: ν by the lines of CROWN, or of leaves; `flat`: 0 at open ReLUs; of μ as `units` rounds it."""
         value, den, unit, more = self.units(message, den)
         low, high, spare = self.short
         slopes, off, active = np.where(high > -low, 1 << SHARE_BITS, 0), np.zeros(1, dtype=bool), self.active
