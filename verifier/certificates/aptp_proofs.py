@@ -141,8 +141,9 @@ def _proof(
     fine: int,
     before: PropertyProof | None,
     float32: bool,
+    nearest: bool,
 ) -> PropertyProof:
-    found = _RecordedProof(net, case, step, fine, before, float32)
+    found = _RecordedProof(net, case, step, fine, before, float32, nearest)
     found.budget, found.leaves_of = budget, _Leaves()
     made.append(found.leaves_of)
     return found
