@@ -134,7 +134,7 @@ READING = ("verifier.runtime.model.load_model", "verifier.runtime.agreement:Comp
 WORKING = {
     "minimal": (
         "verifier.search.float32.rounding_reaches",
-        "verifier.search.linear_bisection.root_bounds",
+        "verifier.search.linear_bisection.rooted",
         "verifier.search.linear_bisection.to_stages",
     ),
     "check": (
@@ -202,7 +202,7 @@ def test_a_limit_that_ends_while_the_files_are_read_is_told(place: str) -> None:
 
 @POSIX
 @pytest.mark.parametrize(
-    "place", ["verifier.certificates.builder.root_bounds", "verifier.certificates.checker.checked"]
+    "place", ["verifier.certificates.builder.rooted", "verifier.certificates.checker.checked"]
 )
 def test_a_certificate_that_is_late_is_left_out(place: str, tmp_path: Path) -> None:
     file = tmp_path / "c.cert"
