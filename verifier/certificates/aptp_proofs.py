@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +21,7 @@ from verifier.certificates.checker import (
     BoxLayer,
     BoxNode,
     BoxProof,
-    CheckedNetwork,
     Numbers,
-    PropertyCase,
     PropertyCertificate,
     PropertyNode,
     PropertyProof,
@@ -132,18 +131,9 @@ def aptp_proofs(content: bytes, model: bytes, folder: Path, budget: Budget) -> l
     return texts
 
 
-def _proof(
-    made: list[_Leaves],
-    budget: Budget,
-    net: CheckedNetwork,
-    case: PropertyCase,
-    step: int,
-    fine: int,
-    before: PropertyProof | None,
-    float32: bool,
-    nearest: bool,
-) -> PropertyProof:
-    found = _RecordedProof(net, case, step, fine, before, float32, nearest)
+def _proof(made: list[_Leaves], budget: Budget, *given: Any) -> PropertyProof:
+    """A case's, of what the checker gives its own."""
+    found = _RecordedProof(*given)
     found.budget, found.leaves_of = budget, _Leaves()
     made.append(found.leaves_of)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,6 @@ from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.root_bounds import rooted
 from verifier.solvers.tree.protocol import TreeRoot
-
-RECHECK = 1.2
-"""The check evaluates each leaf once, as neurons' bounds were; it is not begun when less than this is left."""
 
 UNDER_TRANSFORMS = "certificates are about the network in the file, and the checker does not read transformations"
 """Why there are none for questions under transformations."""
@@ -83,12 +81,14 @@ class BudgetedProof(Proof):
         net: CheckedNetwork,
         query: checker.CheckedQuery,
         radius: float,
+        fine: int,
         float32: float,
+        anchored: bool,
+        *,
         budget: Budget,
-        anchored: bool = False,
     ) -> None:
         self._budget = budget
-        super().__init__(net, query, radius, FINE, float32, anchored)
+        super().__init__(net, query, radius, fine, float32, anchored)
 
     def count(self, work: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
@@ -211,7 +211,7 @@ def _certified(
     query = _query(asked)
     layers: list[Layer] = []
     trees: list[SplitTree] = []
-    each, again, anchored = 0.0, 0, False
+    anchored = False
     if radius > 0:
         stages = to_stages(model.graph, look=budget.check)
         if stages.underflows:
@@ -223,13 +223,11 @@ def _certified(
         lower, upper = hidden_bounds(stages, root.bounds)
         unstable = int(np.count_nonzero((lower < 0) & (upper > 0)))
         anchored = math.isfinite(radius) and excluded_at_once(root, asked.goals, finite, unstable, budget)
-        proof = BudgetedProof(net, query, radius, float32, budget, anchored)
-        begun = time.perf_counter()
+        proof = BudgetedProof(net, query, radius, FINE, float32, anchored, budget=budget)
         lower, upper = _established(proof, stages, lower, upper, budget)
-        each = (time.perf_counter() - begun) * net.entries / proof.work if proof.work else 0.0
         layers = proof.layers
         places = np.flatnonzero(upper > 0)
-        charge, again = None, proof.work // net.entries if anchored else 0
+        charge = None
         if float32 > 0 and not anchored:
             part, rounds = asked.ball.with_radius(float32).finite, model.replay.rounds
             charge = charge_of(proof, net.output, float32, model.graph, part, stages, rounds, budget)
@@ -245,13 +243,10 @@ def _certified(
         model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees, anchored
     )
     packed = certificate.encoded(budget.check)
-    neurons = sum(size for _, size in names)
-    # Charges: what each argument and score may be off by, and how large active ReLUs get.
-    rows = certificate.leaves + max(neurons, again) + (2 * neurons + net.size(net.output) if float32 > 0 else 0)
-    if budget.remaining < RECHECK * rows * each:
-        raise OutOfTimeError("no time is left to check the certificate")
     begun = time.perf_counter()
-    result = checker.checked(packed, content, folder)
+    claim = checker.parse(packed)
+    assert isinstance(claim, checker.CheckedCertificate)
+    result = checker.ball_checked(claim, content, folder, partial(BudgetedProof, budget=budget))
     now = time.perf_counter()
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
 

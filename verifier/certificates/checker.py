@@ -3816,14 +3816,20 @@ def checked_any(certificate: bytes, model: bytes, folder: Path | None = None) ->
             claim = parse(certificate)
             if isinstance(claim, PropertyCertificate):
                 return property_checked(claim, model, folder)
-            return _checked(claim, model, folder)
+            return ball_checked(claim, model, folder)
     except InvalidError:
         raise
     except Exception as error:  # noqa: BLE001, whatever else a damaged file causes is a reason to refuse it
         raise InvalidError(f"malformed: {type(error).__name__}: {error}"[:300]) from None
 
 
-def _checked(claim: CheckedCertificate, model: bytes, folder: Path | None) -> CheckedResult:
+ProofMaker = Callable[[CheckedNetwork, CheckedQuery, float, int, float, bool], Proof]
+
+
+def ball_checked(
+    claim: CheckedCertificate, model: bytes, folder: Path | None, proof: ProofMaker = Proof
+) -> CheckedResult:
+    """What a certificate about a ball proves of a model. Raises InvalidError."""
     net, query = read_network(model, folder), claim.query
     need(claim.model == net.digest, "the certificate is for another model")
     need(not net.curves, CURVED)
@@ -3837,7 +3843,7 @@ def _checked(claim: CheckedCertificate, model: bytes, folder: Path | None) -> Ch
     if claim.radius > 0:
         need(distance is None or math.isfinite(claim.radius), "a witness in a box that holds none")
         need(distance is None or distance >= Fraction(claim.radius), "the witness is closer than the radius")
-        proved(net, claim, targets)
+        proved(net, claim, targets, proof)
     else:
         need(not claim.layers and not claim.trees, "the certificate has a proof of nothing")
     told = query, net.digest, net.dtype, scores_text(net), claim.witness
@@ -3869,11 +3875,11 @@ def witnessed(net: CheckedNetwork, query: CheckedQuery, point: Entries, targets:
     return Fraction(int(gaps.max() if query.norm == "linf" else gaps.sum()), unit)
 
 
-def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int]) -> None:
+def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int], made: ProofMaker = Proof) -> None:
     """Refuse unless every target is excluded within the radius."""
     need(claim.names == net.layers, "the certificate's layers are not those of the model")
     need(sorted(tree.target for tree in claim.trees) == sorted(targets), "a target has no tree, or has two")
-    proof = Proof(net, claim.query, claim.radius, claim.fine, claim.float32, claim.anchored)
+    proof = made(net, claim.query, claim.radius, claim.fine, claim.float32, claim.anchored)
     for layer in claim.layers:
         proof.establish(layer)
     active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in claim.layers)])

@@ -114,7 +114,7 @@ def test_charging_for_float32_looks_at_the_budget_between_two_evaluations(finite
     query = checker.CheckedQuery("l1", case.asked.label, None, 0.0, ball.centre, ball.lo, ball.hi)
     looks, check = [], budget.check
     budget.check = lambda: looks.append(check())
-    proof = builder.BudgetedProof(net, query, 0.125, 0.125, budget)
+    proof = builder.BudgetedProof(net, query, 0.125, builder.FINE, 0.125, False, budget=budget)
     proof.rows = proof.rounding.rows = 1
     first = net.arguments[0]
     proof.rounding.error(first)

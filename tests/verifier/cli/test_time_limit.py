@@ -201,7 +201,9 @@ def test_a_limit_that_ends_while_the_files_are_read_is_told(place: str) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("place", ["verifier.certificates.builder.rooted", "verifier.certificates.checker.checked"])
+@pytest.mark.parametrize(
+    "place", ["verifier.certificates.builder.rooted", "verifier.certificates.checker.ball_checked"]
+)
 def test_a_certificate_that_is_late_is_left_out(place: str, tmp_path: Path) -> None:
     file = tmp_path / "c.cert"
     with stuck("minimal", place, "--certificate", str(file)) as process:

@@ -272,7 +272,7 @@ def test_a_point_that_trees_miss_answers(
     """Trees and attacks that find nothing; then a proposer that has the point, and one that denies it."""
     monkeypatch.setattr(property_check._PropertySearch, "_explored", lambda *_: None)
     monkeypatch.setattr(property_check._PropertySearch, "_attack", lambda *_: None)
-    monkeypatch.setattr(property_check._PropertySearch, "_sampled", lambda *_: None)
+    monkeypatch.setattr(property_check, "sampled", lambda *_: None)
     monkeypatch.setattr(property_check, "learnt_of", lambda *_: [])
     file = tmp_path / "p.vnnlib"
     file.write_text(TEXT.format(0.4999))
@@ -336,7 +336,7 @@ def test_a_solver_in_a_child_process_finds_what_trees_miss(
     monkeypatch.setattr(proposals, "SLICE_SHARE", 1.0)
     monkeypatch.setattr(property_check._PropertySearch, "_explored", lambda *_: time.sleep(0.01))
     monkeypatch.setattr(property_check._PropertySearch, "_attack", lambda *_: None)
-    monkeypatch.setattr(property_check._PropertySearch, "_sampled", lambda *_: None)
+    monkeypatch.setattr(property_check, "sampled", lambda *_: None)
     monkeypatch.setattr(property_check, "learnt_of", lambda *_: [])
     file = tmp_path / "p.vnnlib"
     file.write_text(TEXT.format(0.4999))
