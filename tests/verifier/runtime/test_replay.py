@@ -71,6 +71,22 @@ def test_replay_returns_the_logits_row_by_row_or_batched(
     np.testing.assert_allclose(replay.logits(points[0]), [WEIGHT @ points[0]], rtol=1e-6)
 
 
+def test_rows_that_meet_each_other_in_a_batch_are_run_one_by_one(tmp_path: Path) -> None:
+    """y = W · (x + the batch's first row): of a single row 2 W · x, which is what the file says of it."""
+    path, nodes = tmp_path / "m.onnx", [
+        helper.make_node("Gather", ["x", "zero"], ["first"], axis=0),
+        helper.make_node("Add", ["x", "first"], ["sum"]),
+        helper.make_node("MatMul", ["sum", "w"], ["y"]),
+    ]  # fmt: skip
+    kept = {"zero": np.array([0]), "w": np.ascontiguousarray(WEIGHT.T)}
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", n]) for name, n in (("x", 4), ("y", 3))]
+    values = [numpy_helper.from_array(value, name) for name, value in kept.items()]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], values)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    points = np.random.default_rng(0).random((5, 4)).astype(np.float32)
+    assert np.allclose(opened(path).logits(points), 2.0 * points @ WEIGHT.T)
+
+
 def test_replay_prints_nothing_when_a_batch_does_not_fit(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     replay = opened(_file(tmp_path / "m.onnx", "batch", reshape=True))
     assert replay.logits(np.ones((3, 4))).shape == (3, 3)
