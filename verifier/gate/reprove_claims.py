@@ -184,11 +184,12 @@ class ClaimsCheck:
         return lower
 
     def _beyond(self, result: Any, lower: float, proved: float) -> None:
-        """Raise InvalidError unless a ball's proof says that nothing of the grid lies within a lower end."""
+        """Raise InvalidError unless a ball's proof says that nothing of the grid lies within a lower end: by its steps,
+        or in L2, whose steps' squares lie so close that rounding moves points past the next one, by the ball itself."""
         steps, grid = result.grid.steps(proved), result.grid
         enough = steps == lower if math.isinf(lower) else steps > steps_within(lower, grid.per, grid.power)
         reason = f"the certificate proves less than {lower!r}: none closer than {grid.told(steps)}"
-        self.checker.need(not lower > 0 or enough, reason)
+        self.checker.need(not lower > 0 or enough or (grid.power > 1 and proved > lower), reason)
 
     def _upper(self, place: str, about: JsonObject, query: Any, claim: JsonObject, columns: JsonObject | None) -> float:
         """The upper end that its witness, which can occur, shows: inf without one."""

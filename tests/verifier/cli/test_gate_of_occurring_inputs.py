@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,9 +17,14 @@ import pytest
 from encoders.errors import InputError
 from tests.verifier.packs import copied, reproved, resealed
 from verifier import Columns
+from verifier.certificates import checker
+from verifier.certificates.builder import certified, covers
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
-from verifier.gate.reprove_claims import occurring, steps_within
+from verifier.gate.reprove_claims import ClaimsCheck, ClaimsLog, occurring, steps_within
+from verifier.problem.budget import Budget
+from verifier.problem.query import Norm
+from verifier.search.question import InputRegion, Misclassification, specify
 from verifier.testing import NotRobustError, assert_min_distortion, assert_no_less_robust, assert_robust
 
 START = 10
@@ -161,6 +166,26 @@ def test_a_radius_holds_the_steps_that_are_as_near(power: int) -> None:
             assert steps_within(radius, per, power) == k**power, "8/255 are eight steps, as float64 has it"
             assert steps_within(math.nextafter(radius, 0.0), per, power) <= k**power - (Fraction(radius) <= root)
             assert steps_within((k + 0.5) / per, per, power) == math.floor((k + 0.5) ** power)
+
+
+def test_in_l2_a_ball_holds_more_than_its_steps(truth: Any, save_net: Callable[..., Any]) -> None:
+    """What is certified of a lower end far out is re-proved: a point of so many steps may be nearer there, or not."""
+    model = save_net(truth.of_layers(([[1.0] * 4], [0.0]), ([[0.0], [1.0]], [5.0, 0.0])))
+    region = InputRegion(np.zeros(4), Norm.L2, (0.0, 1.0), Columns(grid=255))
+    asked = specify(model, region, Misclassification(None), Budget())
+    check = ClaimsCheck(Path(), checker, cast("ClaimsLog", None), None, {})
+    fewer = 0
+    for lower in np.random.default_rng(0).uniform(0.8, 1.9, 20).tolist():
+        assert asked.lattice is not None
+        end = asked.lattice.ball_around(lower)
+        found = certified(asked, end, None, Budget()).result
+        assert found.grid is not None
+        assert covers(asked, found, found.lower, end)
+        fewer += found.grid.steps(found.lower) <= steps_within(lower, 255, 2)
+        check._beyond(found, lower, found.lower)
+        with pytest.raises(checker.InvalidError, match="proves less than"):
+            check._beyond(found, found.lower, found.lower)
+    assert fewer
 
 
 @pytest.mark.parametrize(
