@@ -8,6 +8,7 @@ they read, inactive ones nothing. With z = (ξ, h), which lies within `reach`, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,6 +38,12 @@ class AffineForms:
         sizes = size @ self.sizes + np.abs(offset)
         errors, real = ((size @ part + rate * sizes) * (1.0 + rate) for part in (self.errors, self.real))
         return AffineForms(matrix @ self.rows, matrix @ self.constants + offset, sizes, errors, real)
+
+    def either_sign(self, places: npt.NDArray[np.integer]) -> AffineForms:
+        """Those at these places, and their negatives behind them: exact."""
+        rows, constants = self.rows[places], self.constants[places]
+        same = (np.tile(part[places], 2) for part in (self.sizes, self.errors, self.real))
+        return AffineForms(np.vstack([rows, -rows]), np.concatenate([constants, -constants]), *same)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +88,15 @@ class _Part:
 
 
 def quadratic_forms(
-    stages: Stages, interval: tuple[Array, Array], lower: Array, upper: Array, number: int
+    stages: Stages,
+    interval: tuple[Array, Array],
+    lower: Array,
+    upper: Array,
+    number: int,
+    look: Callable[[], None] = lambda: None,
 ) -> QuadraticForms:
     """The forms of stage `number` (1 is the first, the output the last) over the box `interval`; ReLU arguments lie
-    within lower, upper (relu_count,), finite."""
+    within lower, upper (relu_count,), finite. look: called between products; what it raises ends the work."""
     low, high = interval
     before = stages.starts[number - 1]
     lower, upper = lower[:before], upper[:before]
@@ -98,7 +110,7 @@ def quadratic_forms(
     reach = np.concatenate([np.ones(moves.size), upper[places], [1.0]])
     parts, arguments = [_Part(forms, none, none, np.maximum(np.abs(low), np.abs(high)))], []
     for place, (begin, end) in enumerate(pairwise(stages.starts[:number]), 1):
-        read = _read(stages, place, parts, rate, reach)
+        read = _read(stages, place, parts, rate, reach, look)
         own = places[(places >= begin) & (places < end)] - begin
         arguments.append(_forms(read, own, reach))
         first = moves.size + int(np.searchsorted(places, begin))
@@ -112,13 +124,15 @@ def quadratic_forms(
         arguments=_stacked(arguments, count),
         lower=lower[places],
         upper=upper[places],
-        asked=_forms(_read(stages, number, parts, rate, reach), slice(None), reach),
+        asked=_forms(_read(stages, number, parts, rate, reach, look), slice(None), reach),
         rate=rate,
         slack=np.inf if stages.underflows else underflow(largest) * (1.0 + count * count),
     )
 
 
-def _read(stages: Stages, number: int, parts: list[_Part], rate: float, reach: Array) -> _Part:
+def _read(
+    stages: Stages, number: int, parts: list[_Part], rate: float, reach: Array, look: Callable[[], None]
+) -> _Part:
     """What a stage's arguments are: sums over outputs of earlier ones. `largest` is left out."""
     stage = stages.stages[number - 1]
     forms = np.zeros((stage.size, reach.size))
@@ -129,12 +143,14 @@ def _read(stages: Stages, number: int, parts: list[_Part], rate: float, reach: A
         stage.magnitude.copy(),
     )
     for source, block in stage.blocks.items():
+        look()
         part, sizes = parts[source], block.magnitude
         forms += block.matrix @ part.forms
         errors += sizes @ part.errors
         real += sizes @ part.real
         size += sizes @ (np.abs(part.forms) @ reach)
         plain += sizes @ part.largest
+    look()
     forms[:, -1] += stage.constant
     rounded = evaluation_error(stage.operations, stages.unit) * plain
     errors = (errors + rounded + rate * size) * (1.0 + rate)

@@ -45,7 +45,7 @@ def quadratic_ends(stages: Stages, ball: Ball, lower: Array, upper: Array, budge
     allow. Raises OutOfTimeError."""
     lower, upper = lower.copy(), upper.copy()
     for number in range(2, len(stages.stages)):
-        forms = quadratic_forms(stages, ball.interval, lower, upper, number)
+        forms = quadratic_forms(stages, ball.interval, lower, upper, number, budget.check)
         if not forms.places.size:
             continue
         for steps in (0, STEPS):  # lines within the ends so far settle some
@@ -63,10 +63,8 @@ def _bounded(
         size = -(-open_.size // -(-2 * open_.size // TOGETHER))
         for part in (open_[first : first + size] for first in range(0, open_.size, size)):
             budget.check()
-            signs = np.zeros((2 * part.size, end - begin))
-            signs[np.arange(part.size), part], signs[part.size + np.arange(part.size), part] = 1.0, -1.0
-            rows = forms.asked.combined(signs, np.zeros(len(signs)), forms.rate)
-            low, high = np.split(quadratic_lower(forms, rows, budget, steps).charged, 2)
+            found = quadratic_lower(forms, forms.asked.either_sign(part), budget, steps)
+            low, high = np.split(found.charged, 2)
             lower[begin + part] = np.maximum(lower[begin + part], low)
             upper[begin + part] = np.minimum(upper[begin + part], -high)
 
@@ -76,7 +74,7 @@ def quadratic_goals(
 ) -> list[tuple[float, float]]:
     """For each goal a lower bound of what points of the ball lack of it, over the reals and for every evaluation: by
     the row that lines bound best. Above 0 nothing there reaches it. Raises OutOfTimeError."""
-    forms = quadratic_forms(stages, ball.interval, lower, upper, len(stages.stages))
+    forms = quadratic_forms(stages, ball.interval, lower, upper, len(stages.stages), budget.check)
     matrix, offset = np.vstack([goal.matrix for goal in goals]), np.concatenate([goal.offset for goal in goals])
     rows = forms.asked.combined(-matrix, -offset, forms.rate)
     if not forms.places.size:

@@ -11,7 +11,7 @@ import pytest
 
 from encoders.formulations.to_stages import to_stages
 from verifier.bounds.alpha_crown import goal_upper, linear_bounds
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, disjuncts
 from verifier.problem.rounding import FLOAT32
 from verifier.solvers import quadratic_root as module
@@ -78,3 +78,15 @@ def test_what_suits(truth: Any, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> 
     assert not suits(ball, ends[0], ends[1] + np.inf)
     monkeypatch.setattr(module, "MOST", 1)
     assert not suits(ball, *ends)
+
+
+def test_forms_look_at_the_time_too(truth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a convolutional net with thousands of ReLUs take seconds before the first ascent."""
+    net = truth.net(0, (3, 8, 6, 3))
+    ball, stages = Ball(Norm.LINF, np.full(3, 0.5), 0.4, net.lo, net.hi), to_stages(net.graph)
+    ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget()))
+    monkeypatch.setattr(module, "quadratic_lower", None)
+    with pytest.raises(OutOfTimeError):
+        quadratic_ends(stages, ball, *ends, Budget(0.0))
+    with pytest.raises(OutOfTimeError):
+        quadratic_goals(stages, ball, *ends, [disjuncts(Targeted(0), 3)[0][1]], Budget(0.0))
