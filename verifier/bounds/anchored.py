@@ -53,8 +53,9 @@ TRIED = 4
 
 
 def anchors(graph: Graph, region: Ball) -> bool:
-    """Is it a ball in L1 around a point of its box, and a network that is small enough?"""
+    """Is it a ball in L1 around a point of its box, which has others too, and a network that is small enough?"""
     inside = bool(np.all((region.lo <= region.centre) & (region.centre <= region.hi)))
+    inside = inside and bool(np.any(region.lo < region.hi))
     small = graph.relu_count * 2 * graph.input_size <= MOST_ENTRIES
     return region.norm is Norm.L1 and bool(np.isfinite(region.radius)) and region.bounded and inside and small
 

@@ -195,6 +195,7 @@ def test_what_is_not_anchored(truth: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert not anchors(net.graph, Ball(Norm.L2, ball.centre, 0.2, ball.lo, ball.hi))
     assert not anchors(net.graph, ball.with_radius(math.inf))
     assert not anchors(net.graph, Ball(Norm.L1, ball.hi + 1.0, 2.0, ball.lo, ball.hi))
+    assert not anchors(net.graph, Ball(Norm.L1, ball.hi, 2.0, ball.hi, ball.hi)), "nothing moves there"
     monkeypatch.setattr(module, "MOST_ENTRIES", 10)
     assert not anchors(net.graph, ball)
 
