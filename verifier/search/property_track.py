@@ -104,12 +104,16 @@ class SearchedBox:
 
     @cached_property
     def squared(self) -> tuple[Array, Array] | None:
-        """Quadratic bounds of all ReLU arguments, in place of `bounds` from then on; None where they do not suit.
-        Raises OutOfTimeError."""
+        """Quadratic bounds of all ReLU arguments, in place of `bounds` from then on; None where they do not suit, or
+        take longer than their part of the time: no other case asks again. Raises OutOfTimeError."""
         ends = hidden_bounds(self.stages, self.bounds)
         if not suits(self.ball, *ends):
             return None
-        ends = quadratic_ends(self.stages, self.ball, *ends, self.budget.share(PARTS))
+        try:
+            ends = quadratic_ends(self.stages, self.ball, *ends, self.budget.share(PARTS))
+        except OutOfTimeError:
+            self.budget.check()
+            return None
         vars(self)["bounds"] = with_hidden(self.stages, self.bounds, *ends)
         return ends
 

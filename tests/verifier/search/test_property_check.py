@@ -21,7 +21,7 @@ from encoders.network.exact import exact_outputs
 from tests.traps.enumeration import Exact, Form, box_corners, clipped, combined
 from tests.verifier.problem.properties.formulas import meant, nested
 from verifier import Evidence, Halfspaces, Holds, InputError, Model, PropertyCheck, Unknown, Violated
-from verifier.problem.budget import Budget
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.s_expressions import Text
 from verifier.runtime.property_judge import ONLY_EXACT
@@ -169,6 +169,17 @@ def test_quadratic_bounds_exclude_what_holds(truth: Any, save_net: Saved, monkey
     monkeypatch.setattr(property_track, "quadratic_goals", lambda *_: [(1.0, -1.0)])
     assert isinstance(asked(model, asks[1]).verdict, Holds)
     assert not said[-1], "what holds over the reals alone is left to the tree"
+    # Where they take too long, one case has asked for all.
+    late: list[int] = []
+
+    def too_late(*_: Any) -> Any:
+        late.append(len(said))
+        raise OutOfTimeError("its part of the time")
+
+    monkeypatch.setattr(property_track, "quadratic_ends", too_late)
+    cases = " ".join(f"(>= Y_0 {highest + far})" for far in (0.45, 0.46))
+    assert isinstance(asked(model, f"(assert (and {box} (or {cases})))").verdict, Holds)
+    assert len(late) == 1
 
 
 @pytest.mark.parametrize("method", ["milp", "z3"])
