@@ -227,13 +227,13 @@ def _certified(
         lower, upper = _established(proof, stages, lower, upper, budget)
         layers = proof.layers
         places = np.flatnonzero(upper > 0)
-        charge = None
-        if float32 > 0 and not anchored:
-            part, rounds = asked.ball.with_radius(float32).finite, model.replay.rounds
-            charge = charge_of(proof, net.output, float32, model.graph, part, stages, rounds, budget)
         if anchored:
             trees = anchored_leaves(stages, finite, asked.goals, lower, upper, places, budget)
         else:
+            charge = None
+            if float32 > 0:
+                part, rounds = asked.ball.with_radius(float32).finite, model.replay.rounds
+                charge = charge_of(proof, net.output, float32, model.graph, part, stages, rounds, budget)
             for target, goal in asked.goals:
                 below = TreeRoot(stages, finite, goal, lower, upper)
                 trees.append(proof_tree(below, target, places, lower[places] >= 0, charge).grow(budget))

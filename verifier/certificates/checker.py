@@ -1894,6 +1894,19 @@ def best(bounds: Sequence[RowTerm]) -> RowTerm:
     return -value, den
 
 
+def stacked(bounds: Sequence[RowTerm]) -> RowTerm:
+    """One behind the other."""
+    common = least_common(den for _, den in bounds)
+    return np.concatenate([np.zeros(0, dtype=object), *(value * (common // den) for value, den in bounds)]), common
+
+
+def unit_rows(size: int, entries: Entries, signs: Entries | int) -> Entries:
+    """sign · the unit vector of each entry, (entries, size)."""
+    rows = np.zeros((len(entries), size), dtype=np.int64)
+    rows[np.arange(len(entries)), entries] = signs
+    return rows
+
+
 def summed(terms: Sequence[RowTerm], rows: int) -> RowTerm:
     """The sum of terms, (rows,)."""
     return total([(np.zeros(rows, dtype=object), 1), *terms])
@@ -2013,27 +2026,27 @@ class Proof:
         start, known = self.net.arguments[layer], self.interval(layer)
         if known is not None:
             return known[0][np.where(signs > 0, 0, 1), entries], known[1]
-        parts = []
+        parts, ways = [], [-1]
+        if self.nearest and layer and not self.layers[layer - 1].active.all():
+            ways.append(layer - 1)
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
-            rows = np.zeros((len(chosen), self.net.size(start)), dtype=np.int64)
-            rows[np.arange(len(chosen)), chosen] = sign
-            found = []
-            for flat in {-1, layer - 1 if self.nearest else -1}:
+            rows, found = unit_rows(self.net.size(start), chosen, sign), []
+            for flat in ways:
                 self.spend(len(chosen))
                 found.append(self.value(start, rows, 1, partial(self._by_lines, flat=flat)))
             parts.append(best(found))
-        common = least_common(den for _, den in parts)
-        return np.concatenate([np.zeros(0, dtype=object), *(value * (common // den) for value, den in parts)]), common
+        return stacked(parts)
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int, flat: int = -1) -> tuple[Entries, int, RowTerm]:
         """A `ReluRule`: ν by the lines of CROWN, or by anchored ones, but 0 at open ReLUs of the layer `flat`."""
         if self.anchored and layer != flat:
             return self._by_anchored(self.layers[layer], given, below)
         known, (mu, den) = self.layers[layer], whole_row((given, below))
-        nu = known.lines(mu, den, self.fine, known.low, known.high)
         if layer == flat:
-            nu = np.zeros_like(nu)
+            nu = np.zeros((len(mu), known.kept.size), dtype=object)
+        else:
+            nu = known.lines(mu, den, self.fine, known.low, known.high)
         return known.argument(mu, den, nu, self.fine, known.low, known.high)
 
     def _by_anchored(
@@ -2046,12 +2059,11 @@ class Proof:
     def _anchor(self, place: int, layer: Layer) -> Anchored:
         """The lines of a layer's open ReLUs: of each, −t ≥ what is taken from it at the centre − costs · (p, m)."""
         start, opened = self.net.arguments[place], layer.kept[~layer.active]
-        tops, growths, (region, _) = [(np.zeros(0, dtype=object), 1)], list[RowShares](), self.worlds[0]
+        tops, growths, (region, _) = list[RowTerm](), list[RowShares](), self.worlds[0]
         for first in range(0, opened.size, self.rows):
             chosen = opened[first : first + self.rows]
             self.spend(len(chosen))
-            rows = np.zeros((len(chosen), self.net.size(start)), dtype=np.int64)
-            rows[np.arange(len(chosen)), chosen] = -1
+            rows = unit_rows(self.net.size(start), chosen, -1)
             terms, form, below = self._sent(start, rows, 1, self._by_lines)
             need(form is not None, "a layer that does not read the input")
             value, shift = form or (rows, rows)
@@ -2061,11 +2073,9 @@ class Proof:
             tops.append((-least, den))
             costs = region.costs(value, shift, below, self._paid)
             growths.append(shortened(np.maximum(costs, 0), shift, below))
-        common = least_common(den for _, den in tops)
-        joined = np.concatenate([value * (common // den) for value, den in tops])
         if not growths:
             growths = [(np.zeros((0, region.steps)), np.zeros(1, dtype=object))]
-        return Anchored.of(layer, (joined, common), growths)
+        return Anchored.of(layer, stacked(tops), growths)
 
     def establish(self, layer: Layer) -> None:
         """Take the bounds of the next layer; refuse them when they do not follow."""

@@ -133,7 +133,7 @@ Kept = TypeVar("Kept")
 
 def _keep(known: dict[float, Kept], radius: float, found: Kept, most: int) -> None:
     """Keep what was found at a radius, and no more than so many in all."""
-    if len(known) >= most:
+    if radius not in known and len(known) >= most:
         del known[next(iter(known))]
     known[radius] = found
 

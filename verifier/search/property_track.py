@@ -30,7 +30,7 @@ from verifier.search.property_attack import (
     points_of_a_round,
 )
 from verifier.solvers.branch_and_bound import hidden_bounds, with_hidden
-from verifier.solvers.quadratic_root import quadratic_ends, quadratic_goals, suits
+from verifier.solvers.quadratic_root import PARTS, quadratic_ends, quadratic_goals, suits
 from verifier.solvers.root_bounds import root_bounds
 from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.goal_ascent import GoalAscent
@@ -41,9 +41,6 @@ QUICK = Effort(goal_iterations=0)
 
 LASTING = 128
 """Nodes of a bound tree after which quadratic bounds are asked, which take a second or two for all cases of a box."""
-
-PARTS = 4.0
-"""They take at most such a part of the time that is left."""
 
 TOLERANCE = 1e-7
 """Of the trees' LPs, as a decider's that is asked once."""

@@ -9,6 +9,7 @@ from verifier.bounds.alpha_crown import Effort
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Halfspaces
 from verifier.search.linear_bisection import BoundsByRadius
+from verifier.solvers.quadratic_root import PARTS
 
 FINE, COARSE = 1.03, 5
 """Radii are whole powers of this, so that targets share their balls' bounds; and how many powers farther out the next
@@ -16,9 +17,6 @@ one lies, until one stays open: a sixth."""
 
 FIRST = 0.5
 """Share of the distance at which, or where lines end, the first ball lies."""
-
-PARTS = 4.0
-"""One ball takes at most such a part of the time that is left."""
 
 LINES = Effort(goal_iterations=0)
 """What lines may cost before."""

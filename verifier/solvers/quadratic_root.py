@@ -24,6 +24,9 @@ MOST = 1200
 LARGEST = 4096
 """Entries of the input that may move, at most."""
 
+PARTS = 4.0
+"""A box takes at most such a part of the time that is left."""
+
 GOAL_STEPS = 150
 """Steps of goals, which are few rows: what they share fits them closely."""
 
