@@ -26,8 +26,8 @@ NodeForward = Callable[[OnnxBuilder, int, Any, list[str]], str]
 NodeReverse = Callable[[OnnxBuilder, list[str], int, Any, str], list[tuple[int, str]]]
 
 
-def to_onnx(graph: Graph) -> OnnxModel:
-    """The model (x, v) ↦ (logits, vjp) in float32.
+def to_onnx(graph: Graph, leak: float = 0.0) -> OnnxModel:
+    """The model (x, v) ↦ (logits, vjp) in float32; leak: as in `vjp_onnx`.
 
     x: (batch, n), v: (batch, K), logits: (batch, K), vjp = vᵀ·∂logits/∂x: (batch, n). Weights are rounded to float32,
     which changes nothing for a graph read from a float32 file. Raises TypeError for a node or map without a rule.
@@ -36,7 +36,7 @@ def to_onnx(graph: Graph) -> OnnxModel:
     n, classes = graph.input_size, graph.output_size
     x, v = builder.input("x", (BATCH, n)), builder.input("v", (BATCH, classes))
     values = forward_onnx(builder, graph, x)
-    gradient = vjp_onnx(builder, graph, values, v)
+    gradient = vjp_onnx(builder, graph, values, v, leak)
     return builder.model({"logits": (values[graph.output], (BATCH, classes)), "vjp": (gradient, (BATCH, n))})
 
 
@@ -45,12 +45,16 @@ def forward_onnx(builder: OnnxBuilder, graph: Graph, x: str) -> list[str]:
     return forward(graph, {kind: partial(rule, builder) for kind, rule in FORWARD.items()}, x)
 
 
-def vjp_onnx(builder: OnnxBuilder, graph: Graph, values: list[str], cotangent: str) -> str:
+def vjp_onnx(builder: OnnxBuilder, graph: Graph, values: list[str], cotangent: str, leak: float = 0.0) -> str:
     """Append cotangentᵀ·∂output/∂x, (batch, n), at the point where the forward pass gave `values`.
 
-    `cotangent` has shape (batch, K) and may depend on the forward pass.
+    `cotangent` has shape (batch, K) and may depend on the forward pass. Above 0, `leak` is the least slope that a ReLU,
+    a clip or a sigmoid passes on: no gradient, but a direction where they are flat.
     """
-    table = {kind: partial(rule, builder, values) for kind, rule in REVERSE.items()}
+    rules = dict(REVERSE)
+    if leak:
+        rules |= dict.fromkeys(FLAT, partial(_leaking, leak))
+    table = {kind: partial(rule, builder, values) for kind, rule in rules.items()}
     arrived = reverse(graph, table, graph.output, cotangent, partial(builder.op, "Add"))
     if 0 in arrived:
         return arrived[0]
@@ -264,10 +268,37 @@ def _affine_reverse(
     return [(term.source, _map_rule(MAP_ADJOINT, term.map)(builder, term.map, message)) for term in node.terms]
 
 
-def _relu_reverse(
-    builder: OnnxBuilder, values: list[str], index: int, node: Relu, message: str
+def _relu_slope(builder: OnnxBuilder, values: list[str], index: int, _: Relu) -> str:
+    return builder.op("Sign", values[index])
+
+
+def _clip_slope(builder: OnnxBuilder, values: list[str], index: int, node: Clip) -> str:
+    return builder.mask(builder.op("Equal", values[node.source], values[index]))
+
+
+def _sigmoid_slope(builder: OnnxBuilder, values: list[str], index: int, _: Sigmoid) -> str:
+    return builder.op("Mul", values[index], builder.op("Sub", builder.constant(1.0), values[index]))
+
+
+FLAT: Mapping[type, Callable[[OnnxBuilder, list[str], int, Any], str]] = {
+    Relu: _relu_slope,
+    Clip: _clip_slope,
+    Sigmoid: _sigmoid_slope,
+}
+"""The slopes of what is flat somewhere."""
+
+
+def _flat_reverse(
+    builder: OnnxBuilder, values: list[str], index: int, node: Relu | Clip | Sigmoid, message: str
 ) -> list[tuple[int, str]]:
-    return [(node.source, builder.op("Mul", message, builder.op("Sign", values[index])))]
+    return [(node.source, builder.op("Mul", message, FLAT[type(node)](builder, values, index, node)))]
+
+
+def _leaking(
+    leak: float, builder: OnnxBuilder, values: list[str], index: int, node: Relu | Clip | Sigmoid, message: str
+) -> list[tuple[int, str]]:
+    slope = builder.op("Max", FLAT[type(node)](builder, values, index, node), builder.constant(leak))
+    return [(node.source, builder.op("Mul", message, slope))]
 
 
 def _abs_reverse(builder: OnnxBuilder, values: list[str], _: int, node: Abs, message: str) -> list[tuple[int, str]]:
@@ -293,27 +324,10 @@ def _leaky_reverse(
     return [(node.source, builder.op("Where", above, message, scaled))]
 
 
-def _clip_reverse(
-    builder: OnnxBuilder, values: list[str], index: int, node: Clip, message: str
-) -> list[tuple[int, str]]:
-    inside = builder.mask(builder.op("Equal", values[node.source], values[index]))
-    return [(node.source, builder.op("Mul", message, inside))]
-
-
-def _sigmoid_reverse(
-    builder: OnnxBuilder, values: list[str], index: int, node: Sigmoid, message: str
-) -> list[tuple[int, str]]:
-    value = values[index]
-    slope = builder.op("Mul", value, builder.op("Sub", builder.constant(1.0), value))
-    return [(node.source, builder.op("Mul", message, slope))]
-
-
 REVERSE: Mapping[type, NodeReverse] = {
     Affine: _affine_reverse,
-    Relu: _relu_reverse,
+    **dict.fromkeys(FLAT, _flat_reverse),
     Abs: _abs_reverse,
     Max: _max_reverse,
     LeakyRelu: _leaky_reverse,
-    Clip: _clip_reverse,
-    Sigmoid: _sigmoid_reverse,
 }

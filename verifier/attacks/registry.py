@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from encoders.network.norm import Norm
 from verifier.attacks.apgd import ApgdSettings, LossName, apgd
 from verifier.attacks.autoattack import AutoAttackSettings, autoattack
 from verifier.attacks.base.problem import AttackProblem, Candidates, Case
-from verifier.attacks.base.search import Surrogate
+from verifier.attacks.base.search import Surrogate, flat_cases
 from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
 from verifier.attacks.deepfool import DeepFoolSettings, deepfool, deepfool_l2
 from verifier.attacks.fab import FabSettings, fab, fab_l2
@@ -35,11 +35,16 @@ from verifier.problem.budget import Budget
 
 @dataclass(frozen=True)
 class Attack:
-    """A minimum-distance attack: search(surrogate, problem, budget, settings), and the settings that it is run by."""
+    """A minimum-distance attack: search(surrogate, problem, budget, settings), and the settings that it is run by.
+
+    sees: does it follow the network's gradients? Where these vanish at a start, it searches a second time with ones
+    that leak (`Surrogate.leaking`): on a plateau there is no way uphill.
+    """
 
     name: str
     search: Callable[[Surrogate, AttackProblem, Budget, Any], Candidates]
     settings: Any = None
+    sees: bool = True
 
     def __call__(
         self,
@@ -64,7 +69,11 @@ class Attack:
         # Weights and boxes near the ends of float32's range overflow on the way: such a point is NaN or infinite, which
         # is nearer than nothing, so that no search keeps it.
         with np.errstate(all="ignore"):
-            return self.search(surrogate, problem, budget, self.settings)
+            found = self.search(surrogate, problem, budget, self.settings)
+            if not self.sees or not (flat := flat_cases(surrogate, problem, budget)).size:
+                return found
+            again = replace(problem, cases=tuple(problem.cases[place] for place in flat))
+            return found.nearer(flat, self.search(surrogate.leaking, again, budget, self.settings))
 
 
 ATTACKS: Mapping[str, Attack] = {
@@ -84,9 +93,9 @@ ATTACKS: Mapping[str, Attack] = {
     "fab-l2": Attack("fab-l2", fab_l2, FabSettings()),
     "apgd-ce": Attack("apgd-ce", apgd, ApgdSettings(loss=LossName.CE)),
     "apgd-dlr": Attack("apgd-dlr", apgd, ApgdSettings(loss=LossName.DLR)),
-    "square": Attack("square", square, SquareSettings()),
+    "square": Attack("square", square, SquareSettings(), sees=False),
     "autoattack": Attack("autoattack", autoattack, AutoAttackSettings()),
-    "transfer": Attack("transfer", transfer, TransferSettings()),
+    "transfer": Attack("transfer", transfer, TransferSettings(), sees=False),
 }
 
 

@@ -34,9 +34,9 @@ class StepModel:
 class StepBuilder(OnnxBuilder):
     """An OnnxBuilder for a graph's step model: it knows the network, and which inputs are constants and state."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, leak: float = 0.0) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph, self._leak = graph, leak
         self._constants_in: list[str] = []
         self._state: list[str] = []
 
@@ -55,8 +55,8 @@ class StepBuilder(OnnxBuilder):
         return forward_onnx(self, self.graph, x)
 
     def gradient(self, values: list[str], cotangent: str) -> str:
-        """cotangentᵀ · ∂logits/∂x, (batch, n)."""
-        return vjp_onnx(self, self.graph, values, cotangent)
+        """cotangentᵀ · ∂logits/∂x, (batch, n); with a leak no gradient, but a direction (`vjp_onnx`)."""
+        return vjp_onnx(self, self.graph, values, cotangent, self._leak)
 
     def step(self, following: Mapping[str, tuple[str, Sequence[int | str]]]) -> StepModel:
         """The step model; following[s] is the tensor and shape of the state s after the step."""

@@ -70,10 +70,10 @@ class Ascent(Protocol):
     @property
     def goal(self) -> Halfspaces: ...
     def gradient(self, x: Array) -> tuple[float, Array]:
-        """The smallest row at x (n,), and its gradient there: (n,)."""
+        """The smallest row at x (n,), and its gradient there, (n,); where that vanishes, another way uphill."""
 
     def rows(self, x: Array) -> tuple[Array, Array]:
-        """All rows at x (n,), and their gradients there: (m,), (m, n)."""
+        """All rows at x (n,), and their gradients there, as in `gradient`: (m,), (m, n)."""
 
 
 class Sampler:

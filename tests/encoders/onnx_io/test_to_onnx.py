@@ -32,8 +32,8 @@ STEP = 1e-6  # central differences in float64: error near 1e-9 away from kinks
 TOLERANCE = 2e-5  # float32 against float64 at these sizes
 
 
-def _run(graph: Graph, x: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    model = to_onnx(graph).whole
+def _run(graph: Graph, x: np.ndarray, v: np.ndarray, leak: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    model = to_onnx(graph, leak).whole
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     logits, vjp = session.run(["logits", "vjp"], {"x": x.astype(np.float32), "v": v.astype(np.float32)})
@@ -159,6 +159,18 @@ def test_network_against_central_differences(name: str, lowered: bool) -> None:
         shift = STEP * np.eye(6)[column]
         slope = (outputs(graph, x + shift) - outputs(graph, x - shift)) / (2 * STEP)
         np.testing.assert_allclose(vjp[:, column], (slope * v).sum(axis=1), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "flat_at"), [("relu", -1.0), ("clip", 2.0), ("clip", -2.0), ("sigmoid", 30.0)])
+def test_what_is_flat_passes_on_the_leak(name: str, flat_at: float) -> None:
+    """Of a scaled atom at an input where it is flat, beside its own slope elsewhere."""
+    b = GraphBuilder(2)
+    graph = b.graph(ATOMS[name](b, b.affine([(identity(2, 3.0), 0)])))
+    _, vjp = _run(graph, np.array([[0.125, flat_at]]), np.array([[2.0, 2.0]]), leak=0.25)
+    slope = 0.25 if name == "sigmoid" else 1.0  # σ' < 1/4 everywhere
+    np.testing.assert_allclose(vjp, [[2.0 * 3.0 * slope, 2.0 * 3.0 * 0.25]], rtol=1e-6)
+    _, vjp = _run(graph, np.array([[0.125, flat_at]]), np.array([[2.0, 2.0]]))
+    assert abs(vjp[0, 1]) < 1e-6
 
 
 def test_a_tied_maximum_passes_the_whole_message_on_once() -> None:

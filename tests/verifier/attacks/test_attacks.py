@@ -166,6 +166,37 @@ def test_a_budget_that_ends_midway_leaves_valid_points(digits_like: Any, name: s
     assert found.evaluations <= looks * 256
 
 
+PLATEAU_INPUTS = 60
+
+
+@pytest.fixture(scope="module")
+def plateau() -> Surrogate:
+    """The middle of the unit box is on a plateau, which random points do not leave: 1/8 > relu(a − 1/4) + relu(b − 1/4)
+    for means a, b of signed entries, of which each is 1/2 at a corner."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (2, PLATEAU_INPUTS)) / PLATEAU_INPUTS
+    builder = GraphBuilder(PLATEAU_INPUTS)
+    hidden = builder.relu(builder.affine([(Dense(readonly(signs)), 0)], -0.5 * signs.sum(axis=1) - 0.25))
+    last = Dense(readonly(np.array([[0.0, 0.0], [1.0, 1.0]])))
+    return Surrogate(builder.graph(builder.affine([(last, hidden)], np.array([0.125, 0.0]))), "cpu", 1)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["bim", "pgd", "cw", "deepfool", "fab", "apgd-ce", "autoattack"])
+def test_where_no_gradient_leads_anywhere_attacks_go_on_by_ones_that_leak(
+    plateau: Surrogate, name: str, norm: Norm
+) -> None:
+    """Of a case on a plateau, beside one that is not, whose answer stays what it is alone."""
+    first, _ = plateau.graph.nodes[1].terms[0].map.adjoint(np.eye(2))
+    off = Case(0.5 + 0.3 * np.sign(first), 0)  # there one ReLU is active
+    attack = _quick(name)
+    found = attack(plateau, [Case(np.full(PLATEAU_INPUTS, 0.5), 0), off], norm, 0.0, 1.0, budget=Budget())
+    for point in found.points:
+        values = outputs(plateau.graph, point)[0]
+        assert values[1] >= values[0] - SLACK
+    sampled = replace(attack, sees=False)(plateau, [off], norm, 0.0, 1.0, budget=Budget())
+    np.testing.assert_allclose(found.distances[1], sampled.distances[0], rtol=0.1)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_carlini_wagner_is_never_behind_fgsm(setting: Any, norm: Norm) -> None:
     fast, strong = _attack(setting, "fgsm", norm), _attack(setting, "cw", norm)

@@ -42,3 +42,17 @@ def test_one_climb_comes_before_the_bounds_of_large_networks(
     monkeypatch.setattr(property_points, "CLIMB_FIRST", 0)
     assert isinstance(answer(asked), Violated)
     assert len(bounded) == 1
+
+
+def test_a_climb_leads_off_a_plateau(
+    truth: Any, save_net: Callable[..., verifier.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all ReLUs are inactive at random points, as of VNN-COMP's collins_rul_cnn: no bounds are needed."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (1, 2 * INPUTS))
+    model = save_net(truth.of_layers((signs, [-1.5 * INPUTS]), ([[1.0]], [0.0])))
+    points = np.random.default_rng(1).uniform(-1.0, 1.0, (2000, 2 * INPUTS)).astype(np.float32)
+    assert not model.values(points).any()
+    monkeypatch.setattr(property_points, "CLIMB_FIRST", 0)
+    monkeypatch.delattr(PropertyTrack, "pruned")
+    verdict = verifier.check(model, region=(-1.0, 1.0), property=Halfspaces(np.ones((1, 1)), np.array([-1.0]))).verdict
+    assert isinstance(verdict, Violated)

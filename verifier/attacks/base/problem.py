@@ -165,3 +165,11 @@ class Candidates:
     def found(self) -> int:
         """The number of cases with a point."""
         return sum(point is not None for point in self.points)
+
+    def nearer(self, places: Indices, others: Candidates) -> Candidates:
+        """For each case the nearer point, where others[j] belongs to case places[j]."""
+        points, distances = list(self.points), self.distances.copy()
+        for place, point, distance in zip(places.tolist(), others.points, others.distances.tolist(), strict=True):
+            if distance < distances[place]:
+                points[place], distances[place] = point, distance
+        return Candidates(tuple(points), distances, self.evaluations + others.evaluations)

@@ -14,6 +14,7 @@ from encoders.network.graph import Affine, Array, Graph, outputs
 from encoders.onnx_io.to_onnx import to_onnx
 from verifier.attacks.base.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.norms.geometry import LEAK
 from verifier.runtime.device import Device, resolve
 from verifier.runtime.pointwise import FORMATS, Spread, spreads
 from verifier.runtime.session import PACKED, session
@@ -33,21 +34,28 @@ FAR = np.float32(3.0e38)  # the distance of a best point that does not exist yet
 class Surrogate:
     """A graph compiled for one device: step models are built once per kind of step and kept.
 
-    threads=0 takes every core that this process may use. Raises InputError where the device cannot be used.
+    threads=0 takes every core that this process may use. leak: as in `vjp_onnx`. Raises InputError where the device
+    cannot be used.
     """
 
-    def __init__(self, graph: Graph, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, graph: Graph, device: str = "auto", threads: int = 0, leak: float = 0.0) -> None:
         self.graph = graph
         self.device = resolve(device)
         self.threads = threads
+        self.leak = leak
         self._loops: dict[Hashable, StepLoop] = {}
 
     def loop(self, build: Callable[..., StepModel], *key: Hashable) -> StepLoop:
-        """The step loop of build(StepBuilder(graph), *key)."""
+        """The step loop of build(StepBuilder(graph, leak), *key)."""
         name = (build, *key)
         if name not in self._loops:
-            self._loops[name] = StepLoop(build(StepBuilder(self.graph), *key), self.device, self.threads)
+            self._loops[name] = StepLoop(build(StepBuilder(self.graph, self.leak), *key), self.device, self.threads)
         return self._loops[name]
+
+    @cached_property
+    def leaking(self) -> Surrogate:
+        """The same network, whose gradients leak where it is flat."""
+        return Surrogate(self.graph, self.device, self.threads, LEAK)
 
     @cached_property
     def products(self) -> int:
@@ -57,7 +65,7 @@ class Surrogate:
 
     @cached_property
     def _session(self) -> Any:
-        model = to_onnx(self.graph)
+        model = to_onnx(self.graph, self.leak)
         made = session(model, self.device, self.threads, packed=model.size <= PACKED)
         if self.device is Device.CPU:  # on a GPU convolutions may be sums of another kind
             self._confirm(made)
@@ -89,6 +97,13 @@ class Surrogate:
         """cotangentsᵀ·∂logits/∂x: points (batch, n), cotangents (batch, K) → (batch, n)."""
         result: Float32 = self._session.run(["vjp"], {"x": points, "v": cotangents})[0]
         return result
+
+
+def flat_cases(surrogate: Surrogate, problem: AttackProblem, budget: Budget) -> Indices:
+    """The open cases at whose starts the gradient vanishes."""
+    search = AttackSearch(surrogate, problem, budget)
+    found: Indices = search.open[~search.slopes[search.open].any(axis=1)]
+    return found
 
 
 class AttackSearch:

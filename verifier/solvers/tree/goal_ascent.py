@@ -6,6 +6,7 @@ import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
+from verifier.problem.norms.geometry import LEAK
 from verifier.problem.query import Ball, Halfspaces
 
 
@@ -25,13 +26,13 @@ class GoalAscent:
         return active
 
     def gradient(self, x: Array) -> tuple[float, Array]:
-        """The smallest row at x, and its gradient there: (n,)."""
+        """The smallest row at x, and its gradient there, (n,); where that vanishes, that of ReLUs which leak."""
         arguments, rows = self._at(x)
         worst = int(np.argmin(rows))
         return float(rows[worst]), self._gradients(arguments, self.goal.matrix[[worst]])[0]
 
     def rows(self, x: Array) -> tuple[Array, Array]:
-        """All rows at x (n,), and their gradients there: (m,), (m, n)."""
+        """All rows at x (n,), and their gradients there, as in `gradient`: (m,), (m, n)."""
         arguments, rows = self._at(x)
         return rows, self._gradients(arguments, self.goal.matrix)
 
@@ -41,13 +42,20 @@ class GoalAscent:
 
     def _gradients(self, arguments: Array, messages: Array) -> Array:
         """The gradients (k, n) of forms (k, K) over the outputs, where ReLUs have these arguments."""
+        gradients = self._sent_back(arguments, messages, 0.0)
+        flat = ~gradients.any(axis=1)
+        if flat.any():
+            gradients[flat] = self._sent_back(arguments, messages[flat], LEAK)
+        return gradients
+
+    def _sent_back(self, arguments: Array, messages: Array, leak: float) -> Array:
         stages, count = self.stages, len(messages)
         active, starts = arguments > 0, stages.starts
         sent, gradients = np.zeros((count, stages.relu_count)), np.zeros((count, stages.input_size))
         for number in range(len(stages.stages), 0, -1):
             if number < len(stages.stages):
                 part = slice(starts[number - 1], starts[number])
-                messages = np.where(active[part], sent[:, part], 0.0)
+                messages = np.where(active[part], sent[:, part], leak * sent[:, part] if leak else 0.0)
             for source, block in stages.stages[number - 1].blocks.items():
                 arrived = (block.adjoint @ messages.T).T
                 if source:

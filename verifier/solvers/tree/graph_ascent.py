@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from encoders.network.graph import Affine, Array, Graph, Relu, Sigmoid, evaluate, reverse
+from verifier.problem.norms.geometry import LEAK
 from verifier.problem.query import Ball, Halfspaces
 
 
@@ -18,13 +19,13 @@ class GraphAscent:
         self.graph, self.ball, self.goal = graph, ball, goal
 
     def gradient(self, x: Array) -> tuple[float, Array]:
-        """The smallest row at x (n,), and its gradient there: (n,)."""
+        """The smallest row at x (n,), and its gradient there, (n,); where that vanishes, that of ReLUs which leak."""
         values, rows = self._at(x)
         worst = int(np.argmin(rows))
         return float(rows[worst]), self._gradients(values, self.goal.matrix[[worst]])[0]
 
     def rows(self, x: Array) -> tuple[Array, Array]:
-        """All rows at x (n,), and their gradients there: (m,), (m, n)."""
+        """All rows at x (n,), and their gradients there, as in `gradient`: (m,), (m, n)."""
         values, rows = self._at(x)
         return rows, self._gradients(values, self.goal.matrix)
 
@@ -34,13 +35,20 @@ class GraphAscent:
 
     def _gradients(self, values: Sequence[Array], messages: Array) -> Array:
         """The gradients (k, n) of forms (k, K) over the outputs, where nodes have these values."""
+        gradients = self._sent_back(values, messages, 0.0)
+        flat = ~gradients.any(axis=1)
+        if flat.any():
+            gradients[flat] = self._sent_back(values, messages[flat], LEAK)
+        return gradients
+
+    def _sent_back(self, values: Sequence[Array], messages: Array, leak: float) -> Array:
         graph = self.graph
 
         def affine(_: int, node: Affine, message: Array) -> list[tuple[int, Array]]:
             return [(term.source, term.map.adjoint(message)) for term in node.terms]
 
         def relu(_: int, node: Relu, message: Array) -> list[tuple[int, Array]]:
-            return [(node.source, np.where(values[node.source] > 0, message, 0.0))]
+            return [(node.source, np.where(values[node.source] > 0, message, leak * message if leak else 0.0))]
 
         def sigmoid(index: int, node: Sigmoid, message: Array) -> list[tuple[int, Array]]:
             return [(node.source, message * values[index] * (1.0 - values[index]))]

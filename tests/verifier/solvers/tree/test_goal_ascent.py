@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.network.graph import evaluate, outputs
+from verifier.problem.norms.geometry import LEAK
 from verifier.problem.query import Halfspaces, Norm
 from verifier.solvers.tree.goal_ascent import GoalAscent
 
@@ -47,19 +48,47 @@ def test_margin_and_pattern_are_those_of_the_graph(
 
 
 def test_the_gradient_is_that_of_difference_quotients(make_root: Callable[..., Any]) -> None:
-    compared = 0
+    compared = flat = 0
     for seed in range(12):
         root = make_root(seed, SIZES[seed % len(SIZES)], Norm.LINF, 1)
         found = goal_of(root)
         for x in np.random.default_rng(seed).random((5, root.ball.centre.size)):
             margin, gradient = found.gradient(x)
             assert margin == pytest.approx(found.margin(x), abs=ROUNDING)
+            quotients = []
             for entry in range(x.size):
                 moved = x + STEP * np.eye(x.size)[entry]
                 if np.array_equal(found.pattern(moved), found.pattern(x)):
-                    assert (found.margin(moved) - margin) / STEP == pytest.approx(gradient[entry], abs=1e-5)
-                    compared += 1
+                    quotients.append((gradient[entry], (found.margin(moved) - margin) / STEP))
+            if any(abs(quotient) > STEP for _, quotient in quotients):
+                compared += len(quotients)
+                for slope, quotient in quotients:
+                    assert quotient == pytest.approx(slope, abs=1e-5)
+            else:
+                flat += 1
     assert compared > 100
+    assert flat
+
+
+def test_where_the_gradient_vanishes_inactive_relus_leak(make_root: Callable[..., Any]) -> None:
+    """A network by hand on a plateau: Σ of paths through it, each ReLU a factor of 1 or LEAK."""
+    root = make_root(1, (3, 5, 4, 3), Norm.LINF, 1)
+    (first, b), (second, c), (third, _) = root.net.layers
+    asked = 0
+    for x in np.random.default_rng(0).uniform(-4.0, 4.0, (200, 3)):
+        before = first @ x + b
+        after = second @ np.maximum(before, 0.0) + c
+        true, leaky = (
+            third * np.where(after > 0, 1.0, leak) @ (second * np.where(before > 0, 1.0, leak)) @ first
+            for leak in (0.0, LEAK)
+        )
+        goal = Halfspaces(np.eye(3), np.zeros(3))
+        _, gradients = GoalAscent(root.stages, root.ball, goal).rows(x)
+        for row in range(3):
+            asked += not true[row].any()
+            expected = true[row] if true[row].any() else leaky[row]
+            np.testing.assert_allclose(gradients[row], expected, atol=ROUNDING)
+    assert 0 < asked < 600
 
 
 def test_all_rows_are_those_of_their_own_goals(make_root: Callable[..., Any]) -> None:
