@@ -19,7 +19,7 @@ SAME = 1e-6
 NEAR = 1e-4
 """What halving may leave of the depth of a round ball's deepest point."""
 
-SIZES = ((3, 5, 5, 3), (2, 4, 4, 4, 2), (4, 3, 6, 2, 2))
+SIZES = ((3, 5, 5, 3), (2, 4, 4, 4, 2), (4, 3, 6, 2, 2), (3, 3))
 
 
 def in_region(region: LinearRegion, x: Array) -> bool:

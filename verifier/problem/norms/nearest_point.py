@@ -65,6 +65,8 @@ def nearest_point(
     scaled, ends = rows / unit[:, np.newaxis], limits / unit
     if np.any(ends[~usable] < 0):
         return NearestPoint(None, np.where(~usable & (ends < 0), 1.0, 0.0))
+    if len(rows) == 0:
+        return NearestPoint(np.clip(np.zeros(rows.shape[1]), *box), np.zeros(0))
     dual = _Dual(scaled, ends, box, budget, 0.5 * most * most)
     start = np.zeros(len(rows))
     try:

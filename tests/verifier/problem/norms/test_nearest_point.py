@@ -49,6 +49,13 @@ def test_rows_that_say_nothing() -> None:
     assert nearest_point(none, -np.ones(1), box, Budget()).step is None
 
 
+def test_without_rows_the_centre_is_nearest() -> None:
+    """As of a network without ReLUs, whose activation region is everything."""
+    found = nearest_point(np.zeros((0, 2)), np.zeros(0), (np.full(2, -1.0), np.full(2, 1.0)), Budget(), 0.5)
+    np.testing.assert_array_equal(found.step, [0.0, 0.0])
+    assert found.multipliers.shape == (0,)
+
+
 def test_least_squares_of_very_many_rows_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 3,000 they take five seconds, in which nothing looks at the time."""
 
