@@ -6,6 +6,7 @@ nothing is computed beside what the models compute. A tensor inside a model may 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -159,16 +160,24 @@ def _functions(parts: Sequence[JoinedPart]) -> list[onnx.FunctionProto]:
 
 
 def varying(nodes: Iterable[onnx.NodeProto], given: Iterable[str]) -> set[str]:
-    """The tensors that depend on the values of some: a Shape or Size does not."""
-    reached = set(given)
+    """The tensors that depend on the values of some: a Shape or Size does not. Nodes stand in any order."""
+    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in nodes:
-        if node.op_type not in ("Shape", "Size") and reached.intersection(node.input):
-            reached.update(name for name in node.output if name)
+        if node.op_type not in ("Shape", "Size"):
+            for name in node.input:
+                readers[name].append(node)
+    reached, waiting = set(given), list(given)
+    while waiting:
+        for node in readers.pop(waiting.pop(), ()):
+            found = {name for name in node.output if name} - reached
+            reached |= found
+            waiting += found
     return reached
 
 
 def tensor_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
     """Element type and shape of the tensors that the file tells of, or that ONNX infers."""
+    model = _with_open_axes(model)
     # Where it fails only what the file says is known.
     with suppress(onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         model = onnx.shape_inference.infer_shapes(model)
@@ -178,3 +187,15 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
         for value in (*graph.value_info, *graph.input, *graph.output)
         if value.type.HasField("tensor_type")
     }
+
+
+def _with_open_axes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without sizes below 0, as some exporters write dynamic axes: inference aborts where one is sliced."""
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    graph = opened.graph
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_value < 0:
+                size.ClearField("dim_value")
+    return opened

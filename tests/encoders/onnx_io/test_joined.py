@@ -77,6 +77,16 @@ def test_where_no_output_depends_on_an_input_the_first_input_stands_behind() -> 
     assert network_from_model(made).graph.output_size == 2
 
 
+def test_nodes_in_any_order_show_that_an_output_depends_on_an_input() -> None:
+    shuffled = difference()
+    nodes = [*reversed(shuffled.graph.node)]
+    del shuffled.graph.node[:]
+    shuffled.graph.node.extend(nodes)
+    slots = (Slot("a", (2, 2)), Slot("b", (2, 2))), (Slot("y", (2, 2)),)
+    made = joined([JoinedPart("f", shuffled, *slots)], FLOAT)
+    assert network_from_model(made).graph.output_size == 4
+
+
 def test_versions_that_differ_are_refused_by_name() -> None:
     older = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [1]}, {"y": [1]}, opset=14)
     slots = (Slot("x", (1,)),), (Slot("y", (1,)),)
@@ -88,3 +98,14 @@ def test_versions_that_differ_are_refused_by_name() -> None:
 def test_types_of_inner_tensors_are_inferred() -> None:
     found = tensor_types(difference())
     assert [dim.dim_value for dim in found["h"].shape.dim] == [2, 2]
+
+
+def test_an_axis_of_size_minus_1_is_an_open_one() -> None:
+    """Exporters write so for dynamic axes; ONNX's inference ends the process where such an axis is sliced."""
+    nodes = [helper.make_node("Slice", ["x", "first", "last", "axis"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+    sliced = model(nodes, {"x": [-1, 2]}, {"y": [-1, 2]})
+    for name, value in {"first": 0, "last": 1, "axis": 0}.items():
+        sliced.graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
+    found = tensor_types(sliced)
+    assert found["h"].shape.dim[1].dim_value == 2
+    assert sliced.graph.input[0].type.tensor_type.shape.dim[0].dim_value == -1
