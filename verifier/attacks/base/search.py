@@ -14,7 +14,7 @@ from encoders.network.graph import Affine, Array, Graph, outputs
 from encoders.onnx_io.to_onnx import to_onnx
 from verifier.attacks.base.problem import DUAL, LENGTH, AttackProblem, Candidates, Float32, Indices, Metric
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.norms.geometry import LEAK
+from verifier.problem.plateau import LEAK
 from verifier.runtime.device import Device, resolve
 from verifier.runtime.pointwise import FORMATS, Spread, spreads
 from verifier.runtime.session import PACKED, session

@@ -30,10 +30,6 @@ Floats = npt.NDArray[np.float32]
 FIRST_STEP = 0.5
 """The first step of an ascent as a share of the radius; steps shrink to nothing linearly."""
 
-LEAK = 0.1
-"""What an inactive ReLU passes of a gradient that vanishes otherwise: uphill of a plateau, where all ReLUs of a layer
-are inactive. From one of a regression net's (VNN-COMP's collins_rul_cnn) any from 0.001 to 0.5 leads away."""
-
 REACH_SLACK = 1e-12
 """Relative: what summing the sides of a box may lose, many times over."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.problem.norms.geometry import LEAK
+from verifier.problem.plateau import LEAK
 from verifier.problem.query import Ball, Halfspaces
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from encoders.network.graph import Affine, Array, Graph, Relu, Sigmoid, evaluate, reverse
-from verifier.problem.norms.geometry import LEAK
+from verifier.problem.plateau import LEAK
 from verifier.problem.query import Ball, Halfspaces
 
 

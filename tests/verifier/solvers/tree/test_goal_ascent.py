@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.network.graph import evaluate, outputs
-from verifier.problem.norms.geometry import LEAK
+from verifier.problem.plateau import LEAK
 from verifier.problem.query import Halfspaces, Norm
 from verifier.solvers.tree.goal_ascent import GoalAscent
 

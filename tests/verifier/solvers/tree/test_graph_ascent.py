@@ -8,7 +8,7 @@ import pytest
 from encoders.network.graph import Graph, GraphBuilder, Sigmoid, outputs
 from encoders.network.linear_maps import Dense, readonly
 from tests.verifier.bounds.test_smooth_crown import random_goal, random_graph
-from verifier.problem.norms.geometry import LEAK
+from verifier.problem.plateau import LEAK
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.tree.graph_ascent import GraphAscent
 
