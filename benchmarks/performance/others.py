@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import gate_cache, growth, reach, retraining, soundness, time_limits
+from benchmarks.engine import gate_cache, growth, reach, retraining, roots, soundness, time_limits
 from benchmarks.engine import throughput as tree_throughput
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
@@ -197,6 +197,14 @@ def stepped(record: Measured) -> str:
     return "; ".join(cells)
 
 
+def rooted(record: Measured) -> str:
+    """What root bounds of larger networks cost, and nodes a second below them."""
+    return "; ".join(
+        f"{row.question}, {row.relus:,} ReLUs: {row.root_seconds:.2f} s, {row.node_rate:,.0f} nodes a second"
+        for row in rows_of(roots.Row, record)
+    )
+
+
 def limits(record: Measured) -> str:
     """How many time limits were kept, and by how much the worst was overrun."""
     rows = rows_of(time_limits.Row, record)
@@ -308,6 +316,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
     "soundness": ("random nets of 100 to 2,000 ReLUs at radii within an attack's distance, and beyond it", sound),
     "throughput": ("node-steps a second of bound trees (their gain / numpy's)", stepped),
+    "roots": ("root bounds and trees on VNN-COMP's oval21, CPU time (aims: deep 0.5, wide 0.8; 200 nodes)", rooted),
     "time_limits": ("`--timeout`, every command and method: at most 1 s and 5 % over", limits),
     "start": ("median CPU s of trivial questions, start included (aims: check 0.6, minimal 0.8)", start),
     "attack_references_mnist_n": (

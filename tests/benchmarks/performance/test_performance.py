@@ -12,7 +12,7 @@ from benchmarks.performance import __main__ as performance
 from benchmarks.performance import others, pictures, tables
 from benchmarks.performance.provenance import Measured, common_command, measured
 
-LONGEST = 120
+LONGEST = 121
 SESSION = {
     "command": "python -m benchmarks.engine.start --runs 3 --fresh",
     "started": "2026-11-22T12:00:00+00:00",
