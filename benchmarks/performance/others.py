@@ -6,13 +6,14 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import gate_cache, growth, reach, retraining, roots, soundness, time_limits
+from benchmarks.engine import gate_cache, growth, reach, retraining, soundness, time_limits
 from benchmarks.engine import throughput as tree_throughput
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
 from benchmarks.harness.ratios import ratio
 from benchmarks.performance.pictures import SHOWN
 from benchmarks.performance.provenance import Measured, measured, rows_of, share
+from benchmarks.vnncomp import roots
 from benchmarks.vnncomp.certificates import CertificateRow
 from benchmarks.vnncomp.peers import PeerRow
 from benchmarks.vnncomp.run import SAT, TORN, UNSAT, VnnRow

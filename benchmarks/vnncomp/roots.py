@@ -1,6 +1,6 @@
 """Root bounds and trees of larger networks: CPU seconds of the bounds, and nodes a second of the bound trees below.
 
-`python -m benchmarks.engine.roots` takes questions of VNN-COMP's oval21 from the data beside the project. Root bounds
+`python -m benchmarks.vnncomp.roots` takes questions of VNN-COMP's oval21 from the data beside the project. Root bounds
 are those of `check --property`, without the reading, the median of some runs; then the bound tree of each goal that
 they leave open grows, one goal after the other, until it closes or its part of the time is over.
 """

@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
 
-from benchmarks.engine import roots
-from benchmarks.engine.roots import Row, main, measured, summary
 from benchmarks.harness.mnist import SHARED
 from benchmarks.performance.others import rooted
 from benchmarks.performance.provenance import Measured
+from benchmarks.vnncomp import roots
+from benchmarks.vnncomp.roots import Row, main, measured, summary
 
 
 @pytest.mark.skipif(not (SHARED / roots.FOLDER).is_dir(), reason="VNN-COMP's oval21 is not beside the project")
