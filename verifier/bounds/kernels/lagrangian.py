@@ -15,6 +15,7 @@ from verifier.bounds.kernels.jit import compiled, inner
 from verifier.bounds.kernels.network import CompiledNetwork
 from verifier.bounds.kernels.norms import ascend
 from verifier.bounds.lagrangian import CUT_SLACK, SNAP
+from verifier.problem.plateau import LEAK
 from verifier.problem.rounding import UNDERFLOW
 
 
@@ -119,12 +120,31 @@ def _margin(net: CompiledNetwork, x: Array, arguments: Array) -> tuple[float, in
 
 
 @compiled
+def _sent_back(net: CompiledNetwork, row: int, arguments: Array, leak: float, sent: Array, gradient: Array) -> None:
+    """Fill in the gradient (n,) of a goal's row where ReLUs have these arguments; `leak`: what inactive ones pass."""
+    hidden, spans, reads, inputs = net.hidden, net.spans, net.reads, net.inputs
+    sent[:] = hidden[row]
+    gradient[:] = inputs[row]
+    for number in range(sent.size - 1, -1, -1):
+        value = sent[number]
+        if not arguments[number] > 0.0:
+            value = leak * value if leak > 0.0 else 0.0
+        if value != 0.0:
+            coefficients = hidden[number]
+            for k in range(spans[number, 0], spans[number, 1]):
+                sent[k] += value * coefficients[k]
+            if reads[number]:
+                coefficients = inputs[number]
+                for i in range(gradient.size):
+                    gradient[i] += value * coefficients[i]
+
+
+@compiled
 def descend(net: CompiledNetwork, ends: Array, x: Array, radius: float, steps: int, best: Array) -> float:
     """`GradientDescent.search` from x (n,), which is moved, in the box `ends` (2, n): the margin at `best` (n,), filled
     in."""
     size, relus = x.size, net.charge.size
     arguments, sent, gradient = np.empty(relus), np.empty(relus), np.empty(size)
-    hidden, spans, reads, inputs = net.hidden, net.spans, net.reads, net.inputs
     found = -math.inf
     best[:] = x
     for step in range(steps):
@@ -134,17 +154,8 @@ def descend(net: CompiledNetwork, ends: Array, x: Array, radius: float, steps: i
             best[:] = x
         if margin >= 0.0:
             break
-        sent[:] = hidden[worst]
-        gradient[:] = inputs[worst]
-        for number in range(relus - 1, -1, -1):
-            value = sent[number]
-            if value != 0.0 and arguments[number] > 0.0:
-                coefficients = hidden[number]
-                for k in range(spans[number, 0], spans[number, 1]):
-                    sent[k] += value * coefficients[k]
-                if reads[number]:
-                    coefficients = inputs[number]
-                    for i in range(size):
-                        gradient[i] += value * coefficients[i]
+        _sent_back(net, worst, arguments, 0.0, sent, gradient)
+        if not gradient.any():
+            _sent_back(net, worst, arguments, LEAK, sent, gradient)
         ascend(net.around, ends, gradient, radius, step, steps, x)
     return found
