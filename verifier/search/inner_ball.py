@@ -7,25 +7,32 @@ smaller ball they are tighter, and the same work may exclude all of it, or find 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from verifier.solvers.tree.protocol import Tree
 
-SHARE, CROWDED_SHARE = 0.2, 1.0
-"""Nodes of inner balls for each of the tree itself after that: of one that closes nodes, of one that hardly does."""
+SHARE, CROWDED_SHARE = 0.2, 4.0
+"""Nodes of inner balls for each of the tree's own and theirs after that: of one that closes nodes, of one that hardly
+does. Above 1 that one rests while a ball has nodes: it would grow exponentially."""
 
 CROWDED = 0.75
 """Open nodes for each that a tree has had from which on it hardly closes any."""
 
-FIRST = 0.25
-"""The nodes of an inner ball at first, as a share of those that its kind of tree has before any."""
+FIRST = 0.12
+"""The nodes of an inner ball at first, and those of a tree that hardly closes any before an early one, as a share of
+those that its kind of tree has before inner balls."""
 
 NARROW = 0.05
 """Of the radius: when success and failure are that near to each other, inner balls are given twice as many nodes, and
-go on from there in steps that begin with what lies between."""
+go on from there in steps that begin with what lies between. With k times the nodes 1/√k of it: some percent of the
+radius take four times as many."""
 
 ROOT = 64
 """Nodes that bounding a root counts as."""
+
+WORTH = 0.02
+"""Of the radius: how much farther out another target has to be to be followed."""
 
 HIGH = 0.9
 """The share of the radius from which a lower end is left to the tree itself."""
@@ -38,7 +45,7 @@ class InnerBall:
     radius.
 
     nodes: of all of them; patience: what one may spend, as a multiple of the first; failed: the least radius at which
-    one was given up with that; rested: the last one that was given up.
+    one was given up with that; rested: the last one that was given up; proved: the largest radius of one that closed.
     """
 
     tree: Tree | None = None
@@ -46,27 +53,31 @@ class InnerBall:
     patience: float = 1.0
     failed: float = math.inf
     rested: Tree | None = None
+    proved: float = 0.0
     _step: float = field(default=math.inf, init=False)
     _spent: int = field(default=0, init=False)
     _most: float = field(default=math.inf, init=False)
 
-    def due(self, spare: float, outer: Tree, lower: float, radius: float) -> bool:
-        """Is it its turn, where the target's tree, `outer`, has had so many nodes more than trees have alone, and the
-        target is excluded within `lower` of `radius`?"""
-        share = CROWDED_SHARE if outer.open_nodes > CROWDED * outer.nodes else SHARE
+    def due(self, nodes: int, alone: float, outer: Tree, lower: float, radius: float, *, early: bool = False) -> bool:
+        """Is it its turn, where the target has had so many nodes, trees like its own, `outer`, have `alone`, and it is
+        excluded within `lower` of `radius`? early: sooner, where that one hardly closes any node."""
+        crowded = outer.open_nodes > CROWDED * outer.nodes
+        share, spare = CROWDED_SHARE if crowded else SHARE, nodes - (FIRST if crowded and early else 1.0) * alone
         return spare >= 0 and self.nodes <= share * spare and math.isfinite(radius) and lower < HIGH * radius
 
-    def aim(self, lower: float, radius: float) -> float:
-        """Where the next tree decides: that of `rested` where it goes on."""
-        high = min(self.failed, radius)
-        if high - lower <= NARROW * radius:
+    def aim(self, lower: float, radius: float, others: Iterable[float] = ()) -> float:
+        """Where the next tree decides: that of `rested` where it goes on; no farther out than the next target's inner
+        balls have come: others, what these `proved`."""
+        high, narrow = min(self.failed, radius), NARROW / math.sqrt(self.patience) * radius
+        if high - lower <= narrow:
             self.failed = math.inf
             self.patience *= 2.0
             if high > lower:
                 self._step = high - lower
                 return high
-            self._step, high = NARROW * radius, radius
-        return min(lower + self._step, 0.5 * (lower + high))
+            self._step, high = narrow, radius
+        nearest = min((other for other in others if other > lower + WORTH * radius), default=math.inf)
+        return min(lower + self._step, 0.5 * (lower + high), nearest)
 
     def begin(self, tree: Tree, alone: float) -> None:
         """Search the ball of this tree next; alone: the nodes that such trees have before inner balls."""
@@ -81,7 +92,7 @@ class InnerBall:
         self.nodes += nodes
         self._spent += nodes
         if not tree.open_nodes:
-            self.tree = None
+            self.tree, self.proved = None, max(self.proved, tree.radius)
             self._step *= 2.0
         elif tree.stuck or self._spent >= self._most:
             self.rested = None if tree.stuck else tree

@@ -6,6 +6,8 @@ import math
 from functools import cached_property
 from typing import TypeVar
 
+import numpy as np
+
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
@@ -15,7 +17,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 from verifier.search.state import Problem, SearchState, TargetState
 from verifier.solvers.branch_and_bound import hidden_bounds, with_hidden
-from verifier.solvers.quadratic_root import quadratic_ends, quadratic_goals, suits
+from verifier.solvers.quadratic_root import MOST, quadratic_ends, quadratic_goals, suits
 from verifier.solvers.root_bounds import CLIMBS, KERNELS_PAY, anchored_alone, rooted
 
 LOWER_STEPS = 7
@@ -68,6 +70,15 @@ class BoundsByRadius:
     def is_box(self, radius: float) -> bool:
         """Is the ball of this radius a box?"""
         return self._problem.ball.with_radius(radius).geometry.is_box
+
+    def squares(self, radius: float) -> bool:
+        """May quadratic bounds suit this ball: a box, and the largest ball within it that is bounded has no more open
+        ReLUs than they take?"""
+        within = max((r for r in self._known if r <= radius), default=None)
+        if within is None or not self.is_box(radius):
+            return self.is_box(radius)
+        lower, upper = hidden_bounds(self.stages, self._known[within])
+        return int(np.count_nonzero((lower < 0) & (upper > 0))) <= MOST
 
     def square(self, radius: float, budget: Budget) -> tuple[Array, Array]:
         """Tighten the bounds on this ball, and on those within it that are bounded from now on, by quadratic bounds: of

@@ -21,7 +21,7 @@ from verifier.search.question import Specification
 from verifier.search.settings import Settings
 from verifier.search.state import POLISH_SHARE, Attacker, Problem, SearchState
 
-THOROUGH_SHARE = 0.5
+THOROUGH_SHARE = 0.2
 """Part of the time left that the longer attack may use on a bracket that trees have not closed."""
 
 

@@ -48,6 +48,9 @@ class QuadraticSteps:
         aim = self.aim(lower, radius)
         if aim is None or not bounds.is_box(aim):
             return 0.0, 0.0
+        if not bounds.squares(aim):
+            self.failed = min(self.failed, float(_power(aim)))
+            return 0.0, 0.0
         if bounds.exclude(goal, aim, bounds.at(aim), LINES):
             return aim, aim
         share = budget.share(PARTS)

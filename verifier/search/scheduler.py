@@ -282,10 +282,12 @@ class TreeSearch:
                 self._raise(track, *step(track.target.goal, self.bounds, track.lower, radius, self._budget))
             if inner.tree is not None and not track.lower < inner.tree.radius < radius:
                 inner.tree = None
-            while inner.due(track.nodes - self._maker.nodes_alone(track.tree.engine), track.tree, track.lower, radius):
+            alone = self._maker.nodes_alone(track.tree.engine)
+            early = not self.bounds.squares(radius)
+            while inner.due(track.nodes, alone, track.tree, track.lower, radius, early=early):
                 if inner.tree is not None:
                     return inner.tree
-                aim = inner.aim(track.lower, radius)
+                aim = inner.aim(track.lower, radius, [other.inner.proved for other in self._of(track.state)])
                 if inner.rested is not None and inner.rested.radius == aim:
                     inner.begin(inner.rested, self._maker.nodes_alone(inner.rested.engine))
                 elif self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):

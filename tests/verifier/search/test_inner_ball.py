@@ -136,23 +136,49 @@ def test_where_both_meet_the_last_one_goes_on_and_others_lie_outwards_from_there
     own.explored(1)
     assert (own.tree, own.rested, own.failed) == (None, None, 0.52)
     assert own.aim(0.44, 1.0) == pytest.approx(0.48)
+    own = InnerBall(patience=4.0, failed=0.44)
+    assert own.aim(0.4, 1.0) == pytest.approx(0.42), "steps are finer where they take more nodes"
+    assert own.patience == 4.0
     own = InnerBall(failed=0.4)
     assert own.aim(0.4, 1.0) == pytest.approx(0.4 + inner_ball.NARROW), "the tree itself has excluded that since"
 
 
+def test_no_farther_out_than_the_next_target_has_come() -> None:
+    own, other = InnerBall(), InnerBall()
+    other.begin(Begun(0.5), ALONE)
+    assert other.tree is not None
+    other.tree.open_nodes = 0
+    other.explored(1)
+    assert own.aim(0.2, 1.0, (0.0, other.proved)) == other.proved == 0.5
+    assert own.aim(0.2, 1.0, (0.2 + 0.5 * inner_ball.WORTH,)) == pytest.approx(0.6)
+    assert own.aim(0.2, 1.0, (0.9, 0.7)) == pytest.approx(0.6)
+    assert own.aim(0.2, 1.0, (0.9, 0.4, 0.5)) == 0.4
+    own.begin(Begun(0.5, stuck=True), ALONE)
+    own.explored(1)
+    assert own.aim(0.2, 1.0, (0.5,)) == pytest.approx(0.35)
+    assert own.aim(0.48, 1.0, (0.49,)) == 0.5, "what was given up goes on first"
+
+
 def test_turns() -> None:
     """None before trees have had their nodes alone, none where the lower end is high or no witness known, and no more
-    than their share, which is greater beside a tree that closes hardly any node."""
+    than their share. Beside a tree that closes hardly any node they come sooner, and take all nodes but a few."""
     own, tree = InnerBall(), Begun(1.0)
     tree.nodes, tree.open_nodes = 100, 50
-    assert not own.due(-1, tree, 0.1, 1.0)
-    assert own.due(0, tree, 0.1, 1.0)
-    assert not own.due(-math.inf, tree, 0.1, 1.0)
-    assert not own.due(0, tree, inner_ball.HIGH, 1.0)
-    assert not own.due(0, tree, 0.1, math.inf)
+    assert not own.due(ALONE - 1, ALONE, tree, 0.1, 1.0)
+    assert own.due(ALONE, ALONE, tree, 0.1, 1.0)
+    assert not own.due(ALONE, math.inf, tree, 0.1, 1.0)
+    assert not own.due(ALONE, ALONE, tree, inner_ball.HIGH, 1.0)
+    assert not own.due(ALONE, ALONE, tree, 0.1, math.inf)
     own.nodes = ALONE
-    assert not own.due(2 * ALONE, tree, 0.1, 1.0)
-    assert own.due(6 * ALONE, tree, 0.1, 1.0)
+    assert not own.due(3 * ALONE, ALONE, tree, 0.1, 1.0)
+    assert own.due(7 * ALONE, ALONE, tree, 0.1, 1.0)
     tree.open_nodes = 90
-    assert own.due(2 * ALONE, tree, 0.1, 1.0)
-    assert not own.due(0.5 * ALONE, tree, 0.1, 1.0)
+    assert own.due(2 * ALONE, ALONE, tree, 0.1, 1.0)
+    assert not own.due(ALONE + ALONE // 5, ALONE, tree, 0.1, 1.0)
+    own.nodes, sooner = 0, int(inner_ball.FIRST * ALONE)
+    assert own.due(sooner, ALONE, tree, 0.1, 1.0, early=True)
+    assert not own.due(sooner - 1, ALONE, tree, 0.1, 1.0, early=True)
+    assert not own.due(sooner, ALONE, tree, 0.1, 1.0)
+    assert not own.due(sooner, math.inf, tree, 0.1, 1.0, early=True)
+    tree.open_nodes = 50
+    assert not own.due(sooner, ALONE, tree, 0.1, 1.0, early=True)

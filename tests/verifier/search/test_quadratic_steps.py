@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import verifier
-from verifier.problem.budget import OutOfTimeError
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Norm, Targeted, disjuncts
 from verifier.search import linear_bisection
+from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.methods import METHODS
 from verifier.search.quadratic_steps import COARSE, FINE, FIRST, QuadraticSteps
 from verifier.solvers.branch_and_bound import BranchAndBound
@@ -106,6 +107,30 @@ def test_where_time_ends_within_one_ascent_its_radius_stays_open(
     assert found.final
     assert found.upper - found.lower <= 1e-4
     assert (0.0, 0.0) in stepped
+
+
+def test_no_ball_around_one_with_too_many_open_relus(
+    make_root: Callable[..., Any], save_net: Callable[[Any], verifier.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[BoundsByRadius] = []
+    monkeypatch.setattr(QuadraticSteps, "step", lambda _, goal, bounds, *more: (asked.append(bounds), (0.0, 0.0))[1])
+    decider = BranchAndBound("bound", tuple(replace(kind, alone=1) for kind in TREES))
+    monkeypatch.setitem(METHODS, "tree", replace(METHODS["tree"], decider=lambda *_: decider))  # type: ignore[arg-type]
+    root = make_root(7, (3, 6, 6, 3), Norm.LINF)
+    verifier.minimal(save_net(root.net), root.ball.centre, precision=1e-2)
+    monkeypatch.undo()
+    bounds, own = asked[-1], QuadraticSteps()
+    radius = 0.25
+    bounds.at(radius)
+    least = min(bounds._known)
+    assert bounds.squares(radius)
+    monkeypatch.setattr(linear_bisection, "MOST", 0)
+    assert not bounds.squares(radius)
+    assert bounds.squares(0.99 * least)
+    monkeypatch.setattr(BoundsByRadius, "at", None)
+    goal = disjuncts(Targeted(0), 3)[0][1]
+    assert own.step(goal, bounds, radius, 1.0, Budget()) == (0.0, 0.0)
+    assert own.failed < math.inf
 
 
 def _late(*_: Any) -> Any:
