@@ -81,6 +81,9 @@ class OwnMultipliers(NamedTuple):
     sigma: AnyFloats
 
 
+Multipliers = tuple[SharedMultipliers, OwnMultipliers]
+
+
 class Proved(NamedTuple):
     """Lower bounds of rows (r,): over the reals, and for every evaluation that the forms are charged for."""
 
@@ -269,18 +272,19 @@ def quadratic_lower(
 ) -> Proved:
     """Proved lower bounds of the rows over the box, by an ascent in float32. Raises OutOfTimeError."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        climbed = _climbed(QuadraticRows(forms, rows, np.float32), budget, steps, first)
+        found = climbed(QuadraticRows(forms, rows, np.float32), budget, steps, first)
         budget.check()
-        if climbed is None:
+        if found is None:
             return Proved(*(np.full(len(rows.rows), -np.inf) for _ in range(2)))
-        return proved(forms, rows, *climbed)
+        return proved(forms, rows, *found)
 
 
-def _climbed(
-    bound: QuadraticRows, budget: Budget, steps: int, first: float
-) -> tuple[SharedMultipliers, OwnMultipliers] | None:
-    """The best multipliers of all rows together within so many steps; None where there are none to begin with."""
-    shared, own = bound.start()
+def climbed(
+    bound: QuadraticRows, budget: Budget, steps: int, first: float, start: Multipliers | None = None
+) -> Multipliers | None:
+    """The best multipliers of all rows together within so many steps from a start; None where there are none to begin
+    with."""
+    shared, own = start or bound.start()
     hessian = bound.hessian(shared)
     if hessian is None or not own.t.size:
         return None

@@ -72,6 +72,12 @@ class _RecordedProof(PropertyProof):
     def _sloped(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
         return self._follow(super()._sloped(node, numbers), self._path(node))
 
+    def _squared(self, node: PropertyNode, numbers: Numbers) -> list[PropertyNode]:
+        found = super()._squared(node, numbers)
+        if not found:
+            self.leaves_of.paths.append(self._path(node))
+        return found
+
     def in_boxes(self) -> BoxProof:
         self.leaves_of.halved = True
         if self.boxes is None:

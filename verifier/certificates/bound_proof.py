@@ -16,7 +16,7 @@ from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import Ascending, BatchedBound, Proposed, Start
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates.checker import LEAF, LINED, SHARE_BITS, SLOPES
-from verifier.certificates.split_tree import Float32Charge, GrownTree, ProofTree
+from verifier.certificates.split_tree import Float32Charge, GrownTree, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
 from verifier.solvers.branching import LOSS, split_each
 from verifier.solvers.goal_rows import only
@@ -48,10 +48,26 @@ _Split = tuple[int, bool]
 """A ReLU's place, and is it its active side?"""
 
 
-def proof_tree(root: TreeRoot, target: int, places: _Places, active: _Bools, charge: Float32Charge | None) -> ProofTree:
-    """The builder of a tree below this root: by LPs where they are small."""
-    made = ProofTree if small_lps(root) else BoundProofTree
-    return made(root.stages, root.ball, target, root.goal, places, active, root.lower, root.upper, charge)
+class TooManyNodesError(NotCertifiedError):
+    """A tree is larger than it may be."""
+
+
+def proof_tree(
+    root: TreeRoot,
+    target: int,
+    places: _Places,
+    active: _Bools,
+    charge: Float32Charge | None,
+    most: float = np.inf,
+) -> ProofTree:
+    """The builder of a tree below this root: by LPs where they are small, else of so many nodes at most, beyond which
+    growing raises TooManyNodesError."""
+    own = (root.stages, root.ball, target, root.goal, places, active, root.lower, root.upper, charge)
+    if small_lps(root):
+        return ProofTree(*own)
+    made = BoundProofTree(*own)
+    made.most = most
+    return made
 
 
 @dataclass(eq=False)
@@ -76,6 +92,8 @@ class _Node:
 class BoundProofTree(ProofTree):
     """Builds one target's tree by batches of nodes."""
 
+    most: float = field(default=np.inf, init=False)
+    """Nodes, beyond which the tree is given up."""
     _bound: BatchedBound = field(init=False)
     _safe: Lagrangian = field(init=False)
     _ascends: Ascending | None = field(default=None, init=False)
@@ -90,6 +108,8 @@ class BoundProofTree(ProofTree):
         nodes = [root]
         while nodes:
             budget.check()
+            if self._nodes >= self.most:
+                raise TooManyNodesError(f"target {self.target}: the tree has more than {self._nodes} nodes")
             batch, nodes = nodes[-BATCH:], nodes[:-BATCH]
             nodes += self._evaluated(batch, budget)
         return self._told(root)

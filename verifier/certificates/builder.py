@@ -16,22 +16,24 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from encoders.formulations.to_stages import Stages, to_stages
-from encoders.network.graph import Array, Graph
+from encoders.formulations.to_stages import to_stages
 from verifier.certificates import checker
-from verifier.certificates.anchored_proof import anchored_leaves, excluded_at_once
-from verifier.certificates.bound_proof import proof_tree
-from verifier.certificates.checker import CheckedNetwork, InvalidError, Layer, Proof
-from verifier.certificates.format import FINE, STEP, Certificate, SplitTree
-from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
+from verifier.certificates.anchored_proof import excluded_at_once
+from verifier.certificates.ball_proof import FEW, BallProof, BallProofBuilder, BudgetedProof, checked_query
+from verifier.certificates.bound_proof import TooManyNodesError
+from verifier.certificates.checker import (
+    CheckedNetwork,
+    InvalidError,
+)
+from verifier.certificates.format import Certificate
+from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.columns import Columns
-from verifier.problem.query import Ball
-from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.quadratic_root import suits
 from verifier.solvers.root_bounds import rooted
-from verifier.solvers.tree.protocol import TreeRoot
+from verifier.solvers.tree.table import LP_RELUS
 
 UNDER_TRANSFORMS = "certificates are about the network in the file, and the checker does not read transformations"
 """Why there are none for questions under transformations."""
@@ -39,16 +41,6 @@ UNDER_TRANSFORMS = "certificates are about the network in the file, and the chec
 FLOAT32_PART = 5 / 3
 """One part of so many of the time is for a proof that holds for float32 as well; without its charges the reals' own
 trees, no larger, fit into what is left."""
-
-CHARGED = 1.0 + 2.0**-40
-"""Times what the checker charges, whose sums are rounded here."""
-
-LOOSE = 4.0
-"""So many times what an active ReLU's argument can be is out of an LP's reach."""
-
-SPARE_BITS, SPARE = 14, 1 << 8
-"""Of an end by anchored lines, what is not claimed, and the least of that in steps: how the checker rounds a row's
-multipliers depends on the rows beside it, which are others here."""
 
 OF_SOME_INPUTS = "certificates are about all inputs of a ball"
 """Why there are none for what holds of the inputs that can occur alone."""
@@ -71,29 +63,6 @@ def not_covered(norm: str, transformed: bool, columns: Columns | None = None) ->
     if transformed:
         return UNDER_TRANSFORMS
     return "" if norm in checker.NORMS else f"certificates are about the norms {', '.join(checker.NORMS)}"
-
-
-class BudgetedProof(Proof):
-    """The checker's proof, which looks at the budget wherever evaluations are counted: those of charges take long."""
-
-    def __init__(
-        self,
-        net: CheckedNetwork,
-        query: checker.CheckedQuery,
-        radius: float,
-        fine: int,
-        float32: float,
-        anchored: bool,
-        *,
-        budget: Budget,
-    ) -> None:
-        self._budget = budget
-        super().__init__(net, query, radius, fine, float32, anchored)
-
-    def count(self, work: int) -> None:
-        """As the checker does. Raises OutOfTimeError."""
-        self._budget.check()
-        super().count(work)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +131,7 @@ def _grid_of(asked: Specification) -> checker.CheckedGrid | None:
         return None
     dtype = f"<f{asked.model.dtype.itemsize}"
     try:
-        return checker.CheckedGrid(_query(asked), dtype, asked.lattice.asked.grid)
+        return checker.CheckedGrid(checked_query(asked), dtype, asked.lattice.asked.grid)
     except InvalidError as error:
         raise NotCertifiedError(str(error)) from None
 
@@ -189,11 +158,6 @@ def _ball_radius(asked: Specification, grid: checker.CheckedGrid, lower: float) 
     return found if found <= WIDER * lower else lower
 
 
-def _query(asked: Specification) -> checker.CheckedQuery:
-    ball = asked.ball
-    return checker.CheckedQuery(ball.norm.value, asked.label, asked.target, asked.margin, ball.centre, ball.lo, ball.hi)
-
-
 def _certified(
     asked: Specification,
     radius: float,
@@ -208,10 +172,8 @@ def _certified(
     content = model.path.read_bytes()
     folder = model.path.parent
     net = _network(content, folder, asked)
-    query = _query(asked)
-    layers: list[Layer] = []
-    trees: list[SplitTree] = []
-    anchored = False
+    query = checked_query(asked)
+    made = BallProof(0.0)
     if radius > 0:
         stages = to_stages(model.graph, look=budget.check)
         if stages.underflows:
@@ -223,25 +185,15 @@ def _certified(
         lower, upper = hidden_bounds(stages, root.bounds)
         unstable = int(np.count_nonzero((lower < 0) & (upper > 0)))
         anchored = math.isfinite(radius) and excluded_at_once(root, asked.goals, finite, unstable, budget)
-        proof = BudgetedProof(net, query, radius, FINE, float32, anchored, budget=budget)
-        lower, upper = _established(proof, stages, lower, upper, budget)
-        layers = proof.layers
-        places = np.flatnonzero(upper > 0)
-        if anchored:
-            trees = anchored_leaves(stages, finite, asked.goals, lower, upper, places, budget)
-        else:
-            charge = None
-            if float32 > 0:
-                part, rounds = asked.ball.with_radius(float32).finite, model.replay.rounds
-                charge = charge_of(proof, net.output, float32, model.graph, part, stages, rounds, budget)
-            for target, goal in asked.goals:
-                below = TreeRoot(stages, finite, goal, lower, upper)
-                trees.append(proof_tree(below, target, places, lower[places] >= 0, charge).grow(budget))
-            float32 = charge.radius if charge is not None else 0.0
+        builder = BallProofBuilder(asked, radius, net, stages, finite, (lower, upper), budget)
+        squares = not anchored and unstable > LP_RELUS and suits(finite, lower, upper)
+        try:
+            made = builder.by_lines(float32, anchored, FEW if squares else math.inf)
+        except TooManyNodesError:
+            made = builder.by_squares(float32)
     names = net.layers if radius > 0 else []
-    certificate = Certificate(
-        model.network.sha256, query, net.dtype, radius, float32, witness, names, layers, trees, anchored
-    )
+    parts = made.layers, made.trees, made.anchored, made.quadratic
+    certificate = Certificate(model.network.sha256, query, net.dtype, radius, made.float32, witness, names, *parts)
     packed = certificate.encoded(budget.check)
     begun = time.perf_counter()
     claim = checker.parse(packed)
@@ -249,27 +201,6 @@ def _certified(
     result = checker.ball_checked(claim, content, folder, partial(BudgetedProof, budget=budget))
     now = time.perf_counter()
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
-
-
-def charge_of(
-    proof: Proof,
-    scores: str,
-    radius: float,
-    graph: Graph,
-    ball: Ball,
-    stages: Stages,
-    rounds: bool,
-    budget: Budget,
-) -> Float32Charge:
-    """What the checker charges float32 evaluations of a graph in a finite ball with; scores: its name of the output."""
-    assert proof.rounding is not None
-    arithmetic = float32_arithmetic(graph, ball, rounds)
-    if arithmetic is not None:
-        charged = to_stages(graph, arithmetic.unit, arithmetic.floors(graph), budget.check)
-        stages = replace(charged, both=True)
-    parts = [proof.rounding.error(name)[0] for name in (*proof.net.arguments, scores)]
-    ends = [np.ldexp(part.astype(np.float64) * CHARGED, -checker.ERROR_BITS) for part in parts]
-    return Float32Charge(stages, radius, ball, np.concatenate([np.zeros(0), *ends[:-1]]), ends[-1])
 
 
 def network_of(content: bytes, folder: Path, sha256: str) -> CheckedNetwork:
@@ -291,43 +222,3 @@ def _network(content: bytes, folder: Path, asked: Specification) -> CheckedNetwo
     if net.size(net.input) != asked.ball.centre.size:
         raise NotCertifiedError("the checker reads another input than the engine")
     return net
-
-
-def _established(proof: Proof, stages: Stages, lower: Array, upper: Array, budget: Budget) -> tuple[Array, Array]:
-    """Give `proof` bounds of every layer by exact evaluation; the engine's bounds with those in their places.
-
-    Where the engine fixes a sign, only that sign is proved; where that fails, and for open ReLUs, both ends are.
-    """
-    low, high = lower.copy(), upper.copy()
-    for place, stage in enumerate(stages.hidden):
-        part = slice(stages.starts[place], stages.starts[place + 1])
-        ends = {sign: np.full(stage.size, -1, dtype=object) for sign in (1, -1)}
-        wanted = {1: ~(upper[part] <= 0), -1: ~(lower[part] >= 0)}
-        known = {sign: np.zeros(stage.size, dtype=bool) for sign in (1, -1)}
-        for _ in range(2):
-            for sign in (1, -1):
-                _evaluate(proof, place, sign, np.flatnonzero(wanted[sign] & ~known[sign]), ends[sign], budget)
-                known[sign] |= wanted[sign]
-            fixed = {sign: known[sign] & (ends[sign] >= 0) for sign in (1, -1)}
-            wanted = {1: ~fixed[-1], -1: ~fixed[1]}
-        kept = np.flatnonzero(~fixed[-1] | fixed[1])
-        active = fixed[1][kept]
-        tops = np.where(active, 0, -ends[-1][kept])
-        proof.add(Layer(kept, active, ends[1][kept], tops, STEP))
-        places = part.start + kept
-        low[places] = np.ldexp(ends[1][kept].astype(np.float64), -STEP)
-        # The upper bound of an active ReLU is not in the certificate: the LP must not lean on it.
-        high[places] = np.where(active, LOOSE * np.abs(high[places]) + LOOSE, np.ldexp(tops.astype(np.float64), -STEP))
-        off = part.start + np.flatnonzero(fixed[-1] & ~fixed[1])
-        high[off] = np.minimum(high[off], 0.0)
-    return low, high
-
-
-def _evaluate(proof: Proof, layer: int, sign: int, entries: npt.NDArray[np.intp], ends: Array, budget: Budget) -> None:
-    """Fill in lower bounds of sign · argument of the entries, in multiples of 2^-STEP, rounded down."""
-    for first in range(0, entries.size, checker.ROWS):
-        budget.check()
-        chosen = entries[first : first + checker.ROWS]
-        value, den = proof.ends(layer, chosen, np.full(chosen.size, sign))
-        found = (value << STEP) // den
-        ends[chosen] = found - np.maximum(abs(found) >> SPARE_BITS, SPARE) if proof.anchored else found

@@ -52,7 +52,8 @@ class BoxCase:
 
 
 class ReluCase:
-    """Splits of ReLUs in the whole box, those of a `guide` where there is one; leaves with multipliers."""
+    """Splits of ReLUs in the whole box, those of a `guide` where there is one; leaves with multipliers. Raises
+    TooManyNodesError where it would take more than `most` nodes."""
 
     def __init__(
         self,
@@ -60,15 +61,17 @@ class ReluCase:
         root: TreeRoot,
         layers: Sequence[Layer],
         charge: Float32Charge | None,
-        guide: Sequence[int],
+        guide: Sequence[int] = (0,),
+        most: float = math.inf,
     ) -> None:
         self._begun, self._root, self._layers, self._charge, self._guide = begun, root, layers, charge, guide
-        self._lined, self._coarser = False, 1.0
+        self._lined, self._coarser, self._most = False, 1.0, most
         self._found: Int64Array | None = None
 
     def numbers(self, budget: Budget) -> Int64Array:
         if self._found is None:
             self._found = self._grown(budget)
+            self._most = math.inf
         return self._found
 
     def _grown(self, budget: Budget) -> Int64Array:
@@ -77,7 +80,7 @@ class ReluCase:
         places += [start + layer.kept for start, layer in zip(starts, self._layers, strict=False)]
         active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in self._layers)])
         if len(self._guide) == 1:
-            made: ProofTree = proof_tree(root, 0, np.concatenate(places), active, self._charge)
+            made: ProofTree = proof_tree(root, 0, np.concatenate(places), active, self._charge, self._most)
         else:
             where, ends = (root.stages, root.ball, 0, root.goal), (root.lower, root.upper)
             made = GuidedTree(*where, np.concatenate(places), active, *ends, self._charge, guide=self._guide)

@@ -41,6 +41,7 @@ MAGIC = b"RELUCERT"
 SCHEMA = 3  # of certificates about a ball around an input
 ANCHORED_SCHEMA = 6  # of those about a ball in L1 by lines that are anchored at the input
 PROPERTY_SCHEMA = 7  # of those about a property of VNN-LIB 1.0
+QUADRATIC_SCHEMA, QUADRATIC_PROPERTY_SCHEMA = 8, 9  # of either kind, with quadratic bounds besides
 LINES_SCHEMA = 5  # the same, bounds of neurons by lines alone
 REAL_SCHEMA, REAL_PROPERTY_SCHEMA = 2, 4  # files of these say nothing of float32; the field is not there
 NORMS = ("linf", "l1", "l2")
@@ -88,6 +89,8 @@ MOST_LAYERS = 64  # of such networks: so many parts of a bound, none over SUM_BI
 SPARSE = 16  # such a map that has at most one entry in so many is multiplied entry by entry
 CROWDED = 4  # unless one of its columns has more than one in so many: it takes a round for each of them
 MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, and from these to a case's rows, about
+MOST_FORMS = 1 << 22  # entries of forms of quadratic bounds: open ReLUs, or rows, × (inputs and open ReLUs)
+QUADRATIC_WORK = 6  # bits of what a sum of so many products of matrices counts less: some 10⁹ a second
 
 FINEST_GRID = 1 << 24  # steps of a grid between 0 and 1
 ON_GRID = {"<f2": 9, "<f4": 22, "<f8": 51}  # an entry misses its multiple by 2^-so many of itself at most: 4 roundings
@@ -106,7 +109,11 @@ SHARE_BITS = 8  # of the slopes that leaves share
 GROWTH_BITS = 20  # of growths of arguments, rounded up, in proofs by anchored lines
 SLOPE_BITS = 24  # of the slopes u/(u − l) in the bounds of neurons
 SUM_BITS = 54  # of a part of a bound in a box
-SPARE_BITS = 6  # below the step, to which such parts are rounded down before they are added up
+SPARE_BITS = (
+    6  # below the step, to which such parts are rounded down before they are added up; forms of quadratic bounds
+)
+HESSIAN_BITS = 50  # of the matrix of quadratic bounds, rounded down: float64 holds it
+FACTOR_BITS = 40  # of its factor
 MOST_FORM = 25  # bits of the entries of forms in boxes, or what is left of float64's digits where sums of many are made
 STILL_BITS = 40  # an input whose width is 2⁻⁴⁰ of the largest, or less, is a constant with a charge in boxes
 MOST_GRID = 30  # ends of boxes are multiples of 2⁻³⁰ of the case's widths, or of what is left of float64's digits
@@ -1732,16 +1739,36 @@ class CheckedGoal:
     offset: Entries
     below: int
 
+    def only(self, rows: Entries) -> CheckedGoal:
+        """Some of its rows."""
+        direct = None if self.direct is None else self.direct[rows]
+        return replace(self, matrix=self.matrix[rows], direct=direct, offset=self.offset[rows])
+
 
 def against(net: CheckedNetwork, target: int, margin: float) -> CheckedGoal:
     """z_target − z_i − margin ≥ 0 for all i ≠ target."""
+    others = np.delete(np.arange(net.size(net.output)), target)
+    return compared(net, np.full(others.size, target), others, margin)
+
+
+def compared(net: CheckedNetwork, targets: Entries, others: Entries, margin: float) -> CheckedGoal:
+    """z_target − z_other − margin ≥ 0 for pairs of classes."""
     classes = net.size(net.output)
-    others = [i for i in range(classes) if i != target]
-    matrix = np.zeros((classes - 1, classes), dtype=object)
-    matrix[:, target] = 1
-    matrix[np.arange(classes - 1), others] = -1
+    matrix = (unit_rows(classes, targets, 1) - unit_rows(classes, others, 1)).astype(object)
     (margin_above,), below = exact([margin])
-    return CheckedGoal(net.output, matrix, None, 1, np.full(classes - 1, -margin_above, dtype=object), below)
+    return CheckedGoal(net.output, matrix, None, 1, np.full(targets.size, -margin_above, dtype=object), below)
+
+
+def coded_goal(net: CheckedNetwork, given: QuadraticEvidence, margin: float) -> CheckedGoal:
+    """The rows that codes (K − 1) · target + row name, one each."""
+    classes = net.size(net.output)
+    need(
+        np.all((given.codes >= 0) & (given.codes < classes * (classes - 1))),
+        "quadratic bounds of a row that is not there",
+    )
+    need(given.codes.size * classes <= MOST_FORMS, "quadratic bounds of too many rows")
+    target, row = np.divmod(given.codes, classes - 1)
+    return compared(net, target, row + (row >= target), margin)
 
 
 @dataclass(frozen=True)
@@ -1945,6 +1972,7 @@ class Proof:
         """What anchored lines have taken from the forms that are being sent back."""
         self.nearest = True
         """Are neurons bounded by the values of the layer before too?"""
+        self._quadratic: QuadraticBounds | None = None
         self._intervals: dict[str, RowTerm] = {}
 
     def spend(self, rows: int) -> None:
@@ -2077,7 +2105,27 @@ class Proof:
             growths = [(np.zeros((0, region.steps)), np.zeros(1, dtype=object))]
         return Anchored.of(layer, stacked(tops), growths)
 
-    def establish(self, layer: Layer) -> None:
+    def quadratic(self, layers: Sequence[Layer]) -> QuadraticBounds:
+        """What evaluates quadratic bounds over this region, behind these layers."""
+        need(layers, "quadratic bounds before any ReLU")
+        if self._quadratic is None:
+            self._quadratic = QuadraticBounds(self, layers[0].step)
+        return self._quadratic
+
+    def quadratic_ends(self, layers: list[Layer], given: QuadraticEvidence) -> RowTerm:
+        """Lower bounds of sign · argument in the layer behind these, as codes 2 · entry + (sign < 0) name them."""
+        entries, signs, squares = given.codes >> 1, 1 - 2 * (given.codes & 1), self.quadratic(layers)
+        there = (given.codes >= 0) & (entries < self.net.layers[len(layers)][1])
+        need(np.all(there), "quadratic bounds of a neuron that is not there")
+        return squares.least(layers, given, squares.of_neurons(layers, entries, signs))
+
+    def quadratic_rows(self, layers: list[Layer], given: QuadraticEvidence, goal: CheckedGoal) -> RowTerm:
+        """Lower bounds of −R for the rows R of a goal, one for each of those given."""
+        squares = self.quadratic(layers)
+        value = squares.least(layers, given, squares.of_goal(layers, goal))
+        return summed([value, (-goal.offset, goal.below)], given.codes.size)
+
+    def establish(self, layer: Layer, given: Sequence[QuadraticEvidence] = ()) -> None:
         """Take the bounds of the next layer; refuse them when they do not follow."""
         place = len(self.layers)
         name, size = self.net.layers[place]
@@ -2088,8 +2136,16 @@ class Proof:
         tops[layer.kept] = -layer.high
         down = np.setdiff1d(np.arange(size), layer.kept[layer.active])
         entries, signs = np.concatenate([layer.kept, down]), np.repeat([1, -1], [layer.kept.size, down.size])
+        claimed, known = np.concatenate([layer.low, tops[down]]), dict[int, int]()
+        for rows in given:
+            value, den = self.quadratic_ends(self.layers, rows)
+            known |= zip(rows.codes.tolist(), ((value << layer.step) // den).tolist(), strict=True)
+        if known:
+            told = zip((2 * entries + (signs < 0)).tolist(), claimed.tolist(), strict=True)
+            left = np.array([code not in known or known[code] < end for code, end in told], dtype=bool)
+            entries, signs, claimed = entries[left], signs[left], claimed[left]
         value, den = self.ends(place, entries, signs)
-        wrong = (value << layer.step) < np.concatenate([layer.low, tops[down]]) * den
+        wrong = (value << layer.step) < claimed * den
         if wrong.any():
             entry = int(np.argmax(wrong))
             which = "lower" if signs[entry] > 0 else "upper"
@@ -2172,6 +2228,228 @@ class Proof:
         return rule
 
 
+@dataclass(frozen=True)
+class QuadraticEvidence:
+    """Multipliers of quadratic bounds of the rows that `codes` name, all of them integers: 1/τ (inputs,) over 2^fine,
+    κ and π (open ReLUs before,) over 2^shared; of each row t (rows,), λ, μ and σ (rows, open ReLUs) over 2^own."""
+
+    codes: Entries
+    fine: int
+    shared: int
+    own: int
+    inverse: Entries
+    kappa: Entries
+    pi: Entries
+    t: Entries
+    lines: Entries
+
+
+@dataclass(frozen=True)
+class FormsOverBox:
+    """Rows (B, entries of z) · z + constants, in multiples of 2^-q: what they are of is that, or up to `above` more."""
+
+    rows: Entries
+    constants: Entries
+    above: Entries
+
+
+BEHIND = ("constants", "above")
+
+
+class QuadraticBounds:
+    """Lower bounds over one box, of rows over z = (ξ, h) with ξ in [0, 1] for each input that moves and h = relu(y) in
+    [0, u] for each open ReLU of the layers before, y = F z + f and what rounding adds:
+
+        g·z + g₀ − t Σ [τ ξ(1 − ξ) + π h(u − h) − κ h(h − y)] − Σ [λ h + μ(h − y) + σ(s(y − l) − h)].
+
+    ξ is minimised over all reals: what is left is c + g'·h + t hᵀH h. With H = R Rᵀ + Δ, R what floats give for a
+    factor, it is at least its tangent at some h*, which floats give too, less t Σ_j E_j D_j²: E_j = Σ_k |Δ_jk|, D_j ≥
+    |h_j − h*_j|. As z ≥ 0, all that multiplies it is rounded down.
+    """
+
+    def __init__(self, proof: Proof, step: int) -> None:
+        (region, rounding), *more = proof.worlds
+        need(not more, "quadratic bounds for float32 in another ball than over the reals")
+        if region.box is None:
+            raise InvalidError("quadratic bounds outside of a box")
+        low, high = region.box
+        self.proof, self.rounding, self.unit = proof, rounding, region.unit
+        self.moves = np.flatnonzero(high > low)
+        self.low, self.width = low, (high - low)[self.moves]
+        self.fine = step + SPARE_BITS
+        """q of the multiples 2^-q that all is in."""
+        self._known: dict[int, tuple[list[Layer], FormsOverBox]] = {}
+
+    def _forms(
+        self, layers: Sequence[Layer], start: str, rows: Entries, den: int, direct: Entries | None = None
+    ) -> FormsOverBox:
+        """rows/den · value of `start` (+ direct/den · x) over z, open ReLUs of these layers."""
+        blocks: dict[int, RowValue] = {}
+        q = self.fine
+        used = [(start, rows, den)]
+
+        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[Entries, int, RowTerm]:
+            known, (mu, below) = layers[layer], whole_row((message, below))
+            blocks[layer] = mu[:, known.kept[~known.active]], below
+            nu, active = np.zeros(mu.shape, dtype=object), known.kept[known.active]
+            nu[:, active] = mu[:, active]
+            used.append((self.proof.net.arguments[layer], nu, below))
+            return nu, below, (np.zeros(len(rows), dtype=object), 1)
+
+        self.proof.spend(len(rows))
+        found, below, terms = self.proof.net.backward(start, rows, den, relu, direct)
+        moved = np.zeros((len(rows), self.moves.size), dtype=object)
+        if found is not None:
+            form, below = whole_row((found, below))
+            terms.append((form.astype(object) @ self.low, below * self.unit))
+            moved = (form[:, self.moves].astype(object) * self.width << q) // (below * self.unit)
+        parts, most = [moved], 1 + self.moves.size
+        for place, layer in enumerate(layers):
+            high = layer.high[~layer.active]
+            mu, under = blocks.get(place, (np.zeros((len(rows), high.size), dtype=object), 1))
+            parts.append((mu.astype(object) << q) // under)
+            most += -int((-high >> layer.step).sum())
+        lost: list[RowTerm] = []
+        if self.rounding is not None:
+            errors = ((abs(nu) @ self.rounding.error(name)[0], under) for name, nu, under in used)
+            lost = [(-each, under << ERROR_BITS) for each, under in errors]
+        value, under = summed([*terms, *lost], len(rows))
+        off, beneath = summed(lost, len(rows))
+        return FormsOverBox(np.concatenate(parts, axis=1), (value << q) // under, most - ((off << q + 1) // beneath))
+
+    def of_neurons(self, layers: Sequence[Layer], entries: Entries, signs: Entries | int) -> FormsOverBox:
+        """sign · argument of neurons of the layer behind these."""
+        name, found, none = self.proof.net.arguments[len(layers)], [], np.zeros(0, dtype=object)
+        size, every = self.proof.net.size(name), np.broadcast_to(signs, entries.shape)
+        for first in range(0, entries.size, self.proof.rows):
+            part = slice(first, first + self.proof.rows)
+            found.append(self._forms(layers, name, unit_rows(size, entries[part], every[part]), 1))
+        return joined_forms(found or [FormsOverBox(none.reshape(0, 0), none, none)], 0)
+
+    def of_goal(self, layers: Sequence[Layer], goal: CheckedGoal) -> FormsOverBox:
+        """−R for the rows of a goal, but for their offsets."""
+        found = []
+        for first in range(0, len(goal.offset), self.proof.rows):
+            own = goal.only(np.arange(first, min(first + self.proof.rows, len(goal.offset))))
+            direct = None if own.direct is None else -own.direct
+            found.append(self._forms(layers, goal.start, -own.matrix, goal.den, direct))
+        return joined_forms(found, 0)
+
+    def arguments(self, layers: list[Layer]) -> FormsOverBox:
+        """Those of the open ReLUs of these layers."""
+        found, open_ = list[FormsOverBox](), sum(int((~each.active).sum()) for each in layers)
+        need(0 < open_ * (self.moves.size + open_) <= MOST_FORMS, "quadratic bounds of nothing, or of too many ReLUs")
+        need(self.moves.size, "quadratic bounds of a point")
+        for place, layer in enumerate(layers):
+            before, made = self._known.get(place, ([], None))
+            if made is None or any(a is not b for a, b in zip(before, layers[: place + 1], strict=True)):
+                made = self.of_neurons(layers[:place], layer.kept[~layer.active], 1)
+                self._known[place] = layers[: place + 1], made
+            found.append(made)
+        return joined_forms(found, self.moves.size + open_)
+
+    def _hessian(self, given: QuadraticEvidence, hidden: Entries, square: Entries) -> tuple[int, Entries]:
+        """(fine, H over 2^fine, rounded down), from the forms' parts of h, and Σ_i F_ji F_ki/τ_i of those of ξ."""
+        kappa, diagonal = given.kappa.astype(object), given.kappa.astype(object) + given.pi
+        products = kappa[:, np.newaxis] * hidden
+        hessian = -(products + products.T)
+        hessian[np.diag_indices(kappa.size)] += diagonal << self.fine + 1
+        whole = given.shared + self.fine + given.fine + 1
+        hessian = (hessian << whole) - kappa[:, np.newaxis] * kappa * square
+        spare = max(0, longest(hessian) - HESSIAN_BITS)
+        fine = 2 * (given.shared + self.fine) + given.fine + 2 - spare
+        need(fine >= 0, "the numbers of quadratic bounds are too long")
+        return fine, hessian >> spare
+
+    def least(self, layers: list[Layer], given: QuadraticEvidence, asked: FormsOverBox) -> RowTerm:
+        """Lower bounds of these forms, which these layers come before, (B,)."""
+        q, a, b, d, whole = self.fine, given.shared, given.own, given.fine, given.own + SLOPE_BITS
+        own, m = self.arguments(layers), self.moves.size
+        open_ = [~layer.active for layer in layers]
+        low, high = (
+            np.concatenate([end[part] for end, part in zip(ends, open_, strict=True)]).astype(object) << SPARE_BITS
+            for ends in ([layer.low for layer in layers], [layer.high for layer in layers])
+        )
+        count, inverse = high.size, given.inverse[self.moves]
+        need(len(asked.rows) * (m + count) <= MOST_FORMS, "quadratic bounds of too many rows")
+        t = given.t.astype(object)[:, np.newaxis]
+        lam, mu, sigma = given.lines.astype(object)
+        kappa, pi = given.kappa.astype(object), given.pi.astype(object)
+        sound = np.all(given.lines >= 0) and all(map(np.all, (inverse > 0, kappa >= 0, pi >= 0, given.t > 0)))
+        need(sound, "a multiplier of quadratic bounds is below 0")
+        fits = max(longest(own.rows), longest(high)) <= EXACT_BITS
+        need(fits and longest(own.rows) + longest(inverse) <= WORD_BITS, "the numbers of quadratic bounds are too long")
+        work = (count + len(asked.rows)) * count * (m + count) >> QUADRATIC_WORK + 2
+        self.proof.count(work)
+        every = own.rows.astype(np.float64)[np.newaxis]
+        moved, hidden = own.rows[:, :m], own.rows[:, m:]  # of ξ, of h
+        forms, inputs = Weights(every), Weights(np.ascontiguousarray(every[:, :, :m]))
+        square = multiplied_by(inputs, moved.astype(np.int64) * inverse, back=True)
+        fine, hessian = self._hessian(given, hidden, square)
+        self.proof.count(work)
+        factor, inner, off = factored(hessian)
+        self.proof.count(work)
+        # The linear part: of ξ, of h, and the constant, in multiples of 2^-q.
+        slope = -((-high << SLOPE_BITS) // (high - low))
+        steps = (mu << SLOPE_BITS) - sigma * slope
+        sent = multiplied_by(forms, steps) >> whole
+        pulls, reads = sent[:, :m] + asked.rows[:, :m], sent[:, m:] + asked.rows[:, m:]
+        need(longest(pulls) + longest(inverse) <= LONGEST, "the numbers of quadratic bounds are too long")
+        weighed = pulls * inverse
+        back = (multiplied_by(inputs, weighed, back=True) << b) - (t * moved.sum(axis=1) << d + q)
+        reads = reads + ((sigma - lam - mu << q) >> b) + (kappa * back >> a + 1 + d + q + b)
+        reads = reads + (-t * (kappa * (own.constants + own.above) + pi * high) >> a + b)
+        t = t[:, 0]
+        least = asked.constants + (steps @ own.constants - (sigma * slope) @ (own.above - low) >> whole)
+        least = least + (-(weighed * pulls).sum(axis=1) << b) // (t << d + q + 2) + (pulls.sum(axis=1) >> 1)
+        least = least + (-t * sum(-(-(1 << d + q) // each) for each in inverse.tolist()) >> b + 2)
+        # The tangent at h*.
+        self.proof.count(work)
+        about = (reads / t[:, np.newaxis]).astype(np.float64) @ inner * -0.5
+        about = np.nan_to_num(np.ldexp(about, fine + b))
+        top = high.astype(np.float64)
+        at = np.rint(np.clip(about, -top, 2.0 * top)).astype(np.int64)
+        reached = multiplied_by(Weights(hessian.astype(np.float64)[np.newaxis]), at)
+        slopes = (reads << b + fine) + 2 * t[:, np.newaxis] * reached
+        at = at.astype(object)
+        value = np.minimum(slopes, 0) @ high - t * (at * reached).sum(axis=1)
+        far = np.maximum(abs(at), abs(high - at))
+        value = (value << 2 * factor) - t * ((far * far) @ off)
+        return (least << b + fine + 2 * factor + q) + value, 1 << b + fine + 2 * factor + 2 * q
+
+
+def joined_forms(parts: Sequence[FormsOverBox], entries: int) -> FormsOverBox:
+    """One behind the other, over z of at least so many entries."""
+    most = max(entries, *(part.rows.shape[1] for part in parts))
+    rows = np.zeros((sum(len(part.rows) for part in parts), most), dtype=object)
+    first = 0
+    for part in parts:
+        rows[first : first + len(part.rows), : part.rows.shape[1]] = part.rows
+        first += len(part.rows)
+    return FormsOverBox(rows, *(np.concatenate([getattr(part, name) for part in parts]) for name in BEHIND))
+
+
+def multiplied_by(weights: Weights, rows: Entries, *, back: bool = False) -> Entries:
+    """rows · a matrix, or its transpose, as Python integers."""
+    found = weights.product(rows[:, np.newaxis, np.newaxis], back=back)
+    return found.whole()
+
+
+def factored(matrix: Entries) -> tuple[int, Entries, Entries]:
+    """(s, about the inverse of a matrix M of integers, E): 4^s M is R Rᵀ + Δ for integers R, E_j = Σ_k |Δ_jk|."""
+    try:
+        lower = np.linalg.cholesky(matrix.astype(np.float64))
+        inverse = np.linalg.inv(lower)
+    except np.linalg.LinAlgError:
+        raise InvalidError("the matrix of quadratic bounds is not positive definite") from None
+    need(np.all(np.isfinite(lower)), "the matrix of quadratic bounds is not positive definite")
+    s = max(0, FACTOR_BITS - int(np.frexp(np.abs(lower).max())[1]))
+    factor = np.rint(np.ldexp(lower, s))
+    need(np.abs(factor).max() < 1 << FACTOR_BITS + 1, "the numbers of quadratic bounds are too long")
+    product = multiplied_by(Weights(factor[np.newaxis]), factor.astype(np.int64), back=True)
+    return s, inverse.T @ inverse, abs((matrix << 2 * s) - product).sum(axis=1)
+
+
 LeafRule = Callable[[Layer, slice, Any, int], tuple[Entries, int, RowTerm]]
 
 
@@ -2211,6 +2489,8 @@ class CheckedCertificate:
     trees: list[CheckedTree]
     fine: int
     anchored: bool
+    quadratic: list[list[QuadraticEvidence]]
+    """Those of each layer, then of the goals; none in certificates of another schema."""
 
 
 def unpacked(content: bytes) -> bytes:
@@ -2267,15 +2547,16 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     if header.get("schema") == REAL_PROPERTY_SCHEMA:
         need("float32" not in header, "the certificate's header has other fields")
         header |= {"schema": LINES_SCHEMA, "float32": False}
-    if header.get("schema") in (LINES_SCHEMA, PROPERTY_SCHEMA):
+    if header.get("schema") in (LINES_SCHEMA, PROPERTY_SCHEMA, QUADRATIC_PROPERTY_SCHEMA):
         return parse_property(header, memoryview(data)[4 + length :])
     if header.get("schema") == REAL_SCHEMA:
         need("float32" not in header, "the certificate's header has other fields")
         header |= {"schema": SCHEMA, "float32": "0x0p+0"}
     need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
     anchored = header["schema"] == ANCHORED_SCHEMA
-    known = f"the certificate has another schema than {REAL_SCHEMA} to {PROPERTY_SCHEMA}"
-    need(anchored or header["schema"] == SCHEMA, known)
+    known = f"the certificate has another schema than {REAL_SCHEMA} to {QUADRATIC_PROPERTY_SCHEMA}"
+    quadratic = header["schema"] == QUADRATIC_SCHEMA
+    need(anchored or quadratic or header["schema"] == SCHEMA, known)
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
     def floats(count: int, dtype: str) -> Entries:
@@ -2300,13 +2581,18 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
     numbers = Numbers(memoryview(data)[at:])
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
-    layers = [numbers.layer(size, step) for _, size in names]
+    layers, rows = list[Layer](), list[list[QuadraticEvidence]]()
+    for _, size in [*names, ("", 0)][: len(names) + quadratic]:
+        before = sum(int((~layer.active).sum()) for layer in layers)
+        if len(layers) < len(names):
+            layers.append(numbers.layer(size, step))
+        rows.append([*iter(partial(numbers.quadratic, n, before), None)] if quadratic else [])
     opened = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [numbers.tree(t, rows, opened) for t, rows in wanted]
     need(numbers.left == 0, "the certificate has numbers that belong to nothing")
     return CheckedCertificate(
-        str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine, anchored
+        str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine, anchored, rows
     )
 
 
@@ -2343,6 +2629,18 @@ class Numbers:
         low, high = self.take(kept.size), np.zeros(kept.size, dtype=np.int64)
         high[~active] = self.take(int(np.count_nonzero(~active)))
         return Layer(kept, active, low, high, step)
+
+    def quadratic(self, inputs: int, opened: int) -> QuadraticEvidence | None:
+        """Multipliers of quadratic bounds over so many inputs and open ReLUs; None for no rows."""
+        rows = self.one()
+        if rows == 0:
+            return None
+        need(0 < rows <= self.left, "the certificate is cut off")
+        fine, shared, own = self.take(3).tolist()
+        need(0 <= min(fine, shared, own) <= max(fine, shared, own) <= FINEST, "a step is malformed")
+        codes, inverse, kappa, pi, t = (self.take(count) for count in (rows, inputs, opened, opened, rows))
+        lines = self.take(3 * rows * opened).reshape(3, opened, rows).swapaxes(1, 2)
+        return QuadraticEvidence(codes, fine, shared, own, inverse, kappa, pi, t, lines)
 
     def tree(self, target: int, rows: int, opened: Entries) -> CheckedTree:
         """Splits in preorder, 0 for a leaf and 1 + j for a split of the kept ReLU j, ≤ 0 first; then the leaves."""
@@ -2633,9 +2931,9 @@ class PropertyNode:
         return np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in self.layers)])
 
 
-SLOPES, LINED, CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-3, 4)
-"""Tokens: slopes anew; a leaf by lines; clauses; a leaf with multipliers; a tree of boxes; bounds anew; splits of
-ReLUs."""
+QUADRATIC, SLOPES, LINED, CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-4, 4)
+"""Tokens: quadratic bounds; slopes anew; a leaf by lines; clauses; a leaf with multipliers; a tree of boxes; bounds
+anew; splits of ReLUs."""
 
 
 CURVED = "a Sigmoid or Tanh inside the model is read in trees of boxes, over the real numbers, only"
@@ -2670,6 +2968,8 @@ class PropertyProof(Proof):
         self.rooted: list[Layer] = []
         """Bounds of the whole box, with no split."""
         self.boxes: BoxProof | None = None
+        self.squares = False
+        """Are there quadratic bounds?"""
         if before is not None:
             self.work = before.work
             if np.array_equal(before.case.lo, case.lo) and np.array_equal(before.case.hi, case.hi):
@@ -2695,7 +2995,10 @@ class PropertyProof(Proof):
             node = stack.pop()
             need(len(stack) * (node.off.size + self.case.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
             token = numbers.one()
-            need(SLOPES <= token < FIRST_RELU + max(node.off.size, 1), "the tree has a node that is not there")
+            need(
+                SLOPES - self.squares <= token < FIRST_RELU + max(node.off.size, 1),
+                "the tree has a node that is not there",
+            )
             need(token == BOXES or not self.net.curves, CURVED)
             if token in (LEAF, LINED):
                 self._leaf(node, numbers, lined=token == LINED)
@@ -2707,6 +3010,9 @@ class PropertyProof(Proof):
             elif token == BOXES:
                 need(node.whole, "a tree of boxes behind a split")
                 self.in_boxes().refuted(self, numbers)
+            elif token == QUADRATIC:
+                need(node.whole, "quadratic bounds behind a split")
+                stack += self._squared(node, numbers)
             elif token == BOUNDS:
                 self.spend(1)
                 stack.append(self._bounded(node, numbers))
@@ -2830,6 +3136,42 @@ class PropertyProof(Proof):
         kept = sum(layer.kept.size for layer in self.layers)
         signs = np.zeros((2, kept), dtype=bool)
         return replace(node, layers=self.layers, off=signs[0], on=signs[1], slopes=None, path=())
+
+    def _squared(self, node: PropertyNode, numbers: Numbers) -> list[PropertyNode]:
+        """The node with some ends of a layer raised by quadratic bounds to what is claimed; none where these are of the
+        case's rows, one of which has to be < 0."""
+        self._flush()
+        need(len(node.layers) == len(self.net.layers), "quadratic bounds before any others")
+        place, goal = numbers.one(), self.goal
+        need(0 <= place <= len(node.layers), "quadratic bounds of a layer that is not there")
+        before, layers = node.layers[:place], node.layers
+        opened = sum(int((~layer.active).sum()) for layer in before)
+        given = numbers.quadratic(self.net.size(self.net.input), opened)
+        if given is None:
+            raise InvalidError("quadratic bounds of no rows")
+        if place == len(layers):
+            need(np.all((given.codes >= 0) & (given.codes < len(goal.offset))), "a row that is not there")
+            if not np.any(self.quadratic_rows(before, given, goal.only(given.codes))[0] > 0):
+                self.unproved(self.leaves)
+            self.leaves += 1
+            return []
+        claims = numbers.take(given.codes.size)
+        value, den = self.quadratic_ends(before, given)
+        need(np.all(claims.astype(object) * den <= value << self.step), "a quadratic bound does not follow")
+        self.rooted = self.raised(layers, given.codes, claims, place)
+        signs = np.zeros((2, sum(layer.kept.size for layer in self.rooted)), dtype=bool)
+        return [replace(node, layers=self.rooted, off=signs[0], on=signs[1], slopes=None, path=())]
+
+    def raised(self, layers: Sequence[Layer], codes: Entries, claims: Entries, place: int) -> list[Layer]:
+        """The layers with what is claimed of ends of one of them, as the codes of quadratic bounds name them."""
+        known, size = layers[place], self.net.layers[place][1]
+        low, high = np.full(size, -UNKNOWN), np.zeros(size, dtype=np.int64)
+        low[known.kept], high[known.kept] = known.low, np.where(known.active, UNKNOWN, known.high)
+        above = codes & 1 > 0
+        np.maximum.at(low, codes[~above] >> 1, claims[~above])
+        np.minimum.at(high, codes[above] >> 1, -claims[above])
+        state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
+        return [*layers[:place], self.layer_of(place, state, low, high), *layers[place + 1 :]]
 
     def _layer(self, place: int, low: Entries, high: Entries, numbers: Numbers) -> Layer:
         """One layer's bounds, low ≤ argument ≤ high known before."""
@@ -3560,6 +3902,7 @@ class PropertyCertificate:
     fine: int
     float32: bool
     nearest: bool
+    quadratic: bool
 
 
 class ProvedClaim:
@@ -3633,8 +3976,9 @@ def parse_property(header: dict[str, Any], data: memoryview) -> PropertyCertific
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
     float32 = header["float32"]
     need(isinstance(float32, bool), "the certificate's header")
-    text, numbers, nearest = bytes(data[:size]), Numbers(data[size:]), header["schema"] == PROPERTY_SCHEMA
-    return PropertyCertificate(str(header["model"]), text, numbers, step, fine, float32, nearest)
+    text, numbers, kind = bytes(data[:size]), Numbers(data[size:]), header["schema"]
+    ways = kind != LINES_SCHEMA, kind == QUADRATIC_PROPERTY_SCHEMA
+    return PropertyCertificate(str(header["model"]), text, numbers, step, fine, float32, *ways)
 
 
 def property_checked(
@@ -3652,6 +3996,7 @@ def property_checked(
     for number, case in enumerate(cases):
         try:
             tree = proof(net, case, claim.step, claim.fine, tree, claim.float32, claim.nearest)
+            tree.squares = claim.quadratic
             tree.refuted(claim.numbers)
         except InvalidError as error:
             raise InvalidError(f"case {number}: {error}") from None
@@ -3855,7 +4200,8 @@ def ball_checked(
         need(distance is None or distance >= Fraction(claim.radius), "the witness is closer than the radius")
         proved(net, claim, targets, proof)
     else:
-        need(not claim.layers and not claim.trees, "the certificate has a proof of nothing")
+        nothing = not (claim.layers or claim.trees or any(claim.quadratic))
+        need(nothing, "the certificate has a proof of nothing")
     told = query, net.digest, net.dtype, scores_text(net), claim.witness
     return CheckedResult(claim.radius, claim.float32, distance, *told)
 
@@ -3888,10 +4234,17 @@ def witnessed(net: CheckedNetwork, query: CheckedQuery, point: Entries, targets:
 def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int], made: ProofMaker = Proof) -> None:
     """Refuse unless every target is excluded within the radius."""
     need(claim.names == net.layers, "the certificate's layers are not those of the model")
-    need(sorted(tree.target for tree in claim.trees) == sorted(targets), "a target has no tree, or has two")
+    rest, rows = net.size(net.output) - 1, [each for given in claim.quadratic[len(net.layers) :] for each in given]
+    coded = {code // rest for each in rows for code in each.codes.tolist()}
+    told = sorted([*coded, *(tree.target for tree in claim.trees)])
+    need(told == sorted(targets), "a target has no tree, or has two")
     proof = made(net, claim.query, claim.radius, claim.fine, claim.float32, claim.anchored)
-    for layer in claim.layers:
-        proof.establish(layer)
+    for layer, given in zip(claim.layers, claim.quadratic, strict=False):
+        proof.establish(layer, given)
+    for each in rows:
+        found = proof.quadratic_rows(proof.layers, each, coded_goal(net, each, claim.query.margin))[0] > 0
+        coded -= set((each.codes[found] // rest).tolist())
+    need(not coded, f"target {min(coded, default=0)}: quadratic bounds do not exclude it")
     active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in claim.layers)])
     for tree in claim.trees:
         goal, where = against(net, tree.target, claim.query.margin), f"target {tree.target}: "

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verifier.certificates.checker import ANCHORED_SCHEMA, MAGIC, PROPERTY_SCHEMA, SCHEMA, CheckedQuery, Layer
+from verifier.certificates.checker import (
+    ANCHORED_SCHEMA,
+    MAGIC,
+    PROPERTY_SCHEMA,
+    QUADRATIC_PROPERTY_SCHEMA,
+    QUADRATIC_SCHEMA,
+    SCHEMA,
+    CheckedQuery,
+    Layer,
+    QuadraticEvidence,
+)
 
 STEP = 24
 """Bounds of neurons are multiples of 2⁻²⁴: what rounding them outwards costs is far below what splits decide."""
@@ -51,6 +61,8 @@ class Certificate:
     trees: Sequence[SplitTree]
     anchored: bool = False
     """Are its bounds by lines that are anchored at the input?"""
+    quadratic: Sequence[Sequence[QuadraticEvidence]] = ()
+    """Quadratic evidence for each layer, then for the goals; none for a certificate without such."""
 
     @property
     def leaves(self) -> int:
@@ -62,7 +74,7 @@ class Certificate:
         scalar = all(bool(np.all(end == end[0])) for end in (query.lo, query.hi))
         ends = [end[:1] if scalar else end for end in (query.lo, query.hi)]
         header = {
-            "schema": ANCHORED_SCHEMA if self.anchored else SCHEMA,
+            "schema": QUADRATIC_SCHEMA if self.quadratic else ANCHORED_SCHEMA if self.anchored else SCHEMA,
             "model": self.model_sha256,
             "norm": query.norm,
             "label": query.label,
@@ -84,17 +96,30 @@ class Certificate:
         if self.witness is not None:
             floats.append(self.witness.astype(self.dtype))
         numbers: list[Int64Array] = []
-        for (_, size), layer in zip(self.names, self.layers, strict=True):
+        for place, ((_, size), layer) in enumerate(zip(self.names, self.layers, strict=True)):
             state = np.zeros(size, dtype=np.int64)
             state[layer.kept] = np.where(layer.active, 1, 2)
             numbers += [state, layer.low.astype(np.int64), layer.high[~layer.active].astype(np.int64)]
+            numbers += self._evidence(place)
+        numbers += self._evidence(len(self.names))
         for tree in self.trees:
             tokens = np.array(tree.tokens, dtype=np.int64)
             numbers += [np.array([tokens.size]), tokens, tree.leaves.T.reshape(-1)]
         return _packed([_headed(text), *(values.tobytes() for values in floats)], numbers, look)
 
+    def _evidence(self, place: int) -> list[Int64Array]:
+        """That of a layer, or of the goals, which a 0 ends."""
+        return [*map(evidence_integers, self.quadratic[place]), np.zeros(1, dtype=np.int64)] if self.quadratic else []
+
     def _rows(self, tree: SplitTree) -> int:
         return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
+
+
+def evidence_integers(evidence: QuadraticEvidence) -> Int64Array:
+    """Quadratic evidence: the lines' multipliers ReLU by ReLU."""
+    parts = (evidence.codes, evidence.inverse, evidence.kappa, evidence.pi, evidence.t)
+    head = [evidence.codes.size, evidence.fine, evidence.shared, evidence.own]
+    return np.concatenate([np.array(head), *parts, evidence.lines.swapaxes(1, 2).reshape(-1)]).astype(np.int64)
 
 
 def property_encoded(
@@ -103,10 +128,13 @@ def property_encoded(
     numbers: Sequence[Int64Array],
     float32: bool = False,
     look: Callable[[], None] = lambda: None,
+    *,
+    quadratic: bool = False,
 ) -> bytes:
     """The bytes of a certificate about the property of this text; numbers: its trees, one after the other. float32: is
-    it about float32 evaluations as well? look: called now and then."""
-    header = {"schema": PROPERTY_SCHEMA, "model": model_sha256, "property": len(text), "step": STEP, "fine": FINE}
+    it about float32 evaluations as well? quadratic: is there quadratic evidence? look: called now and then."""
+    schema = QUADRATIC_PROPERTY_SCHEMA if quadratic else PROPERTY_SCHEMA
+    header = {"schema": schema, "model": model_sha256, "property": len(text), "step": STEP, "fine": FINE}
     header["float32"] = float32
     told = json.dumps(header, separators=(",", ":")).encode()
     return _packed([_headed(told), text], numbers, look)

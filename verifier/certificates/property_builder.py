@@ -23,8 +23,9 @@ from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.box_crown import BoxCrown
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates import checker
+from verifier.certificates.ball_proof import charge_of
 from verifier.certificates.box_tree import BoxTree
-from verifier.certificates.builder import FLOAT32_PART, LOOSE, charge_of, network_of
+from verifier.certificates.builder import FLOAT32_PART, network_of
 from verifier.certificates.case_trees import BoxCase, CaseTree, ReluCase
 from verifier.certificates.checker import (
     BOUNDS,
@@ -47,6 +48,7 @@ from verifier.certificates.format import FINE, STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
 from verifier.certificates.smooth_boxes import SmoothBoxes
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
+from verifier.certificates.squared_cases import SquaredCases, with_layers
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.s_expressions import Text
@@ -232,6 +234,7 @@ class _PropertyBuilder:
             raise NotCertifiedError("nobody promises how far its Sigmoid or Tanh is off")
         if (self.prop.inputs, self.prop.outputs) != (self.net.size(self.net.input), self.net.size(self.net.scores)):
             raise NotCertifiedError("the property is about another number of inputs or outputs than the checker reads")
+        self._squares = SquaredCases(budget)
         self._graphs: dict[bool, tuple[Graph, Stages]] = {}
         self._charged: dict[bool, tuple[Rounding, Float32Charge]] = {}
 
@@ -240,7 +243,8 @@ class _PropertyBuilder:
         trees = [*self._trees()]
         for _ in range(ROUNDS):
             numbers = [tree.numbers(self.budget) for tree in trees]
-            content = property_encoded(self.net.digest, self.text, numbers, self._float32, self.budget.check)
+            more = self._float32, self.budget.check
+            content = property_encoded(self.net.digest, self.text, numbers, *more, quadratic=self._squares.used)
             claim = checker.parse(content)
             assert isinstance(claim, PropertyCertificate)
             proofs: list[BudgetedPropertyProof] = []
@@ -310,11 +314,11 @@ class _PropertyBuilder:
                 found.rooted = found.whole_box()
                 begun = [BOUNDS, *found.claims]
             rooted = found
-            ends = _floats(found.rooted, [stage.size for stage in stages.hidden], lower, upper)
-            root = replace(root, lower=ends[0], upper=ends[1])
-            if guide is not None:
-                guide.must_suit(stages.relu_count)
-            yield ReluCase(begun, root, found.rooted, charge, (0,) if guide is None else guide.tokens)
+            if guide is None:
+                yield self._squares.case(found, begun, root, charge)
+                continue
+            guide.must_suit(stages.relu_count)
+            yield ReluCase(begun, with_layers(root, found.rooted), found.rooted, charge, guide.tokens)
 
     def _graph(self, mixed: bool) -> tuple[Graph, Stages]:
         """The engine's network, with its inputs behind its outputs where rows are `mixed`."""
@@ -369,21 +373,6 @@ def _halfspaces(goal: CheckedGoal, ahead: int) -> Halfspaces:
     zeros = np.zeros((len(goal.offset), ahead))
     matrix = np.hstack([zeros, *((part / goal.den).astype(np.float64) for part in parts)])
     return Halfspaces(matrix, (goal.offset / goal.below).astype(np.float64))
-
-
-def _floats(layers: Sequence[Layer], sizes: Sequence[int], lower: Array, upper: Array) -> tuple[Array, Array]:
-    """The checker's bounds of ReLU arguments in place of the engine's. What it does not keep must not be leant on."""
-    low, high, at = lower.copy(), upper.copy(), 0
-    for layer, size in zip(layers, sizes, strict=True):
-        off = np.setdiff1d(np.arange(size), layer.kept)
-        places = at + layer.kept
-        low[places] = np.ldexp(layer.low.astype(np.float64), -STEP)
-        tops = np.ldexp(layer.high.astype(np.float64), -STEP)
-        high[places] = np.where(layer.active, LOOSE * np.abs(high[places]) + LOOSE, tops)
-        high[at + off] = np.minimum(high[at + off], 0.0)
-        low[at + off] = np.minimum(low[at + off], 0.0)
-        at += size
-    return low, high
 
 
 def _network(model: Model, content: bytes, folder: Path) -> CheckedNetwork:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
@@ -62,14 +63,19 @@ def _bounded(
     """Tighten the open arguments of one stage, in place."""
     begin, end = ends
     open_ = np.flatnonzero((lower[begin:end] < 0) & (upper[begin:end] > 0))
-    if open_.size:
-        size = -(-open_.size // -(-2 * open_.size // TOGETHER))
-        for part in (open_[first : first + size] for first in range(0, open_.size, size)):
-            budget.check()
-            found = quadratic_lower(forms, forms.asked.either_sign(part), budget, steps)
-            low, high = np.split(found.charged, 2)
-            lower[begin + part] = np.maximum(lower[begin + part], low)
-            upper[begin + part] = np.minimum(upper[begin + part], -high)
+    for part in in_parts(open_):
+        budget.check()
+        found = quadratic_lower(forms, forms.asked.either_sign(part), budget, steps)
+        low, high = np.split(found.charged, 2)
+        lower[begin + part] = np.maximum(lower[begin + part], low)
+        upper[begin + part] = np.minimum(upper[begin + part], -high)
+
+
+def in_parts(entries: npt.NDArray[np.integer]) -> list[npt.NDArray[np.integer]]:
+    """Entries both ends of which are `TOGETHER` rows at most, in parts about as large as each other."""
+    count = -(-2 * entries.size // TOGETHER)
+    size = -(-entries.size // max(count, 1)) or 1
+    return [entries[first : first + size] for first in range(0, entries.size, size)]
 
 
 def quadratic_goals(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.verifier.certificates.parts import taken_apart
-from verifier.certificates import anchored_proof, builder, checker
+from verifier.certificates import anchored_proof, ball_proof, checker
 from verifier.certificates.checker import InvalidError, Layer, Proof, Region
 from verifier.certificates.format import FINE, STEP
 from verifier.problem.norms.l1 import L1
@@ -20,18 +20,18 @@ from verifier.problem.query import Norm
 SIZES, SMALL = (4, 9, 7, 6, 3), (3, 5, 4, 3)
 
 
-def established(proof: Proof) -> None:
+def established(proof: Proof, step: int = STEP) -> None:
     """Give the proof what it can show of each layer, a little less, with every neuron that may be open open."""
     for layer, (_, size) in enumerate(proof.net.layers):
         every = np.arange(size)
         low, high = (
-            (value << STEP) // den - 1 for value, den in (proof.ends(layer, every, np.full(size, s)) for s in (1, -1))
+            (value << step) // den - 1 for value, den in (proof.ends(layer, every, np.full(size, s)) for s in (1, -1))
         )
         active = low >= 0
         kept = np.flatnonzero(high < 0)
         opened = ~active[kept]
         tops = np.where(opened, -high[kept], 0)
-        proof.establish(Layer(kept, active[kept], np.where(opened, np.minimum(low[kept], -1), low[kept]), tops, STEP))
+        proof.establish(Layer(kept, active[kept], np.where(opened, np.minimum(low[kept], -1), low[kept]), tops, step))
 
 
 def points_of(case: Any, radius: float, count: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -69,7 +69,7 @@ def test_lines_and_leaves_hold_at_every_point(
 ) -> None:
     case, rng = make_case(seed, SIZES, Norm.L1, False), np.random.default_rng(seed)
     net = checker.read_network(case.content, case.model.path.parent)
-    query = builder._query(case.asked)
+    query = ball_proof.checked_query(case.asked)
     proof = Proof(net, query, radius, FINE, radius if float32 else 0.0, anchored=True)
     established(proof)
     assert sum(int((~layer.active).sum()) for layer in proof.layers) > (-1 if radius < 0.5 else 2)
@@ -274,4 +274,4 @@ def test_they_are_about_balls_in_l1_alone(make_case: Callable[..., Any]) -> None
     case = make_case(0, SMALL, Norm.LINF, True)
     net = checker.read_network(case.content, case.model.path.parent)
     with pytest.raises(InvalidError, match="outside of a ball in L1"):
-        Proof(net, builder._query(case.asked), 0.1, FINE, anchored=True)
+        Proof(net, ball_proof.checked_query(case.asked), 0.1, FINE, anchored=True)

@@ -12,7 +12,7 @@ import pytest
 
 import verifier
 from encoders.formulations.to_stages import to_stages
-from verifier.certificates import builder, checker
+from verifier.certificates import ball_proof, checker
 from verifier.certificates.format import property_encoded
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
@@ -79,7 +79,7 @@ def test_bounds_in_balls_hold_all_points(norm: Norm, truth: Any, save_net: SaveN
             proof = checker.Proof(net, query, radius, 30)
             proof.nearest = nearest
             with np.errstate(all="ignore"):
-                builder._established(proof, stages, -wide, wide, Budget())
+                ball_proof._established(proof, stages, -wide, wide, Budget())
             start = 0
             for layer, (_, size) in zip(proof.layers, net.layers, strict=True):
                 values = arguments[:, start : start + size]

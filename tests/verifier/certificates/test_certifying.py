@@ -13,7 +13,7 @@ import verifier
 from encoders.network.linear_maps import sparse
 from encoders.passes.from_transforms import Transforms
 from verifier import models
-from verifier.certificates import builder, checker, split_tree
+from verifier.certificates import ball_proof, builder, checker, split_tree
 from verifier.certificates.builder import certified
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -114,7 +114,7 @@ def test_charging_for_float32_looks_at_the_budget_between_two_evaluations(finite
     query = checker.CheckedQuery("l1", case.asked.label, None, 0.0, ball.centre, ball.lo, ball.hi)
     looks, check = [], budget.check
     budget.check = lambda: looks.append(check())
-    proof = builder.BudgetedProof(net, query, 0.125, builder.FINE, 0.125, False, budget=budget)
+    proof = ball_proof.BudgetedProof(net, query, 0.125, ball_proof.FINE, 0.125, False, budget=budget)
     proof.rows = proof.rounding.rows = 1
     first = net.arguments[0]
     proof.rounding.error(first)

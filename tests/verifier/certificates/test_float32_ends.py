@@ -28,7 +28,7 @@ from tests.verifier.search import test_float32_fused as fused
 from tests.verifier.search import test_float32_lower as rows
 from tests.verifier.search.test_float32 import any_order
 from verifier.bounds.alpha_crown import linear_bounds
-from verifier.certificates import builder, checker
+from verifier.certificates import ball_proof, builder, checker
 from verifier.certificates.file import claimed_ends
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -49,7 +49,7 @@ def proof_of(path: Path, ball: Ball) -> checker.Proof:
     stages = to_stages(graph)
     with np.errstate(all="ignore"):
         bounds = hidden_bounds(stages, linear_bounds(graph, ball, Budget()))
-        builder._established(proof, stages, *bounds, Budget())
+        ball_proof._established(proof, stages, *bounds, Budget())
     return proof
 
 

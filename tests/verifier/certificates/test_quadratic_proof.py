@@ -1,0 +1,340 @@
+"""Quadratic evidence: what the checker makes of it holds at every point, whatever floats say; forgeries are seen."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from encoders.formulations.to_stages import to_stages
+from tests.verifier.certificates.parts import taken_apart
+from tests.verifier.certificates.test_anchored_proof import arguments_at, established
+from tests.verifier.certificates.test_mutations import refused
+from verifier.certificates import (
+    ball_proof,
+    bound_proof,
+    builder,
+    checker,
+    property_builder,
+    quadratic_proof,
+    squared_cases,
+)
+from verifier.certificates.checker import InvalidError, Proof, QuadraticEvidence
+from verifier.certificates.format import FINE, STEP
+from verifier.certificates.quadratic_proof import QuadraticProposals
+from verifier.problem.budget import Budget
+from verifier.problem.query import Norm
+
+SIZES, SMALL = (5, 7, 6, 5, 3), (3, 5, 4, 3)
+
+
+@pytest.fixture
+def squared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trees by lines are given up at once."""
+    monkeypatch.setattr(bound_proof, "small_lps", lambda root: False)
+    for module in (builder, squared_cases):
+        monkeypatch.setattr(module, "FEW", 0)
+        monkeypatch.setattr(module, "LP_RELUS", 0)
+
+
+def drawn(rng: np.random.Generator, codes: np.ndarray, inputs: int, opened: int) -> QuadraticEvidence:
+    """Any multipliers, with κ now and then too large for a matrix that is positive definite."""
+    own, shared, fine = rng.integers(0, 12, 3)
+    inverse = rng.integers(1, 1 << rng.integers(2, 12), inputs)
+    kappa, pi = (rng.integers(0, 1 << rng.integers(1, 12), opened) for _ in range(2))
+    t = rng.integers(1, 1 << rng.integers(1, 10), codes.size)
+    lines = rng.integers(0, 1 << rng.integers(1, 10), (3, codes.size, opened))
+    return QuadraticEvidence(codes, int(fine), int(shared), int(own), inverse, kappa, pi, t, lines)
+
+
+def vertices(case: Any, radius: float, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    ball = case.asked.ball
+    low, high = np.maximum(ball.lo, ball.centre - radius), np.minimum(ball.hi, ball.centre + radius)
+    found = [np.where(rng.random(low.size) < 0.5, low, high) for _ in range(count)]
+    between = (0.5 * a + 0.5 * b for a, b in pairwise(found))
+    return [ball.centre, *found, *between]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("float32", [False, True])
+@pytest.mark.parametrize("wrong", [0.0, 1e-3])
+def test_bounds_hold_at_every_point(
+    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seed: int, float32: bool, wrong: float
+) -> None:
+    """wrong: how far off the factor and the point of the tangent are, which floats propose."""
+    if wrong:
+        inner, noise = np.linalg.cholesky, np.random.default_rng(seed)
+        monkeypatch.setattr(np.linalg, "cholesky", lambda m: inner(m) * (1 + wrong * noise.normal(size=m.shape)))
+        inverse = np.linalg.inv
+        monkeypatch.setattr(np.linalg, "inv", lambda m: inverse(m) * (1 + 10 * wrong * noise.normal(size=m.shape)))
+    case, rng, radius = make_case(seed, SIZES, Norm.LINF, False), np.random.default_rng(seed), 0.25
+    net = checker.read_network(case.content, case.model.path.parent)
+    proof = Proof(net, ball_proof.checked_query(case.asked), radius, FINE, radius if float32 else 0.0)
+    established(proof)
+    points = [arguments_at(case, x, proof, rng) for x in vertices(case, radius, 8, rng)]
+    count = 0
+    for place in (1, 2, 3):
+        layers, size = proof.layers[:place], (*(n for _, n in net.layers), 3)[place]
+        opened = sum(int((~layer.active).sum()) for layer in layers)
+        for _ in range(8):
+            codes = rng.integers(0, 2 * size if place < 3 else 6, 4)
+            evidence = drawn(rng, codes, 5, opened)
+            try:
+                if place < 3:
+                    value, den = proof.quadratic_ends(layers, evidence)
+                else:
+                    value, den = proof.quadratic_rows(layers, evidence, checker.coded_goal(net, evidence, 0.125))
+            except InvalidError:  # its matrix is not positive definite
+                continue
+            count += 1
+            for row, code in enumerate(codes.tolist()):
+                for hidden, scores in points:
+                    if place < 3:
+                        truth = hidden[place][code >> 1] * (-1 if code & 1 else 1)
+                    else:
+                        target, other = code // 2, code % 2 + (code % 2 >= code // 2)
+                        truth = scores[other] - scores[target] + Fraction(0.125)
+                    assert Fraction(int(value[row]), den) <= truth
+    assert count > 2
+
+
+Forms = list[tuple[list[Fraction], list[Fraction], Fraction]]
+"""Of x, of open ReLUs before, and a constant."""
+
+
+def forms_of(case: Any, layers: list[checker.Layer]) -> list[Forms]:
+    """The arguments of each layer, and the scores, as exact affine maps of x and of what open ReLUs give."""
+    inputs, found, opened = 5, list[Forms](), 0
+    values: Forms = [([Fraction(i == k) for k in range(inputs)], [], Fraction(0)) for i in range(inputs)]
+    for number, (weight, bias) in enumerate(case.net.layers):
+        made: Forms = []
+        for row, offset in zip(weight.tolist(), bias.tolist(), strict=True):
+            pairs = [(Fraction(w), value) for w, value in zip(row, values, strict=True)]
+            x = [sum(w * v[0][i] for w, v in pairs) for i in range(inputs)]
+            h = [sum(w * (v[1] + [Fraction(0)] * opened)[j] for w, v in pairs) for j in range(opened)]
+            made.append((x, h, Fraction(offset) + sum(w * v[2] for w, v in pairs)))
+        found.append(made)
+        if number < len(layers):
+            values, layer = [([Fraction(0)] * inputs, [], Fraction(0))] * len(made), layers[number]
+            for place, neuron in enumerate(layer.kept.tolist()):
+                values[neuron] = made[neuron]
+                if not layer.active[place]:
+                    values[neuron] = [Fraction(0)] * inputs, [Fraction(0)] * opened + [Fraction(1)], Fraction(0)
+                    opened += 1
+    return found
+
+
+class Bracketed:
+    """The function of z that quadratic evidence bounds, for one row of it, by its formula."""
+
+    def __init__(self, proof: Proof, layers: list[checker.Layer], given: QuadraticEvidence, row: int) -> None:
+        low, high = proof.worlds[0][0].box or ((), ())
+        unit, step = proof.worlds[0][0].unit, layers[0].step
+        self.low, self.width = ([Fraction(int(v), unit) for v in part] for part in (low, np.array(high) - low))
+        scale, own = Fraction(1, 1 << given.shared), Fraction(1, 1 << given.own)
+        self.tau = [Fraction(1 << given.fine, int(v)) for v in given.inverse]
+        self.kappa, self.pi = ([int(v) * scale for v in part] for part in (given.kappa, given.pi))
+        self.t = int(given.t[row]) * own
+        self.lines = [[int(v) * own for v in part[row]] for part in given.lines]
+        ends = [(layer.low[~layer.active], layer.high[~layer.active]) for layer in layers]
+        self.least, self.most = ([Fraction(int(v), 1 << step) for part in ends for v in part[side]] for side in (0, 1))
+
+    def at(self, form: Any, arguments: Forms, xi: list[Any], h: list[Any]) -> Any:
+        """At ξ and h, in the numbers that these are."""
+        x = [low + width * each for low, width, each in zip(self.low, self.width, xi, strict=True)]
+
+        def valued(each: Any) -> Any:
+            given = [*each[0], *each[1]]
+            return sum((a * b for a, b in zip(given, [*x, *h[: len(each[1])]], strict=True)), each[2])
+
+        value = valued(form) - self.t * sum(a * b * (1 - b) for a, b in zip(self.tau, xi, strict=True))
+        for j, each in enumerate(h):
+            y, u, low = valued(arguments[j]), self.most[j], self.least[j]
+            lam, mu, sigma = (part[j] for part in self.lines)
+            slope = Fraction(-((-u * (1 << 24)) // (u - low)), 1 << 24)
+            value -= self.t * (self.pi[j] * each * (u - each) - self.kappa[j] * each * (each - y))
+            value -= lam * each + mu * (each - y) + sigma * (slope * (y - low) - each)
+        return value
+
+
+@pytest.mark.parametrize(("step", "lying"), [(6, False), (STEP, False), (STEP, True)])
+@pytest.mark.parametrize("seed", range(3))
+def test_values_are_just_below_the_least_of_the_formula(
+    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seed: int, step: int, lying: bool
+) -> None:
+    """Of multipliers that an ascent finds, whose least value over all ξ and 0 ≤ h ≤ u floats find. lying: the matrix is
+    not positive definite, and yet there is a factor."""
+    monkeypatch.setattr(quadratic_proof, "AWAY", 1.1)
+    case, radius = make_case(seed, SIZES, Norm.LINF, False), 0.25
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, FINE)
+    established(proof, step)
+    forms, layers = forms_of(case, proof.layers), proof.layers[:2]
+    arguments = [
+        made[neuron]
+        for made, layer in zip(forms, layers, strict=False)
+        for neuron in layer.kept[~layer.active].tolist()
+    ]
+    starts, ends = (0, 7, 13), np.repeat([[-1.0], [0.0]], 18, axis=1)
+    for start, layer in zip(starts, layers, strict=False):
+        ends[0, start + layer.kept], ends[1, start + layer.kept] = np.ldexp(
+            np.array([layer.low, np.where(layer.active, layer.low + 1, layer.high)], dtype=float), -step
+        )
+    stages = to_stages(case.model.graph)
+    squares = QuadraticProposals(proof, stages, case.asked.ball.with_radius(radius), Budget())
+    ((given, _),) = squares.ends(layers, *ends, np.arange(5))
+    if lying:
+        factor = np.linalg.cholesky
+        monkeypatch.setattr(np.linalg, "cholesky", lambda m: factor(m + 2.0 * np.abs(m).sum() * np.eye(len(m))))
+        given = dataclasses.replace(given, kappa=4 * given.kappa)
+    value, den = proof.quadratic_ends(layers, given)
+    gaps = []
+    for row, code in enumerate(given.codes.tolist()):
+        sign = -1 if code & 1 else 1
+        x, h, constant = forms[2][code >> 1]
+        form = [sign * v for v in x], [sign * v for v in h], sign * constant
+        bound = Bracketed(proof, layers, given, row)
+        bounds = [(-5.0, 5.0)] * 5 + [(0.0, float(u)) for u in bound.most]
+        plain = float_forms(form), [float_forms(each) for each in arguments]
+        found = minimize(
+            lambda z, bound=bound, plain=plain: float(bound.at(*plain, z[:5].tolist(), z[5:].tolist())),
+            np.array([0.5] * 5 + [0.5 * end for _, end in bounds[5:]]),
+            bounds=bounds,
+            method="L-BFGS-B",
+        )
+        z = [Fraction(v) for v in found.x.tolist()]
+        h = [min(v, u) for v, u in zip(z[5:], bound.most, strict=True)]
+        gaps.append(bound.at(form, arguments, z[:5], h) - Fraction(int(value[row]), den))
+    assert min(gaps) >= 0
+    assert max(gaps) < 0.1 or lying
+
+
+def float_forms(form: Any) -> Any:
+    return [float(v) for v in form[0]], [float(v) for v in form[1]], float(form[2])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_an_ascent_finds_is_nearly_what_the_engine_proves(
+    make_case: Callable[..., Any], squared: None, seed: int
+) -> None:
+    """The whole way, at nine tenths of the minimum: evidence for ends and goals, a tree for what is left."""
+    case = make_case(seed, SMALL, Norm.LINF, False)
+    if not 0 < case.truth < np.inf:
+        pytest.skip("the input is adversarial itself")
+    for float32 in (0.0, 0.5 * case.truth):
+        made = case.certified(0.9 * case.truth, case.point, float32)
+        claim = checker.parse(made.content)
+        assert isinstance(claim, checker.CheckedCertificate)
+        assert len(claim.quadratic) == 3
+        assert sum(len(given) for given in claim.quadratic) > 0
+        assert (made.result.lower, made.result.float32) == (0.9 * case.truth, 0.9 * case.truth if float32 else 0.0)
+
+
+def test_mutations_are_refused_or_say_something_true(make_case: Callable[..., Any], squared: None) -> None:
+    rng, count, tried = np.random.default_rng(0), 0, 0
+    for seed in range(4):
+        case = make_case(seed, SMALL, Norm.LINF, seed % 2 == 0)
+        if not 0 < case.truth < np.inf:
+            continue
+        content = case.certified(0.95 * case.truth).content
+        assert taken_apart(content).header["schema"] == checker.QUADRATIC_SCHEMA
+        assert not refused(case, content)
+        for _ in range(30):
+            parts = taken_apart(content)
+            if rng.random() < 0.2:
+                parts.header["radius"] = (1.06 * case.truth).hex()
+            place = rng.integers(parts.numbers.size)
+            value = int(parts.numbers[place])
+            parts.numbers[place] = rng.choice(
+                [-value, value + 1, value - 1, 4 * value, value // 2, 0, value ^ (1 << 20)]
+            )
+            tried += 1
+            count += refused(case, parts.content())
+    assert tried >= 60
+    assert count > tried // 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("kappa", -1, "below 0"),
+        ("pi", -1, "below 0"),
+        ("inverse", 0, "below 0"),
+        ("t", 0, "below 0"),
+        ("lines", -1, "below 0"),
+        ("kappa", 1 << 20, "positive definite"),
+        ("codes", -1, "not there"),
+        ("codes", 1 << 20, "not there"),
+    ],
+)
+def test_fields_out_of_range_are_refused(make_case: Callable[..., Any], name: str, value: int, reason: str) -> None:
+    case = make_case(1, SIZES, Norm.LINF, False)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
+    established(proof)
+    layers = proof.layers[:1]
+    opened = int((~layers[0].active).sum())
+    rows, ones = np.ones((3, 2, opened), dtype=np.int64), np.ones(opened, dtype=np.int64)
+    sound = QuadraticEvidence(
+        np.arange(2), 0, 8, 0, np.ones(5, dtype=np.int64), ones, ones, np.ones(2, dtype=np.int64), rows
+    )
+    proof.quadratic_ends(layers, sound)
+    changed = getattr(sound, name).copy()
+    changed.flat[-1] = value
+    with pytest.raises(InvalidError, match=reason):
+        proof.quadratic_ends(layers, dataclasses.replace(sound, **{name: changed}))
+
+
+def test_other_regions_are_refused(make_case: Callable[..., Any]) -> None:
+    for norm, float32 in ((Norm.L1, 0.0), (Norm.L2, 0.0), (Norm.LINF, 0.125)):
+        case = make_case(1, SIZES, norm, False)
+        proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE, float32)
+        with pytest.raises(InvalidError, match="quadratic bounds"):
+            checker.QuadraticBounds(proof, STEP)
+
+
+TEXT = """(declare-const X_0 Real)
+(declare-const X_1 Real)
+(declare-const X_2 Real)
+(declare-const Y_0 Real)
+(declare-const Y_1 Real)
+(declare-const Y_2 Real)
+{ends}
+(assert (or (and (>= Y_0 {first})) (and (>= Y_1 {second}) (<= Y_0 100.0))))
+"""
+
+
+@pytest.mark.parametrize("float32", [False, True])
+def test_properties(make_case: Callable[..., Any], squared: None, float32: bool) -> None:
+    """Two cases of one box; spliced onto a text that some point satisfies the same numbers are refused."""
+    case, rng = make_case(5, (3, 6, 5, 3), Norm.LINF, False), np.random.default_rng(5)
+    low, high = np.full(3, 0.25), np.full(3, 0.75)
+    net = checker.read_network(case.content)
+    points = rng.choice([0.25, 0.5, 0.75], (200, 3))
+    scores = np.array([[float(v) for v in _scores(net, x)] for x in points])
+    most = scores.max(axis=0)
+    ends = "\n".join(f"(assert (>= X_{i} {low[i]}))\n(assert (<= X_{i} {high[i]}))" for i in range(3))
+    text = TEXT.format(ends=ends, first=repr(float(most[0]) + 0.2), second=repr(float(most[1]) + 0.2))
+    made = property_builder.property_certified(case.model, text.encode(), Budget(), worlds=(float32,))
+    parts = checker.parse(made.content)
+    assert isinstance(parts, checker.PropertyCertificate)
+    assert parts.quadratic
+    assert made.result.float32 == float32
+    false = TEXT.format(ends=ends, first=repr(float(most[0]) - 0.01), second=repr(float(most[1]) + 0.2))
+    other = dataclasses.replace(parts, text=false.encode())
+    with pytest.raises(InvalidError):
+        checker.property_checked(other, case.content, None)
+    # The tokens are not those of a file of an older schema.
+    older = checker.parse(made.content)
+    assert isinstance(older, checker.PropertyCertificate)
+    with pytest.raises(InvalidError, match="not there"):
+        checker.property_checked(dataclasses.replace(older, quadratic=False), case.content, None)
+
+
+def _scores(net: checker.CheckedNetwork, x: np.ndarray) -> list[Fraction]:
+    values, den = net.forward(*checker.exact(x.tolist()))
+    return [Fraction(int(value), den) for value in values]
