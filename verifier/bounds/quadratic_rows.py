@@ -81,7 +81,7 @@ class OwnMultipliers(NamedTuple):
     sigma: AnyFloats
 
 
-Multipliers = tuple[SharedMultipliers, OwnMultipliers]
+QuadraticMultipliers = tuple[SharedMultipliers, OwnMultipliers]
 
 
 class Proved(NamedTuple):
@@ -280,8 +280,8 @@ def quadratic_lower(
 
 
 def climbed(
-    bound: QuadraticRows, budget: Budget, steps: int, first: float, start: Multipliers | None = None
-) -> Multipliers | None:
+    bound: QuadraticRows, budget: Budget, steps: int, first: float, start: QuadraticMultipliers | None = None
+) -> QuadraticMultipliers | None:
     """The best multipliers of all rows together within so many steps from a start; None where there are none to begin
     with."""
     shared, own = start or bound.start()

@@ -2317,8 +2317,12 @@ class QuadraticBounds:
         off, beneath = summed(lost, len(rows))
         return FormsOverBox(np.concatenate(parts, axis=1), (value << q) // under, most - ((off << q + 1) // beneath))
 
+    def _few(self, layers: Sequence[Layer], rows: int) -> None:
+        need(rows * (self.moves.size + opened(layers)) <= MOST_FORMS, "quadratic bounds of too many ReLUs, or rows")
+
     def of_neurons(self, layers: Sequence[Layer], entries: Entries, signs: Entries | int) -> FormsOverBox:
         """sign · argument of neurons of the layer behind these."""
+        self._few(layers, entries.size)
         name, found, none = self.proof.net.arguments[len(layers)], [], np.zeros(0, dtype=object)
         size, every = self.proof.net.size(name), np.broadcast_to(signs, entries.shape)
         for first in range(0, entries.size, self.proof.rows):
@@ -2328,6 +2332,7 @@ class QuadraticBounds:
 
     def of_goal(self, layers: Sequence[Layer], goal: CheckedGoal) -> FormsOverBox:
         """−R for the rows of a goal, but for their offsets."""
+        self._few(layers, len(goal.offset))
         found = []
         for first in range(0, len(goal.offset), self.proof.rows):
             own = goal.only(np.arange(first, min(first + self.proof.rows, len(goal.offset))))
@@ -2337,9 +2342,9 @@ class QuadraticBounds:
 
     def arguments(self, layers: list[Layer]) -> FormsOverBox:
         """Those of the open ReLUs of these layers."""
-        found, open_ = list[FormsOverBox](), sum(int((~each.active).sum()) for each in layers)
-        need(0 < open_ * (self.moves.size + open_) <= MOST_FORMS, "quadratic bounds of nothing, or of too many ReLUs")
-        need(self.moves.size, "quadratic bounds of a point")
+        found, open_ = list[FormsOverBox](), opened(layers)
+        self._few(layers, open_)
+        need(self.moves.size and open_, "quadratic bounds of a point, or without any open ReLU")
         for place, layer in enumerate(layers):
             before, made = self._known.get(place, ([], None))
             if made is None or any(a is not b for a, b in zip(before, layers[: place + 1], strict=True)):
@@ -2371,7 +2376,6 @@ class QuadraticBounds:
             for ends in ([layer.low for layer in layers], [layer.high for layer in layers])
         )
         count, inverse = high.size, given.inverse[self.moves]
-        need(len(asked.rows) * (m + count) <= MOST_FORMS, "quadratic bounds of too many rows")
         t = given.t.astype(object)[:, np.newaxis]
         lam, mu, sigma = given.lines.astype(object)
         kappa, pi = given.kappa.astype(object), given.pi.astype(object)
@@ -2416,6 +2420,11 @@ class QuadraticBounds:
         far = np.maximum(abs(at), abs(high - at))
         value = (value << 2 * factor) - t * ((far * far) @ off)
         return (least << b + fine + 2 * factor + q) + value, 1 << b + fine + 2 * factor + 2 * q
+
+
+def opened(layers: Sequence[Layer]) -> int:
+    """How many of their ReLUs are open."""
+    return sum(int((~layer.active).sum()) for layer in layers)
 
 
 def joined_forms(parts: Sequence[FormsOverBox], entries: int) -> FormsOverBox:
@@ -2583,13 +2592,13 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
     layers, rows = list[Layer](), list[list[QuadraticEvidence]]()
     for _, size in [*names, ("", 0)][: len(names) + quadratic]:
-        before = sum(int((~layer.active).sum()) for layer in layers)
+        before = opened(layers)
         if len(layers) < len(names):
             layers.append(numbers.layer(size, step))
         rows.append([*iter(partial(numbers.quadratic, n, before), None)] if quadratic else [])
-    opened = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
+    open_ = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
-    trees = [numbers.tree(t, rows, opened) for t, rows in wanted]
+    trees = [numbers.tree(t, rows, open_) for t, rows in wanted]
     need(numbers.left == 0, "the certificate has numbers that belong to nothing")
     return CheckedCertificate(
         str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine, anchored, rows
@@ -3145,8 +3154,7 @@ class PropertyProof(Proof):
         place, goal = numbers.one(), self.goal
         need(0 <= place <= len(node.layers), "quadratic bounds of a layer that is not there")
         before, layers = node.layers[:place], node.layers
-        opened = sum(int((~layer.active).sum()) for layer in before)
-        given = numbers.quadratic(self.net.size(self.net.input), opened)
+        given = numbers.quadratic(self.net.size(self.net.input), opened(before))
         if given is None:
             raise InvalidError("quadratic bounds of no rows")
         if place == len(layers):

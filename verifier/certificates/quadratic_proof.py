@@ -21,8 +21,8 @@ from verifier.bounds.quadratic_rows import (
     SHRUNK,
     STEP,
     STEPS,
-    Multipliers,
     OwnMultipliers,
+    QuadraticMultipliers,
     QuadraticRows,
     SharedMultipliers,
     climbed,
@@ -100,7 +100,7 @@ class QuadraticProposals:
             np.array([getattr(goal, name)[row] for (_, goal), row in zip(goals, best, strict=True)])
             for name in ("matrix", "offset")
         )
-        together: Multipliers | None = None
+        together: QuadraticMultipliers | None = None
         for chosen in [[*range(len(goals))], *([place] for place in range(len(goals)))]:
             if closed & {*chosen}:
                 continue
@@ -127,7 +127,7 @@ class QuadraticProposals:
         return quadratic_forms(self.stages, self.ball.interval, lower, upper, len(layers) + 1, self.budget.check)
 
     def _evidence(
-        self, codes: _Places, forms: QuadraticForms, rows: AffineForms, found: Multipliers
+        self, codes: _Places, forms: QuadraticForms, rows: AffineForms, found: QuadraticMultipliers
     ) -> QuadraticEvidence:
         """The multipliers of the rows as integers."""
         tau, *curved = (np.maximum(each.astype(np.float64), 0.0) for each in found[0])

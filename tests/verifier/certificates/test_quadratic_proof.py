@@ -289,6 +289,23 @@ def test_fields_out_of_range_are_refused(make_case: Callable[..., Any], name: st
         proof.quadratic_ends(layers, dataclasses.replace(sound, **{name: changed}))
 
 
+def test_too_many_rows_are_refused_before_they_are_made(make_case: Callable[..., Any]) -> None:
+    case = make_case(1, SIZES, Norm.LINF, False)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
+    established(proof)
+    opened, before = checker.opened(proof.layers[:1]), proof.work
+    rows = checker.MOST_FORMS // (5 + opened) + 1
+    ones = np.ones(opened, dtype=np.int64)
+    lines = np.broadcast_to(np.ones(1, dtype=np.int64), (3, rows, opened))
+    many = np.zeros(rows, dtype=np.int64)
+    given = QuadraticEvidence(many, 0, 8, 0, np.ones(5, dtype=np.int64), ones, ones, many + 1, lines)
+    with pytest.raises(InvalidError, match="too many"):
+        proof.quadratic_ends(proof.layers[:1], given)
+    with pytest.raises(InvalidError, match="too many"):
+        proof.quadratic_rows(proof.layers[:1], given, checker.coded_goal(proof.net, given, 0.0))
+    assert proof.work == before
+
+
 def test_other_regions_are_refused(make_case: Callable[..., Any]) -> None:
     for norm, float32 in ((Norm.L1, 0.0), (Norm.L2, 0.0), (Norm.LINF, 0.125)):
         case = make_case(1, SIZES, norm, False)
