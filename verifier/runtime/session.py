@@ -43,6 +43,8 @@ def session(
 ) -> Any:
     """An InferenceSession that prints nothing; threads=0 takes all cores that this process may use.
 
+    No number takes more: each thread is made at once, and of 100,000 the making alone takes minutes.
+
     packed: as ONNX Runtime does by default, which copies weights into the order that its products read; else products
     read them as they are, and may round in another order.
     """
@@ -56,7 +58,7 @@ def session(
         Level.ALL: levels.ORT_ENABLE_ALL,
     }[level]
     options.log_severity_level = FATAL
-    options.intra_op_num_threads = threads or cores()
+    options.intra_op_num_threads = min(threads, cores()) if threads else cores()
     options.inter_op_num_threads = 1
     # Idle threads that spin take the cores from other processes, and halve our own rate where cores are shared.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ from encoders.errors import InputError
 from encoders.network.graph import GraphBuilder
 from encoders.onnx_io.builder import BATCH
 from encoders.onnx_io.runtime import captured_stderr, runtime
+from encoders.onnx_io.to_onnx import to_onnx
 from verifier.runtime import device as device_module
+from verifier.runtime import session as session_module
 from verifier.runtime.device import Device, cuda_missing, resolve
-from verifier.runtime.session import cores
+from verifier.runtime.session import cores, session
 from verifier.runtime.step_model import StepBuilder, StepLoop
 
 without_cuda = pytest.mark.skipif(cuda_missing() is None, reason="CUDA works here")
@@ -23,6 +26,21 @@ with_cuda = pytest.mark.skipif(cuda_missing() is not None, reason="no CUDA here"
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match="unknown device 'tpu'; known devices: auto, cpu, cuda"):
         resolve("tpu")
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(0, 3), (1, 1), (3, 3), (100_000, 3)])
+def test_a_session_takes_no_more_threads_than_cores(asked: int, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = runtime()
+    fake = SimpleNamespace(
+        SessionOptions=real.SessionOptions,
+        GraphOptimizationLevel=real.GraphOptimizationLevel,
+        InferenceSession=lambda _, options, **__: options,
+    )
+    monkeypatch.setattr(session_module, "runtime", lambda: fake)
+    monkeypatch.setattr(session_module, "cores", lambda: 3)
+    builder = GraphBuilder(1)
+    model = to_onnx(builder.graph(builder.relu(0)))
+    assert session(model, Device.CPU, asked).intra_op_num_threads == taken
 
 
 def test_cpu_is_always_there() -> None:
