@@ -1089,9 +1089,12 @@ def clip(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     if node.opset > 10:
         ends = [number(net, node, place) for place in (1, 2)]
     else:
-        ends = [np.array(node.take(name, math.nan)) for name in ("min", "max")]
-    given = [end.reshape(()) for end in ends if end is not None and end.size == 1 and not np.isnan(end).any()]
-    need(len(given) == 2, "Clip is read with two ends")
+        # What a runtime gives is of the input's type, so that such ends are too.
+        with np.errstate(over="ignore"):
+            kept = [np.array(node.take(name, math.nan)).astype(net.dtype) for name in ("min", "max")]
+        ends = [end.astype(np.float64) for end in kept]
+    given = [end.reshape(()) for end in ends if end is not None and end.size == 1 and np.isfinite(end).all()]
+    need(len(given) == 2, "Clip is read with two finite ends")
     low, high = given
     need(low <= high, "Clip's ends are the wrong way round")
     above = net.relu(net.scale(x, f"{out}#u", None, -high), f"{out}#a")

@@ -60,6 +60,9 @@ def _end(call: Call, x: Variable, i: int, name: str, missing: float) -> float:
         value = float(constant.reshape(-1)[0])
     if not isinstance(value, float):
         raise call.error(f"attribute '{name}' must be a number")
+    if call.opset < 11 and x.dtype == np.float16:
+        with np.errstate(over="ignore"):
+            value = float(np.float16(value))  # whichever way a runtime takes it, what it gives is a float16
     # Exporters write "no limit" as the largest float32.
     return missing if x.dtype != np.float64 and value == math.copysign(_LARGEST, missing) else value
 

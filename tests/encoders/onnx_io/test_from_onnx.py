@@ -197,6 +197,17 @@ def test_largest_float32_is_no_limit(onnx_model: Any) -> None:
     assert graph_to_text(wide.graph).endswith("clip(v0, 0, 3.40282e+38) : 2  <- output")
 
 
+def test_ends_of_clip_are_of_the_inputs_type(onnx_model: Any, ort_values: Any) -> None:
+    """Until opset 10 they are float32 attributes, of float16 too, whose results are float16 either way."""
+    nodes = [node("Clip", ["x"], ["y"], min=0.1, max=0.33)]
+    half = onnx_model(nodes, [1, 4], opset=7, dtype=np.float16)
+    network = check_against_runtime(half, ort_values, tolerance=0.0)
+    low, high = float(np.float16(0.1)), float(np.float16(0.33))
+    np.testing.assert_array_equal(outputs(network.graph, np.array([[-1.0, 0.0, 0.5, 1.0]]))[0], [low, low, high, high])
+    endless = onnx_model([node("Clip", ["x"], ["y"], min=-1.0, max=3e38)], [1, 2], opset=7, dtype=np.float16)
+    assert graph_to_text(network_from_model(endless).graph).endswith("clip(v0, -1, inf) : 2  <- output")
+
+
 def test_softmax_axes_by_opset(onnx_model: Any) -> None:
     """Until opset 12 the default covers all axes from 1 on; since 13 it is the last axis alone."""
     before = onnx_model([node("Softmax", ["x"], ["y"])], [1, 3, 1], opset=12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -102,6 +103,30 @@ def test_padding_of_other_kinds_is_refused(name):
     content = model_of(nodes, [1, 4], {**weights, **head(np.random.default_rng(0), 5)[1]}, opset).SerializeToString()
     with pytest.raises(checker.InvalidError, match="Pad"):
         checker.read_network(content)
+
+
+def clipping(low: float, high: float, opset: int, dtype: type[np.floating]) -> bytes:
+    given = {"low": dtype(low), "high": dtype(high)} if opset > 10 else {}
+    attributes = {} if given else {"min": low, "max": high}
+    model = model_of([("Clip", ["x", *given], "y", attributes)], [1, 3], given, opset)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, math.inf), (-math.inf, 1.0)])
+@pytest.mark.parametrize("opset", [7, 13])
+def test_endless_ends_of_clip_are_refused_by_name(low, high, opset):
+    with pytest.raises(checker.InvalidError, match="Clip is read with two finite ends"):
+        checker.read_network(clipping(low, high, opset, np.float32))
+
+
+def test_ends_of_clip_are_of_the_inputs_type():
+    """Attributes are float32, of a float16 input too, and what it gives are float16."""
+    content = clipping(0.1, 0.33, 7, np.float16)
+    assert compared(content) is Said.ALIKE
+    with pytest.raises(checker.InvalidError, match="Clip is read with two finite ends"):
+        checker.read_network(clipping(0.0, 3e38, 7, np.float16))
 
 
 def test_every_operator_is_tried():
