@@ -27,6 +27,9 @@ BOUNDS_KEPT = 32
 """Balls whose node bounds are kept for other targets: the paths of a few bisections, little memory."""
 
 
+HARDLY = 1.03
+"""How much larger a ball may be to stand for another: what a tree's root may be, and a little more."""
+
 ANCHORED_KEPT = 4
 """Balls whose anchored lines are kept: some 20 MB each for 4,804 ReLUs."""
 
@@ -72,9 +75,9 @@ class BoundsByRadius:
         return self._problem.ball.with_radius(radius).geometry.is_box
 
     def squares(self, radius: float) -> bool:
-        """May quadratic bounds suit this ball: a box, and the largest ball within it that is bounded has no more open
-        ReLUs than they take?"""
-        within = max((r for r in self._known if r <= radius), default=None)
+        """May quadratic bounds suit this ball: a box, and the largest ball that is bounded within it, or hardly beyond,
+        has no more open ReLUs than they take?"""
+        within = max((r for r in self._known if r <= HARDLY * radius), default=None)
         if within is None or not self.is_box(radius):
             return self.is_box(radius)
         lower, upper = hidden_bounds(self.stages, self._known[within])

@@ -126,7 +126,8 @@ def test_no_ball_around_one_with_too_many_open_relus(
     assert bounds.squares(radius)
     monkeypatch.setattr(linear_bisection, "MOST", 0)
     assert not bounds.squares(radius)
-    assert bounds.squares(0.99 * least)
+    assert not bounds.squares(0.99 * least)
+    assert bounds.squares(0.99 * least / linear_bisection.HARDLY)
     monkeypatch.setattr(BoundsByRadius, "at", None)
     goal = disjuncts(Targeted(0), 3)[0][1]
     assert own.step(goal, bounds, radius, 1.0, Budget()) == (0.0, 0.0)
