@@ -219,6 +219,9 @@ class Bounds:
 
     def at(self, radius: float) -> None: ...
 
+    def squares(self, radius: float) -> bool:
+        return True
+
     def near(self, radius: float, share: float) -> None: ...
 
     def exclude(self, goal: Halfspaces, radius: float, *_: Any) -> bool:
