@@ -90,6 +90,7 @@ SPARSE = 16  # such a map that has at most one entry in so many is multiplied en
 CROWDED = 4  # unless one of its columns has more than one in so many: it takes a round for each of them
 MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, and from these to a case's rows, about
 MOST_FORMS = 1 << 22  # entries of forms of quadratic bounds: open ReLUs, or rows, × (inputs and open ReLUs)
+MOST_EVIDENCE = 1 << 14  # of quadratic bounds of a ball, one after the other: each takes about a kilobyte
 QUADRATIC_WORK = 6  # bits of what a sum of so many products of matrices counts less: some 10⁹ a second
 
 FINEST_GRID = 1 << 24  # steps of a grid between 0 and 1
@@ -2371,6 +2372,7 @@ class QuadraticBounds:
 
     def least(self, layers: list[Layer], given: QuadraticEvidence, asked: FormsOverBox) -> RowTerm:
         """Lower bounds of these forms, which these layers come before, (B,)."""
+        self.proof.count(STEP_WORK)
         q, a, b, d, whole = self.fine, given.shared, given.own, given.fine, given.own + SLOPE_BITS
         own, m = self.arguments(layers), self.moves.size
         open_ = [~layer.active for layer in layers]
@@ -2598,7 +2600,7 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
         before = opened(layers)
         if len(layers) < len(names):
             layers.append(numbers.layer(size, step))
-        rows.append([*iter(partial(numbers.quadratic, n, before), None)] if quadratic else [])
+        rows.append([*iter(partial(numbers.quadratic, n, before, together=True), None)] if quadratic else [])
     open_ = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [numbers.tree(t, rows, open_) for t, rows in wanted]
@@ -2619,7 +2621,7 @@ class Numbers:
         self._values = values.view(np.int64)
         np.negative(self._values, out=self._values, where=odd)
         np.subtract(self._values, 1, out=self._values, where=odd)
-        self._at = 0
+        self._at = self._evidence = 0
 
     @property
     def left(self) -> int:
@@ -2642,12 +2644,15 @@ class Numbers:
         high[~active] = self.take(int(np.count_nonzero(~active)))
         return Layer(kept, active, low, high, step)
 
-    def quadratic(self, inputs: int, opened: int) -> QuadraticEvidence | None:
-        """Multipliers of quadratic bounds over so many inputs and open ReLUs; None for no rows."""
+    def quadratic(self, inputs: int, opened: int, *, together: bool = False) -> QuadraticEvidence | None:
+        """Multipliers of quadratic bounds over so many inputs and open ReLUs; None for no rows. together: all that are
+        read wait together."""
         rows = self.one()
         if rows == 0:
             return None
         need(0 < rows <= self.left, "the certificate is cut off")
+        self._evidence += 1
+        need(not together or self._evidence <= MOST_EVIDENCE, "quadratic bounds are too many")
         fine, shared, own = self.take(3).tolist()
         need(0 <= min(fine, shared, own) <= max(fine, shared, own) <= FINEST, "a step is malformed")
         codes, inverse, kappa, pi, t = (self.take(count) for count in (rows, inputs, opened, opened, rows))
@@ -3162,6 +3167,8 @@ class PropertyProof(Proof):
             raise InvalidError("quadratic bounds of no rows")
         if place == len(layers):
             need(np.all((given.codes >= 0) & (given.codes < len(goal.offset))), "a row that is not there")
+            columns = goal.matrix.shape[1] + given.inverse.size
+            need(given.codes.size * columns <= MOST_FORMS, "quadratic bounds of too many rows")
             if not np.any(self.quadratic_rows(before, given, goal.only(given.codes))[0] > 0):
                 self.unproved(self.leaves)
             self.leaves += 1

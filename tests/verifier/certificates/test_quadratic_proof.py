@@ -26,7 +26,7 @@ from verifier.certificates import (
     squared_cases,
 )
 from verifier.certificates.checker import InvalidError, Proof, QuadraticEvidence
-from verifier.certificates.format import FINE, STEP
+from verifier.certificates.format import FINE, STEP, varints
 from verifier.certificates.quadratic_proof import QuadraticProposals
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
@@ -304,6 +304,44 @@ def test_too_many_rows_are_refused_before_they_are_made(make_case: Callable[...,
     with pytest.raises(InvalidError, match="too many"):
         proof.quadratic_rows(proof.layers[:1], given, checker.coded_goal(proof.net, given, 0.0))
     assert proof.work == before
+
+
+def test_evidence_without_end_is_refused(make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits together takes a hundred times its bytes; what is evaluated counts a step, however small it is."""
+    monkeypatch.setattr(checker, "MOST_EVIDENCE", 3)
+    one = np.array([1, 0, 8, 0, 0, *[1] * 5, 1, 1, 1, 1, 1, 1])
+    numbers = checker.Numbers(memoryview(varints(np.tile(one, 4))))
+    for _ in range(3):
+        assert numbers.quadratic(5, 1, together=True) is not None
+    with pytest.raises(InvalidError, match="too many"):
+        numbers.quadratic(5, 1, together=True)
+    case = make_case(1, SIZES, Norm.LINF, False)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
+    established(proof)
+    opened, before = checker.opened(proof.layers[:1]), proof.work
+    given = drawn(np.random.default_rng(0), np.arange(2), 5, opened)
+    proof.quadratic_ends(proof.layers[:1], dataclasses.replace(given, kappa=np.zeros(opened, dtype=np.int64)))
+    assert proof.work - before >= checker.STEP_WORK
+
+
+def test_too_many_rows_of_a_case_are_refused_before_they_are_made(
+    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = make_case(5, (3, 6, 5, 3), Norm.LINF, False)
+    ends = "\n".join(f"(assert (>= X_{i} 0.0))\n(assert (<= X_{i} 1.0))" for i in range(3))
+    (asked, _) = checker.property_cases(
+        checker.PropertyText(TEXT.format(ends=ends, first="100.0", second="100.0").encode())
+    )
+    proof = checker.PropertyProof(checker.read_network(case.content), asked, STEP, FINE, None, float32=True)
+    proof.squares = True
+    proof.begin()
+    opened, rows = checker.opened(proof.rooted), 40
+    shared = [rows, 0, 8, 0, *[0] * rows, *[1] * (3 + 2 * opened + rows + 3 * rows * opened)]
+    numbers = checker.Numbers(memoryview(varints(np.array([checker.QUADRATIC, len(proof.rooted), *shared]))))
+    monkeypatch.setattr(checker, "MOST_FORMS", 3 * rows)
+    monkeypatch.setattr(checker.CheckedGoal, "only", lambda goal, rows: pytest.fail("made"))
+    with pytest.raises(InvalidError, match="too many rows"):
+        proof.refuted(numbers)
 
 
 def test_other_regions_are_refused(make_case: Callable[..., Any]) -> None:
