@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from verifier.solvers.tree.protocol import Tree
 
-SHARE, CROWDED_SHARE = 0.2, 4.0
+SHARE, CROWDED_SHARE = 0.2, 1.0
 """Nodes of inner balls for each of the tree's own and theirs after that: of one that closes nodes, of one that hardly
-does. Above 1 that one rests while a ball has nodes: it would grow exponentially."""
+does. Above 1 that one would rest for ever beside balls that do not end."""
 
 CROWDED = 0.75
 """Open nodes for each that a tree has had from which on it hardly closes any."""
