@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from verifier.solvers.tree.protocol import Tree
 
-SHARE, CROWDED_SHARE = 0.2, 1.0
-"""Nodes of inner balls for each of the tree's own and theirs after that: of one that closes nodes, of one that hardly
-does. Above 1 that one would rest for ever beside balls that do not end."""
+SHARE, CROWDED_SHARE = 0.25, 1.0
+"""Nodes of inner balls for each of the target's own trees after that: beside one that closes nodes, and beside one that
+hardly does. Whatever these are, either goes on."""
 
 CROWDED = 0.75
-"""Open nodes for each that a tree has had from which on it hardly closes any."""
+"""Open nodes for each that a tree has had from which on it hardly closes any; told of a tree that has had as many nodes
+as an inner ball at first, and kept for the next one, whose ball is hardly smaller."""
 
 FIRST = 0.12
 """The nodes of an inner ball at first, and those of a tree that hardly closes any before an early one, as a share of
@@ -44,44 +45,62 @@ class InnerBall:
     With more nodes that one goes on, and others after it lie outwards from there: trees grow exponentially with the
     radius.
 
-    nodes: of all of them; patience: what one may spend, as a multiple of the first; failed: the least radius at which
-    one was given up with that; rested: the last one that was given up; proved: the largest radius of one that closed.
+    nodes: of all of them; roots: how many were bounded; patience: what one may spend, as a multiple of the first;
+    failed: the least radius at which one was given up with that; dry: at which one was stuck, which more nodes do not
+    mend; rested: the last one that was given up; proved: the largest radius of one that closed; crowded: does the
+    target's own tree hardly close any node?
     """
 
     tree: Tree | None = None
     nodes: int = 0
+    roots: int = 0
     patience: float = 1.0
     failed: float = math.inf
+    dry: float = math.inf
     rested: Tree | None = None
     proved: float = 0.0
+    crowded: bool = False
     _step: float = field(default=math.inf, init=False)
     _spent: int = field(default=0, init=False)
     _most: float = field(default=math.inf, init=False)
 
-    def due(self, nodes: int, alone: float, outer: Tree, lower: float, radius: float, *, early: bool = False) -> bool:
-        """Is it its turn, where the target has had so many nodes, trees like its own, `outer`, have `alone`, and it is
-        excluded within `lower` of `radius`? early: sooner, where that one hardly closes any node."""
-        crowded = outer.open_nodes > CROWDED * outer.nodes
-        share, spare = CROWDED_SHARE if crowded else SHARE, nodes - (FIRST if crowded and early else 1.0) * alone
-        return spare >= 0 and self.nodes <= share * spare and math.isfinite(radius) and lower < HIGH * radius
+    @property
+    def cost(self) -> int:
+        """Their nodes, with those that roots count as."""
+        return self.nodes + ROOT * self.roots
+
+    def due(self, own: int, alone: float, outer: Tree, lower: float, radius: float, *, early: bool = False) -> bool:
+        """Is it its turn, where the target's own trees have had so many nodes, the last of them is `outer`, trees like
+        that have `alone`, and it is excluded within `lower` of `radius`? early: sooner, where that one hardly closes
+        any node."""
+        if outer.nodes >= FIRST * alone:
+            self.crowded = outer.open_nodes > CROWDED * outer.nodes
+        share, spare = (
+            CROWDED_SHARE if self.crowded else SHARE,
+            own - (FIRST if self.crowded and early else 1.0) * alone,
+        )
+        if spare < 0 or self.cost > share * spare or math.isinf(radius):
+            return False
+        return lower < HIGH * radius and not lower < self.dry <= lower + NARROW * radius
 
     def aim(self, lower: float, radius: float, others: Iterable[float] = ()) -> float:
         """Where the next tree decides: that of `rested` where it goes on; no farther out than the next target's inner
         balls have come: others, what these `proved`."""
-        high, narrow = min(self.failed, radius), NARROW / math.sqrt(self.patience) * radius
+        end = min(self.dry, radius) if self.dry > lower else radius
+        high, narrow = min(self.failed, end), NARROW / math.sqrt(self.patience) * radius
         if high - lower <= narrow:
             self.failed = math.inf
             self.patience *= 2.0
             if high > lower:
                 self._step = high - lower
                 return high
-            self._step, high = narrow, radius
+            self._step, high = narrow, end
         nearest = min((other for other in others if other > lower + WORTH * radius), default=math.inf)
         return min(lower + self._step, 0.5 * (lower + high), nearest)
 
     def begin(self, tree: Tree, alone: float) -> None:
         """Search the ball of this tree next; alone: the nodes that such trees have before inner balls."""
-        self.nodes += 0 if tree is self.rested else ROOT
+        self.roots += tree is not self.rested
         self._spent = tree.nodes
         self.tree, self.rested, self._most = tree, None, self.patience * FIRST * alone
 
@@ -95,5 +114,7 @@ class InnerBall:
             self.tree, self.proved = None, max(self.proved, tree.radius)
             self._step *= 2.0
         elif tree.stuck or self._spent >= self._most:
+            if tree.stuck:
+                self.dry = tree.radius
             self.rested = None if tree.stuck else tree
             self.tree, self.failed, self._step = None, tree.radius, math.inf

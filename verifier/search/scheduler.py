@@ -284,7 +284,7 @@ class TreeSearch:
                 inner.tree = None
             alone = self._maker.nodes_alone(track.tree.engine)
             early = not self.bounds.squares(radius)
-            while inner.due(track.nodes, alone, track.tree, track.lower, radius, early=early):
+            while inner.due(track.own, alone, track.tree, track.lower, radius, early=early):
                 if inner.tree is not None:
                     return inner.tree
                 aim = inner.aim(track.lower, radius, [other.inner.proved for other in self._of(track.state)])

@@ -34,6 +34,11 @@ class Track:
     inner: InnerBall = field(default_factory=InnerBall)
     squares: QuadraticSteps = field(default_factory=QuadraticSteps)
 
+    @property
+    def own(self) -> int:
+        """Nodes of its trees without those of inner balls."""
+        return self.nodes - self.inner.nodes
+
     @contextmanager
     def clocked(self) -> Iterator[None]:
         """Count the time spent inside."""

@@ -38,14 +38,17 @@ class Target:
     """What is true of a target, and how its trees behave.
 
     distance: of its nearest point. step: what an exploration raises the lower end by; on balls with a root beyond
-    `hard` none does. stuck: where the lower end stays. finds: explorations before a tree's first point.
+    `hard`, or within `idle`, none does. stuck: where the lower end stays. finds: explorations before a tree's first
+    point. crowded: does it hardly close any node?
     """
 
     distance: float = math.inf
     step: float = 0.1
     stuck: float = math.inf
     hard: float = math.inf
+    idle: float = 0.0
     finds: int = 0
+    crowded: bool = False
 
 
 class Tree:
@@ -69,7 +72,7 @@ class Tree:
 
     @property
     def open_nodes(self) -> int:
-        return 0 if self.key >= self.radius else 3
+        return 0 if self.key >= self.radius else max(3, self.nodes * self.target.crowded)
 
     @property
     def stuck(self) -> bool:
@@ -92,7 +95,7 @@ class Tree:
         self.nodes += NODES
         self.explorations += 1
         target = self.target
-        if self.root_radius <= target.hard:
+        if target.idle < self.root_radius <= target.hard:
             self.key = max(self.key, min(self.key + target.step, target.distance, target.stuck))
         if target.distance >= self.radius or self.refused or self.explorations <= target.finds:
             return None

@@ -55,7 +55,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         radii.append(tree.radius)
         begin(own, tree, alone)
 
-    monkeypatch.setattr(inner_ball, "SHARE", 0.5)
+    monkeypatch.setattr(inner_ball, "SHARE", 1.0)
     monkeypatch.setattr(inner_ball, "ROOT", 1)
     monkeypatch.setattr(InnerBall, "begin", begun)
     driven_by(monkeypatch, EAGER)
@@ -107,7 +107,7 @@ def test_an_inner_ball_aims_between_what_is_proved_and_what_was_given_up() -> No
     own.explored(allowed - 1)
     assert own.tree is not None
     own.explored(1)
-    assert (own.tree, own.failed, own.nodes) == (None, 0.6, inner_ball.ROOT + allowed)
+    assert (own.tree, own.failed, own.cost) == (None, 0.6, inner_ball.ROOT + allowed)
     assert own.aim(0.2, 1.0) == pytest.approx(0.4)
     own.begin(Begun(0.4), ALONE)
     assert own.tree is not None
@@ -122,7 +122,7 @@ def test_where_both_meet_the_last_one_goes_on_and_others_lie_outwards_from_there
     own.begin(held := Begun(0.44), ALONE)
     held.nodes = allowed
     own.explored(allowed)
-    assert (own.tree, own.rested, own.nodes) == (None, held, inner_ball.ROOT + allowed)
+    assert (own.tree, own.rested, own.cost) == (None, held, inner_ball.ROOT + allowed)
     assert own.aim(0.4, 1.0) == 0.44
     assert own.patience == 2.0
     own.begin(held, ALONE)
@@ -130,7 +130,7 @@ def test_where_both_meet_the_last_one_goes_on_and_others_lie_outwards_from_there
     assert own.tree is held, "twice as many nodes in all"
     held.open_nodes = 0
     own.explored(1)
-    assert (own.tree, own.nodes) == (None, inner_ball.ROOT + 2 * allowed)
+    assert (own.tree, own.cost) == (None, inner_ball.ROOT + 2 * allowed)
     assert own.aim(0.44, 1.0) == pytest.approx(0.52), "twice as far, as the last one was excluded"
     own.begin(Begun(0.52, stuck=True), ALONE)
     own.explored(1)
@@ -159,26 +159,51 @@ def test_no_farther_out_than_the_next_target_has_come() -> None:
     assert own.aim(0.48, 1.0, (0.49,)) == 0.5, "what was given up goes on first"
 
 
+def test_where_one_was_stuck_none_is_begun_again() -> None:
+    """More nodes do not mend it: balls come as near to it as is worth while, and then there are none."""
+    own, tree = InnerBall(), Begun(1.0)
+    lower, begun = 0.2, list[float]()
+    while own.due(10**6, ALONE, tree, lower, 1.0):
+        assert len(begun) < 100, "no end"
+        aim = own.aim(lower, 1.0)
+        own.begin(inner := Begun(aim, stuck=aim > 0.4), ALONE)
+        begun.append(aim)
+        inner.open_nodes = int(inner.stuck)
+        own.explored(1)
+        lower = lower if inner.stuck else aim
+    assert len(begun) == len(set(begun))
+    assert 0.4 - inner_ball.NARROW <= lower <= 0.4
+    assert own.due(10**6, ALONE, tree, own.dry, 1.0), "the tree itself has excluded that since"
+    assert own.aim(own.dry, 1.0) > own.dry
+
+
 def test_turns() -> None:
     """None before trees have had their nodes alone, none where the lower end is high or no witness known, and no more
-    than their share. Beside a tree that closes hardly any node they come sooner, and take all nodes but a few."""
+    than their share of nodes. Beside a tree that closes hardly any node they come sooner, and have a larger share; a
+    new tree of the target says so only when it has had some nodes."""
     own, tree = InnerBall(), Begun(1.0)
-    tree.nodes, tree.open_nodes = 100, 50
+    tree.nodes, tree.open_nodes = ALONE, ALONE // 2
     assert not own.due(ALONE - 1, ALONE, tree, 0.1, 1.0)
     assert own.due(ALONE, ALONE, tree, 0.1, 1.0)
     assert not own.due(ALONE, math.inf, tree, 0.1, 1.0)
     assert not own.due(ALONE, ALONE, tree, inner_ball.HIGH, 1.0)
     assert not own.due(ALONE, ALONE, tree, 0.1, math.inf)
     own.nodes = ALONE
-    assert not own.due(3 * ALONE, ALONE, tree, 0.1, 1.0)
-    assert own.due(7 * ALONE, ALONE, tree, 0.1, 1.0)
-    tree.open_nodes = 90
-    assert own.due(2 * ALONE, ALONE, tree, 0.1, 1.0)
-    assert not own.due(ALONE + ALONE // 5, ALONE, tree, 0.1, 1.0)
+    spare, crowded_spare = (int(ALONE / share) for share in (inner_ball.SHARE, inner_ball.CROWDED_SHARE))
+    assert not own.due(ALONE + spare - 1, ALONE, tree, 0.1, 1.0)
+    assert own.due(ALONE + spare, ALONE, tree, 0.1, 1.0)
+    tree.open_nodes = ALONE - 1
+    assert own.due(ALONE + crowded_spare, ALONE, tree, 0.1, 1.0)
+    assert not own.due(ALONE + crowded_spare - 1, ALONE, tree, 0.1, 1.0)
     own.nodes, sooner = 0, int(inner_ball.FIRST * ALONE)
     assert own.due(sooner, ALONE, tree, 0.1, 1.0, early=True)
     assert not own.due(sooner - 1, ALONE, tree, 0.1, 1.0, early=True)
     assert not own.due(sooner, ALONE, tree, 0.1, 1.0)
     assert not own.due(sooner, math.inf, tree, 0.1, 1.0, early=True)
-    tree.open_nodes = 50
+    tree.open_nodes = ALONE // 2
     assert not own.due(sooner, ALONE, tree, 0.1, 1.0, early=True)
+    fresh = Begun(1.0)
+    assert not own.due(sooner, ALONE, fresh, 0.1, 1.0, early=True), "one open node of none"
+    fresh.nodes = fresh.open_nodes = sooner
+    assert own.due(sooner, ALONE, fresh, 0.1, 1.0, early=True)
+    assert own.due(sooner, ALONE, Begun(0.98), 0.1, 1.0, early=True)

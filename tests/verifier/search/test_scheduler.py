@@ -7,6 +7,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -232,8 +233,63 @@ def test_inner_balls_raise_the_lower_end_of_a_tree_that_does_not_close() -> None
     assert 0.25 <= state.lower <= 0.38
     explored = [radius for _, radius in world.of("explore")]
     assert min(explored[:20]) > 1.0, "the tree itself comes first"
-    inside = NODES * sum(radius < 1.0 for radius in explored) + inner_ball.ROOT * (len(radii) - 1)
-    assert inside < inner_ball.SHARE * NODES * len(explored) + inner_ball.ROOT
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 1.0, 4.0])
+@pytest.mark.parametrize("crowded", [False, True])
+def test_nodes_of_inner_balls_are_a_share_of_those_of_the_tree(
+    monkeypatch: pytest.MonkeyPatch, share: float, *, crowded: bool
+) -> None:
+    """Of those that it has had beyond what it has alone, with what roots count as: no more at any time, nor much less
+    at the end. None of these trees closes."""
+    monkeypatch.setattr(inner_ball, "CROWDED_SHARE" if crowded else "SHARE", share)
+    world = World({1: Target(step=0.0, crowded=crowded)}, inner_balls=True, alone=20 * NODES, ends=4000)
+    search, _ = searched(world)
+    one = inner_ball.ROOT + NODES
+    with contextlib.suppress(OutOfTimeError):
+        for _ in search.run():
+            inner, own = nodes_inside(world)
+            assert inner <= share * max(0.0, own - world.alone) + one
+    inner, own = nodes_inside(world)
+    assert inner >= share * (own - world.alone - NODES) - one
+    assert own > one
+
+
+def nodes_inside(world: World) -> tuple[int, int]:
+    """Nodes of inner balls, with what their roots count as, and of the tree itself, whose ball has the reach."""
+    inner = [tree for tree in world.made if tree.root_radius < world.reach]
+    own = [tree for tree in world.made if tree.root_radius >= world.reach]
+    return sum(tree.nodes + inner_ball.ROOT for tree in inner), sum(tree.nodes for tree in own)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("crowded", [False, True])
+@pytest.mark.parametrize("stuck", [math.inf, 0.0])
+def test_a_search_ends_although_its_inner_balls_do_not(
+    monkeypatch: pytest.MonkeyPatch, share: float, stuck: float, *, crowded: bool
+) -> None:
+    """The tree itself closes, in a hundred explorations; its inner balls prove nothing, or are stuck."""
+    monkeypatch.setattr(inner_ball, "SHARE", share)
+    monkeypatch.setattr(inner_ball, "CROWDED_SHARE", share)
+    target = Target(step=0.01, idle=0.99, crowded=crowded)
+    world = World({1: target}, inner_balls=True, alone=20 * NODES, ends=5000)
+    make = world.tree
+
+    def made(*given: Any, **options: Any) -> Tree:
+        tree = make(*given, **options)
+        if tree.root_radius < world.reach:
+            tree.target = replace(target, stuck=stuck)
+        return tree
+
+    world.tree = made  # type: ignore[method-assign]
+    search, (state,) = searched(world)
+    for _ in closed(search):
+        pass
+    assert state.lower == math.inf
+    inner = [radius for _, radius in world.of("root") if radius < world.reach]
+    assert inner, "there were inner balls"
+    if stuck == 0.0:
+        assert len(inner) == len(set(inner)), "one that was stuck is not begun again"
 
 
 def test_without_inner_balls_it_stays() -> None:
