@@ -7,7 +7,7 @@ nothing is computed beside what the models compute. A tensor inside a model may 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -191,11 +191,16 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
 
 def _with_open_axes(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without sizes below 0, as some exporters write dynamic axes: inference aborts where one is sliced."""
+    if not any(size.dim_value < 0 for size in _sizes(model.graph)):
+        return model
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
-    graph = opened.graph
-    for value in (*graph.value_info, *graph.input, *graph.output):
-        for size in value.type.tensor_type.shape.dim:
-            if size.dim_value < 0:
-                size.ClearField("dim_value")
+    for size in _sizes(opened.graph):
+        if size.dim_value < 0:
+            size.ClearField("dim_value")
     return opened
+
+
+def _sizes(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        yield from value.type.tensor_type.shape.dim
