@@ -214,15 +214,22 @@ def _established(
             fixed = {sign: known[sign] & (ends[sign] >= 0) for sign in (1, -1)}
         kept = np.flatnonzero(~fixed[-1] | fixed[1])
         active = fixed[1][kept]
-        tops = np.where(active, 0, -ends[-1][kept])
-        proof.add(Layer(kept, active, ends[1][kept], tops, STEP))
-        places = part.start + kept
-        low[places] = np.ldexp(ends[1][kept].astype(np.float64), -STEP)
-        # The upper bound of an active ReLU is not in the certificate: the LP must not lean on it.
-        high[places] = np.where(active, LOOSE * np.abs(high[places]) + LOOSE, np.ldexp(tops.astype(np.float64), -STEP))
-        off = part.start + np.flatnonzero(fixed[-1] & ~fixed[1])
-        high[off] = np.minimum(high[off], 0.0)
+        layer = Layer(kept, active, ends[1][kept], np.where(active, 0, -ends[-1][kept]), STEP)
+        proof.add(layer)
+        take_ends(layer, low[part], high[part])
     return low, high, evidence
+
+
+def take_ends(layer: Layer, low: Array, high: Array) -> None:
+    """Put the checker's bounds of one layer's ReLU arguments in place of the engine's, (size,) each.
+
+    The upper bound of an active ReLU is not in the certificate: no LP may lean on it.
+    """
+    kept, off = layer.kept, np.setdiff1d(np.arange(low.size), layer.kept)
+    low[kept] = np.ldexp(layer.low.astype(np.float64), -STEP)
+    tops = np.ldexp(layer.high.astype(np.float64), -STEP)
+    high[kept] = np.where(layer.active, LOOSE * np.abs(high[kept]) + LOOSE, tops)
+    low[off], high[off] = np.minimum(low[off], 0.0), np.minimum(high[off], 0.0)
 
 
 def _evaluate(proof: Proof, layer: int, sign: int, entries: npt.NDArray[np.intp], ends: Array, budget: Budget) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from verifier.certificates.ball_proof import FEW, LOOSE
+from verifier.certificates.ball_proof import FEW, take_ends
 from verifier.certificates.bound_proof import TooManyNodesError
 from verifier.certificates.case_trees import CaseTree, ReluCase
 from verifier.certificates.checker import QUADRATIC, Layer, PropertyProof
-from verifier.certificates.format import STEP, Int64Array, evidence_integers
+from verifier.certificates.format import Int64Array, evidence_integers
 from verifier.certificates.quadratic_proof import QuadraticProposals
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.problem.budget import Budget
@@ -99,15 +99,9 @@ class SquaredCases:
 
 
 def with_layers(root: TreeRoot, layers: Sequence[Layer]) -> TreeRoot:
-    """The checker's bounds of ReLU arguments in place of the engine's. What it does not keep must not be leant on."""
+    """The checker's bounds of ReLU arguments in place of the engine's."""
     low, high, at = root.lower.copy(), root.upper.copy(), 0
     for layer, stage in zip(layers, root.stages.hidden, strict=True):
-        off = np.setdiff1d(np.arange(stage.size), layer.kept)
-        places = at + layer.kept
-        low[places] = np.ldexp(layer.low.astype(np.float64), -STEP)
-        tops = np.ldexp(layer.high.astype(np.float64), -STEP)
-        high[places] = np.where(layer.active, LOOSE * np.abs(high[places]) + LOOSE, tops)
-        high[at + off] = np.minimum(high[at + off], 0.0)
-        low[at + off] = np.minimum(low[at + off], 0.0)
+        take_ends(layer, low[at : at + stage.size], high[at : at + stage.size])
         at += stage.size
     return replace(root, lower=low, upper=high)
