@@ -26,14 +26,13 @@ from verifier.bounds.quadratic_rows import (
     QuadraticRows,
     SharedMultipliers,
     climbed,
-    quadratic_lower,
 )
 from verifier.certificates import checker
 from verifier.certificates.checker import Layer, Proof, QuadraticEvidence
 from verifier.certificates.format import STEP as BOUND_BITS
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
-from verifier.solvers.quadratic_root import GOAL_STEPS, in_parts
+from verifier.solvers.quadratic_root import GOAL_STEPS, best_rows, in_parts
 
 SHARED_BITS, OWN_BITS = 24, 9
 """Of the largest multiplier that rows share, and of a row's in the middle: 4 bits more gain a hundredth of a goal's
@@ -92,14 +91,7 @@ class QuadraticProposals:
         forms, evidence, closed = self._forms(layers, lower, upper), list[QuadraticEvidence](), set[int]()
         if not forms.places.size:
             return evidence, closed
-        best = []
-        for _, goal in goals:
-            rows = forms.asked.combined(-goal.matrix, -goal.offset, forms.rate)
-            best.append(int(np.argmax(quadratic_lower(forms, rows, self.budget, steps=0).real)))
-        matrix, offset = (
-            np.array([getattr(goal, name)[row] for (_, goal), row in zip(goals, best, strict=True)])
-            for name in ("matrix", "offset")
-        )
+        best, matrix, offset = best_rows(forms, [goal for _, goal in goals], self.budget)
         together: QuadraticMultipliers | None = None
         for chosen in [[*range(len(goals))], *([place] for place in range(len(goals)))]:
             if closed & {*chosen}:

@@ -84,15 +84,26 @@ def quadratic_goals(
     """For each goal a lower bound of what points of the ball lack of it, over the reals and for every evaluation: by
     the row that lines bound best. Above 0 nothing there reaches it. Raises OutOfTimeError."""
     forms = quadratic_forms(stages, ball.interval, lower, upper, len(stages.stages), budget.check)
-    matrix, offset = np.vstack([goal.matrix for goal in goals]), np.concatenate([goal.offset for goal in goals])
-    rows = forms.asked.combined(-matrix, -offset, forms.rate)
     if not forms.places.size:
         return [(-np.inf, -np.inf) for _ in goals]
-    by_lines = quadratic_lower(forms, rows, budget, steps=0).real
-    best, begin = [], 0
-    for goal in goals:
-        best.append(begin + int(np.argmax(by_lines[begin : begin + len(goal.offset)])))
-        begin += len(goal.offset)
-    chosen = forms.asked.combined(-matrix[best], -offset[best], forms.rate)
+    _, matrix, offset = best_rows(forms, goals, budget)
+    chosen = forms.asked.combined(-matrix, -offset, forms.rate)
     found = (down(part, 0.0).tolist() for part in quadratic_lower(forms, chosen, budget, GOAL_STEPS))
     return list(zip(*found, strict=True))
+
+
+def best_rows(forms: QuadraticForms, goals: Sequence[Halfspaces], budget: Budget) -> tuple[list[int], Array, Array]:
+    """Of each goal, the row that lines bound best: which one it is, and these rows (goals, K) and offsets (goals,).
+
+    Goal by goal, as a goal's choice must not depend on which others are left. Raises OutOfTimeError.
+    """
+    best = []
+    for goal in goals:
+        rows = forms.asked.combined(-goal.matrix, -goal.offset, forms.rate)
+        bounds = quadratic_lower(forms, rows, budget, steps=0).real if len(goal.offset) > 1 else np.zeros(1)
+        best.append(int(np.argmax(bounds)))
+    matrix, offset = (
+        np.array([getattr(goal, name)[row] for goal, row in zip(goals, best, strict=True)])
+        for name in ("matrix", "offset")
+    )
+    return best, matrix, offset
