@@ -267,12 +267,10 @@ class _Adam:
         return np.asarray(mean / (np.sqrt(self._second / (1.0 - SECOND_MOMENTUM**self._count)) + SMALL))
 
 
-def quadratic_lower(
-    forms: QuadraticForms, rows: AffineForms, budget: Budget, steps: int = STEPS, first: float = STEP
-) -> Proved:
+def quadratic_lower(forms: QuadraticForms, rows: AffineForms, budget: Budget, steps: int = STEPS) -> Proved:
     """Proved lower bounds of the rows over the box, by an ascent in float32. Raises OutOfTimeError."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        found = climbed(QuadraticRows(forms, rows, np.float32), budget, steps, first)
+        found = climbed(QuadraticRows(forms, rows, np.float32), budget, steps, STEP)
         budget.check()
         if found is None:
             return Proved(*(np.full(len(rows.rows), -np.inf) for _ in range(2)))

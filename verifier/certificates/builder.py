@@ -21,10 +21,7 @@ from verifier.certificates import checker
 from verifier.certificates.anchored_proof import excluded_at_once
 from verifier.certificates.ball_proof import FEW, BallProof, BallProofBuilder, BudgetedProof, checked_query
 from verifier.certificates.bound_proof import TooManyNodesError
-from verifier.certificates.checker import (
-    CheckedNetwork,
-    InvalidError,
-)
+from verifier.certificates.checker import CheckedNetwork, InvalidError
 from verifier.certificates.format import Certificate
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError

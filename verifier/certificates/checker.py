@@ -110,9 +110,7 @@ SHARE_BITS = 8  # of the slopes that leaves share
 GROWTH_BITS = 20  # of growths of arguments, rounded up, in proofs by anchored lines
 SLOPE_BITS = 24  # of the slopes u/(u − l) in the bounds of neurons
 SUM_BITS = 54  # of a part of a bound in a box
-SPARE_BITS = (
-    6  # below the step, to which such parts are rounded down before they are added up; forms of quadratic bounds
-)
+SPARE_BITS = 6  # below the step: to these such parts are rounded down before they are added up, and quadratic forms
 HESSIAN_BITS = 50  # of the matrix of quadratic bounds, rounded down: float64 holds it
 FACTOR_BITS = 40  # of its factor
 MOST_FORM = 25  # bits of the entries of forms in boxes, or what is left of float64's digits where sums of many are made
@@ -2596,11 +2594,12 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     numbers = Numbers(memoryview(data)[at:])
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
     layers, rows = list[Layer](), list[list[QuadraticEvidence]]()
-    for _, size in [*names, ("", 0)][: len(names) + quadratic]:
+    for _, size in names:
         before = opened(layers)
-        if len(layers) < len(names):
-            layers.append(numbers.layer(size, step))
-        rows.append([*iter(partial(numbers.quadratic, n, before, together=True), None)] if quadratic else [])
+        layers.append(numbers.layer(size, step))
+        rows.append(numbers.quadratics(n, before) if quadratic else [])
+    if quadratic:
+        rows.append(numbers.quadratics(n, opened(layers)))
     open_ = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [numbers.tree(t, rows, open_) for t, rows in wanted]
@@ -2644,15 +2643,21 @@ class Numbers:
         high[~active] = self.take(int(np.count_nonzero(~active)))
         return Layer(kept, active, low, high, step)
 
-    def quadratic(self, inputs: int, opened: int, *, together: bool = False) -> QuadraticEvidence | None:
-        """Multipliers of quadratic bounds over so many inputs and open ReLUs; None for no rows. together: all that are
-        read wait together."""
+    def quadratics(self, inputs: int, opened: int) -> list[QuadraticEvidence]:
+        """All until one of no rows; those of all layers wait together."""
+        found = list[QuadraticEvidence]()
+        while (given := self.quadratic(inputs, opened)) is not None:
+            found.append(given)
+            self._evidence += 1
+            need(self._evidence <= MOST_EVIDENCE, "quadratic bounds are too many")
+        return found
+
+    def quadratic(self, inputs: int, opened: int) -> QuadraticEvidence | None:
+        """Multipliers of quadratic bounds over so many inputs and open ReLUs; None for no rows."""
         rows = self.one()
         if rows == 0:
             return None
         need(0 < rows <= self.left, "the certificate is cut off")
-        self._evidence += 1
-        need(not together or self._evidence <= MOST_EVIDENCE, "quadratic bounds are too many")
         fine, shared, own = self.take(3).tolist()
         need(0 <= min(fine, shared, own) <= max(fine, shared, own) <= FINEST, "a step is malformed")
         codes, inverse, kappa, pi, t = (self.take(count) for count in (rows, inputs, opened, opened, rows))

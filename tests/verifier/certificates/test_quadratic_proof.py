@@ -310,11 +310,10 @@ def test_evidence_without_end_is_refused(make_case: Callable[..., Any], monkeypa
     """What waits together takes a hundred times its bytes; what is evaluated counts a step, however small it is."""
     monkeypatch.setattr(checker, "MOST_EVIDENCE", 3)
     one = np.array([1, 0, 8, 0, 0, *[1] * 5, 1, 1, 1, 1, 1, 1])
-    numbers = checker.Numbers(memoryview(varints(np.tile(one, 4))))
-    for _ in range(3):
-        assert numbers.quadratic(5, 1, together=True) is not None
+    numbers = checker.Numbers(memoryview(varints(np.array([*np.tile(one, 3), 0, *one]))))
+    assert len(numbers.quadratics(5, 1)) == 3
     with pytest.raises(InvalidError, match="too many"):
-        numbers.quadratic(5, 1, together=True)
+        numbers.quadratics(5, 1)
     case = make_case(1, SIZES, Norm.LINF, False)
     proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
     established(proof)
