@@ -269,12 +269,24 @@ class _Adam:
 
 def quadratic_lower(forms: QuadraticForms, rows: AffineForms, budget: Budget, steps: int = STEPS) -> Proved:
     """Proved lower bounds of the rows over the box, by an ascent in float32. Raises OutOfTimeError."""
+    return quadratic_climb(forms, rows, budget, steps, STEP)[0]
+
+
+def quadratic_climb(
+    forms: QuadraticForms,
+    rows: AffineForms,
+    budget: Budget,
+    steps: int,
+    first: float,
+    start: QuadraticMultipliers | None = None,
+) -> tuple[Proved, QuadraticMultipliers | None]:
+    """`quadratic_lower` from a start, and the multipliers that show it. Raises OutOfTimeError."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        found = climbed(QuadraticRows(forms, rows, np.float32), budget, steps, STEP)
+        found = climbed(QuadraticRows(forms, rows, np.float32), budget, steps, first, start)
         budget.check()
         if found is None:
-            return Proved(*(np.full(len(rows.rows), -np.inf) for _ in range(2)))
-        return proved(forms, rows, *found)
+            return Proved(*(np.full(len(rows.rows), -np.inf) for _ in range(2))), None
+        return proved(forms, rows, *found), found
 
 
 def climbed(

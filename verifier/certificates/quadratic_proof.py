@@ -32,7 +32,7 @@ from verifier.certificates.checker import Layer, Proof, QuadraticEvidence
 from verifier.certificates.format import STEP as BOUND_BITS
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
-from verifier.solvers.quadratic_root import GOAL_STEPS, best_rows, in_parts
+from verifier.solvers.quadratic_root import GOAL_STEPS, ON, best_rows, in_parts
 
 SHARED_BITS, OWN_BITS = 24, 9
 """Of the largest multiplier that rows share, and of a row's in the middle: 4 bits more gain a hundredth of a goal's
@@ -46,9 +46,6 @@ GOAL_SPARE = 2.0**-20
 
 AWAY = 1.0 + 2.0**-10
 """Times κ, H is still positive definite: the checker's H has other roundings."""
-
-ON = 0.05
-"""The first step with which a goal goes on by itself from where all of them have come to."""
 
 _Places = npt.NDArray[np.integer]
 _Value = Callable[[QuadraticEvidence], checker.RowTerm]

@@ -17,7 +17,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 from verifier.search.state import Problem, SearchState, TargetState
 from verifier.solvers.branch_and_bound import hidden_bounds, with_hidden
-from verifier.solvers.quadratic_root import MOST, quadratic_ends, quadratic_goals, suits
+from verifier.solvers.quadratic_root import MOST, GoalBound, quadratic_ends, quadratic_goals, suits
 from verifier.solvers.root_bounds import CLIMBS, KERNELS_PAY, anchored_alone, rooted
 
 LOWER_STEPS = 7
@@ -42,7 +42,7 @@ class BoundsByRadius:
         self._known: dict[float, NodeBounds] = {}
         self._anchored: dict[float, AnchoredBounds] = {}
         self._squared: dict[float, tuple[Array, Array]] = {}
-        self._lacks: dict[float, dict[int, tuple[float, float]]] = {}
+        self._lacks: dict[float, dict[int, GoalBound]] = {}
 
     def at(self, radius: float) -> NodeBounds:
         """Bounds on the ball of this radius. Raises OutOfTimeError."""
@@ -97,7 +97,7 @@ class BoundsByRadius:
 
     def lacks(self, goal: Halfspaces, radius: float, budget: Budget) -> tuple[float, float]:
         """`quadratic_goals` of one goal on a ball that is squared: of all goals of the problem together, where that has
-        not been done, and of this one alone after that. Raises OutOfTimeError."""
+        not been done; from there this one goes on alone. Raises OutOfTimeError."""
         ball, ends = self._problem.ball.with_radius(radius), self.square(radius, budget)
         if not suits(ball, *ends):
             return -math.inf, -math.inf
@@ -107,10 +107,10 @@ class BoundsByRadius:
             found = quadratic_goals(self.stages, ball, *ends, goals, budget) if goals else []
             self._lacks[radius] = dict(zip(map(id, goals), found, strict=True))
         known = self._lacks[radius].pop(id(goal), None)
-        if known is not None and known[0] > 0.0:
-            return known
-        (alone,) = quadratic_goals(self.stages, ball, *ends, [goal], budget)
-        return alone
+        if known is None or not known.real > 0.0:
+            start = None if known is None else known.multipliers
+            (known,) = quadratic_goals(self.stages, ball, *ends, [goal], budget, start)
+        return known.real, known.charged
 
     def exclude(self, goal: Halfspaces, radius: float, bounds: NodeBounds, effort: Effort | None = None) -> bool:
         """True when `bounds`, true within `radius`, prove by linear bounds that no point there reaches the goal; or

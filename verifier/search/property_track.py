@@ -206,8 +206,8 @@ class PropertyTrack:
             if box.squared is None:
                 return False
             goal, budget = [self.goal], box.budget.share(PARTS)
-            ((_, charged),) = quadratic_goals(box.stages, box.ball, *box.squared, goal, budget)
-            if charged > 0.0:
+            (found,) = quadratic_goals(box.stages, box.ball, *box.squared, goal, budget)
+            if found.charged > 0.0:
                 return True
             self.tree = None
         box.budget.check()

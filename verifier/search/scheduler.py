@@ -288,13 +288,14 @@ class TreeSearch:
                 if inner.tree is not None:
                     return inner.tree
                 aim = inner.aim(track.lower, radius, [other.inner.proved for other in self._of(track.state)])
-                if inner.rested is not None and inner.rested.radius == aim:
-                    inner.begin(inner.rested, self._maker.nodes_alone(inner.rested.engine))
-                elif self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
-                    self._raise(track, aim, aim)
-                else:
+                tree = inner.rested
+                if tree is None or tree.radius != aim:
+                    if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
+                        self._raise(track, aim, aim)
+                        continue
                     tree = self._rooted(track, aim, inner=True)
-                    inner.begin(tree, self._maker.nodes_alone(tree.engine))
+                inner.begin(tree, self._maker.nodes_alone(tree.engine))
+                return tree
         return None
 
     def _rooted(self, track: Track, radius: float, *, inner: bool = False) -> Tree:

@@ -7,6 +7,7 @@ goals, which are rows of the output.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,14 @@ import numpy.typing as npt
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.quadratic_forms import QuadraticForms, quadratic_forms
-from verifier.bounds.quadratic_rows import STEPS, quadratic_lower
+from verifier.bounds.quadratic_rows import (
+    STEP,
+    STEPS,
+    OwnMultipliers,
+    QuadraticMultipliers,
+    quadratic_climb,
+    quadratic_lower,
+)
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.problem.rounding import down
@@ -30,6 +38,9 @@ PARTS = 4.0
 
 GOAL_STEPS = 150
 """Steps of goals, which are few rows: what they share fits them closely."""
+
+ON = 0.05
+"""The first step with which a goal goes on by itself from where several have come to together."""
 
 TOGETHER = 1024
 """Rows that are bounded together, at most."""
@@ -78,18 +89,38 @@ def in_parts(entries: npt.NDArray[np.integer]) -> list[npt.NDArray[np.integer]]:
     return [entries[first : first + size] for first in range(0, entries.size, size)]
 
 
+class GoalBound(NamedTuple):
+    """What points lack of a goal at least, over the reals and for every evaluation; and what has shown it."""
+
+    real: float
+    charged: float
+    multipliers: QuadraticMultipliers | None = None
+
+
 def quadratic_goals(
-    stages: Stages, ball: Ball, lower: Array, upper: Array, goals: Sequence[Halfspaces], budget: Budget
-) -> list[tuple[float, float]]:
-    """For each goal a lower bound of what points of the ball lack of it, over the reals and for every evaluation: by
-    the row that lines bound best. Above 0 nothing there reaches it. Raises OutOfTimeError."""
+    stages: Stages,
+    ball: Ball,
+    lower: Array,
+    upper: Array,
+    goals: Sequence[Halfspaces],
+    budget: Budget,
+    start: QuadraticMultipliers | None = None,
+) -> list[GoalBound]:
+    """For each goal a lower bound of what points of the ball lack of it: by the row that lines bound best. Above 0
+    nothing there reaches it. start: the multipliers that the same ends have had for these goals, from which they go on.
+    Raises OutOfTimeError."""
     forms = quadratic_forms(stages, ball.interval, lower, upper, len(stages.stages), budget.check)
     if not forms.places.size:
-        return [(-np.inf, -np.inf) for _ in goals]
+        return [GoalBound(-np.inf, -np.inf) for _ in goals]
     _, matrix, offset = best_rows(forms, goals, budget)
     chosen = forms.asked.combined(-matrix, -offset, forms.rate)
-    found = (down(part, 0.0).tolist() for part in quadratic_lower(forms, chosen, budget, GOAL_STEPS))
-    return list(zip(*found, strict=True))
+    found, multipliers = quadratic_climb(forms, chosen, budget, GOAL_STEPS, ON if start else STEP, start)
+    ends = [down(part, 0.0).tolist() for part in found]
+    if multipliers is None:
+        return [GoalBound(real, charged) for real, charged in zip(*ends, strict=True)]
+    shared, own = multipliers
+    each = [(shared, OwnMultipliers(*(part[row : row + 1] for part in own))) for row in range(len(goals))]
+    return [GoalBound(real, charged, one) for real, charged, one in zip(*ends, each, strict=True)]
 
 
 def best_rows(forms: QuadraticForms, goals: Sequence[Halfspaces], budget: Budget) -> tuple[list[int], Array, Array]:

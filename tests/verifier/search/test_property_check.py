@@ -33,6 +33,7 @@ from verifier.search.property_question import property_question
 from verifier.search.property_track import PropertyTrack
 from verifier.search.settings import Settings
 from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.quadratic_root import GoalBound
 
 Saved = Callable[..., Model]
 
@@ -162,11 +163,11 @@ def test_quadratic_bounds_exclude_what_holds(truth: Any, save_net: Saved, monkey
         assert all(isinstance(answer.verdict, Holds) for answer in above)
     assert said
     # What they exclude is closed, and no node is asked again.
-    monkeypatch.setattr(property_track, "quadratic_goals", lambda *_: [(1.0, 1.0)])
+    monkeypatch.setattr(property_track, "quadratic_goals", lambda *_: [GoalBound(1.0, 1.0)])
     closed = asked(model, asks[1])
     assert isinstance(closed.verdict, Holds)
     assert said[-1]
-    monkeypatch.setattr(property_track, "quadratic_goals", lambda *_: [(1.0, -1.0)])
+    monkeypatch.setattr(property_track, "quadratic_goals", lambda *_: [GoalBound(1.0, -1.0)])
     assert isinstance(asked(model, asks[1]).verdict, Holds)
     assert not said[-1], "what holds over the reals alone is left to the tree"
     # Where they take too long, one case has asked for all.

@@ -6,19 +6,21 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 import verifier
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Norm, Targeted, disjuncts
+from verifier.problem.query import Norm, Targeted, Untargeted, disjuncts
 from verifier.search import linear_bisection
 from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.methods import METHODS
 from verifier.search.quadratic_steps import COARSE, FINE, FIRST, QuadraticSteps
 from verifier.solvers.branch_and_bound import BranchAndBound
+from verifier.solvers.quadratic_root import GoalBound
 from verifier.solvers.tree.table import TREES
 
 TRUTH = 1e-6
@@ -107,6 +109,30 @@ def test_where_time_ends_within_one_ascent_its_radius_stays_open(
     assert found.final
     assert found.upper - found.lower <= 1e-4
     assert (0.0, 0.0) in stepped
+
+
+def test_a_goal_goes_on_from_where_all_of_them_together_have_come_to(
+    make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, shown = list[tuple[int, object]](), object()
+
+    def goals_bounded(*given: Any) -> list[GoalBound]:
+        goals, start = given[4], (*given[6:], None)[0]
+        asked.append((len(goals), start))
+        return [GoalBound(1.0 if number else -1.0, -1.0, cast(Any, shown)) for number, _ in enumerate(goals)]
+
+    monkeypatch.setattr(linear_bisection, "quadratic_goals", goals_bounded)
+    monkeypatch.setattr(linear_bisection, "suits", lambda *_: True)
+    root = make_root(7, (3, 6, 6, 3), Norm.LINF)
+    goals = disjuncts(Untargeted(0), 3)
+    problem = SimpleNamespace(ball=root.ball, disjuncts=goals)
+    bounds = BoundsByRadius(cast(Any, problem), Budget())
+    bounds._squared[0.1], bounds._known[0.1] = cast(Any, (None, None)), cast(Any, None)
+    monkeypatch.setattr(BoundsByRadius, "exclude", lambda *_: False)
+    bounds.stages = cast(Any, None)
+    assert bounds.lacks(goals[1][1], 0.1, Budget()) == (1.0, -1.0)
+    assert bounds.lacks(goals[0][1], 0.1, Budget()) == (-1.0, -1.0)
+    assert asked == [(2, None), (1, shown)]
 
 
 def test_no_ball_around_one_with_too_many_open_relus(

@@ -37,7 +37,7 @@ def test_it_excludes_no_ball_that_a_point_of_the_goal_lies_in(truth: Any) -> Non
                 continue
             tight = quadratic_ends(stages, ball, *ends, Budget())
             assert np.all((tight[0] >= ends[0]) & (tight[1] <= ends[1]))
-            ((real, charged),) = quadratic_goals(stages, ball, *tight, [goal], Budget())
+            ((real, charged, _),) = quadratic_goals(stages, ball, *tight, [goal], Budget())
             assert charged <= real
             if real > 0.0:
                 assert share < 1.0 or net.nearest(Norm.LINF, centre, goal) > distance
@@ -65,7 +65,25 @@ def test_it_excludes_balls_that_lines_do_not(truth: Any) -> None:
     assert np.sum(tight[1][later] - tight[0][later]) < 0.95 * np.sum(ends[1][later] - ends[0][later])
     easy = Halfspaces(plain.matrix, plain.offset - 2.0 * by_lines)
     found = quadratic_goals(stages, ball, *tight, [goal, easy], Budget())
-    assert min(map(min, found)) > 0
+    assert min(min(one.real, one.charged) for one in found) > 0
+
+
+def test_a_goal_goes_on_by_itself_from_where_several_have_come_to(truth: Any) -> None:
+    """It ends no lower than there, and no higher than what points lack."""
+    net = truth.net(1, (6, 14, 10, 4))
+    ball = Ball(Norm.LINF, np.full(6, 0.5), 0.2, net.lo, net.hi)
+    stages = to_stages(net.graph)
+    ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget()))
+    goals = [Halfspaces(sign * np.eye(4)[[row]], np.zeros(1)) for row in range(4) for sign in (1.0, -1.0)]
+    outputs = stages.values(ball.centre + ball.radius * np.random.default_rng(0).uniform(-1, 1, (500, 6)))[1]
+    together = quadratic_goals(stages, ball, *ends, goals, Budget())
+    gained = []
+    for goal, one in zip(goals, together, strict=True):
+        (alone,) = quadratic_goals(stages, ball, *ends, [goal], Budget(), one.multipliers)
+        assert alone.real <= -float((outputs @ goal.matrix[0]).max()) + 1e-9
+        gained.append(alone.real - one.real)
+    assert min(gained) > -1e-4
+    assert max(gained) > 1e-3
 
 
 @pytest.mark.parametrize("norm", Norm)
