@@ -45,4 +45,5 @@ class GoalAttack:
             tuple(one.points[0] for one in found),
             np.concatenate([one.distances for one in found]),
             sum(one.evaluations for one in found),
+            np.flatnonzero([one.flat.size for one in found]),
         )

@@ -15,7 +15,7 @@ from encoders.network.norm import Norm
 from verifier.attacks.apgd import ApgdSettings, LossName, apgd
 from verifier.attacks.autoattack import AutoAttackSettings, autoattack
 from verifier.attacks.base.problem import AttackProblem, Candidates, Case
-from verifier.attacks.base.search import Surrogate, flat_cases
+from verifier.attacks.base.search import Surrogate
 from verifier.attacks.carlini_wagner import carlini_wagner, carlini_wagner_l2
 from verifier.attacks.deepfool import DeepFoolSettings, deepfool, deepfool_l2
 from verifier.attacks.fab import FabSettings, fab, fab_l2
@@ -70,10 +70,10 @@ class Attack:
         # is nearer than nothing, so that no search keeps it.
         with np.errstate(all="ignore"):
             found = self.search(surrogate, problem, budget, self.settings)
-            if not self.sees or not (flat := flat_cases(surrogate, problem, budget)).size:
+            if not self.sees or budget.ended or not found.flat.size:
                 return found
-            again = replace(problem, cases=tuple(problem.cases[place] for place in flat))
-            return found.nearer(flat, self.search(surrogate.leaking, again, budget, self.settings))
+            again = replace(problem, cases=tuple(problem.cases[place] for place in found.flat))
+            return found.nearer(found.flat, self.search(surrogate.leaking, again, budget, self.settings))
 
 
 ATTACKS: Mapping[str, Attack] = {

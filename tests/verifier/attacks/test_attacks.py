@@ -197,6 +197,21 @@ def test_where_no_gradient_leads_anywhere_attacks_go_on_by_ones_that_leak(
     np.testing.assert_allclose(found.distances[1], sampled.distances[0], rtol=0.1)
 
 
+def test_a_start_is_looked_at_once_and_a_flat_one_once_more(
+    plateau: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an attack knows of its starts serves to find the flat ones."""
+    looked, inner = list[int](), Surrogate.vjp
+    monkeypatch.setattr(
+        Surrogate, "vjp", lambda own, points, by: (looked.append(len(points)), inner(own, points, by))[1]
+    )
+    first, _ = plateau.graph.nodes[1].terms[0].map.adjoint(np.eye(2))
+    cases = [Case(0.5 + 0.3 * np.sign(first), 0), Case(np.full(PLATEAU_INPUTS, 0.5), 0)]
+    found = ATTACKS["fgsm"](plateau, cases, Norm.LINF, 0.0, 1.0, budget=Budget())
+    assert looked == [2, 1]
+    assert found.flat.tolist() == [1]
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_carlini_wagner_is_never_behind_fgsm(setting: Any, norm: Norm) -> None:
     fast, strong = _attack(setting, "fgsm", norm), _attack(setting, "cw", norm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -155,11 +155,13 @@ class Candidates:
 
     points: (n,) float32 inside the box, or None where nothing was found. distances: (cases,), ‖point − x0‖, infinite
     for None. evaluations: the number of gradients (rows of a batch) that were computed.
+    flat: the open cases at whose starts the gradient vanishes, or all of them where none was computed.
     """
 
     points: tuple[Float32 | None, ...]
     distances: Array
     evaluations: int
+    flat: Indices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
     @property
     def found(self) -> int:
@@ -172,4 +174,5 @@ class Candidates:
         for place, point, distance in zip(places.tolist(), others.points, others.distances.tolist(), strict=True):
             if distance < distances[place]:
                 points[place], distances[place] = point, distance
-        return Candidates(tuple(points), distances, self.evaluations + others.evaluations)
+        evaluations = self.evaluations + others.evaluations
+        return replace(self, points=tuple(points), distances=distances, evaluations=evaluations)

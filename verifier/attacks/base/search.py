@@ -99,13 +99,6 @@ class Surrogate:
         return result
 
 
-def flat_cases(surrogate: Surrogate, problem: AttackProblem, budget: Budget) -> Indices:
-    """The open cases at whose starts the gradient vanishes."""
-    search = AttackSearch(surrogate, problem, budget)
-    found: Indices = search.open[~search.slopes[search.open].any(axis=1)]
-    return found
-
-
 class AttackSearch:
     """One attack in progress: the cases still open, what it has found, and what it has spent.
 
@@ -252,7 +245,8 @@ class AttackSearch:
         )
         distances = np.full(len(points), np.inf)
         distances[found] = self.problem.length(self.problem.metric, found, self.points[found])
-        return Candidates(points, distances, self.evaluations)
+        flat = self.open[~self.slopes[self.open].any(axis=1)]
+        return Candidates(points, distances, self.evaluations, flat)
 
     def shorten(self) -> None:
         """Move every point along the segment to its x0 as far as it stays adversarial."""
