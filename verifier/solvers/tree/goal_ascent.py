@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.problem.plateau import LEAK
+from verifier.problem.plateau import uphill
 from verifier.problem.query import Ball, Halfspaces
 
 
@@ -29,26 +31,19 @@ class GoalAscent:
         """The smallest row at x, and its gradient there, (n,); where that vanishes, that of ReLUs which leak."""
         arguments, rows = self._at(x)
         worst = int(np.argmin(rows))
-        return float(rows[worst]), self._gradients(arguments, self.goal.matrix[[worst]])[0]
+        return float(rows[worst]), uphill(partial(self._sent_back, arguments), self.goal.matrix[[worst]])[0]
 
     def rows(self, x: Array) -> tuple[Array, Array]:
         """All rows at x (n,), and their gradients there, as in `gradient`: (m,), (m, n)."""
         arguments, rows = self._at(x)
-        return rows, self._gradients(arguments, self.goal.matrix)
+        return rows, uphill(partial(self._sent_back, arguments), self.goal.matrix)
 
     def _at(self, x: Array) -> tuple[Array, Array]:
         arguments, outputs = self.stages.values(x)
         return arguments[0], self.goal.matrix @ outputs[0] + self.goal.offset
 
-    def _gradients(self, arguments: Array, messages: Array) -> Array:
-        """The gradients (k, n) of forms (k, K) over the outputs, where ReLUs have these arguments."""
-        gradients = self._sent_back(arguments, messages, 0.0)
-        flat = ~gradients.any(axis=1)
-        if flat.any():
-            gradients[flat] = self._sent_back(arguments, messages[flat], LEAK)
-        return gradients
-
     def _sent_back(self, arguments: Array, messages: Array, leak: float) -> Array:
+        """The gradients (k, n) of forms (k, K) over the outputs, where ReLUs have these arguments."""
         stages, count = self.stages, len(messages)
         active, starts = arguments > 0, stages.starts
         sent, gradients = np.zeros((count, stages.relu_count)), np.zeros((count, stages.input_size))

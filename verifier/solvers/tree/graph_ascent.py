@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from encoders.network.graph import Affine, Array, Graph, Relu, Sigmoid, evaluate, reverse
-from verifier.problem.plateau import LEAK
+from verifier.problem.plateau import uphill
 from verifier.problem.query import Ball, Halfspaces
 
 
@@ -22,26 +23,19 @@ class GraphAscent:
         """The smallest row at x (n,), and its gradient there, (n,); where that vanishes, that of ReLUs which leak."""
         values, rows = self._at(x)
         worst = int(np.argmin(rows))
-        return float(rows[worst]), self._gradients(values, self.goal.matrix[[worst]])[0]
+        return float(rows[worst]), uphill(partial(self._sent_back, values), self.goal.matrix[[worst]])[0]
 
     def rows(self, x: Array) -> tuple[Array, Array]:
         """All rows at x (n,), and their gradients there, as in `gradient`: (m,), (m, n)."""
         values, rows = self._at(x)
-        return rows, self._gradients(values, self.goal.matrix)
+        return rows, uphill(partial(self._sent_back, values), self.goal.matrix)
 
     def _at(self, x: Array) -> tuple[Sequence[Array], Array]:
         values = evaluate(self.graph, x)
         return values, self.goal.matrix @ values[self.graph.output][0] + self.goal.offset
 
-    def _gradients(self, values: Sequence[Array], messages: Array) -> Array:
-        """The gradients (k, n) of forms (k, K) over the outputs, where nodes have these values."""
-        gradients = self._sent_back(values, messages, 0.0)
-        flat = ~gradients.any(axis=1)
-        if flat.any():
-            gradients[flat] = self._sent_back(values, messages[flat], LEAK)
-        return gradients
-
     def _sent_back(self, values: Sequence[Array], messages: Array, leak: float) -> Array:
+        """The gradients (k, n) of forms (k, K) over the outputs, where nodes have these values."""
         graph = self.graph
 
         def affine(_: int, node: Affine, message: Array) -> list[tuple[int, Array]]:
