@@ -81,15 +81,15 @@ class Network:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file holds, and what of it cannot be read (`unsupported`: node → reason); None is an unknown size.
+    """What a file holds, and what of it cannot be read (`unsupported`: node → reason).
 
-    `network` is the file as read, where nothing of it is unsupported.
+    None is an unknown size, or an unknown shape. `network` is the file as read, where nothing of it is unsupported.
     """
 
     input_name: str
-    input_shape: tuple[int | None, ...]
+    input_shape: tuple[int | None, ...] | None
     output_name: str
-    output_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...] | None
     op_counts: Mapping[str, int]
     unsupported: Mapping[str, str]
     opset: int
@@ -216,9 +216,9 @@ def survey(path: str | Path, output: str | None = None) -> Survey:
         gives = [port for port in gives if port.name == chosen]
     return Survey(
         input_name=given[0].name if given else "",
-        input_shape=(given[0].shape or ()) if given else (),
+        input_shape=given[0].shape if given else None,
         output_name=gives[0].name,
-        output_shape=gives[0].shape or (),
+        output_shape=gives[0].shape,
         op_counts=Counter(str(proto.op_type) for proto in model.graph.node),
         unsupported=unsupported,
         opset=opset,

@@ -40,10 +40,10 @@ def facts(path: Path, output: str | None = None) -> dict[str, Any]:
         "opset": found.opset,
         "input": {
             "name": found.input_name,
-            "shape": list(found.input_shape),
+            "shape": _sizes(found.input_shape),
             "dtype": str(network.input_dtype) if network else None,
         },
-        "output": {"name": found.output_name, "shape": list(found.output_shape)},
+        "output": {"name": found.output_name, "shape": _sizes(found.output_shape)},
         "logits": network.logits_name if network else None,
         "outputs": network.graph.output_size - int(network.binary) if network else None,
         "classes": network.graph.output_size if network else None,
@@ -97,5 +97,11 @@ def _agreement(told: dict[str, Any]) -> str:
     return f"{where}; of {told['bound']:.2g} that rounding explains, {told['difference']:.2g} at most"
 
 
-def _shape(shape: list[int | None]) -> str:
+def _sizes(shape: tuple[int | None, ...] | None) -> list[int | None] | None:
+    return None if shape is None else list(shape)
+
+
+def _shape(shape: list[int | None] | None) -> str:
+    if shape is None:
+        return "(shape unknown)"
     return "x".join("?" if size is None else str(size) for size in shape) or "(no axes)"

@@ -196,6 +196,26 @@ def test_inspect_of_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFi
     assert found["unsupported"]
 
 
+def test_inspect_of_a_shape_that_the_file_does_not_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That is not to have no axes, and not an axis of unknown size."""
+    path = unreadable_model(tmp_path / "sin.onnx")
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.save(model, path)
+    assert main(["inspect", str(path)]) == Exit.BAD_INPUT
+    out = capsys.readouterr().out
+    assert "x  (shape unknown)" in out
+    assert "y  ?x4" in out
+    assert main(["inspect", str(path), "--json"]) == Exit.BAD_INPUT
+    found = json.loads(capsys.readouterr().out)
+    assert (found["input"]["shape"], found["output"]["shape"]) == (None, [None, 4])
+    model.graph.input[0].type.tensor_type.shape.SetInParent()
+    onnx.save(model, path)
+    assert main(["inspect", str(path)]) == Exit.BAD_INPUT
+    assert "x  (no axes)" in capsys.readouterr().out
+
+
 def test_inspect_of_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "x.npy", np.zeros(3))
     for path in (tmp_path / "x.npy", tmp_path / "missing.onnx", tmp_path):
