@@ -38,7 +38,8 @@ class Attack:
     """A minimum-distance attack: search(surrogate, problem, budget, settings), and the settings that it is run by.
 
     sees: does it follow the network's gradients? Where these vanish at a start, it searches a second time with ones
-    that leak (`Surrogate.leaking`): on a plateau there is no way uphill.
+    that leak (`Surrogate.leaking`): on a plateau there is no way uphill, and the first search has
+    half of the time.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Attack:
         # Weights and boxes near the ends of float32's range overflow on the way: such a point is NaN or infinite, which
         # is nearer than nothing, so that no search keeps it.
         with np.errstate(all="ignore"):
-            found = self.search(surrogate, problem, budget, self.settings)
+            found = self.search(surrogate, replace(problem, halves=self.sees), budget, self.settings)
             if not self.sees or budget.ended or not found.flat.size:
                 return found
             again = replace(problem, cases=tuple(problem.cases[place] for place in found.flat))

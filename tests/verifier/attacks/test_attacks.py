@@ -17,7 +17,7 @@ from encoders.network.norm import Norm
 from verifier.attacks.apgd import ApgdSettings, LossName
 from verifier.attacks.autoattack import AutoAttackSettings
 from verifier.attacks.base.problem import LENGTH, AttackProblem, Candidates, Case, Metric
-from verifier.attacks.base.search import Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.attacks.fab import FabSettings
 from verifier.attacks.gradient import PGD_SETTINGS, GradientSettings
 from verifier.attacks.lbfgs import LbfgsSettings
@@ -26,6 +26,7 @@ from verifier.attacks.square import SquareSettings
 from verifier.attacks.transfer import TrainingSettings, TransferSettings
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import FLAT_NORMS
+from verifier.problem.plateau import LEAK
 
 NORMS = list(FLAT_NORMS)
 SHORT_OF_ONE = ("cw-l2",)  # may miss one of three cases that random points find
@@ -168,6 +169,9 @@ def test_a_budget_that_ends_midway_leaves_valid_points(digits_like: Any, name: s
 
 PLATEAU_INPUTS = 60
 
+LONG = 1e6
+"""Seconds, of which no test takes any part."""
+
 
 @pytest.fixture(scope="module")
 def plateau() -> Surrogate:
@@ -210,6 +214,27 @@ def test_a_start_is_looked_at_once_and_a_flat_one_once_more(
     found = ATTACKS["fgsm"](plateau, cases, Norm.LINF, 0.0, 1.0, budget=Budget())
     assert looked == [2, 1]
     assert found.flat.tolist() == [1]
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_blind_search_on_a_plateau_leaves_half_of_the_time(plateau: Surrogate, *, flat: bool) -> None:
+    """It may take all that it is given; elsewhere there is one search, which is given everything."""
+    first, _ = plateau.graph.nodes[1].terms[0].map.adjoint(np.eye(2))
+    limits: list[tuple[float, float]] = []
+
+    def search(surrogate: Surrogate, problem: AttackProblem, budget: Budget, _: None) -> Candidates:
+        own = AttackSearch(surrogate, problem, budget)
+        assert not own.over
+        limits.append((surrogate.leak, own.budget.limit))
+        own.budget.cancel()
+        return own.finish()
+
+    start = np.full(PLATEAU_INPUTS, 0.5) if flat else 0.5 + 0.3 * np.sign(first)
+    Attack("made-up", search)(plateau, [Case(start, 0)], Norm.LINF, 0.0, 1.0, budget=Budget(LONG))
+    leaks, given = zip(*limits, strict=True)
+    assert leaks == ((0.0, LEAK) if flat else (0.0,))
+    assert given[0] <= (LONG / 2 if flat else LONG)
+    assert given[-1] == LONG
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -391,7 +416,7 @@ from encoders.passes.distance import Norm
 from encoders.network.graph import GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
 from verifier.attacks.base.problem import Case
-from verifier.attacks.base.search import Surrogate
+from verifier.attacks.base.search import AttackSearch, Surrogate
 from verifier.attacks.registry import ATTACKS
 from verifier.problem.budget import Budget
 builder = GraphBuilder(2)

@@ -60,7 +60,8 @@ class AttackProblem:
     """Several cases over one network, one norm and one box lo ≤ x ≤ hi (each (n,), infinite ends allowed).
 
     A targeted case asks for z_t ≥ z_i + margin for every i ≠ t, an untargeted one for z_i ≥ z_label + margin for some
-    i ≠ label. Ties count, as everywhere in this engine.
+    i ≠ label. Ties count, as everywhere in this engine. halves: where the gradient vanishes at a start half of the time
+    is left, to a search that follows ones that leak.
     """
 
     cases: tuple[Case, ...]
@@ -70,6 +71,7 @@ class AttackProblem:
     hi: Array
     margin: float = 0.0
     seed: int = 0
+    halves: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lo", "hi"):

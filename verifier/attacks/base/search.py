@@ -128,6 +128,14 @@ class AttackSearch:
         self.slopes = np.zeros((count, problem.size), dtype=np.float32)
         if count and not problem.empty and not self.over:
             self._look_at_starts(gradients)
+        if problem.halves and self.flat.size:
+            self.budget = budget.share(2.0)
+
+    @property
+    def flat(self) -> Indices:
+        """The open cases at whose starts the gradient vanishes."""
+        found: Indices = self.open[~self.slopes[self.open].any(axis=1)]
+        return found
 
     @property
     def over(self) -> bool:
@@ -245,8 +253,7 @@ class AttackSearch:
         )
         distances = np.full(len(points), np.inf)
         distances[found] = self.problem.length(self.problem.metric, found, self.points[found])
-        flat = self.open[~self.slopes[self.open].any(axis=1)]
-        return Candidates(points, distances, self.evaluations, flat)
+        return Candidates(points, distances, self.evaluations, self.flat)
 
     def shorten(self) -> None:
         """Move every point along the segment to its x0 as far as it stays adversarial."""
