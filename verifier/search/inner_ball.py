@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from verifier.solvers.tree.protocol import Tree
 
-SHARE, CROWDED_SHARE = 0.25, 1.0
+SHARE, CROWDED_SHARE = 0.25, 16.0
 """Nodes of inner balls for each of the target's own trees after that: beside one that closes nodes, and beside one that
-hardly does. Whatever these are, either goes on."""
+hardly does, which grows exponentially before it says anything. Whatever these are, either goes on."""
 
 CROWDED = 0.75
 """Open nodes for each that a tree has had from which on it hardly closes any; told of a tree that has had as many nodes

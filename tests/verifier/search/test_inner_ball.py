@@ -189,7 +189,7 @@ def test_turns() -> None:
     assert not own.due(ALONE, ALONE, tree, inner_ball.HIGH, 1.0)
     assert not own.due(ALONE, ALONE, tree, 0.1, math.inf)
     own.nodes = ALONE
-    spare, crowded_spare = (int(ALONE / share) for share in (inner_ball.SHARE, inner_ball.CROWDED_SHARE))
+    spare, crowded_spare = (math.ceil(ALONE / share) for share in (inner_ball.SHARE, inner_ball.CROWDED_SHARE))
     assert not own.due(ALONE + spare - 1, ALONE, tree, 0.1, 1.0)
     assert own.due(ALONE + spare, ALONE, tree, 0.1, 1.0)
     tree.open_nodes = ALONE - 1

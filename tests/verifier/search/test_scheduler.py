@@ -262,7 +262,7 @@ def nodes_inside(world: World) -> tuple[int, int]:
     return sum(tree.nodes + inner_ball.ROOT for tree in inner), sum(tree.nodes for tree in own)
 
 
-@pytest.mark.parametrize("share", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("share", [0.25, 1.0, 16.0])
 @pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("stuck", [math.inf, 0.0])
 def test_a_search_ends_although_its_inner_balls_do_not(
