@@ -15,7 +15,7 @@ from itertools import groupby, islice
 import numpy as np
 
 from encoders.errors import InputError
-from verifier.problem.properties.formula import Formula, LinearRow, Or, Property
+from verifier.problem.properties.formula import Formula, LinearRow, Or, Property, Terms
 from verifier.problem.quantities import directed
 from verifier.problem.query import Ball, Halfspaces
 
@@ -129,6 +129,9 @@ def cases(prop: Property, look: Callable[[], None] = lambda: None) -> Iterator[C
         look()
         partial, chosen = stack.pop()
         taken = _taken(partial, chosen)
+        if taken is not None and taken.first is None:
+            box = _implied(taken.box, taken.rows, look)
+            taken = None if box is None else replace(taken, box=box)
         if taken is None:
             continue
         if taken.first is not None:
@@ -194,3 +197,44 @@ def _narrowed(box: ExactBox, lower: dict[int, Fraction], upper: dict[int, Fracti
     if any(found.lower[i] > found.upper[i] for i in changed if i in found.lower and i in found.upper):
         return None
     return found
+
+
+def _implied(box: ExactBox, rows: tuple[LinearRow, ...], look: Callable[[], None]) -> ExactBox | None:
+    """The box with ends that rows over inputs imply where it has none, as of a network's input that equals another's;
+    the same one where none is found, None where it is empty. An end of Σ a·x + c ≥ 0 follows from those of the others.
+    """
+    within, found = [row.inputs for row in rows if not row.outputs], box
+    constants = [row.constant for row in rows if not row.outputs]
+    waiting = list(range(len(within)))
+    while waiting:
+        before, left = found, []
+        for number in waiting:
+            look()
+            lower, upper, later = _ends(found, within[number], constants[number])
+            narrowed = _narrowed(found, lower, upper)
+            if narrowed is None:
+                return None
+            found = narrowed
+            left += [number] if later else []
+        waiting = left if found is not before else []
+    return found
+
+
+def _ends(box: ExactBox, terms: Terms, constant: Fraction) -> tuple[dict[int, Fraction], dict[int, Fraction], bool]:
+    """The lower and upper end that Σ terms + constant ≥ 0 gives an entry without; and: may it give one later?"""
+    tops = [(box.upper if factor > 0 else box.lower).get(place) for place, factor in terms]
+    bare = [
+        number for number, (place, factor) in enumerate(terms) if place not in (box.lower if factor > 0 else box.upper)
+    ]
+    unknown = [number for number, top in enumerate(tops) if top is None]
+    lower: dict[int, Fraction] = {}
+    upper: dict[int, Fraction] = {}
+    for number in bare:
+        if set(unknown) <= {number}:
+            place, factor = terms[number]
+            others = sum(
+                (terms[other][1] * top for other, top in enumerate(tops) if other != number and top is not None),
+                constant,
+            )
+            (lower if factor > 0 else upper)[place] = -others / factor
+    return lower, upper, bool(bare) and bool(unknown)

@@ -122,3 +122,36 @@ def test_disjunctions_over_inputs_are_boxes() -> None:
     found = list(parts(read_vnnlib(PROP_6)))
     assert [len(part.cases) for part in found] == [4, 4]
     assert {part.box.lower[1] for part in found} == {Fraction("0.11140846"), Fraction("-0.499999896")}
+
+
+def test_an_input_that_equals_another_has_its_ends() -> None:
+    text = "(assert (= X_1 X_0)) (assert (= X_2 (+ X_1 X_0 1))) (assert (and (>= X_0 -1) (<= X_0 2)))"
+    (case,) = cases(read(text + "(assert (>= Y_0 0))", inputs=3))
+    assert case.box.lower == {0: -1, 1: -1, 2: -1}
+    assert case.box.upper == {0: 2, 1: 2, 2: 5}
+
+
+def test_cases_of_one_box_stay_together_where_it_is_implied() -> None:
+    text = "(assert (= X_1 X_0)) (assert (and (>= X_0 -1) (<= X_0 2))) (assert (or (>= Y_0 0) (>= Y_1 0)))"
+    (part,) = parts(read(text))
+    assert len(part.cases) == 2
+    assert part.box.upper == {0: 2, 1: 2}
+
+
+def test_implied_ends_that_contradict_each_other_leave_no_case() -> None:
+    text = "(assert (<= X_1 X_0)) (assert (>= X_1 (+ X_0 9))) (assert (and (>= X_0 -1) (<= X_0 2)))"
+    assert not list(cases(read(text)))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_implied_ends_lose_no_point(seed: int) -> None:
+    rng = np.random.default_rng(3000 + seed)
+    point = [Fraction(int(rng.integers(-9, 10)), 4) for _ in range(4)]
+    rows = [LinearRow(((0, Fraction(1)),), (), 3 - point[0]), LinearRow(((0, Fraction(-1)),), (), 3 + point[0])]
+    for _ in range(8):
+        some = rng.choice(4, size=int(rng.integers(2, 4)), replace=False)
+        terms = tuple((int(place), Fraction(int(rng.choice([-3, -2, -1, 1, 2])))) for place in some)
+        slack = Fraction(int(rng.integers(0, 3)))
+        rows.append(LinearRow(terms, (), slack - sum(factor * point[place] for place, factor in terms)))
+    (case,) = cases(Property(4, 1, And(tuple(rows))))
+    assert inside(case, point, [Fraction(0)], strictly=True)
