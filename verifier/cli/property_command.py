@@ -173,7 +173,10 @@ def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
 
 
 def _say(text: str, answer: PropertyCheck, results: Path | None) -> None:
+    """Standard output has the answer alone; why there is none, and what remains to be said, goes to the terminal."""
     sys.stdout.write(text)
+    if isinstance(answer.verdict, Unknown) and answer.verdict.reason:
+        terminal.message(answer.verdict.reason)
     if answer.remark:
         terminal.message(answer.remark)
     if results is not None:

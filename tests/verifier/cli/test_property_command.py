@@ -17,6 +17,7 @@ from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.problem.budget import OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_vnnlib
+from verifier.report import terminal
 from verifier.search import property_check
 
 
@@ -193,6 +194,20 @@ def test_verify_says_unsat_unknown_and_timeout(
     monkeypatch.setattr(property_check._PropertySearch, "run", endless)
     assert main(["verify", query(NEVER), "--network", ramp, "--timeout", "1"]) == Exit.UNDECIDED
     assert capsys.readouterr().out == "timeout\n"
+
+
+def test_verify_says_to_a_person_why_there_is_no_answer(
+    ramp: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(terminal, "message", told.append)
+    file = tmp_path / "endless.vnnlib"
+    file.write_text(
+        "(declare-const X_0 Real) (declare-const Y_0 Real) (assert (>= X_0 0)) (assert (and (>= Y_0 9) (<= Y_0 -9)))"
+    )
+    assert main(["verify", str(file), "--network", ramp]) == Exit.UNDECIDED
+    assert capsys.readouterr().out == "unknown\n"
+    assert "leaves X_0 without an end" in " ".join(told)
 
 
 def test_unsat_leaves_a_certificate(
