@@ -120,6 +120,18 @@ class Judge:
                 return target, goal
         return None
 
+    def tied(self, budget: Budget) -> frozenset[int]:
+        """The targets whose goals the input reaches over the reals, of those that ONNX Runtime's logits say so of too:
+        where it is no witness, on a tie. Raises OutOfTimeError."""
+        budget.check()
+        found, _ = self.runtime.outputs(self._rounded(self.ball.centre)[np.newaxis])
+        logits = np.asarray(found[0], dtype=np.float64)
+        near = [(target, goal) for target, goal in self.disjuncts if goal.margin(logits)[0] >= 0]
+        if not near:
+            return frozenset()
+        exact = exact_outputs(self.graph, self.ball.centre, budget.check)
+        return frozenset(target for target, goal in near if goal.margin_exact(exact) >= 0)
+
     def exact_margin(self, point: npt.ArrayLike, goal: Halfspaces, budget: Budget) -> float:
         """The goal's smallest row at `point` (n,) in exact arithmetic, rounded down. Raises OutOfTimeError."""
         exact = exact_outputs(self.graph, np.asarray(point, dtype=np.float64), budget.check)

@@ -16,7 +16,15 @@ from verifier.search import initial_attack
 from verifier.search.earlier import beginning
 from verifier.search.float32 import follow_each_both
 from verifier.search.initial_attack import going_on
-from verifier.search.minimum import THOROUGH_SHARE, already_adversarial, minimised, problem_of, with_float32
+from verifier.search.minimum import (
+    THOROUGH_SHARE,
+    already_adversarial,
+    minimised,
+    problem_of,
+    tied_targets,
+    with_float32,
+    with_tie,
+)
 from verifier.search.question import Specification
 from verifier.search.settings import Settings
 from verifier.search.state import Attacker
@@ -71,9 +79,15 @@ def minimal_all_targets(
     if found is not None:
         last = already_adversarial(asked, found, budget)
         return AllTargets((last,), last).asked(about)  # the input itself is misclassified: no target has to be sought
+    tied = tied_targets(asked, budget)
+
+    def told(found: Generator[Bracket, None, None]) -> AllTargets:
+        results = [with_tie(bracket, bracket.target in tied) for bracket in finals(found, progress)]
+        return overall(results, budget).asked(about)
+
     if decider.trees is not None and problem.points is None:
         problem = replace(problem, thorough=initial_attack.attacker(asked, settings, share=THOROUGH_SHARE))
-        return overall(finals(follow_each_both(problem, decider, budget), progress), budget).asked(about)
+        return told(follow_each_both(problem, decider, budget))
     points = first(budget)
 
     def alone(place: int, share: Budget) -> Iterator[Bracket]:
@@ -81,7 +95,7 @@ def minimal_all_targets(
         for bracket in minimised(one, settings, share):
             yield with_float32(bracket, one, share) if bracket.final else bracket
 
-    return overall(finals(in_turn(alone, len(points), budget), progress), budget).asked(about)
+    return told(in_turn(alone, len(points), budget))
 
 
 def finals(brackets: Generator[Bracket, None, None], progress: Callable[[Bracket], None] | None) -> list[Bracket]:

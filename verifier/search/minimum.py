@@ -24,6 +24,9 @@ from verifier.search.state import POLISH_SHARE, Attacker, Problem, SearchState
 THOROUGH_SHARE = 0.2
 """Part of the time left that the longer attack may use on a bracket that trees have not closed."""
 
+ON_A_TIE = "the lower end is 0 for good: the input itself is on a tie, where the goal is reached over the reals"
+"""What is told of an open bracket besides."""
+
 
 def brackets(asked: Specification, settings: Settings) -> Iterator[Bracket]:
     """Shrinking brackets on d*; the last one has `final` set. Raises InputError at once, not at the first bracket."""
@@ -41,9 +44,10 @@ def _brackets(asked: Specification, settings: Settings, problem: Problem) -> Ite
     if found is not None:
         yield replace(already_adversarial(asked, found, budget), about=about)
         return
+    tied = bool(tied_targets(asked, budget))
     for bracket in minimised(problem, settings, budget):
         last = bracket.final
-        yield replace(with_float32(bracket, problem, budget), about=about) if last else bracket
+        yield replace(with_tie(with_float32(bracket, problem, budget), tied), about=about) if last else bracket
 
 
 def minimised(problem: Problem, settings: Settings, budget: Budget) -> Iterator[Bracket]:
@@ -127,6 +131,21 @@ def already_adversarial(asked: Specification, found: Witness, budget: Budget) ->
         seconds=budget.spent,
         final=True,
     )
+
+
+def tied_targets(asked: Specification, budget: Budget) -> frozenset[int]:
+    """As `Judge.tied`; none where the time does not suffice to tell."""
+    try:
+        return asked.judge.tied(budget)
+    except OutOfTimeError:
+        return frozenset()
+
+
+def with_tie(bracket: Bracket, tied: bool) -> Bracket:
+    """The bracket with why its lower end stays 0, where the input is on a tie."""
+    if not tied or bracket.status is not Status.BRACKETED or bracket.lower > 0.0:
+        return bracket
+    return replace(bracket, reason="; ".join(filter(None, (bracket.reason, ON_A_TIE))))
 
 
 def with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:

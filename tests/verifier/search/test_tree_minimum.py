@@ -18,6 +18,7 @@ from verifier.bounds.alpha_crown import linear_bounds
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm, Query, Targeted, disjuncts, distance_exact
 from verifier.problem.verdict import Bracket, Evidence, Holds, Status
+from verifier.search.minimum import ON_A_TIE
 from verifier.solvers.milp import Milp
 
 TRUTH = 1e-6
@@ -305,3 +306,19 @@ def test_check_on_both_sides_of_the_minimum(digits: Session, images: Any, norm: 
     assert inside.verdict == Holds(Evidence.PROVED)
     assert outside.witness is not None
     assert outside.witness.distance <= closed.upper + 1e-4
+
+
+def test_an_input_on_a_tie_says_why_its_lower_end_stays_0(
+    truth: Any, save_net: Callable[[Any], verifier.Model]
+) -> None:
+    """z = x, where class 1 is reached at distance 0 over the reals; class 2, or an input off it, tells of no tie."""
+    model = save_net(truth.of_layers((np.eye(3), np.zeros(3)), (np.eye(3), np.zeros(3))))
+    x = np.array([0.5, 0.5, 0.125])
+    found = verifier.minimal(model, x, precision=1e-9)
+    assert (found.status, found.lower) == (Status.BRACKETED, 0.0)
+    assert found.reason.endswith(ON_A_TIE)
+    every = verifier.minimal_all_targets(model, x, precision=1e-9)
+    assert every.overall.reason.endswith(ON_A_TIE)
+    assert [bracket.target for bracket in every.results if bracket.reason.endswith(ON_A_TIE)] == [1]
+    off = verifier.minimal(model, np.array([0.5, 0.499999, 0.125]), precision=1e-12)
+    assert ON_A_TIE not in off.reason
