@@ -170,3 +170,27 @@ def make_root(truth: Any) -> RootMaker:
         return Root(net, Query(net.graph, ball.with_radius(drawn if radius is None else radius), goal))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def conv_net(truth: Any) -> Callable[..., Any]:
+    """A random network of two convolutions in one dimension and two dense layers: 40 inputs, 54 and 24 ReLUs, 6 places
+    of the second layer that read 10 inputs each, and 3 outputs."""
+
+    def windows(rng: np.random.Generator, size: int, width: int, stride: int, channels: int) -> Array:
+        weights = rng.normal(size=(channels, width)) / np.sqrt(width)
+        begins = range(0, size - width + 1, stride)
+        found = np.zeros((len(begins) * channels, size))
+        for place, begin in enumerate(begins):
+            found[place * channels : (place + 1) * channels, begin : begin + width] = weights
+        return found
+
+    def make(seed: int, classes: int = 3) -> Any:
+        rng = np.random.default_rng(seed)
+        first = windows(rng, 40, 6, 2, 3)
+        second = windows(rng, 54, 9, 9, 4)
+        dense = [rng.normal(size=(m, n)) / np.sqrt(n) for n, m in ((24, 5), (5, classes))]
+        layers = [first, second, *dense]
+        return truth.of_layers(*((weight, 0.1 * rng.normal(size=len(weight))) for weight in layers))
+
+    return make

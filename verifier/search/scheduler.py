@@ -28,6 +28,7 @@ from verifier.search.spread import Spreading
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState
 from verifier.search.track import Track
 from verifier.solvers.tree.bound_tree import BoundTree
+from verifier.solvers.tree.patched_tree import unconstrained
 from verifier.solvers.tree.protocol import Tree, TreeMaker
 from verifier.solvers.tree.relu_tree import ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
@@ -231,11 +232,9 @@ class TreeSearch:
         return min(found, key=lambda track: sum(entry.nodes for entry in self._of(track.state)), default=None)
 
     def _least(self, state: SearchState, working: Collection[Track]) -> Track | None:
-        if self._done(state):
+        if self._done(state) or self._endless(state):
             return None
         radius = self._radius(state)
-        if self._endless(state):
-            return None
         idle = [track for track in self._of(state) if track.lower < radius and track not in working]
         # A stuck target keeps the lower end where it is: those that are above it need no work any more.
         end = min((track.lower for track in idle if self._stuck(track, radius)), default=math.inf)
@@ -302,7 +301,7 @@ class TreeSearch:
         """A root for the track on the ball of this radius; earlier trees are about the outer ones."""
         problem = track.state.problem
         known = None if inner else problem.earlier
-        return self._maker.tree(
+        tree = self._maker.tree(
             Query(problem.graph, problem.ball.with_radius(radius), track.target.goal),
             self._stages,
             self.bounds.near(radius, self._maker.restart),
@@ -312,6 +311,7 @@ class TreeSearch:
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
             memory=self._budget.memory,
         )
+        return tree if inner or self._within is not None else unconstrained(tree)
 
     def _finish(self, track: Track, done: _Slice) -> None:
         track.nodes += done.nodes

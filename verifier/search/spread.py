@@ -21,6 +21,7 @@ from verifier.problem.memory import resident
 from verifier.problem.workers import THREADING, Workers
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.part import LentPart, PartDone, make_portable, packed
+from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.relu_tree import ReluTree
 
 PARTS = 4
@@ -50,7 +51,7 @@ class Spreading:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._packed = weakref.WeakKeyDictionary[ReluTree, tuple[str, bytes]]()
+        self._packed = weakref.WeakKeyDictionary[TreeRoot, tuple[str, bytes]]()
         self._losses = 0
 
     def pays(self, tree: ReluTree, seconds: float) -> bool:
@@ -92,8 +93,8 @@ class Spreading:
 
     def _parts(self, tree: ReluTree, budget: Budget) -> list[LentPart]:
         """The next nodes of the tree, dealt out: each part has near ones and far ones."""
-        if tree not in self._packed:
-            self._packed[tree] = uuid.uuid4().hex, packed(tree)
+        if tree.root not in self._packed:  # a tree may begin anew with another one
+            self._packed[tree.root] = uuid.uuid4().hex, packed(tree)
         count, memory = PARTS * self._workers.jobs, budget.memory.limit
         if self._workers.backend != THREADING and math.isfinite(memory):
             memory = max(0.0, memory - resident()) / self._workers.jobs if self._workers.others else math.inf
@@ -105,7 +106,7 @@ class Spreading:
         return [
             LentPart(
                 loan,
-                *self._packed[tree],
+                *self._packed[tree.root],
                 part,
                 tree.radius,
                 tree.nodes,

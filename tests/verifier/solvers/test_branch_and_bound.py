@@ -85,6 +85,7 @@ ALTERNATIVES: dict[str, dict[str, tuple[Any, ...]]] = {
         "descend_every": (0, 1),
         "flips": (0,),
         "stalled": (0, 1),
+        "patches": (0, 1),
         "device": (Device.CPU,),
         "polish_seconds": (0.0,),
     },

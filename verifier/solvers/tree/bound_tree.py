@@ -71,6 +71,8 @@ class BoundSettings:
     """Generations without headway after which an LP is asked of a node; 0: never."""
     polish_seconds: float = 2.0
     """What one polishing of a point by LPs may take."""
+    patches: int = 128
+    """Nodes after which what receptive fields attain together is sought; 0: never."""
     device: Device | None = None
     """Where ONNX Runtime takes the steps below the root; None: a kernel does, or numpy."""
 
@@ -374,15 +376,7 @@ class BoundTree(ReluTree):
 
     def _packed_starts(self, batch: _Batch, places: _Places, headway: Headway) -> list[_Multipliers]:
         """Where children of the nodes at these places begin."""
-        best = batch.best.columns(places)
-        alpha, weights = np.rint(best.alpha.T * STEPS_OF_ALPHA).astype(np.uint8), np.ascontiguousarray(best.weights.T)
-        nodes, at = np.nonzero(best.beta.T)
-        beta, at, ends = best.beta[at, nodes], at.astype(np.int32), np.searchsorted(nodes, np.arange(len(places) + 1))
-        rest = best.shares, headway.lack[places].tolist(), headway.stalled[places].tolist()
-        return [
-            _Multipliers(own.copy(), at[begin:end].copy(), beta[begin:end].copy(), its.copy(), *numbers)
-            for own, its, begin, end, *numbers in zip(alpha, weights, ends[:-1], ends[1:], *rest, strict=True)
-        ]
+        return packed_starts(batch.best.columns(places), headway.lack[places], headway.stalled[places])
 
     def _unpacked_starts(self, nodes: list[TreeNode]) -> Start:
         starts: list[_Multipliers] = [node.start for node in nodes]
@@ -392,3 +386,15 @@ class BoundTree(ReluTree):
         beta[np.concatenate([start.places for start in starts]), columns] = np.concatenate([one.beta for one in starts])
         shares = np.array([start.share for start in starts])
         return Start(alpha, beta, np.stack([start.weights for start in starts], axis=1), shares)
+
+
+def packed_starts(best: Start, lack: Array, stalled: npt.NDArray[np.integer]) -> list[_Multipliers]:
+    """Multipliers, and the headway of their nodes (nodes,), as open nodes keep them."""
+    alpha, weights = np.rint(best.alpha.T * STEPS_OF_ALPHA).astype(np.uint8), np.ascontiguousarray(best.weights.T)
+    nodes, at = np.nonzero(best.beta.T)
+    beta, at, ends = best.beta[at, nodes], at.astype(np.int32), np.searchsorted(nodes, np.arange(len(lack) + 1))
+    rest = best.shares, lack.tolist(), stalled.tolist()
+    return [
+        _Multipliers(own.copy(), at[begin:end].copy(), beta[begin:end].copy(), its.copy(), *numbers)
+        for own, its, begin, end, *numbers in zip(alpha, weights, ends[:-1], ends[1:], *rest, strict=True)
+    ]

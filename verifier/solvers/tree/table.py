@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree
+from verifier.solvers.tree.bound_tree import BoundSettings
 from verifier.solvers.tree.input_tree import InputSettings, InputTree
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
+from verifier.solvers.tree.patched_tree import PatchedTree
 from verifier.solvers.tree.protocol import Tree, TreeRoot
 
 LP_RELUS = 80
@@ -72,5 +73,5 @@ def few_inputs(root: TreeRoot) -> bool:
 TREES: tuple[TreeKind, ...] = (
     TreeKind("input", InputTree, InputSettings(), few_inputs, alone=2_000),
     TreeKind("lp", LpTree, LpSettings(), small_lps, alone=20_000),
-    TreeKind("bound", BoundTree, BoundSettings(), always, alone=250),
+    TreeKind("bound", PatchedTree, BoundSettings(), always, alone=250),
 )
