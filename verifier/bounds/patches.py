@@ -63,7 +63,9 @@ def patches(stages: Stages) -> list[Patch]:
     """The receptive fields of the second stage; none where its ReLUs do not share small ones."""
     if len(stages.hidden) < 2 or set(stages.stages[0].blocks) != {0} or set(stages.stages[1].blocks) != {1}:
         return []
-    first, second = stages.stages[0].blocks[0].matrix, stages.stages[1].blocks[1].matrix
+    blocks = stages.stages[0].blocks[0], stages.stages[1].blocks[1]
+    # What a rounded product has lost may be read too: it is charged where the sizes say so.
+    first, second = (block.matrix if block.sizes is None else block.sizes for block in blocks)
     if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
         return []
     groups: dict[bytes, list[int]] = {}

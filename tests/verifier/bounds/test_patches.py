@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.formulations.to_stages import Stages, to_stages
+from encoders.formulations.to_stages import Block, Stages, to_stages
 from encoders.network.graph import Array
 from verifier.bounds import patches as module
 from verifier.bounds.alpha_crown import linear_bounds
@@ -151,6 +151,18 @@ def test_dense_nets_and_single_layers_have_no_patches(truth: Any) -> None:
     dense = [(rng.normal(size=(m, n)), rng.normal(size=m)) for n, m in ((4, 6), (6, 5), (5, 3))]
     assert not patches(to_stages(truth.of_layers(*dense).graph))
     assert not patches(to_stages(truth.of_layers(dense[0], (rng.normal(size=(3, 6)), np.zeros(3))).graph))
+
+
+def test_what_rounding_has_cancelled_belongs_to_a_receptive_field(made: Callable[[int], Any]) -> None:
+    stages, *_ = made(0)
+    second = stages.stages[1]
+    sizes = abs(second.blocks[1].matrix).tolil()
+    rows = patches(stages)[0].rows
+    sizes[rows, 53] = 1e-3
+    lossy = replace(second, blocks={1: Block(second.blocks[1].matrix, sizes.tocsr())})
+    found = patches(replace(stages, stages=(stages.stages[0], lossy, *stages.stages[2:])))
+    assert 53 in found[0].columns
+    assert set(found[0].inputs) > set(patches(stages)[0].inputs)
 
 
 def test_the_budget_is_looked_at(made: Callable[[int], Any]) -> None:
