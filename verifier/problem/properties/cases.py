@@ -15,7 +15,8 @@ from itertools import groupby, islice
 import numpy as np
 
 from encoders.errors import InputError
-from verifier.problem.properties.formula import Formula, LinearRow, Or, Property, Terms
+from verifier.problem.properties.formula import Formula, LinearRow, Or, Property
+from verifier.problem.properties.linear import LONGEST
 from verifier.problem.quantities import directed
 from verifier.problem.query import Ball, Halfspaces
 
@@ -114,12 +115,14 @@ class _Pending:
 
 @dataclass(frozen=True, eq=False)
 class _Partial:
-    """What has been chosen so far; choices that read inputs come before the `later` ones."""
+    """What has been chosen so far; choices that read inputs come before the `later` ones. settled: there are no more of
+    them, and the box has the ends that rows imply."""
 
     box: ExactBox = ExactBox()
     rows: tuple[LinearRow, ...] = ()
     first: _Pending | None = None
     later: _Pending | None = None
+    settled: bool = False
 
 
 def cases(prop: Property, look: Callable[[], None] = lambda: None) -> Iterator[Conjunction]:
@@ -129,9 +132,9 @@ def cases(prop: Property, look: Callable[[], None] = lambda: None) -> Iterator[C
         look()
         partial, chosen = stack.pop()
         taken = _taken(partial, chosen)
-        if taken is not None and taken.first is None:
-            box = _implied(taken.box, taken.rows, look)
-            taken = None if box is None else replace(taken, box=box)
+        if taken is not None and taken.first is None and not taken.settled:
+            box = _ImpliedEnds(taken.box, taken.rows, look).found()
+            taken = None if box is None else replace(taken, box=box, settled=True)
         if taken is None:
             continue
         if taken.first is not None:
@@ -167,7 +170,7 @@ def _taken(partial: _Partial, formula: Formula) -> _Partial | None:
             case both:
                 waiting += reversed(both.parts)
     box = _narrowed(partial.box, lower, upper)
-    return None if box is None else _Partial(box, tuple(rows), first, later)
+    return None if box is None else _Partial(box, tuple(rows), first, later, partial.settled)
 
 
 def _absorbed(row: LinearRow, lower: dict[int, Fraction], upper: dict[int, Fraction], rows: list[LinearRow]) -> bool:
@@ -199,42 +202,72 @@ def _narrowed(box: ExactBox, lower: dict[int, Fraction], upper: dict[int, Fracti
     return found
 
 
-def _implied(box: ExactBox, rows: tuple[LinearRow, ...], look: Callable[[], None]) -> ExactBox | None:
-    """The box with ends that rows over inputs imply where it has none, as of a network's input that equals another's;
-    the same one where none is found, None where it is empty. An end of Σ a·x + c ≥ 0 follows from those of the others.
+class _ImpliedEnds:
+    """Ends that rows over inputs imply where a box has none, as of a network's input that equals another's.
+
+    Σ a·x + c ≥ 0 bounds an entry by the most that the other a·x attain. A row is looked at when it lacks one of these
+    at most, so that all of them cost what reading them does.
     """
-    within, found = [row.inputs for row in rows if not row.outputs], box
-    constants = [row.constant for row in rows if not row.outputs]
-    waiting = list(range(len(within)))
-    while waiting:
-        before, left = found, []
-        for number in waiting:
+
+    def __init__(self, box: ExactBox, rows: tuple[LinearRow, ...], look: Callable[[], None]) -> None:
+        self._box, self._look = box, look
+        self._lower, self._upper = dict(box.lower), dict(box.upper)
+        self._rows = [row for row in rows if not row.outputs]
+        self._lacks: list[set[int]] = []
+        self._readers: dict[tuple[int, bool], list[int]] = {}
+        for number, row in enumerate(self._rows):
             look()
-            lower, upper, later = _ends(found, within[number], constants[number])
-            narrowed = _narrowed(found, lower, upper)
-            if narrowed is None:
-                return None
-            found = narrowed
-            left += [number] if later else []
-        waiting = left if found is not before else []
-    return found
+            lacks = [(place, factor > 0) for place, factor in row.inputs if self._most(place, factor) is None]
+            self._lacks.append({place for place, _ in lacks})
+            for end in lacks:
+                self._readers.setdefault(end, []).append(number)
+
+    def found(self) -> ExactBox | None:
+        """The box with them, the same one where there are none; None where it is empty."""
+        waiting, before = [number for number, lacks in enumerate(self._lacks) if len(lacks) <= 1], len(self)
+        while waiting:
+            for place, factor, end in self._ends(self._rows[waiting.pop()]):
+                (self._lower if factor > 0 else self._upper)[place] = end
+                if place in self._lower and place in self._upper and self._lower[place] > self._upper[place]:
+                    return None
+                for number in self._readers.pop((place, factor < 0), ()):
+                    self._lacks[number].discard(place)
+                    waiting += [number] if len(self._lacks[number]) <= 1 else []
+        return ExactBox(self._lower, self._upper) if len(self) > before else self._box
+
+    def __len__(self) -> int:
+        return len(self._lower) + len(self._upper)
+
+    def _most(self, place: int, factor: Fraction) -> Fraction | None:
+        """The end where factor · x is largest."""
+        return (self._upper if factor > 0 else self._lower).get(place)
+
+    def _ends(self, row: LinearRow) -> list[tuple[int, Fraction, Fraction]]:
+        """Entries with their coefficients and the ends, below where that is positive, which the row gives first."""
+        known, lacking, total = list[tuple[int, Fraction, Fraction]](), list[tuple[int, Fraction]](), row.constant
+        for place, factor in row.inputs:
+            self._look()
+            most = self._most(place, factor)
+            if most is None:
+                lacking.append((place, factor))
+                continue
+            known.append((place, factor, most))
+            above = _outward(total + factor * most, math.inf)
+            if above is None:
+                return []
+            total = above
+        asked = [(*one, Fraction(0)) for one in lacking] or known
+        ends = [
+            (place, factor, _outward(most - total / factor, -math.inf if factor > 0 else math.inf))
+            for place, factor, most in asked
+            if self._most(place, -factor) is None
+        ]
+        return [(place, factor, end) for place, factor, end in ends if end is not None]
 
 
-def _ends(box: ExactBox, terms: Terms, constant: Fraction) -> tuple[dict[int, Fraction], dict[int, Fraction], bool]:
-    """The lower and upper end that Σ terms + constant ≥ 0 gives an entry without; and: may it give one later?"""
-    tops = [(box.upper if factor > 0 else box.lower).get(place) for place, factor in terms]
-    bare = [
-        number for number, (place, factor) in enumerate(terms) if place not in (box.lower if factor > 0 else box.upper)
-    ]
-    unknown = [number for number, top in enumerate(tops) if top is None]
-    lower: dict[int, Fraction] = {}
-    upper: dict[int, Fraction] = {}
-    for number in bare:
-        if set(unknown) <= {number}:
-            place, factor = terms[number]
-            others = sum(
-                (terms[other][1] * top for other, top in enumerate(tops) if other != number and top is not None),
-                constant,
-            )
-            (lower if factor > 0 else upper)[place] = -others / factor
-    return lower, upper, bool(bare) and bool(unknown)
+def _outward(number: Fraction, direction: float) -> Fraction | None:
+    """The number, or the next of float64 in that direction where it has more digits than are read; None: infinite."""
+    if max(number.numerator.bit_length(), number.denominator.bit_length()) <= LONGEST:
+        return number
+    end = directed(number, direction)
+    return Fraction(end) if math.isfinite(end) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from itertools import islice
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from tests.verifier.problem.properties.formulas import declarations, random_form
 from verifier.problem.properties.cases import Conjunction, cases, parts
 from verifier.problem.properties.formula import And, LinearRow, Or, Property
 from verifier.problem.properties.from_vnnlib import property_of, read_vnnlib
+from verifier.problem.properties.linear import LONGEST
 from verifier.problem.properties.s_expressions import Text
 
 PROP_6 = shared("vnncomp/acasxu/vnnlib/prop_6.vnnlib")
@@ -143,8 +144,10 @@ def test_implied_ends_that_contradict_each_other_leave_no_case() -> None:
     assert not list(cases(read(text)))
 
 
+@pytest.mark.parametrize("longest", [LONGEST, 2])
 @pytest.mark.parametrize("seed", range(60))
-def test_implied_ends_lose_no_point(seed: int) -> None:
+def test_implied_ends_lose_no_point(seed: int, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.problem.properties.cases.LONGEST", longest)
     rng = np.random.default_rng(3000 + seed)
     point = [Fraction(int(rng.integers(-9, 10)), 4) for _ in range(4)]
     rows = [LinearRow(((0, Fraction(1)),), (), 3 - point[0]), LinearRow(((0, Fraction(-1)),), (), 3 + point[0])]
@@ -155,3 +158,44 @@ def test_implied_ends_lose_no_point(seed: int) -> None:
         rows.append(LinearRow(terms, (), slack - sum(factor * point[place] for place, factor in terms)))
     (case,) = cases(Property(4, 1, And(tuple(rows))))
     assert inside(case, point, [Fraction(0)], strictly=True)
+
+
+def looks(rows: list[LinearRow], inputs: int) -> tuple[Conjunction, int]:
+    """The only case of the rows, and how many steps it took."""
+    steps = count()
+    (case,) = cases(Property(inputs, 1, And(tuple(rows))), lambda: next(steps) and None)
+    return case, next(steps)
+
+
+def test_a_chain_of_inputs_costs_what_reading_it_does() -> None:
+    size, one = 300, Fraction(1)
+    links = [(((k - 1, -one), (k, one)), ((k - 1, one), (k, -one))) for k in range(size - 1, 0, -1)]
+    rows = [LinearRow(terms, (), Fraction(0)) for pair in links for terms in pair]
+    case, steps = looks([*rows, LinearRow(((0, one),), (), one), LinearRow(((0, -one),), (), one)], size)
+    assert set(case.box.lower.values()) == {-1}
+    assert set(case.box.upper.values()) == {1}
+    assert len(case.box.lower) == len(case.box.upper) == size
+    assert steps < 20 * size
+
+
+def test_a_row_of_many_inputs_is_added_up_once_and_looks_at_the_time() -> None:
+    size = 300
+    tops = [LinearRow(((k, Fraction(-1)),), (), Fraction(1, k + 1)) for k in range(size)]
+    case, steps = looks([*tops, LinearRow(tuple((k, Fraction(1)) for k in range(size)), (), Fraction(5))], size)
+    most = sum(Fraction(1, k + 1) for k in range(size))
+    assert case.box.lower == {k: -5 - (most - Fraction(1, k + 1)) for k in range(size)}
+    assert size <= steps < 3 * size
+
+
+def test_implied_ends_of_many_digits_are_rounded_outwards() -> None:
+    factor, rows = Fraction(10**2000 + 1, 10**2000), []
+    for k in range(1, 40):
+        rows += [LinearRow(((k - 1, -factor), (k, Fraction(1))), (), Fraction(0))]
+        rows += [LinearRow(((k - 1, factor), (k, Fraction(-1))), (), Fraction(0))]
+    rows += [LinearRow(((0, Fraction(1)),), (), Fraction(-1)), LinearRow(((0, Fraction(-1)),), (), Fraction(2))]
+    (case,) = cases(Property(40, 1, And(tuple(rows))))
+    assert len(case.box.lower) == len(case.box.upper) == 40
+    for k in range(40):
+        assert case.box.lower[k] <= factor**k
+        assert 2 * factor**k <= case.box.upper[k] <= Fraction("2.001")
+        assert max(end.denominator.bit_length() for end in (case.box.lower[k], case.box.upper[k])) <= LONGEST
