@@ -76,9 +76,9 @@ def patches(stages: Stages) -> list[Patch]:
     found = []
     for rows in groups.values():
         columns = np.unique(_read(second, rows[0]))
-        if not columns.size:
-            continue
         inputs = np.unique(first[columns].indices)
+        if not inputs.size:
+            continue
         if max(len(rows), columns.size, inputs.size) > LARGEST:
             return []
         found.append(Patch(np.array(rows), columns, inputs))
@@ -144,7 +144,7 @@ def _proved(stages: Stages, ball: Ball, patch: Patch, tree: PatchCases, relus: P
         slopes = np.where((least < 0) & (most > 0), alpha, least >= 0)
         weights = np.ones((1, phases.shape[1]))
         duals = lagrangian.on_lines(weights, slopes, beta, least, most)
-        value = min(value, float(duals.values(box.radius)[0].min()))
+        value = float(np.minimum(value, duals.values(box.radius)[0].min()))
     return value
 
 

@@ -169,3 +169,21 @@ def test_the_budget_is_looked_at(made: Callable[[int], Any]) -> None:
     stages, ball, relus, row = made(0)
     with pytest.raises(OutOfTimeError):
         patch_bounds(stages, ball, patches(stages), row, relus, Budget(0.0))
+
+
+def test_fields_that_read_no_input_are_left_out(truth: Any, conv_net: Callable[[int], Any]) -> None:
+    """Rounding alone leaves their signs open."""
+    rng = np.random.default_rng(0)
+    (first, offset), (second, constant), *rest = ((w.copy(), b.copy()) for w, b in conv_net(0).layers)
+    dead = np.arange(54) % 3 == 2
+    first[dead], offset[dead] = 0.0, 1.0
+    second[np.ix_(np.arange(24) % 4 > 1, ~dead)] = 0.0
+    constant[np.arange(24) % 4 > 1] = -second[np.arange(24) % 4 > 1].sum(axis=1)
+    net = truth.of_layers((first, offset), (second, constant), *rest)
+    ball, stages = Ball(Norm.LINF, rng.uniform(0.2, 0.8, 40), 0.3, net.lo, net.hi), to_stages(net.graph)
+    lower, upper = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget()))
+    relus = PatchLines(lower - 1e-6, upper + 1e-6, lower_slope(lower, upper))
+    fields = patches(stages)
+    assert len(fields) == 6
+    assert all(field.inputs.size == 10 for field in fields)
+    assert patch_bounds(stages, ball, fields, rng.normal(size=24), relus, Budget(), 500)

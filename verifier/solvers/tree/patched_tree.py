@@ -65,7 +65,8 @@ class PatchedTree(BoundTree):
 
     def _all_here(self) -> bool:
         """Are all nodes that are not closed here, as if nothing had been said of them but their bounds?"""
-        return not (self._lent or self.torn or self._charged_alone or self._refusals)
+        known = self._lent or self.torn or self._charged_alone or self._refusals
+        return not known and self.float32_end >= self.lower_end
 
     def adopt(self, nodes: Sequence[TreeNode], *, inherited: bool) -> None:
         """As `LendingFrontier.adopt`: a part of a tree is not begun anew."""
@@ -87,7 +88,8 @@ class PatchedTree(BoundTree):
         relus = PatchLines(root.lower, root.upper, alpha[:, 0])
         found = patch_bounds(root.stages, ball, fields, row, relus, budget)
         if found:
-            self._begin_again(constrained(replace(root, ball=ball, floor=self.lower_end), found), best)
+            with self.whole():
+                self._begin_again(constrained(replace(root, ball=ball, floor=self.lower_end), found), best)
 
     def _begin_again(self, root: TreeRoot, start: Start) -> None:
         """Search from a root whose last ReLUs, which are active, are constraints."""

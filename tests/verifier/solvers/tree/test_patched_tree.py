@@ -191,3 +191,37 @@ def test_only_balls_that_may_close_are_worth_it(
     tree = search._rooted(track, 0.2, inner=inner)
     assert isinstance(tree, PatchedTree)
     assert tree.constrains == (inner or within is not None)
+
+
+def test_what_is_proved_over_the_reals_alone_is_no_floor_of_evaluations(
+    conv_net: Callable[[int], Any], constrained: list[PatchedTree]
+) -> None:
+    decider = BranchAndBound(engine="bound").having("bound", patches=4, **WEAK)
+    for noted in (False, True):
+        tree = tree_of(asked(conv_net(9), 0.1, 9), decider)
+        while tree.nodes < 4:
+            assert tree.explore(Budget()) is None
+        assert tree.lower_end > 0.0
+        if noted:
+            tree.note(0.5 * tree.lower_end)
+        before = tree.float32_end
+        tree.explore(Budget())
+        assert bool(constrained) == (not noted)
+        assert tree.float32_end == before
+        constrained.clear()
+
+
+def test_where_memory_ends_meanwhile_nothing_is_proved(
+    conv_net: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree,) = lasting(conv_net)
+
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(patched_tree, "OPEN", 1)
+    monkeypatch.setattr(PatchedTree, "child", full)
+    with pytest.raises(MemoryError):
+        tree.explore(Budget())
+    assert tree.torn
+    assert tree.lower_end == 0.0
