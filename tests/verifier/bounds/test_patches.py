@@ -165,6 +165,17 @@ def test_what_rounding_has_cancelled_belongs_to_a_receptive_field(made: Callable
     assert set(found[0].inputs) > set(patches(stages)[0].inputs)
 
 
+def test_rows_that_share_nothing_have_none(made: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    stages, *_ = made(0)
+    assert len(patches(stages)) == 6
+    looked: list[int] = []
+    read = module._read
+    monkeypatch.setattr(module, "_read", lambda matrix, row: looked.append(row) or read(matrix, row))
+    monkeypatch.setattr(module, "MOST", 4)
+    assert not patches(stages)
+    assert max(looked) == 16
+
+
 def test_the_budget_is_looked_at(made: Callable[[int], Any]) -> None:
     stages, ball, relus, row = made(0)
     with pytest.raises(OutOfTimeError):

@@ -64,7 +64,7 @@ class PatchedTree(BoundTree):
         return super().explore(budget, threads)
 
     def _all_here(self) -> bool:
-        """Are all nodes that are not closed here, as if nothing had been said of them but their bounds?"""
+        """Are all nodes that are not closed here, as open for evaluations as for the reals, and none refused?"""
         known = self._lent or self.torn or self._charged_alone or self._refusals
         return not known and self.float32_end >= self.lower_end
 
