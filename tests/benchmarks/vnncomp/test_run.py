@@ -96,14 +96,35 @@ def test_counterexamples_are_judged_again(data: Path, tmp_path: Path) -> None:
     assert not is_counterexample([[0.4500000001]], model, query)  # no float32
 
 
-def test_the_run_scripts_write_what_the_competition_reads(data: Path, tmp_path: Path) -> None:
-    model, folder = tmp_path / "ramp.onnx", Path(run.__file__).parent
+@pytest.fixture
+def toy(data: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """An instance's model, and an environment in which the scripts find this `verifier`."""
+    model = tmp_path / "ramp.onnx"
     model.write_bytes(gzip.decompress((data / "vnncomp/toy/onnx/ramp.onnx.gz").read_bytes()))
     command = tmp_path / "verifier"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m verifier "$@"\n')
     command.chmod(0o755)
     paths = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    where = {**os.environ, "PATH": paths, "PYTHONPATH": str(PROJECT)}
+    return model, {**os.environ, "PATH": paths, "PYTHONPATH": str(PROJECT)}
+
+
+def test_an_instance_is_prepared_also_where_no_kernels_can_be(toy: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    model, where = toy
+    command = tmp_path / "python"
+    command.write_text("#!/bin/sh\nexit 1\n")
+    command.chmod(0o755)
+    for name, expected in ((str(model), 0), (str(tmp_path / "missing.onnx"), 2)):
+        call = ["bash", str(Path(run.__file__).parent / "prepare_instance.sh"), "v1", "toy", name, "any.vnnlib"]
+        done = subprocess.run(call, env=where, check=False, capture_output=True, text=True)
+        assert done.returncode == expected
+        assert ("can be run" in done.stdout) is (expected == 0)
+        assert "slower" in done.stderr
+
+
+def test_the_run_scripts_write_what_the_competition_reads(
+    toy: tuple[Path, dict[str, str]], data: Path, tmp_path: Path
+) -> None:
+    (model, where), folder = toy, Path(run.__file__).parent
     for query, first, expected, limit in (
         ("over", "sat", 0, "30"),
         ("never", "unsat", 0, "30"),
