@@ -60,8 +60,8 @@ class AttackProblem:
     """Several cases over one network, one norm and one box lo ≤ x ≤ hi (each (n,), infinite ends allowed).
 
     A targeted case asks for z_t ≥ z_i + margin for every i ≠ t, an untargeted one for z_i ≥ z_label + margin for some
-    i ≠ label. Ties count, as everywhere in this engine. halves: where the gradient vanishes at a start half of the time
-    is left, to a search that follows ones that leak.
+    i ≠ label. Ties count, as everywhere in this engine. halves: where the gradient vanishes at every start half of the
+    time is left, to a search that follows ones that leak; less where it does at some.
     """
 
     cases: tuple[Case, ...]

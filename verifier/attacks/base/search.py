@@ -129,7 +129,7 @@ class AttackSearch:
         if count and not problem.empty and not self.over:
             self._look_at_starts(gradients)
         if problem.halves and self.flat.size:
-            self.budget = budget.share(2.0)
+            self.budget = budget.share(1.0 + self.flat.size / self.open.size)
 
     @property
     def flat(self) -> Indices:
