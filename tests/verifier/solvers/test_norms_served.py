@@ -24,6 +24,7 @@ from verifier.solvers.smt import Smt
 from verifier.solvers.tree.bound_tree import BoundTree
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
 from verifier.solvers.tree.node import NumpyEvaluator
+from verifier.solvers.tree.patched_tree import PatchedTree
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.tightening import NumpyNarrowing
 
@@ -93,7 +94,7 @@ def test_distances_that_are_not_piecewise_linear_are_refused_by_name(make_root: 
 
 
 def test_no_tree_that_needs_lps_is_chosen(make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind, tree_of in ((LInf, LpTree), (Round, BoundTree)):
+    for kind, tree_of in ((LInf, LpTree), (Round, PatchedTree)):
         root = served_by(kind, make_root, monkeypatch)
         made = BranchAndBound().tree(root.query, root.stages, root.bounds, floor=0.0, slack=0.0, tolerance=1e-7)
         assert type(made) is tree_of
