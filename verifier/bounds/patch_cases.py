@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.relu_lines import upper_slope
+from verifier.bounds.adam import AdamMoments
+from verifier.bounds.relu_lines import relu_lines
 
 _Floats = npt.NDArray[np.float32]
 _Places = npt.NDArray[np.intp]
@@ -24,9 +25,6 @@ STEPS = 5
 
 STEP, SHRINKS = 0.3, 0.85
 """The first step of α, and of β in units of the row's mean size; each is so much of the one before."""
-
-MOMENTUM, SECOND_MOMENTUM, SMALL = 0.9, 0.99, 1e-12
-"""Adam's (Kingma & Ba 2015)."""
 
 STARTS, DESCENTS = 8, 20
 """Points of a patch from which its least value is sought by steps along the gradient's sign, and how many."""
@@ -85,7 +83,7 @@ class PatchNetwork:
         self.reads, self.moves, self.constants = (_single(part[two]) for part in (reads, moves, constant))
         self.own, self.direct, self.base = _single(row[two]), _single(kept @ reads), np.float32(kept @ constant)
         self.middle, self.half = (_single(part[patch.inputs]) for part in _centred(interval))
-        self.lines = [_Lines(low[k][self.open[k]], high[k][self.open[k]]) for k in (0, 1)]
+        self.lines = [_UpperLines.of(low[k][self.open[k]], high[k][self.open[k]]) for k in (0, 1)]
         self.alpha = [_single(slopes[k][self.open[k]])[np.newaxis] for k in (0, 1)]
         self.slope = _single(kept @ moves)
         self.backward = self.inputs.T.copy(), self.reads.T.copy(), self.moves.T.copy()
@@ -132,12 +130,16 @@ class PatchNetwork:
         return best
 
 
-class _Lines:
+class _UpperLines(NamedTuple):
     """The upper lines of open ReLUs: slopes and intercepts (·,)."""
 
-    def __init__(self, lower: Array, upper: Array) -> None:
-        slope = upper_slope(lower, upper)
-        self.slope, self.intercept = _single(slope), _single(-slope * lower)
+    slope: _Floats
+    intercept: _Floats
+
+    @classmethod
+    def of(cls, lower: Array, upper: Array) -> _UpperLines:
+        lines = relu_lines(lower, upper)
+        return cls(_single(lines.slope), _single(lines.intercept))
 
 
 class CasePhases(NamedTuple):
@@ -251,7 +253,7 @@ class PatchCases:
     def _bounded(self, phases: tuple[_Floats, _Floats], starts: list[_Floats], steps: int) -> dict[str, Any]:
         """Cases with these phases by Adam's steps from these multipliers: the best of each."""
         network, now = self.network, list(starts)
-        moments = [(np.zeros_like(part), np.zeros_like(part)) for part in now]
+        moves = [AdamMoments() for _ in now]
         best = np.full(len(phases[0]), -np.inf, np.float32)
         kept: list[_Floats] = []
         case = CasePhases.of(phases, (now[2], now[3]))
@@ -275,12 +277,16 @@ class PatchCases:
                     -phases[0] * first,
                     -phases[1] * second,
                 )
-                now = [
-                    self._moved(part, gain, moment, step, index)
-                    for index, (part, gain, moment) in enumerate(zip(now, gains, moments, strict=True))
+                size = np.float32(STEP * SHRINKS**step)
+                moved = [
+                    part + size * unit * move.step(gain)
+                    for part, gain, move, unit in zip(
+                        now, gains, moves, (np.float32(1), np.float32(1), self._unit, self._unit), strict=True
+                    )
                 ]
+                now = [*(np.clip(alpha, 0, 1) for alpha in moved[:2]), *(np.maximum(beta, 0) for beta in moved[2:])]
         alpha, beyond, beta, further, first, second, at_hidden = kept
-        scores = self._scores(CasePhases.of(phases, (beta, further)), alpha, beyond, first, second, at_hidden)
+        scores = self._scores(case, alpha, beyond, first, second, at_hidden)
         return {
             "value": best,
             "phases": np.concatenate(phases, axis=1),
@@ -299,18 +305,6 @@ class PatchCases:
         line = np.where(at_hidden > 0, now[0] * first, lines.slope * first + lines.intercept)
         hidden = line * case.open[0] + first * case.active[0]
         return first, hidden @ reads + point @ moves + network.constants
-
-    def _moved(self, part: _Floats, gain: _Floats, moments: tuple[_Floats, _Floats], step: int, index: int) -> _Floats:
-        """One step of α (the first two) or of β."""
-        mean, square = moments
-        mean *= np.float32(MOMENTUM)
-        mean += np.float32(1 - MOMENTUM) * gain
-        square *= np.float32(SECOND_MOMENTUM)
-        square += np.float32(1 - SECOND_MOMENTUM) * gain * gain
-        means = mean / np.float32(1 - MOMENTUM ** (step + 1))
-        squares = square / np.float32(1 - SECOND_MOMENTUM ** (step + 1))
-        move = np.float32(STEP * SHRINKS**step) * means / (np.sqrt(squares) + np.float32(SMALL))
-        return np.asarray(np.clip(part + move, 0, 1) if index < 2 else np.maximum(part + self._unit * move, 0))
 
     def _scores(
         self, case: CasePhases, alpha: _Floats, beyond: _Floats, first: _Floats, second: _Floats, at_hidden: _Floats
@@ -331,7 +325,7 @@ _PROOF = "value", "proved", *_MULTIPLIERS
 """What bounds a case: its value, about, and the phases and multipliers that give it."""
 
 
-def _loss(weight: _Floats, argument: _Floats, alpha: _Floats, lines: _Lines) -> _Floats:
+def _loss(weight: _Floats, argument: _Floats, alpha: _Floats, lines: _UpperLines) -> _Floats:
     value = np.maximum(argument, 0)
     lost = np.where(
         weight > 0, weight * (value - alpha * argument), -weight * (lines.slope * argument + lines.intercept - value)

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.network.graph import Array
+from verifier.bounds.adam import AdamMoments
 from verifier.bounds.quadratic_forms import AffineForms, QuadraticForms
 from verifier.bounds.relu_lines import LINE_SLACK, lower_slope, upper_slope
 from verifier.problem.budget import Budget
@@ -40,9 +41,6 @@ STEP = 0.15
 """The first step, of each multiplier in its own units; they shrink linearly, to `LAST` of it."""
 
 LAST = 0.05
-
-MOMENTUM, SECOND_MOMENTUM, SMALL = 0.9, 0.99, 1e-9
-"""Adam's."""
 
 FAINT, FAINTEST = 0.05, 1e-6
 """A ReLU's multipliers move in units of what its lines cost, or at least of such a share of their mean over all ReLUs,
@@ -250,23 +248,6 @@ def _dots(a: AnyFloats, b: AnyFloats) -> Array:
     return np.asarray(np.einsum("ij,ij->i", a, b), dtype=np.float64)
 
 
-class _Adam:
-    """Adam's moments of one array."""
-
-    def __init__(self) -> None:
-        self._first: AnyFloats | float = 0.0
-        self._second: AnyFloats | float = 0.0
-        self._count = 0
-
-    def step(self, gain: AnyFloats) -> AnyFloats:
-        """How far to go, in units of a step."""
-        self._count += 1
-        self._first = MOMENTUM * self._first + (1.0 - MOMENTUM) * gain
-        self._second = SECOND_MOMENTUM * self._second + (1.0 - SECOND_MOMENTUM) * gain * gain
-        mean = self._first / (1.0 - MOMENTUM**self._count)
-        return np.asarray(mean / (np.sqrt(self._second / (1.0 - SECOND_MOMENTUM**self._count)) + SMALL))
-
-
 def quadratic_lower(forms: QuadraticForms, rows: AffineForms, budget: Budget, steps: int = STEPS) -> Proved:
     """Proved lower bounds of the rows over the box, by an ascent in float32. Raises OutOfTimeError."""
     return quadratic_climb(forms, rows, budget, steps, STEP)[0]
@@ -300,7 +281,7 @@ def climbed(
         return None
     cost = own.lam + own.mu + own.sigma
     scale = cost + 2.0 * FAINT * cost.mean(axis=1, keepdims=True) + FAINT * cost.mean() + np.float32(FAINTEST)
-    moments = [_Adam() for _ in (*shared, *own)]
+    moments = [AdamMoments() for _ in (*shared, *own)]
     best, highest = (shared, own), -np.inf
     for count in range(steps + 1):
         budget.check()
