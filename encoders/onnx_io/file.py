@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import heapq
+import io
 import math
 import stat
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,9 @@ MAX_BYTES = 2**30
 """A model's file, and its external data, may have so many bytes: 256 million float32. What is read takes some three
 times the memory, reading five times."""
 
+GZIP = b"\x1f\x8b"
+"""How a file begins that is packed by gzip, and no ONNX file: 7 is no kind of field."""
+
 BLOCK = 2**20
 """Bytes that are hashed at a time."""
 
@@ -47,12 +53,12 @@ NO_MEMORY = "alloc failed"
 
 
 def load_model(path: Path) -> tuple[OnnxModel, str]:
-    """The model with its external data, and the sha256 of the file's bytes followed by the external files'.
+    """The model with its external data, and the sha256 of the file's bytes, unpacked, followed by the external files'.
 
     Raises InputError for a file that is missing, is no ONNX, or whose external data are missing or lie elsewhere; and
     MemoryError.
     """
-    content = _content(path)
+    content = model_bytes(path)
     if not content:
         raise InputError(f"{path} is empty; an ONNX model was expected")
     try:
@@ -78,6 +84,21 @@ def load_model(path: Path) -> tuple[OnnxModel, str]:
     except (OSError, ValueError, RuntimeError, checker.ValidationError) as error:
         raise InputError(f"{path}: its external data cannot be read: {one_line(error)}") from error
     return apart(model), digest.hexdigest()
+
+
+def model_bytes(path: Path) -> bytes:
+    """The bytes of a model's file, unpacked where it is packed by gzip. Raises InputError, one line."""
+    content = _content(path)
+    if content[:2] != GZIP:
+        return content
+    try:
+        with gzip.open(io.BytesIO(content)) as stream:
+            plain = stream.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be unpacked: {one_line(error)}") from None
+    if len(plain) > MAX_BYTES:
+        raise InputError(f"{path} unpacks to more than {MAX_BYTES} bytes; models of up to {MAX_BYTES} can be read")
+    return plain
 
 
 def _content(path: Path) -> bytes:
@@ -107,7 +128,7 @@ def external_locations(path: Path) -> dict[str, Path]:
 
     Raises InputError as `load_model` does.
     """
-    model = onnx.load_model_from_string(_content(path))
+    model = onnx.load_model_from_string(model_bytes(path))
     return {place: file for file, places in _external_files(path, model).items() for place in places}
 
 

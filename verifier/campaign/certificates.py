@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from encoders.errors import InputError, without_folders
+from encoders.onnx_io.file import model_bytes
 from verifier.campaign.plan.task_models import specification, task_model
 from verifier.campaign.plan.tasks import Target, Task
 from verifier.campaign.pool import Lost, Piece, Pool
@@ -140,7 +141,7 @@ def certificate(job: CertificateJob, whole: Budget | None = None) -> Done:
         budget = Budget(job.seconds) if whole is None else whole.first_of(Budget(job.seconds))
         asked = specification(task, task_model(task, budget), budget, job.target)
         ends = _Ends.of(job, asked)
-        known = _standing(job, asked, ends, task.model.read_bytes())
+        known = _standing(job, asked, ends, model_bytes(task.model))
         if known is not None:
             return Done(job, float32=ends.float32_of(known))
         found = certified(asked, ends.lower, job.witness, budget, ends.float32)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from encoders.formulations.to_stages import to_stages
+from encoders.onnx_io.file import model_bytes
 from verifier.certificates import checker
 from verifier.certificates.anchored_proof import excluded_at_once
 from verifier.certificates.ball_proof import FEW, BallProof, BallProofBuilder, BudgetedProof, checked_query
@@ -166,7 +167,7 @@ def _certified(
     model, ball = asked.model, asked.ball
     if radius <= 0 and witness is None:
         raise NotCertifiedError("there is neither a lower end above 0 nor an adversarial example")
-    content = model.path.read_bytes()
+    content = model_bytes(model.path)
     folder = model.path.parent
     net = _network(content, folder, asked)
     query = checked_query(asked)

@@ -4399,7 +4399,7 @@ def printable(text: str) -> str:
 
 def files_judged(certificate: Path, model: Path, demands: Demands) -> CheckedJudgement:
     """The same of files. Raises OSError where one cannot be read."""
-    content = file_bytes(certificate, MOST_BYTES), file_bytes(model, 2 * MOST_BYTES)
+    content = file_bytes(certificate, MOST_BYTES), plain_bytes(model, 2 * MOST_BYTES)
     return judged(*content, demands, model.parent)
 
 
@@ -4418,19 +4418,19 @@ def read_demands(given: Mapping[str, Any]) -> Demands:
         "grid": read_grid,
         "radius": lambda text: read_quotient("--radius", text),
         "float32": lambda text: read_quotient("--float32", text),
-        "property": lambda path: read_text(Path(path)),
+        "property": lambda path: plain_bytes(Path(path), MOST_TEXT),
     }
     asked = {name: given[name] for name in OPTIONS if given[name] is not None}
     return Demands(**{name: read[name](text) if name in read else text for name, text in asked.items()})
 
 
-def read_text(path: Path) -> bytes:
-    """A property's text, unpacked where it is packed by gzip. Raises OSError or ValueError, one line."""
-    content = file_bytes(path, MOST_TEXT)
+def plain_bytes(path: Path, most: int) -> bytes:
+    """A file's bytes, unpacked where it is packed by gzip. Raises OSError or ValueError, one line."""
+    content = file_bytes(path, most)
     if content[:2] != b"\x1f\x8b":
         return content
     try:
-        return unpacked_by(zlib.decompressobj(wbits=31), content, MOST_TEXT + 1)
+        return unpacked_by(zlib.decompressobj(wbits=31), content, most + 1)
     except InvalidError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from encoders.errors import InputError
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
+from encoders.onnx_io.file import model_bytes
 from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.box_crown import BoxCrown
 from verifier.bounds.lagrangian import Lagrangian
@@ -227,7 +228,7 @@ class _PropertyBuilder:
         self._begun = time.perf_counter()
         self._float32 = float32
         self.model, self.text, self.budget, self.guides = model, text, budget, guides
-        self.content, self.folder = model.path.read_bytes(), model.path.parent
+        self.content, self.folder = model_bytes(model.path), model.path.parent
         self.net = _network(model, self.content, self.folder)
         self.prop = PropertyText(text)
         if float32 and model.lowered.smooth:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from encoders.errors import InputError, without_folders
-from encoders.onnx_io.file import external_locations
+from encoders.onnx_io.file import external_locations, model_bytes
 from verifier.campaign.plan.task_models import task_model
 from verifier.campaign.plan.tasks import Task
 from verifier.campaign.store.merge import CLOSED, CONTRADICTION, PENDING
@@ -65,7 +65,7 @@ def _model(task: Task, number: str, name: str, folder: PackFolder, budget: Budge
     network, folder_name = task_model(task, budget).network, f"models/{number}"
     file = f"{folder_name}/{SAFE.sub('_', task.model.stem)[:LONGEST_NAME]}.onnx"
     try:
-        content = task.model.read_bytes()
+        content = model_bytes(task.model)
         external = {_plain(task, place): path for place, path in external_locations(task.model).items()}
         data = {path: path.read_bytes() for path in sorted(external.values())}
     except OSError as error:

@@ -109,7 +109,7 @@ def resting(judgements: Sequence[Judgement], results: Sequence[Result]) -> list[
 def _unread(result: Result) -> str:
     """Why nothing about a result's model can be certified; "" where it may be."""
     try:
-        checker.read_network(checker.file_bytes(result.model, 2 * checker.MOST_BYTES), result.model.parent)
+        checker.read_network(checker.plain_bytes(result.model, 2 * checker.MOST_BYTES), result.model.parent)
     except Exception as error:  # noqa: BLE001, as in the checker itself
         return f"the checker does not read this model: {without_folders(str(error), result.model)}"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -194,3 +195,21 @@ def test_a_node_that_finds_no_memory_is_not_called_broken(onnx_model: Any, monke
     monkeypatch.setitem(RULES, "Relu", too_large)
     with pytest.raises(MemoryError, match="977"):
         network_from_model(onnx_model((helper.make_node("Relu", ["x"], ["y"]),), [1, 2], {}))
+
+
+def test_a_file_may_be_packed(model: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, packed = tmp_path / "m.onnx", tmp_path / "m.onnx.gz"
+    content = model.SerializeToString()
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    (one, digest), (other, same) = load_model(plain), load_model(packed)
+    assert digest == same
+    assert one.proto == other.proto
+    whole = packed.read_bytes()
+    for damaged in (whole[:-9], whole[:12] + b"\x00" * 8 + whole[20:], whole[:2], whole[:10] + b"\xff" * 20):
+        packed.write_bytes(damaged)
+        assert "cannot be unpacked" in refused(packed)
+    packed.write_bytes(whole)
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", len(content) - 1 if len(whole) < len(content) else len(whole))
+    packed.write_bytes(gzip.compress(bytes(10_000)))
+    assert "unpacks to more than" in refused(packed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import hashlib
 import json
 import os
@@ -362,3 +363,16 @@ def test_targets_without_a_certificate_are_told(tmp_path, capsys):
     assert "no certificate was written for target 7" in said.err
     assert {result["certificate"]["path"] for result in json.loads(said.out)["results"]} == {None}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_certificate_is_that_of_a_model_packed_or_not(written, tmp_path, capsys):
+    packed, own = tmp_path / "digits.onnx.gz", tmp_path / "own.cert"
+    packed.write_bytes(gzip.compress(Path(DIGITS).read_bytes()))
+    assert main.main(["minimal", str(packed), INPUTS, "--index", "3", "--certificate", str(own)]) == Exit.GOOD
+    assert own.read_bytes() == written.read_bytes()
+    capsys.readouterr()
+    assert main.main(["certify", str(written), str(packed)]) == Exit.GOOD
+    assert capsys.readouterr().out.startswith("VALID: no adversarial example closer than 0.0550")
+    packed.write_bytes(packed.read_bytes()[:-9])
+    assert main.main(["certify", str(written), str(packed)]) == Exit.BAD_INPUT
+    assert "is damaged" in (told := capsys.readouterr().err) or "cut off" in told
