@@ -27,6 +27,7 @@ from encoders.lazy import Lazy
 from encoders.network.graph import Array
 from encoders.network.relu_lines import intercepts
 from verifier.bounds.relu_lines import lower_slope, upper_slope
+from verifier.bounds.row_weights import in_simplex, onto_simplex
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import Floats
 from verifier.problem.query import Ball, Halfspaces
@@ -142,6 +143,8 @@ class BatchedBound:
         self.entries = sum(matrix.size for layer in self.layers for matrix, _ in layer.blocks.values())
         """Entries of all matrices: the work of a step for one node."""
         self._undecided = ((lower < 0) & (upper > 0))[self.kept, np.newaxis]
+        self.open = np.flatnonzero(self._undecided)
+        """Where those are among them whose sign the root leaves open; the others are active."""
         self.ball = ball
         self.size, self._rows = stages.input_size, len(goal.offset)
         self.deficit = 0.0
@@ -183,18 +186,7 @@ class BatchedBound:
 
     def lines(self, lower: Array, upper: Array, start: Start) -> Lines:
         """What the nodes' bounds (kept, batch) say of their ReLUs, and α and β to begin with."""
-        open_: Bools = (lower < 0) & (upper > 0)
-        active = lower >= 0
-        split = self._undecided & ~open_
-        slope = upper_slope(lower, upper)
-        with np.errstate(invalid="ignore"):
-            # Without slack: what is proposed is not what is proved.
-            intercept = np.where(open_, intercepts(slope, lower, upper)[0], 0.0).astype(np.float32)
-        side = np.where(split, np.where(active, -1.0, 1.0), 0.0).astype(np.float32)
-        fixed = active.astype(np.float32)
-        alpha = np.where(np.isnan(start.alpha), lower_slope(lower, upper).astype(np.float32), start.alpha)
-        alpha, beta = np.where(open_, alpha, fixed), np.maximum(start.beta * side, 0.0)
-        return Lines(open_, slope.astype(np.float32), intercept, side, fixed, alpha, beta)
+        return lines_of(lower, upper, start.alpha, start.beta, self._undecided)
 
     def margins(self, points: Floats) -> Floats:
         """The goal's smallest row at points (n, batch) of the root's ball, about: (batch,)."""
@@ -247,6 +239,22 @@ class BatchedBound:
             run.arguments[part] = total
             above = run.slope[part] * total + run.intercept[part]
             values.append(np.where(run.mu[part] > 0, run.alpha[part] * total, above))
+
+
+def lines_of(lower: Array, upper: Array, alpha: Floats, beta: Floats, undecided: Any = True) -> Lines:
+    """The lines of ReLUs with these bounds, and of those that the root leaves undecided β, to begin with."""
+    open_: Bools = (lower < 0) & (upper > 0)
+    active = lower >= 0
+    split = undecided & ~open_
+    slope = upper_slope(lower, upper)
+    with np.errstate(invalid="ignore"):
+        # Without slack: what is proposed is not what is proved.
+        intercept = np.where(open_, intercepts(slope, lower, upper)[0], 0.0).astype(np.float32)
+    side = np.where(split, np.where(active, -1.0, 1.0), 0.0).astype(np.float32)
+    fixed = active.astype(np.float32)
+    alpha = np.where(np.isnan(alpha), lower_slope(lower, upper).astype(np.float32), alpha)
+    alpha, beta = np.where(open_, alpha, fixed), np.maximum(beta * side, 0.0)
+    return Lines(open_, slope.astype(np.float32), intercept, side, fixed, alpha, beta)
 
 
 class _Run:
@@ -304,7 +312,7 @@ class _Run:
         """One step of α, β and λ."""
         theta = np.where(self._open, self.alpha, self.beta)
         turn = self._unblocked(np.where(self._open, np.maximum(self.mu, 0.0), self.side) * self.arguments, theta)
-        turns = turn, _in_simplex(-self.outputs, self.weights)
+        turns = turn, in_simplex(-self.outputs, self.weights)
         units = self._units(*turns)
         if self._directions is not None:
             turned = sum(_dots(d, g * unit) for d, g, unit in zip(self._directions, turns, units, strict=True))
@@ -312,7 +320,7 @@ class _Run:
             share = np.float32(DEFLECTION) * np.maximum(-turned, 0.0) / np.maximum(length, SMALL)
             turns = tuple(g + share * d for g, d in zip(turns, self._directions, strict=True))  # type: ignore[assignment]
         self._directions = turns
-        along = self._unblocked(turns[0], theta), _in_simplex(turns[1], self.weights)
+        along = self._unblocked(turns[0], theta), in_simplex(turns[1], self.weights)
         length = sum(_dots(part, part * unit) for part, unit in zip(along, units, strict=True))
         best = self._best[self._at]
         rise = best + self._shares[self._at] * np.maximum(np.abs(best), self._near) - self._value
@@ -374,26 +382,6 @@ def _layer(
             blocks[source] = sparse, sp.csr_array(sparse.T)
     constant = goal.matrix @ stage.constant + goal.offset if last else stage.constant[rows]
     return KeptLayer(blocks, constant.astype(np.float32)[:, np.newaxis])
-
-
-def onto_simplex(weights: Floats) -> Floats:
-    """Each column's nearest point of {λ ≥ 0, Σ λ = 1}: (m, batch) (Held, Wolfe & Crowder 1974)."""
-    weights = weights - weights.max(axis=0)  # the same point, and float32 does not lose the 1 beside large entries
-    ordered = np.sort(weights, axis=0)[::-1]
-    excess = np.cumsum(ordered, axis=0) - 1.0
-    last = np.count_nonzero(ordered * np.arange(1.0, len(weights) + 1)[:, np.newaxis] > excess, axis=0) - 1
-    threshold = excess[last, np.arange(weights.shape[1])] / (last + 1)
-    return np.asarray(np.maximum(weights - threshold, 0.0), dtype=np.float32)
-
-
-def _in_simplex(gradient: Floats, weights: Floats) -> Floats:
-    """The part of a gradient along which weights may move: none at a row of weight 0 that falls, a sum of 0."""
-    moving = np.ones_like(weights, dtype=bool)
-    for _ in range(2):
-        mean = np.where(moving, gradient, 0.0).sum(axis=0) / np.maximum(moving.sum(axis=0), 1)
-        moving &= (weights > 0) | (gradient > mean)
-    mean = np.where(moving, gradient, 0.0).sum(axis=0) / np.maximum(moving.sum(axis=0), 1)
-    return np.asarray(np.where(moving, gradient - mean, 0.0), dtype=np.float32)
 
 
 def _dots(a: Floats, b: Floats) -> Floats:

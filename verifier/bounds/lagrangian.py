@@ -155,7 +155,7 @@ class Lagrangian:
         ]
         self.charge, self.goal_size = self._charges(self.sizes)
         self.real_charge, self.real_goal_size = self._charges(sizes if stages.both else self.sizes)
-        self._constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
+        self.constants = np.concatenate([*(stage.constant for stage in stages.hidden), np.zeros(0)])
 
     def within(self, ball: Ball) -> Lagrangian:
         """The same, with the same charges, over a ball that lies in this one's."""
@@ -227,7 +227,7 @@ class Lagrangian:
                 else:
                     row += sent
         shares = relu_shares(mu, nu, lower, upper)
-        total = constant + self._constants @ nu + shares.sum(axis=0) + self.ball.centre @ row
+        total = constant + self.constants @ nu + shares.sum(axis=0) + self.ball.centre @ row
         size = self.charge @ np.abs(nu) + self.goal_size @ weights
         real = self.real_charge @ np.abs(nu) + self.real_goal_size @ weights
         return _Walked(

@@ -13,9 +13,10 @@ import pytest
 from encoders.formulations.to_stages import to_stages
 from encoders.network.graph import Array, GraphBuilder
 from encoders.network.linear_maps import Dense
-from verifier.bounds.alpha_beta_crown import FIRST_SHARE, BatchedBound, Proposed, Start, onto_simplex
+from verifier.bounds.alpha_beta_crown import FIRST_SHARE, BatchedBound, Proposed, Start
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.lagrangian import Dual, Duals
+from verifier.bounds.row_weights import onto_simplex
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Norm
 from verifier.solvers.branch_and_bound import hidden_bounds

@@ -26,65 +26,57 @@ from verifier.bounds.alpha_beta_crown import (
     TINY,
 )
 from verifier.bounds.kernels.jit import Integers, compiled, inner
+from verifier.bounds.kernels.lanes import LANES, CompressedRows, product, rounded
 from verifier.bounds.kernels.least_points import SingleBall, least_points
+from verifier.bounds.kernels.row_weights import to_simplex, within_simplex
 from verifier.problem.norms.geometry import Floats
 
 OPEN = np.float32(2.0)
-"""What marks an open ReLU among `Nodes.role`."""
+"""What marks an open ReLU among `Nodes.state`."""
+
+ROLE, THETA, SLOPE, INTERCEPT, TURN, LAST, SQUARES, UNITS, BEST = range(0, 9 * LANES, LANES)
+PLANES = 9 * LANES
+"""Where a row of `Nodes.state` has what, and its length."""
 
 NOTHING, WHOLE = np.float32(0.0), np.float32(1.0)
 WIDE = np.float32(BETA_SCALE)
 BENT, LONG = np.float32(DEFLECTION), np.float32(OVERSTEP)
 
 
-class CompressedRows(NamedTuple):
-    """A sparse matrix by rows: entries ends[i] to ends[i + 1] of `places` and `entries` are those of row i."""
-
-    ends: Integers
-    places: npt.NDArray[np.int32]
-    entries: Floats
-
-
 class SteppedNetwork(NamedTuple):
     """The network: `forward` leads from (input, kept ReLUs) to (their arguments, the goal's rows), with `constant`;
-    `back` is its transpose."""
+    `back` is its transpose. rows (kept,): the row of `Nodes.state` of a ReLU that the root leaves open; −1: active."""
 
     forward: CompressedRows
     back: CompressedRows
     constant: Floats
+    rows: Integers
     ball: SingleBall
 
 
 class Nodes(NamedTuple):
-    """The state of a batch, one node a column; the first columns are those still at work.
+    """The state of a batch, one node a lane; the first lanes are those still at work.
 
-    role (kept, batch): OPEN, 0, or the side of a split ReLU: −1 active, 1 inactive. theta: α of open ReLUs, β of split
-    ones. slope, intercept: of the upper lines. mu and values: input first, then kept ReLUs.
-    turn, last: this step's direction and the one before; row_turn, row_last: the weights'. squares: of all gradients so
-    far, summed; units: in what entries move. by_node: see NUMBERS. at: which node a column is; counts: columns at work,
+    state (open ReLUs, PLANES), LANES each. ROLE: OPEN, or the side of a split ReLU: −1 active, 1 inactive. THETA: α of
+    open ReLUs, β of split ones; BEST: the best. SLOPE, INTERCEPT: of the upper lines. TURN, LAST: this step's direction
+    and the one before; row_turn, row_last: the weights'. SQUARES: of all gradients so far, summed; UNITS: in what
+    entries move.
+    mu and values: input first, then kept ReLUs. by_node: see NUMBERS. at: which node a lane is; counts: lanes at work,
     and steps taken. The rest: what each node has seen best.
     """
 
-    role: Floats
-    theta: Floats
-    slope: Floats
-    intercept: Floats
+    state: Floats
     weights: Floats
     mu: Floats
     values: Floats
     messages: Floats
-    turn: Floats
-    last: Floats
     row_turn: Floats
     row_last: Floats
-    squares: Floats
-    units: Floats
     by_node: Floats
     at: Integers
     counts: Integers
     best: Floats
     shares: Floats
-    best_theta: Floats
     best_weights: Floats
     best_points: Floats
 
@@ -113,55 +105,46 @@ def climb(net: SteppedNetwork, radius: float, margin: float, near: float, nodes:
 
 
 @inner
-def _product(rows: CompressedRows, i: int, sources: Floats, target: Floats, width: int) -> None:
-    """target += row i times the sources, for the first columns."""
-    begin, end = rows.ends[i], rows.ends[i + 1]
-    places, entries = rows.places, rows.entries
-    whole = end - (end - begin) % 4
-    for k in range(begin, whole, 4):
-        a, b, c, d = entries[k], entries[k + 1], entries[k + 2], entries[k + 3]
-        p, q, r, s = sources[places[k]], sources[places[k + 1]], sources[places[k + 2]], sources[places[k + 3]]
-        for j in range(width):
-            target[j] += a * p[j] + b * q[j] + c * r[j] + d * s[j]
-    for k in range(whole, end):
-        a, p = entries[k], sources[places[k]]
-        for j in range(width):
-            target[j] += a * p[j]
-
-
-@inner
 def _backward(net: SteppedNetwork, radius: float, margin: float, nodes: Nodes) -> None:
     """Values, μ, and the points where the forms are least."""
-    width, kept, size = nodes.counts[0], nodes.role.shape[0], net.ball.centre.size
+    wide, kept, size = rounded(nodes.counts[0]), net.rows.size, net.ball.centre.size
     value, scale = nodes.by_node[VALUE], nodes.by_node[SCALE]
-    for j in range(width):
+    for j in range(wide):
         value[j], scale[j] = -np.float32(margin), NOTHING
     for i in range(nodes.weights.shape[0]):
         message, weight, constant = nodes.messages[kept + i], nodes.weights[i], net.constant[kept + i]
-        for j in range(width):
+        for j in range(wide):
             message[j] = -weight[j]
-        for j in range(width):
+        for j in range(wide):
             value[j] += constant * message[j]
     for i in range(kept - 1, -1, -1):
-        mu, message, role, theta = nodes.mu[size + i], nodes.messages[i], nodes.role[i], nodes.theta[i]
-        slope, intercept, constant = nodes.slope[i], nodes.intercept[i], net.constant[i]
-        for j in range(width):
+        message, constant = nodes.messages[i], net.constant[i]
+        if net.rows[i] < 0:
+            for j in range(wide):
+                message[j] = NOTHING
+            product(net.back, size + i, nodes.messages, message, wide)
+            for j in range(wide):
+                value[j] += constant * message[j]
+            continue
+        mu, own = nodes.mu[size + i], nodes.state[net.rows[i]]
+        for j in range(wide):
             mu[j] = NOTHING
-        _product(net.back, size + i, nodes.messages, mu, width)
-        for j in range(width):
-            on_lower = role[j] == OPEN and mu[j] > NOTHING
-            extra = NOTHING if role[j] == OPEN else role[j] * theta[j]
-            message[j] = mu[j] * (theta[j] if on_lower else slope[j]) + extra
-        for j in range(width):
-            value[j] += (intercept[j] * mu[j] if mu[j] < NOTHING else NOTHING) + constant * message[j]
-        for j in range(width):
-            scale[j] += NOTHING if role[j] == OPEN or role[j] == NOTHING else mu[j] * mu[j]
+        product(net.back, size + i, nodes.messages, mu, wide)
+        for j in range(wide):
+            open_ = own[ROLE + j] == OPEN
+            on_lower = open_ and mu[j] > NOTHING
+            extra = NOTHING if open_ else own[ROLE + j] * own[THETA + j]
+            message[j] = mu[j] * (own[THETA + j] if on_lower else own[SLOPE + j]) + extra
+        for j in range(wide):
+            value[j] += (own[INTERCEPT + j] * mu[j] if mu[j] < NOTHING else NOTHING) + constant * message[j]
+        for j in range(wide):
+            scale[j] += NOTHING if own[ROLE + j] == OPEN else mu[j] * mu[j]
     for i in range(size):
         row = nodes.mu[i]
-        for j in range(width):
+        for j in range(wide):
             row[j] = NOTHING
-        _product(net.back, i, nodes.messages, row, width)
-    least_points(net.ball, radius, nodes.mu, nodes.values, width, value)
+        product(net.back, i, nodes.messages, row, wide)
+    least_points(net.ball, radius, nodes.mu, nodes.values, nodes.counts[0], value)
 
 
 @inner
@@ -180,12 +163,14 @@ def _note(nodes: Nodes) -> None:
             gained[count] = j
             count += 1
             nodes.best[place] = value
-    for i in range(nodes.theta.shape[0]):
+    for i in range(nodes.state.shape[0]):
+        own = nodes.state[i]
         for k in range(count):
-            nodes.best_theta[i, nodes.at[gained[k]]] = nodes.theta[i, gained[k]]
+            own[BEST + nodes.at[gained[k]]] = own[THETA + gained[k]]
     for i in range(size):
+        point, value = nodes.best_points[i], nodes.values[i]
         for k in range(count):
-            nodes.best_points[i, nodes.at[gained[k]]] = nodes.values[i, gained[k]]
+            point[nodes.at[gained[k]]] = value[gained[k]]
     for i in range(nodes.weights.shape[0]):
         for k in range(count):
             nodes.best_weights[i, nodes.at[gained[k]]] = nodes.weights[i, gained[k]]
@@ -202,13 +187,11 @@ def _drop(nodes: Nodes) -> None:
     if count >= CROWDED * width:
         return
     nodes.counts[0] = count
-    for i in range(nodes.role.shape[0]):
-        _keep(nodes.role[i], stay, count)
-        _keep(nodes.theta[i], stay, count)
-        _keep(nodes.slope[i], stay, count)
-        _keep(nodes.intercept[i], stay, count)
-        _keep(nodes.last[i], stay, count)
-        _keep(nodes.squares[i], stay, count)
+    for i in range(nodes.state.shape[0]):
+        own = nodes.state[i]
+        for plane in (ROLE, THETA, SLOPE, INTERCEPT, LAST, SQUARES):
+            for k in range(count):
+                own[plane + k] = own[plane + stay[k]]
     for i in range(nodes.mu.shape[0]):
         _keep(nodes.mu[i], stay, count)
         _keep(nodes.values[i], stay, count)
@@ -230,101 +213,107 @@ def _keep(row: Floats, stay: Integers, count: int) -> None:
 @inner
 def _forward(net: SteppedNetwork, nodes: Nodes) -> None:
     """The arguments of ReLUs along the lines at the points, which give the gradient, and the goal's rows there."""
-    width, kept, size = nodes.counts[0], nodes.role.shape[0], net.ball.centre.size
+    wide, kept, size = rounded(nodes.counts[0]), net.rows.size, net.ball.centre.size
     scale, top, split_top = nodes.by_node[SCALE], nodes.by_node[TOP], nodes.by_node[SPLIT_TOP]
-    for j in range(width):
+    for j in range(wide):
         scale[j] = WIDE * np.sqrt(scale[j] / nodes.by_node[SPLITS, j])
         top[j], split_top[j] = NOTHING, NOTHING
-    argument = np.empty(width, dtype=np.float32)
     for i in range(kept):
-        mu, value, role, theta = nodes.mu[size + i], nodes.values[size + i], nodes.role[i], nodes.theta[i]
-        slope, intercept, turn, squares = nodes.slope[i], nodes.intercept[i], nodes.turn[i], nodes.squares[i]
-        for j in range(width):
-            argument[j] = net.constant[i]
-        _product(net.forward, i, nodes.values, argument, width)
-        for j in range(width):
-            on_lower = role[j] == OPEN and mu[j] > NOTHING
-            value[j] = theta[j] * argument[j] if on_lower else slope[j] * argument[j] + intercept[j]
-        for j in range(width):
-            rise = (mu[j] if mu[j] > NOTHING else NOTHING) if role[j] == OPEN else role[j]
-            turn[j] = rise * argument[j]
-        _unblock(turn, turn, theta, role, width)
-        for j in range(width):
-            squares[j] += turn[j] * turn[j]
-        for j in range(width):
-            top[j] = max(top[j], squares[j] if role[j] == OPEN else NOTHING)
-        for j in range(width):
-            split_top[j] = max(split_top[j], NOTHING if role[j] == OPEN else squares[j])
+        value, constant = nodes.values[size + i], net.constant[i]
+        for j in range(wide):
+            value[j] = constant
+        product(net.forward, i, nodes.values, value, wide)
+        if net.rows[i] < 0:
+            continue
+        mu, own = nodes.mu[size + i], nodes.state[net.rows[i]]
+        for j in range(wide):
+            open_ = own[ROLE + j] == OPEN
+            rise = (mu[j] if mu[j] > NOTHING else NOTHING) if open_ else own[ROLE + j]
+            own[TURN + j] = rise * value[j]
+        for j in range(wide):
+            on_lower = own[ROLE + j] == OPEN and mu[j] > NOTHING
+            value[j] = own[THETA + j] * value[j] if on_lower else own[SLOPE + j] * value[j] + own[INTERCEPT + j]
+        _unblock(own, wide)
+        for j in range(wide):
+            own[SQUARES + j] += own[TURN + j] * own[TURN + j]
+        for j in range(wide):
+            top[j] = max(top[j], own[SQUARES + j] if own[ROLE + j] == OPEN else NOTHING)
+        for j in range(wide):
+            split_top[j] = max(split_top[j], NOTHING if own[ROLE + j] == OPEN else own[SQUARES + j])
     for i in range(nodes.weights.shape[0]):
-        for j in range(width):
-            argument[j] = net.constant[kept + i]
-        _product(net.forward, kept + i, nodes.values, argument, width)
-        for j in range(width):
-            nodes.row_turn[i, j] = -argument[j]
+        turn = nodes.row_turn[i]
+        for j in range(wide):
+            turn[j] = net.constant[kept + i]
+        product(net.forward, kept + i, nodes.values, turn, wide)
+        for j in range(wide):
+            turn[j] = -turn[j]
 
 
 @inner
-def _unblock(given: Floats, found: Floats, theta: Floats, role: Floats, width: int) -> None:
-    """Without what pushes α out of [0, 1] or β below 0; nothing for ReLUs that have neither."""
-    for j in range(width):
-        blocked = theta[j] <= NOTHING and given[j] < NOTHING
-        blocked = blocked or (theta[j] >= WHOLE and given[j] > NOTHING and role[j] == OPEN)
-        found[j] = NOTHING if blocked or role[j] == NOTHING else given[j]
+def _unblock(own: Floats, wide: int) -> None:
+    """A ReLU's turn without what pushes α out of [0, 1] or β below 0."""
+    for j in range(wide):
+        theta, turn = own[THETA + j], own[TURN + j]
+        blocked = theta <= NOTHING and turn < NOTHING
+        blocked = blocked or (theta >= WHOLE and turn > NOTHING and own[ROLE + j] == OPEN)
+        own[TURN + j] = NOTHING if blocked else turn
 
 
 @inner
 def _move(near: float, nodes: Nodes) -> None:
     """One step of all multipliers."""
-    width, kept, count = nodes.counts[0], nodes.role.shape[0], nodes.weights.shape[0]
+    wide, width, count = rounded(nodes.counts[0]), nodes.counts[0], nodes.weights.shape[0]
     turned, length, step = nodes.by_node[TURNED], nodes.by_node[LENGTH], nodes.by_node[STEP]
     _measure(nodes)
     moving = np.empty(count, dtype=np.bool_)
     for j in range(width):
         _turn_weights(nodes, j, moving)
-    for i in range(kept):
-        turn, last, role, units = nodes.turn[i], nodes.last[i], nodes.role[i], nodes.units[i]
-        for j in range(width):
-            last[j] = turn[j] + turned[j] * last[j]
-        _unblock(last, turn, nodes.theta[i], role, width)
-        for j in range(width):
-            length[j] += units[j] * turn[j] * turn[j]
+    for i in range(nodes.state.shape[0]):
+        own = nodes.state[i]
+        for j in range(wide):
+            own[TURN + j] += turned[j] * own[LAST + j]
+            own[LAST + j] = own[TURN + j]
+        _unblock(own, wide)
+        for j in range(wide):
+            length[j] += own[UNITS + j] * own[TURN + j] * own[TURN + j]
     for j in range(width):
         best, share = nodes.best[nodes.at[j]], nodes.shares[nodes.at[j]]
         level = best + share * max(abs(best), np.float32(near))
         step[j] = LONG * (level - nodes.by_node[VALUE, j]) / length[j] if length[j] > SMALL else NOTHING
-    for i in range(kept):
-        turn, role, theta, units = nodes.turn[i], nodes.role[i], nodes.theta[i], nodes.units[i]
-        for j in range(width):
-            moved = theta[j] + step[j] * (units[j] * turn[j])
+    for i in range(nodes.state.shape[0]):
+        own = nodes.state[i]
+        for j in range(wide):
+            moved = own[THETA + j] + step[j] * (own[UNITS + j] * own[TURN + j])
             moved = moved if moved > NOTHING else NOTHING
-            theta[j] = WHOLE if role[j] == OPEN and moved > WHOLE else moved
+            own[THETA + j] = WHOLE if own[ROLE + j] == OPEN and moved > WHOLE else moved
     if count > 1:
         for j in range(width):
             unit = WHOLE / max(np.sqrt(nodes.by_node[ROW_SQUARES, j]), TINY)
             for i in range(count):
                 nodes.weights[i, j] += step[j] * (unit * nodes.row_turn[i, j])
-            _to_simplex(nodes.weights, j)
+            to_simplex(nodes.weights, j)
 
 
 @inner
 def _measure(nodes: Nodes) -> None:
     """The units in which entries move, and in that metric the products of the last direction."""
-    width, first = nodes.counts[0], nodes.counts[1] == 0
+    wide, first = rounded(nodes.counts[0]), nodes.counts[1] == 0
     scale, turned, length = nodes.by_node[SCALE], nodes.by_node[TURNED], nodes.by_node[LENGTH]
     floor, split_floor = nodes.by_node[TOP], nodes.by_node[SPLIT_TOP]
-    for j in range(width):
+    for j in range(wide):
         floor[j], split_floor[j] = FLOOR * np.sqrt(floor[j]), FLOOR * np.sqrt(split_floor[j])
         turned[j], length[j] = NOTHING, NOTHING
-    for i in range(nodes.role.shape[0]):
-        role, turn, last, units, squares = nodes.role[i], nodes.turn[i], nodes.last[i], nodes.units[i], nodes.squares[i]
-        for j in range(width):
-            added = floor[j] if role[j] == OPEN else split_floor[j]
-            units[j] = (WHOLE if role[j] == OPEN else scale[j]) / max(np.sqrt(squares[j]) + added, TINY)
+    for i in range(nodes.state.shape[0]):
+        own = nodes.state[i]
+        for j in range(wide):
+            open_ = own[ROLE + j] == OPEN
+            added, unit = (floor[j], WHOLE) if open_ else (split_floor[j], scale[j])
+            own[UNITS + j] = unit / max(np.sqrt(own[SQUARES + j]) + added, TINY)
         if not first:
-            for j in range(width):
-                turned[j] += units[j] * last[j] * turn[j]
-            for j in range(width):
-                length[j] += units[j] * last[j] * last[j]
+            for j in range(wide):
+                turned[j] += own[UNITS + j] * own[LAST + j] * own[TURN + j]
+            for j in range(wide):
+                length[j] += own[UNITS + j] * own[LAST + j] * own[LAST + j]
 
 
 @inner
@@ -332,7 +321,7 @@ def _turn_weights(nodes: Nodes, j: int, moving: npt.NDArray[np.bool_]) -> None:
     """A node's direction of the weights, and how much of the last direction is kept; then the square of theirs."""
     count, first = nodes.weights.shape[0], nodes.counts[1] == 0
     turned, length = nodes.by_node[TURNED], nodes.by_node[LENGTH]
-    _within_simplex(nodes.row_turn, nodes.weights, j, moving)
+    within_simplex(nodes.row_turn, nodes.weights, j, moving)
     largest = NOTHING
     for i in range(count):
         largest = max(largest, nodes.row_turn[i, j] * nodes.row_turn[i, j])
@@ -348,51 +337,31 @@ def _turn_weights(nodes: Nodes, j: int, moving: npt.NDArray[np.bool_]) -> None:
     for i in range(count):
         nodes.row_last[i, j] = nodes.row_turn[i, j] + turned[j] * nodes.row_last[i, j]
         nodes.row_turn[i, j] = nodes.row_last[i, j]
-    _within_simplex(nodes.row_turn, nodes.weights, j, moving)
+    within_simplex(nodes.row_turn, nodes.weights, j, moving)
     for i in range(count):
         length[j] += unit * nodes.row_turn[i, j] * nodes.row_turn[i, j]
 
 
-@inner
-def _within_simplex(turn: Floats, weights: Floats, j: int, moving: npt.NDArray[np.bool_]) -> None:
-    """The part of a direction along which weights may move, in place: as `alpha_beta_crown` has it."""
-    count = weights.shape[0]
-    for i in range(count):
-        moving[i] = True
-    mean = NOTHING
-    for attempt in range(3):
-        total, among = NOTHING, 0
-        for i in range(count):
-            if moving[i]:
-                total += turn[i, j]
-                among += 1
-        mean = total / np.float32(max(among, 1))
-        if attempt < 2:
-            for i in range(count):
-                moving[i] = moving[i] and (weights[i, j] > NOTHING or turn[i, j] > mean)
-    for i in range(count):
-        turn[i, j] = turn[i, j] - mean if moving[i] else NOTHING
-
-
-@inner
-def _to_simplex(weights: Floats, j: int) -> None:
-    """`onto_simplex` for one node: entries below the threshold leave until none does (Michelot 1986).
-
-    Thresholds rise, but for rounding: one that lies a rounding below the last would take in again what that left out.
-    """
-    count = weights.shape[0]
-    weights[:, j] -= weights[:, j].max()
-    threshold, left = -np.float32(np.inf), count + 1
-    while True:
-        total, among = NOTHING, 0
-        for i in range(count):
-            if weights[i, j] > threshold:
-                total += weights[i, j]
-                among += 1
-        if among == 0 or among >= left:
-            break
-        left = among
-        threshold = (total - WHOLE) / np.float32(among)
-    for i in range(count):
-        moved = weights[i, j] - threshold
-        weights[i, j] = moved if moved > NOTHING else NOTHING
+@compiled
+def smallest_rows(net: SteppedNetwork, points: Floats, width: int, values: Floats, found: Floats) -> None:
+    """The goal's smallest row at the points in the first lanes (n, LANES), about: `BatchedBound.margins`. Values of the
+    network, as in `Nodes`, are filled in."""
+    wide, kept, size = rounded(width), net.rows.size, net.ball.centre.size
+    for i in range(size):
+        value, point = values[i], points[i]
+        for j in range(wide):
+            value[j] = point[j]
+    for i in range(net.constant.size):
+        value = values[size + i]
+        for j in range(wide):
+            value[j] = net.constant[i]
+        product(net.forward, i, values, value, wide)
+        if i < kept:
+            for j in range(wide):
+                value[j] = value[j] if value[j] > NOTHING else NOTHING
+        elif i == kept:
+            for j in range(width):
+                found[j] = value[j]
+        else:
+            for j in range(width):
+                found[j] = min(found[j], value[j])

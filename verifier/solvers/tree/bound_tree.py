@@ -26,14 +26,17 @@ from verifier.solvers.branching import LOSS, BranchingRule, split_each
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
 from verifier.solvers.tree.frontier import TreeNode
+from verifier.solvers.tree.goal_ascent import GoalAscent
+from verifier.solvers.tree.kept_stages import kept_stages
 from verifier.solvers.tree.onnx_steps import OnnxSteps
 from verifier.solvers.tree.polishing import Polisher
+from verifier.solvers.tree.primal_heuristics import GradientDescent
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.stalling import HANDED, REST, STALLED, Headway
-from verifier.solvers.tree.steps import ascending, rooted
+from verifier.solvers.tree.steps import Evaluating, NumpyLines, ascending, evaluating, rooted
 from verifier.solvers.tree.threads import ALONE, Threads
 from verifier.solvers.tree.tightening import BatchNarrowing, NarrowedBatch, NumpyNarrowing, OneByOne
 
@@ -116,10 +119,13 @@ class BoundTree(ReluTree):
         self.settings = settings or BoundSettings()
         self._bound = BatchedBound(root.stages, root.ball, root.goal, root.lower, root.upper)
         self._polisher = Polisher(root, self._lagrangian, self._goal, self.settings.flips, self.settings.polish_seconds)
+        self._kept_goal = GoalAscent(kept_stages(root.stages, root.upper), root.ball, root.goal)
+        self._descent = GradientDescent(self._kept_goal)
         self._lp_lock = threading.Lock()
         self._narrows: BatchNarrowing | None = None
         self._undecided = np.flatnonzero((root.lower < 0) & (root.upper > 0)).astype(np.int32)
         self._ascends: Ascending | None = None
+        self._evaluates: Evaluating = NumpyLines(self._bound, self._lagrangian)
         self._batches = 0
 
     def cut(self, radius: float) -> None:
@@ -156,7 +162,7 @@ class BoundTree(ReluTree):
     def _evaluate(self, nodes: list[TreeNode], budget: Budget, number: int) -> Explored:
         lower, upper = self.unpacked_each(nodes)
         proposed = self._proposed(nodes, lower, upper, budget)
-        duals = self._evaluated(proposed, lower, upper)
+        duals = self._evaluates.on_lines(proposed.best, lower, upper)
         keys = np.fmax([node.key for node in nodes], duals.radii(self.radius))
         batch = _Batch(nodes, lower, upper, proposed.best, duals, keys, *duals.values(self.radius))
         self._learn(proposed.values, batch.values)
@@ -185,14 +191,8 @@ class BoundTree(ReluTree):
             self._ascends = OnnxSteps(self._bound, root.graph, root.stages, root.goal, device)
         elif self._ascends is None:
             self._ascends = ascending(self._bound, self.nodes, batch, budget)
+            self._evaluates = evaluating(self._bound, self._ascends, self._lagrangian)
         return self._ascends or self._bound
-
-    def _evaluated(self, proposed: Proposed, lower: Array, upper: Array) -> Duals:
-        """The safe evaluation of proposed multipliers."""
-        best, kept = proposed.best, self._bound.kept
-        alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
-        alpha[kept], beta[kept] = best.alpha, best.beta
-        return self._lagrangian.on_lines(best.weights.astype(np.float64), alpha, beta, lower, upper)
 
     def _learn(self, proposed: npt.NDArray[Any], values: Array) -> None:
         """Where nodes that were proposed as closed are not, more than that is asked for from now on."""
@@ -224,10 +224,10 @@ class BoundTree(ReluTree):
         places = [place for place in stay.tolist() if not batch.nodes[place].refused]
         if not places:
             return None
-        place = places[int(np.argmax(self._bound.margins(proposed.points[:, places])))]
+        place = places[int(np.argmax(self._evaluates.margins(proposed.points[:, places])))]
         # In float32 the point may lie a little outside the ball.
         point = self._lagrangian.geometry.farthest(batch.duals.row[place], self.radius)
-        if self._goal.margin(point) >= 0:
+        if self._kept_goal.margin(point) >= 0:
             return point, place
         every = self.settings.descend_every
         if every and number % every == 0:
@@ -283,8 +283,8 @@ class BoundTree(ReluTree):
                     batch.duals if part.size == len(nodes) else batch.duals.at(part),
                     batch.best.weights[:, part].T.astype(np.float64),
                     self.radius,
-                    batch.lower[:, part].T,
-                    batch.upper[:, part].T,
+                    batch.lower.T[part],
+                    batch.upper.T[part],
                     reduced=self.settings.reduced_costs,
                 )
                 keys = np.fmax(batch.keys[part], found.keys)

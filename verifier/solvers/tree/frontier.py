@@ -363,13 +363,13 @@ class Frontier:
 
     def unpacked_each(self, nodes: Sequence[TreeNode]) -> tuple[Array, Array]:
         """The bounds of nodes that are kept, lower and upper, one node a column: (relu_count, nodes)."""
-        lower, upper = (np.repeat(end[:, np.newaxis], len(nodes), axis=1) for end in self.root_bounds)
+        lower, upper = (np.tile(end, (len(nodes), 1)) for end in self.root_bounds)
         places = [node.places for node in nodes if node.places is not None]
         assert len(places) == len(nodes)
-        at = np.concatenate(places), np.repeat(np.arange(len(nodes)), [part.size for part in places])
+        at = np.repeat(np.arange(len(nodes)), [part.size for part in places]), np.concatenate(places)
         lower[at] = np.maximum(lower[at], np.concatenate([node.lower for node in nodes]))
         upper[at] = np.minimum(upper[at], np.concatenate([node.upper for node in nodes]))
-        return lower, upper
+        return lower.T, upper.T
 
 
 def size_of(kept: Any, foreign: int = 0) -> int:

@@ -1,12 +1,16 @@
-"""The steps of a bound tree's multipliers: the root's, and who takes the others, numpy or, once it pays, the kernel."""
+"""The steps of a bound tree's multipliers: the root's, and who takes and evaluates the others, numpy or kernels."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed
+from verifier.bounds.alpha_beta_crown import FEW, Ascending, BatchedBound, Proposed, Start
+from verifier.bounds.lagrangian import Duals, Lagrangian
 from verifier.problem.budget import Budget
+from verifier.problem.norms.geometry import Floats
 from verifier.solvers.kernels import cache
 
 STEPPED = 5e7
@@ -28,6 +32,40 @@ def ascending(bound: BatchedBound, nodes: int, batch: int, budget: Budget) -> As
     from verifier.bounds.kernels.compiled_bound import CompiledBound  # noqa: PLC0415 (imports numba)
 
     return CompiledBound(bound)
+
+
+class Evaluating(Protocol):
+    """Evaluates what is proposed for batches of nodes."""
+
+    def on_lines(self, best: Start, lower: Array, upper: Array) -> Duals:
+        """The safe evaluation of multipliers, at nodes with bounds (relu_count, nodes) within the root's."""
+
+    def margins(self, points: Floats) -> Floats:
+        """As `BatchedBound.margins`."""
+
+
+class NumpyLines:
+    """The numpy side."""
+
+    def __init__(self, bound: BatchedBound, lagrangian: Lagrangian) -> None:
+        self._bound, self._lagrangian, self.margins = bound, lagrangian, bound.margins
+
+    def on_lines(self, best: Start, lower: Array, upper: Array) -> Duals:
+        """As `Evaluating.on_lines`."""
+        alpha, beta, kept = np.zeros_like(lower), np.zeros_like(lower), self._bound.kept
+        alpha[kept], beta[kept] = best.alpha, best.beta
+        return self._lagrangian.on_lines(best.weights.astype(np.float64), alpha, beta, lower, upper)
+
+
+def evaluating(bound: BatchedBound, ascends: Ascending | None, lagrangian: Lagrangian) -> Evaluating:
+    """Kernels where they take the steps."""
+    if ascends is not None and ascends is not bound:
+        from verifier.bounds.kernels.compiled_bound import CompiledBound  # noqa: PLC0415 (imports numba)
+        from verifier.bounds.kernels.compiled_lines import CompiledLines  # noqa: PLC0415 (imports numba)
+
+        if isinstance(ascends, CompiledBound):
+            return CompiledLines(ascends, bound, lagrangian)
+    return NumpyLines(bound, lagrangian)
 
 
 def rooted(bound: BatchedBound, lower: Array, upper: Array, steps: int, budget: Budget) -> Proposed:

@@ -11,6 +11,7 @@ from verifier.bounds.alpha_beta_crown import FEW, BatchedBound
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.kernels.block_bounds import BlockBounds
 from verifier.bounds.kernels.compiled_bound import CompiledBound
+from verifier.bounds.kernels.compiled_lines import CompiledLines
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import GEOMETRIES
@@ -59,7 +60,11 @@ def solve_sample() -> None:
         bound = BatchedBound(stages, ball, goal, -ends, ends)
         batch = np.tile(ends[:, np.newaxis], FEW)
         start = bound.first().columns(np.zeros(FEW, dtype=np.int64))
-        CompiledBound(bound).optimise(-batch, batch, start, 2, Budget(LONGEST))
+        steps = CompiledBound(bound)
+        proposed = steps.optimise(-batch, batch, start, 2, Budget(LONGEST))
+        lines = CompiledLines(steps, bound, Lagrangian(stages, ball, goal, -ends, ends))
+        lines.on_lines(proposed.best, -batch, batch)
+        lines.margins(proposed.points)
     _learn(stages, goal)
 
 

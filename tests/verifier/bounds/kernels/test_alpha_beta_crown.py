@@ -8,10 +8,11 @@ import pytest
 pytest.importorskip("numba", reason="the kernels need numba, which has no wheels for this platform")
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, Proposed, onto_simplex
+from verifier.bounds.alpha_beta_crown import FEW, Proposed
 from verifier.bounds.kernels import compiled_bound
-from verifier.bounds.kernels.alpha_beta_crown import _to_simplex
 from verifier.bounds.kernels.compiled_bound import CompiledBound
+from verifier.bounds.kernels.row_weights import to_simplex
+from verifier.bounds.row_weights import onto_simplex
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Norm
 
@@ -126,7 +127,7 @@ def test_the_simplex_projection_ends_where_an_entry_lies_at_the_threshold() -> N
         excess = (np.cumsum(held) - 1.0) / np.arange(1, held.size + 1)
         given[0] = np.nextafter(excess[np.count_nonzero(held > excess) - 1], np.float32(rng.choice([-9, 9])))
         found = given[:, np.newaxis].copy()
-        _to_simplex(found, 0)
+        to_simplex(found, 0)
         np.testing.assert_allclose(found, onto_simplex(given[:, np.newaxis]), atol=1e-5)
 
 
@@ -134,6 +135,6 @@ def test_the_simplex_projection_of_weights_that_ran_away() -> None:
     given = np.array([[3e9, -1.0, 0.0], [2e20, 2e20, -3.0], [7.0, 6.5, 1e-30]], np.float32).T
     found = given.copy()
     for column in range(3):
-        _to_simplex(found, column)
+        to_simplex(found, column)
     np.testing.assert_allclose(found, onto_simplex(given))
     np.testing.assert_allclose(found, np.array([[1, 0, 0], [0.5, 0.5, 0], [0.75, 0.25, 0]]).T)

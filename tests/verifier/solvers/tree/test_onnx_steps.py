@@ -15,7 +15,7 @@ from encoders.network.graph import Array, GraphBuilder
 from encoders.network.linear_maps import identity
 from encoders.network.norm import Norm
 from encoders.onnx_io.builder import BATCH as ANY
-from verifier.bounds.alpha_beta_crown import onto_simplex
+from verifier.bounds.row_weights import onto_simplex
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Halfspaces
 from verifier.problem.verdict import Holds
