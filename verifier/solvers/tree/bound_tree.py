@@ -283,8 +283,7 @@ class BoundTree(ReluTree):
                     batch.duals if part.size == len(nodes) else batch.duals.at(part),
                     batch.best.weights[:, part].T.astype(np.float64),
                     self.radius,
-                    batch.lower.T[part],
-                    batch.upper.T[part],
+                    *(end.T if part.size == len(nodes) else end.T[part] for end in (batch.lower, batch.upper)),
                     reduced=self.settings.reduced_costs,
                 )
                 keys = np.fmax(batch.keys[part], found.keys)
@@ -390,9 +389,10 @@ class BoundTree(ReluTree):
 
 def packed_starts(best: Start, lack: Array, stalled: npt.NDArray[np.integer]) -> list[_Multipliers]:
     """Multipliers, and the headway of their nodes (nodes,), as open nodes keep them."""
-    alpha, weights = np.rint(best.alpha.T * STEPS_OF_ALPHA).astype(np.uint8), np.ascontiguousarray(best.weights.T)
-    nodes, at = np.nonzero(best.beta.T)
-    beta, at, ends = best.beta[at, nodes], at.astype(np.int32), np.searchsorted(nodes, np.arange(len(lack) + 1))
+    alpha, kept = np.rint(best.alpha * STEPS_OF_ALPHA).astype(np.uint8).T.copy(), max(1, len(best.beta))
+    places = np.flatnonzero(best.beta.T.ravel() != 0)
+    (nodes, at), ends = np.divmod(places, kept), np.searchsorted(places, kept * np.arange(len(lack) + 1))
+    beta, at, weights = best.beta[at, nodes], at.astype(np.int32), np.ascontiguousarray(best.weights.T)
     rest = best.shares, lack.tolist(), stalled.tolist()
     return [
         _Multipliers(own.copy(), at[begin:end].copy(), beta[begin:end].copy(), its.copy(), *numbers)
