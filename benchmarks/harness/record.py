@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from encoders.errors import InputError
@@ -89,11 +90,15 @@ class Record(Generic[Row]):
         self._session["load_average_at_end"] = load_average()
         self._write()
 
-    def _write(self) -> None:
+    def conclude(self, findings: Json) -> None:
+        """Write what all rows together say beside them, until there is another row."""
+        self._write({"findings": findings})
+
+    def _write(self, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         if self.path is not None:
             note = {"note": self.note} if self.note else {}
             sessions, rows = [*self._earlier, self._session], [to_json(row) for row in self.rows]
-            content = {**note, "setting": self.setting, "sessions": sessions, "rows": rows}
+            content = {**note, "setting": self.setting, "sessions": sessions, "rows": rows, **more}
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.harness.mnist import SHARED
-from benchmarks.harness.record import RESULTS, Record, table
+from benchmarks.harness.record import RESULTS, Record, table, write_atomically
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked
 from benchmarks.vnncomp.run import UNSAT, read_rows
 from encoders.errors import InputError
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = {row.key for row in record.rows if row.accepted or not asked.again}
         for instance in wanted:
             if instance.key not in done:
-                row = certified(instance, asked.data, asked.limit)
+                row = certified(instance, asked.data / "vnncomp" / instance.benchmark, asked.limit)
                 record.add(row)
                 print(" ".join(row.key), row.reason or f"{row.leaves} leaves, {row.check_seconds} s", flush=True)
     except InputError as error:
@@ -109,10 +109,10 @@ def sample(name: str, asked: argparse.Namespace) -> list[VnnInstance]:
     return unsat[:: max(1, len(unsat) // max(1, size))][:size]
 
 
-def certified(instance: VnnInstance, data: Path, limit: float) -> CertificateRow:
-    """Build and check the certificate of one instance."""
+def certified(instance: VnnInstance, folder: Path, limit: float, keep: Path | None = None) -> CertificateRow:
+    """Build and check the certificate of one instance of a folder; an accepted one is kept as `keep`."""
     named = {**{field.name: getattr(instance, field.name) for field in fields(VnnInstance)}, "limit": limit}
-    folder, budget = data / "vnncomp" / instance.benchmark, Budget(limit)
+    budget = Budget(limit)
     query = stored(folder / instance.vnnlib)
     with unpacked(folder / instance.onnx) as path:
         start = time.process_time()
@@ -122,6 +122,9 @@ def certified(instance: VnnInstance, data: Path, limit: float) -> CertificateRow
             return CertificateRow(**named, **_numbers(False, str(error), 0, 0, time.process_time() - start, 0.0))
         built = time.process_time() - start
         reason, checked = _checked(made.content, path, query)
+        if keep is not None and not reason:
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(keep, made.content)
         return CertificateRow(**named, **_numbers(not reason, reason, made.leaves, len(made.content), built, checked))
 
 

@@ -68,7 +68,7 @@ def read_instances(data: Path, benchmark: str, every: int = 1) -> list[VnnInstan
 
 def witness_name(instance: VnnInstance) -> str:
     """How the competition calls the witness file of an instance: network and property, without folders and endings."""
-    stems = [re.sub(r"\.(onnx|vnnlib)$", "", Path(name).name) for name in (instance.onnx, instance.vnnlib)]
+    stems = [re.sub(r"\.(onnx|vnnlib)(\.gz)?$", "", Path(name).name) for name in (instance.onnx, instance.vnnlib)]
     return f"{'_'.join(stems)}.counterexample"
 
 

@@ -15,20 +15,20 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Json, rows_in, session, write_atomically
 from benchmarks.vnncomp.certificates import CertificateRow
-from benchmarks.vnncomp.instances import ToolAnswer, VnnInstance, stored, tool_answers, unpacked
+from benchmarks.vnncomp.instances import ToolAnswer, VnnInstance, stored, tool_answers
 from benchmarks.vnncomp.referee_page import OPEN, PROVED_SAT, PROVED_UNSAT, page, tables
 from benchmarks.vnncomp.run import REFUSED, SAT, TORN, UNKNOWN, UNSAT, VnnRow, read_rows
 from benchmarks.vnncomp.submitted import Judged, Kind, judge, read_point, submitted
 from encoders.errors import InputError
-from verifier.problem.properties.from_vnnlib import read_vnnlib
-from verifier.runtime.model import load
+from verifier.problem.properties.from_vnnlib2 import read_property
+from verifier.runtime.model import EVERY, load
 
 STANDINGS = {SAT: PROVED_SAT, UNSAT: PROVED_UNSAT, TORN: TORN, UNKNOWN: OPEN, REFUSED: OPEN}
 """By our verdict."""
@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answers = [
             one for name in dict.fromkeys(row.benchmark for row in rows) for one in tool_answers(asked.data, name)
         ]
-        witnesses = list(judged_witnesses(rows, asked.submitted, asked.data)) if asked.submitted else []
+        folders = {row.benchmark: asked.data / "vnncomp" / row.benchmark for row in rows}
+        witnesses = list(judged_witnesses(rows, asked.submitted, folders)) if asked.submitted else []
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -124,21 +125,32 @@ def certified_instances(record: Path) -> set[Key]:
     return {row.key for row in rows if row.accepted}
 
 
-def judged_witnesses(rows: Sequence[VnnInstance], folder: Path, data: Path) -> Iterator[SubmittedWitness]:
-    """Each witness file of these instances, judged."""
+def judged_witnesses(
+    rows: Iterable[VnnInstance], folder: Path, folders: Mapping[str, Path]
+) -> Iterator[SubmittedWitness]:
+    """Each witness file of these instances, judged; folders: where a benchmark's networks and properties lie."""
     for row in rows:
         files = submitted(folder, row)
         if not files:
             continue
-        place = data / "vnncomp" / row.benchmark
-        with unpacked(place / row.onnx) as path:
-            model, prop = load(path), read_vnnlib(stored(place / row.vnnlib))
-            for tool, file in files:
-                try:
-                    judged = judge(model, prop, read_point(file, prop.inputs))
-                except InputError as error:
-                    judged = Judged(Kind.UNREADABLE, str(error))
-                yield SubmittedWitness(tool, row, judged)
+        place = folders[row.benchmark]
+        yield from _judged(row, files, stored(place / row.onnx), stored(place / row.vnnlib))
+
+
+def _judged(
+    row: VnnInstance, files: Sequence[tuple[str, Path]], model: Path, query: Path
+) -> Iterator[SubmittedWitness]:
+    why = ""
+    try:
+        loaded, prop = load(model, output=EVERY), read_property(query)
+    except InputError as error:
+        why = str(error)
+    for tool, file in files:
+        try:
+            judged = Judged(Kind.UNREADABLE, why) if why else judge(loaded, prop, read_point(file, prop.inputs))
+        except InputError as error:
+            judged = Judged(Kind.UNREADABLE, str(error))
+        yield SubmittedWitness(tool, row, judged)
 
 
 def settled(rows: Iterable[VnnRow], witnesses: Iterable[SubmittedWitness]) -> dict[Key, str]:

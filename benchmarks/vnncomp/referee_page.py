@@ -122,8 +122,8 @@ def witness_table(witnesses: list[dict[str, Any]]) -> str:
 
 
 def _in_brackets(tool: str) -> str:
-    name, year = tool.rsplit(" ", 1)
-    return f"{name} ({year})"
+    name, _, year = tool.rpartition(" ")
+    return f"{name} ({year})" if name and year.isdigit() else tool
 
 
 def _short(instance: list[str] | tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from benchmarks.harness.record import RESULTS, Record, rows_in, table, write_ato
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked, witness_name
 from encoders.errors import InputError
 from encoders.onnx_io.weights import OnnxModel
-from verifier.problem.properties.from_vnnlib import read_vnnlib
+from verifier.problem.properties.from_vnnlib2 import read_property
 from verifier.runtime.device import Device
 from verifier.runtime.session import Level, session
 
@@ -123,9 +124,13 @@ def read_rows(record: Path, benchmarks: Sequence[str] | None) -> list[VnnRow]:
 
 
 def answered(instance: VnnInstance, asked: argparse.Namespace) -> VnnRow:
-    """The row of one instance, asked in a process of its own."""
-    folder = asked.data / "vnncomp" / instance.benchmark
+    """The row of one instance of the competition."""
     limit = asked.limit or LIMITS.get(instance.benchmark, 60.0)
+    return answered_in(asked.data / "vnncomp" / instance.benchmark, instance, limit, asked)
+
+
+def answered_in(folder: Path, instance: VnnInstance, limit: float, asked: argparse.Namespace) -> VnnRow:
+    """The row of an instance of a folder, asked in a process of its own; asked: threads and witnesses."""
     query = stored(folder / instance.vnnlib)
     with unpacked(folder / instance.onnx) as model:
         call = [sys.executable, "-m", "verifier", "check", str(model), "--property", str(query), "--json"]
@@ -172,14 +177,19 @@ def is_counterexample(point: Any, model: Path, query: Path) -> bool:
     """Does the point (nested lists) satisfy the property, with the outputs of a session of our own?"""
     loaded = onnx.load(model)
     running = session(OnnxModel(loaded), Device.CPU, 1, Level.ALL)
-    entry = running.get_inputs()[0]
-    dtype = np.float64 if entry.type == "tensor(double)" else np.float32
+    entries = running.get_inputs()
+    dtype = np.float64 if entries[0].type == "tensor(double)" else np.float32
     x = np.array(point, dtype=dtype)
     if not np.array_equal(x, np.array(point, dtype=np.float64)):
         return False
-    outputs = running.run(None, {entry.name: x})[0].reshape(-1)
-    numbers = ([Fraction(float(value)) for value in values] for values in (x.reshape(-1), outputs))
-    return read_vnnlib(query).satisfied(*numbers)
+    shapes = [x.shape]
+    if len(entries) > 1:  # one after the other, in the order of the file
+        shapes = [tuple(n if isinstance(n, int) and n > 0 else 1 for n in entry.shape) for entry in entries]
+    parts = np.split(x.reshape(-1), np.cumsum([math.prod(shape) for shape in shapes])[:-1])
+    given = {entry.name: part.reshape(shape) for entry, part, shape in zip(entries, parts, shapes, strict=True)}
+    gives = [np.reshape(values, -1) for values in running.run(None, given) if np.asarray(values).dtype.kind == "f"]
+    numbers = ([Fraction(float(value)) for value in values] for values in (x.reshape(-1), np.concatenate(gives)))
+    return read_property(query).satisfied(*numbers)
 
 
 def _keep(point: Any, place: Path) -> None:

@@ -1,0 +1,129 @@
+"""A stranger's list: how each instance ends, what is kept and asked again, and who is contradicted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.referee import __main__ as referee
+from benchmarks.vnncomp.instances import ToolAnswer, VnnInstance
+from benchmarks.vnncomp.submitted import Judged, Kind
+from verifier.certificates import checker
+
+KEYS = [("mine", "ramp.onnx", "over.vnnlib"), ("mine", "ramp.onnx.gz", "never.vnnlib")]
+
+
+@pytest.fixture
+def words(listed: Path, tmp_path: Path) -> list[str]:
+    return ["--instances", str(listed), "--out", str(tmp_path / "r.json"), "--limit", "30"]
+
+
+def content(words: list[str]) -> Any:
+    return json.loads(Path(words[3]).read_text())
+
+
+def submit(folder: Path, tool: str, name: str, text: str) -> None:
+    place = folder / tool / "2025_mine" / f"{name}.counterexample"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+
+def test_what_is_known_is_not_asked_again_and_what_is_said_is_judged(
+    words: list[str], listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = ["--proofs", str(tmp_path / "p"), "--witnesses", str(tmp_path / "w/ours"), "--page", str(tmp_path / "page")]
+    assert referee.main([*words, *kept]) == 0
+    told = capsys.readouterr().out
+    assert "3 instances: 1 proved sat, 1 proved unsat, 1 tolerance only, 0 open; 1 certificates accepted" in told
+    ends = {tuple(one["instance"]): one for one in content(words)["findings"]["instances"]}
+    assert [ends[key]["ends"] for key in KEYS] == ["proved sat", "proved unsat"]
+    assert "float32" in ends["mine", "ramp.onnx", "torn.vnnlib"]["why"]
+    assert (ends[KEYS[1]]["certificate"], ends[KEYS[1]]["float32"]) == ("accepted", True)
+    proof, query = (
+        tmp_path / "p/mine/ramp_never.cert",
+        checker.Demands(property=(listed.parent / "never.vnnlib").read_bytes()),
+    )
+    assert checker.files_judged(proof, listed.parent / "ramp.onnx.gz", query).valid
+    assert "| ramp.onnx " in (tmp_path / "page").read_text()
+    # Nothing is asked again, and our own counterexample is one by the rules for everybody's.
+    before = content(words)["rows"]
+    assert referee.main([*words, "--submitted", str(tmp_path / "w")]) == 0
+    assert ": sat" not in (told := capsys.readouterr().out)
+    assert "| ours      | 1 " in told
+    assert content(words)["rows"] == before
+    # A witness and a published answer that are not so.
+    given = tmp_path / "given"
+    submit(given, "other", "ramp_over", "sat\n((X_0 0.39995)\n (Y_0 0.4))\n")
+    submit(given, "other", "ramp_never", "sat\n((X_0 0.5)\n (Y_0 0.7))\n")
+    answers = given / "other/results.csv"
+    answers.write_text(
+        "mine,./b/mine/ramp.onnx,./b/mine/over.vnnlib,0.1,holds,2\nmine,ramp.onnx,other.vnnlib,0,sat,1\n"
+    )
+    assert referee.main([*words, "--submitted", str(given)]) == 1
+    found = content(words)["findings"]
+    assert {(tuple(one["instance"]), one["answer"]) for one in found["contradictions"]} == {
+        (KEYS[0], "unsat"),
+        (KEYS[1], "sat"),
+    }
+    assert {one["is"] for one in found["witnesses"]} == {"tolerance only", "none"}
+    # A file that has changed is asked anew.
+    (listed.parent / "never.vnnlib").write_text((listed.parent / "over.vnnlib").read_text())
+    assert referee.main(words) == 0
+    assert content(words)["findings"]["instances"][1]["ends"] == "proved sat"
+
+
+def test_what_cannot_be_read_is_open_and_asked_again_on_request(
+    words: list[str], listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text("ramp.onnx,odd.vnnlib,30\n")
+    for again, asked in ([], True), ([], False), (["--again"], True):
+        assert referee.main([*words, *again]) == 3
+        told = capsys.readouterr().out
+        assert ("refused" in told) is asked
+        assert "1 open" in told
+        assert "sin" in told
+
+
+def test_an_exact_witness_refutes_our_own_answer(words: list[str]) -> None:
+    row = referee.Ending(*KEYS[0], "none", 0, 0, "unsat", False, True, "", "", 0, 1.0, 1.0, 1.0, "", "accepted")
+    instance = VnnInstance(*KEYS[0], "none", 0, 0)
+    exact = referee.SubmittedWitness("other", instance, Judged(Kind.EXACT))
+    found = referee.findings([row], [exact], [ToolAnswer("third", KEYS[0], "timeout")])
+    assert [(one["tool"], one["answer"]) for one in found["contradictions"]] == [("relu-verifier", "unsat")]
+    (one,) = found["instances"]
+    assert (one["ends"], one["by"], one["certificate"], one["float32"]) == ("proved sat", "other", "", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ramp.onnx,over.vnnlib,30\nramp.onnx,gone.vnnlib,30", "line 2: "),
+        ("ramp.onnx,over.vnnlib,soon", "line 1: seconds above 0 are expected, not 'soon'"),
+        ("ramp.onnx,over.vnnlib,-1", "line 1: seconds above 0 are expected"),
+        ("ramp.onnx", "line 1: a network, a property and perhaps seconds are expected, not 1 entries"),
+        ("ramp.onnx,over\0.vnnlib,3", "line 1: "),
+        ("\n", "lists no instance"),
+    ],
+)
+def test_lists_that_are_none(
+    text: str, told: str, words: list[str], listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text(text)
+    assert referee.main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert told in shown.err
+
+
+def test_submitted_folders_that_are_none(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert referee.main([*words, "--submitted", str(tmp_path / "gone")]) == 2
+    (tmp_path / "given/tool").mkdir(parents=True)
+    (tmp_path / "given/tool/results.csv").write_text("mine,ramp.onnx\n")
+    assert referee.main([*words, "--submitted", str(tmp_path / "given")]) == 2
+    told = capsys.readouterr().err
+    assert "is no folder" in told
+    assert "results.csv, line 1: " in told
