@@ -93,6 +93,7 @@ OTHERS = (
     "compile_kernels --shared",
     "dask worker --nthreads",
     "docker run --user",
+    "benchmarks.referee --name --proof-limit --proofs --witnesses --again",
 )
 """Options of other commands that the documents name."""
 
