@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import heapq
-import io
 import math
 import stat
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import checker, defs, external_data_helper, helper
 
 from encoders.errors import InputError
+from encoders.files.packed import plain
 from encoders.onnx_io.ops.call import FLOATS, ML_DOMAIN, describe
 from encoders.onnx_io.ops.folding import one_line
 from encoders.onnx_io.ops.room import MAX_ENTRIES
@@ -31,9 +29,6 @@ OLDEST_OPSET = 7
 MAX_BYTES = 2**30
 """A model's file, and its external data, may have so many bytes: 256 million float32. What is read takes some three
 times the memory, reading five times."""
-
-GZIP = b"\x1f\x8b"
-"""How a file begins that is packed by gzip, and no ONNX file: 7 is no kind of field."""
 
 BLOCK = 2**20
 """Bytes that are hashed at a time."""
@@ -88,17 +83,13 @@ def load_model(path: Path) -> tuple[OnnxModel, str]:
 
 def model_bytes(path: Path) -> bytes:
     """The bytes of a model's file, unpacked where it is packed by gzip. Raises InputError, one line."""
-    content = _content(path)
-    if content[:2] != GZIP:
-        return content
     try:
-        with gzip.open(io.BytesIO(content)) as stream:
-            plain = stream.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
+        content = plain(_content(path), MAX_BYTES)
+    except OSError as error:
         raise InputError(f"{path} cannot be unpacked: {one_line(error)}") from None
-    if len(plain) > MAX_BYTES:
+    if len(content) > MAX_BYTES:
         raise InputError(f"{path} unpacks to more than {MAX_BYTES} bytes; models of up to {MAX_BYTES} can be read")
-    return plain
+    return content
 
 
 def _content(path: Path) -> bytes:

@@ -7,15 +7,14 @@ name. (VNN-LIB 1.0: Barrett, Demarchi, Tacchella et al. 2023, vnnlib.org; a subs
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 from encoders.errors import InputError
+from encoders.files.packed import plain
 from encoders.files.regular_file import regular_size, size_text
 from verifier.problem.properties.formula import And, Formula, Or, Property
 from verifier.problem.properties.linear import (
@@ -38,7 +37,6 @@ MOST_VARIABLES = 2**20
 
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 VARIABLE = re.compile(r"([XY])_(0|[1-9]\d{0,6})", re.ASCII)
-GZIP = b"\x1f\x8b"
 
 SILENT = frozenset({"set-logic", "set-info", "set-option", "check-sat", "get-model", "exit"})
 """Commands of SMT-LIB that say nothing about the property."""
@@ -59,10 +57,8 @@ def read_text(path: Path) -> Text:
     regular_size(path, LARGEST_TEXT)
     try:
         with path.open("rb") as stream:
-            packed = stream.read(2) == GZIP
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            content = stream.read(LARGEST_TEXT + 1)
-    except (OSError, EOFError, zlib.error) as error:
+            content = plain(stream.read(LARGEST_TEXT + 1), LARGEST_TEXT)
+    except OSError as error:
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > LARGEST_TEXT:
         raise InputError(f"{path} unpacks to more than {size_text(LARGEST_TEXT)}")
