@@ -19,6 +19,7 @@ from verifier.bounds.alpha_crown import (
 )
 from verifier.bounds.kernels.alike_rows import SPAN, TOGETHER, send, sent_later
 from verifier.bounds.kernels.jit import Integers, compiled, inner
+from verifier.bounds.kernels.lanes import gather
 from verifier.bounds.kernels.sparse_stages import SparseNetwork
 from verifier.problem.norms.geometry import Floats
 
@@ -176,8 +177,8 @@ def climb(
     for j in places:
         for lane in range(lanes):
             total[lane] = net.constant[j]
-        _gather(hidden.begin[j], hidden.end[j], hidden.columns, hidden.values, heights, total)
-        _gather(inputs.begin[j], inputs.end[j], inputs.columns, inputs.values, points, total)
+        gather(hidden.begin[j], hidden.end[j], hidden.columns, hidden.values, heights, total, lanes)
+        gather(inputs.begin[j], inputs.end[j], inputs.columns, inputs.values, points, total, lanes)
         height, message = heights[j], mu[j]
         if not net.open[j]:
             for lane in range(lanes):
@@ -193,29 +194,6 @@ def climb(
             square[lane] = keep_second * square[lane] + new_second * gradient * gradient
             moved = slopes[lane] + by * scale * mean[lane] / (np.sqrt(square[lane] * square_scale) + tiny)
             slopes[lane] = min(max(moved, zero), one)
-
-
-@inner
-def _gather(
-    begin: int,
-    end: int,
-    columns: npt.NDArray[np.int32],
-    values: npt.NDArray[Any],
-    source: npt.NDArray[Any],
-    total: npt.NDArray[Any],
-) -> None:
-    """total += values · source[columns], four entries at a time."""
-    lanes = total.size
-    last = end - (end - begin) % 4
-    for k in range(begin, last, 4):
-        a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
-        p, q, r, s = source[columns[k]], source[columns[k + 1]], source[columns[k + 2]], source[columns[k + 3]]
-        for lane in range(lanes):
-            total[lane] += a * p[lane] + b * q[lane] + c * r[lane] + d * s[lane]
-    for k in range(last, end):
-        a, p = values[k], source[columns[k]]
-        for lane in range(lanes):
-            total[lane] += a * p[lane]
 
 
 @compiled

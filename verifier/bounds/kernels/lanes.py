@@ -35,8 +35,20 @@ def rounded(width: int) -> int:
 @inner
 def product(rows: CompressedRows, i: int, sources: npt.NDArray[Any], target: npt.NDArray[Any], wide: int) -> None:
     """target += row i times the sources."""
-    begin, end = rows.ends[i], rows.ends[i + 1]
-    places, entries = rows.places, rows.entries
+    gather(rows.ends[i], rows.ends[i + 1], rows.places, rows.entries, sources, target, wide)
+
+
+@inner
+def gather(
+    begin: int,
+    end: int,
+    places: npt.NDArray[np.int32],
+    entries: npt.NDArray[Any],
+    sources: npt.NDArray[Any],
+    target: npt.NDArray[Any],
+    wide: int,
+) -> None:
+    """target += entries · sources[places], four entries at a time, in the first lanes."""
     whole = end - (end - begin) % 4
     for k in range(begin, whole, 4):
         a, b, c, d = entries[k], entries[k + 1], entries[k + 2], entries[k + 3]
