@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from encoders.errors import InputError
 from encoders.formulations.to_stages import Stages, to_stages
-from encoders.network.graph import Array, Graph
+from encoders.network.graph import Array, Graph, frozen
 from encoders.onnx_io.file import model_bytes
 from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.box_crown import BoxCrown
@@ -237,6 +237,7 @@ class _PropertyBuilder:
             raise NotCertifiedError("the property is about another number of inputs or outputs than the checker reads")
         self._squares = SquaredCases(budget)
         self._graphs: dict[bool, tuple[Graph, Stages]] = {}
+        self._bounded: tuple[Graph, tuple[Array, Array], tuple[Array, Array]] | None = None
         self._charged: dict[bool, tuple[Rounding, Float32Charge]] = {}
 
     def built(self) -> CertifiedProperty:
@@ -294,7 +295,7 @@ class _PropertyBuilder:
                 continue
             graph, stages = self._graph(mixed)
             charge = self._charge(found, ball, mixed)
-            lower, upper = hidden_bounds(stages, root_bounds(graph, ball, self.budget))
+            lower, upper = self._ends(graph, stages, ball)
             root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
             charged = stages if charge is None else replace(charge.stages, both=False)
             guide = nearest_guide(self.guides, case)
@@ -332,6 +333,14 @@ class _PropertyBuilder:
                 raise NotCertifiedError(OTHER_LAYERS)
             self._graphs[mixed] = graph, stages
         return self._graphs[mixed]
+
+    def _ends(self, graph: Graph, stages: Stages, ball: Ball) -> tuple[Array, Array]:
+        """The engine's bounds of ReLU arguments in a case's box, which may be that of the case before."""
+        known = self._bounded
+        if known is None or known[0] is not graph or not np.array_equal(known[1], ball.interval):
+            lower, upper = hidden_bounds(stages, root_bounds(graph, ball, self.budget))
+            known = self._bounded = graph, ball.interval, (frozen(lower), frozen(upper))
+        return known[2]
 
     def _smooth(self, proof: PropertyProof, ball: Ball) -> BoxTree:
         """The tree of a case of a network with Sigmoids."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from verifier.certificates.ball_proof import FEW, take_ends
+from verifier.certificates.ball_proof import take_ends
 from verifier.certificates.bound_proof import TooManyNodesError
 from verifier.certificates.case_trees import CaseTree, ReluCase
 from verifier.certificates.checker import QUADRATIC, Layer, PropertyProof
@@ -23,6 +23,10 @@ from verifier.problem.budget import Budget
 from verifier.solvers.quadratic_root import suits
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.table import LP_RELUS
+
+FEW = 8192
+"""Nodes that a tree by lines may have before evidence for ends is sought: of oval21's base net that takes the time of
+some 20,000, and as much again at each check."""
 
 
 @dataclass(frozen=True)

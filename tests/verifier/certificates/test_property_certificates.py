@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pytest
 
 import verifier
+from encoders.network.graph import Graph
+from encoders.network.node_bounds import NodeBounds
 from verifier.certificates import box_tree, checker, property_builder
 from verifier.certificates.box_tree import BoxTree
 from verifier.certificates.checker import ANEW, BOUNDS, BOXES, FIRST_RELU, HALVES, LEAF, LINED, ROW, SLOPES
@@ -23,7 +25,10 @@ from verifier.certificates.format import property_encoded
 from verifier.certificates.property_builder import property_certified
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.query import Ball
 from verifier.problem.verdict import Evidence, Holds
+from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.tree.protocol import TreeRoot
 
 RAMP = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 0.1) (<= X_0 1)))"
 NEVER, OVER = "(assert (>= Y_0 0.6))", "(assert (>= Y_0 0.4))"
@@ -428,6 +433,43 @@ def test_rows_over_inputs_and_outputs(ramp: verifier.Model, monkeypatch: pytest.
             assert checker.judged(made.content, ramp.path.read_bytes(), checker.Demands(property=text)).valid
     with pytest.raises(NotCertifiedError):
         property_certified(ramp, f"{RAMP}(assert (>= Y_0 X_0))".encode(), Budget(5))
+
+
+@pytest.mark.parametrize("boxes", [True, False], ids=["boxes", "relus"])
+def test_cases_of_one_box_share_its_ends_and_no_others(
+    boxes: bool, ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the arguments x and x − 1/2, whose ranges are those of the case's box."""
+    asked: list[Ball] = []
+    made: list[TreeRoot] = []
+
+    def bounds(graph: Graph, ball: Ball, budget: Budget) -> NodeBounds:
+        asked.append(ball)
+        return root_bounds(graph, ball, budget)
+
+    def root(*parts: Any) -> TreeRoot:
+        made.append(TreeRoot(*parts))
+        return made[-1]
+
+    monkeypatch.setattr(property_builder, "few_inputs", lambda _: boxes)
+    monkeypatch.setattr(property_builder, "root_bounds", bounds)
+    monkeypatch.setattr(property_builder, "TreeRoot", root)
+    whole, low, high = "(>= Y_0 0.6)", "(and (<= X_0 0.75) (>= Y_0 0.7))", "(and (>= X_0 0.25) (>= Y_0 0.7))"
+    mixed = "(>= Y_0 (+ X_0 0.05))"
+    cases = [whole, whole, low, low, high, whole, mixed, mixed, high]
+    text = f"{RAMP}(assert (or {' '.join(cases)}))".encode()
+    found = property_certified(ramp, text, Budget())
+    assert checker.judged(found.content, ramp.path.read_bytes(), checker.Demands(property=text)).valid
+    ends = {whole: (0.1, 1.0), low: (0.1, 0.75), high: (0.25, 1.0), mixed: (0.1, 1.0)}
+    assert len(made) == len(cases)
+    for case, one in zip(cases, made, strict=True):
+        least, most = ends[case]
+        np.testing.assert_allclose(one.lower, [least, least - 0.5], atol=1e-6)
+        np.testing.assert_allclose(one.upper, [most, most - 0.5], atol=1e-6)
+        assert not one.lower.flags.writeable
+        assert not one.upper.flags.writeable
+    # Once for each run of cases of one box and one graph.
+    assert len(asked) == 6
 
 
 def test_what_is_not_covered_is_refused_by_name(ramp: verifier.Model, tmp_path: Path) -> None:
