@@ -35,6 +35,7 @@ from benchmarks.attacks.references import (
     torchattacks_grid,
     torchattacks_minimum,
 )
+from benchmarks.harness.arguments import count
 from benchmarks.harness.instances import loaded
 from benchmarks.harness.mnist import load_mnist, shared
 from benchmarks.harness.record import RESULTS, Record, table
@@ -234,7 +235,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", choices=("digits", "mnist_n"), default=["digits", "mnist_n"])
     parser.add_argument("--attack", nargs="+", choices=tuple(ATTACKS), default=list(ATTACKS))
-    parser.add_argument("--images", type=int, default=50, help="at most (default: %(default)d)")
+    parser.add_argument("--images", type=count, default=50, help="at most (default: %(default)d)")
     parser.add_argument("--data", type=Path, help="the folder of the MNIST idx files (default: beside the project)")
     parser.add_argument("--out", type=Path, default=RESULTS / "attack_references.json", help="the JSON record")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.record import load_average, session, write_atomically
 from encoders.errors import InputError
 from encoders.network.graph import Affine, Graph, GraphBuilder
@@ -216,10 +217,10 @@ def compare(ours: Step, theirs: Step | None, batch: int, rounds: int, seconds: f
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: then the CUDA rows come after the CPU's")
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=1, help="of each side; above 1 only on idle cores")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.5, help="per side and round")
+    parser.add_argument("--batch", type=count, default=512)
+    parser.add_argument("--threads", type=count, default=1, help="of each side; above 1 only on idle cores")
+    parser.add_argument("--rounds", type=count, default=7)
+    parser.add_argument("--seconds", type=above_zero, default=0.5, help="per side and round")
     parser.add_argument("--out", type=Path, help="write the table as JSON")
     options = parser.parse_args(words)
     try:

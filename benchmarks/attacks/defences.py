@@ -26,6 +26,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 import verifier
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import Image, add_options, compile_kernels, loaded
 from benchmarks.harness.mnist import load_mnist
 from benchmarks.harness.record import RESULTS, Record, table
@@ -225,8 +226,8 @@ def shown(lengths: Sequence[float]) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Measure what the record lacks, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20, help="how many (default: %(default)d)")
-    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
+    parser.add_argument("--images", type=count, default=20, help="how many (default: %(default)d)")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="default: %(default)g")
     add_options(parser, timeout=60.0, out=RESULTS / "defences.json")
     arguments = parser.parse_args(words)
     try:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import verifier
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import add_options, compile_kernels, loaded
 from benchmarks.harness.mnist import Mnist, load_mnist
 from benchmarks.harness.record import RESULTS, Record, table
@@ -146,8 +147,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the experiment and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="+", choices=NETS, default=list(NETS))
-    parser.add_argument("--radii", nargs="+", type=float, default=list(RADII), metavar="R")
-    parser.add_argument("--images", type=int, default=100, help="test images to decide (default: %(default)d)")
+    parser.add_argument("--radii", nargs="+", type=at_least_zero, default=list(RADII), metavar="R")
+    parser.add_argument("--images", type=count, default=100, help="test images to decide (default: %(default)d)")
     add_options(parser, timeout=20.0, out=RESULTS / "fgsm_accuracy.json")
     arguments = parser.parse_args(words)
     try:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.engine import sizes
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import (
     Image,
     Instance,
@@ -196,10 +197,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one part or both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=tuple(PARTS), help="default: both")
-    parser.add_argument("--per-norm", type=int, default=6, help="settings: instances a norm (default: %(default)d)")
-    parser.add_argument("--precision", type=float, default=1e-3, help="settings: default %(default)g")
+    parser.add_argument("--per-norm", type=count, default=6, help="settings: instances a norm (default: %(default)d)")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="settings: default %(default)g")
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), help="settings: only these (default: all)")
-    parser.add_argument("--limit", type=int, help="run only the first so many instances")
+    parser.add_argument("--limit", type=count, help="run only the first so many instances")
     add_options(parser, timeout=None, out=None)
     sizes.add_options(parser)
     arguments = parser.parse_args(words)

@@ -19,6 +19,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 import verifier
+from benchmarks.harness.arguments import above_zero, at_least_zero, count
 from benchmarks.harness.instances import (
     Call,
     Image,
@@ -161,9 +162,11 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the set and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_part(parser)
-    parser.add_argument("--jobs", type=int, default=1, help="instances at a time (default: %(default)d)")
-    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
-    parser.add_argument("--again", type=float, default=4.0, help="longer limit, times --timeout (default: %(default)g)")
+    parser.add_argument("--jobs", type=count, default=1, help="instances at a time (default: %(default)d)")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="default: %(default)g")
+    parser.add_argument(
+        "--again", type=above_zero, default=4.0, help="longer limit, times --timeout (default: %(default)g)"
+    )
     add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args(words)
     pair = nets_of(parser, arguments)

@@ -32,6 +32,7 @@ import onnx
 import verifier
 from benchmarks.engine.exact_minimum import Question, nearest
 from benchmarks.engine.fuzz_nets import Fuzzed, random_question
+from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.instances import compile_kernels, in_processes
 from benchmarks.harness.record import RESULTS, Record, table
 from encoders.errors import InputError
@@ -309,10 +310,10 @@ def run(arguments: argparse.Namespace) -> list[Row]:
 def main(words: Sequence[str] | None = None) -> int:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", type=int, default=10_000, help="networks (default: %(default)d)")
-    parser.add_argument("--block", type=int, default=100, help="networks a row (default: %(default)d)")
-    parser.add_argument("--timeout", type=float, default=5.0, help="seconds a question (default: %(default)g)")
-    parser.add_argument("--jobs", type=int, default=1, help="blocks at a time, each on one core")
+    parser.add_argument("--nets", type=count, default=10_000, help="networks (default: %(default)d)")
+    parser.add_argument("--block", type=count, default=100, help="networks a row (default: %(default)d)")
+    parser.add_argument("--timeout", type=above_zero, default=5.0, help="seconds a question (default: %(default)g)")
+    parser.add_argument("--jobs", type=count, default=1, help="blocks at a time, each on one core")
     parser.add_argument("--out", type=Path, default=RESULTS / "fuzz.json", help="the JSON record, which is continued")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     arguments = parser.parse_args(words)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.engine.start import cost
+from benchmarks.harness.arguments import count
 from benchmarks.harness.instances import compile_kernels
 from benchmarks.harness.record import RESULTS, Record, table
 
@@ -59,7 +60,7 @@ def twice(run: int) -> Row:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the pairs and print the table."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
-    parser.add_argument("--runs", type=int, default=3, help="pairs of runs")
+    parser.add_argument("--runs", type=count, default=3, help="pairs of runs")
     parser.add_argument("--out", type=Path, default=RESULTS / "gate_cache.json", help="the record")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     options = parser.parse_args(words)

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 import verifier
 from benchmarks.engine.soundness import Layers
+from benchmarks.harness.arguments import above_zero
 from benchmarks.harness.instances import Stopwatch, compile_kernels, in_processes
 from benchmarks.harness.record import RESULTS, Record, table
 from encoders.errors import InputError
@@ -190,7 +191,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", choices=tuple(NETS), default=list(NETS), help="default: all")
-    parser.add_argument("--timeout", type=float, default=20.0, help="seconds a step (default: %(default)g)")
+    parser.add_argument("--timeout", type=above_zero, default=20.0, help="seconds a step (default: %(default)g)")
     parser.add_argument("--out", type=Path, default=RESULTS / "growth.json", help="the JSON record, continued")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     arguments = parser.parse_args(words)

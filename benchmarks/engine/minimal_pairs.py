@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.harness.arguments import count
 from benchmarks.harness.instances import Call, Instance, Result, add_options, in_processes, loaded, pending, solve
 from benchmarks.harness.mnist import load_mnist
 from benchmarks.harness.record import Record
@@ -89,12 +90,12 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the pairs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=models.NAMES, default="digits")
-    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--pairs", type=count, default=20)
     parser.add_argument("--targets", choices=("random", "next"), default="random", help="next: the runner-up class")
     parser.add_argument("--norm", nargs="+", choices=("linf", "l1"), default=["linf", "l1"])
     parser.add_argument("--method", default="milp")
     parser.add_argument("--solver")
-    parser.add_argument("--jobs", type=int, default=1, help="instances at a time, each on one core")
+    parser.add_argument("--jobs", type=count, default=1, help="instances at a time, each on one core")
     add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args(words)
     try:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import verifier
+from benchmarks.harness.arguments import count
 from benchmarks.harness.instances import (
     Call,
     Image,
@@ -216,8 +217,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the parts and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="+", choices=(*PARTS, MEMORY), default=[*PARTS, MEMORY], help="default: all")
-    parser.add_argument("--per-norm", type=int, default=6, help="instances, or inputs, a norm (default: %(default)d)")
-    parser.add_argument("--nodes", type=int, default=1_000_000, help="open nodes (default: %(default)d)")
+    parser.add_argument("--per-norm", type=count, default=6, help="instances, or inputs, a norm (default: %(default)d)")
+    parser.add_argument("--nodes", type=count, default=1_000_000, help="open nodes (default: %(default)d)")
     add_pair(parser)
     add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args(words)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import verifier
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import (
     ERROR,
     Image,
@@ -188,9 +189,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", choices=tuple(NETS), default=list(NETS), help="default: all")
     parser.add_argument("--norms", nargs="+", choices=ALL_NORMS, default=list(ALL_NORMS), help="default: all")
-    parser.add_argument("--images", type=int, default=20, help="test images (default: %(default)d)")
-    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
-    parser.add_argument("--limit", type=int, help="run only the first so many questions")
+    parser.add_argument("--images", type=count, default=20, help="test images (default: %(default)d)")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="default: %(default)g")
+    parser.add_argument("--limit", type=count, help="run only the first so many questions")
     add_options(parser, timeout=60.0, out=RESULTS / "reach.json")
     arguments = parser.parse_args(argv)
     try:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import (
     Image,
     Instance,
@@ -211,8 +212,8 @@ def instances(arguments: argparse.Namespace) -> list[tuple[Instance, Image]]:
 def main() -> int:
     """Run the instances and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20, help="test images, each with nine targets (default: 20)")
-    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
+    parser.add_argument("--images", type=count, default=20, help="test images, each with nine targets (default: 20)")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="default: %(default)g")
     add_options(parser, timeout=120.0, out=RESULTS / "retraining.json")
     arguments = parser.parse_args()
     options = Options(arguments.precision, arguments.timeout)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.engine.ablations import LP, Options, problem_of
 from benchmarks.engine.unsafe import UNCHARGED, float_witnesses
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import (
     Image,
     Instance,
@@ -135,10 +136,10 @@ def cost(rows: Sequence[Result], limit: float) -> float:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the instances and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--per-norm", type=int, default=10, help="instances a norm (default: %(default)d)")
-    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds (default: %(default)d)")
-    parser.add_argument("--limit", type=int, help="run only the first so many instances")
+    parser.add_argument("--per-norm", type=count, default=10, help="instances a norm (default: %(default)d)")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="default: %(default)g")
+    parser.add_argument("--repeats", type=count, default=3, help="rounds (default: %(default)d)")
+    parser.add_argument("--limit", type=count, help="run only the first so many instances")
     add_options(parser, timeout=60.0, out=RESULTS / "safety_cost.json")
     arguments = parser.parse_args(words)
     options = Options(arguments.precision, arguments.timeout)

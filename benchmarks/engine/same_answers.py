@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 import verifier
+from benchmarks.harness.arguments import at_least_zero, count
 from verifier import models
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -133,11 +134,11 @@ def compared(before: Path, data: Path, asked: list[Asked], repeats: int) -> tupl
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="the other checkout")
-    parser.add_argument("--digits", type=int, default=6, help="inputs of the digits net")
-    parser.add_argument("--table1", type=int, default=10, help="MNIST instances")
+    parser.add_argument("--digits", type=count, default=6, help="inputs of the digits net")
+    parser.add_argument("--table1", type=count, default=10, help="MNIST instances")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of MNIST's files")
-    parser.add_argument("--repeats", type=int, default=3, help="of each question")
-    parser.add_argument("--slower", type=float, default=0.03, help="the share by which seconds may grow")
+    parser.add_argument("--repeats", type=count, default=3, help="of each question")
+    parser.add_argument("--slower", type=at_least_zero, default=0.03, help="the share by which seconds may grow")
     parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
     if options.answer:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 import verifier
+from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.instances import (
     ERROR,
     HOLDS,
@@ -242,8 +243,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of this part alone."""
     parser.add_argument("--nets", nargs="+", choices=tuple(NETS), default=list(NETS), help="sizes: default all")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="sizes: default all")
-    parser.add_argument("--per-net", type=int, default=3, help="sizes: images a net (default: %(default)d)")
-    parser.add_argument("--shares", nargs="+", type=float, default=[0.15, 0.3, 0.6, 0.9],
+    parser.add_argument("--per-net", type=count, default=3, help="sizes: images a net (default: %(default)d)")
+    parser.add_argument("--shares", nargs="+", type=above_zero, default=[0.15, 0.3, 0.6, 0.9],
                         help="sizes: radii as shares of the attack's distance (default: 0.15 0.3 0.6 0.9)")  # fmt: skip
 
 

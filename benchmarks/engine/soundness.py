@@ -26,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 import verifier
+from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.instances import Stopwatch, compile_kernels, in_processes
 from benchmarks.harness.record import RESULTS, Record, table
 from encoders.errors import InputError
@@ -315,11 +316,11 @@ def summary(rows: Sequence[Row]) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", type=int, default=200, help="networks (default: %(default)d)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds a check (default: %(default)g)")
-    parser.add_argument("--points", type=int, default=150, help="points a network (default: %(default)d)")
-    parser.add_argument("--nodes", type=int, default=1000, help="nodes of a batch (default: %(default)d)")
-    parser.add_argument("--jobs", type=int, default=1, help="networks at a time, each on one core")
+    parser.add_argument("--nets", type=count, default=200, help="networks (default: %(default)d)")
+    parser.add_argument("--timeout", type=above_zero, default=60.0, help="seconds a check (default: %(default)g)")
+    parser.add_argument("--points", type=count, default=150, help="points a network (default: %(default)d)")
+    parser.add_argument("--nodes", type=count, default=1000, help="nodes of a batch (default: %(default)d)")
+    parser.add_argument("--jobs", type=count, default=1, help="networks at a time, each on one core")
     parser.add_argument("--out", type=Path, default=RESULTS / "soundness.json", help="the JSON record, continued")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     arguments = parser.parse_args(words)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.harness.arguments import count
 from benchmarks.harness.instances import compile_kernels
 from benchmarks.harness.record import RESULTS, Record, table
 from verifier import models
@@ -81,7 +82,7 @@ def measured(runs: int) -> list[Row]:
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
-    parser.add_argument("--runs", type=int, default=7, help="of each command")
+    parser.add_argument("--runs", type=count, default=7, help="of each command")
     parser.add_argument("--out", type=Path, default=RESULTS / "start.json", help="the record")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     options = parser.parse_args(words)

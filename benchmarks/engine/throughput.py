@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import verifier
+from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.instances import compile_kernels, one_core
 from benchmarks.harness.mnist import load_mnist
 from benchmarks.harness.record import RESULTS, Record, table
@@ -184,8 +185,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=[Device.CPU, Device.CUDA], default=Device.CPU, help="default: %(default)s")
     parser.add_argument("--nets", nargs="+", choices=tuple(RADII), default=list(RADII), help="default: all")
-    parser.add_argument("--batches", nargs="+", type=int, default=[32, 128, 512], help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (default: %(default)g)")
+    parser.add_argument("--batches", nargs="+", type=count, default=[32, 128, 512], help="default: %(default)s")
+    parser.add_argument("--seconds", type=above_zero, default=10.0, help="of each measurement (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=0, help="of image and nodes (default: %(default)d)")
     parser.add_argument("--data", type=Path, help="the folder of the MNIST idx files (default: beside the project)")
     parser.add_argument("--out", type=Path, default=RESULTS / "throughput.json", metavar="FILE")

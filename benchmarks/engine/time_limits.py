@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from benchmarks.harness.arguments import above_zero, count_or_none
 from benchmarks.harness.instances import compile_kernels
 from benchmarks.harness.record import RESULTS, Record, load_average, table
 from encoders.errors import InputError
@@ -186,8 +187,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("--models", type=Path, help="a folder of ONNX files")
     parser.add_argument("--large", action="store_true", help="also about a dense net of 22 MB")
-    parser.add_argument("--timeout", type=float, nargs="+", default=[3.0, 10.0], help="the limits, in seconds")
-    parser.add_argument("--busy", type=int, nargs="+", default=[0], help="so many cores are kept busy")
+    parser.add_argument("--timeout", type=above_zero, nargs="+", default=[3.0, 10.0], help="the limits, in seconds")
+    parser.add_argument("--busy", type=count_or_none, nargs="+", default=[0], help="so many cores are kept busy")
     parser.add_argument("--questions", nargs="+", choices=list(QUESTIONS), default=list(QUESTIONS), metavar="QUESTION")
     parser.add_argument("--out", type=Path, default=RESULTS / "time_limits.json", help="the record")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")

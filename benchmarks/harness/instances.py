@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 import verifier
+from benchmarks.harness.arguments import above_zero
 from benchmarks.harness.record import Record
 from encoders.errors import InputError
 from verifier import models
@@ -251,7 +252,7 @@ def add_options(parser: argparse.ArgumentParser, *, timeout: float | None, out: 
     """The options that the benchmarks of brackets share."""
     default = f" (default: {timeout:g})" if timeout is not None else ""
     parser.add_argument("--data", type=Path, help="the folder of the MNIST idx files (default: beside the project)")
-    parser.add_argument("--timeout", type=float, default=timeout, help=f"seconds an instance{default}")
+    parser.add_argument("--timeout", type=above_zero, default=timeout, help=f"seconds an instance{default}")
     parser.add_argument("--seed", type=int, default=0, help="that chooses the instances (default: %(default)d)")
     parser.add_argument("--out", type=Path, default=out, help="the JSON record, which is continued if it is there")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")

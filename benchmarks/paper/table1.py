@@ -22,6 +22,7 @@ from itertools import product
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import (
     ONE_THREAD,
     Call,
@@ -174,7 +175,7 @@ def add_part(parser: argparse.ArgumentParser) -> None:
     add_pair(parser)
     parser.add_argument("--model", nargs="+", choices=sum(PAIRS.values(), ()), help="one of the pair (default: both)")
     parser.add_argument("--norm", nargs="+", choices=ALL_NORMS, default=list(NORMS), help="default: the paper's")
-    parser.add_argument("--limit", type=int, help="run so many instances, drawn by seed")
+    parser.add_argument("--limit", type=count, help="run so many instances, drawn by seed")
 
 
 def nets_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Pair:
@@ -194,8 +195,8 @@ def main(words: Sequence[str] | None = None) -> int:
     method.add_argument("--method", choices=tuple(METHODS), help="any other method of the project")
     parser.add_argument("--solver", help="of the method milp")
     add_part(parser)
-    parser.add_argument("--jobs", type=int, default=2, help="instances at a time (default: %(default)d)")
-    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
+    parser.add_argument("--jobs", type=count, default=2, help="instances at a time (default: %(default)d)")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="default: %(default)g")
     add_options(parser, timeout=120.0, out=None)
     arguments = parser.parse_args(words)
     call = Call(arguments.method, arguments.solver, arguments.precision, arguments.timeout)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.harness.arguments import at_least_zero, count
 from benchmarks.harness.instances import (
     ERROR,
     Call,
@@ -225,9 +226,9 @@ def main(words: Sequence[str] | None = None) -> int:
     add_pair(parser)
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=list(METHODS))
     parser.add_argument("--norm", nargs="+", choices=NORMS, default=list(NORMS))
-    parser.add_argument("--per-norm", type=int, default=10, help="instances of each norm (default: %(default)d)")
-    parser.add_argument("--limit", type=int, help="run only the first so many instances")
-    parser.add_argument("--precision", type=float, default=1e-3, help="default: %(default)g")
+    parser.add_argument("--per-norm", type=count, default=10, help="instances of each norm (default: %(default)d)")
+    parser.add_argument("--limit", type=count, help="run only the first so many instances")
+    parser.add_argument("--precision", type=at_least_zero, default=1e-3, help="default: %(default)g")
     parser.add_argument("--marabou-env", type=Path, default=default_environment(), help="default: %(default)s")
     add_options(parser, timeout=60.0, out=None)
     arguments = parser.parse_args(words)

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks.harness.arguments import above_zero, at_least_zero, count
 from benchmarks.harness.record import Json, Record, session, write_atomically
 from benchmarks.referee.listed import RESULTS, Listed, read_answers, read_list
 from benchmarks.referee.page import page, tables
@@ -95,11 +96,16 @@ def _parser() -> argparse.ArgumentParser:
         help=f"DIR/TOOL/NAME/NET_PROPERTY.counterexample and DIR/TOOL/{RESULTS}, as the competition has them",
     )
     parser.add_argument("--name", metavar="NAME", help="the benchmark's name; by default that of the list's folder")
-    parser.add_argument("--limit", type=float, metavar="S", help="seconds for each instance, in place of the list's")
     parser.add_argument(
-        "--proof-limit", type=float, metavar="S", help="seconds for each certificate, 0 for none; by default the same"
+        "--limit", type=above_zero, metavar="S", help="seconds for each instance, in place of the list's"
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--proof-limit",
+        type=at_least_zero,
+        metavar="S",
+        help="seconds for each certificate, 0 for none; by default the same",
+    )
+    parser.add_argument("--threads", type=count, default=1, metavar="N")
     parser.add_argument("--witnesses", type=Path, metavar="DIR", help="keep our counterexamples")
     parser.add_argument("--proofs", type=Path, metavar="DIR", help="keep the certificates")
     parser.add_argument("--out", type=Path, default=Path("referee.json"), metavar="FILE", help="record and findings")

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
+from benchmarks.harness.arguments import count
 from benchmarks.harness.record import RESULTS, Record, table
 from benchmarks.satisfactory.precision import CASES
 from encoders.errors import InputError
@@ -104,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--limit", type=int, default=20, metavar="S", help="seconds for each case")
+    parser.add_argument("--limit", type=count, default=20, metavar="S", help="seconds for each case")
     parser.add_argument("--out", type=Path, default=RESULTS / "satisfactory.json", metavar="FILE")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     return parser

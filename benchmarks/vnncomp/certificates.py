@@ -22,6 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, table, write_atomically
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked
@@ -87,8 +88,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="may be repeated; by default those of which we decide nearly all",
     )
-    parser.add_argument("--sample", type=int, metavar="N", help="so many instances of each benchmark; all by default")
-    parser.add_argument("--limit", type=float, default=300.0, metavar="S", help="wall seconds to build and check one")
+    parser.add_argument("--sample", type=count, metavar="N", help="so many instances of each benchmark; all by default")
+    parser.add_argument(
+        "--limit", type=above_zero, default=300.0, metavar="S", help="wall seconds to build and check one"
+    )
     parser.add_argument(
         "--instances", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE", help="the record of our verdicts"
     )

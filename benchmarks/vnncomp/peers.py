@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from benchmarks.harness.arguments import above_zero
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import PROJECT, RESULTS, Record, cache_folder, table
 from benchmarks.vnncomp.instances import VnnInstance, read_instances, unpacked
@@ -144,7 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--limit", type=float, default=60.0, metavar="S", help="seconds for each instance and tool")
+    parser.add_argument(
+        "--limit", type=above_zero, default=60.0, metavar="S", help="seconds for each instance and tool"
+    )
     parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp and vnncomp_results")
     parser.add_argument(
         "--environments", type=Path, default=cache_folder("vnncomp-peers"), metavar="DIR", help="one folder a tool"

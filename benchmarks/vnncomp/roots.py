@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import verifier
+from benchmarks.harness.arguments import above_zero
 from benchmarks.harness.instances import compile_kernels, one_core
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, table
@@ -137,7 +138,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure what the record lacks, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", nargs="+", choices=tuple(ASKED), default=list(ASKED), help="default: all")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of a question's trees (default: %(default)g)")
+    parser.add_argument("--seconds", type=above_zero, default=30.0, help="of a question's trees (default: %(default)g)")
     parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp")
     parser.add_argument("--out", type=Path, default=RESULTS / "roots.json", metavar="FILE")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, rows_in, table, write_atomically
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked, witness_name
@@ -101,11 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--benchmark", action="append", metavar="NAME", help="may be repeated; all by default")
     parser.add_argument(
-        "--limit", type=float, metavar="S", help="seconds for each instance; by default its benchmark's"
+        "--limit", type=above_zero, metavar="S", help="seconds for each instance; by default its benchmark's"
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th instance only")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="every N-th instance only")
     parser.add_argument("--known-first", action="store_true", help="ask first what has an official verdict")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--threads", type=count, default=1, metavar="N")
     parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp and vnncomp_results")
     parser.add_argument("--out", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE")
     parser.add_argument("--witnesses", type=Path, metavar="DIR", help="write DIR/BENCHMARK/NAME.counterexample as well")
