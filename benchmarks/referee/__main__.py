@@ -35,7 +35,7 @@ from benchmarks.vnncomp.referee import (
     tool_counts,
 )
 from benchmarks.vnncomp.referee_page import OPEN, PROVED_UNSAT
-from benchmarks.vnncomp.run import REFUSED, SAT, TORN, UNKNOWN, UNSAT, VnnRow, answered_in
+from benchmarks.vnncomp.run import SAT, TORN, UNSAT, VnnRow, answered_in
 from benchmarks.vnncomp.submitted import Kind
 from encoders.errors import InputError
 
@@ -131,7 +131,7 @@ def _ended(one: Listed, record: Record[Ending], asked: argparse.Namespace) -> En
     for name in (instance.onnx, instance.vnnlib):
         files.update(hashlib.sha256(stored(folder / name).read_bytes()).digest())
     row = next((row for row in record.rows if row.key == instance.key and row.digest == files.hexdigest()), None)
-    if row is None or (asked.again and row.verdict in (UNKNOWN, REFUSED)):
+    if row is None or (asked.again and row.open):
         answer = answered_in(folder, instance, limit, asked)
         reason = answer.reason.replace(f"{folder}{os.sep}", "")
         row = Ending(**{**asdict(answer), "reason": reason}, digest=files.hexdigest(), certificate="")

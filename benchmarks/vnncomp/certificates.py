@@ -10,10 +10,8 @@ own. A run that was killed goes on where it stopped; `--again --limit 1200` give
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,15 +23,11 @@ from typing import Any
 from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, table, write_atomically
-from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked
-from benchmarks.vnncomp.run import UNSAT, read_rows
+from benchmarks.vnncomp.certifying import BuiltCertificate, built_apart
+from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored
+from benchmarks.vnncomp.run import UNSAT, answer_of, ending, read_rows
 from encoders.errors import InputError
 from verifier.certificates import checker
-from verifier.certificates.property_builder import certifiable, property_certified
-from verifier.certificates.split_tree import NotCertifiedError
-from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.properties.from_vnnlib import read_text
-from verifier.runtime.model import EVERY, load
 
 BENCHMARKS = (
     *("acasxu", "collins_rul_cnn", "dist_shift", "malbeware", "reach_prob_density", "rl_benchmarks", "safenlp"),
@@ -115,29 +109,24 @@ def sample(name: str, asked: argparse.Namespace) -> list[VnnInstance]:
 def certified(instance: VnnInstance, folder: Path, limit: float, keep: Path | None = None) -> CertificateRow:
     """Build and check the certificate of one instance of a folder; an accepted one is kept as `keep`."""
     named = {**{field.name: getattr(instance, field.name) for field in fields(VnnInstance)}, "limit": limit}
-    budget = Budget(limit)
-    query = stored(folder / instance.vnnlib)
-    with unpacked(folder / instance.onnx) as path:
-        start = time.process_time()
-        try:
-            made = property_certified(load(path, budget, output=EVERY), certifiable(read_text(query), budget), budget)
-        except (NotCertifiedError, OutOfTimeError, InputError) as error:
-            return CertificateRow(**named, **_numbers(False, str(error), 0, 0, time.process_time() - start, 0.0))
-        built = time.process_time() - start
-        reason, checked = _checked(made.content, path, query)
-        if keep is not None and not reason:
-            keep.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(keep, made.content)
-        return CertificateRow(**named, **_numbers(not reason, reason, made.leaves, len(made.content), built, checked))
+    model, query = stored(folder / instance.onnx), stored(folder / instance.vnnlib)
+    built = built_apart(model, query, limit)
+    if built.reason:
+        return CertificateRow(**named, **_numbers(False, built.reason, built, 0.0))
+    reason, checked = _checked(built.content, model, query)
+    if keep is not None and not reason:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(keep, built.content)
+    return CertificateRow(**named, **_numbers(not reason, reason, built, checked))
 
 
-def _numbers(accepted: bool, reason: str, leaves: int, size: int, built: float, checked: float) -> dict[str, Any]:
+def _numbers(accepted: bool, reason: str, built: BuiltCertificate, checked: float) -> dict[str, Any]:
     return {
         "accepted": accepted,
         "reason": reason,
-        "leaves": leaves,
-        "bytes": size,
-        "build_seconds": round(built, 3),
+        "leaves": built.leaves,
+        "bytes": len(built.content),
+        "build_seconds": round(built.cpu_seconds, 3),
         "check_seconds": round(checked, 3),
     }
 
@@ -151,8 +140,11 @@ def _checked(content: bytes, model: Path, query: Path) -> tuple[str, float]:
         before = getrusage(RUSAGE_CHILDREN)
         done = subprocess.run(call, capture_output=True, text=True, check=False)
         after = getrusage(RUSAGE_CHILDREN)
-    told: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"valid": False, "reason": done.stderr.strip()}
-    reason = "" if told["valid"] and "property" not in told["not_demanded"] else f"refused: {told['reason']}"
+    told = answer_of(done.stdout)
+    if not told:
+        reason = f"refused: {ending(done.returncode, done.stderr)}"
+    else:
+        reason = "" if told["valid"] and "property" not in told["not_demanded"] else f"refused: {told['reason']}"
     return reason, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 

@@ -2,7 +2,7 @@
 
 Each instance is one `verifier check MODEL --property FILE --json` in a process of its own; every `sat` is judged again
 here, by a session on the file and the property's exact numbers. A run that was killed goes on where it stopped;
-`--again` asks once more what is unknown, on a quieter machine or with newer code.
+`--again` asks once more what is open, on a quieter machine or with newer code.
 
     python -m benchmarks.vnncomp.run --benchmark acasxu --limit 60
 """
@@ -24,14 +24,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import onnx
 
 from benchmarks.harness.arguments import above_zero, count
 from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, rows_in, table, write_atomically
-from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, unpacked, witness_name
+from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, witness_name
 from encoders.errors import InputError
-from encoders.onnx_io.weights import OnnxModel
+from encoders.onnx_io.file import load_model
 from verifier.problem.properties.from_vnnlib2 import read_property
 from verifier.runtime.device import Device
 from verifier.runtime.session import Level, session
@@ -73,6 +72,11 @@ class VnnRow(VnnInstance):
     seconds: float
     cpu_seconds: float
 
+    @property
+    def open(self) -> bool:
+        """Is it unknown, refused, or of a counterexample that is none?"""
+        return self.verdict in (UNKNOWN, REFUSED) or (self.verdict == SAT and self.wrong)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is not in the record yet; 0 unless an answer is wrong."""
@@ -83,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.known_first:
             instances.sort(key=lambda one: one.official not in (SAT, UNSAT))
         record = Record.of(asked, SETTING, VnnRow, note=NOTE)
-        done = {row.key for row in record.rows if row.verdict != UNKNOWN or not asked.again}
+        done = {row.key for row in record.rows if not (asked.again and row.open)}
         for instance in instances:
             if instance.key not in done:
                 row = answered(instance, asked)
@@ -110,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=SHARED, metavar="DIR", help="holds vnncomp and vnncomp_results")
     parser.add_argument("--out", type=Path, default=RESULTS / "vnncomp.json", metavar="FILE")
     parser.add_argument("--witnesses", type=Path, metavar="DIR", help="write DIR/BENCHMARK/NAME.counterexample as well")
-    parser.add_argument("--again", action="store_true", help="ask once more what is unknown")
+    parser.add_argument("--again", action="store_true", help="ask once more what is open")
     parser.add_argument("--fresh", action="store_true", help="begin the record anew")
     return parser
 
@@ -132,22 +136,20 @@ def answered(instance: VnnInstance, asked: argparse.Namespace) -> VnnRow:
 
 def answered_in(folder: Path, instance: VnnInstance, limit: float, asked: argparse.Namespace) -> VnnRow:
     """The row of an instance of a folder, asked in a process of its own; asked: threads and witnesses."""
-    query = stored(folder / instance.vnnlib)
-    with unpacked(folder / instance.onnx) as model:
-        call = [sys.executable, "-m", "verifier", "check", str(model), "--property", str(query), "--json"]
-        call += ["--timeout", str(limit), "--threads", str(asked.threads)]
-        before, start = os.times(), time.monotonic()
-        try:
-            done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=limit + SPARE)
-            out, complaint = done.stdout, done.stderr
-        except subprocess.TimeoutExpired:
-            out, complaint = "", "killed: it did not keep its limit"
-        seconds, after = time.monotonic() - start, os.times()
-        found: dict[str, Any] = json.loads(out) if out else {}
-        verdict, reason = _verdict(found, complaint)
-        wrong = {verdict, instance.official} == {SAT, UNSAT}
-        if verdict == SAT and not is_counterexample(found["witness"]["point"], model, query):
-            wrong, reason = True, "ONNX Runtime and the exact numbers of the property do not confirm the counterexample"
+    model, query = stored(folder / instance.onnx), stored(folder / instance.vnnlib)
+    call = [sys.executable, "-m", "verifier", "check", str(model), "--property", str(query), "--json"]
+    call += ["--timeout", str(limit), "--threads", str(asked.threads)]
+    before, start = os.times(), time.monotonic()
+    try:
+        done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=limit + SPARE)
+        found, complaint = answer_of(done.stdout), ending(done.returncode, done.stderr)
+    except subprocess.TimeoutExpired:
+        found, complaint = {}, "killed: it did not keep its limit"
+    seconds, after = time.monotonic() - start, os.times()
+    verdict, reason = _verdict(found, complaint)
+    wrong = {verdict, instance.official} == {SAT, UNSAT}
+    if verdict == SAT and not is_counterexample(found["witness"]["point"], model, query):
+        wrong, reason = True, "ONNX Runtime and the exact numbers of the property do not confirm the counterexample"
     if verdict == SAT and asked.witnesses is not None:
         _keep(found["witness"]["point"], asked.witnesses / instance.benchmark / witness_name(instance))
     search = found.get("search") or {}
@@ -166,9 +168,26 @@ def answered_in(folder: Path, instance: VnnInstance, limit: float, asked: argpar
     )
 
 
+def answer_of(out: str) -> dict[str, Any]:
+    """The JSON object that a process printed; {} where that is none, since it ended before."""
+    try:
+        found = json.loads(out)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def ending(code: int, complaint: str) -> str:
+    """What a process said last that gave no answer, or how it ended."""
+    lines = complaint.strip().splitlines()
+    if code < 0:
+        return f"no answer: killed by signal {-code}"
+    return lines[-1] if lines else "no answer"
+
+
 def _verdict(found: dict[str, Any], complaint: str) -> tuple[str, str]:
     if not found:
-        return REFUSED, complaint.strip().splitlines()[-1] if complaint.strip() else "no answer"
+        return REFUSED, complaint
     if found.get("tolerance_only"):
         return TORN, found["remark"]
     return VERDICTS[found["verdict"]], found.get("remark") or found["reason"]
@@ -176,8 +195,7 @@ def _verdict(found: dict[str, Any], complaint: str) -> tuple[str, str]:
 
 def is_counterexample(point: Any, model: Path, query: Path) -> bool:
     """Does the point (nested lists) satisfy the property, with the outputs of a session of our own?"""
-    loaded = onnx.load(model)
-    running = session(OnnxModel(loaded), Device.CPU, 1, Level.ALL)
+    running = session(load_model(model)[0], Device.CPU, 1, Level.ALL)
     entries = running.get_inputs()
     dtype = np.float64 if entries[0].type == "tensor(double)" else np.float32
     x = np.array(point, dtype=dtype)

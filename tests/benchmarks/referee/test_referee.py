@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.referee import __main__ as referee
+from benchmarks.vnncomp import certifying, run
 from benchmarks.vnncomp.instances import ToolAnswer, VnnInstance
 from benchmarks.vnncomp.submitted import Judged, Kind
 from verifier.certificates import checker
+from verifier.problem.budget import Budget
+
+
+@dataclass(frozen=True)
+class Dying:
+    model: Path
+    query: Path
+
+    def built(self, budget: Budget) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
 
 KEYS = [("mine", "ramp.onnx", "over.vnnlib"), ("mine", "ramp.onnx.gz", "never.vnnlib")]
 
@@ -85,6 +101,42 @@ def test_what_cannot_be_read_is_open_and_asked_again_on_request(
         assert ("refused" in told) is asked
         assert "1 open" in told
         assert "sin" in told
+
+
+def test_a_counterexample_that_was_not_confirmed_is_open_and_asked_again(
+    words: list[str], listed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text("ramp.onnx,over.vnnlib,30\n")
+    monkeypatch.setattr(run, "is_counterexample", lambda *_: False)
+    for again, confirmed, code in (([], False, 3), ([], True, 3), (["--again"], True, 0)):
+        if confirmed:
+            monkeypatch.undo()
+        assert referee.main([*words, *again]) == code
+    assert "1 proved sat" in capsys.readouterr().out
+
+
+def test_a_builder_that_dies_is_a_row_and_the_run_goes_on(
+    words: list[str], listed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Killed for memory, or by a crash: what builds certificates kills itself here."""
+    listed.write_text("ramp.onnx,never.vnnlib,30\nramp.onnx,over.vnnlib,30\n")
+    monkeypatch.setattr(certifying, "CertificateBuilder", Dying)
+    assert referee.main(words) == 0
+    assert "2 instances: 1 proved sat, 1 proved unsat" in capsys.readouterr().out
+    assert "none was built" in content(words)["findings"]["instances"][0]["certificate"]
+    monkeypatch.undo()
+    assert referee.main(words) == 0
+    assert "; 0 certificates accepted" in capsys.readouterr().out
+    assert referee.main([*words, "--again"]) == 0
+    assert "; 1 certificates accepted" in capsys.readouterr().out
+
+
+def test_a_search_that_dies_is_refused(monkeypatch: pytest.MonkeyPatch, words: list[str], listed: Path) -> None:
+    listed.write_text("ramp.onnx,over.vnnlib,30\n")
+    killed = subprocess.CompletedProcess([], -9, '{"verdict": "hol', "")
+    monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: killed)
+    assert referee.main(words) == 3
+    assert content(words)["rows"][0]["reason"] == "no answer: killed by signal 9"
 
 
 def test_an_exact_witness_refutes_our_own_answer(words: list[str]) -> None:

@@ -1,0 +1,58 @@
+"""A certificate built in a process of its own, whose death is a reason as any other."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.errors import InputError, SolverError
+from verifier.certificates.property_builder import certifiable, property_certified
+from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.child import ChildError
+from verifier.problem.properties.from_vnnlib import read_text
+from verifier.runtime.model import EVERY, load
+from verifier.solvers.process import Worker
+
+
+@dataclass(frozen=True)
+class BuiltCertificate:
+    """A certificate, or why there is none; CPU seconds, of a process that died 0."""
+
+    content: bytes
+    leaves: int
+    reason: str
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class CertificateBuilder:
+    """Builds the certificate that nothing satisfies a property of a model, both packed or not."""
+
+    model: Path
+    query: Path
+
+    def built(self, budget: Budget) -> BuiltCertificate:
+        """What comes within the budget, in this process."""
+        start = time.process_time()
+        content, leaves, reason = b"", 0, ""
+        try:
+            text = certifiable(read_text(self.query), budget)
+            made = property_certified(load(self.model, budget, output=EVERY), text, budget)
+            content, leaves = made.content, made.leaves
+        except (NotCertifiedError, OutOfTimeError, InputError) as error:
+            reason = str(error)
+        return BuiltCertificate(content, leaves, reason, time.process_time() - start)
+
+
+def built_apart(model: Path, query: Path, seconds: float) -> BuiltCertificate:
+    """The same in a process of its own, which is killed where it does not keep its seconds."""
+    with Worker() as worker:
+        try:
+            found: BuiltCertificate = worker.call(CertificateBuilder(model, query), "built", budget=Budget(seconds))
+        except ChildError as error:
+            found = BuiltCertificate(b"", 0, f"none was built: {error}", 0.0)
+        except (OutOfTimeError, SolverError) as error:
+            found = BuiltCertificate(b"", 0, str(error), 0.0)
+    return found
