@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from encoders.errors import InputError, without_folders
+from encoders.files.packed import without_gz
 from encoders.onnx_io.file import model_bytes
 from verifier.campaign.plan.task_models import specification, task_model
 from verifier.campaign.plan.tasks import Target, Task
@@ -94,7 +95,7 @@ def made(result: Result) -> bool:
 
 def _job(store: Store, result: Result, folder: Path, limit: float) -> CertificateJob:
     target = "any" if result.target is None else result.target
-    name = f"{result.model.stem}-{result.index}-{result.norm}-{target}-{result.id[:12]}.cert"
+    name = f"{without_gz(result.model).stem}-{result.index}-{result.norm}-{target}-{result.id[:12]}.cert"
     witness = result.witness.point if result.witness is not None and result.closed else None
     path = folder.resolve() / name
     task, float32 = store.task(result.task), result.float32 or 0.0

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from encoders.errors import InputError, without_folders
+from encoders.files.packed import without_gz
 from encoders.onnx_io.file import external_locations, model_bytes
 from verifier.campaign.plan.task_models import task_model
 from verifier.campaign.plan.tasks import Task
@@ -63,7 +64,7 @@ def packed(source: PackSource, folder: PackFolder, budget: Budget) -> EvidencePa
 
 def _model(task: Task, number: str, name: str, folder: PackFolder, budget: Budget) -> PackedModel:
     network, folder_name = task_model(task, budget).network, f"models/{number}"
-    file = f"{folder_name}/{SAFE.sub('_', task.model.stem)[:LONGEST_NAME]}.onnx"
+    file = f"{folder_name}/{SAFE.sub('_', without_gz(task.model).stem)[:LONGEST_NAME]}.onnx"
     try:
         content = model_bytes(task.model)
         external = {_plain(task, place): path for place, path in external_locations(task.model).items()}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from encoders.files.packed import without_gz
 from verifier.campaign.analysis.progress import CampaignState, Left, Progress
 from verifier.campaign.plan.attack_tasks import Kind
 from verifier.campaign.store.presence import ClaimedTask
@@ -148,7 +149,7 @@ def _row(work: ClaimedTask, names: Mapping[str, str], now: float) -> TaskRow:
     parts = [work.input_name, NORM_SIGNS[work.norm], *filter(None, [attack_task.get(work.kind)])]
     host, process, *_ = work.owner.text.rsplit("/", 3)
     return TaskRow(
-        model=names.get(work.model_sha256, work.model.stem),
+        model=names.get(work.model_sha256, without_gz(work.model).stem),
         what=" · ".join(parts),
         classes=f"{work.label} → {targets or '–'}",
         since=duration(max(0.0, now - work.since)) if work.since else "–",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from encoders.files.packed import without_gz
 from verifier.problem.budget import Budget
 from verifier.problem.inputs.image_layout import image_layout
 from verifier.problem.verdict import Witness
@@ -41,7 +42,9 @@ class Shown:
 
     def stem(self, whose: str = "") -> str:
         """The name of its files, without what they end in; whose: what it begins with."""
-        name = "-".join(SAFE.sub("_", part) for part in (whose, Path(self.model).stem, self.norm, self.name) if part)
+        name = "-".join(
+            SAFE.sub("_", part) for part in (whose, without_gz(Path(self.model)).stem, self.norm, self.name) if part
+        )
         if len(name.encode()) <= LONGEST:
             return name
         told = hashlib.sha256(f"{whose}\0{self.name}".encode()).hexdigest()[:8]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 
 from encoders.errors import InputError
+from encoders.files.packed import without_gz
 from encoders.files.temporary import temporary_folder
 from encoders.network.graph import Graph
 from encoders.onnx_io.file import inputs, load_model, one_row, outputs
@@ -210,9 +211,11 @@ def _every(path: Path, budget: Budget) -> Model:
     try:
         proto = loaded[0].whole
         asked = tuple(output_slots(proto, cut, [port.name for port in gives]))
-        part = JoinedPart(path.stem, proto, cut, asked)
+        part = JoinedPart(without_gz(path).stem, proto, cut, asked)
         content = joined([part], np.dtype(given[0].dtype)).SerializeToString()
-        return from_memory(content, path.stem, None, budget, lambda _, __, network: FilesReplay([part], network))
+        return from_memory(
+            content, without_gz(path).stem, None, budget, lambda _, __, network: FilesReplay([part], network)
+        )
     except InputError as error:
         raise InputError(f"{path}: {without_our_folder(str(error))}") from None
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import pytest
 
-from encoders.files.packed import plain
+from encoders.files.packed import plain, without_gz
 
 CONTENT = bytes(range(200))
 
@@ -28,3 +29,10 @@ def test_damage_is_an_os_error(damaged: bytes) -> None:
     with pytest.raises(OSError) as caught:
         plain(damaged, 1000)
     assert str(caught.value)
+
+
+def test_what_is_packed_is_called_as_it_is_unpacked() -> None:
+    assert [without_gz(Path(name)).name for name in ("a.b/n.onnx.gz", "n.onnx.GZ", "n.onnx", "n")] == [
+        *["n.onnx"] * 3,
+        "n",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import shutil
 from collections.abc import Callable
@@ -129,11 +130,15 @@ def small(folder: Path, net: onnx.ModelProto, **where: Any) -> Plan:
     return Plan((folder / "net.onnx",), data, targets="untargeted", device="cpu", output=None)
 
 
-def test_external_data_come_along(store: Callable[..., Path], tmp_path: Path, lonely: Path) -> None:
+def test_external_data_come_along_and_a_packed_model_is_called_as_the_plain_one(
+    store: Callable[..., Path], tmp_path: Path, lonely: Path
+) -> None:
     outside = {"save_as_external_data": True, "size_threshold": 0, "location": "net.onnx.data"}
     plan = small(tmp_path, whole("conv"), **outside)
-    pack = evidence(store(plan, 0.001), tmp_path / "pack")
+    (tmp_path / "net.onnx.gz").write_bytes(gzip.compress((tmp_path / "net.onnx").read_bytes()))
+    pack = evidence(store(replace(plan, models=(tmp_path / "net.onnx.gz",)), 0.001), tmp_path / "pack")
     assert told(pack)["models"][0]["external"] == ["models/1/net.onnx.data"]
+    assert (pack / "models/1/net.onnx").is_file()
     (tmp_path / "net.onnx.data").unlink()
     assert reproved(pack, lonely).returncode == 0
 

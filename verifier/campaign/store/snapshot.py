@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from encoders.files.packed import without_gz
 from verifier.campaign.plan.attack_tasks import StoredFinding
 from verifier.campaign.plan.messages import Step
 from verifier.campaign.plan.tasks import Task
@@ -72,8 +73,8 @@ def names_of(paths: Mapping[str, Path]) -> dict[str, str]:
     for key, path in paths.items():
         others = [other for one, other in paths.items() if one != key]
         for parts in range(1, len(path.parts) + 1):
-            short = path.with_suffix("").parts[-parts:]
-            if all(other.with_suffix("").parts[-parts:] != short for other in others):
+            short = without_gz(path).with_suffix("").parts[-parts:]
+            if all(without_gz(other).with_suffix("").parts[-parts:] != short for other in others):
                 break
         found[key] = "/".join(short)
     if len(set(found.values())) < len(found):  # the same path with other contents, or another ending

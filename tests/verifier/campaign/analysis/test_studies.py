@@ -188,3 +188,4 @@ def test_switched_relus_are_those_of_onnx_runtime(plan: Callable[..., Plan], tmp
 
 def test_models_of_one_name_are_told_apart() -> None:
     assert names_of({"1": Path("/x/n.onnx"), "2": Path("/x/n.onnx")}) == {"1": "n.onnx (1)", "2": "n.onnx (2)"}
+    assert names_of({"1": Path("/x/n.onnx.gz"), "2": Path("/x/m.onnx")}) == {"1": "n", "2": "m"}
