@@ -38,8 +38,12 @@ from benchmarks.vnncomp.referee_page import OPEN, PROVED_UNSAT
 from benchmarks.vnncomp.run import SAT, TORN, UNSAT, VnnRow, answered_in
 from benchmarks.vnncomp.submitted import Kind
 from encoders.errors import InputError
+from encoders.onnx_io.file import load_model
 
-NOTE = "Seconds are a process's, start included. digest: of the network's and the property's file, as they were asked."
+NOTE = (
+    "Seconds are a process's, start included. digest: of the network with its external data "
+    "and of the property's file, as they were asked."
+)
 
 OURS = "relu-verifier"
 ACCEPTED = "accepted"
@@ -127,14 +131,12 @@ def _ended(one: Listed, record: Record[Ending], asked: argparse.Namespace) -> En
     """The row of an instance: the record's, where it is about the same files, or a new one."""
     instance, folder = one.instance, asked.instances.parent
     limit = asked.limit or one.limit
-    files = hashlib.sha256()
-    for name in (instance.onnx, instance.vnnlib):
-        files.update(hashlib.sha256(stored(folder / name).read_bytes()).digest())
-    row = next((row for row in record.rows if row.key == instance.key and row.digest == files.hexdigest()), None)
+    digest = _digest(stored(folder / instance.onnx), stored(folder / instance.vnnlib))
+    row = next((row for row in record.rows if row.key == instance.key and row.digest == digest), None)
     if row is None or (asked.again and row.open):
         answer = answered_in(folder, instance, limit, asked)
         reason = answer.reason.replace(f"{folder}{os.sep}", "")
-        row = Ending(**{**asdict(answer), "reason": reason}, digest=files.hexdigest(), certificate="")
+        row = Ending(**{**asdict(answer), "reason": reason}, digest=digest, certificate="")
         record.add(row)
         print(f"{instance.onnx} {instance.vnnlib}: {row.verdict} {row.seconds:.2f} s {row.reason}".rstrip(), flush=True)
     seconds = limit if asked.proof_limit is None else asked.proof_limit
@@ -147,6 +149,15 @@ def _ended(one: Listed, record: Record[Ending], asked: argparse.Namespace) -> En
         record.add(row)
         print(f"{instance.onnx} {instance.vnnlib}: certificate {row.certificate}", flush=True)
     return row
+
+
+def _digest(model: Path, query: Path) -> str:
+    """Of what is asked about: the network's file, unpacked, with its external data, and the property's file."""
+    try:
+        network = load_model(model)[1]
+    except (InputError, MemoryError):
+        network = hashlib.sha256(model.read_bytes()).hexdigest()
+    return hashlib.sha256(f"{network} {hashlib.sha256(query.read_bytes()).hexdigest()}".encode()).hexdigest()
 
 
 def findings(rows: Sequence[Ending], witnesses: Sequence[SubmittedWitness], answers: Sequence[ToolAnswer]) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -10,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from benchmarks.referee import __main__ as referee
 from benchmarks.vnncomp import certifying, run
@@ -137,6 +141,26 @@ def test_a_search_that_dies_is_refused(monkeypatch: pytest.MonkeyPatch, words: l
     monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: killed)
     assert referee.main(words) == 3
     assert content(words)["rows"][0]["reason"] == "no answer: killed by signal 9"
+
+
+def test_a_model_whose_external_data_have_changed_is_asked_anew(
+    words: list[str], listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same file, its weights beside it: y falls by 0.5 everywhere."""
+    folder = listed.parent
+    (folder / "ramp.onnx").write_bytes(gzip.decompress((folder / "ramp.onnx.gz").read_bytes()))
+    loaded = onnx.load(folder / "ramp.onnx")
+    onnx.save(loaded, folder / "ramp.onnx", save_as_external_data=True, location="ramp.data", size_threshold=0)
+    listed.write_text("ramp.onnx,over.vnnlib,30\n")
+    assert referee.main(words) == 0
+    assert "1 proved sat" in capsys.readouterr().out
+    last = loaded.graph.initializer[-1]
+    changed = np.frombuffer((folder / "ramp.data").read_bytes(), np.float32).copy()
+    assert numpy_helper.to_array(last, str(folder)).size == 1
+    changed[int(next(entry.value for entry in last.external_data if entry.key == "offset")) // 4] -= 0.5
+    (folder / "ramp.data").write_bytes(changed.tobytes())
+    assert referee.main(words) == 0
+    assert "1 proved unsat" in capsys.readouterr().out
 
 
 def test_an_exact_witness_refutes_our_own_answer(words: list[str]) -> None:
