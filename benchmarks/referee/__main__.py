@@ -22,10 +22,10 @@ from pathlib import Path
 
 from benchmarks.harness.arguments import above_zero, at_least_zero, count
 from benchmarks.harness.record import Json, Record, session, write_atomically
-from benchmarks.referee.listed import RESULTS, Listed, read_answers, read_list
+from benchmarks.referee.listed import RESULTS, Listed, Submitted, Unmatched, read_list, same_names
 from benchmarks.referee.page import page, tables
 from benchmarks.vnncomp.certificates import certified
-from benchmarks.vnncomp.instances import ToolAnswer, VnnInstance, stored, witness_name
+from benchmarks.vnncomp.instances import WITNESS, ToolAnswer, VnnInstance, stored, witness_name
 from benchmarks.vnncomp.referee import (
     STANDINGS,
     SubmittedWitness,
@@ -36,7 +36,7 @@ from benchmarks.vnncomp.referee import (
 )
 from benchmarks.vnncomp.referee_page import OPEN, PROVED_UNSAT
 from benchmarks.vnncomp.run import SAT, TORN, UNSAT, VnnRow, answered_in
-from benchmarks.vnncomp.submitted import Kind
+from benchmarks.vnncomp.submitted import Kind, submitted
 from encoders.errors import InputError
 from encoders.onnx_io.file import load_model
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.name = asked.name or asked.instances.resolve().parent.name
     try:
         listed = read_list(asked.instances, asked.name)
-        answers = _submitted_answers([one.instance for one in listed], asked.submitted)
+        given = _given([one.instance for one in listed], asked)
         record = Record.of(asked, ("name",), Ending, note=NOTE)
         rows = [_ended(one, record, asked) for one in listed]
         folders = {asked.name: asked.instances.parent}
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found = findings(rows, witnesses, answers)
+    found = {**findings(rows, witnesses, given.answers), "unmatched": [asdict(one) for one in given.unmatched]}
     record.conclude(found)
     print(tables(found))
     if asked.page is not None:
@@ -119,12 +119,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _submitted_answers(instances: Sequence[VnnInstance], folder: Path | None) -> list[ToolAnswer]:
+@dataclass(frozen=True)
+class Given:
+    """What tools say of the instances, and what they say of none of them."""
+
+    answers: Sequence[ToolAnswer] = ()
+    unmatched: Sequence[Unmatched] = ()
+
+
+def _given(instances: Sequence[VnnInstance], asked: argparse.Namespace) -> Given:
+    """Raises InputError: no folder, nothing in it about these instances, or two that have one name for their files."""
+    folder: Path | None = asked.submitted
+    if any(one is not None for one in (folder, asked.witnesses, asked.proofs)):
+        same_names(instances)
     if folder is None:
-        return []
+        return Given()
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; --submitted takes one with a folder for each tool")
-    return read_answers(folder, instances)
+    given = Submitted(folder, instances)
+    answers, left = given.answers()
+    left += given.other_witnesses()
+    if not answers and not any(submitted(folder, one) for one in instances):
+        why = [f"{one.place}, {one.first}: {one.why}" for one in left[:1]] or [f"no {RESULTS}, no *{WITNESS}"]
+        raise InputError(f"{folder} says nothing of an instance of {asked.name} (--name): {why[0]}")
+    return Given(answers, left)
 
 
 def _ended(one: Listed, record: Record[Ending], asked: argparse.Namespace) -> Ending:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
-from benchmarks.vnncomp.instances import ToolAnswer, VnnInstance, stored
+from benchmarks.vnncomp.instances import WITNESS, ToolAnswer, VnnInstance, stored, witness_name
 from benchmarks.vnncomp.run import SAT, UNSAT
+from benchmarks.vnncomp.submitted import named, submitted
 from encoders.errors import InputError
 from verifier.problem.properties.from_vnnlib import read_text
 
@@ -76,22 +77,86 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path}, line {reader.line_num}: {error}") from None
 
 
-def read_answers(folder: Path, instances: Sequence[VnnInstance]) -> list[ToolAnswer]:
-    """What the tools with a `results.csv`, TOOL/results.csv below `folder`, said of these instances.
+@dataclass(frozen=True)
+class Unmatched:
+    """What a file or folder that is submitted holds about no instance of the list: how much, the first, and why."""
 
-    Paths may stand behind any folders, as `./benchmarks/acasxu/onnx/net.onnx`. Raises InputError.
+    place: str
+    count: int
+    first: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A folder with what tools say, as the competition has them; BENCHMARK with a year before it or without.
+
+    TOOL/results.csv, TOOL/BENCHMARK/results.csv and TOOL/BENCHMARK/NAME.counterexample.
     """
-    answers = []
-    for file in sorted(folder.glob(f"*/{RESULTS}")):
-        for number, row in _rows(file):
-            if len(row) < 5:
-                raise InputError(
-                    f"{file}, line {number}: benchmark, network, property, seconds to prepare and a result are expected"
-                )
-            of = next((one for one in instances if all(map(_ends, row[1:3], (one.onnx, one.vnnlib)))), None)
-            if of is not None:
-                answers.append(ToolAnswer(file.parent.name, of.key, WORDS.get(row[4], row[4])))
-    return answers
+
+    folder: Path
+    instances: Sequence[VnnInstance]
+
+    def answers(self) -> tuple[list[ToolAnswer], list[Unmatched]]:
+        """What is said of these instances, each once, and the lines about others. Raises InputError.
+
+        Paths may stand behind any folders, as `./benchmarks/acasxu/onnx/net.onnx`.
+        """
+        found: dict[ToolAnswer, None] = {}
+        left: list[Unmatched] = []
+        for file in sorted([*self.folder.glob(f"*/{RESULTS}"), *self.folder.glob(f"*/*/{RESULTS}")]):
+            others: dict[str, list[str]] = {}
+            for number, row in _rows(file):
+                if len(row) < 5:
+                    raise InputError(
+                        f"{file}, line {number}: benchmark, network, property, seconds to prepare and a result are "
+                        "expected"
+                    )
+                of, why = self._instance(row)
+                if of is None:
+                    others.setdefault(why, []).append(f"line {number}: {' '.join(row[:3])}")
+                else:
+                    result = row[4].lower()
+                    found[ToolAnswer(self._tool(file), of.key, WORDS.get(result, result))] = None
+            name = file.relative_to(self.folder).as_posix()
+            left += [Unmatched(name, len(lines), lines[0], why) for why, lines in others.items()]
+        return list(found), left
+
+    def _instance(self, row: Sequence[str]) -> tuple[VnnInstance | None, str]:
+        """The instance of a line, or why there is none."""
+        own = [one for one in self.instances if named(one.benchmark).fullmatch(row[0])]
+        if not own:
+            return None, f"its benchmark is not {self.instances[0].benchmark}"
+        of = next((one for one in own if all(map(_ends, row[1:3], (one.onnx, one.vnnlib)))), None)
+        return of, "" if of else "the list has no such network and property"
+
+    def other_witnesses(self) -> list[Unmatched]:
+        """The witness files that are of none of these instances, a line a folder."""
+        wanted = {file for one in self.instances for _, file in submitted(self.folder, one)}
+        others: dict[Path, list[Path]] = {}
+        for ending in ("", ".gz"):
+            for file in sorted(self.folder.rglob(f"*{WITNESS}{ending}")):
+                if file not in wanted:
+                    others.setdefault(file.parent, []).append(file)
+        return [
+            Unmatched(place.relative_to(self.folder).as_posix(), len(files), files[0].name, "no instance has this name")
+            for place, files in others.items()
+        ]
+
+    def _tool(self, file: Path) -> str:
+        return file.relative_to(self.folder).parts[0]
+
+
+def same_names(instances: Sequence[VnnInstance]) -> None:
+    """Raise InputError where two instances have one name for their files, each of which would be taken for both."""
+    first: dict[str, VnnInstance] = {}
+    for one in instances:
+        other = first.setdefault(witness_name(one), one)
+        if other is not one:
+            raise InputError(
+                f"{one.onnx} {one.vnnlib} and {other.onnx} {other.vnnlib}: files about both would be called "
+                f"{witness_name(one)}; list them apart"
+            )
 
 
 def _ends(path: str, name: str) -> bool:

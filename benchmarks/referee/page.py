@@ -47,8 +47,9 @@ def tables(found: dict[str, Any]) -> str:
         ("witnesses", witness_table),
         ("witnesses", inexact_table),
         ("contradictions", contradiction_table),
+        ("unmatched", unmatched_table),
     ]
-    shown = [make(found[name]) for name, make in parts if found[name]]
+    shown = [make(found[name]) for name, make in parts if found.get(name)]
     return "\n\n".join([ending_table(instances), count_line(instances), *filter(None, shown)])
 
 
@@ -75,6 +76,12 @@ def inexact_table(witnesses: list[dict[str, Any]]) -> str:
     poor = [one for one in witnesses if one["is"] != Kind.EXACT]
     lines = [[one["tool"], *one["instance"][1:], one["is"], _cell(one["why"])] for one in poor]
     return table(["witness of", "network", "property", "is", "because"], lines) if lines else ""
+
+
+def unmatched_table(unmatched: list[dict[str, Any]]) -> str:
+    """What was submitted about no instance of the list, and was not judged."""
+    lines = [[one["place"], str(one["count"]), _cell(one["first"]), one["why"]] for one in unmatched]
+    return table(["not judged", "how many", "such as", "because"], lines)
 
 
 def _cell(text: str) -> str:

@@ -66,10 +66,14 @@ def read_instances(data: Path, benchmark: str, every: int = 1) -> list[VnnInstan
     return found
 
 
+WITNESS = ".counterexample"
+"""What the competition's witness files end in."""
+
+
 def witness_name(instance: VnnInstance) -> str:
     """How the competition calls the witness file of an instance: network and property, without folders and endings."""
     stems = [re.sub(r"\.(onnx|vnnlib)(\.gz)?$", "", Path(name).name) for name in (instance.onnx, instance.vnnlib)]
-    return f"{'_'.join(stems)}.counterexample"
+    return f"{'_'.join(stems)}{WITNESS}"
 
 
 def tool_answers(data: Path, benchmark: str) -> list[ToolAnswer]:

@@ -162,9 +162,14 @@ def judge(model: Model, prop: Property, x: Sequence[Fraction]) -> Judged:
 
 def submitted(folder: Path, instance: VnnInstance) -> list[tuple[str, Path]]:
     """(tool, file) of an instance's witnesses: TOOL/BENCHMARK/NAME or TOOL/YEAR_BENCHMARK/NAME below `folder`."""
-    named = re.compile(rf"(\d{{4}}_)?{re.escape(instance.benchmark)}")
-    places = [place for place in sorted(folder.glob("*/*")) if place.is_dir() and named.fullmatch(place.name)]
+    own = named(instance.benchmark)
+    places = [place for place in sorted(folder.glob("*/*")) if place.is_dir() and own.fullmatch(place.name)]
     files = [
         (place.parent.name, place / f"{witness_name(instance)}{packed}") for place in places for packed in ("", ".gz")
     ]
     return [(tool, file) for tool, file in files if file.exists()]
+
+
+def named(benchmark: str) -> re.Pattern[str]:
+    """What a benchmark may be called: its name, or with a year before it."""
+    return re.compile(rf"(\d{{4}}_)?{re.escape(benchmark)}")

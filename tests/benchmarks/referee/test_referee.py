@@ -195,6 +195,47 @@ def test_lists_that_are_none(
     assert told in shown.err
 
 
+def test_what_is_submitted_about_other_instances_is_told(
+    words: list[str], listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines and folders as the competition has them: benchmarks with a year, merged and single files, its words."""
+    listed.write_text("ramp.onnx,over.vnnlib,30\n")
+    given, where = tmp_path / "given", "vnncomp2025_benchmarks/benchmarks"
+    submit(given, "other", "ramp_never", "sat\n((X_0 0.5)\n (Y_0 0.7))\n")
+    lines = [
+        f"mine,{where}/mine/./ramp.onnx,{where}/mine/over.vnnlib,.0059,SAT,18.1",
+        f"else,{where}/else/ramp.onnx,{where}/else/over.vnnlib,.0059,unsat,18.1",
+        f"mine,{where}/mine/ramp.onnx,{where}/mine/gone.vnnlib,.0059,run_instance_timeout,80.0",
+        f"mine,{where}/mine/ramp.onnx,{where}/mine/gone.vnnlib,.0059,unsat,80.0",
+    ]
+    (given / "other/results.csv").write_text("\n".join(lines))
+    (given / "other/2025_mine/results.csv").write_text(lines[0])
+    assert referee.main([*words, "--submitted", str(given)]) == 0
+    found, told = content(words)["findings"], capsys.readouterr().out
+    assert [(one["tool"], one["answers"], one["confirmed"]) for one in found["tools"]] == [("other", 1, 1)]
+    assert [(one["place"], one["count"]) for one in found["unmatched"]] == [
+        ("other/results.csv", 1),
+        ("other/results.csv", 2),
+        ("other/2025_mine", 1),
+    ]
+    assert "| line 3: mine " in told
+    assert "ramp_never.counterexample" in told
+    # Nothing at all is about the list: it is another, or is called otherwise.
+    assert referee.main([*words, "--submitted", str(given), "--name", "ours", "--fresh"]) == 2
+    assert "says nothing of an instance of ours" in capsys.readouterr().err
+
+
+def test_instances_whose_files_would_have_one_name_are_refused_where_there_are_files(
+    words: list[str], listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (listed.parent / "more").mkdir()
+    (listed.parent / "more/ramp.onnx.gz").write_bytes((listed.parent / "ramp.onnx.gz").read_bytes())
+    listed.write_text("ramp.onnx,over.vnnlib,30\nmore/ramp.onnx,over.vnnlib,30\n")
+    assert referee.main([*words, "--witnesses", str(tmp_path / "w")]) == 2
+    assert "would be called ramp_over.counterexample" in capsys.readouterr().err
+    assert referee.main(words) == 0
+
+
 def test_submitted_folders_that_are_none(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert referee.main([*words, "--submitted", str(tmp_path / "gone")]) == 2
     (tmp_path / "given/tool").mkdir(parents=True)
