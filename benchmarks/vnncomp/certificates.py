@@ -28,6 +28,8 @@ from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instan
 from benchmarks.vnncomp.run import UNSAT, answer_of, ending, read_rows
 from encoders.errors import InputError
 from verifier.certificates import checker
+from verifier.problem.properties.from_vnnlib import read_text
+from verifier.problem.properties.from_vnnlib2 import is_version_2
 
 BENCHMARKS = (
     *("acasxu", "collins_rul_cnn", "dist_shift", "malbeware", "reach_prob_density", "rl_benchmarks", "safenlp"),
@@ -113,7 +115,7 @@ def certified(instance: VnnInstance, folder: Path, limit: float, keep: Path | No
     built = built_apart(model, query, limit)
     if built.reason:
         return CertificateRow(**named, **_numbers(False, built.reason, built, 0.0))
-    reason, checked = _checked(built.content, model, query)
+    reason, checked = _checked(built, model, query)
     if keep is not None and not reason:
         keep.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(keep, built.content)
@@ -131,11 +133,17 @@ def _numbers(accepted: bool, reason: str, built: BuiltCertificate, checked: floa
     }
 
 
-def _checked(content: bytes, model: Path, query: Path) -> tuple[str, float]:
-    """(why the lone checker refuses the certificate, "" where it does not; the CPU seconds of its process)."""
+def _checked(built: BuiltCertificate, model: Path, query: Path) -> tuple[str, float]:
+    """(why the lone checker refuses the certificate, "" where it does not; the CPU seconds of its process).
+
+    It reads no VNN-LIB 2: of that it is handed the text in 1.0, which says the same.
+    """
     with TemporaryDirectory() as folder:
         file = Path(folder) / "c.cert"
-        file.write_bytes(content)
+        file.write_bytes(built.content)
+        if is_version_2(read_text(query)):
+            query = Path(folder) / "in_1.vnnlib"
+            query.write_bytes(built.text)
         call = [sys.executable, str(Path(checker.__file__)), str(file), str(model), "--property", str(query), "--json"]
         before = getrusage(RUSAGE_CHILDREN)
         done = subprocess.run(call, capture_output=True, text=True, check=False)

@@ -18,9 +18,11 @@ from verifier.solvers.process import Worker
 
 @dataclass(frozen=True)
 class BuiltCertificate:
-    """A certificate, or why there is none; CPU seconds, of a process that died 0."""
+    """A certificate, or why there is none; text: the property as it holds it, in VNN-LIB 1.0; CPU seconds, of a process
+    that died 0."""
 
     content: bytes
+    text: bytes
     leaves: int
     reason: str
     cpu_seconds: float
@@ -36,14 +38,14 @@ class CertificateBuilder:
     def built(self, budget: Budget) -> BuiltCertificate:
         """What comes within the budget, in this process."""
         start = time.process_time()
-        content, leaves, reason = b"", 0, ""
+        content, text, leaves, reason = b"", b"", 0, ""
         try:
             text = certifiable(read_text(self.query), budget)
             made = property_certified(load(self.model, budget, output=EVERY), text, budget)
             content, leaves = made.content, made.leaves
         except (NotCertifiedError, OutOfTimeError, InputError) as error:
             reason = str(error)
-        return BuiltCertificate(content, leaves, reason, time.process_time() - start)
+        return BuiltCertificate(content, text, leaves, reason, time.process_time() - start)
 
 
 def built_apart(model: Path, query: Path, seconds: float) -> BuiltCertificate:
@@ -52,7 +54,7 @@ def built_apart(model: Path, query: Path, seconds: float) -> BuiltCertificate:
         try:
             found: BuiltCertificate = worker.call(CertificateBuilder(model, query), "built", budget=Budget(seconds))
         except ChildError as error:
-            found = BuiltCertificate(b"", 0, f"none was built: {error}", 0.0)
+            found = BuiltCertificate(b"", b"", 0, f"none was built: {error}", 0.0)
         except (OutOfTimeError, SolverError) as error:
-            found = BuiltCertificate(b"", 0, str(error), 0.0)
+            found = BuiltCertificate(b"", b"", 0, str(error), 0.0)
     return found

@@ -1,6 +1,7 @@
 """Witness files of the competition's tools, judged as exact numbers: which of them are counterexamples, and of what?
 
-A file holds `((X_0 0.1) (X_1 …) (Y_0 …))`, a line `sat` before it or none, packed by gzip or not. The network can only
+A file holds `((X_0 0.1) (X_1 …) (Y_0 …))`, or as VNN-LIB 2 has it `X float32 [1,2]` and a number a line, a line `sat`
+before it or none, packed by gzip or not. The network can only
 be given numbers of its own input type, so the point that is judged is the one nearest to the file's. The file's Y are
 not looked at: outputs are those of exact arithmetic and of ONNX Runtime.
 """
@@ -35,6 +36,10 @@ LARGEST_FILE = 2**24
 """Bytes, unpacked: 200,000 inputs with 20 digits each have 6 MB."""
 
 VARIABLE = re.compile(r"([XY])_(\d{1,7})", re.ASCII)
+
+
+HEADER = re.compile(r"\s*[^\W\d]\w* \w+ \[[\d, ]*\]\s*$", re.ASCII | re.MULTILINE)
+"""How a tensor of an assignment of VNN-LIB 2 begins: its name, type and shape."""
 
 
 class Kind(StrEnum):
@@ -104,6 +109,8 @@ def deciding(formula: Formula, x: Sequence[Fraction], y: Sequence[Fraction]) -> 
 def read_point(path: Path, size: int) -> list[Fraction]:
     """X of a witness file, (size,). Raises InputError: no such format, or an entry that is missing."""
     text = Text(str(path), _content(path))
+    if HEADER.match(text.content):
+        return _first_tensor(path, text.content, size)
     found: dict[int, Fraction] = {}
     for group in text.groups():
         pairs = group.items if any(isinstance(item, Nested) for item in group.items) else (group,)
@@ -117,6 +124,19 @@ def read_point(path: Path, size: int) -> list[Fraction]:
     if sorted(found) != list(range(size)):
         raise InputError(f"{path} gives {len(found)} values of X; the property has {size}")
     return [found[place] for place in range(size)]
+
+
+def _first_tensor(path: Path, content: str, size: int) -> list[Fraction]:
+    """The input of an assignment of VNN-LIB 2, which is about one network with one input: its first tensor."""
+    _, *lines = content.strip().splitlines()
+    end = next((place for place, line in enumerate(lines) if HEADER.match(line)), len(lines))
+    words = [line.strip() for line in lines[:end] if line.strip()]
+    for word in words:
+        if not NUMBER.fullmatch(word):
+            raise InputError(f"{path}: {word[:40]!r} is no number")
+    if len(words) != size:
+        raise InputError(f"{path} gives {len(words)} values of its first tensor; the property's input has {size}")
+    return [Fraction(word) for word in words]
 
 
 def _content(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from benchmarks.referee import __main__ as referee
 from benchmarks.vnncomp import certifying, run
@@ -223,6 +223,40 @@ def test_what_is_submitted_about_other_instances_is_told(
     # Nothing at all is about the list: it is another, or is called otherwise.
     assert referee.main([*words, "--submitted", str(given), "--name", "ours", "--fresh"]) == 2
     assert "says nothing of an instance of ours" in capsys.readouterr().err
+
+
+def test_lists_of_vnnlib_2_and_of_nets_with_several_inputs(
+    words: list[str], listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("vnnlib", reason="VNN-LIB 2 needs the extra vnnlib", exc_type=ImportError)
+    folder, given = listed.parent, tmp_path / "given"
+    sides = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 2]) for name in "aby"]
+    nodes = [helper.make_node("Add", ["a", "b"], ["s"]), helper.make_node("Relu", ["s"], ["y"])]
+    made = helper.make_graph(nodes, "sum", sides[:2], sides[2:])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), folder / "sum.onnx")
+    names = "".join(f"(declare-const X_{n} Real)(assert (<= 0 X_{n}))(assert (<= X_{n} 1))" for n in range(4))
+    for name, bound in (("some", "1.9"), ("none", "2.1")):
+        goal = f"(declare-const Y_0 Real)(declare-const Y_1 Real)(assert (>= Y_0 {bound}))"
+        (folder / f"{name}.vnnlib").write_text(names + goal)
+        declared = f"(declare-input X real {SHAPE})(declare-output Y real {SHAPE})"
+        box = "(assert (and (>= X[0,0] 0.1) (<= X[0,0] 1.0)))"
+        limit = "0.4" if name == "some" else "0.6"
+        query = f"(vnnlib-version <2.0>)(declare-network f {declared}){box}(assert (>= Y[0,0] {limit}))"
+        (folder / f"{name}2.vnnlib").write_text(query)
+    nets = {"ramp": ("some2", "none2"), "sum": ("some", "none")}
+    listed.write_text("\n".join(f"{net}.onnx,{query}.vnnlib,30" for net in nets for query in nets[net]))
+    submit(given, "other", "ramp_some2", "sat\nX real [1,1]\n0.5\nY real [1,1]\n0.5\n")
+    submit(given, "other", "sum_some", "(X_0 1)(X_1 0)(X_2 0.95)(X_3 0)(Y_0 1.95)(Y_1 0)")
+    assert referee.main([*words, "--submitted", str(given)]) == 0
+    assert "2 proved sat, 2 proved unsat, 0 tolerance only, 0 open; 1 certificates" in capsys.readouterr().out
+    found = content(words)["findings"]
+    assert [one["is"] for one in found["witnesses"]] == ["exact", "exact"]
+    proofs = {one["instance"][2]: one["certificate"] for one in found["instances"]}
+    assert proofs["none2.vnnlib"] == "accepted"
+    assert "one input" in proofs["none.vnnlib"]
+
+
+SHAPE = "[1,1]"
 
 
 def test_instances_whose_files_would_have_one_name_are_refused_where_there_are_files(

@@ -76,7 +76,15 @@ def test_the_deciding_row_has_the_formula_s_truth() -> None:
     assert truths == {True, False}
 
 
-@pytest.mark.parametrize("text", ["sat\n((X_0 0.25)\n(Y_0 0.5))\n", "((X_0 2.5e-1))", "(X_0 .25)(Y_0 1)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sat\n((X_0 0.25)\n(Y_0 0.5))\n",
+        "((X_0 2.5e-1))",
+        "(X_0 .25)(Y_0 1)",
+        "sat\nX float32 [1,1]\n0.25\nY real []\n1\n",
+    ],
+)
 def test_files(tmp_path: Path, text: str) -> None:
     plain, packed = tmp_path / "a.counterexample", tmp_path / "a.counterexample.gz"
     plain.write_text(text)
@@ -91,6 +99,8 @@ def test_files(tmp_path: Path, text: str) -> None:
         ("((X_0 nan))", "line 1, column 2: this is no pair"),
         ("((Y_0 1))", "gives 0 values of X; the property has 1"),
         ("((X_1 1))", "gives 1 values of X"),
+        ("sat\nX real [1,2]\n0.5\n1\nY real []\n1\n", "gives 2 values of its first tensor"),
+        ("X real [1]\nnan\n", "'nan' is no number"),
     ],
 )
 def test_files_that_are_none(tmp_path: Path, text: str, told: str) -> None:
