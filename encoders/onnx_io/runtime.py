@@ -7,10 +7,11 @@ import importlib
 import io
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
-from typing import IO
+from typing import IO, TextIO
 
 from encoders.files.temporary import nameless_file
 
@@ -26,19 +27,45 @@ def runtime() -> ModuleType:
     return module
 
 
+_moving = threading.RLock()
+"""Held while stdout and stderr are put aside or back, and for good by the thread that gives them back to all."""
+_aside: list[tuple[TextIO, int | None]] = []
+"""What has been put aside: `sys.stdout`, and a duplicate of file descriptor 2 where it is open."""
+
+
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[IO[bytes]]:
-    """Point file descriptor 2 at a file without a name, native code included, and discard what Python prints."""
-    with nameless_file() as sink, contextlib.redirect_stdout(io.StringIO()):
+    """Point file descriptor 2 at a file without a name, native code included, and discard what Python prints.
+
+    Both hold for every thread: one that has to be heard meanwhile calls `give_back_streams`.
+    """
+    with nameless_file() as sink:
         sys.stderr.flush()
-        try:
-            saved = os.dup(2)
-        except OSError:  # no stderr at all, as under pythonw
-            yield sink
-            return
-        os.dup2(sink.fileno(), 2)
+        with _moving:
+            try:
+                saved = os.dup(2)
+                os.dup2(sink.fileno(), 2)
+            except OSError:  # no stderr at all, as under pythonw
+                saved = None
+            _aside.append((sys.stdout, saved))
+            sys.stdout = io.StringIO()
         try:
             yield sink
         finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+            with _moving:
+                _put_back(*_aside.pop())
+                if saved is not None:
+                    os.close(saved)
+
+
+def give_back_streams() -> None:
+    """Put stdout and stderr back, for a thread that answers in another's place: that one captures nothing any more."""
+    _moving.acquire()
+    if _aside:
+        _put_back(*_aside[0])
+
+
+def _put_back(stdout: TextIO, stderr: int | None) -> None:
+    sys.stdout = stdout
+    if stderr is not None:
+        os.dup2(stderr, 2)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
+from encoders.onnx_io.runtime import give_back_streams
 from verifier.cli.complaint import complain
 from verifier.cli.exit_codes import Exit
 from verifier.problem.budget import Budget
@@ -182,6 +183,7 @@ class Deadline:
         if not self._answering.acquire(blocking=False):
             return
         code: int = Exit.DEFECT
+        give_back_streams()
         try:
             code = (self.answer or self.nothing)()
             for stream in (sys.stdout, sys.stderr):

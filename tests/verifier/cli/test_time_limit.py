@@ -131,6 +131,8 @@ sys.exit(cli.main())
 """
 READING = ("verifier.runtime.model.load_model", "verifier.runtime.agreement:Comparison.of_model")
 """What a command can be stuck in before it can say anything about its question."""
+CAPTURED = "onnxruntime.set_default_logger_severity"
+"""What it can be stuck in while nothing that is printed arrives."""
 WORKING = {
     "minimal": (
         "verifier.search.float32.rounding_reaches",
@@ -189,7 +191,7 @@ def test_ranges_that_are_late_are_what_is_proved_by_then() -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("place", READING)
+@pytest.mark.parametrize("place", [*READING, CAPTURED])
 def test_a_limit_that_ends_while_the_files_are_read_is_told(place: str) -> None:
     with stuck("minimal", place) as process:
         out, err = process.communicate()
