@@ -19,6 +19,20 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
+def one_line(error: BaseException | str) -> str:
+    """An error's message on one line, shortened to what a reader takes in: it says what is wrong first, or last.
+
+    >>> one_line(ValueError("no\\nnumber"))
+    'no number'
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[5 - LONGEST // 2 :]}"
+
+
+LONGEST = 240
+"""Characters of a library's message that are shown."""
+
+
 def without_folders(text: str, *known: Path) -> str:
     """The text with the last part alone of every absolute path in it: reports and stores are handed on.
 

@@ -8,6 +8,7 @@ import math
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import checker, defs, external_data_helper, helper
 
-from encoders.errors import InputError
+from encoders.errors import InputError, one_line
 from encoders.files.packed import plain
 from encoders.onnx_io.ops.call import FLOATS, ML_DOMAIN, describe
-from encoders.onnx_io.ops.folding import one_line
 from encoders.onnx_io.ops.room import MAX_ENTRIES
+from encoders.onnx_io.runtime import runtime
 from encoders.onnx_io.weights import OnnxModel, apart
 
 OLDEST_OPSET = 7
@@ -166,18 +167,39 @@ def _number(text: str) -> int:
     return int(text)
 
 
+@cache
+def newest_opset() -> int:
+    """The newest version of the ONNX op set that ONNX Runtime and the library onnx both read."""
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one node", values[:1], values[1:])
+    for version in range(defs.onnx_opset_version(), OLDEST_OPSET, -1):
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=OLDEST_IR)
+        try:
+            runtime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        except Exception:  # noqa: BLE001 - onnxruntime's exceptions share no base class
+            continue
+        return version
+    return OLDEST_OPSET
+
+
+OLDEST_IR = 8
+"""A version of the format that every supported ONNX Runtime reads."""
+
+
 def default_opset(model: onnx.ModelProto) -> int:
     """The version of the ONNX op set; raises InputError when it is missing or one that cannot be read."""
-    newest = defs.onnx_opset_version()
     versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions:
-        raise InputError(f"the model names no version of the ONNX op set; {OLDEST_OPSET} to {newest} can be read")
+        raise InputError(f"the model names no version of the ONNX op set; {_READ.format(newest_opset())}")
     if len(set(versions)) > 1:
         raise InputError(f"the model names several versions of the ONNX op set ({min(versions)} to {max(versions)})")
     version = int(versions[0])
-    if not OLDEST_OPSET <= version <= newest:
-        raise InputError(f"the model has opset {version}; {OLDEST_OPSET} to {newest} can be read: export it anew")
+    if not OLDEST_OPSET <= version <= defs.onnx_opset_version():
+        raise InputError(f"the model has opset {version}; {_READ.format(newest_opset())}: export it anew")
     return version
+
+
+_READ = f"{OLDEST_OPSET} to {{}} can be read"
 
 
 def in_order(model: onnx.ModelProto) -> onnx.ModelProto:

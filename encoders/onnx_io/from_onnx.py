@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from encoders.errors import InputError
+from encoders.errors import InputError, one_line
 from encoders.network.graph import Affine, Graph, Term, frozen
 from encoders.network.linear_maps import select
 from encoders.onnx_io.file import (
@@ -35,7 +35,7 @@ from encoders.onnx_io.ops.draft import Draft
 from encoders.onnx_io.ops.endings import Ending, ending
 from encoders.onnx_io.ops.exactness import is_exact
 from encoders.onnx_io.ops.foldable import NOT_FOLDED
-from encoders.onnx_io.ops.folding import evaluate_node, one_line
+from encoders.onnx_io.ops.folding import evaluate_node
 from encoders.onnx_io.ops.refusals import why_not
 from encoders.onnx_io.ops.room import Allowance, TooLargeError
 from encoders.onnx_io.ops.rules import CLASSICAL_RULES, RULES

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from functools import cache
 from types import ModuleType
 from typing import IO, TextIO
 
+from encoders.errors import one_line
 from encoders.files.temporary import nameless_file
 
 FATAL = 4  # ONNX Runtime's log level that prints nothing short of an abort; its errors reach us as exceptions
@@ -25,6 +27,29 @@ def runtime() -> ModuleType:
         module = importlib.import_module("onnxruntime")
         module.set_default_logger_severity(FATAL)
     return module
+
+
+SOURCE = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : |Load model from [^\n]*? failed: ?|/\S+\.(?:cc|h|cu):\d+ "
+    r"(?:[\w:<>,&*~ ]*::~?\w+\((?:[^()]|\([^()]*\))*\)(?: const)?(?: \[with [^]]*\])? )?"
+)
+"""What ONNX Runtime says of itself in a message: a code, its file and line, the C++ function with its types."""
+
+HELPS = (
+    (
+        re.compile(r"max supported IR version: (\d+)"),
+        "save it with model.ir_version = {}, or a newer onnxruntime helps",
+    ),
+    (re.compile(r"support for domain ai\.onnx is till opset (\d+)"), "export it with opset {} or lower"),
+)
+"""What would be right, by what it says."""
+
+
+def runtime_complaint(error: BaseException) -> str:
+    """What ONNX Runtime says is wrong, on one line, and what would be right, where that is known."""
+    said = SOURCE.sub("", " ".join(str(error).split()))
+    helps = (f"; {help_.format(found[1])}" for told, help_ in HELPS if (found := told.search(said)))
+    return one_line(said.rstrip(". ") or type(error).__name__) + next(helps, "")
 
 
 _moving = threading.RLock()

@@ -124,7 +124,7 @@ def _answer_every(job: Job, answer: AllTargets, precision: float) -> Exit:
         result,
         lambda files: [
             terminal.all_targets_table(answer.results),
-            terminal.bracket_table(run, answer.overall, files),
+            terminal.bracket_table(run, answer.overall, files, json_result.float32_of_all(answer.results, records)),
         ],
     )
     undecided = answer.overall.status is Status.BRACKETED or any(missing(record) for record in records.values())

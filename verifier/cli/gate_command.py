@@ -231,7 +231,7 @@ def _go_together(outputs: GateOptions, flags: Mapping[str, Any]) -> None:
     if outputs.no_cache and "store" in flags:
         raise InputError("--no-cache and --store exclude each other: without the cache nothing is kept")
     for option in fields(outputs) if outputs.update_baseline is not None else ():
-        if option.name not in BESIDE_BASELINE and getattr(outputs, option.name) != option.default:
+        if option.name not in BESIDE_BASELINE and getattr(outputs, option.name) not in (option.default, False):
             name = f"--{option.name.replace('_', '-')}"
             raise InputError(
                 f"{name} and --update-baseline exclude each other: a baseline is written instead of verdicts"

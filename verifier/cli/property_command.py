@@ -25,7 +25,7 @@ from verifier.problem.properties.network_query import NetworkQuery
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.streams import UnwrittenError
 from verifier.problem.verdict import Evidence, Holds, Semantics, Unknown, Violated
-from verifier.problem.whole_file import written
+from verifier.problem.whole_file import writable, written
 from verifier.report import terminal
 from verifier.report.assignment import query_arrays, query_text, query_word
 from verifier.report.json_result import CertificateRecord
@@ -149,6 +149,8 @@ class AskedQuery:
 def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
     """Answer `verifier verify`: as VNN-COMP asks for VNN-LIB 1.0, as the standard's solver interface does for 2."""
     text = read_text(asked.query)
+    if asked.results is not None:
+        writable(asked.results, "--results")
     proof = PropertyProofFile(asked.certificate, AnswerFiles(None, as_json=False))
     if is_version_2(text):
         return _verify_2(asked, text, how, deadline, proof)

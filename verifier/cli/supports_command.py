@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from onnx import defs
-
 from encoders.errors import InputError
-from encoders.onnx_io.file import OLDEST_OPSET
+from encoders.onnx_io.file import OLDEST_OPSET, newest_opset
 from encoders.onnx_io.ops.rules import RULES
-from verifier.runtime.query_model import ANALYSED
+from verifier.problem.properties.network_query import ANALYSED
 
 CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
 """Operators that are evaluated, whatever else is evaluated on constants."""
@@ -19,7 +17,7 @@ PARTLY = frozenset({"Cast", "Div", "LogSoftmax", "Mul", "Sigmoid", "Softmax", "T
 and the like where a question is about an order of classes or over the reals. What is listed is asked in every use."""
 
 ANSWERS: Mapping[str, Callable[[], list[str]]] = {
-    "onnx_opset_versions": lambda: [str(OLDEST_OPSET), str(defs.onnx_opset_version())],
+    "onnx_opset_versions": lambda: [str(OLDEST_OPSET), str(newest_opset())],
     "onnx_element_types": lambda: list(ANALYSED),
     "onnx_operators": lambda: sorted((RULES.keys() | CONSTANTS) - PARTLY),
     "vnnlib_versions": lambda: ["1.0", "2.1"],

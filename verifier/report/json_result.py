@@ -176,6 +176,15 @@ def float32_evidence(lower: float | None, certificate: CertificateRecord | None)
     return Evidence.CERTIFIED if certified else Evidence.PROVED
 
 
+def float32_of_all(results: Sequence[Bracket], certificates: Mapping[int | None, CertificateRecord]) -> Evidence:
+    """What the lower end of all targets rests on for float32 evaluations: on the least of each target's."""
+    return min(_float32_levels(results, certificates), default=Evidence.PROVED)
+
+
+def _float32_levels(results: Sequence[Bracket], certificates: Mapping[int | None, CertificateRecord]) -> list[Evidence]:
+    return [float32_evidence(bracket.float32, certificates.get(bracket.target)) for bracket in results]
+
+
 def _float32_json(bracket: Bracket, witness_path: Path | None, evidence: Evidence) -> Json | None:
     """What holds for every float32 evaluation of the network; null where that was not asked."""
     if bracket.float32 is None:
@@ -208,10 +217,10 @@ def all_targets_json(
     paths: where the witness of each target was written; certificates: those that were asked for.
     """
     nearest = overall.witness.target if overall.witness is not None else None
-    levels = [float32_evidence(bracket.float32, certificates.get(bracket.target)) for bracket in results]
+    levels = _float32_levels(results, certificates)
     return {
         "schema": SCHEMA,
-        **bracket_json(run, overall, paths.get(nearest), min(levels, default=Evidence.PROVED)),
+        **bracket_json(run, overall, paths.get(nearest), float32_of_all(results, certificates)),
         "results": [
             {
                 **bracket_json(run, bracket, paths.get(bracket.target), level),

@@ -60,8 +60,11 @@ def pairs(title: str, rows: Sequence[tuple[str, str | Text]]) -> Table:
     return table
 
 
-def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Table:
-    """The result of `minimal` or `attack`: lower rounded down, upper rounded up."""
+def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path], float32: Evidence | None = None) -> Table:
+    """The result of `minimal` or `attack`: lower rounded down, upper rounded up.
+
+    float32: what the lower end for float32 evaluations rests on; None: what the run's one certificate says.
+    """
     places = places_for(bracket.precision)
     proved = run.command != "attack"
     status = Text(status_text(run, bracket), STATUS_STYLE[bracket.status])
@@ -79,7 +82,7 @@ def bracket_table(run: RunRecord, bracket: Bracket, files: Sequence[Path]) -> Ta
             rows.append(("float32", "nothing proved for float32 evaluations"))
         elif bracket.float32 is not None:
             shown = lower if bracket.float32 == bracket.lower else directed(bracket.float32, up=False, places=places)
-            level = float32_evidence(bracket.float32, run.certificate)
+            level = float32 or float32_evidence(bracket.float32, run.certificate)
             rows.append(("float32", f"{shown}  the same for every float32 evaluation, {level.label}"))
     found = bracket.witness is not None
     rows.append(("upper", f"{upper}  the distance of the example found" if found else "none found"))
@@ -236,7 +239,7 @@ def _run_rows(
 
 def search_text(search: Search) -> str:
     """A search in words: "LP tree, 7 600 nodes"."""
-    nodes = f"{search.engine}, {_count(search.nodes)} nodes"
+    nodes = f"{search.engine}, {_count(search.nodes)} node{'' if search.nodes == 1 else 's'}"
     return f"{nodes}, {_count(search.open_nodes)} of them open" if search.open_nodes else nodes
 
 

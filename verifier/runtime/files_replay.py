@@ -13,7 +13,7 @@ import onnx
 from encoders.errors import InputError
 from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.joined import JoinedPart, Slot
-from encoders.onnx_io.ops.folding import one_line
+from encoders.onnx_io.runtime import runtime_complaint
 from encoders.onnx_io.weights import OnnxModel
 from verifier.runtime.device import Device
 from verifier.runtime.replay import FloatArray, Replay, with_outputs
@@ -45,14 +45,14 @@ def _opened(model: onnx.ModelProto, names: Sequence[str], what: str) -> Any:
     try:
         return session(OnnxModel(with_outputs(model, names)), Device.CPU, 1)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise InputError(f"{what}: ONNX Runtime cannot load the file: {one_line(error)}") from error
+        raise InputError(f"{what}: ONNX Runtime cannot load the file: {runtime_complaint(error)}") from error
 
 
 def _run(begun: Any, names: Sequence[str], given: Mapping[str, Any], what: str) -> list[Any]:
     try:
         return list(begun.run(list(names), dict(given)))
     except Exception as error:  # as when it is loaded
-        raise InputError(f"{what}: ONNX Runtime cannot run the file: {one_line(error)}") from error
+        raise InputError(f"{what}: ONNX Runtime cannot run the file: {runtime_complaint(error)}") from error
 
 
 class FilesReplay(Replay):

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from encoders.errors import InputError
+from encoders.errors import InputError, one_line
 from encoders.files.temporary import temporary_folder
-from encoders.onnx_io.ops.folding import one_line
 from verifier.runtime.replay import FloatArray
 
 POINTS, SEED = 4, 0

@@ -25,9 +25,6 @@ from verifier.problem.properties.network_query import WHOLE, DeclaredNetwork, De
 from verifier.runtime.files_replay import FilesReplay, without_our_folder
 from verifier.runtime.model import Model, from_memory, load
 
-ANALYSED = ("float32", "real")
-"""The element types about which something can be proved."""
-
 
 @dataclass(frozen=True, eq=False)
 class QueryModel:
@@ -41,7 +38,7 @@ class QueryModel:
 def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) -> QueryModel:
     """Read the file of each network and join them. Raises InputError, one line, for files that do not fit the query."""
     _check_names(query, files)
-    _check_types(query)
+    query.check_types()
     models = {name: load_model(path)[0].whole for name, path in files.items()}
     parts = [_part(network, models[network.equal_to or network.name], query.real) for network in query.networks]
     for network in query.networks:
@@ -71,18 +68,6 @@ def _check_names(query: NetworkQuery, files: Mapping[str, Path]) -> None:
     for name in query.files:
         if name not in files:
             raise InputError(f"{source}: network '{name}' has no file: give --network {name}=FILE.onnx")
-
-
-def _check_types(query: NetworkQuery) -> None:
-    source, types = query.prop.source, {tensor.dtype for tensor in query.tensors} - {*WHOLE}
-    for tensor in query.tensors:
-        if tensor.dtype not in ANALYSED and (tensor.kind is TensorKind.INPUT or tensor.dtype not in WHOLE):
-            raise InputError(
-                f"{source}: nothing can be proved about '{tensor.name}' in {tensor.dtype}; float32 can be, and what "
-                "is declared real throughout"
-            )
-    if len(types) > 1:
-        raise InputError(f"{source}: it mixes real with float32; a query about real numbers is real throughout")
 
 
 def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> JoinedPart:

@@ -19,7 +19,7 @@ import onnx
 from encoders.errors import InputError
 from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.ops.endings import without_transforms
-from encoders.onnx_io.ops.folding import one_line
+from encoders.onnx_io.runtime import runtime_complaint
 from encoders.onnx_io.weights import OnnxModel
 from verifier.runtime.device import Device
 from verifier.runtime.session import PACKED, Level, session
@@ -70,7 +70,9 @@ class Opened:
                 except Exception as error:  # onnxruntime's exceptions share no base class
                     if isinstance(error, MemoryError) or any(told in str(error) for told in NO_MEMORY):
                         raise MemoryError(f"{self._path} does not fit into memory") from error
-                    raise InputError(f"{self._path}: ONNX Runtime cannot load the model: {one_line(error)}") from error
+                    raise InputError(
+                        f"{self._path}: ONNX Runtime cannot load the model: {runtime_complaint(error)}"
+                    ) from error
                 self._model = None
             return self._made
 
@@ -105,7 +107,7 @@ class Opened:
         try:
             found = opened.run(list(tensors), {self._name: row.reshape(self._shape)})
         except Exception as error:  # as when it is loaded
-            raise InputError(f"{self._path}: ONNX Runtime cannot run the model: {one_line(error)}") from error
+            raise InputError(f"{self._path}: ONNX Runtime cannot run the model: {runtime_complaint(error)}") from error
         return [np.asarray(value).reshape(1, -1) for value in found]
 
 

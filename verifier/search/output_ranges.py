@@ -176,6 +176,8 @@ class _RangeSearch:
     ends: tuple[_End, ...]
     nodes: int = 0
     engine: str = field(default=LINEAR_BOUNDS)
+    seconds: float = 0.0
+    """Of the search trees."""
 
     @classmethod
     def of(
@@ -243,7 +245,7 @@ class _RangeSearch:
             closed = all(end.gap <= self.precision for end in ends)
             told = "" if closed else reason or ROUNDED.format("" if exact else ": ask for semantics real")
         ranges = tuple(_range(low, high) for low, high in zip(ends[0::2], ends[1::2], strict=True))
-        search = Search(self.engine, self.nodes, 0, 0.0)
+        search = Search(self.engine, self.nodes, 0, self.seconds)
         return OutputRanges(ranges, self.precision, not exact, told, self.settings.budget.spent, search, about)
 
     def run(self) -> None:
@@ -330,7 +332,7 @@ class _RangeSearch:
             tolerance=TOLERANCE,
             memory=self.settings.budget.memory,
         )
-        self.engine = tree.engine
+        self.engine, began = tree.engine, self.settings.budget.spent
         try:
             while tree.open_nodes and not tree.stuck:
                 point = tree.explore(budget)
@@ -346,6 +348,7 @@ class _RangeSearch:
             return
         finally:
             self.nodes += tree.nodes
+            self.seconds += self.settings.budget.spent - began
         if tree.open_nodes:
             end.share = 0.5 * (1.0 + end.share)
             end.stuck = end.gap <= 2.0 * precision or end.share > 1.0 - 2.0**-20

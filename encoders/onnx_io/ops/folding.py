@@ -18,7 +18,7 @@ from encoders.errors import InputError
 from encoders.onnx_io.ops.call import FLOATS, Call, Constant, Variable
 from encoders.onnx_io.ops.foldable import FOLDABLE, GROWTH, NOT_FOLDED, STORE, complaint
 from encoders.onnx_io.ops.room import MAX_ENTRIES, Allowance, TooLargeError
-from encoders.onnx_io.runtime import FATAL, runtime
+from encoders.onnx_io.runtime import FATAL, runtime, runtime_complaint
 
 IR_VERSION = 8
 """Every supported ONNX Runtime reads it; later ones change nothing for a model of one node."""
@@ -58,13 +58,7 @@ def evaluate_node(call: Call, inputs: Sequence[Constant | None], room: Allowance
     except (InputError, TooLargeError):
         raise
     except Exception as error:  # ONNX Runtime's exceptions share no base class
-        raise call.error(f"cannot be evaluated: {one_line(error)}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message on one line, shortened to what a reader takes in."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 240 else text[:237] + "..."
+        raise call.error(f"cannot be evaluated: {runtime_complaint(error)}") from error
 
 
 def _run(

@@ -354,6 +354,9 @@ def test_every_target_has_a_certificate_of_its_own(tmp_path, capsys):
         assert (found.lower, found.query.target) == (result["lower"], result["target"])
         assert found.digest == result["certificate"]["query"]
     assert {path.name for path in tmp_path.iterdir()} == {f"c-{t}.cert" for t in range(10) if t != said["label"]}
+    assert said["float32"]["evidence"] == "certified"
+    assert main.main([*arguments[:-1], "--certificate", str(tmp_path / "c.cert")]) == Exit.GOOD
+    assert "every float32 evaluation, certified" in capsys.readouterr().out
 
 
 def test_targets_without_a_certificate_are_told(tmp_path, capsys):

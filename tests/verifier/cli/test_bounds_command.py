@@ -24,6 +24,7 @@ def test_ranges_in_json_and_as_a_table(tmp_path: Path, capsys: pytest.CaptureFix
         assert one["lower"] <= one["least"] <= one["largest"] <= one["upper"]
         assert max(one["least"] - one["lower"], one["upper"] - one["largest"]) <= 0.5
         assert np.shape(one["least_at"]) == (1, 64)
+    assert 0 < found["search"]["seconds"] <= found["seconds"]
     assert main(["bounds", "digits", "--box", "0", "0.05"]) == Exit.GOOD
     assert "for every float32 evaluation as well" in capsys.readouterr().out
 

@@ -153,7 +153,10 @@ def test_a_baseline_is_written_and_kept(folder: Path, capsys: pytest.CaptureFixt
     assert main(["gate", "--jobs", "1", "--update-baseline", "baseline.json"]) == Exit.GOOD
     first = Path("baseline.json").read_bytes()
     assert main(["gate", "--jobs", "1"]) == Exit.GOOD
-    assert main(["gate", "--jobs", "1", "--update-baseline", "baseline.json", "--no-cache"]) == Exit.GOOD
+    assert (
+        main(["gate", "--jobs", "1", "--update-baseline", "baseline.json", "--no-cache", "--no-certificates"])
+        == Exit.GOOD
+    )
     assert Path("baseline.json").read_bytes() == first
 
 
@@ -228,6 +231,7 @@ def test_an_attack_that_fails_is_told_and_the_search_decides(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--certificates", "--update-baseline", "b.json"], "--certificates and --update-baseline exclude"),
         (["absent.toml"], "absent.toml: no such file: a plan with requirements is expected, such as models = "),
         (["--undecided", "pass"], "fail or warn"),
         (["bad.toml"], "certificates: 1: true or false is expected"),

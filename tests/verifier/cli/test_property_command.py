@@ -239,6 +239,16 @@ def test_unsat_leaves_a_certificate(
     assert capsys.readouterr().out == ""
 
 
+def test_results_that_cannot_be_written_are_told_before_the_work(
+    ramp: str, query: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, why in ((tmp_path, "directory"), (tmp_path / "none" / "out.txt", "cannot write there")):
+        assert main(["verify", query(OVER), "--network", ramp, "--results", str(place)]) == Exit.BAD_INPUT
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert why in err
+
+
 def test_a_query_that_cannot_be_read_is_one_line(ramp: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.vnnlib").write_text("(assert (<= X_0 1))")
     results = tmp_path / "r.txt"

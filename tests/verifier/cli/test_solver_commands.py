@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import defs
 
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
@@ -219,6 +220,8 @@ def test_types_about_which_nothing_is_proved_are_refused(
 ) -> None:
     assert main(["verify", write("(>= Y[0,0] 0.6)", "float64"), "--network", f"N={ramp}"]) == Exit.BAD_INPUT
     assert "nothing can be proved about 'X' in float64" in capsys.readouterr().err
+    assert main(["check", ramp, "--property", write("(>= Y[0,0] 0.6)", "float64")]) == Exit.BAD_INPUT
+    assert "nothing can be proved about 'X' in float64" in capsys.readouterr().err
 
 
 def test_check_takes_a_property_of_either_syntax(ramp: str, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,6 +240,8 @@ def test_capabilities_are_told_one_at_a_time(capsys: pytest.CaptureFixture[str])
     for given in ([], ["--vnnlib-versions", "--onnx-operators"]):
         assert main(["supports", *given]) == Exit.BAD_INPUT
         assert "one capability at a time: --onnx-opset-versions, " in capsys.readouterr().err
+    oldest, newest = map(int, ANSWERS["onnx_opset_versions"]())
+    assert oldest < newest <= defs.onnx_opset_version()
     assert ANSWERS["onnx_element_types"]() == ["float32", "real"]
     assert {"Conv", "Relu", "Gemm"} <= set(ANSWERS["onnx_operators"]())
     # A product or quotient of two variables, a cast to whole numbers and a Softmax in the middle are refused.

@@ -74,6 +74,7 @@ def test_a_search_is_one_line() -> None:
     run, search = replace(RUN, method="tree", solver=None), Search("LP tree", 7600, 0, 3.8)
     text = shown(terminal.bracket_table(run, replace(BRACKET, search=search), []))
     assert "LP tree, 7 600 nodes" in text
+    assert terminal.search_text(replace(search, nodes=1, open_nodes=1)) == "LP tree, 1 node, 1 of them open"
     assert "open" not in text
     assert "5 of them open" in shown(
         terminal.bracket_table(run, replace(OPEN, search=replace(search, open_nodes=5)), [])

@@ -125,6 +125,8 @@ class _Reader:
 
     def count(self, kind: str) -> int:
         """How many variables of a kind there are. Raises InputError where a number is missing, or all are."""
+        if not self._declared:
+            raise InputError(f"{self._text.name} declares no variables: (declare-const X_0 Real) and such are expected")
         numbers = {number for letter, number in self._declared.values() if letter == kind}
         for number in range(max(numbers, default=0) + 1):
             if number not in numbers:

@@ -76,6 +76,7 @@ def property_of_either(text: Text, look: Callable[[], None] = lambda: None) -> P
             f"{text.name} speaks of {query.told}: what asks about more than one input and one output of one network "
             "is for `verifier verify`"
         )
+    query.check_types()
     return query.prop
 
 

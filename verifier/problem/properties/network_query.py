@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from encoders.errors import InputError
 from verifier.problem.properties.formula import Property
 
 
@@ -20,6 +21,9 @@ class TensorKind(StrEnum):
 
 REAL_TYPE = "real"
 """The element type with which a query asks about the real numbers."""
+
+ANALYSED = ("float32", REAL_TYPE)
+"""Element types about whose numbers something is proved."""
 
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 """Element types of whole numbers: of outputs that do not depend on inputs, such as shapes."""
@@ -76,6 +80,18 @@ class NetworkQuery:
     def tensors(self) -> Iterator[DeclaredTensor]:
         """All of them, in the order of their declarations."""
         return (tensor for network in self.networks for tensor in network.tensors)
+
+    def check_types(self) -> None:
+        """Raise InputError where nothing can be proved about numbers of a declared type."""
+        source, types = self.prop.source, {tensor.dtype for tensor in self.tensors} - {*WHOLE}
+        for tensor in self.tensors:
+            if tensor.dtype not in ANALYSED and (tensor.kind is TensorKind.INPUT or tensor.dtype not in WHOLE):
+                raise InputError(
+                    f"{source}: nothing can be proved about '{tensor.name}' in {tensor.dtype}; float32 can be, and "
+                    "what is declared real throughout"
+                )
+        if len(types) > 1:
+            raise InputError(f"{source}: it mixes real with float32; a query about real numbers is real throughout")
 
     @property
     def real(self) -> bool:

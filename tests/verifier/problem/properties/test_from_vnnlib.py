@@ -124,7 +124,7 @@ def test_a_file_may_be_packed(tmp_path: Path) -> None:
         pytest.param(lambda: gzip.compress(b"(assert true)" * 99)[:-9], "cannot be read", id="cut"),
         pytest.param(lambda: b"\x1f\x8bnothing", "cannot be read", id="no gzip"),
         pytest.param(lambda: b"\xff\xfe(assert", "byte 0 is no UTF-8", id="no text"),
-        pytest.param(lambda: b"", "X_0 is not declared", id="empty"),
+        pytest.param(lambda: b"; none", "declares no variables", id="empty"),
     ],
 )
 def test_hostile_files_are_one_line(tmp_path: Path, content: Callable[[], bytes], told: str) -> None:
