@@ -39,7 +39,8 @@ LOOSE = 4.0
 
 SPARE_BITS, SPARE = 14, 1 << 8
 """Of an end by anchored lines, what is not claimed, and the least of that in steps: how the checker rounds a row's
-multipliers depends on the rows beside it, which are others here."""
+multipliers depends on the rows beside it, which are others here. Five ends of oval21's deep net were 0 here and a step
+above it there."""
 
 
 class BudgetedProof(Proof):

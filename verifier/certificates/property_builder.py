@@ -24,7 +24,7 @@ from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.box_crown import BoxCrown
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates import checker
-from verifier.certificates.ball_proof import charge_of
+from verifier.certificates.ball_proof import SPARE, charge_of
 from verifier.certificates.box_tree import BoxTree
 from verifier.certificates.builder import FLOAT32_PART, network_of
 from verifier.certificates.case_trees import BoxCase, CaseTree, ReluCase
@@ -66,8 +66,7 @@ from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.table import few_inputs
 
 ROUNDS = 12
-"""Times that leaves which floats close and the checker does not are halved: where a bound of it is tighter, a ReLU may
-get the other of its lower lines, and a row be worse for that; one of dist_shift's trees took five."""
+"""Times that leaves are halved which floats close and the checker, by other lines, does not; dist_shift took five."""
 
 OTHER_LAYERS = "the checker divides this model into other ReLU layers than the engine"
 
@@ -140,13 +139,15 @@ class _ClaimingProof(BudgetedPropertyProof):
         guess = [end[start : start + low.size] for end in self.guess]
         asked = np.flatnonzero((low < 0) & (high > 0))
         left = {1: asked[~(guess[1][asked] <= 0)], -1: asked[~(guess[0][asked] >= 0)]}
+        unsure, spare = asked, SPARE if self.interval(place) is None else 0
         for _ in range(2):
             for sign, ends in ((1, low), (-1, high)):
                 ends[left[sign]] = sign * self.least(place, left[sign], np.full(left[sign].size, sign))
             # Where the end that was to fix the sign does not, the other one is wanted too.
-            open_ = asked[(low[asked] < 0) & (high[asked] > 0)]
-            left = {1: open_[low[open_] <= -UNKNOWN], -1: open_[high[open_] >= UNKNOWN]}
+            unsure = asked[(low[asked] < spare) & (high[asked] > -spare)]
+            left = {1: unsure[low[unsure] <= -UNKNOWN], -1: unsure[high[unsure] >= UNKNOWN]}
         state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
+        state[unsure[low[unsure] < high[unsure]]] = 2
         self.claims.extend(state[asked].tolist())
         return self.layer_of(place, state, low, high)
 

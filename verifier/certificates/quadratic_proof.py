@@ -35,7 +35,7 @@ from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.quadratic_root import GOAL_STEPS, ON, best_rows, in_parts
 
 SHARED_BITS, OWN_BITS = 24, 9
-"""Of the largest multiplier that rows share, and of a row's in the middle: 4 bits more gain a hundredth of a goal's
+"""Of the largest 1/τ and κ, which rows share, and of a row's in the middle: 4 bits more gain a hundredth of a goal's
 row, and cost a third of the file."""
 
 SPARE_BITS, SPARE = 12, 1 << 10
@@ -73,8 +73,8 @@ class QuadraticProposals:
             codes = np.concatenate([2 * part, 2 * part + 1])
             rows = forms.asked.either_sign(part)
             found = climbed(QuadraticRows(forms, rows, np.float32), self.budget, STEPS, STEP)
-            if found is not None:
-                given = self._evidence(codes, forms, rows, found)
+            given = None if found is None else self._evidence(codes, forms, rows, found)
+            if given is not None:
                 self.budget.check()
                 value, den = self.proof.quadratic_ends(layers, given)
                 ends = (value << BOUND_BITS) // den
@@ -104,6 +104,8 @@ class QuadraticProposals:
             together = together or found
             codes = np.array([goals[place][0] + best[place] for place in chosen])
             given = self._evidence(codes, forms, rows, found)
+            if given is None:
+                continue
             self.budget.check()
             least, den = value(given)
             enough = (least / den).astype(np.float64) > GOAL_SPARE * rows.sizes
@@ -117,17 +119,21 @@ class QuadraticProposals:
 
     def _evidence(
         self, codes: _Places, forms: QuadraticForms, rows: AffineForms, found: QuadraticMultipliers
-    ) -> QuadraticEvidence:
-        """The multipliers of the rows as integers."""
+    ) -> QuadraticEvidence | None:
+        """The multipliers of the rows as integers; None where H is not positive definite with them."""
         tau, *curved = (np.maximum(each.astype(np.float64), 0.0) for each in found[0])
         each_t, *lined = (np.maximum(each.astype(np.float64), 0.0) for each in found[1])
         # Inputs of the checker are from 0 to 1: τ(1 − ξ²) is four times as much there.
         inverse, lines = 0.25 / tau, np.stack(lined)
-        fine, common = _exponent(inverse, SHARED_BITS), _exponent(np.concatenate(curved), SHARED_BITS)
+        # A π may be a million times every κ, and H needs them all.
+        fine, *commons = map(_exponent, (inverse, *curved), (SHARED_BITS, SHARED_BITS, checker.HELD_BITS))
+        common = min(commons)
         own = _exponent(np.median(lines.max(axis=(0, 2), initial=0.0), keepdims=True), OWN_BITS)
         whole = np.ones(self.proof.query.centre.size, dtype=np.int64)
         whole[forms.moves] = np.maximum(_integers(inverse, fine), 1)
         kappa, pi = (_integers(part, common) for part in curved)
+        # Where both are 0 for a ReLU H is singular, and shrinking κ mends nothing.
+        pi = np.maximum(pi, 1)
         given = SharedMultipliers(
             0.25 / np.ldexp(whole[forms.moves].astype(np.float64), -fine), np.zeros(kappa.size), np.ldexp(pi, -common)
         )
@@ -136,6 +142,8 @@ class QuadraticProposals:
             if exact.hessian(given._replace(kappa=np.ldexp(AWAY * kappa, -common))) is not None:
                 break
             kappa = np.floor(kappa * np.exp(-SHRUNK)).astype(np.int64)
+        else:
+            return None
         t = np.maximum(_integers(each_t, own), 1)
         return QuadraticEvidence(codes, fine, common, own, whole, kappa, pi, t, _integers(lines, own))
 

@@ -15,7 +15,7 @@ import numpy as np
 from verifier.certificates.ball_proof import take_ends
 from verifier.certificates.bound_proof import TooManyNodesError
 from verifier.certificates.case_trees import CaseTree, ReluCase
-from verifier.certificates.checker import QUADRATIC, Layer, PropertyProof
+from verifier.certificates.checker import MOST_FORMS, QUADRATIC, Layer, PropertyProof
 from verifier.certificates.format import Int64Array, evidence_integers
 from verifier.certificates.quadratic_proof import QuadraticProposals
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
@@ -63,7 +63,9 @@ class SquaredCases:
         """The case that `proof` has come to, `begun` so far; root: the engine's bounds, for which the checker's are
         taken. Raises NotCertifiedError, OutOfTimeError or InvalidError."""
         lined = with_layers(root, proof.rooted)
-        if lined.unstable <= LP_RELUS or not suits(lined.ball, lined.lower, lined.upper):
+        forms = lined.unstable * (lined.unstable + int(np.count_nonzero(np.diff(lined.ball.interval, axis=0))))
+        suited = forms <= MOST_FORMS and suits(lined.ball, lined.lower, lined.upper)
+        if lined.unstable <= LP_RELUS or not suited:
             return ReluCase(begun, lined, proof.rooted, charge)
         parts = [np.array(begun, dtype=np.int64)]
         if proof.rooted is not self.raised:

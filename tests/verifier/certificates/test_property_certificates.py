@@ -539,6 +539,19 @@ def test_a_layer_without_open_or_active_neurons(truth: Any, save_net: Callable[.
             assert (reason(model, numbers, f"(assert {row})") == "") is good
 
 
+def test_ends_within_rounding_of_zero_settle_no_sign(
+    truth: Any, save_net: Callable[..., verifier.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first neuron is 2⁻²¹ at least, but −2⁻²¹ where its weight loses its last bit beside one of 512."""
+    first, second = [1.0 + 2.0**-20], [-512.0]
+    net = truth.of_layers(([[1.0]], [0.0]), ([first, second], [-1.0 - 2.0**-21, -5.0]), ([[1.0, 1.0]], [0.0]))
+    model = save_net(net)
+    monkeypatch.setattr(property_builder, "few_inputs", lambda _: False)
+    text = b"(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 1) (<= X_0 2) (>= Y_0 1.1)))"
+    made = property_certified(model, text, Budget())
+    assert checker.judged(made.content, model.path.read_bytes(), checker.Demands(property=text)).valid
+
+
 def test_signs_that_do_not_follow_are_claimed_no_more(ramp: verifier.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Floats that see every argument far above 0; and leaves that they close too early."""
     mended = []

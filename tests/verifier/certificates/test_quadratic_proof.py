@@ -16,6 +16,7 @@ from encoders.formulations.to_stages import to_stages
 from tests.verifier.certificates.parts import taken_apart
 from tests.verifier.certificates.test_anchored_proof import arguments_at, established
 from tests.verifier.certificates.test_mutations import refused
+from verifier.bounds import quadratic_rows
 from verifier.certificates import (
     ball_proof,
     bound_proof,
@@ -30,6 +31,8 @@ from verifier.certificates.format import FINE, STEP, varints
 from verifier.certificates.quadratic_proof import QuadraticProposals
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
+from verifier.solvers.branch_and_bound import hidden_bounds
+from verifier.solvers.root_bounds import root_bounds
 
 SIZES, SMALL = (5, 7, 6, 5, 3), (3, 5, 4, 3)
 
@@ -214,6 +217,34 @@ def test_values_are_just_below_the_least_of_the_formula(
     assert max(gaps) < 0.1 or lying
 
 
+@pytest.mark.parametrize("halvings", [quadratic_proof.HALVINGS, 0])
+def test_multipliers_far_from_each_other_keep_a_matrix_definite(
+    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, halvings: int
+) -> None:
+    """One π beyond all others, and a ReLU with neither κ nor π; without any try nothing is proposed."""
+    case, radius = make_case(1, SIZES, Norm.LINF, False), 0.25
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, FINE)
+    ball, stages, climbed = case.asked.ball.with_radius(radius).finite, to_stages(case.model.graph), []
+
+    def found(*given: Any) -> Any:
+        shared, own = quadratic_rows.climbed(*given)
+        shared.pi[0] = 2.0**20 * shared.kappa.max()
+        shared.kappa[-1] = shared.pi[-1] = 0.0
+        climbed.append(shared)
+        return shared, own
+
+    monkeypatch.setattr(quadratic_proof, "climbed", found)
+    monkeypatch.setattr(quadratic_proof, "HALVINGS", halvings)
+    ends = hidden_bounds(stages, root_bounds(case.model.graph, ball, Budget()))
+    lower, upper, _ = ball_proof._established(proof, stages, *ends, Budget())
+    layers, squares = proof.layers[:2], QuadraticProposals(proof, stages, ball, Budget())
+    made = [given for given, _ in squares.ends(layers, lower, upper, np.arange(5))]
+    assert len(made) == bool(halvings)
+    for given in made:
+        assert given.pi[-1] == 1
+        np.testing.assert_allclose(np.ldexp(given.kappa, -given.shared)[:-1], climbed[0].kappa[:-1], rtol=0.01)
+
+
 def float_forms(form: Any) -> Any:
     return [float(v) for v in form[0]], [float(v) for v in form[1]], float(form[2])
 
@@ -363,7 +394,9 @@ TEXT = """(declare-const X_0 Real)
 
 
 @pytest.mark.parametrize("float32", [False, True])
-def test_properties(make_case: Callable[..., Any], squared: None, float32: bool) -> None:
+def test_properties(
+    make_case: Callable[..., Any], squared: None, float32: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two cases of one box; spliced onto a text that some point satisfies the same numbers are refused."""
     case, rng = make_case(5, (3, 6, 5, 3), Norm.LINF, False), np.random.default_rng(5)
     low, high = np.full(3, 0.25), np.full(3, 0.75)
@@ -387,6 +420,12 @@ def test_properties(make_case: Callable[..., Any], squared: None, float32: bool)
     assert isinstance(older, checker.PropertyCertificate)
     with pytest.raises(InvalidError, match="not there"):
         checker.property_checked(dataclasses.replace(older, quadratic=False), case.content, None)
+    # Where the checker reads no such forms, there are trees alone.
+    monkeypatch.setattr(squared_cases, "MOST_FORMS", 0)
+    made = property_builder.property_certified(case.model, text.encode(), Budget(), worlds=(float32,))
+    parts = checker.parse(made.content)
+    assert isinstance(parts, checker.PropertyCertificate)
+    assert not parts.quadratic
 
 
 def _scores(net: checker.CheckedNetwork, x: np.ndarray) -> list[Fraction]:
