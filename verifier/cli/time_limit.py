@@ -48,7 +48,7 @@ class CommandTime:
         self.whole = whole
         self.picture = self.whole.reserve(min(LAST_SECONDS, LAST_SHARE * seconds) if limited else 0.0)
         self.proof = self.picture.reserve(min(PICTURE_SECONDS, PICTURE_SHARE * seconds) if draws and limited else 0.0)
-        self.engine = self.proof.reserve(PROOF_SHARE * seconds if proves and limited else 0.0)
+        self.engine = self.proof.reserve(PROOF_SHARE * seconds if proves and limited else 0.0, "the certificate")
 
 
 def draw_within(draw: Callable[[], bytes], budget: Budget) -> bytes | None:

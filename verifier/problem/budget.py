@@ -27,17 +27,17 @@ class Budget:
         self.memory = Memory() if memory is None else memory
         self._start = time.monotonic() if start is None else start
         self._wholes: tuple[Budget, ...] = ()
-        self._kept = 0.0
+        self._kept, self._purpose = 0.0, ""
         self._cancelled = False
 
     def share(self, parts: float) -> Budget:
         """One of so many equal parts of what is left, beginning now."""
         return self._derived(self.remaining / parts, time.monotonic(), self)
 
-    def reserve(self, seconds: float) -> Budget:
-        """The same, ending so many seconds earlier: they are kept for what comes after."""
+    def reserve(self, seconds: float, purpose: str = "") -> Budget:
+        """The same, ending so many seconds earlier: they are kept for what comes after, which `reason` then names."""
         derived = self._derived(math.inf, self._start, self)
-        derived._kept = seconds
+        derived._kept, derived._purpose = seconds, purpose
         return derived
 
     def first_of(self, other: Budget) -> Budget:
@@ -100,7 +100,9 @@ class Budget:
         if self.memory.exceeded:
             return self.memory.reason
         if self._wholes and self._seconds > self.spent:
-            return min(self._wholes, key=lambda whole: whole.remaining).reason
+            whole = min(self._wholes, key=lambda whole: whole.remaining)
+            kept = f", but for {self._kept:.3g} s that are kept for {self._purpose}"
+            return whole.reason + (kept if self._purpose and not whole.ended else "")
         if self._wholes:
             return f"the share of {self._seconds:.3g} s was used up"
         return f"the time limit of {self._seconds:g} s was reached"

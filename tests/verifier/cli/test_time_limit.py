@@ -33,6 +33,11 @@ def test_the_engine_ends_early_only_for_what_comes_after_it(clock: Any) -> None:
     assert CommandTime(Budget(1, clock.now), draws=True).engine.remaining >= 1 - PICTURE_SHARE - LAST_SHARE
     proved = CommandTime(Budget(10, clock.now), draws=True, proves=True)
     assert proved.engine.remaining == proved.proof.remaining - 5 < proved.picture.remaining - 5
+    clock.now += 6
+    told = "the time limit of 10 s was reached, but for 5 s that are kept for the certificate"
+    assert (proved.engine.reason, proved.proof.ended) == (told, False)
+    clock.now += 5
+    assert proved.engine.reason == "the time limit of 10 s was reached"
     endless = CommandTime(Budget(math.inf, clock.now), draws=True, proves=True)
     assert math.isinf(endless.engine.remaining)
     assert math.isinf(endless.picture.remaining)
