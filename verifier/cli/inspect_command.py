@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
-from encoders.onnx_io.from_onnx import as_classifier, survey
+from encoders.onnx_io.from_onnx import Network, as_classifier, survey
 from encoders.passes.lower import lower
 from verifier.cli.exit_codes import Exit
 from verifier.problem.budget import Budget
@@ -50,11 +50,23 @@ def facts(path: Path, output: str | None = None) -> dict[str, Any]:
         "ops": dict(sorted(found.op_counts.items())),
         "parameters": parameters,
         "relus": lower(network.graph).relu_count if network else None,
-        "notes": list(network.notes) if network else [],
+        "notes": [*network.notes, *_misdeclared(found.output_shape, network)] if network else [],
         "agreement": None if agreement is None else asdict(agreement),
         "unsupported": unsupported,
         "readable": network is not None,
     }
+
+
+def _misdeclared(shape: tuple[int | None, ...] | None, network: Network) -> list[str]:
+    """That the file declares another size of its output than it gives, as exporters of scikit-learn do of regressors.
+
+    A first axis of unknown size is the batch; where others are unknown, nothing is said.
+    """
+    sizes = [] if shape is None else [1 if axis == 0 and size is None else size for axis, size in enumerate(shape)]
+    given = network.graph.output_size - int(network.binary)
+    if not sizes or None in sizes or math.prod(size or 0 for size in sizes) == given:
+        return []
+    return [f"the file declares its output as {_shape(_sizes(shape))}, and gives {given} numbers"]
 
 
 def run(path: Path, output: str | None = None, *, as_json: bool) -> Exit:

@@ -196,6 +196,26 @@ def test_inspect_of_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFi
     assert found["unsupported"]
 
 
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [(("N", 1), "the file declares its output as ?x1, and gives 4 numbers"), ((1, 4), ""), (("N", "M"), "")],
+)
+def test_inspect_of_an_output_that_is_declared_otherwise(
+    declared: tuple[int | str, ...], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["z"]), helper.make_node("Reshape", ["z", "s"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, declared)],
+        [helper.make_tensor("s", TensorProto.INT64, [2], [-1, 4])],
+    )
+    path = tmp_path / "declared.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    assert main(["inspect", str(path), "--json"]) == Exit.GOOD
+    assert json.loads(capsys.readouterr().out)["notes"] == ([told] if told else [])
+
+
 def test_inspect_of_a_shape_that_the_file_does_not_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """That is not to have no axes, and not an axis of unknown size."""
     path = unreadable_model(tmp_path / "sin.onnx")
