@@ -254,10 +254,16 @@ def _class(number: int, what: str, model: Model) -> int:
 
 def box_of(box: Box, size: int) -> tuple[Array, Array]:
     """Its ends, each (size,). Raises InputError."""
+    wanted = f"the box must be two numbers or two arrays of {size} numbers"
     try:
-        lo, hi = (np.broadcast_to(np.asarray(end, dtype=np.float64).reshape(-1), (size,)) for end in box)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the box must be two numbers or two arrays of {size} numbers: {error}") from None
+        ends = [np.asarray(end, dtype=np.float64).reshape(-1) for end in box]
+    except (TypeError, ValueError):
+        raise InputError(f"{wanted}, not {type(box).__name__}") from None
+    if len(ends) != 2:
+        raise InputError(f"{wanted}, not {len(ends)} of them")
+    if any(end.size not in (1, size) for end in ends):
+        raise InputError(f"{wanted}, not of {ends[0].size} and {ends[1].size}")
+    lo, hi = (np.broadcast_to(end, (size,)) for end in ends)
     if np.any(np.isnan(lo)) or np.any(np.isnan(hi)):
         raise InputError("the box holds NaN")
     if np.any(lo > hi):
