@@ -69,6 +69,7 @@ OLDEST_IR, NEWEST_IR = 3, 14
 MOST_TOGETHER = 1 << 20  # entries that are evaluated at a time
 MOST_SIDE = 1 << 17  # the same of forms in boxes: a megabyte, which caches hold
 MOST_DIGITS = 1 << 25  # of all weights of the network together, and of one factor of a product: 8 bytes each
+MOST_LIMBS = 16  # of a sum: longer ones are of Python integers
 MOST_PAIRS = 1 << 12  # of digits in one product; a network of 20 layers comes to some 1,000
 LONGEST = 1000  # bits of the common denominator of a matrix: more of them are refused, as time without end
 LONGEST_NUMBER = 1 << 15  # bits of any integer: a network of 20 layers comes to some 5,000
@@ -259,13 +260,17 @@ class Limbs:
         """Some columns of them."""
         return Limbs([part[:, columns] for part in self.parts], self.bits)
 
-    def held(self) -> tuple[Entries, Entries]:
-        """As `held`, of the same integers."""
+    def carried(self) -> list[Entries]:
+        """Parts of the same integers, all but the last from 0 to 2^bits − 1."""
         digits, carry = [], np.zeros_like(self.parts[0])
         for part in self.parts[:-1]:
             digits.append((part + carry) & ((1 << self.bits) - 1))
             carry = (part + carry) >> self.bits
-        value = self.parts[-1] + carry
+        return [*digits, self.parts[-1] + carry]
+
+    def held(self) -> tuple[Entries, Entries]:
+        """As `held`, of the same integers."""
+        *digits, value = self.carried()
         shift = np.full(len(value), self.bits * len(digits))
         for place in range(len(digits) - 1, -1, -1):
             fits = (shift == self.bits * (place + 1)) & (lengths(value) + self.bits <= WORD_BITS)
@@ -771,7 +776,7 @@ class CheckedNetwork:
                     terms.append(constant(step, value, below))
                 sent = BACKWARD[step.kind](step, value, below)
             for source in step.sources:
-                messages[source] = total([messages[source], sent]) if source in messages else sent
+                messages[source] = united([messages[source], sent]) if source in messages else sent
         found, below = messages.get(self.input, (None, 1))
         return found, below, terms
 
@@ -812,6 +817,24 @@ def total(given: Sequence[RowMessage]) -> RowValue:
     den = least_common(below for _, below in values)
     first, *rest = (value.astype(object) * (den // below) for value, below in values)
     return sum(rest, first), den
+
+
+def united(given: Sequence[RowMessage]) -> RowMessage:
+    """The same; in limbs where one of them is and the others fit into such."""
+    den, bits = max(below for _, below in given), max(getattr(value, "bits", 0) for value, _ in given)
+    parts: list[Any] = []
+    for value, below in given:
+        own, digits = (value.bits, value.carried()) if isinstance(value, Limbs) else (0, [value])
+        if not (bits and is_power(below) and digits[0].dtype == np.int64):
+            return total(given)
+        for number, digit in enumerate(digits):
+            place, spare = divmod((den // below).bit_length() - 1 + number * own, bits)
+            # Two digits of each of them come to one place at most, as no limbs are twice as long as others.
+            if place >= MOST_LIMBS or longest(digit) + spare > WORD_BITS - 2 * len(given):
+                return total(given)
+            parts += [np.zeros_like(digit)] * (place + 1 - len(parts))
+            parts[place] = parts[place] + (digit << spare)
+    return Limbs(parts, bits), den
 
 
 def bounded(value: Entries, den: int) -> RowValue:

@@ -123,6 +123,31 @@ def test_what_is_moved_goes_back_to_where_it_came_from() -> None:
         assert np.array_equal(found.whole(), wanted)
 
 
+@pytest.mark.parametrize("bits", [13, 21, 26])
+def test_sums_in_limbs_are_those_of_the_integers(bits: int) -> None:
+    """Of what products give, in limbs of any length, and of rows in a word; longer sums are of Python integers."""
+    rng, kept = np.random.default_rng(bits), 0
+    for _ in range(60):
+        own, parts = int(rng.integers(13, 27)), int(rng.integers(1, 6))
+        word = np.clip(integers(rng, (3, 7), 2) >> int(rng.integers(8, 64)), -(1 << 62), 1 << 62).astype(np.int64)
+        values = [limbs_of(integers(rng, (3, 7), 40), bits, 5), word, limbs_of(integers(rng, (3, 7), 9), own, parts)]
+        below = [1 << int(rng.integers(0, 120)) for _ in values]
+        chosen = [(values[place], below[place]) for place in (0, int(rng.integers(1, 3)))]
+        found, den = checker.united(chosen[:: int(rng.choice([-1, 1]))])
+        kept += isinstance(found, Limbs)
+        wanted, common = checker.total(chosen)
+        whole, _ = checker.whole_row((found, den))
+        assert den == common
+        assert np.array_equal(whole, wanted)
+    assert kept > 15
+    huge, one = np.full((2, 3), (1 << 62) - 1), limbs_of(np.full((2, 3), 5, dtype=object), bits, 2)
+    for given in ([(huge, 1), (one, 1)], [(huge, 1), (huge, 4)], [(one, 1), (one, 3)], [(one, 1), (one, 1 << 600)]):
+        found, den = checker.united(given)
+        assert not isinstance(found, Limbs)
+        assert np.array_equal(found, checker.total(given)[0])
+        assert den == checker.total(given)[1]
+
+
 @pytest.mark.parametrize("name", ["conv", "groups", "batch_norm"])
 def test_intervals_of_one_product_are_what_its_rows_are_in_the_box(name: str) -> None:
     """In a ball that is a box they are the rows' exact ends, for float32 less what that is off by."""
