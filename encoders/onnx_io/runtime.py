@@ -78,7 +78,9 @@ def captured_stderr() -> Iterator[IO[bytes]]:
             yield sink
         finally:
             with _moving:
-                _put_back(*_aside.pop())
+                # Another thread's, perhaps: whoever ends last puts back what was there first.
+                stdout, saved = _aside.pop()
+                _put_back(stdout, saved)
                 if saved is not None:
                     os.close(saved)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,6 +91,31 @@ def test_captured_stderr_catches_native_output(capfd: pytest.CaptureFixture[str]
         os.write(2, b"noise")
         said.seek(0)
         assert said.read() == b"noise"
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
+
+
+def test_threads_that_capture_stderr_at_once_give_back_what_was_there_before(capfd: pytest.CaptureFixture[str]) -> None:
+    """The second one begins within the first one's time, and ends after it."""
+    before, (begun, within, over) = sys.stdout, (threading.Event() for _ in range(3))
+
+    def first() -> None:
+        with captured_stderr():
+            begun.set()
+            within.wait(60)
+
+    def second() -> None:
+        begun.wait(60)
+        with captured_stderr():
+            within.set()
+            over.wait(60)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.submit(first), pool.submit(second)
+        one.result()
+        over.set()
+        other.result()
+    assert sys.stdout is before
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"
 
