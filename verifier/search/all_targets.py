@@ -69,7 +69,7 @@ def minimal_all_targets(
     budget, decider = settings.budget, settings.decider
 
     def attacking(rest: Specification) -> Attacker:
-        return initial_attack.attacker(rest, settings, brief=decider.trees is not None)
+        return initial_attack.attacker(rest, settings, brief=0 if decider.trees is None else initial_attack.ANY)
 
     first = going_on(asked, known, attacking) if known else attacking(asked)
     if settings.earlier is not None:

@@ -17,7 +17,7 @@ from encoders.errors import SolverError
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Bracket
-from verifier.search.linear_bisection import linear_lower
+from verifier.search.linear_bisection import FIRST_STEPS, LOWER_STEPS, linear_lower
 from verifier.search.proposals import Proposals
 from verifier.search.scheduler import TreeSearch
 from verifier.search.state import Problem, SearchState
@@ -195,4 +195,4 @@ def _raise(search: TreeSearch, state: SearchState, widest: float) -> None:
     shared = widest if math.isfinite(widest) else state.upper
     top = shared if math.isfinite(state.upper) else state.problem.ball.reach
     if math.isfinite(top):
-        linear_lower(state, search.bounds, top)
+        linear_lower(state, search.bounds, top, FIRST_STEPS if search.goes_inside else LOWER_STEPS)

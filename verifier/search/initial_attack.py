@@ -44,19 +44,18 @@ def attacker(
     radius: float = math.inf,
     nearest: bool = False,
     share: float = ATTACK_SHARE,
-    brief: bool = False,
+    brief: float = 0,
     alone: bool = False,
 ) -> Attacker:
     """The named attack on the goals as a function of a budget; raises InputError for an unknown name.
 
     radius: points that are much farther away are left out. nearest: only the nearest target matters, so that the named
     attack takes up the promising ones and a quick one is enough for the others, and for all where it finds a point well
-    within the radius. share: of a finite time limit. brief: a tree follows, which on a small network finds more than a
-    longer attack would. alone: nothing follows, and it runs on every core.
+    within the radius. share: of a finite time limit. brief: a tree follows, which on a network of at most so many ReLUs
+    finds more than a longer attack would. alone: nothing follows, and it runs on every core.
     """
     attack = attacks.attack_named(word(name, "the attack"))
-    if brief:
-        attack = briefly(attack, asked.graph, asked.ball)
+    attack = briefly(attack, asked.graph, asked.ball, brief)
     ball, seed = asked.ball, settings.seed
     share = ATTACK_ALONE if alone else share
     find = _finder(asked, settings.device, EVERY_CORE if alone else settings.threads)
@@ -81,9 +80,10 @@ def attacker(
     return run
 
 
-def briefly(attack: attacks.Attack, graph: Graph, ball: Ball) -> attacks.Attack:
-    """The attack before a tree that polishes what it finds: shorter on a small network, where it is Carlini–Wagner."""
-    if attack.search is carlini_wagner and graph.relu_count <= SMALL:
+def briefly(attack: attacks.Attack, graph: Graph, ball: Ball, most: float) -> attacks.Attack:
+    """The attack before a tree that polishes what it finds: shorter where it is Carlini–Wagner, on a network of at most
+    so many ReLUs."""
+    if attack.search is carlini_wagner and graph.relu_count <= most:
         return replace(attack, settings=BRIEF[Metric(ball.norm.value)])
     return attack
 
@@ -125,6 +125,9 @@ def going_on(
 
 SMALL = 150
 """ReLUs of a network whose trees mostly close: a brief attack is enough to begin with."""
+
+ANY = math.inf
+"""The same where a longer attack follows if they do not."""
 
 
 PROMISING = 3

@@ -23,6 +23,9 @@ from verifier.solvers.root_bounds import CLIMBS, KERNELS_PAY, anchored_alone, ro
 LOWER_STEPS = 7
 """Bisections of the radius by linear bounds alone: the lower end that they reach is then known to 2⁻⁷ of the top."""
 
+FIRST_STEPS = 4
+"""The same where inner balls go on from there."""
+
 BOUNDS_KEPT = 32
 """Balls whose node bounds are kept for other targets: the paths of a few bisections, little memory."""
 
@@ -152,10 +155,10 @@ def _keep(known: dict[float, Kept], radius: float, found: Kept, most: int) -> No
     known[radius] = found
 
 
-def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float) -> None:
+def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float, steps: int = LOWER_STEPS) -> None:
     """Raise each target's lower end towards the largest radius at which linear bounds alone exclude its goal.
 
-    The radii are multiples of 2^-LOWER_STEPS · `top`, which is finite: states with one `top` share their bounds. Where
+    The radii are multiples of 2^-steps · `top`, which is finite: states with one `top` share their bounds. Where
     no witness is known and `top` reaches every corner of the box, a goal excluded there is unreachable. Raises
     OutOfTimeError; what was proved by then is kept.
     """
@@ -166,7 +169,7 @@ def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float) -> None
             target.lower = target.float32 = math.inf
         else:
             ranges[place] = 0.0, top
-    for _ in range(LOWER_STEPS):
+    for _ in range(steps):
         # The state's lower end is that of its least target: only those raise it, all of them by one step a round.
         least = min((low for low, _ in ranges.values()), default=math.inf)
         for place in [place for place, (low, _) in ranges.items() if low == least]:

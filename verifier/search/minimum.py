@@ -31,7 +31,8 @@ ON_A_TIE = "the lower end is 0 for good: the input itself is on a tie, where the
 def brackets(asked: Specification, settings: Settings) -> Iterator[Bracket]:
     """Shrinking brackets on d*; the last one has `final` set. Raises InputError at once, not at the first bracket."""
     decider = settings.decider
-    first = initial_attack.attacker(asked, settings, nearest=True, brief=decider.trees is not None)
+    brief = 0 if decider.trees is None else initial_attack.ANY
+    first = initial_attack.attacker(asked, settings, nearest=True, brief=brief)
     if settings.earlier is not None:
         first = beginning(asked, settings.earlier, first, each=False)
     thorough = initial_attack.attacker(asked, settings, share=THOROUGH_SHARE)

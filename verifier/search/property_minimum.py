@@ -32,7 +32,7 @@ from verifier.problem.verdict import Bracket, Counterexample, Evidence, Initial,
 from verifier.runtime.distance_judge import DistanceJudge, PropertyRuntime
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
-from verifier.search.initial_attack import ATTACK_SHARE, DEFAULT_ATTACK, PROMISING, briefly
+from verifier.search.initial_attack import ATTACK_SHARE, DEFAULT_ATTACK, PROMISING, SMALL, briefly
 from verifier.search.minimum import with_float32
 from verifier.search.property_question import (
     AskedProperty,
@@ -229,7 +229,7 @@ def _attacked(asked: NearestQuestion, settings: Settings, budget: Budget) -> lis
     values = np.asarray(asked.judge.runtime.logits(asked.ball.centre[np.newaxis])[0], dtype=np.float64)
     margins = [float(goal.margin(values)[0]) for _, goal in asked.goals]
     places = np.argsort(-np.nan_to_num(margins, nan=-np.inf), kind="stable")[:PROMISING].tolist()
-    attack = briefly(attacks.attack_named(DEFAULT_ATTACK), asked.graph, asked.ball)
+    attack = briefly(attacks.attack_named(DEFAULT_ATTACK), asked.graph, asked.ball, SMALL)
     chosen = tuple(asked.goals[place] for place in places)
     attacker = GoalAttack(asked.judge.graph, asked.ball, chosen, settings.device, settings.threads)
     limit = budget.share(1.0 / ATTACK_SHARE)

@@ -73,7 +73,8 @@ def check(asked: Specification, settings: Settings, radius: float, progress: Bra
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None
         return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached, about=about)
-    first = initial_attack.attacker(asked, settings, radius=radius, nearest=True, brief=decider.trees is not None)
+    brief = 0 if decider.trees is None else initial_attack.SMALL
+    first = initial_attack.attacker(asked, settings, radius=radius, nearest=True, brief=brief)
     problem = replace(problem_of(asked, settings, first), precision=radius * RADIUS_SHARE)
     if problem.points is not None:
         return replace(_check_some(problem, decider, radius, budget, progress), about=about)

@@ -8,17 +8,14 @@ of one tree; incumbents change between tasks, in the caller's thread only, so th
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.alpha_crown import Effort
-from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.phase_tree import seed
 from verifier.problem.query import Query
 from verifier.problem.verdict import LINEAR_BOUNDS, Search, Semantics
@@ -26,9 +23,9 @@ from verifier.search.linear_bisection import BoundsByRadius
 from verifier.search.proposals import Posed
 from verifier.search.spread import Spreading
 from verifier.search.state import FIRST_RADIUS, LAST_RADIUS, SearchState
-from verifier.search.track import Track
+from verifier.search.track import Slice, Track, explored
 from verifier.solvers.tree.bound_tree import BoundTree
-from verifier.solvers.tree.patched_tree import unconstrained
+from verifier.solvers.tree.patched_tree import hastened, unconstrained
 from verifier.solvers.tree.protocol import Tree, TreeMaker
 from verifier.solvers.tree.relu_tree import ReluTree
 from verifier.solvers.tree.threads import ALONE, Threads
@@ -120,7 +117,7 @@ class TreeSearch:
                     continue
                 if not tree.follows and tree.nodes > most:
                     return False
-                self._finish(track, _explore(tree, self._budget, ALONE))
+                self._finish(track, explored(tree, self._budget, ALONE))
                 self._budget.check()
             if not self._done(state):
                 return False
@@ -135,7 +132,7 @@ class TreeSearch:
         workers, trees_kept = self._states[0].problem.workers, self._states[0].problem.earlier is not None
         spread = None if workers is None or trees_kept else Spreading(workers)
         with Threads(self._threads) as threads:
-            working: dict[Future[_Slice], Track] = {}
+            working: dict[Future[Slice], Track] = {}
             while True:
                 count = max(1, threads.count - self.lent)
                 while self._budget.remaining > 0 and len(working) < count:
@@ -148,15 +145,15 @@ class TreeSearch:
                         continue
                     if spread is not None and isinstance(tree, ReluTree) and spread.pays(tree, track.seconds):
                         for done in spread.round(tree, self._budget):
-                            self._finish(track, _Slice(tree, done.point, done.nodes, done.seconds))
+                            self._finish(track, Slice(tree, done.point, done.nodes, done.seconds))
                             tree.cut(self._radius(track.state))
                             yield track.state
                     elif not working and self._next([track]) is None:
                         # A tree that is the only one with work to do gets all threads.
-                        self._finish(track, _explore(tree, self._budget, threads))
+                        self._finish(track, explored(tree, self._budget, threads))
                         yield track.state
                     else:
-                        working[threads.submit(_explore, tree, self._budget, ALONE)] = track
+                        working[threads.submit(explored, tree, self._budget, ALONE)] = track
                 if not working:
                     self._budget.check()
                     return
@@ -170,6 +167,11 @@ class TreeSearch:
         """Have a state's trees had as many nodes as trees have before inner balls are searched?"""
         found = [state.search for state in self._states if state.search is not None]
         return any(search.nodes >= self._maker.nodes_alone(search.engine) for search in found)
+
+    @property
+    def goes_inside(self) -> bool:
+        """Are inner balls searched beside trees that do not close?"""
+        return self._maker.inner_balls and self._within is None
 
     def follows(self, state: SearchState) -> bool:
         """Is one of a state's trees still where an earlier tree was?"""
@@ -239,7 +241,8 @@ class TreeSearch:
         # A stuck target keeps the lower end where it is: those that are above it need no work any more.
         end = min((track.lower for track in idle if self._stuck(track, radius)), default=math.inf)
         useful = [track for track in idle if track.lower <= end and not self._stuck(track, radius)]
-        return min(useful, key=lambda track: track.lower, default=None)
+        # Of equal ones that of the nearest point is the hardest: where it fails the others need not try.
+        return min(useful, key=lambda track: (track.lower, track.target.target != state.target), default=None)
 
     def _fits(self, tree: Tree, radius: float) -> bool:
         """True while the tree's root is good for this radius."""
@@ -271,7 +274,7 @@ class TreeSearch:
     def _inside(self, track: Track) -> Tree | None:
         """The tree of the track's inner ball, when it is its turn."""
         inner, radius = track.inner, self._radius(track.state)
-        if not self._maker.inner_balls or self._within is not None:
+        if not self.goes_inside:
             return None
         if track.tree is None or not self._fits(track.tree, radius):
             return None
@@ -283,14 +286,18 @@ class TreeSearch:
                 inner.tree = None
             alone = self._maker.nodes_alone(track.tree.engine)
             early = not self.bounds.squares(radius)
-            while inner.due(track.own, alone, track.tree, track.lower, radius, early=early):
+            others = [other.inner for other in self._of(track.state) if other is not track]
+            crowded = early and any(ball.crowded for ball in others)
+            while inner.due(track.own, alone, track.tree, track.lower, radius, early=early, others=crowded):
                 if inner.tree is not None:
                     return inner.tree
-                aim = inner.aim(track.lower, radius, [other.inner.proved for other in self._of(track.state)])
-                tree = inner.rested
-                if tree is None or tree.radius != aim:
+                aim = inner.aim(track.lower, radius, others)
+                tree = inner.resting(aim)
+                if tree is None:
                     if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
                         self._raise(track, aim, aim)
+                        if self._least(track.state, ()) is not track:
+                            return None
                         continue
                     tree = self._rooted(track, aim, inner=True)
                 inner.begin(tree, self._maker.nodes_alone(tree.engine))
@@ -311,9 +318,11 @@ class TreeSearch:
             tolerance=min(COARSEST, max(FINEST, TOLERANCE_SHARE * problem.precision)),
             memory=self._budget.memory,
         )
-        return tree if inner or self._within is not None else unconstrained(tree)
+        if inner:
+            return hastened(tree) if track.inner.crowded else tree
+        return tree if self._within is not None else unconstrained(tree)
 
-    def _finish(self, track: Track, done: _Slice) -> None:
+    def _finish(self, track: Track, done: Slice) -> None:
         track.nodes += done.nodes
         track.seconds += done.seconds
         with track.clocked():
@@ -380,21 +389,3 @@ class TreeSearch:
                 "this precision"
             )
         return "rounding leaves cases open that no split decides"
-
-
-@dataclass(frozen=True, eq=False)
-class _Slice:
-    """What exploring a tree for a while has found and cost."""
-
-    tree: Tree
-    found: Array | None
-    nodes: int
-    seconds: float
-
-
-def _explore(tree: Tree, budget: Budget, threads: Threads) -> _Slice:
-    """One slice, which the end of the budget shortens: the caller looks at it too."""
-    start, before, found = time.perf_counter(), tree.nodes, None
-    with suppress(OutOfTimeError):
-        found = tree.explore(budget, threads)
-    return _Slice(tree, found, tree.nodes - before, time.perf_counter() - start)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from encoders.network.graph import Array
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.search.inner_ball import InnerBall
 from verifier.search.quadratic_steps import QuadraticSteps
 from verifier.search.state import SearchState, TargetState
 from verifier.solvers.tree.protocol import Tree
+from verifier.solvers.tree.threads import Threads
 
 
 @dataclass(eq=False)
@@ -47,3 +50,21 @@ class Track:
             yield
         finally:
             self.seconds += time.perf_counter() - start
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """What exploring a tree for a while has found and cost."""
+
+    tree: Tree
+    found: Array | None
+    nodes: int
+    seconds: float
+
+
+def explored(tree: Tree, budget: Budget, threads: Threads) -> Slice:
+    """One slice, which the end of the budget shortens: the caller looks at it too."""
+    start, before, found = time.perf_counter(), tree.nodes, None
+    with suppress(OutOfTimeError):
+        found = tree.explore(budget, threads)
+    return Slice(tree, found, tree.nodes - before, time.perf_counter() - start)

@@ -107,13 +107,13 @@ def test_an_inner_ball_aims_between_what_is_proved_and_what_was_given_up() -> No
     own.explored(allowed - 1)
     assert own.tree is not None
     own.explored(1)
-    assert (own.tree, own.failed, own.cost) == (None, 0.6, inner_ball.ROOT + allowed)
+    assert (own.tree, own.given_up, own.cost) == (None, [0.6], inner_ball.ROOT + allowed)
     assert own.aim(0.2, 1.0) == pytest.approx(0.4)
     own.begin(Begun(0.4), ALONE)
     assert own.tree is not None
     own.tree.open_nodes = 0
     own.explored(3)
-    assert (own.tree, own.failed) == (None, 0.6)
+    assert (own.tree, own.given_up) == (None, [0.6])
     assert own.aim(0.4, 1.0) == pytest.approx(0.5)
 
 
@@ -122,7 +122,7 @@ def test_where_both_meet_the_last_one_goes_on_and_others_lie_outwards_from_there
     own.begin(held := Begun(0.44), ALONE)
     held.nodes = allowed
     own.explored(allowed)
-    assert (own.tree, own.rested, own.cost) == (None, held, inner_ball.ROOT + allowed)
+    assert (own.tree, own.resting(0.44), own.cost) == (None, held, inner_ball.ROOT + allowed)
     assert own.aim(0.4, 1.0) == 0.44
     assert own.patience == 2.0
     own.begin(held, ALONE)
@@ -134,29 +134,85 @@ def test_where_both_meet_the_last_one_goes_on_and_others_lie_outwards_from_there
     assert own.aim(0.44, 1.0) == pytest.approx(0.52), "twice as far, as the last one was excluded"
     own.begin(Begun(0.52, stuck=True), ALONE)
     own.explored(1)
-    assert (own.tree, own.rested, own.failed) == (None, None, 0.52)
+    assert (own.tree, own.rested, own.given_up, own.dry) == (None, [], [], 0.52)
     assert own.aim(0.44, 1.0) == pytest.approx(0.48)
-    own = InnerBall(patience=4.0, failed=0.44)
+    own = InnerBall(patience=4.0, given_up=[0.44])
     assert own.aim(0.4, 1.0) == pytest.approx(0.42), "steps are finer where they take more nodes"
     assert own.patience == 4.0
-    own = InnerBall(failed=0.4)
+    own = InnerBall(given_up=[0.4])
     assert own.aim(0.4, 1.0) == pytest.approx(0.4 + inner_ball.NARROW), "the tree itself has excluded that since"
 
 
-def test_no_farther_out_than_the_next_target_has_come() -> None:
+def test_none_lies_beyond_one_that_was_given_up_which_goes_on_when_the_nearer_one_has_closed() -> None:
+    own, allowed = InnerBall(), int(inner_ball.FIRST * ALONE)
+    trees = {}
+    for radius in (0.6, 0.5):
+        assert own.aim(0.4, 0.8) == pytest.approx(radius)
+        own.begin(tree := Begun(own.aim(0.4, 0.8)), ALONE)
+        trees[radius] = tree
+        tree.nodes = allowed
+        own.explored(allowed)
+    assert [tree.radius for tree in own.rested] == pytest.approx([0.6, 0.5])
+    own.begin(nearer := Begun(0.45), ALONE)
+    nearer.open_nodes = 0
+    own.explored(1)
+    for lower, radius in ((0.49, 0.5), (0.59, 0.6)):
+        assert own.aim(lower, 0.8) == pytest.approx(radius)
+        held = own.resting(own.aim(lower, 0.8))
+        assert held is trees[radius]
+        own.begin(held, ALONE)
+        held.open_nodes = 0
+        own.explored(1)
+    assert (own.given_up, own.rested, own.roots) == ([], [], 3)
+    assert own.aim(0.7, 1.0) > 0.7
+
+
+def test_one_that_is_about_to_close_is_not_given_up_and_one_that_grows_is_sooner() -> None:
+    """Open nodes that fall as in the later half so far are counted on up to `CLOSING` times the nodes; beside a tree
+    that hardly closes any there are `CROWDED_FIRST` of them, half of which show that a tree as bad does not close."""
+    allowed = int(inner_ball.FIRST * ALONE)
+    for last, kept in ((8, True), (19, False)):
+        own = InnerBall()
+        own.begin(tree := Begun(0.6), ALONE)
+        for spent, tree.open_nodes in ((allowed // 2, 20), (allowed - allowed // 2, last)):
+            own.explored(spent)
+        assert (own.tree is tree) is kept
+    for last, kept in ((int(0.9 * inner_ball.GROWING * ALONE), True), (int(1.1 * inner_ball.GROWING * ALONE), False)):
+        own = InnerBall(crowded=True)
+        own.begin(tree := Begun(0.6), ALONE)
+        tree.open_nodes = last
+        own.explored(ALONE)
+        assert own.tree is tree
+        tree.open_nodes += last // ALONE
+        own.explored(1)
+        assert (own.tree is tree) is kept
+
+
+def test_what_is_open_is_counted_from_where_a_tree_has_begun_anew() -> None:
+    own, allowed = InnerBall(), int(inner_ball.FIRST * ALONE)
+    own.begin(tree := Begun(0.6), ALONE)
+    for spent, tree.open_nodes in ((allowed // 2, allowed // 2), (1, 2), (allowed, 6)):
+        own.explored(spent)
+    assert own.tree is None, "it grows, though fewer are open than before"
+
+
+def test_no_farther_out_than_balls_of_another_target() -> None:
+    """Where these closed, are searched or were given up."""
     own, other = InnerBall(), InnerBall()
     other.begin(Begun(0.5), ALONE)
+    assert own.aim(0.2, 1.0, [InnerBall(), other]) == 0.5
     assert other.tree is not None
     other.tree.open_nodes = 0
     other.explored(1)
-    assert own.aim(0.2, 1.0, (0.0, other.proved)) == other.proved == 0.5
-    assert own.aim(0.2, 1.0, (0.2 + 0.5 * inner_ball.WORTH,)) == pytest.approx(0.6)
-    assert own.aim(0.2, 1.0, (0.9, 0.7)) == pytest.approx(0.6)
-    assert own.aim(0.2, 1.0, (0.9, 0.4, 0.5)) == 0.4
+    assert own.aim(0.2, 1.0, [other]) == other.proved == 0.5
+    assert own.aim(0.2, 1.0, [InnerBall(proved=0.2 + 0.5 * inner_ball.WORTH)]) == pytest.approx(0.6)
+    assert own.aim(0.2, 1.0, [InnerBall(proved=0.9), InnerBall(given_up=[0.7])]) == pytest.approx(0.6)
+    assert own.aim(0.2, 1.0, [InnerBall(given_up=[0.9, 0.4]), other]) == 0.4
     own.begin(Begun(0.5, stuck=True), ALONE)
     own.explored(1)
-    assert own.aim(0.2, 1.0, (0.5,)) == pytest.approx(0.35)
-    assert own.aim(0.48, 1.0, (0.49,)) == 0.5, "what was given up goes on first"
+    assert own.aim(0.2, 1.0, [other]) == pytest.approx(0.35)
+    own = InnerBall(given_up=[0.5])
+    assert own.aim(0.48, 1.0, [InnerBall(proved=0.49)]) == 0.5, "what was given up goes on first"
 
 
 def test_where_one_was_stuck_none_is_begun_again() -> None:
@@ -207,3 +263,5 @@ def test_turns() -> None:
     fresh.nodes = fresh.open_nodes = sooner
     assert own.due(sooner, ALONE, fresh, 0.1, 1.0, early=True)
     assert own.due(sooner, ALONE, Begun(0.98), 0.1, 1.0, early=True)
+    assert own.due(0, ALONE, Begun(1.0), 0.1, 1.0, early=True, others=True), "others hardly close any node"
+    assert own.crowded

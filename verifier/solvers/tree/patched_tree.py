@@ -48,16 +48,17 @@ NOWHERE = -1
 class PatchedTree(BoundTree):
     """A bound tree that may add constraints by receptive fields, once.
 
-    constrains: whether it will.
+    constrains: whether it will; begins: after how many nodes.
     """
 
     def __init__(self, root: TreeRoot, settings: BoundSettings | None = None) -> None:
         super().__init__(root, settings)
+        self.begins = self.settings.patches
         self.constrains = self.settings.patches > 0 and self.settings.device is None and root.ball.geometry.is_box
 
     def explore(self, budget: Budget, threads: Threads = ALONE) -> Array | None:
         """As `BoundTree.explore`."""
-        if self.constrains and self.nodes >= self.settings.patches and self._all_here() and self.open_nodes >= OPEN:
+        if self.constrains and self.nodes >= self.begins and self._all_here() and self.open_nodes >= OPEN:
             self.constrains = False
             budget.check()
             self._constrain(budget)
@@ -115,6 +116,13 @@ def unconstrained(tree: Tree) -> Tree:
     """The tree, which will add no constraints: its ball is one that trees hardly close."""
     if isinstance(tree, PatchedTree):
         tree.constrains = False
+    return tree
+
+
+def hastened(tree: Tree) -> Tree:
+    """The tree, which will add constraints as soon as enough nodes are open: without, one like it closes hardly any."""
+    if isinstance(tree, PatchedTree):
+        tree.begins = 0
     return tree
 
 

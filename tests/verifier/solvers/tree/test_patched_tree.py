@@ -16,6 +16,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Norm, Query
 from verifier.problem.verdict import Holds, Violated
 from verifier.problem.workers import THREADING, Workers
+from verifier.search.inner_ball import InnerBall
 from verifier.search.scheduler import TreeSearch
 from verifier.search.spread import Spreading
 from verifier.solvers.branch_and_bound import BranchAndBound
@@ -175,15 +176,23 @@ def test_a_tree_that_has_begun_anew_is_lent_as_it_is_now(
     assert after[0].key != before[0].key
 
 
-@pytest.mark.parametrize(("inner", "within"), [(False, None), (True, None), (False, 0.2)])
+@pytest.mark.parametrize(
+    ("inner", "within", "crowded"), [(False, None, True), (True, None, False), (True, None, True), (False, 0.2, False)]
+)
 def test_only_balls_that_may_close_are_worth_it(
-    conv_net: Callable[[int], Any], within: float | None, *, inner: bool
+    conv_net: Callable[[int], Any], within: float | None, *, inner: bool, crowded: bool
 ) -> None:
-    """Not those of a search for the nearest point that end at its incumbent."""
+    """Not those of a search for the nearest point that end at its incumbent; and at once beside such a tree that hardly
+    closes any node."""
     query = asked(conv_net(0), 0.2, 0)
     ball, goal = query.region, query.goal
     problem = SimpleNamespace(graph=query.graph, ball=ball, earlier=None, precision=1e-3)
-    track: Any = SimpleNamespace(state=SimpleNamespace(problem=problem), target=SimpleNamespace(goal=goal), float32=0.0)
+    track: Any = SimpleNamespace(
+        state=SimpleNamespace(problem=problem),
+        target=SimpleNamespace(goal=goal),
+        float32=0.0,
+        inner=InnerBall(crowded=crowded),
+    )
     search: Any = object.__new__(TreeSearch)
     search._maker, search._within, search._budget = BranchAndBound(engine="bound"), within, Budget()
     search._stages = to_stages(query.graph)
@@ -191,6 +200,7 @@ def test_only_balls_that_may_close_are_worth_it(
     tree = search._rooted(track, 0.2, inner=inner)
     assert isinstance(tree, PatchedTree)
     assert tree.constrains == (inner or within is not None)
+    assert tree.begins == (0 if inner and crowded else tree.settings.patches)
 
 
 def test_what_is_proved_over_the_reals_alone_is_no_floor_of_evaluations(
