@@ -183,8 +183,8 @@ class Deadline:
         if not self._answering.acquire(blocking=False):
             return
         code: int = Exit.DEFECT
-        give_back_streams()
         try:
+            give_back_streams()
             code = (self.answer or self.nothing)()
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
