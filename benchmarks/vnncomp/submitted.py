@@ -1,9 +1,9 @@
 """Witness files of the competition's tools, judged as exact numbers: which of them are counterexamples, and of what?
 
 A file holds `((X_0 0.1) (X_1 …) (Y_0 …))`, or as VNN-LIB 2 has it `X float32 [1,2]` and a number a line, a line `sat`
-before it or none, packed by gzip or not. The network can only
-be given numbers of its own input type, so the point that is judged is the one nearest to the file's. The file's Y are
-not looked at: outputs are those of exact arithmetic and of ONNX Runtime.
+before it or none, packed by gzip or not. The network can only be given numbers of its own input type, so the point that
+is judged is the one nearest to the file's. The file's Y are not looked at: outputs are those of exact arithmetic and of
+ONNX Runtime.
 """
 
 from __future__ import annotations

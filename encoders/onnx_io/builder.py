@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from encoders.onnx_io.runtime import IR_VERSION
 from encoders.onnx_io.weights import LARGE, OnnxModel, Weight, placeholder
 
 OPSET = 17
-IR_VERSION = 8  # the version that came with opset 17, so that every supported ONNX Runtime reads the model
 BATCH = "batch"  # the name of the dynamic first axis
 
 

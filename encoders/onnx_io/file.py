@@ -21,7 +21,7 @@ from encoders.errors import InputError, one_line
 from encoders.files.packed import plain
 from encoders.onnx_io.ops.call import FLOATS, ML_DOMAIN, describe
 from encoders.onnx_io.ops.room import MAX_ENTRIES
-from encoders.onnx_io.runtime import runtime
+from encoders.onnx_io.runtime import IR_VERSION, runtime
 from encoders.onnx_io.weights import OnnxModel, apart
 
 OLDEST_OPSET = 7
@@ -173,17 +173,13 @@ def newest_opset() -> int:
     values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one node", values[:1], values[1:])
     for version in range(defs.onnx_opset_version(), OLDEST_OPSET, -1):
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=OLDEST_IR)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=IR_VERSION)
         try:
             runtime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         except Exception:  # noqa: BLE001 - onnxruntime's exceptions share no base class
             continue
         return version
     return OLDEST_OPSET
-
-
-OLDEST_IR = 8
-"""A version of the format that every supported ONNX Runtime reads."""
 
 
 def default_opset(model: onnx.ModelProto) -> int:

@@ -17,6 +17,7 @@ from typing import IO, TextIO
 from encoders.errors import one_line
 from encoders.files.temporary import nameless_file
 
+IR_VERSION = 8  # of models that we make: it came with opset 17, and every supported ONNX Runtime reads it
 FATAL = 4  # ONNX Runtime's log level that prints nothing short of an abort; its errors reach us as exceptions
 
 

@@ -139,7 +139,7 @@ class _ClaimingProof(BudgetedPropertyProof):
         guess = [end[start : start + low.size] for end in self.guess]
         asked = np.flatnonzero((low < 0) & (high > 0))
         left = {1: asked[~(guess[1][asked] <= 0)], -1: asked[~(guess[0][asked] >= 0)]}
-        unsure, spare = asked, SPARE if self.interval(place) is None else 0
+        spare = SPARE if self.interval(place) is None else 0
         for _ in range(2):
             for sign, ends in ((1, low), (-1, high)):
                 ends[left[sign]] = sign * self.least(place, left[sign], np.full(left[sign].size, sign))

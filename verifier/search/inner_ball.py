@@ -111,7 +111,7 @@ class InnerBall:
         balls have come, or were given up: the least of all targets counts."""
         end = min(self.dry, radius) if self.dry > lower else radius
         passed, self.given_up = bool(self.given_up), [one for one in self.given_up if one > lower]
-        high, narrow = min(*self.given_up, end, math.inf), NARROW / math.sqrt(self.patience) * radius
+        high, narrow = min([*self.given_up, end]), NARROW / math.sqrt(self.patience) * radius
         if passed and not self.given_up:  # The tree itself has excluded these since.
             self.patience *= 2.0
             self._step = narrow
@@ -158,9 +158,9 @@ class InnerBall:
             self._step *= 2.0
         elif tree.stuck or self._hopeless():
             self.tree, self._step = None, math.inf
-            self.given_up = [one for one in self.given_up if one < tree.radius or not tree.stuck]
             if tree.stuck:
                 self.dry = tree.radius
+                self.given_up = [one for one in self.given_up if one < tree.radius]
             else:
                 self.rested = [*self.rested, tree][-RESTED:]
                 self.given_up = [*{*self.given_up, tree.radius}]

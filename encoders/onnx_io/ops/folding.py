@@ -18,10 +18,7 @@ from encoders.errors import InputError
 from encoders.onnx_io.ops.call import FLOATS, Call, Constant, Variable
 from encoders.onnx_io.ops.foldable import FOLDABLE, GROWTH, NOT_FOLDED, STORE, complaint
 from encoders.onnx_io.ops.room import MAX_ENTRIES, Allowance, TooLargeError
-from encoders.onnx_io.runtime import FATAL, runtime, runtime_complaint
-
-IR_VERSION = 8
-"""Every supported ONNX Runtime reads it; later ones change nothing for a model of one node."""
+from encoders.onnx_io.runtime import FATAL, IR_VERSION, runtime, runtime_complaint
 
 FEW = 1024
 """Inputs of so few entries are weights of the node's model: ONNX Runtime infers sizes from shapes, axes and scales."""
