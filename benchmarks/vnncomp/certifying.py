@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 from encoders.errors import InputError, SolverError
 from verifier.certificates.property_builder import certifiable, property_certified
@@ -18,8 +19,8 @@ from verifier.solvers.process import Worker
 
 @dataclass(frozen=True)
 class BuiltCertificate:
-    """A certificate, or why there is none; text: the property as it holds it, in VNN-LIB 1.0; CPU seconds, of a process
-    that died 0."""
+    """A certificate, or why there is none; text: the property as it holds it, in VNN-LIB 1.0; CPU seconds: of a process
+    that was killed all that it had, its start included."""
 
     content: bytes
     text: bytes
@@ -50,11 +51,19 @@ class CertificateBuilder:
 
 def built_apart(model: Path, query: Path, seconds: float) -> BuiltCertificate:
     """The same in a process of its own, which is killed where it does not keep its seconds."""
-    with Worker() as worker:
-        try:
+    before = children_seconds()
+    try:
+        with Worker() as worker:
             found: BuiltCertificate = worker.call(CertificateBuilder(model, query), "built", budget=Budget(seconds))
-        except ChildError as error:
-            found = BuiltCertificate(b"", b"", 0, f"none was built: {error}", 0.0)
-        except (OutOfTimeError, SolverError) as error:
-            found = BuiltCertificate(b"", b"", 0, str(error), 0.0)
-    return found
+            return found
+    except ChildError as error:
+        reason = f"none was built: {error}"
+    except (OutOfTimeError, SolverError) as error:
+        reason = str(error)
+    return BuiltCertificate(b"", b"", 0, reason, children_seconds() - before)
+
+
+def children_seconds() -> float:
+    """CPU seconds of all child processes that have ended."""
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.vnncomp import certificates, run
+from benchmarks.vnncomp.certifying import built_apart
 from benchmarks.vnncomp.instances import read_instances
 from benchmarks.vnncomp.run import VnnRow
 from verifier.certificates import checker
@@ -36,6 +37,20 @@ def test_unsat_instances_are_certified_once(
     monkeypatch.setattr(checker, "__file__", str(other))
     assert certificates.main([*words, "--fresh"]) == 1
     assert "refused: no" in capsys.readouterr().out
+
+
+def test_what_is_killed_says_what_it_had(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = read_instances(data, "toy")[0]
+    model, query = data / "vnncomp" / "toy" / one.onnx, data / "vnncomp" / "toy" / one.vnnlib
+    built = built_apart(model, query, 0.1)
+    assert "0.1 s" in built.reason
+    assert built.cpu_seconds > 0
+    other = data / "checker.py"
+    other.write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr(checker, "__file__", str(other))
+    reason, used = certificates._checked(built, model, query, 0.1)
+    assert reason == "the checker had not ended after 0.1 s"
+    assert used > 0
 
 
 def test_samples_are_of_our_record_or_else_of_the_consensus(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
