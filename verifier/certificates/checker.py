@@ -1362,6 +1362,7 @@ def translate(net: CheckedNetwork, node: Operator) -> None:
         value = node.take("value", None, np.ndarray) if node.op == "Constant" else net.constants.get(node.inputs[0])
         if value is None or not out:
             raise InvalidError(f"operator {node.op} gives nothing that is read here")
+        need(out not in net.shapes, f"tensor '{out}' is given twice")  # steps have names of their own, such as 'out#p'
         net.constants[out] = value
     node.done()
 

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-from tests.verifier.certificates.nets import whole
+from tests.verifier.certificates.nets import model_of, whole
 from tests.verifier.certificates.readers import Said, compared
 from tests.verifier.certificates.wire import Field, Part, parsed
 from verifier.certificates import checker
@@ -342,3 +342,15 @@ def test_every_cut_of_a_file_is_refused() -> None:
     content = whole("groups").SerializeToString()
     for size in range(0, len(content), 7):
         assert refused(content[:size])
+
+
+@pytest.mark.parametrize("op", ["Constant", "Identity"])
+def test_a_constant_is_not_taken_for_a_step_of_its_name(op: str) -> None:
+    """Gemm becomes a product 'g#p', then a sum: a constant of the file that is called so is another tensor."""
+    many = np.full((1, 2), 100, dtype=np.float32)
+    given = {"w": 3 * np.eye(2, dtype=np.float32), "b": np.zeros(2, dtype=np.float32), "many": many}
+    constant: tuple[str, list[str], str, dict[str, Any]] = (op, ["many"], "g#p", {})
+    if op == "Constant":
+        constant = (op, [], "g#p", {"value": numpy_helper.from_array(many)})
+    nodes = [("Gemm", ["x", "w", "b"], "g", {}), constant, ("Add", ["g", "g#p"], "y", {})]
+    assert refused(model_of(nodes, [1, 2], given, 13).SerializeToString()) == "tensor 'g#p' is given twice"
