@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -114,12 +115,16 @@ def _by_dask(
 def _by_ray(
     scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
 ) -> Iterator[Returned]:
-    """As tasks: joblib's pool would start its processes anew for each round of parts, which last half a second."""
+    """As tasks: joblib's pool would start its processes anew for each round of parts, which last half a second.
+
+    What Ray says of lost workers it would print on stdout, where answers are.
+    """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # read as ray is imported
     import ray  # noqa: PLC0415, an optional backend
 
     if not ray.is_initialized():
         try:
-            ray.init(address=scheduler or "auto", logging_level="ERROR")
+            ray.init(address=scheduler or "auto", logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"--backend ray: no cluster answers: {reason}") from None

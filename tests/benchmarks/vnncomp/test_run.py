@@ -113,12 +113,28 @@ def test_an_instance_is_prepared_also_where_no_kernels_can_be(toy: tuple[Path, d
     command = tmp_path / "python"
     command.write_text("#!/bin/sh\nexit 1\n")
     command.chmod(0o755)
-    for name, expected in ((str(model), 0), (str(tmp_path / "missing.onnx"), 2)):
-        call = ["bash", str(Path(run.__file__).parent / "prepare_instance.sh"), "v1", "toy", name, "any.vnnlib"]
+    for name, expected, told in ((str(model), 0, "slower"), (str(tmp_path / "missing.onnx"), 1, "cannot be read")):
+        call = ["bash", str(Path(run.__file__).parent / "prepare_instance.sh"), "v1", "toy", name, str(model)]
         done = subprocess.run(call, env=where, check=False, capture_output=True, text=True)
         assert done.returncode == expected
         assert ("can be run" in done.stdout) is (expected == 0)
-        assert "slower" in done.stderr
+        assert told in done.stderr
+
+
+@pytest.mark.parametrize("ended", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_script_that_is_killed_writes_no_answer_later(ended: signal.Signals, tmp_path: Path) -> None:
+    engine, begun, results = tmp_path / "verifier", tmp_path / "begun", tmp_path / "results.txt"
+    engine.write_text(f'#!/bin/sh\necho > "{begun}"\nsleep 0.2\necho unsat > "$6"\n')
+    engine.chmod(0o755)
+    where = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    call = ["bash", str(Path(run.__file__).parent / "run_instance.sh"), "v1", "toy", "a.onnx", "b.vnnlib", str(results)]
+    script = subprocess.Popen([*call, "30"], env=where)
+    while not begun.exists():
+        time.sleep(0.01)
+    script.send_signal(ended)
+    assert script.wait() != 0
+    time.sleep(0.3)
+    assert not results.exists()
 
 
 def test_the_run_scripts_write_what_the_competition_reads(

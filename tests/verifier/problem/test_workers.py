@@ -71,8 +71,10 @@ class StandInForRay(SimpleNamespace):
     def is_initialized(self) -> bool:
         return bool(self.begun)
 
-    def init(self, address: str, logging_level: str) -> None:
+    def init(self, address: str, logging_level: str, *, log_to_driver: bool) -> None:
         assert logging_level == "ERROR"
+        assert not log_to_driver
+        assert os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] == "."
         if address == "nobody":
             raise ConnectionError("no cluster\nthere")
         self.begun.append(address)
@@ -98,6 +100,8 @@ class StandInForRay(SimpleNamespace):
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> StandInForRay:
     made = StandInForRay()
+    monkeypatch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    monkeypatch.delenv("RAY_DEDUP_LOGS_SKIP_REGEX")
     monkeypatch.setitem(sys.modules, "ray", made)  # type: ignore[arg-type]
     monkeypatch.setattr(workers, "find_spec", lambda _: made)
     return made
