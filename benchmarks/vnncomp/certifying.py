@@ -41,7 +41,7 @@ class CertificateBuilder:
         start = time.process_time()
         content, text, leaves, reason = b"", b"", 0, ""
         try:
-            text = certifiable(read_text(self.query), budget)
+            text = certifiable(read_text(self.query), self.model, budget)
             made = property_certified(load(self.model, budget, output=EVERY), text, budget)
             content, leaves = made.content, made.leaves
         except (NotCertifiedError, OutOfTimeError, InputError) as error:

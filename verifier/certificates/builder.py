@@ -201,10 +201,10 @@ def _certified(
     return Certified(packed, result, certificate.leaves, now - start, now - begun)
 
 
-def network_of(content: bytes, folder: Path, sha256: str) -> CheckedNetwork:
+def network_of(content: bytes, folder: Path, sha256: str, *, joint: bool = False) -> CheckedNetwork:
     """The checker's own reading of a model of this digest. Raises NotCertifiedError where it does not read it."""
     try:
-        net = checker.read_network(content, folder)
+        net = checker.read_network(content, folder, joint=joint)
     except Exception as error:  # noqa: BLE001, as in the checker itself
         raise NotCertifiedError(f"the checker does not read this model: {error}") from None
     if net.digest != sha256:

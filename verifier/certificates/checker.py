@@ -54,6 +54,7 @@ MOST_HEADER = 1 << 20  # bytes of a certificate's header: JSON takes up to 100 t
 MOST_FIELDS = 1 << 20  # of a model's protobuf messages together: each takes about 200 bytes and a microsecond
 MOST_ENTRIES = 1 << 22  # of all tensors of the network together
 MOST_AXES = 32  # of a tensor; numpy has no more
+MOST_SIDE_BY_SIDE = 64  # tensors of a Concat
 MOST_PLAYERS = 9  # in a tournament, which Max and MaxPool become
 MOST_DECIMALS = 18  # of an offset or a length of external data: int64 holds it
 MOST_LETTERS = 100  # of a quotient on the command line, which is computed exactly
@@ -1148,6 +1149,31 @@ def moved(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
     net.move(x, out, index)
 
 
+def concat(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
+    axis, shape = node.take("axis", None, int), net.shapes[x]
+    need(axis is not None and all(name in net.shapes for name in node.inputs), "Concat is read of variables")
+    axis = behind(node, axis, len(shape))
+    shapes = [net.shapes[name] for name in node.inputs]
+    others = {(len(each), each[:axis], each[axis + 1 :]) for each in shapes}
+    need(axis < len(shape) and len(others) == 1, "Concat of tensors that do not fit")
+    need(sum(map(net.size, node.inputs)) <= MOST_ENTRIES, "Concat gives too much")
+    beside(net, node.inputs, [np.arange(math.prod(each)).reshape(each) for each in shapes], axis, out)
+
+
+def beside(net: CheckedNetwork, names: Sequence[str], places: Sequence[Entries], axis: int, out: str) -> str:
+    """Entries of tensors, by their places in each, side by side: where one tensor was moved to all of these, a move of
+    that; else the sum of them all, each 0 where another stands."""
+    moves = {step.out: step for step in net.steps if step.kind == "move"}
+    source = moves[names[0]].sources if names[0] in moves else ()
+    if all(name in moves and moves[name].sources == source for name in names):
+        found = [moves[name].index[own] for name, own in zip(names, places, strict=True)]
+        return net.move(source[0], out, np.concatenate(found, axis))
+    index = np.concatenate(places, axis)
+    owner = np.concatenate([np.full(own.shape, number) for number, own in enumerate(places)], axis)
+    parts = [net.move(name, f"{out}#{i}", np.where(owner == i, index, -1)) for i, name in enumerate(names)]
+    return net.sum(parts, out)
+
+
 def behind(node: Operator, axis: int, rank: int) -> int:
     """The axis counted from the front; negative ones count from the back since opset 11."""
     need(-rank <= axis <= rank and (axis >= 0 or node.opset > 10), f"{node.op} has no such axis: {axis}")
@@ -1172,6 +1198,7 @@ OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "BatchNormalization": (normalise, 5, 5),
     "Cast": (moved, 1, 1),
     "Clip": (clip, 1, 3),
+    "Concat": (concat, 1, MOST_SIDE_BY_SIDE),
     "Conv": (conv, 2, 3),
     "Div": (times, 2, 2),
     "Dropout": (moved, 1, 2),
@@ -1195,12 +1222,16 @@ OPERATORS: dict[str, tuple[OperatorRule, int, int]] = {
     "Transpose": (moved, 1, 1),
 }
 """What is read of nodes that depend on the input, with the least and the most inputs; all else is refused by name."""
-SYMMETRIC = ("Add", "MatMul", "Max", "Mul", "Sub")
+SYMMETRIC = ("Add", "Concat", "MatMul", "Max", "Mul", "Sub")
 """Operators whose variable may be another input than the first."""
 
 
-def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
-    """The network in an ONNX file; external data are looked for in `folder`."""
+def read_network(content: bytes, folder: Path | None = None, *, joint: bool = False) -> CheckedNetwork:
+    """The network in an ONNX file; external data are looked for in `folder`.
+
+    joint: the file may have several inputs, and several outputs: they are one vector each, the tensors one after the
+    other in the order of the file, their entries in row-major order.
+    """
     need(len(content) <= 2 * MOST_BYTES, "the model is too large")
     files = Files(folder)
     model = ProtoMessage(memoryview(content), MODEL, files)
@@ -1214,13 +1245,15 @@ def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
     (opset,) = opsets
     need(OLDEST_OPSET <= opset <= NEWEST_OPSET, f"opset {opset} is not read here")
     outputs = [*map(told, graph.parts("output", VALUE))]
-    need(len(outputs) == 1, f"the model has {len(outputs)} outputs; one with the scores alone is read")
-    output = outputs[0].name
+    fits = len(outputs) == 1 or (joint and 0 < len(outputs) <= MOST_SIDE_BY_SIDE)
+    need(fits, f"the model has {len(outputs)} outputs; one with the scores alone is read")
+    ends = [value.name for value in outputs]
+    need(len({*ends}) == len(ends), "the model gives an output twice")
     nodes = [Operator(message, opset) for message in graph.parts("node", NODE)]
-    last, dropped = scores(nodes, output)
-    steps = needed(nodes, last)
+    last, dropped = scores(nodes, ends[0]) if len(ends) == 1 else ("", None)
+    steps = needed(nodes, {*ends, last} if dropped is None else {last})
     net, names = CheckedNetwork(), set[str]()
-    read = {output, *(name for node in steps for name in node.inputs)}
+    read = {*ends, *(name for node in steps for name in node.inputs)}
     for message in graph.parts("initializer", TENSOR):
         name = message.text("name")
         need(name and name not in names, f"tensor '{name}' has no name, or is given twice")
@@ -1228,17 +1261,18 @@ def read_network(content: bytes, folder: Path | None = None) -> CheckedNetwork:
         # One of another type, within the file, is none of our business where no score depends on it.
         if name in read or message.integer("data_type", 0) in TENSOR_TYPES or message.has("external_data"):
             net.constants[name] = tensor(message)
-    first = the_input(net, graph)
-    check_names(nodes, {first, *names})
+    check_names(nodes, {*inputs_of(net, graph, joint=joint), *names})
     net.digest = files.digest(content)
     for node in steps:
         translate(net, node)
-    need(last in net.shapes, "the model's output does not depend on its input")
+    need(net.shapes.keys() >= ({last} if last else {*ends}), "an output does not depend on the model's input")
+    if not last:
+        last = beside(net, ends, [np.arange(net.size(name)) for name in ends], 0, JOINED.join(ends))
     need(net.shapes[last] and net.shapes[last][-1] == net.size(last), "the output is not one vector of scores")
     if dropped is not None:
         check_ending(dropped, net.shapes[last])
     for value in (*outputs, *map(told, graph.parts("value_info", VALUE))):
-        check_told(value, net.shapes[last] if value.name == output else net.shapes.get(value.name), net.dtype)
+        check_told(value, net.shapes.get(last if [value.name] == ends else value.name), net.dtype)
     net.scores, net.dropped = last, "" if dropped is None else dropped.op
     # One number z: class 0 is z < 0, class 1 is z ≥ 0, as if the scores were (0, z).
     net.output = last if net.size(last) > 1 else net.move(last, f"{last}#pair", np.array([[-1, 0]]))
@@ -1281,23 +1315,40 @@ def check_told(value: Told, shape: tuple[int, ...] | None, dtype: str) -> None:
     need(fits, f"'{value.name}' is of another shape than told")
 
 
-def the_input(net: CheckedNetwork, graph: ProtoMessage) -> str:
-    """The name of the one input that is no weight. (Weights that are inputs too have the values of the file.)"""
+JOINED = " + "
+"""Between the names of tensors that are one vector, in its name; no tensor of the file is called so."""
+
+
+def inputs_of(net: CheckedNetwork, graph: ProtoMessage, *, joint: bool) -> list[str]:
+    """The names of the inputs that are no weights, of which there is one unless they are `joint`. (Weights that are
+    inputs too have the values of the file.)"""
     inputs = {entry.name: entry for entry in map(told, graph.parts("input", VALUE))}
     need(len(inputs) == len(graph.fields.get("input", [])), "the model gives an input twice")
     for name in inputs.keys() & net.constants.keys():
         check_told(inputs.pop(name), net.constants[name].shape, net.constants[name].dtype.str)
-    need(len(inputs) == 1 and "" not in inputs, "a model with one input, which has a name, is read")
-    (own,) = inputs.values()
-    need(own.element not in (0, 7), "the model's input is no float tensor")
-    net.dtype = TENSOR_TYPES[own.element][0]
-    sizes = own.sizes or []
-    shape = tuple(1 if place == 0 and n == 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
-    fixed = shape and all(n > 0 for n in shape)
-    need(fixed and math.prod(shape) <= MOST_ENTRIES, "the input's shape is not fixed, or too large")
-    net.input = own.name
-    net.shapes[net.input] = shape
-    return net.input
+    fits = len(inputs) == 1 or (joint and 0 < len(inputs) <= MOST_SIDE_BY_SIDE)
+    need(fits and "" not in inputs, "a model with one input, which has a name, is read")
+    need(len({own.element for own in inputs.values()}) == 1, "the model's inputs are of several types")
+    shapes: dict[str, tuple[int, ...]] = {}
+    for own in inputs.values():
+        need(own.element not in (0, 7), "the model's input is no float tensor")
+        net.dtype = TENSOR_TYPES[own.element][0]
+        sizes = own.sizes or []
+        shape = tuple(1 if place == 0 and n == 0 and len(sizes) > 1 else n for place, n in enumerate(sizes))
+        fixed = shape and all(n > 0 for n in shape)
+        need(fixed and math.prod(shape) <= MOST_ENTRIES, "the input's shape is not fixed, or too large")
+        shapes[own.name] = shape
+    net.input = JOINED.join(shapes)
+    if len(shapes) == 1:
+        net.shapes.update(shapes)
+        return [net.input]
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()]).tolist()
+    need(ends[-1] <= MOST_ENTRIES, "the inputs are too large")
+    need(net.input not in net.constants, f"tensor '{net.input}' is given twice")
+    net.shapes[net.input] = (ends[-1],)
+    for (name, shape), end in zip(shapes.items(), ends, strict=True):
+        net.move(net.input, name, np.arange(end - math.prod(shape), end).reshape(shape))
+    return [*shapes]
 
 
 def check_names(nodes: Sequence[Operator], known: set[str]) -> None:
@@ -1335,9 +1386,9 @@ def check_ending(node: Operator, shape: tuple[int, ...]) -> None:
     node.done()
 
 
-def needed(nodes: Sequence[Operator], output: str) -> list[Operator]:
-    """The nodes on which the output depends, in the order of the file."""
-    wanted, found = {output}, []
+def needed(nodes: Sequence[Operator], outputs: Iterable[str]) -> list[Operator]:
+    """The nodes on which the outputs depend, in the order of the file."""
+    wanted, found = {*outputs}, []
     for node in reversed(nodes):
         if wanted.intersection(filter(None, node.outputs)):
             found.append(node)
@@ -3981,6 +4032,7 @@ class PropertyResult(ProvedClaim):
     leaves: int
     scores: str
     float32: bool
+    given: str = ""
 
     def __str__(self) -> str:
         more = ", and for every float32 evaluation" if self.float32 else ""
@@ -4002,7 +4054,7 @@ class PropertyResult(ProvedClaim):
             "model": (self.model, f"sha256 {self.model}"),
             "outputs": (self.scores, self.scores),
             "property": (self.text_digest, f"sha256 {self.text_digest}, {size}"),
-            "inputs": (self.inputs, ""),
+            "inputs": (self.inputs, printable(self.given)),
             "cases": (self.cases, ""),
             "leaves": (self.leaves, ""),
             "float32": (self.float32, "every float32 evaluation" if self.float32 else NO_FLOAT32),
@@ -4035,7 +4087,7 @@ def property_checked(
     proof: PropertyProofMaker = PropertyProof,
 ) -> PropertyResult:
     """What a certificate about a property proves of a model. Raises InvalidError."""
-    net, prop = read_network(model, folder), PropertyText(claim.text)
+    net, prop = read_network(model, folder, joint=True), PropertyText(claim.text)
     need(claim.model == net.digest, "the certificate is for another model")
     need(prop.inputs == net.size(net.input), "the property is about another number of inputs than the model has")
     need(prop.outputs == net.size(net.scores), "the property is about another number of outputs than the model has")
@@ -4050,7 +4102,8 @@ def property_checked(
         leaves += tree.leaves
     need(claim.numbers.left == 0, "the certificate has numbers that belong to nothing")
     sizes = prop.inputs, prop.outputs, len(cases), leaves
-    return PropertyResult(net.digest, claim.text, *sizes, scores_text(net), claim.float32)
+    given = f"'{net.input}': {prop.inputs} numbers" if JOINED in net.input else ""
+    return PropertyResult(net.digest, claim.text, *sizes, scores_text(net), claim.float32, given)
 
 
 # -------------------------------------------------------------------------------------------------------------- check

@@ -19,14 +19,13 @@ from threadpoolctl import threadpool_limits
 from encoders.errors import InputError
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph, frozen
-from encoders.onnx_io.file import model_bytes
 from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.box_crown import BoxCrown
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates import checker
 from verifier.certificates.ball_proof import SPARE, charge_of
 from verifier.certificates.box_tree import BoxTree
-from verifier.certificates.builder import FLOAT32_PART, network_of
+from verifier.certificates.builder import FLOAT32_PART
 from verifier.certificates.case_trees import BoxCase, CaseTree, ReluCase
 from verifier.certificates.checker import (
     BOUNDS,
@@ -47,16 +46,17 @@ from verifier.certificates.checker import (
 from verifier.certificates.clause_tree import ClauseCase, clauses_of
 from verifier.certificates.format import FINE, STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
+from verifier.certificates.property_network import file_of, property_network
 from verifier.certificates.smooth_boxes import SmoothBoxes
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.certificates.squared_cases import SquaredCases, with_layers
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.s_expressions import Text
-from verifier.problem.properties.to_vnnlib import text_in_vnnlib_1, to_vnnlib
+from verifier.problem.properties.to_vnnlib import to_vnnlib
 from verifier.problem.query import Ball, Halfspaces
-from verifier.runtime.files_replay import FilesReplay
 from verifier.runtime.model import Model
+from verifier.runtime.query_model import text_about
 from verifier.search.property_question import AskedProperty, asked_property, must_be_read
 from verifier.search.question import Box
 from verifier.search.settings import budget_of
@@ -175,16 +175,17 @@ def property_certificate(
     budget = budget_of(timeout)
     worlds = (True, False) if float32 else (False,)
     if isinstance(property, str | Path) and region is None:
-        return property_certified(model, certifiable(read_text(Path(property)), budget), budget, worlds=worlds)
+        text = certifiable(read_text(Path(property)), file_of(model)[0], budget)
+        return property_certified(model, text, budget, worlds=worlds)
     text = to_vnnlib(asked_property(model, region, property, budget)).encode()
     return property_certified(model, text, budget, worlds=worlds)
 
 
-def certifiable(text: Text, budget: Budget) -> bytes:
-    """A property's text as certificates hold it, in VNN-LIB 1.0. Raises NotCertifiedError for one that has none there;
-    OutOfTimeError."""
+def certifiable(text: Text, file: Path, budget: Budget) -> bytes:
+    """A property's text as certificates about a file hold it, in VNN-LIB 1.0. Raises NotCertifiedError for one that has
+    none there; OutOfTimeError."""
     try:
-        return text_in_vnnlib_1(text, budget.check)
+        return text_about(text, file, budget.check)
     except InputError as error:
         raise NotCertifiedError(str(error)) from None
 
@@ -229,8 +230,7 @@ class _PropertyBuilder:
         self._begun = time.perf_counter()
         self._float32 = float32
         self.model, self.text, self.budget, self.guides = model, text, budget, guides
-        self.content, self.folder = model_bytes(model.path), model.path.parent
-        self.net = _network(model, self.content, self.folder)
+        self.net, self.content, self.folder = property_network(model)
         self.prop = PropertyText(text)
         if float32 and model.lowered.smooth:
             raise NotCertifiedError("nobody promises how far its Sigmoid or Tanh is off")
@@ -384,17 +384,3 @@ def _halfspaces(goal: CheckedGoal, ahead: int) -> Halfspaces:
     zeros = np.zeros((len(goal.offset), ahead))
     matrix = np.hstack([zeros, *((part / goal.den).astype(np.float64) for part in parts)])
     return Halfspaces(matrix, (goal.offset / goal.below).astype(np.float64))
-
-
-def _network(model: Model, content: bytes, folder: Path) -> CheckedNetwork:
-    """The checker's own reading of the model. Raises NotCertifiedError where it does not read it."""
-    if isinstance(model.replay, FilesReplay):
-        raise NotCertifiedError(
-            "certificates are about one file with one input and one output, and the checker joins none"
-        )
-    net = network_of(content, folder, model.network.sha256)
-    if net.scores != model.network.logits_name or net.size(net.scores) != model.outputs:
-        raise NotCertifiedError("the checker reads other outputs than the engine")
-    if net.size(net.input) != model.lowered.input_size:
-        raise NotCertifiedError("the checker reads another input than the engine")
-    return net

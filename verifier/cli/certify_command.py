@@ -21,7 +21,7 @@ from verifier.problem.properties.from_aptp import pattern_proof
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
 from verifier.problem.properties.s_expressions import Text
-from verifier.problem.properties.to_vnnlib import text_in_vnnlib_1, to_vnnlib
+from verifier.problem.properties.to_vnnlib import to_vnnlib
 from verifier.problem.whole_file import writable, written
 
 
@@ -100,7 +100,7 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
         loaded = load(model, budget, output=EVERY)
         guides = [guide_of(proof, name, budget.check) for name, proof in read if proof.leaves is not None]
         given_text = None if asked is None else read_text(Path(asked))
-        text = to_vnnlib(read[0][1].prop).encode() if given_text is None else certifiable(given_text, budget)
+        text = to_vnnlib(read[0][1].prop).encode() if given_text is None else certifiable(given_text, model, budget)
         float32 = given_text is not None and _about_float32(given_text, budget.check)
         found = property_certified(loaded, text, budget, guides, (float32,))
     except (NotCertifiedError, OutOfTimeError) as error:
@@ -115,7 +115,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:
     try:
-        demands = _demands(given)
+        demands = _demands(given, model)
         found = checker.files_judged(certificate, model, checker.Demands(grid=demands.grid))
     except OSError as error:
         named = "" if error.filename is None else f"{error.filename}: "
@@ -135,7 +135,7 @@ def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: boo
     return Exit.GOOD if found.valid else Exit.VIOLATED
 
 
-def _demands(given: Mapping[str, Any]) -> checker.Demands:
+def _demands(given: Mapping[str, Any], model: Path) -> checker.Demands:
     """What is demanded; of a property in VNN-LIB 2 the text that its certificate has, and what its tensors' types say.
 
     Raises OSError or ValueError.
@@ -147,7 +147,11 @@ def _demands(given: Mapping[str, Any]) -> checker.Demands:
         text = Text(given["property"], demands.property.decode())
     except UnicodeDecodeError:
         return demands
-    demands = replace(demands, property=text_in_vnnlib_1(text))
+    if not is_version_2(text):
+        return demands
+    from verifier.runtime.query_model import text_about  # noqa: PLC0415, heavy
+
+    demands = replace(demands, property=text_about(text, model))
     return replace(demands, float32=1.0) if demands.float32 is None and _about_float32(text) else demands
 
 

@@ -19,10 +19,12 @@ from verifier.cli.job import made, missing, settings_of
 from verifier.cli.question_options import CheckOptions, ResultOptions, SearchOptions
 from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.properties.formula import Property
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query, property_of_either
 from verifier.problem.properties.network_query import NetworkQuery
 from verifier.problem.properties.s_expressions import Text
+from verifier.problem.properties.to_vnnlib import to_vnnlib
 from verifier.problem.streams import UnwrittenError
 from verifier.problem.verdict import Evidence, Holds, Semantics, Unknown, Violated
 from verifier.problem.whole_file import writable, written
@@ -32,7 +34,7 @@ from verifier.report.json_result import CertificateRecord
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_result import competition_text, property_json, property_table
 from verifier.runtime.model import EVERY, Model, load
-from verifier.runtime.query_model import query_model
+from verifier.runtime.query_model import in_file_order, query_model
 from verifier.search.property_check import PropertyCheck, check_property, undecided
 from verifier.search.property_question import PropertyQuestion, property_question
 
@@ -92,9 +94,10 @@ class PropertyProofFile:
             self._file = CertificateFile(path)
 
     def made(
-        self, answer: PropertyCheck, model: Model, text: Text, semantics: str, budget: Budget
+        self, answer: PropertyCheck, model: Model, text: Text | Property, semantics: str, budget: Budget
     ) -> CertificateRecord | None:
-        """Build, check and write it, where the property holds; None where none is wanted.
+        """Build, check and write it, where the property holds; None where none is wanted. text: of a query of several
+        tensors the property itself, in the order of its file.
 
         What holds in float32 only is not certified over the reals alone; what holds in both may be.
         """
@@ -109,7 +112,11 @@ class PropertyProofFile:
         worlds = (True,) if semantics == Semantics.FLOAT32 else (True, False) if answer.float32 else (False,)
         try:
             with budget.within_memory():
-                found = property_certified(model, certifiable(text, budget), budget, worlds=worlds)
+                if isinstance(text, Property):
+                    content = to_vnnlib(text).encode()
+                else:
+                    content = certifiable(text, model.path, budget)
+                found = property_certified(model, content, budget, worlds=worlds)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self.without(answer, str(error))
         file = self._file
@@ -213,11 +220,14 @@ def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadl
         record: CertificateRecord | None = None
         try:
             query = network_query(text, time.engine.check)
-            joint = query_model(query, _files(query, asked.networks), time.engine)
+            files = _files(query, asked.networks)
+            query = in_file_order(query, files) if proof.wanted else query
+            joint = query_model(query, files, time.engine)
             world = Semantics.REAL if query.real else Semantics.FLOAT32
             question = property_question(joint.model, joint.prop, time.engine, world, world)
             answer = _sought(question, how, time.engine)
-            record = proof.made(answer, joint.model, text, world, time.proof)
+            about = joint.prop if query.one_file else text
+            record = proof.made(answer, joint.model, about, world, time.proof)
         except OutOfTimeError:
             answer = _late(time.engine)
             record = proof.without(answer, time.engine.reason)

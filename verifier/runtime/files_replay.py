@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,11 +57,25 @@ def _run(begun: Any, names: Sequence[str], given: Mapping[str, Any], what: str) 
         raise InputError(f"{what}: ONNX Runtime cannot run the file: {runtime_complaint(error)}") from error
 
 
-class FilesReplay(Replay):
-    """The files themselves, each in a session of its own: what they give, in the order of the joined model's output."""
+@dataclass(frozen=True)
+class OneFile:
+    """The file whose inputs and outputs, all of them and in its order, are those of a joined model; sha256: of its
+    bytes, as of any model."""
 
-    def __init__(self, parts: Sequence[JoinedPart], network: Network) -> None:
-        self._network = network
+    path: Path
+    sha256: str
+    given: tuple[Slot, ...]
+    asked: tuple[Slot, ...]
+
+
+class FilesReplay(Replay):
+    """The files themselves, each in a session of its own: what they give, in the order of the joined model's output.
+
+    file: the one, where there is but one and the model is all of it.
+    """
+
+    def __init__(self, parts: Sequence[JoinedPart], network: Network, file: OneFile | None = None) -> None:
+        self._network, self.file = network, file
         sessions: dict[tuple[int, tuple[str, ...]], Any] = {}
         self._parts = []
         for part in parts:

@@ -27,7 +27,7 @@ from encoders.passes.lower import lower
 from verifier import models as shipped
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.runtime.agreement import Agreement, Comparison, same_function
-from verifier.runtime.files_replay import FilesReplay, output_slots, without_our_folder
+from verifier.runtime.files_replay import FilesReplay, OneFile, output_slots, without_our_folder
 from verifier.runtime.from_frameworks import compare, exported
 from verifier.runtime.replay import Replay
 
@@ -213,8 +213,9 @@ def _every(path: Path, budget: Budget) -> Model:
         asked = tuple(output_slots(proto, cut, [port.name for port in gives]))
         part = JoinedPart(without_gz(path).stem, proto, cut, asked)
         content = joined([part], np.dtype(given[0].dtype)).SerializeToString()
+        file = OneFile(path, loaded[1], cut, asked) if len(gives) == len(outputs(proto)) else None
         return from_memory(
-            content, without_gz(path).stem, None, budget, lambda _, __, network: FilesReplay([part], network)
+            content, without_gz(path).stem, None, budget, lambda _, __, network: FilesReplay([part], network, file)
         )
     except InputError as error:
         raise InputError(f"{path}: {without_our_folder(str(error))}") from None

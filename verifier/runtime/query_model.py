@@ -7,8 +7,9 @@ must be those of the file. A query of one network with one input and one output 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,16 @@ from encoders.onnx_io.file import Port, inputs, load_model, outputs
 from encoders.onnx_io.joined import JoinedPart, Slot, joined, tensor_types, varying
 from encoders.onnx_io.ops.call import FLOATS
 from verifier.problem.budget import Budget
-from verifier.problem.properties.formula import Property
+from verifier.problem.properties.formula import Property, renumbered
+from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
 from verifier.problem.properties.network_query import WHOLE, DeclaredNetwork, DeclaredTensor, NetworkQuery, TensorKind
-from verifier.runtime.files_replay import FilesReplay, without_our_folder
+from verifier.problem.properties.s_expressions import Text
+from verifier.problem.properties.to_vnnlib import to_vnnlib
+from verifier.runtime.files_replay import FilesReplay, OneFile, without_our_folder
 from verifier.runtime.model import Model, from_memory, load
+
+PLACE = attrgetter("first")
+"""By which tensors are those of the joined model, one after the other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +46,8 @@ def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) 
     """Read the file of each network and join them. Raises InputError, one line, for files that do not fit the query."""
     _check_names(query, files)
     query.check_types()
-    models = {name: load_model(path)[0].whole for name, path in files.items()}
+    loaded = {name: load_model(path) for name, path in files.items()}
+    models = {name: model.whole for name, (model, _) in loaded.items()}
     parts = [_part(network, models[network.equal_to or network.name], query.real) for network in query.networks]
     for network in query.networks:
         if network.isomorphic_to:
@@ -50,12 +58,65 @@ def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) 
     dtype = _only_dtype(query, parts)
     name = "+".join(network.name for network in query.networks)
     content = joined(parts, dtype).SerializeToString()
+    file = None
+    if not others and _all_of_it(part):
+        file = OneFile(files[network.name], loaded[network.name][1], part.given, part.asked)
     try:
-        model = from_memory(content, name, None, budget, lambda _, __, network: FilesReplay(parts, network))
+        model = from_memory(content, name, None, budget, lambda _, __, network: FilesReplay(parts, network, file))
     except InputError as error:
         raise InputError(f"{query.prop.source}: {without_our_folder(str(error))}") from None
     # Behind outputs that depend on nothing stands an input.
     return QueryModel(query, model, replace(query.prop, outputs=model.outputs))
+
+
+def in_file_order(query: NetworkQuery, files: Mapping[str, Path]) -> NetworkQuery:
+    """The query, where it is about one file, with entries numbered in the order of that file's tensors.
+
+    Raises InputError as `query_model`.
+    """
+    network = query.networks[0]
+    if query.single or not query.one_file or network.name not in files:
+        return query
+    model = load_model(files[network.name])[0].whole
+    part = _part(network, model, query.real)
+    first, places = dict[str, int](), list[list[int]]()
+    for kind, slots, ports in (
+        (TensorKind.INPUT, part.given, inputs(model)),
+        (TensorKind.OUTPUT, part.asked, outputs(model)),
+    ):
+        tensors, order = network.of(kind), [port.name for port in ports]
+        of_file = sorted(range(len(tensors)), key=lambda number: order.index(slots[number].name))
+        begins = np.cumsum([0, *(tensors[number].size for number in of_file)]).tolist()
+        first |= {tensors[number].name: begin for number, begin in zip(of_file, begins, strict=False)}
+        places.append([first[tensor.name] + entry for tensor in tensors for entry in range(tensor.size)])
+    moved = replace(network, tensors=tuple(replace(tensor, first=first[tensor.name]) for tensor in network.tensors))
+    return NetworkQuery((moved,), replace(query.prop, formula=renumbered(query.prop.formula, *places)))
+
+
+def text_about(text: Text, file: Path, look: Callable[[], None] = lambda: None) -> bytes:
+    """A property's text in VNN-LIB 1.0, as certificates about this file hold it: of VNN-LIB 2 the same property of the
+    file's inputs, one after the other, and its outputs. Raises InputError where it is about something else.
+
+    look: called between two comparisons; what it raises ends the reading.
+    """
+    if not is_version_2(text):
+        return text.content.encode()
+    query = network_query(text, look)
+    if not query.one_file:
+        raise InputError(
+            "certificates are about one network with all its inputs and outputs, and "
+            f"{text.name} speaks of {query.told}"
+        )
+    return to_vnnlib(in_file_order(query, {query.networks[0].name: file}).prop).encode()
+
+
+def _all_of_it(part: JoinedPart) -> bool:
+    """Are its tensors the file's inputs and outputs, in its order and type?"""
+    ports = inputs(part.model), outputs(part.model)
+    same = [[slot.name for slot in slots] for slots in (part.given, part.asked)] == [
+        [p.name for p in own] for own in ports
+    ]
+    return same and not any(slot.cast for slot in part.asked)
 
 
 def _check_names(query: NetworkQuery, files: Mapping[str, Path]) -> None:
@@ -72,7 +133,7 @@ def _check_names(query: NetworkQuery, files: Mapping[str, Path]) -> None:
 
 def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> JoinedPart:
     """The network's file with its tensors in the order of their declarations."""
-    given, asked = network.of(TensorKind.INPUT), network.of(TensorKind.OUTPUT)
+    given, asked = (sorted(network.of(kind), key=PLACE) for kind in (TensorKind.INPUT, TensorKind.OUTPUT))
     ports: dict[str, str] = {}
     for declared, of_file, what in ((given, inputs(model), "input"), (asked, outputs(model), "output")):
         matched = _matched(network, declared, of_file, what)
@@ -92,7 +153,7 @@ def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> Joine
         ports[tensor.name] = tensor.node
     slots = [
         Slot(ports[tensor.name], tensor.shape, cast=tensor.dtype in WHOLE)
-        for tensor in network.of(TensorKind.HIDDEN, TensorKind.OUTPUT)
+        for tensor in sorted(network.of(TensorKind.HIDDEN, TensorKind.OUTPUT), key=PLACE)
     ]
     cut = tuple(Slot(ports[tensor.name], tensor.shape) for tensor in given)
     depend = varying(model.graph.node, [slot.name for slot in cut])

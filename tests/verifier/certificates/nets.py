@@ -41,8 +41,17 @@ def conv(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
 
 
 def groups(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
-    nodes: Nodes = [("Conv", ["x", "w"], "c", {"group": 2, "dilations": [2, 2]}), ("Relu", ["c"], "last", {})]
-    return nodes, {"w": f(rng, 4, 1, 2, 2)}, 4 * 4 * 4
+    """Of parts side by side: first of tensors that are moved from one, then of others."""
+    nodes: Nodes = [
+        ("Transpose", ["x"], "t", {"perm": [0, 1, 3, 2]}),
+        ("Identity", ["x"], "i", {}),
+        ("Concat", ["t", "i"], "k", {"axis": 1}),
+        ("Conv", ["k", "w"], "c", {"group": 4, "dilations": [2, 2]}),
+        ("Relu", ["c"], "r", {}),
+        ("Neg", ["c"], "n", {}),
+        ("Concat", ["r", "n", "r"], "last", {"axis": -2}),
+    ]
+    return nodes, {"w": f(rng, 4, 1, 2, 2)}, 4 * 12 * 4
 
 
 def batch_norm(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:

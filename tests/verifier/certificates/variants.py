@@ -139,6 +139,13 @@ def clip(rng: Rng, opset: int) -> Made:
     return [1, 5], inputs, {name: end.astype(np.float32) for name, end in ends.items()}, values, 1
 
 
+def concat(rng: Rng, opset: int) -> Made:
+    rank = int(rng.integers(1, 4))
+    inputs = any_of(rng, ["x"], *[["x", "x"]] * 4, ["x", "x", "x"], ["x", "w"])
+    values = {"axis": [LEFT_OUT, *range(-rank, rank), *range(rank), rank, -rank - 1]}
+    return [1, 2, 3][:rank], inputs, {"w": floats(rng, *[1, 2, 3][:rank])}, values, any_of(rng, *[1] * 9, 2)
+
+
 def flatten(rng: Rng, opset: int) -> Made:
     return [1, 2, 3, 2][: rng.integers(1, 5)], ["x"], {}, {"axis": [LEFT_OUT, *range(-4, 5)]}, 1
 
@@ -229,6 +236,7 @@ MAKERS: dict[str, Callable[[Rng, int], Made]] = {
     "BatchNormalization": batch_normalization,
     "Cast": cast,
     "Clip": clip,
+    "Concat": concat,
     "Conv": conv,
     "Dropout": dropout,
     "Flatten": flatten,

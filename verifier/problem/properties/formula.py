@@ -6,7 +6,7 @@ A property describes what must not happen, as in VNN-LIB: it is violated by a po
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -89,6 +89,17 @@ class Or(_Parts):
 
 
 Formula = LinearRow | And | Or
+
+
+def renumbered(formula: Formula, inputs: Sequence[int], outputs: Sequence[int]) -> Formula:
+    """The same formula of vectors in which entry i stands at inputs[i], or outputs[i]."""
+    if isinstance(formula, LinearRow):
+        given, gives = (
+            tuple(sorted((places[place], factor) for place, factor in terms))
+            for terms, places in ((formula.inputs, inputs), (formula.outputs, outputs))
+        )
+        return replace(formula, inputs=given, outputs=gives)
+    return type(formula)(tuple(renumbered(part, inputs, outputs) for part in formula.parts))
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,6 +105,11 @@ class NetworkQuery:
         return len(self.networks) == 1 and kinds == [TensorKind.INPUT, TensorKind.OUTPUT]
 
     @property
+    def one_file(self) -> bool:
+        """Is it about one network's inputs and outputs, and no hidden tensors?"""
+        return len(self.networks) == 1 and not self.networks[0].of(TensorKind.HIDDEN)
+
+    @property
     def told(self) -> str:
         """Its tensors, in complaints."""
         return ", ".join(f"'{tensor.name}'" for tensor in self.tensors)

@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 
-from encoders.errors import InputError
 from verifier.problem.properties.formula import Formula, LinearRow, Or, Property
-from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
-from verifier.problem.properties.s_expressions import Text
-
-
-def text_in_vnnlib_1(text: Text, look: Callable[[], None] = lambda: None) -> bytes:
-    """The text itself; of VNN-LIB 2 the same property in 1.0. Raises InputError where it is about several tensors.
-
-    look: called between two comparisons; what it raises ends the reading.
-    """
-    if not is_version_2(text):
-        return text.content.encode()
-    query = network_query(text, look)
-    if not query.single:
-        raise InputError(
-            f"certificates are about one network with one input and one output, and {text.name} speaks of {query.told}"
-        )
-    return to_vnnlib(query.prop).encode()
 
 
 def to_vnnlib(prop: Property) -> str:
