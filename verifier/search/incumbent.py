@@ -17,10 +17,10 @@ from encoders.errors import SolverError
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Bracket
-from verifier.search.linear_bisection import FIRST_STEPS, LOWER_STEPS, linear_lower
+from verifier.search.linear_bisection import FIRST_STEPS, LOWER_STEPS, early_lower, linear_lower
 from verifier.search.proposals import Proposals
 from verifier.search.scheduler import TreeSearch
-from verifier.search.state import Problem, SearchState
+from verifier.search.state import SMALL, Problem, SearchState
 from verifier.solvers.process import Decider
 
 REPORT = 0.1
@@ -106,6 +106,9 @@ def _searched(problem: Problem, search: TreeSearch, states: Sequence[SearchState
     with threadpool_limits(BLAS_THREADS, "blas"):
         _start(states, problem.attack(budget))
         yield from (state.bracket() for state in states)
+        if search.goes_inside and problem.earlier is None and problem.graph.relu_count > SMALL:
+            early_lower(states, search.bounds, _widest(states))
+            yield from (state.bracket() for state in states)
         for state in search.polish():
             yield state.bracket()
         again = _Again(problem, search, states, budget)
@@ -113,6 +116,11 @@ def _searched(problem: Problem, search: TreeSearch, states: Sequence[SearchState
         if again.due(over=True):
             again.run()
             yield from _explored(search, states, budget, again)
+
+
+def _widest(states: Sequence[SearchState]) -> float:
+    """The largest upper end that is finite; infinite where none is."""
+    return max((state.upper for state in states if math.isfinite(state.upper)), default=math.inf)
 
 
 def _start(states: Sequence[SearchState], points: Sequence[Array | None]) -> None:
@@ -157,7 +165,7 @@ def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget,
     """The brackets while the trees grow, now and then."""
     start = time.monotonic()
     patience = min(PATIENCE * len(states), PATIENCE_SHARE * budget.remaining)
-    widest = max((state.upper for state in states if math.isfinite(state.upper)), default=math.inf)
+    widest = _widest(states)
     reported = dict.fromkeys(map(id, states), start)
     patient = set(reported)
     first = states[0]

@@ -123,11 +123,8 @@ def going_on(
     return run
 
 
-SMALL = 150
-"""ReLUs of a network whose trees mostly close: a brief attack is enough to begin with."""
-
 ANY = math.inf
-"""The same where a longer attack follows if they do not."""
+"""ReLUs of the largest network at which a brief attack is enough to begin with, where a longer one may follow."""
 
 
 PROMISING = 3

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array
 from encoders.network.node_bounds import NodeBounds
-from verifier.bounds.alpha_crown import Effort, goal_upper
+from verifier.bounds.alpha_crown import Effort, goal_upper, linear_bounds
 from verifier.bounds.anchored import AnchoredBounds, anchors
 from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
@@ -25,6 +26,16 @@ LOWER_STEPS = 7
 
 FIRST_STEPS = 4
 """The same where inner balls go on from there."""
+
+EARLY, FARTHER, NEARER = 1 / 8, 3 / 8, 1 / 32
+"""Shares of the top that are asked about before any tree: the first, which is cheap as few ReLUs are open there; where
+it is excluded one that bisection need not ask about again, else one more."""
+
+SOON = 3.0
+"""One of so many parts of the time left is what the first and the nearer one may take."""
+
+PLAIN, ONE_PASS = Effort(neuron_iterations=0), Effort(goal_iterations=0)
+"""Default lines, of ReLU arguments and of goals."""
 
 BOUNDS_KEPT = 32
 """Balls whose node bounds are kept for other targets: the paths of a few bisections, little memory."""
@@ -43,6 +54,7 @@ class BoundsByRadius:
     def __init__(self, problem: Problem, budget: Budget) -> None:
         self._problem, self._budget = problem, budget
         self._known: dict[float, NodeBounds] = {}
+        self._plain: dict[float, NodeBounds] = {}
         self._anchored: dict[float, AnchoredBounds] = {}
         self._squared: dict[float, tuple[Array, Array]] = {}
         self._lacks: dict[float, dict[int, GoalBound]] = {}
@@ -106,7 +118,7 @@ class BoundsByRadius:
             return -math.inf, -math.inf
         if radius not in self._lacks:
             bounds, goals = self.at(radius), [goal for _, goal in self._problem.disjuncts]
-            goals = [one for one in goals if not self.exclude(one, radius, bounds, Effort(goal_iterations=0))]
+            goals = [one for one in goals if not self.exclude(one, radius, bounds, ONE_PASS)]
             found = quadratic_goals(self.stages, ball, *ends, goals, budget) if goals else []
             self._lacks[radius] = dict(zip(map(id, goals), found, strict=True))
         known = self._lacks[radius].pop(id(goal), None)
@@ -124,6 +136,17 @@ class BoundsByRadius:
         problem = self._problem
         ball = problem.ball.with_radius(radius)
         return goal_upper(problem.graph, ball, bounds, goal, self._budget, effort, problem.arithmetic) < 0
+
+    def excludes_soon(self, goal: Halfspaces, radius: float, budget: Budget) -> bool:
+        """As `excludes`, by default lines, for which no kernels are loaded: that alone takes a second. budget: of node
+        bounds, which are worth what they are where it ends."""
+        problem = self._problem
+        ball = problem.ball.with_radius(radius)
+        if anchors(problem.graph, ball):
+            return self.excludes(goal, radius)
+        if radius not in self._plain:
+            self._plain[radius] = linear_bounds(problem.graph, ball, budget, PLAIN, problem.arithmetic)
+        return self.exclude(goal, radius, self._plain[radius], ONE_PASS)
 
     def excludes(self, goal: Halfspaces, radius: float) -> bool:
         """Do linear bounds prove that no point within the radius reaches the goal: in L1 anchored lines alone, where
@@ -153,6 +176,30 @@ def _keep(known: dict[float, Kept], radius: float, found: Kept, most: int) -> No
     if radius not in known and len(known) >= most:
         del known[next(iter(known))]
     known[radius] = found
+
+
+def early_lower(states: Sequence[SearchState], bounds: BoundsByRadius, top: float) -> None:
+    """A first lower end of each state that has none, by linear bounds on two balls at most, which all of them share.
+
+    Raises OutOfTimeError; what was proved by then is kept.
+    """
+    soon = partial(bounds.excludes_soon, budget=states[0].budget.share(SOON))
+    for state in states:
+        if state.lower > 0.0:
+            continue
+        if _clear(state, soon, EARLY * top):
+            _clear(state, bounds.excludes, FARTHER * top)
+        else:
+            _clear(state, soon, NEARER * top)
+
+
+def _clear(state: SearchState, excludes: Callable[[Halfspaces, float], bool], radius: float) -> bool:
+    """Is every goal of a state excluded within the radius? Lower ends are raised until one is not."""
+    for target in sorted(state.targets, key=lambda one: one.target != state.target):
+        if not radius < state.upper or not excludes(target.goal, radius):
+            return False
+        target.lower, target.float32 = max(target.lower, radius), max(target.float32, radius)
+    return True
 
 
 def linear_lower(state: SearchState, bounds: BoundsByRadius, top: float, steps: int = LOWER_STEPS) -> None:

@@ -32,7 +32,7 @@ from verifier.problem.verdict import Bracket, Counterexample, Evidence, Initial,
 from verifier.runtime.distance_judge import DistanceJudge, PropertyRuntime
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
-from verifier.search.initial_attack import ATTACK_SHARE, DEFAULT_ATTACK, PROMISING, SMALL, briefly
+from verifier.search.initial_attack import ATTACK_SHARE, DEFAULT_ATTACK, PROMISING, briefly
 from verifier.search.minimum import with_float32
 from verifier.search.property_question import (
     AskedProperty,
@@ -44,7 +44,7 @@ from verifier.search.property_question import (
 )
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, InputRegion, Misclassification, semantics_of
 from verifier.search.settings import Settings
-from verifier.search.state import Problem
+from verifier.search.state import SMALL, Problem
 
 MOST_CASES = 1024
 """Of a property's disjunctive form: each has a tree of its own, and all are held at once."""

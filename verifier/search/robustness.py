@@ -27,7 +27,7 @@ from verifier.search.on_lattice import FIRST_SHARE, check_on_lattice
 from verifier.search.question import Specification
 from verifier.search.scheduler import TreeSearch
 from verifier.search.settings import Settings
-from verifier.search.state import Problem, SearchState
+from verifier.search.state import SMALL, Problem, SearchState
 from verifier.solvers.process import Decider, Guarded, Worker
 
 BOUNDS_FIRST = 150
@@ -73,7 +73,7 @@ def check(asked: Specification, settings: Settings, radius: float, progress: Bra
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None
         return Check(Violated(found.point.astype(float)), found, "", None, budget.spent, reached, about=about)
-    brief = 0 if decider.trees is None else initial_attack.SMALL
+    brief = 0 if decider.trees is None else SMALL
     first = initial_attack.attacker(asked, settings, radius=radius, nearest=True, brief=brief)
     problem = replace(problem_of(asked, settings, first), precision=radius * RADIUS_SHARE)
     if problem.points is not None:

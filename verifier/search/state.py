@@ -33,6 +33,9 @@ INWARDS = tuple(2.0**-power for power in range(12, 0, -1))
 FIRST_RADIUS, LAST_RADIUS = 1.0, 2.0**20
 """Radii tried by doubling where the box is unbounded and no witness is known."""
 
+SMALL = 150
+"""ReLUs of a network whose trees mostly close: it is begun with a brief attack, and needs no lower end before them."""
+
 Attacker = Callable[[Budget], Sequence[Array | None]]
 """For each of a problem's disjuncts a candidate point (n,), or None; the judge decides what they are worth."""
 

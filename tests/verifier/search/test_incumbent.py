@@ -132,6 +132,21 @@ def test_the_lower_end_of_a_hard_instance_rises_soon(hard: tuple[verifier.Model,
     assert found.lower > 0.1 * found.upper
 
 
+def test_a_large_network_has_a_lower_end_before_its_first_tree(
+    digits: verifier.Model, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for small in (incumbent.SMALL, 0):
+        monkeypatch.setattr(incumbent, "SMALL", small)
+        seen = verifier.brackets(digits, images[6])
+        assert next(seen).lower == 0.0
+        early = next(seen)
+        assert (early.search is None) == (small == 0)
+        seen.close()
+    assert 0.0 < early.lower < early.upper
+    found = verifier.certificate(digits, images[6], early.lower, float32=early.lower)
+    assert found.result.lower == found.result.float32 == early.lower
+
+
 Run = Callable[[verifier.Model, np.ndarray, Budget], Any]
 RUNS: dict[str, Run] = {
     "minimal": lambda model, x, budget: verifier.minimal(model, x, target=8, norm="l1", timeout=budget),

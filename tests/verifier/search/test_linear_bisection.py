@@ -12,7 +12,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.runtime.witness import Judge
 from verifier.search import linear_bisection as module
-from verifier.search.linear_bisection import BoundsByRadius, linear_lower
+from verifier.search.linear_bisection import EARLY, FARTHER, NEARER, BoundsByRadius, early_lower, linear_lower
 from verifier.search.state import Problem, SearchState
 
 
@@ -54,6 +54,35 @@ def test_in_l1_large_networks_are_asked_by_anchored_lines_alone(
         assert 0 <= target.lower <= optimum + 1e-9
         assert target.lower > 0 or optimum < 0.1
     assert len(bounds._anchored) <= module.ANCHORED_KEPT
+
+
+@pytest.mark.parametrize("norm", Norm)
+@pytest.mark.parametrize("seed", range(2))
+def test_a_first_lower_end_takes_two_balls_at_most(
+    truth: Any, norm: Norm, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, asked = truth.net(seed, (3, 5, 4, 3)), set()
+    problem = problem_of(net, np.full(3, 0.5), norm)
+    optima = [net.nearest(norm, problem.ball.centre, goal) for _, goal in problem.disjuncts]
+    top, exclude = min(1.1 * min(optima) + 0.1, 3.0), BoundsByRadius.exclude
+
+    def noted(self: BoundsByRadius, goal: Any, radius: float, *how: Any) -> bool:
+        asked.add(radius)
+        return exclude(self, goal, radius, *how)
+
+    monkeypatch.setattr(BoundsByRadius, "exclude", noted)
+    state, apart = SearchState(problem, Budget()), [SearchState(problem.alone(place), Budget()) for place in (0, 1)]
+    early_lower([state], BoundsByRadius(problem, state.budget), top)
+    assert asked in ({EARLY * top, FARTHER * top}, {EARLY * top, NEARER * top})
+    early_lower(apart, BoundsByRadius(problem, state.budget), top)
+    for each in ([state, *apart], apart):
+        for target, optimum in zip([one for alone in each for one in alone.targets], 2 * optima, strict=False):
+            assert 0 <= target.lower == target.float32 <= optimum + 1e-9
+    if min(optima) > 0.1:
+        assert state.lower >= NEARER * top
+    asked.clear()
+    early_lower([one for one in (state, *apart) if one.lower > 0], BoundsByRadius(problem, state.budget), top)
+    assert not asked
 
 
 def test_bounds_are_shared_by_radius(truth: Any) -> None:
