@@ -27,8 +27,11 @@ from benchmarks.vnncomp.referee_page import OPEN, PROVED_SAT, PROVED_UNSAT, page
 from benchmarks.vnncomp.run import REFUSED, SAT, TORN, UNKNOWN, UNSAT, VnnRow, read_rows
 from benchmarks.vnncomp.submitted import Judged, Kind, judge, read_point, submitted
 from encoders.errors import InputError
-from verifier.problem.properties.from_vnnlib2 import read_property
+from verifier.problem.properties.from_vnnlib import property_of, read_text
+from verifier.problem.properties.from_vnnlib2 import is_version_2
+from verifier.problem.properties.network_query import TensorKind
 from verifier.runtime.model import EVERY, load
+from verifier.runtime.query_model import query_about
 
 STANDINGS = {SAT: PROVED_SAT, UNSAT: PROVED_UNSAT, TORN: TORN, UNKNOWN: OPEN, REFUSED: OPEN}
 """By our verdict."""
@@ -142,12 +145,17 @@ def _judged(
 ) -> Iterator[SubmittedWitness]:
     why = ""
     try:
-        loaded, prop = load(model, output=EVERY), read_property(query)
+        loaded, text = load(model, output=EVERY), read_text(query)
+        asked = query_about(text, model) if is_version_2(text) else None
+        prop = property_of(text) if asked is None else asked.prop
+        tensors = [] if asked is None else asked.networks[0].of(TensorKind.INPUT)
     except InputError as error:
         why = str(error)
     for tool, file in files:
         try:
-            judged = Judged(Kind.UNREADABLE, why) if why else judge(loaded, prop, read_point(file, prop.inputs))
+            judged = (
+                Judged(Kind.UNREADABLE, why) if why else judge(loaded, prop, read_point(file, prop.inputs, tensors))
+            )
         except InputError as error:
             judged = Judged(Kind.UNREADABLE, str(error))
         yield SubmittedWitness(tool, row, judged)

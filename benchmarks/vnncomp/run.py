@@ -31,8 +31,9 @@ from benchmarks.harness.record import RESULTS, Record, rows_in, table, write_ato
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, witness_name
 from encoders.errors import InputError
 from encoders.onnx_io.file import load_model
-from verifier.problem.properties.from_vnnlib2 import read_property
+from verifier.problem.properties.from_vnnlib import read_text
 from verifier.runtime.device import Device
+from verifier.runtime.query_model import property_about
 from verifier.runtime.session import Level, session
 
 SETTING = ("limit", "threads")
@@ -208,7 +209,7 @@ def is_counterexample(point: Any, model: Path, query: Path) -> bool:
     given = {entry.name: part.reshape(shape) for entry, part, shape in zip(entries, parts, shapes, strict=True)}
     gives = [np.reshape(values, -1) for values in running.run(None, given) if np.asarray(values).dtype.kind == "f"]
     numbers = ([Fraction(float(value)) for value in values] for values in (x.reshape(-1), np.concatenate(gives)))
-    return read_property(query).satisfied(*numbers)
+    return property_about(read_text(query), model).satisfied(*numbers)
 
 
 def _keep(point: Any, place: Path) -> None:

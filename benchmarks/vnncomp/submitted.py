@@ -25,6 +25,7 @@ from encoders.files.regular_file import regular_size
 from encoders.network.exact import exact_outputs, exact_outputs_of
 from verifier.problem.properties.formula import And, Formula, LinearRow, Property
 from verifier.problem.properties.from_vnnlib import NUMBER
+from verifier.problem.properties.network_query import DeclaredTensor
 from verifier.problem.properties.s_expressions import Atom, Nested, Text
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import plain_output
@@ -106,11 +107,12 @@ def deciding(formula: Formula, x: Sequence[Fraction], y: Sequence[Fraction]) -> 
     return choose(parts, key=lambda part: (part.value, part.holds))
 
 
-def read_point(path: Path, size: int) -> list[Fraction]:
-    """X of a witness file, (size,). Raises InputError: no such format, or an entry that is missing."""
+def read_point(path: Path, size: int, inputs: Sequence[DeclaredTensor] = ()) -> list[Fraction]:
+    """X of a witness file, (size,); inputs: the tensors that it consists of. Raises InputError: no such format, or an
+    entry that is missing."""
     text = Text(str(path), _content(path))
     if HEADER.match(text.content):
-        return _first_tensor(path, text.content, size)
+        return _tensors(path, text.content, size, inputs)
     found: dict[int, Fraction] = {}
     for group in text.groups():
         pairs = group.items if any(isinstance(item, Nested) for item in group.items) else (group,)
@@ -126,17 +128,28 @@ def read_point(path: Path, size: int) -> list[Fraction]:
     return [found[place] for place in range(size)]
 
 
-def _first_tensor(path: Path, content: str, size: int) -> list[Fraction]:
-    """The input of an assignment of VNN-LIB 2, which is about one network with one input: its first tensor."""
-    _, *lines = content.strip().splitlines()
-    end = next((place for place, line in enumerate(lines) if HEADER.match(line)), len(lines))
-    words = [line.strip() for line in lines[:end] if line.strip()]
-    for word in words:
-        if not NUMBER.fullmatch(word):
-            raise InputError(f"{path}: {word[:40]!r} is no number")
-    if len(words) != size:
-        raise InputError(f"{path} gives {len(words)} values of its first tensor; the property's input has {size}")
-    return [Fraction(word) for word in words]
+def _tensors(path: Path, content: str, size: int, inputs: Sequence[DeclaredTensor]) -> list[Fraction]:
+    """The inputs of an assignment of VNN-LIB 2: several by their names, one by its place, the first."""
+    blocks: dict[str, list[str]] = {}
+    for line in filter(None, map(str.strip, content.splitlines())):
+        if HEADER.fullmatch(line):
+            name = line.split()[0]
+            if name in blocks:
+                raise InputError(f"{path} gives the tensor {name} twice")
+            blocks[name] = []
+        else:
+            blocks[name].append(line)
+    wanted = [(one.name, one.places) for one in inputs] if len(inputs) > 1 else [(next(iter(blocks)), slice(0, size))]
+    found = [Fraction()] * size
+    for name, places in wanted:
+        given, count = blocks.get(name, []), places.stop - places.start
+        for word in given:
+            if not NUMBER.fullmatch(word):
+                raise InputError(f"{path}: {word[:40]!r} is no number")
+        if len(given) != count:
+            raise InputError(f"{path} gives {len(given)} values of the tensor {name}; the property's has {count}")
+        found[places] = map(Fraction, given)
+    return found
 
 
 def _content(path: Path) -> str:

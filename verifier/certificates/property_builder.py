@@ -46,7 +46,7 @@ from verifier.certificates.checker import (
 from verifier.certificates.clause_tree import ClauseCase, clauses_of
 from verifier.certificates.format import FINE, STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
-from verifier.certificates.property_network import file_of, property_network
+from verifier.certificates.property_network import property_network
 from verifier.certificates.smooth_boxes import SmoothBoxes
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.certificates.squared_cases import SquaredCases, with_layers
@@ -175,7 +175,7 @@ def property_certificate(
     budget = budget_of(timeout)
     worlds = (True, False) if float32 else (False,)
     if isinstance(property, str | Path) and region is None:
-        text = certifiable(read_text(Path(property)), file_of(model)[0], budget)
+        text = certifiable(read_text(Path(property)), model.file, budget)
         return property_certified(model, text, budget, worlds=worlds)
     text = to_vnnlib(asked_property(model, region, property, budget)).encode()
     return property_certified(model, text, budget, worlds=worlds)

@@ -15,11 +15,14 @@ from verifier.runtime.model import Model
 def property_network(model: Model) -> tuple[CheckedNetwork, bytes, Path]:
     """The checker's own reading of the model's file, that file's bytes, and its folder. Raises NotCertifiedError where
     the checker does not read it, or not as the engine does."""
-    one, (path, sha256) = model.replay, file_of(model)
-    content, folder = model_bytes(path), path.parent
-    net = network_of(content, folder, sha256, joint=True)
-    if isinstance(one, FilesReplay) and one.file is not None:
-        for what, found, slots in (("input", net.input, one.file.given), ("output", net.scores, one.file.asked)):
+    replay = model.replay
+    one = replay.file if isinstance(replay, FilesReplay) else None
+    if one is None and isinstance(replay, FilesReplay):
+        raise NotCertifiedError("certificates are about one network with all its inputs and outputs, no hidden tensors")
+    content, folder = model_bytes(model.file), model.file.parent
+    net = network_of(content, folder, model.network.sha256 if one is None else one.sha256, joint=True)
+    if one is not None:
+        for what, found, slots in (("input", net.input, one.given), ("output", net.scores, one.asked)):
             same = found == JOINED.join(slot.name for slot in slots)
             if not same or any(net.size(slot.name) != slot.size for slot in slots):
                 raise NotCertifiedError(f"the checker reads another {what} than the engine")
@@ -28,16 +31,3 @@ def property_network(model: Model) -> tuple[CheckedNetwork, bytes, Path]:
     if net.size(net.input) != model.lowered.input_size:
         raise NotCertifiedError("the checker reads another input than the engine")
     return net, content, folder
-
-
-def file_of(model: Model) -> tuple[Path, str]:
-    """The file that the model is all of, and its digest. Raises NotCertifiedError: there is none."""
-    replay = model.replay
-    if not isinstance(replay, FilesReplay):
-        return model.path, model.network.sha256
-    if replay.file is None:
-        raise NotCertifiedError(
-            "certificates are about one network with all its inputs and outputs: about neither hidden tensors nor "
-            "whole numbers"
-        )
-    return replay.file.path, replay.file.sha256

@@ -14,12 +14,13 @@ from verifier.cli.job import Request, settings_of
 from verifier.cli.time_limit import CommandTime
 from verifier.problem.budget import OutOfTimeError
 from verifier.problem.inputs.files import read_input
-from verifier.problem.properties.from_vnnlib2 import read_property
+from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.verdict import Bracket, Status
 from verifier.report import terminal
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_minimum_result import minimum_json, minimum_table
 from verifier.runtime.model import EVERY, Model, load
+from verifier.runtime.query_model import property_about
 from verifier.search.property_minimum import (
     NearestQuestion,
     PropertyMinimum,
@@ -52,7 +53,7 @@ def nearest(property_: Path, request: Request, *, precision: float, all_targets:
             complain(f"{asked.input}: {note}")
         settings = settings_of(how, time.engine)
         try:
-            prop = read_property(property_, time.engine.check)
+            prop = property_about(read_text(property_), model.file, time.engine.check)
             known.question = nearest_question(model, given.x, prop, time.engine, asked.norm, precision, asked.semantics)
             with terminal.progress(time.engine) as show:
                 for bracket in brackets(known.question, settings):

@@ -21,7 +21,7 @@ from verifier.cli.time_limit import CommandTime, Deadline
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.formula import Property
 from verifier.problem.properties.from_vnnlib import read_text
-from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query, property_of_either
+from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
 from verifier.problem.properties.network_query import NetworkQuery
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.properties.to_vnnlib import to_vnnlib
@@ -34,7 +34,7 @@ from verifier.report.json_result import CertificateRecord
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_result import competition_text, property_json, property_table
 from verifier.runtime.model import EVERY, Model, load
-from verifier.runtime.query_model import in_file_order, query_model
+from verifier.runtime.query_model import in_file_order, property_about, query_model
 from verifier.search.property_check import PropertyCheck, check_property, undecided
 from verifier.search.property_question import PropertyQuestion, property_question
 
@@ -115,7 +115,7 @@ class PropertyProofFile:
                 if isinstance(text, Property):
                     content = to_vnnlib(text).encode()
                 else:
-                    content = certifiable(text, model.path, budget)
+                    content = certifiable(text, model.file, budget)
                 found = property_certified(model, content, budget, worlds=worlds)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self.without(answer, str(error))
@@ -288,7 +288,7 @@ def _answered(
     text: Text, model: Model, how: SearchOptions, budget: Budget, semantics: str = Semantics.BOTH
 ) -> PropertyCheck:
     try:
-        question = property_question(model, property_of_either(text, budget.check), budget, semantics)
+        question = property_question(model, property_about(text, model.file, budget.check), budget, semantics)
     except OutOfTimeError:
         return _late(budget)
     return _sought(question, how, budget)

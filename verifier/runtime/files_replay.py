@@ -59,8 +59,8 @@ def _run(begun: Any, names: Sequence[str], given: Mapping[str, Any], what: str) 
 
 @dataclass(frozen=True)
 class OneFile:
-    """The file whose inputs and outputs, all of them and in its order, are those of a joined model; sha256: of its
-    bytes, as of any model."""
+    """The file whose inputs and outputs of numbers, all of them and in its order, are those of a joined model; sha256:
+    of its bytes, as of any model."""
 
     path: Path
     sha256: str

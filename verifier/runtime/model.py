@@ -59,6 +59,12 @@ class Model:
     """What holds the file of a model that came without one: it goes with this object."""
 
     @property
+    def file(self) -> Path:
+        """The file of which it was read; `path` has the joined model of one with several inputs or outputs."""
+        replay = self.replay
+        return replay.file.path if isinstance(replay, FilesReplay) and replay.file is not None else self.path
+
+    @property
     def graph(self) -> Graph:
         """`lowered`, for whatever is about piecewise linear networks. Raises InputError where this one is none."""
         if self.lowered.smooth:
@@ -213,7 +219,7 @@ def _every(path: Path, budget: Budget) -> Model:
         asked = tuple(output_slots(proto, cut, [port.name for port in gives]))
         part = JoinedPart(without_gz(path).stem, proto, cut, asked)
         content = joined([part], np.dtype(given[0].dtype)).SerializeToString()
-        file = OneFile(path, loaded[1], cut, asked) if len(gives) == len(outputs(proto)) else None
+        file = OneFile(path, loaded[1], cut, asked)
         return from_memory(
             content, without_gz(path).stem, None, budget, lambda _, __, network: FilesReplay([part], network, file)
         )

@@ -22,6 +22,7 @@ from encoders.onnx_io.joined import JoinedPart, Slot, joined, tensor_types, vary
 from encoders.onnx_io.ops.call import FLOATS
 from verifier.problem.budget import Budget
 from verifier.problem.properties.formula import Property, renumbered
+from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
 from verifier.problem.properties.network_query import WHOLE, DeclaredNetwork, DeclaredTensor, NetworkQuery, TensorKind
 from verifier.problem.properties.s_expressions import Text
@@ -91,6 +92,26 @@ def in_file_order(query: NetworkQuery, files: Mapping[str, Path]) -> NetworkQuer
         places.append([first[tensor.name] + entry for tensor in tensors for entry in range(tensor.size)])
     moved = replace(network, tensors=tuple(replace(tensor, first=first[tensor.name]) for tensor in network.tensors))
     return NetworkQuery((moved,), replace(query.prop, formula=renumbered(query.prop.formula, *places)))
+
+
+def query_about(text: Text, file: Path, look: Callable[[], None] = lambda: None) -> NetworkQuery:
+    """The query of a text of VNN-LIB 2 about this file, `in_file_order`. Raises InputError, one line.
+
+    look: called between two comparisons; what it raises ends the reading.
+    """
+    query = network_query(text, look)
+    if not query.one_file:
+        raise InputError(
+            f"{text.name} speaks of {query.told}: what asks about hidden tensors or several networks is for "
+            "`verifier verify`"
+        )
+    query.check_types()
+    return in_file_order(query, {query.networks[0].name: file})
+
+
+def property_about(text: Text, file: Path, look: Callable[[], None] = lambda: None) -> Property:
+    """The property of a text of either version, of all inputs and outputs of this file. Raises InputError, one line."""
+    return query_about(text, file, look).prop if is_version_2(text) else property_of(text, look)
 
 
 def text_about(text: Text, file: Path, look: Callable[[], None] = lambda: None) -> bytes:

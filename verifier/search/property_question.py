@@ -16,11 +16,12 @@ from verifier.problem.answer import PropertySubject
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import Conjunction, parts
 from verifier.problem.properties.formula import Property, from_arrays
-from verifier.problem.properties.from_vnnlib2 import read_property
+from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.query import Halfspaces
 from verifier.problem.verdict import Semantics
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import PropertyJudge, of_logits
+from verifier.runtime.query_model import property_about
 from verifier.search.question import Box, box_of, semantics_of
 
 
@@ -119,7 +120,8 @@ def asked_property(model: Model, region: Box | None, asked: AskedProperty, budge
     if isinstance(asked, str | Path):
         if region is not None:
             raise InputError("a VNN-LIB file names its region itself: leave `region` out")
-        return read_property(Path(asked), budget.check)
+        must_be_read(model)
+        return property_about(read_text(Path(asked)), model.file, budget.check)
     must_be_read(model)
     if not isinstance(asked, Halfspaces | list | tuple):
         raise InputError(f"the property must be Halfspaces, a list of them, or a path, not a {type(asked).__name__}")

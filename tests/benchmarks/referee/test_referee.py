@@ -243,16 +243,25 @@ def test_lists_of_vnnlib_2_and_of_nets_with_several_inputs(
         limit = "0.4" if name == "some" else "0.6"
         query = f"(vnnlib-version <2.0>)(declare-network f {declared}){box}(assert (>= Y[0,0] {limit}))"
         (folder / f"{name}2.vnnlib").write_text(query)
-    nets = {"ramp": ("some2", "none2"), "sum": ("some", "none")}
+        tensors = "(declare-input B float32 [1,2])(declare-input A float32 [1,2])(declare-output Y float32 [1,2])"
+        ends = [f"{n}[0,{i}]" for n in "AB" for i in (0, 1)]
+        box = "".join(f"(assert (>= {end} 0.0))(assert (<= {end} 1.0))" for end in ends)
+        query = f"(vnnlib-version <2.0>)(declare-network f {tensors}){box}(assert (>= Y[0,0] (+ {bound} A[0,1])))"
+        (folder / f"{name}4.vnnlib").write_text(query)
+    nets = {"ramp": ("some2", "none2"), "sum": ("some", "none", "some4", "none4")}
     listed.write_text("\n".join(f"{net}.onnx,{query}.vnnlib,30" for net in nets for query in nets[net]))
     submit(given, "other", "ramp_some2", "sat\nX real [1,1]\n0.5\nY real [1,1]\n0.5\n")
     submit(given, "other", "sum_some", "(X_0 1)(X_1 0)(X_2 0.95)(X_3 0)(Y_0 1.95)(Y_1 0)")
+    # Tensors of several inputs count by their names: in another order, A_1 = 1 misses the row.
+    values = {"B": "1\n1\n", "A": "0.95\n0\n"}
+    for tool, order in (("other", "AB"), ("other2", "BA")):
+        submit(given, tool, "sum_some4", "".join(f"{name} float32 [1,2]\n{values[name]}" for name in order))
     assert referee.main([*words, "--submitted", str(given)]) == 0
-    assert "2 proved sat, 2 proved unsat, 0 tolerance only, 0 open; 2 certificates" in capsys.readouterr().out
+    assert "3 proved sat, 3 proved unsat, 0 tolerance only, 0 open; 3 certificates" in capsys.readouterr().out
     found = content(words)["findings"]
-    assert [one["is"] for one in found["witnesses"]] == ["exact", "exact"]
+    assert [one["is"] for one in found["witnesses"]] == ["exact"] * 4
     proofs = {one["instance"][2]: one["certificate"] for one in found["instances"]}
-    assert proofs["none2.vnnlib"] == proofs["none.vnnlib"] == "accepted"
+    assert [proofs[f"none{kind}.vnnlib"] for kind in ("", "2", "4")] == ["accepted"] * 3
 
 
 SHAPE = "[1,1]"

@@ -99,7 +99,7 @@ def test_files(tmp_path: Path, text: str) -> None:
         ("((X_0 nan))", "line 1, column 2: this is no pair"),
         ("((Y_0 1))", "gives 0 values of X; the property has 1"),
         ("((X_1 1))", "gives 1 values of X"),
-        ("sat\nX real [1,2]\n0.5\n1\nY real []\n1\n", "gives 2 values of its first tensor"),
+        ("sat\nX real [1,2]\n0.5\n1\nY real []\n1\n", "gives 2 values of the tensor X"),
         ("X real [1]\nnan\n", "'nan' is no number"),
     ],
 )

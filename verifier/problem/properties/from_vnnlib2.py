@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from importlib import import_module
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from encoders.errors import InputError
 from encoders.files.regular_file import size_text
 from verifier.problem.properties.formula import And, Formula, Or, Property
-from verifier.problem.properties.from_vnnlib import MOST_VARIABLES, property_of, read_text
+from verifier.problem.properties.from_vnnlib import MOST_VARIABLES
 from verifier.problem.properties.linear import CONSTANT, OPERATIONS, TOO_LONG, Linear, NotLinearError, comparison, short
 from verifier.problem.properties.network_query import (
     REAL_TYPE,
@@ -56,28 +55,6 @@ COMPARED = {"LessThan": "<", "LessEqual": "<=", "GreaterThan": ">", "GreaterEqua
 def is_version_2(text: Text) -> bool:
     """Does the text begin as VNN-LIB 2 does, whichever 2 it is?"""
     return BEGINS.match(text.content) is not None
-
-
-def read_property(path: Path, look: Callable[[], None] = lambda: None) -> Property:
-    """The property of a file, as `property_of_either` reads its text."""
-    return property_of_either(read_text(path), look)
-
-
-def property_of_either(text: Text, look: Callable[[], None] = lambda: None) -> Property:
-    """The property of a text of either version; of VNN-LIB 2 one about a network with one input and one output.
-
-    Raises InputError, one line. look: called between two assertions.
-    """
-    if not is_version_2(text):
-        return property_of(text, look)
-    query = network_query(text, look)
-    if not query.single:
-        raise InputError(
-            f"{text.name} speaks of {query.told}: what asks about more than one input and one output of one network "
-            "is for `verifier verify`"
-        )
-    query.check_types()
-    return query.prop
 
 
 def network_query(text: Text, look: Callable[[], None] = lambda: None) -> NetworkQuery:

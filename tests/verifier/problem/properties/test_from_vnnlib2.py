@@ -13,9 +13,10 @@ from encoders.errors import InputError
 from verifier.problem.properties import from_vnnlib2
 from verifier.problem.properties.formula import LinearRow
 from verifier.problem.properties.from_vnnlib import property_of
-from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query, read_property
+from verifier.problem.properties.from_vnnlib2 import is_version_2, network_query
 from verifier.problem.properties.network_query import NetworkQuery, TensorKind
 from verifier.problem.properties.s_expressions import Text
+from verifier.runtime.query_model import property_about
 
 pytest.importorskip("vnnlib", reason="VNN-LIB 2 needs the extra vnnlib", exc_type=ImportError)
 
@@ -143,13 +144,12 @@ def test_without_the_library_the_complaint_says_how_to_get_it(monkeypatch: pytes
 
 
 def test_one_network_with_one_input_and_one_output_is_a_property(tmp_path: Path) -> None:
-    path = tmp_path / "q.vnnlib"
-    path.write_text(VERSION + ONE + "(assert (>= Y[0,1] X[0]))")
-    assert read_property(path).satisfied([Fraction(1), Fraction(0)], [Fraction(0), Fraction(1)])
+    file = tmp_path / "gone.onnx"  # of which nothing has to be known
+    found = property_about(Text("q", VERSION + ONE + "(assert (>= Y[0,1] X[0]))"), file)
+    assert found.satisfied([Fraction(1), Fraction(0)], [Fraction(0), Fraction(1)])
     hidden = ONE.replace("(declare-output", '(declare-hidden H float32 [2] "h") (declare-output')
-    path.write_text(VERSION + hidden + "(assert (>= Y[0,1] X[0]))")
     with pytest.raises(InputError, match=r"speaks of 'X', 'H', 'Y'.*verifier verify"):
-        read_property(path)
+        property_about(Text("q", VERSION + hidden + "(assert (>= Y[0,1] X[0]))"), file)
 
 
 def test_reading_ends_when_the_time_does() -> None:
