@@ -41,17 +41,8 @@ def conv(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
 
 
 def groups(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
-    """Of parts side by side: first of tensors that are moved from one, then of others."""
-    nodes: Nodes = [
-        ("Transpose", ["x"], "t", {"perm": [0, 1, 3, 2]}),
-        ("Identity", ["x"], "i", {}),
-        ("Concat", ["t", "i"], "k", {"axis": 1}),
-        ("Conv", ["k", "w"], "c", {"group": 4, "dilations": [2, 2]}),
-        ("Relu", ["c"], "r", {}),
-        ("Neg", ["c"], "n", {}),
-        ("Concat", ["r", "n", "r"], "last", {"axis": -2}),
-    ]
-    return nodes, {"w": f(rng, 4, 1, 2, 2)}, 4 * 12 * 4
+    nodes: Nodes = [("Conv", ["x", "w"], "c", {"group": 2, "dilations": [2, 2]}), ("Relu", ["c"], "last", {})]
+    return nodes, {"w": f(rng, 4, 1, 2, 2)}, 4 * 4 * 4
 
 
 def batch_norm(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
@@ -103,17 +94,21 @@ def residual(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
 
 
 def maxima(rng: np.random.Generator) -> tuple[Nodes, dict[str, Any], int]:
+    """Behind parts side by side, first of tensors that are moved from one, then of others."""
     nodes: Nodes = [
         ("Reshape", ["x", "shape"], "v", {}),
-        ("MatMul", ["v", "w"], "a", {}),
+        ("Flatten", ["x"], "u", {}),
+        ("Concat", ["v", "u"], "vu", {"axis": 1}),
+        ("MatMul", ["vu", "w"], "a", {}),
         ("Mul", ["v", "half"], "b", {}),
         ("Neg", ["b"], "n", {}),
         ("Max", ["a", "b", "n"], "m", {}),
         ("Identity", ["m"], "i", {}),
         ("Dropout", ["i"], "o", {}),
-        ("Cast", ["o"], "last", {"to": TensorProto.FLOAT}),
+        ("Concat", ["o", "n"], "on", {"axis": -1}),
+        ("Cast", ["on"], "last", {"to": TensorProto.FLOAT}),
     ]
-    return nodes, {"shape": np.array([0, -1]), "w": f(rng, 72, 72), "half": np.float32(0.5)}, 72
+    return nodes, {"shape": np.array([0, -1]), "w": f(rng, 144, 72), "half": np.float32(0.5)}, 144
 
 
 NETS: dict[str, Callable[..., tuple[Nodes, dict[str, Any], int]]] = {
