@@ -1279,6 +1279,19 @@ def read_network(content: bytes, folder: Path | None = None, *, joint: bool = Fa
     return net
 
 
+def claimed_network(digest: str, content: bytes, folder: Path | None, *, joint: bool = False) -> CheckedNetwork:
+    """The network of the model that a certificate names by its digest; of another that is said, whatever else is."""
+    try:
+        net = read_network(content, folder, joint=joint)
+    except InvalidError as error:
+        # What lies outside, at a location, is of the digest too: without it this is not known.
+        other = hashlib.sha256(content).hexdigest() != digest and b"location" not in content
+        need(not other, f"the certificate is for another model, and of this one: {error}")
+        raise
+    need(digest == net.digest, "the certificate is for another model")
+    return net
+
+
 @dataclass(frozen=True)
 class Told:
     """What the file says of a tensor: its type (0: nothing) and its sizes (None: nothing), unknown ones as 0."""
@@ -4087,8 +4100,7 @@ def property_checked(
     proof: PropertyProofMaker = PropertyProof,
 ) -> PropertyResult:
     """What a certificate about a property proves of a model. Raises InvalidError."""
-    net, prop = read_network(model, folder, joint=True), PropertyText(claim.text)
-    need(claim.model == net.digest, "the certificate is for another model")
+    net, prop = claimed_network(claim.model, model, folder, joint=True), PropertyText(claim.text)
     need(prop.inputs == net.size(net.input), "the property is about another number of inputs than the model has")
     need(prop.outputs == net.size(net.scores), "the property is about another number of outputs than the model has")
     cases, leaves, tree = property_cases(prop), 0, None
@@ -4285,8 +4297,7 @@ def ball_checked(
     claim: CheckedCertificate, model: bytes, folder: Path | None, proof: ProofMaker = Proof
 ) -> CheckedResult:
     """What a certificate about a ball proves of a model. Raises InvalidError."""
-    net, query = read_network(model, folder), claim.query
-    need(claim.model == net.digest, "the certificate is for another model")
+    net, query = claimed_network(claim.model, model, folder), claim.query
     need(not net.curves, CURVED)
     need(query.centre.size == net.size(net.input), "the input does not have the model's size")
     need(claim.dtype == net.dtype, "the input does not have the model's type")

@@ -115,7 +115,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: bool) -> Exit:
     try:
-        demands = _demands(given, model)
+        demands, query = _demands(given)
         found = checker.files_judged(certificate, model, checker.Demands(grid=demands.grid))
     except OSError as error:
         named = "" if error.filename is None else f"{error.filename}: "
@@ -123,6 +123,10 @@ def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: boo
     except ValueError as error:
         raise InputError(str(error)) from None
     if found.result is not None:
+        if query is not None:
+            from verifier.runtime.query_model import text_about  # noqa: PLC0415, heavy
+
+            demands = replace(demands, property=text_about(query, model))
         moved, told = _moved(demands, found.result)
         if told:
             complain(f"{given['input']}: {told}")
@@ -135,24 +139,22 @@ def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: boo
     return Exit.GOOD if found.valid else Exit.VIOLATED
 
 
-def _demands(given: Mapping[str, Any], model: Path) -> checker.Demands:
-    """What is demanded; of a property in VNN-LIB 2 the text that its certificate has, and what its tensors' types say.
+def _demands(given: Mapping[str, Any]) -> tuple[checker.Demands, Text | None]:
+    """What is demanded, also by the types of a property in VNN-LIB 2; and that property, which speaks of the model.
 
     Raises OSError or ValueError.
     """
     demands = checker.read_demands(given)
     if demands.property is None:
-        return demands
+        return demands, None
     try:
         text = Text(given["property"], demands.property.decode())
     except UnicodeDecodeError:
-        return demands
+        return demands, None
     if not is_version_2(text):
-        return demands
-    from verifier.runtime.query_model import text_about  # noqa: PLC0415, heavy
-
-    demands = replace(demands, property=text_about(text, model))
-    return replace(demands, float32=1.0) if demands.float32 is None and _about_float32(text) else demands
+        return demands, None
+    float32 = 1.0 if demands.float32 is None and _about_float32(text) else demands.float32
+    return replace(demands, float32=float32), text
 
 
 def _about_float32(text: Text, look: Callable[[], None] = lambda: None) -> bool:

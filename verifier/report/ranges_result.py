@@ -102,7 +102,7 @@ SHOWN = 3
 def ranges_table(answer: RangesAnswer) -> Table:
     """One line an output."""
     float32 = ", for every float32 evaluation as well" if answer.float32 else ""
-    title = f"Ranges of outputs, proved{float32}"
+    title = f"Ranges of outputs of {answer.about.model}, {answer.about.property}, proved{float32}"
     table = Table(title=title, title_justify="left", title_style="bold", caption=answer.reason or None)
     for name in ("output", "lower", "least attained", "largest attained", "upper"):
         table.add_column(name, justify="right")

@@ -233,11 +233,19 @@ class _RangeSearch:
         lower, upper = (dict(enumerate(map(Fraction, end.tolist()))) for end in (self.ball.lo, self.ball.hi))
         return InwardBox(ExactBox(lower, upper), self.ball.lo.size, self.model.dtype)
 
+    @property
+    def _asked(self) -> str:
+        """The box in words: its ends, or between what they lie."""
+        ends = self.ball.lo, self.ball.hi
+        least, largest = float(np.min(ends[0])), float(np.max(ends[1]))
+        alike = all(np.all(end == end[0]) for end in ends)
+        return f"inputs in [{least:.9g}, {largest:.9g}]{'' if alike else ', each between ends of its own'}"
+
     def answer(self, reason: str) -> OutputRanges:
         """What is known, by any thread at any time; reason: why the search ended before all was answered."""
         network, ends = self.model.network, self.ends
         about = PropertySubject(
-            "bounds", self.model.path.name, network.sha256, "", network.input_shape, self.settings.method
+            "bounds", self.model.path.name, network.sha256, self._asked, network.input_shape, self.settings.method
         )
         exact = self.arithmetic is REAL
         told = reason

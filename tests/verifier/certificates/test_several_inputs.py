@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from itertools import product
@@ -15,6 +16,7 @@ from onnx import helper, numpy_helper
 
 import verifier
 from encoders.errors import InputError
+from tests.verifier.certificates.nets import with_end
 from verifier.certificates import checker
 from verifier.certificates.checker import MAGIC, Demands, InvalidError, files_judged
 from verifier.certificates.split_tree import NotCertifiedError
@@ -49,6 +51,10 @@ def two(order: str = "abyz", seed: int = 0) -> onnx.ModelProto:
     constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "two", infos[:2], infos[2:], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def saved(folder: Path, model: onnx.ModelProto) -> Path:
@@ -86,8 +92,13 @@ def test_the_checker_reads_what_the_file_gives(order: str) -> None:
         checker.read_network(content)
     alone = two(order)
     del alone.graph.output[1:]
-    with pytest.raises(InvalidError, match="a model with one input"):
-        checker.read_network(alone.SerializeToString())
+    content = alone.SerializeToString()
+    for said, why in (
+        ("0" * 64, "for another model, and of this one: a model with"),
+        (digest_of(content), "^a model with"),
+    ):
+        with pytest.raises(InvalidError, match=why):
+            checker.claimed_network(said, content, None)
 
 
 def changed(certificate: bytes, new: bytes | None = None, model: str | None = None) -> bytes:
@@ -190,6 +201,10 @@ def test_a_query_of_several_tensors_is_certified_and_demanded(
     assert main(["verify", str(query), "--network", str(path), "--certificate", str(proof)]) == Exit.GOOD
     assert main(["certify", str(proof), str(path), "--property", str(query)]) == Exit.GOOD
     assert "inputs   'a + b': 5 numbers" in capsys.readouterr().out
+    gone = tmp_path / "one.onnx"
+    onnx.save(with_end("", 3), gone)
+    assert main(["certify", str(proof), str(gone), "--property", str(query)]) == Exit.VIOLATED
+    assert "the certificate is for another model" in capsys.readouterr().out
     in_1 = text_about(Text("q", query_2()), path).decode()
     assert to_vnnlib(property_of(Text("1", NEVER))) == in_1
     with pytest.raises(InputError, match=r"declares input 'A' as float32 \[1, 3\], and 'a' of its file has shape 1x2"):
