@@ -133,7 +133,7 @@ def _answer_every(job: Job, answer: AllTargets, precision: float) -> Exit:
 
 def check(request: Request, *, radius: Quantity) -> Exit:
     """Answer `verifier check`."""
-    with prepared(request) as job:
+    with prepared(request, decides=True) as job:
         answer: Check | None = None
 
         def known() -> Check:

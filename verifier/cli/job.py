@@ -267,8 +267,12 @@ def columns_of(asked: GoalOptions) -> Columns | None:
 
 
 @contextmanager
-def prepared(request: Request) -> Iterator[Job]:
-    """Read the model and the input, and make sure that the results can be written, before any work."""
+def prepared(request: Request, *, decides: bool = False) -> Iterator[Job]:
+    """Read the model and the input, and make sure that the results can be written, before any work.
+
+    decides: nothing is certified of an open question, so that its search has all the time; else the certificate's half
+    is kept.
+    """
     asked, results = request.asked, request.results
     proves, columns = results.certificate is not None, columns_of(asked)
     if proves:
@@ -281,7 +285,7 @@ def prepared(request: Request) -> Iterator[Job]:
                 option = "--units" if columns.grid is not None else "--integer and --one-hot"
             raise InputError(f"--certificate does not go with {option}: {why}")
     whole = request.deadline.whole
-    time = CommandTime(whole, draws=results.out is not None, proves=proves)
+    time = CommandTime(whole, draws=results.out is not None, proves=proves and not decides)
     model = load(asked.model, time.engine, output=asked.output)
     network = model.network
     given = read_input(asked.input, network.input_shape, network.input_dtype, asked.index, asked.header)

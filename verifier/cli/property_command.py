@@ -54,7 +54,7 @@ def check(
         given = [*given, "--jobs"]
     if given:
         raise InputError(f"{given[0]} does not go with --property, which names its inputs and what is asked of them")
-    time = CommandTime(deadline.whole, draws=False, proves=results.certificate is not None)
+    time = CommandTime(deadline.whole, draws=False)
     with ExitStack() as stack:
         folder = stack.enter_context(OutFolder(results.out)) if results.out is not None else None
         model = load(asked.model, time.engine, output=asked.output or EVERY)
@@ -69,7 +69,7 @@ def check(
         deadline.answer = late
         text = read_text(property_)
         answer = known = _answered(text, model, how, time.engine, asked.semantics)
-        record = proof.made(answer, model, text, asked.semantics, time.proof)
+        record = proof.made(answer, model, text, asked.semantics, time.engine)
         if made(record):
             answer = replace(answer, verdict=Holds(Evidence.CERTIFIED), evidence=Evidence.CERTIFIED)
         deadline.begin_answer()
@@ -165,7 +165,7 @@ def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
         raise InputError("--serialise-assignments is about VNN-LIB 2, whose tensors have names and shapes")
     if len(asked.networks) != 1:
         raise InputError(f"--network is given {len(asked.networks)} times; VNN-LIB 1.0 knows one network")
-    time = CommandTime(deadline.whole, draws=False, proves=proof.wanted)
+    time = CommandTime(deadline.whole, draws=False)
     answer = _late(time.whole)
 
     def told(record: CertificateRecord | None) -> Exit:
@@ -176,7 +176,7 @@ def verify(asked: AskedQuery, how: SearchOptions, deadline: Deadline) -> Exit:
     _, file = _named(asked.networks[0])
     model = load(Path(file), time.engine, output=EVERY)
     answer = _answered(text, model, how, time.engine)
-    record = proof.made(answer, model, text, Semantics.BOTH, time.proof)
+    record = proof.made(answer, model, text, Semantics.BOTH, time.engine)
     deadline.begin_answer()
     return told(record)
 
@@ -202,7 +202,7 @@ def _or_unwritten(write: Callable[[], object]) -> None:
 
 
 def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadline, proof: PropertyProofFile) -> Exit:
-    time = CommandTime(deadline.whole, draws=False, proves=proof.wanted)
+    time = CommandTime(deadline.whole, draws=False)
     with ExitStack() as stack:
         option = "--serialise-assignments"
         folder = (
@@ -227,7 +227,7 @@ def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadl
             question = property_question(joint.model, joint.prop, time.engine, world, world)
             answer = _sought(question, how, time.engine)
             about = joint.prop if query.one_file else text
-            record = proof.made(answer, joint.model, about, world, time.proof)
+            record = proof.made(answer, joint.model, about, world, time.engine)
         except OutOfTimeError:
             answer = _late(time.engine)
             record = proof.without(answer, time.engine.reason)

@@ -215,8 +215,8 @@ class ResultOptions:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a proof there that `verifier certify` checks; half of --timeout is kept for it. With "
-            "--all-targets one for each target, FILE-7.cert.",
+            help="Write a proof there that `verifier certify` checks; `minimal` keeps half of --timeout for it. "
+            "With --all-targets one for each target, FILE-7.cert.",
         ),
     ] = None
     json: JsonOption = False

@@ -17,14 +17,16 @@ import numpy as np
 import onnx
 import pytest
 
+from encoders.errors import InputError
 from verifier import models
 from verifier.certificates import checker
 from verifier.certificates import format as file_format
 from verifier.certificates.builder import certified
-from verifier.cli import main
+from verifier.cli import main, property_command
 from verifier.cli.exit_codes import Exit
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
+from verifier.search import minimum, robustness
 
 DIGITS, INPUTS = str(models.path("digits")), str(Path(models.path("digits")).with_name("digits_inputs.npz"))
 ALLOWED = {"numpy", *sys.stdlib_module_names}
@@ -308,6 +310,34 @@ def test_other_answers_are_certified(tmp_path, options, code, says):
     arguments = [command, DIGITS, INPUTS, "--index", "3", *rest, "--certificate", str(path), "--json"]
     assert main.main(arguments) == code
     assert says in str(checker.checked(path.read_bytes(), Path(DIGITS).read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "name", "share"),
+    [
+        (["minimal"], minimum, "brackets", 0.5),
+        (["check", "--radius", "0.01"], robustness, "check", 1.0),
+        (["check", "--property", "p.vnnlib"], property_command, "check_property", 1.0),
+    ],
+    ids=["minimal", "a radius", "a property"],
+)
+def test_half_the_time_is_kept_where_an_open_question_has_a_certificate(
+    command, module, name, share, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    names = "".join(f"(declare-const {kind}_{n} Real)" for kind, size in (("X", 64), ("Y", 10)) for n in range(size))
+    Path("p.vnnlib").write_text(f"{names}(assert (>= Y_0 Y_1))")
+    seen = []
+
+    def noted(asked, settings, *_):
+        seen.append(settings.budget.remaining)
+        raise InputError("enough")
+
+    monkeypatch.setattr(module, name, noted)
+    given = [] if "--property" in command else [INPUTS, "--index", "3"]
+    arguments = [command[0], DIGITS, *given, *command[1:], "--certificate", "c.cert", "--timeout", "10000"]
+    assert main.main(arguments) == Exit.BAD_INPUT
+    assert 0.9 * share < seen[0] / 10000 <= share
 
 
 def test_a_model_with_several_outputs_has_none(tmp_path, capsys):
