@@ -203,4 +203,5 @@ def _raise(search: TreeSearch, state: SearchState, widest: float) -> None:
     shared = widest if math.isfinite(widest) else state.upper
     top = shared if math.isfinite(state.upper) else state.problem.ball.reach
     if math.isfinite(top):
-        linear_lower(state, search.bounds, top, FIRST_STEPS if search.goes_inside else LOWER_STEPS)
+        first = search.goes_inside and not search.bounds.beyond_trees(top)
+        linear_lower(state, search.bounds, top, FIRST_STEPS if first else LOWER_STEPS)

@@ -25,7 +25,7 @@ LOWER_STEPS = 7
 """Bisections of the radius by linear bounds alone: the lower end that they reach is then known to 2⁻⁷ of the top."""
 
 FIRST_STEPS = 4
-"""The same where inner balls go on from there."""
+"""The same where inner balls go on from there, and come farther."""
 
 EARLY, FARTHER, NEARER = 1 / 8, 3 / 8, 1 / 32
 """Shares of the top that are asked about before any tree: the first, which is cheap as few ReLUs are open there; where
@@ -164,8 +164,15 @@ class BoundsByRadius:
         found = self._anchored.get(radius)
         if found is not None and found.goal_upper(goal, radius, CLIMBS, self._budget) < 0:
             return True
-        many = problem.graph.relu_count >= KERNELS_PAY
-        return not (found and many) and self.exclude(goal, radius, self.at(radius))
+        return not (found and self._many) and self.exclude(goal, radius, self.at(radius))
+
+    def beyond_trees(self, radius: float) -> bool:
+        """Do lines come farther than trees do in a minute: anchored ones, on a large network?"""
+        return self._many and anchors(self._problem.graph, self._problem.ball.with_radius(radius))
+
+    @property
+    def _many(self) -> bool:
+        return self._problem.graph.relu_count >= KERNELS_PAY
 
 
 Kept = TypeVar("Kept")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.runtime.witness import Judge
+from verifier.search import incumbent
 from verifier.search import linear_bisection as module
 from verifier.search.linear_bisection import EARLY, FARTHER, NEARER, BoundsByRadius, early_lower, linear_lower
 from verifier.search.state import Problem, SearchState
@@ -83,6 +85,19 @@ def test_a_first_lower_end_takes_two_balls_at_most(
     asked.clear()
     early_lower([one for one in (state, *apart) if one.lower > 0], BoundsByRadius(problem, state.budget), top)
     assert not asked
+
+
+@pytest.mark.parametrize("norm", Norm)
+def test_where_anchored_lines_come_farther_than_trees_bisection_is_finer(
+    truth: Any, norm: Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, steps = problem_of(truth.net(1, (3, 5, 4, 3)), np.full(3, 0.5), norm), []
+    search = SimpleNamespace(goes_inside=True, bounds=BoundsByRadius(problem, Budget()))
+    monkeypatch.setattr(incumbent, "linear_lower", lambda *asked: steps.append(asked[-1]))
+    for pays in (1000, 0):
+        monkeypatch.setattr(module, "KERNELS_PAY", pays)
+        incumbent._raise(search, SearchState(problem, Budget()), 0.5)  # type: ignore[arg-type]
+    assert steps == [module.FIRST_STEPS, module.LOWER_STEPS if norm is Norm.L1 else module.FIRST_STEPS]
 
 
 def test_bounds_are_shared_by_radius(truth: Any) -> None:
