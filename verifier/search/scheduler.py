@@ -294,8 +294,9 @@ class TreeSearch:
                 aim = inner.aim(track.lower, radius, others)
                 tree = inner.resting(aim)
                 if tree is None:
-                    if self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
-                        self._raise(track, aim, aim)
+                    known = self._known(track, aim)
+                    if known or self.bounds.exclude(track.target.goal, aim, self.bounds.at(aim), QUICK):
+                        self._raise(track, aim, min(aim, track.target.float32) if known else aim)
                         if self._least(track.state, ()) is not track:
                             return None
                         continue
@@ -303,6 +304,11 @@ class TreeSearch:
                 inner.begin(tree, self._maker.nodes_alone(tree.engine))
                 return tree
         return None
+
+    def _known(self, track: Track, radius: float) -> bool:
+        """Has another proof excluded the track's goal within the radius? These come by the clock: where no time is set
+        nobody asks, so that one thread always does the same."""
+        return track.target.lower >= radius and math.isfinite(self._budget.remaining)
 
     def _rooted(self, track: Track, radius: float, *, inner: bool = False) -> Tree:
         """A root for the track on the ball of this radius; earlier trees are about the outer ones."""

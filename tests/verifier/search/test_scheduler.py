@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from tests.verifier.search.made_up_trees import NODES, PRECISION, Judge, Target, Tree, World, searched
-from verifier.problem.budget import OutOfTimeError
+from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import LINEAR_BOUNDS
 from verifier.search import inner_ball
 from verifier.search.scheduler import TreeSearch
@@ -233,6 +233,22 @@ def test_inner_balls_raise_the_lower_end_of_a_tree_that_does_not_close() -> None
     assert 0.25 <= state.lower <= 0.38
     explored = [radius for _, radius in world.of("explore")]
     assert min(explored[:20]) > 1.0, "the tree itself comes first"
+
+
+@pytest.mark.parametrize("limit", [1e9, math.inf])
+def test_no_inner_ball_lies_within_what_other_proofs_exclude_by_then(limit: float) -> None:
+    """They come by the clock: without a time limit it is as if there were none."""
+    world = World({1: Target(0.38, hard=0.4, finds=1000)}, inner_balls=True, alone=20 * NODES, ends=400)
+    world.budget = Budget(limit)
+    search, (state,) = searched(world)
+    state.targets[0].lower, state.targets[0].float32 = 0.3, 0.2
+    with contextlib.suppress(OutOfTimeError):
+        for _ in search.run():
+            assert state.float32 <= state.lower <= 0.38
+    (track,) = search._of(state)
+    least = min(radius for _, radius in world.of("root"))
+    assert (least > 0.3) == math.isfinite(limit)
+    assert track.lower > 0.2
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 1.0, 4.0])
