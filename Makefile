@@ -23,15 +23,18 @@ endif
 demo: $(VENV)/.demo
 	$(BIN)/verifier demo --out demo-output
 
+# The tests' processes fill the cores: BLAS with threads of its own beside them takes a seventh more.
+test test-lowest: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/.dev lint
 	-$(BIN)/python -m verifier.solvers.compile_kernels
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-# Every file of tests of the package, every other one of its tests and every twelfth of their cases: CI has 20 minutes
+# Every file of tests of the package, every third one of its tests and every 24th of their cases: CI has 20 minutes
 # for all environments. Without LLVM's optimisation, which takes the oldest numba more than five minutes.
 test-lowest lowest-kernels: export NUMBA_OPT = 0
 test-lowest: lowest-kernels
-	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 12 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 24 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
 
 lowest-kernels: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels

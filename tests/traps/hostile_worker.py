@@ -19,7 +19,7 @@ from tests.traps.handmade import HANDMADE, Write, written
 from tests.traps.mutants import MODELS, Mutation
 from verifier.cli.main import main
 
-MUTANTS = 500
+MUTANTS = 200
 MEMORY = 2 * 10**9
 """Bytes of data that a process may hold, whatever a file says."""
 

@@ -14,7 +14,7 @@ from tests.traps.handmade import HANDMADE
 from tests.traps.hostile_worker import MEMORY, MUTANTS
 
 SHARES = 2
-"""Processes that share the files; all of them take some twenty seconds of two cores."""
+"""Processes that share the files; all of them take some ten seconds of two cores."""
 
 OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "bad allocation", "Unable to allocate", "Failed to allocate")
 """What is said where a limit of ours came too late."""

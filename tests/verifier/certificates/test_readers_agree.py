@@ -17,7 +17,7 @@ from tests.verifier.certificates.variants import ENDS, MAKERS, every_other_opera
 from tests.verifier.certificates.wire import CHANGES, changed, parsed
 from verifier.certificates import checker
 
-EACH = 500
+EACH = 250
 """Changed files of each net."""
 VARIANTS = 160
 """Of each operator."""

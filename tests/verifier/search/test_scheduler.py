@@ -259,7 +259,7 @@ def test_nodes_of_inner_balls_are_a_share_of_those_of_the_tree(
     """Of those that it has had beyond what it has alone, with what roots count as: no more at any time, nor much less
     at the end. None of these trees closes."""
     monkeypatch.setattr(inner_ball, "CROWDED_SHARE" if crowded else "SHARE", share)
-    world = World({1: Target(step=0.0, crowded=crowded)}, inner_balls=True, alone=20 * NODES, ends=4000)
+    world = World({1: Target(step=0.0, crowded=crowded)}, inner_balls=True, alone=20 * NODES, ends=2000)
     search, _ = searched(world)
     one = inner_ball.ROOT + NODES
     with contextlib.suppress(OutOfTimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -150,20 +151,6 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def nearest() -> Callable[[Any], float]:
-    """The enumerated distance of a question, found once."""
-    known: dict[Any, float] = {}
-
-    def distance(root: Any) -> float:
-        key = id(root.net), root.ball.norm, root.goal.matrix.tobytes(), root.goal.offset.tobytes()
-        if key not in known:
-            known[key] = root.nearest
-        return known[key]
-
-    return distance
-
-
 def decided(root: Any, decider: BranchAndBound) -> Verdict:
     verdict = decider.decide(root.query, root.bounds, Budget())
     if isinstance(verdict, Violated):
@@ -200,15 +187,15 @@ def test_every_setting_has_an_alternative() -> None:
         assert set(ALTERNATIVES[name]) == {field.name for field in fields(kind.settings)}
 
 
-def test_verdicts_around_the_nearest_point(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
-    distance = nearest(root)
+def test_verdicts_around_the_nearest_point(root: Any, decider: BranchAndBound) -> None:
+    distance = root.nearest
     for radius in around(distance, root):
         verdict = decided(root.within(radius), decider)
         assert isinstance(verdict, Violated if radius > distance else Holds), (radius, distance, verdict)
 
 
-def test_the_questions_are_of_every_kind(make_root: Callable[..., Any], nearest: Callable[[Any], float]) -> None:
-    distances = [nearest(make_root(*net, norm, rows)) for *net, rows in QUESTIONS for norm in FLAT_NORMS]
+def test_the_questions_are_of_every_kind(make_root: Callable[..., Any]) -> None:
+    distances = [make_root(*net, norm, rows).nearest for *net, rows in QUESTIONS for norm in FLAT_NORMS]
     print(distances)
     assert sum(GAP < distance < math.inf for distance in distances) >= 12
     assert math.inf in distances
@@ -236,9 +223,7 @@ def test_verdicts_are_those_of_the_largest_margin(
 
 @on_few
 @pytest.mark.parametrize("share", [0.3, 0.7])
-def test_lps_without_multipliers_close_nothing(
-    root: Any, nearest: Callable[[Any], float], monkeypatch: pytest.MonkeyPatch, share: float
-) -> None:
+def test_lps_without_multipliers_close_nothing(root: Any, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     """Nodes whose LPs end with nothing are split, and what is left of them is decided below, or stays open."""
     rng, solve, useless = np.random.default_rng(0), NodeLp.solve, 0
 
@@ -249,7 +234,7 @@ def test_lps_without_multipliers_close_nothing(
         useless += 1
         return Solved(False, np.zeros(0), np.zeros(0), None, np.zeros(0), np.zeros(0))
 
-    distance = nearest(root)
+    distance = root.nearest
     monkeypatch.setattr(NodeLp, "solve", unreliable)
     for radius in around(distance, root):
         verdict = decided(root.within(radius), TREES["numpy"])
@@ -258,12 +243,10 @@ def test_lps_without_multipliers_close_nothing(
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_all_settings_agree(
-    make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, variant: BranchAndBound
-) -> None:
+def test_all_settings_agree(make_root: Callable[..., Any], norm: Norm, variant: BranchAndBound) -> None:
     for seed, sizes, rows in FEW[list(FLAT_NORMS).index(norm) :: 2]:
         root = make_root(seed, sizes, norm, rows)
-        distance = nearest(root)
+        distance = root.nearest
         if GAP < distance < math.inf:
             for radius in (distance - GAP, distance + GAP):
                 verdict = decided(root.within(radius), variant)
@@ -289,10 +272,10 @@ def length(root: Any, point: Array) -> float:
 @on_few
 @pytest.mark.parametrize(("size", "options"), [(1, {}), (64, {"descend_every": 0, "seed_columns": 1, "flips": 0})])
 def test_following_the_incumbent_by_hand(
-    root: Any, nearest: Callable[[Any], float], decider: BranchAndBound, size: int, options: dict[str, Any]
+    root: Any, decider: BranchAndBound, size: int, options: dict[str, Any]
 ) -> None:
     """Each point found cuts the radius to less than its own distance: the tree ends around the nearest point."""
-    distance, precision = nearest(root), 1e-4
+    distance, precision = root.nearest, 1e-4
     reach = root.within(root.ball.reach)
     tree, best = tree_of(with_settings(decider, **options), reach, slack=precision / 8, size=size), math.inf
     for point in watched(tree, distance):
@@ -314,9 +297,9 @@ def test_following_the_incumbent_by_hand(
 
 
 @on_few
-def test_a_restart_keeps_what_is_known(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
+def test_a_restart_keeps_what_is_known(root: Any, decider: BranchAndBound) -> None:
     """A new root on a smaller ball, its floor the lower end of an old tree that was left half explored."""
-    distance = nearest(root)
+    distance = root.nearest
     old = tree_of(decider, root.within(root.ball.reach), size=4)
     for _ in zip(range(3), watched(old, distance), strict=False):
         pass
@@ -330,9 +313,9 @@ def test_a_restart_keeps_what_is_known(root: Any, nearest: Callable[[Any], float
 
 
 @on_few
-def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
+def test_refused_points_close_nothing(root: Any, decider: BranchAndBound) -> None:
     """A driver that takes no point at all: what holds one stays open, the rest closes, and there is an end to it."""
-    distance, seen = nearest(root), 0
+    distance, seen = root.nearest, 0
     for radius in around(distance, root)[1:]:
         tree = tree_of(decider, root.within(radius), size=8)
         for point in watched(tree, distance):
@@ -346,9 +329,9 @@ def test_refused_points_close_nothing(root: Any, nearest: Callable[[Any], float]
 
 
 @on_few
-def test_cutting_at_any_moment(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
+def test_cutting_at_any_moment(root: Any, decider: BranchAndBound) -> None:
     """Radii that fall at random while nodes are open; a larger radius changes nothing."""
-    distance, rng = nearest(root), np.random.default_rng(3)
+    distance, rng = root.nearest, np.random.default_rng(3)
     tree, radius = tree_of(decider, root.within(root.ball.reach), size=2), root.ball.reach
     for point in watched(tree, distance):
         if point is not None:
@@ -378,9 +361,9 @@ class Countdown(Budget):
 
 
 @on_few
-def test_interrupted_anywhere_it_goes_on(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
+def test_interrupted_anywhere_it_goes_on(root: Any, decider: BranchAndBound) -> None:
     """The budget ends in every slice, each time later; no node is lost."""
-    distance = nearest(root)
+    distance = root.nearest
     for radius in around(distance, root)[1:3]:
         tree, looks, found = tree_of(decider, root.within(radius), size=8), 0, None
         while tree.open_nodes and not tree.stuck and found is None:
@@ -401,14 +384,13 @@ def piece_distance(root: Any, point: Array) -> float:
     return float(root.net._nearest(inside[0], root.ball.norm, root.ball.centre, root.goal))
 
 
-def test_polish_finds_the_nearest_point_of_the_region(
-    root: Any, nearest: Callable[[Any], float], decider: BranchAndBound
-) -> None:
+def test_polish_finds_the_nearest_point_of_the_region(root: Any, decider: BranchAndBound) -> None:
     """… or one that is nearer still, in a region next to it; with slack, deeper in the goal, that much farther."""
-    distance = nearest(root)
+    distance = root.nearest
     reach = root.within(root.ball.reach)
     samples = reach.points(9, 400)
-    starts = [x for x in samples if root.goal.margin_exact(exact_outputs(root.net.graph, x)) >= GAP][:3]
+    inside = (x for x in samples if root.goal.margin_exact(exact_outputs(root.net.graph, x)) >= GAP)
+    starts = [*itertools.islice(inside, 3)]
     for slack in (0.0, 1e-3):
         tree = tree_of(decider, reach, slack=slack)
         for start in starts:
@@ -435,12 +417,12 @@ def test_a_ball_of_radius_zero(make_root: Callable[..., Any], norm: Norm, decide
 
 @pytest.mark.parametrize("endless", [False, True])
 def test_a_ball_of_infinite_radius(
-    make_root: Callable[..., Any], nearest: Callable[[Any], float], norm: Norm, decider: BranchAndBound, endless: bool
+    make_root: Callable[..., Any], norm: Norm, decider: BranchAndBound, endless: bool
 ) -> None:
     """The whole box is asked about. In one without ends a point may be missed, but never denied."""
     for seed, sizes, rows in QUESTIONS:
         root = make_root(seed, sizes, norm, rows, radius=math.inf)
-        distance, ball = nearest(root), root.ball
+        distance, ball = root.nearest, root.ball
         if endless:
             free = np.full(sizes[0], math.inf)
             root = replace(root, query=replace(root.query, region=Ball(norm, ball.centre, math.inf, -free, free)))
@@ -475,8 +457,8 @@ def test_bounds_that_rest_on_a_solver_prove_nothing(make_root: Callable[..., Any
         BranchAndBound().decide(root.query, NodeBounds(lower, bounds.upper, proved=False), Budget())
 
 
-def test_without_a_budget_the_verdict_is_unknown(root: Any, nearest: Callable[[Any], float]) -> None:
-    for radius in around(nearest(root), root):
+def test_without_a_budget_the_verdict_is_unknown(root: Any) -> None:
+    for radius in around(root.nearest, root):
         question, budget = root.within(radius), Countdown(0)
         verdict = BranchAndBound().decide(question.query, question.bounds, budget)
         assert isinstance(verdict, Unknown)
@@ -484,9 +466,9 @@ def test_without_a_budget_the_verdict_is_unknown(root: Any, nearest: Callable[[A
 
 
 @on_few
-def test_threads_share_one_tree(root: Any, nearest: Callable[[Any], float], decider: BranchAndBound) -> None:
+def test_threads_share_one_tree(root: Any, decider: BranchAndBound) -> None:
     """Two threads close what one closes, find what one finds, and lose no node when the budget ends."""
-    distance = nearest(root)
+    distance = root.nearest
     for radius in around(distance, root):
         tree = tree_of(decider, root.within(radius), size=4)
         with contextlib.suppress(OutOfTimeError), Threads(2) as threads:
