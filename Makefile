@@ -30,7 +30,7 @@ test: $(VENV)/.dev lint
 	-$(BIN)/python -m verifier.solvers.compile_kernels
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-# Every file of tests of the package, every third one of its tests and every 24th of their cases: CI has 20 minutes
+# Every file of tests of the package, every fifth one of its tests and every 24th of their cases: CI has 20 minutes
 # for all environments. Without LLVM's optimisation, which takes the oldest numba more than five minutes.
 test-lowest lowest-kernels: export NUMBA_OPT = 0
 test-lowest: lowest-kernels

@@ -43,6 +43,7 @@ def test_the_robust_net_passes_and_is_not_asked_again(project: Path, capsys: pyt
 
 
 def test_a_weakened_copy_fails_with_the_picture_of_a_witness(project: Path) -> None:
+    changed(project, "count = 40", "count = 10")
     runpy.run_path(str(project / "weaken.py"), run_name="__main__")
     assert main(["gate", "--model", "weakened.onnx", "--witnesses", "witnesses"]) == Exit.VIOLATED
     assert list((project / "witnesses").glob("weakened-*.png"))
