@@ -644,11 +644,13 @@ nothing before this layer is asked on its account."""
 class CheckedNetwork:
     """The steps of a model from `input` to `output`; `layers` names each ReLU layer with its size, among them those of
     Sigmoids, `curves`. `scores`: the tensor of the file that `output` is made of, before an operator that is `dropped`.
+    `moves`: the steps that are moves, by what they give.
     """
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     constants: dict[str, Entries] = field(default_factory=dict)
     steps: list[NetworkStep] = field(default_factory=list)
+    moves: dict[str, NetworkStep] = field(default_factory=dict)
     layers: list[tuple[str, int]] = field(default_factory=list)
     arguments: list[str] = field(default_factory=list)
     curves: set[int] = field(default_factory=set)
@@ -672,6 +674,8 @@ class CheckedNetwork:
         self.entries += self.size(out)
         need(self.entries <= MOST_ENTRIES, "the model is too large")
         self.steps.append(NetworkStep(kind, tuple(sources), out, **rest))
+        if kind == "move":
+            self.moves[out] = self.steps[-1]
         return out
 
     def move(self, source: str, out: str, index: Entries) -> str:
@@ -1163,7 +1167,7 @@ def concat(net: CheckedNetwork, node: Operator, x: str, out: str) -> None:
 def beside(net: CheckedNetwork, names: Sequence[str], places: Sequence[Entries], axis: int, out: str) -> str:
     """Entries of tensors, by their places in each, side by side: where one tensor was moved to all of these, a move of
     that; else the sum of them all, each 0 where another stands."""
-    moves = {step.out: step for step in net.steps if step.kind == "move"}
+    moves = net.moves
     source = moves[names[0]].sources if names[0] in moves else ()
     if all(name in moves and moves[name].sources == source for name in names):
         found = [moves[name].index[own] for name, own in zip(names, places, strict=True)]
