@@ -41,8 +41,9 @@ class CertificateBuilder:
         start = time.process_time()
         content, text, leaves, reason = b"", b"", 0, ""
         try:
-            text = certifiable(read_text(self.query), self.model, budget)
-            made = property_certified(load(self.model, budget, output=EVERY), text, budget)
+            model = load(self.model, budget, output=EVERY)
+            text = certifiable(read_text(self.query), model, budget)
+            made = property_certified(model, text, budget)
             content, leaves = made.content, made.leaves
         except (NotCertifiedError, OutOfTimeError, InputError) as error:
             reason = str(error)

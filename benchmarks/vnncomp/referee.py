@@ -27,8 +27,7 @@ from benchmarks.vnncomp.referee_page import OPEN, PROVED_SAT, PROVED_UNSAT, page
 from benchmarks.vnncomp.run import REFUSED, SAT, TORN, UNKNOWN, UNSAT, VnnRow, read_rows
 from benchmarks.vnncomp.submitted import Judged, Kind, judge, read_point, submitted
 from encoders.errors import InputError
-from verifier.problem.properties.from_vnnlib import property_of, read_text
-from verifier.problem.properties.from_vnnlib2 import is_version_2
+from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.network_query import TensorKind
 from verifier.runtime.model import EVERY, load
 from verifier.runtime.query_model import query_about
@@ -146,9 +145,8 @@ def _judged(
     why = ""
     try:
         loaded, text = load(model, output=EVERY), read_text(query)
-        asked = query_about(text, model) if is_version_2(text) else None
-        prop = property_of(text) if asked is None else asked.prop
-        tensors = [] if asked is None else asked.networks[0].of(TensorKind.INPUT)
+        asked = query_about(text, loaded.file_ports)
+        prop, tensors = asked.prop, [tensor for tensor in asked.tensors if tensor.kind is TensorKind.INPUT]
     except InputError as error:
         why = str(error)
     for tool, file in files:

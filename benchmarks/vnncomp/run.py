@@ -30,7 +30,7 @@ from benchmarks.harness.mnist import SHARED
 from benchmarks.harness.record import RESULTS, Record, rows_in, table, write_atomically
 from benchmarks.vnncomp.instances import VnnInstance, benchmarks_in, read_instances, stored, witness_name
 from encoders.errors import InputError
-from encoders.onnx_io.file import load_model
+from encoders.onnx_io.file import load_model, ports_of
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.runtime.device import Device
 from verifier.runtime.query_model import property_about
@@ -196,7 +196,8 @@ def _verdict(found: dict[str, Any], complaint: str) -> tuple[str, str]:
 
 def is_counterexample(point: Any, model: Path, query: Path) -> bool:
     """Does the point (nested lists) satisfy the property, with the outputs of a session of our own?"""
-    running = session(load_model(model)[0], Device.CPU, 1, Level.ALL)
+    loaded = load_model(model)[0]
+    running = session(loaded, Device.CPU, 1, Level.ALL)
     entries = running.get_inputs()
     dtype = np.float64 if entries[0].type == "tensor(double)" else np.float32
     x = np.array(point, dtype=dtype)
@@ -209,7 +210,7 @@ def is_counterexample(point: Any, model: Path, query: Path) -> bool:
     given = {entry.name: part.reshape(shape) for entry, part, shape in zip(entries, parts, shapes, strict=True)}
     gives = [np.reshape(values, -1) for values in running.run(None, given) if np.asarray(values).dtype.kind == "f"]
     numbers = ([Fraction(float(value)) for value in values] for values in (x.reshape(-1), np.concatenate(gives)))
-    return property_about(read_text(query), model).satisfied(*numbers)
+    return property_about(read_text(query), ports_of(loaded.proto)).satisfied(*numbers)
 
 
 def _keep(point: Any, place: Path) -> None:

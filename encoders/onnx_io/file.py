@@ -44,6 +44,14 @@ class Port:
     dtype: np.dtype[Any] | None
 
 
+@dataclass(frozen=True)
+class Ports:
+    """What a file takes that is no weight, and what it gives, each in its order."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
 NO_MEMORY = "alloc failed"
 """What protobuf says of a message that it finds no memory for."""
 
@@ -275,6 +283,10 @@ def inputs(model: onnx.ModelProto) -> list[Port]:
 
 def outputs(model: onnx.ModelProto) -> list[Port]:
     return [_port(value) for value in model.graph.output]
+
+
+def ports_of(model: onnx.ModelProto) -> Ports:
+    return Ports(tuple(inputs(model)), tuple(outputs(model)))
 
 
 def _port(value: onnx.ValueInfoProto) -> Port:

@@ -175,17 +175,17 @@ def property_certificate(
     budget = budget_of(timeout)
     worlds = (True, False) if float32 else (False,)
     if isinstance(property, str | Path) and region is None:
-        text = certifiable(read_text(Path(property)), model.file, budget)
+        text = certifiable(read_text(Path(property)), model, budget)
         return property_certified(model, text, budget, worlds=worlds)
     text = to_vnnlib(asked_property(model, region, property, budget)).encode()
     return property_certified(model, text, budget, worlds=worlds)
 
 
-def certifiable(text: Text, file: Path, budget: Budget) -> bytes:
-    """A property's text as certificates about a file hold it, in VNN-LIB 1.0. Raises NotCertifiedError for one that has
-    none there; OutOfTimeError."""
+def certifiable(text: Text, model: Model, budget: Budget) -> bytes:
+    """A property's text as certificates about the model's file hold it, in VNN-LIB 1.0. Raises NotCertifiedError where
+    it has none there; OutOfTimeError."""
     try:
-        return text_about(text, file, budget.check)
+        return text_about(text, model.file_ports, budget.check)
     except InputError as error:
         raise NotCertifiedError(str(error)) from None
 

@@ -100,7 +100,7 @@ def _made(certificate: Path, model: Path, given: Mapping[str, Any], proofs: Sequ
         loaded = load(model, budget, output=EVERY)
         guides = [guide_of(proof, name, budget.check) for name, proof in read if proof.leaves is not None]
         given_text = None if asked is None else read_text(Path(asked))
-        text = to_vnnlib(read[0][1].prop).encode() if given_text is None else certifiable(given_text, model, budget)
+        text = to_vnnlib(read[0][1].prop).encode() if given_text is None else certifiable(given_text, loaded, budget)
         float32 = given_text is not None and _about_float32(given_text, budget.check)
         found = property_certified(loaded, text, budget, guides, (float32,))
     except (NotCertifiedError, OutOfTimeError) as error:
@@ -124,9 +124,10 @@ def _checked(certificate: Path, model: Path, given: Mapping[str, Any], json: boo
         raise InputError(str(error)) from None
     if found.result is not None:
         if query is not None:
-            from verifier.runtime.query_model import text_about  # noqa: PLC0415, heavy
+            from encoders.onnx_io.file import load_model, ports_of  # noqa: PLC0415, heavy, as what follows
+            from verifier.runtime.query_model import text_about  # noqa: PLC0415
 
-            demands = replace(demands, property=text_about(query, model))
+            demands = replace(demands, property=text_about(query, ports_of(load_model(model)[0].proto)))
         moved, told = _moved(demands, found.result)
         if told:
             complain(f"{given['input']}: {told}")

@@ -53,7 +53,7 @@ def nearest(property_: Path, request: Request, *, precision: float, all_targets:
             complain(f"{asked.input}: {note}")
         settings = settings_of(how, time.engine)
         try:
-            prop = property_about(read_text(property_), model.file, time.engine.check)
+            prop = property_about(read_text(property_), model.file_ports, time.engine.check)
             known.question = nearest_question(model, given.x, prop, time.engine, asked.norm, precision, asked.semantics)
             with terminal.progress(time.engine) as show:
                 for bracket in brackets(known.question, settings):

@@ -34,7 +34,7 @@ from verifier.report.json_result import CertificateRecord
 from verifier.report.out_folder import OutFolder
 from verifier.report.property_result import competition_text, property_json, property_table
 from verifier.runtime.model import EVERY, Model, load
-from verifier.runtime.query_model import in_file_order, property_about, query_model
+from verifier.runtime.query_model import property_about, query_model
 from verifier.search.property_check import PropertyCheck, check_property, undecided
 from verifier.search.property_question import PropertyQuestion, property_question
 
@@ -112,10 +112,7 @@ class PropertyProofFile:
         worlds = (True,) if semantics == Semantics.FLOAT32 else (True, False) if answer.float32 else (False,)
         try:
             with budget.within_memory():
-                if isinstance(text, Property):
-                    content = to_vnnlib(text).encode()
-                else:
-                    content = certifiable(text, model.file, budget)
+                content = to_vnnlib(text).encode() if isinstance(text, Property) else certifiable(text, model, budget)
                 found = property_certified(model, content, budget, worlds=worlds)
         except (NotCertifiedError, OutOfTimeError) as error:
             return self.without(answer, str(error))
@@ -221,8 +218,8 @@ def _verify_2(asked: AskedQuery, text: Text, how: SearchOptions, deadline: Deadl
         try:
             query = network_query(text, time.engine.check)
             files = _files(query, asked.networks)
-            query = in_file_order(query, files) if proof.wanted else query
-            joint = query_model(query, files, time.engine)
+            joint = query_model(query, files, time.engine, file_order=proof.wanted)
+            query = joint.query
             world = Semantics.REAL if query.real else Semantics.FLOAT32
             question = property_question(joint.model, joint.prop, time.engine, world, world)
             answer = _sought(question, how, time.engine)
@@ -288,7 +285,7 @@ def _answered(
     text: Text, model: Model, how: SearchOptions, budget: Budget, semantics: str = Semantics.BOTH
 ) -> PropertyCheck:
     try:
-        question = property_question(model, property_about(text, model.file, budget.check), budget, semantics)
+        question = property_question(model, property_about(text, model.file_ports, budget.check), budget, semantics)
     except OutOfTimeError:
         return _late(budget)
     return _sought(question, how, budget)

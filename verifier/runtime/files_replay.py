@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from encoders.errors import InputError
+from encoders.onnx_io.file import Ports
 from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.joined import JoinedPart, Slot
 from encoders.onnx_io.runtime import runtime_complaint
@@ -60,10 +61,11 @@ def _run(begun: Any, names: Sequence[str], given: Mapping[str, Any], what: str) 
 @dataclass(frozen=True)
 class OneFile:
     """The file whose inputs and outputs of numbers, all of them and in its order, are those of a joined model; sha256:
-    of its bytes, as of any model."""
+    of its bytes, as of any model; ports: all that it takes and gives."""
 
     path: Path
     sha256: str
+    ports: Ports
     given: tuple[Slot, ...]
     asked: tuple[Slot, ...]
 

@@ -18,7 +18,7 @@ from encoders.errors import InputError
 from encoders.files.packed import without_gz
 from encoders.files.temporary import temporary_folder
 from encoders.network.graph import Graph
-from encoders.onnx_io.file import inputs, load_model, one_row, outputs
+from encoders.onnx_io.file import Ports, load_model, one_row, ports_of
 from encoders.onnx_io.from_onnx import Network, as_classifier, network_from_model
 from encoders.onnx_io.joined import JoinedPart, Slot, joined
 from encoders.onnx_io.ops.call import FLOATS
@@ -47,6 +47,7 @@ class Model:
     file itself in ONNX Runtime.
 
     `agreement` says where these were found to be the same function; `comparison` finds it for the points of a question.
+    `ports`: what the file at `path` takes and gives.
     """
 
     path: Path
@@ -55,14 +56,23 @@ class Model:
     replay: Replay
     comparison: Comparison
     agreement: Agreement
+    ports: Ports
     folder: TemporaryDirectory[str] | None = None
     """What holds the file of a model that came without one: it goes with this object."""
 
     @property
     def file(self) -> Path:
         """The file of which it was read; `path` has the joined model of one with several inputs or outputs."""
-        replay = self.replay
-        return replay.file.path if isinstance(replay, FilesReplay) and replay.file is not None else self.path
+        return self.path if self._one_file is None else self._one_file.path
+
+    @property
+    def file_ports(self) -> Ports:
+        """What that file takes and gives."""
+        return self.ports if self._one_file is None else self._one_file.ports
+
+    @property
+    def _one_file(self) -> OneFile | None:
+        return self.replay.file if isinstance(self.replay, FilesReplay) else None
 
     @property
     def graph(self) -> Graph:
@@ -205,10 +215,10 @@ EVERY = "*"
 def _every(path: Path, budget: Budget) -> Model:
     """All inputs of the file as one, all its outputs of numbers as one, each in the order of the file."""
     loaded = load_model(path)
-    proto = loaded[0].proto
-    given, gives = inputs(proto), [port for port in outputs(proto) if port.dtype in FLOATS]
+    ports = ports_of(loaded[0].proto)
+    given, gives = ports.inputs, [port for port in ports.outputs if port.dtype in FLOATS]
     if not given or (len(given) == 1 and len(gives) <= 1):
-        return _read(path, loaded, None, budget)
+        return of_loaded(path, loaded, budget)
     dtypes = {port.dtype for port in (*given, *gives)}
     if len(dtypes) > 1 or given[0].dtype not in FLOATS:
         told = ", ".join(f"'{port.name}' {port.dtype or 'no tensor'}" for port in (*given, *gives))
@@ -219,12 +229,17 @@ def _every(path: Path, budget: Budget) -> Model:
         asked = tuple(output_slots(proto, cut, [port.name for port in gives]))
         part = JoinedPart(without_gz(path).stem, proto, cut, asked)
         content = joined([part], np.dtype(given[0].dtype)).SerializeToString()
-        file = OneFile(path, loaded[1], cut, asked)
+        file = OneFile(path, loaded[1], ports, cut, asked)
         return from_memory(
             content, without_gz(path).stem, None, budget, lambda _, __, network: FilesReplay([part], network, file)
         )
     except InputError as error:
         raise InputError(f"{path}: {without_our_folder(str(error))}") from None
+
+
+def of_loaded(path: Path, loaded: tuple[OnnxModel, str], budget: Budget) -> Model:
+    """As `load`, of a file that has been read. Raises InputError."""
+    return _read(path, loaded, None, budget)
 
 
 def _read(path: Path, loaded: tuple[OnnxModel, str], output: str | None, budget: Budget, runs: Runs = Replay) -> Model:
@@ -238,4 +253,5 @@ def _read(path: Path, loaded: tuple[OnnxModel, str], output: str | None, budget:
         same_function(network.graph, lowered, f"{path}: its form with ReLUs alone", budget)
     replay = runs(path, model, network)
     comparison = Comparison(path, model, network, replay)
-    return Model(path, network, lowered, replay, comparison, comparison.of_model(model, budget))
+    agreement = comparison.of_model(model, budget)
+    return Model(path, network, lowered, replay, comparison, agreement, ports_of(model.proto))

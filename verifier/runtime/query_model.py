@@ -17,7 +17,7 @@ import onnx
 from onnx import helper
 
 from encoders.errors import InputError
-from encoders.onnx_io.file import Port, inputs, load_model, outputs
+from encoders.onnx_io.file import Port, Ports, load_model, ports_of
 from encoders.onnx_io.joined import JoinedPart, Slot, joined, tensor_types, varying
 from encoders.onnx_io.ops.call import FLOATS
 from verifier.problem.budget import Budget
@@ -28,7 +28,7 @@ from verifier.problem.properties.network_query import WHOLE, DeclaredNetwork, De
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.properties.to_vnnlib import to_vnnlib
 from verifier.runtime.files_replay import FilesReplay, OneFile, without_our_folder
-from verifier.runtime.model import Model, from_memory, load
+from verifier.runtime.model import Model, from_memory, of_loaded
 
 PLACE = attrgetter("first")
 """By which tensors are those of the joined model, one after the other."""
@@ -43,25 +43,36 @@ class QueryModel:
     prop: Property
 
 
-def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) -> QueryModel:
-    """Read the file of each network and join them. Raises InputError, one line, for files that do not fit the query."""
+def query_model(
+    query: NetworkQuery, files: Mapping[str, Path], budget: Budget, *, file_order: bool = False
+) -> QueryModel:
+    """Read the file of each network and join them. Raises InputError, one line, for files that do not fit the query.
+
+    file_order: is a query about one file put `in_file_order`?
+    """
     _check_names(query, files)
     query.check_types()
     loaded = {name: load_model(path) for name, path in files.items()}
+    if file_order and query.one_file:
+        query = in_file_order(query, ports_of(loaded[query.networks[0].name][0].proto))
+    network, *others = query.networks
+    if not others:
+        ports = ports_of(loaded[network.name][0].proto)
+        _names_in_file(network, ports, query.real)
+        if _plain(network, ports):
+            return QueryModel(query, of_loaded(files[network.name], loaded[network.name], budget), query.prop)
     models = {name: model.whole for name, (model, _) in loaded.items()}
     parts = [_part(network, models[network.equal_to or network.name], query.real) for network in query.networks]
     for network in query.networks:
         if network.isomorphic_to:
             _check_structure(network, models)
-    (network, *others), (part, *_) = query.networks, parts
-    if not others and _plain(network, part.model):
-        return QueryModel(query, load(files[network.name], budget), query.prop)
+    part = parts[0]
     dtype = _only_dtype(query, parts)
     name = "+".join(network.name for network in query.networks)
     content = joined(parts, dtype).SerializeToString()
     file = None
     if not others and _all_of_it(part):
-        file = OneFile(files[network.name], loaded[network.name][1], part.given, part.asked)
+        file = OneFile(files[network.name], loaded[network.name][1], ports, part.given, part.asked)
     try:
         model = from_memory(content, name, None, budget, lambda _, __, network: FilesReplay(parts, network, file))
     except InputError as error:
@@ -70,72 +81,55 @@ def query_model(query: NetworkQuery, files: Mapping[str, Path], budget: Budget) 
     return QueryModel(query, model, replace(query.prop, outputs=model.outputs))
 
 
-def in_file_order(query: NetworkQuery, files: Mapping[str, Path]) -> NetworkQuery:
-    """The query, where it is about one file, with entries numbered in the order of that file's tensors.
-
-    Raises InputError as `query_model`.
-    """
+def in_file_order(query: NetworkQuery, ports: Ports) -> NetworkQuery:
+    """The query about one file, with entries numbered in the order of that file's tensors. Raises InputError, one
+    line, where these are not those that it declares."""
     network = query.networks[0]
-    if query.single or not query.one_file or network.name not in files:
-        return query
-    model = load_model(files[network.name])[0].whole
-    part = _part(network, model, query.real)
+    names = _names_in_file(network, ports, query.real)
     first, places = dict[str, int](), list[list[int]]()
-    for kind, slots, ports in (
-        (TensorKind.INPUT, part.given, inputs(model)),
-        (TensorKind.OUTPUT, part.asked, outputs(model)),
-    ):
-        tensors, order = network.of(kind), [port.name for port in ports]
-        of_file = sorted(range(len(tensors)), key=lambda number: order.index(slots[number].name))
-        begins = np.cumsum([0, *(tensors[number].size for number in of_file)]).tolist()
-        first |= {tensors[number].name: begin for number, begin in zip(of_file, begins, strict=False)}
+    for kind, of_kind in ((TensorKind.INPUT, ports.inputs), (TensorKind.OUTPUT, ports.outputs)):
+        tensors, order = network.of(kind), [port.name for port in of_kind]
+        of_file = sorted(tensors, key=lambda tensor: order.index(names[tensor.name]))
+        begins = np.cumsum([0, *(tensor.size for tensor in of_file)]).tolist()
+        first |= {tensor.name: begin for tensor, begin in zip(of_file, begins, strict=False)}
         places.append([first[tensor.name] + entry for tensor in tensors for entry in range(tensor.size)])
     moved = replace(network, tensors=tuple(replace(tensor, first=first[tensor.name]) for tensor in network.tensors))
     return NetworkQuery((moved,), replace(query.prop, formula=renumbered(query.prop.formula, *places)))
 
 
-def query_about(text: Text, file: Path, look: Callable[[], None] = lambda: None) -> NetworkQuery:
-    """The query of a text of VNN-LIB 2 about this file, `in_file_order`. Raises InputError, one line.
-
-    look: called between two comparisons; what it raises ends the reading.
-    """
-    query = network_query(text, look)
-    if not query.one_file:
-        raise InputError(
-            f"{text.name} speaks of {query.told}: what asks about hidden tensors or several networks is for "
-            "`verifier verify`"
-        )
-    query.check_types()
-    return in_file_order(query, {query.networks[0].name: file})
-
-
-def property_about(text: Text, file: Path, look: Callable[[], None] = lambda: None) -> Property:
-    """The property of a text of either version, of all inputs and outputs of this file. Raises InputError, one line."""
-    return query_about(text, file, look).prop if is_version_2(text) else property_of(text, look)
-
-
-def text_about(text: Text, file: Path, look: Callable[[], None] = lambda: None) -> bytes:
-    """A property's text in VNN-LIB 1.0, as certificates about this file hold it: of VNN-LIB 2 the same property of the
-    file's inputs, one after the other, and its outputs. Raises InputError where it is about something else.
+def query_about(text: Text, ports: Ports, look: Callable[[], None] = lambda: None) -> NetworkQuery:
+    """What a text of either version asks of the file with these inputs and outputs, `in_file_order`; of VNN-LIB 1.0,
+    which declares none, without networks. Raises InputError, one line.
 
     look: called between two comparisons; what it raises ends the reading.
     """
     if not is_version_2(text):
-        return text.content.encode()
+        return NetworkQuery((), property_of(text, look))
     query = network_query(text, look)
     if not query.one_file:
         raise InputError(
-            "certificates are about one network with all its inputs and outputs, and "
-            f"{text.name} speaks of {query.told}"
+            f"{text.name} speaks of {query.told}: only `verifier verify` answers about hidden tensors and several "
+            "networks, and there are no certificates about those"
         )
-    return to_vnnlib(in_file_order(query, {query.networks[0].name: file}).prop).encode()
+    query.check_types()
+    return in_file_order(query, ports)
+
+
+def property_about(text: Text, ports: Ports, look: Callable[[], None] = lambda: None) -> Property:
+    """Its property, of all inputs and outputs of the file, one after the other."""
+    return query_about(text, ports, look).prop
+
+
+def text_about(text: Text, ports: Ports, look: Callable[[], None] = lambda: None) -> bytes:
+    """The same as a text of VNN-LIB 1.0, as certificates about this file hold it."""
+    return to_vnnlib(property_about(text, ports, look)).encode() if is_version_2(text) else text.content.encode()
 
 
 def _all_of_it(part: JoinedPart) -> bool:
     """Are its tensors the file's inputs and outputs, in its order and type?"""
-    ports = inputs(part.model), outputs(part.model)
+    ports = ports_of(part.model)
     same = [[slot.name for slot in slots] for slots in (part.given, part.asked)] == [
-        [p.name for p in own] for own in ports
+        [port.name for port in own] for own in (ports.inputs, ports.outputs)
     ]
     return same and not any(slot.cast for slot in part.asked)
 
@@ -154,13 +148,7 @@ def _check_names(query: NetworkQuery, files: Mapping[str, Path]) -> None:
 
 def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> JoinedPart:
     """The network's file with its tensors in the order of their declarations."""
-    given, asked = (sorted(network.of(kind), key=PLACE) for kind in (TensorKind.INPUT, TensorKind.OUTPUT))
-    ports: dict[str, str] = {}
-    for declared, of_file, what in ((given, inputs(model), "input"), (asked, outputs(model), "output")):
-        matched = _matched(network, declared, of_file, what)
-        for tensor, port in zip(declared, matched, strict=True):
-            _check_port(network, tensor, port, real)
-            ports[tensor.name] = port.name
+    names = _names_in_file(network, ports_of(model), real)
     known = {name for node in model.graph.node for name in node.output if name}
     hidden = network.of(TensorKind.HIDDEN)
     types = tensor_types(model) if hidden else {}
@@ -171,12 +159,12 @@ def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> Joine
             )
         if tensor.node in types:
             _check_port(network, tensor, _port(tensor.node, types[tensor.node]), real)
-        ports[tensor.name] = tensor.node
+        names[tensor.name] = tensor.node
     slots = [
-        Slot(ports[tensor.name], tensor.shape, cast=tensor.dtype in WHOLE)
+        Slot(names[tensor.name], tensor.shape, cast=tensor.dtype in WHOLE)
         for tensor in sorted(network.of(TensorKind.HIDDEN, TensorKind.OUTPUT), key=PLACE)
     ]
-    cut = tuple(Slot(ports[tensor.name], tensor.shape) for tensor in given)
+    cut = tuple(Slot(names[tensor.name], tensor.shape) for tensor in sorted(network.of(TensorKind.INPUT), key=PLACE))
     depend = varying(model.graph.node, [slot.name for slot in cut])
     for slot in slots:
         if slot.cast and slot.name in depend:
@@ -185,6 +173,17 @@ def _part(network: DeclaredNetwork, model: onnx.ModelProto, real: bool) -> Joine
                 "can be proved about those"
             )
     return JoinedPart(network.name, model, cut, tuple(slots))
+
+
+def _names_in_file(network: DeclaredNetwork, ports: Ports, real: bool) -> dict[str, str]:
+    """What the file calls each declared input and output. Raises InputError unless these are the file's."""
+    names: dict[str, str] = {}
+    for kind, of_file in ((TensorKind.INPUT, ports.inputs), (TensorKind.OUTPUT, ports.outputs)):
+        declared = sorted(network.of(kind), key=PLACE)
+        for tensor, port in zip(declared, _matched(network, declared, of_file, kind), strict=True):
+            _check_port(network, tensor, port, real)
+            names[tensor.name] = port.name
+    return names
 
 
 def _matched(
@@ -246,18 +245,17 @@ def _check_structure(network: DeclaredNetwork, models: Mapping[str, onnx.ModelPr
         )
 
 
-def _plain(network: DeclaredNetwork, model: onnx.ModelProto) -> bool:
+def _plain(network: DeclaredNetwork, ports: Ports) -> bool:
     """Is it a file with one input, of one row, and one output, all of which is declared?"""
     (given, *others), hidden = network.of(TensorKind.INPUT), network.of(TensorKind.HIDDEN)
-    (port, *more) = outputs(model)
+    (port, *more) = ports.outputs
     one = not others and not hidden and not more and port.dtype in FLOATS
     return one and (len(given.shape) == 1 or given.shape[:1] == (1,))
 
 
 def _only_dtype(query: NetworkQuery, parts: Sequence[JoinedPart]) -> np.dtype[np.floating]:
-    found = {
-        port.dtype for part in parts for port in (*inputs(part.model), *outputs(part.model)) if port.dtype in FLOATS
-    }
+    ports = [ports_of(part.model) for part in parts]
+    found = {port.dtype for own in ports for port in (*own.inputs, *own.outputs) if port.dtype in FLOATS}
     if len(found) > 1:
         told = ", ".join(sorted(dtype.name for dtype in found))
         raise InputError(f"{query.prop.source}: its networks compute in {told}; one type is expected in all of them")

@@ -121,7 +121,7 @@ def asked_property(model: Model, region: Box | None, asked: AskedProperty, budge
         if region is not None:
             raise InputError("a VNN-LIB file names its region itself: leave `region` out")
         must_be_read(model)
-        return property_about(read_text(Path(asked)), model.file, budget.check)
+        return property_about(read_text(Path(asked)), model.file_ports, budget.check)
     must_be_read(model)
     if not isinstance(asked, Halfspaces | list | tuple):
         raise InputError(f"the property must be Halfspaces, a list of them, or a path, not a {type(asked).__name__}")

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 import verifier
 from encoders.errors import InputError
+from encoders.onnx_io.file import ports_of
 from tests.verifier.certificates.nets import with_end
 from verifier.certificates import checker
 from verifier.certificates.checker import MAGIC, Demands, InvalidError, files_judged
@@ -173,7 +174,7 @@ def test_tensors_named_in_another_order_are_put_in_the_files(tmp_path: Path) -> 
     gives = tensor("z", TensorKind.OUTPUT, 3, 0), tensor("y", TensorKind.OUTPUT, 2, 3)
     goal = LinearRow(((1, 2), (3, 5)), ((0, 7), (4, 11)), 13)  # 2 b_1 + 5 a_0 + 7 z_0 + 11 y_1 + 13 ≥ 0
     asked = NetworkQuery((DeclaredNetwork("N", (*given, *gives)),), Property(5, 5, And((goal,))))
-    found = in_file_order(asked, {"N": path})
+    found = in_file_order(asked, ports_of(onnx.load(path)))
     assert [one.first for one in found.tensors] == [2, 0, 2, 0]
     assert found.prop.formula.parts == (LinearRow(((0, 5), (3, 2)), ((1, 11), (2, 7)), 13),)
     assert [one.name for one in found.tensors] == ["B", "A", "Z", "Y"]
@@ -205,13 +206,16 @@ def test_a_query_of_several_tensors_is_certified_and_demanded(
     onnx.save(with_end("", 3), gone)
     assert main(["certify", str(proof), str(gone), "--property", str(query)]) == Exit.VIOLATED
     assert "the certificate is for another model" in capsys.readouterr().out
-    in_1 = text_about(Text("q", query_2()), path).decode()
+    ports = ports_of(onnx.load(path))
+    in_1 = text_about(Text("q", query_2()), ports).decode()
     assert to_vnnlib(property_of(Text("1", NEVER))) == in_1
     with pytest.raises(InputError, match=r"declares input 'A' as float32 \[1, 3\], and 'a' of its file has shape 1x2"):
-        text_about(Text("q", query_2(3, 2)), path)
+        text_about(Text("q", query_2(3, 2)), ports)
     second = ")(declare-network M (declare-input C float32 [1,1])(declare-output D float32 [1,1])"
-    with pytest.raises(InputError, match="certificates are about one network"):
-        text_about(Text("q", query_2(more=second)), path)
+    with pytest.raises(
+        InputError, match=r"only `verifier verify` answers .* and there are no certificates about those"
+    ):
+        text_about(Text("q", query_2(more=second)), ports)
 
 
 def test_a_file_that_gives_more_than_numbers_has_none(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from encoders.errors import InputError
+from encoders.onnx_io.file import ports_of
 from verifier.problem.properties import from_vnnlib2
 from verifier.problem.properties.formula import LinearRow
 from verifier.problem.properties.from_vnnlib import property_of
@@ -143,13 +144,20 @@ def test_without_the_library_the_complaint_says_how_to_get_it(monkeypatch: pytes
         query("(assert (>= X[0] 1.0))")
 
 
-def test_one_network_with_one_input_and_one_output_is_a_property(tmp_path: Path) -> None:
-    file = tmp_path / "gone.onnx"  # of which nothing has to be known
-    found = property_about(Text("q", VERSION + ONE + "(assert (>= Y[0,1] X[0]))"), file)
+def test_one_network_is_a_property_of_the_file_that_it_declares() -> None:
+    ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", [2]), ("y", [1, 2]))]
+    ports = ports_of(helper.make_model(helper.make_graph([], "g", ends[:1], ends[1:])))
+    goal = "(assert (>= Y[0,1] X[0]))"
+    found = property_about(Text("q", VERSION + ONE + goal), ports)
     assert found.satisfied([Fraction(1), Fraction(0)], [Fraction(0), Fraction(1)])
     hidden = ONE.replace("(declare-output", '(declare-hidden H float32 [2] "h") (declare-output')
-    with pytest.raises(InputError, match=r"speaks of 'X', 'H', 'Y'.*verifier verify"):
-        property_about(Text("q", VERSION + hidden + "(assert (>= Y[0,1] X[0]))"), file)
+    for declared, why in (
+        (hidden, r"speaks of 'X', 'H', 'Y'.*verifier verify"),
+        (ONE.replace("[1,2]", "[2,2]"), r"'Y' as float32 \[2, 2\], and 'y' of its file has shape 1x2"),
+        (ONE.replace("float32", "float64"), "nothing can be proved about 'X' in float64"),
+    ):
+        with pytest.raises(InputError, match=why):
+            property_about(Text("q", VERSION + declared + goal), ports)
 
 
 def test_reading_ends_when_the_time_does() -> None:
