@@ -98,7 +98,13 @@ class PlanOptions:
         str | None,
         typer.Option(metavar="S", help="For the run: a short time for all first, then where it helps most."),
     ] = None
-    store: Annotated[str | None, typer.Option(metavar="FILE", help="The store; the plan's name, .sqlite.")] = None
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where answers are kept; by default PLAN.sqlite beside the plan, of a gate in .verifier there.",
+        ),
+    ] = None
 
     def flags(self) -> dict[str, Any]:
         """Those that are given; lists of classes in --targets and of names in --attacks are split.

@@ -268,7 +268,7 @@ def watch(
     port: Annotated[int, typer.Option(metavar="N", help="On which port; 0: any that is free.")] = 8765,
     title: campaign_options.TitleOption = None,
 ) -> None:
-    """The same page in a browser while the campaign runs; Ctrl-C ends it. Nothing can be changed from there."""
+    """A campaign's report in a browser while it runs; Ctrl-C ends it. Nothing can be changed from there."""
     from verifier.cli import report_commands  # noqa: PLC0415, see the module's docstring
 
     raise typer.Exit(report_commands.watch(store, host, port, title))

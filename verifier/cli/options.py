@@ -20,14 +20,14 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         parser=models.model_file,
-        help="An ONNX file, a feed-forward ReLU classifier, or the name of a shipped net, such as digits.",
+        help="An ONNX file with a feed-forward ReLU network, or the name of a shipped net, such as digits.",
     ),
 ]
 OutputOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Which of the model's outputs holds the scores of the classes; needed where it is not clear.",
+        help="Which of several outputs is asked about, such as the scores of classes; needed where it is not clear.",
         show_default=False,
     ),
 ]

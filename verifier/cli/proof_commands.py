@@ -33,7 +33,7 @@ def certify(
         str | None, typer.Option(metavar="K", help="Refuse an input that is no k/K; count radii in steps of 1/K.")
     ] = None,
     property_: Annotated[
-        str | None, typer.Option("--property", metavar="FILE", help="Refuse another property (VNN-LIB 1.0).")
+        str | None, typer.Option("--property", metavar="FILE", help="Refuse another property (VNN-LIB, 1.0 or 2).")
     ] = None,
     proof: Annotated[
         list[Path] | None,
