@@ -308,7 +308,9 @@ def only_input(model: onnx.ModelProto) -> tuple[str, tuple[int, ...], np.dtype[A
     ports = inputs(model)
     if len(ports) != 1:
         names = ", ".join(f"'{port.name}'" for port in ports) or "none"
-        raise InputError(f"the model must have one input, but has {len(ports)} ({names})")
+        raise InputError(
+            f"the model must have one input, but has {len(ports)} ({names}); properties and `bounds` take several"
+        )
     port = ports[0]
     if port.dtype is None or port.dtype not in FLOATS:
         raise InputError(f"input '{port.name}' is {port.dtype or 'no tensor'}; float16, float32 or float64 is expected")

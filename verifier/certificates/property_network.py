@@ -20,7 +20,7 @@ def property_network(model: Model) -> tuple[CheckedNetwork, bytes, Path]:
     if one is None and isinstance(replay, FilesReplay):
         raise NotCertifiedError("certificates are about one network with all its inputs and outputs, no hidden tensors")
     content, folder = model_bytes(model.file), model.file.parent
-    net = network_of(content, folder, model.network.sha256 if one is None else one.sha256, joint=True)
+    net = network_of(content, folder, model.sha256, joint=True)
     if one is not None:
         for what, found, slots in (("input", net.input, one.given), ("output", net.scores, one.asked)):
             same = found == JOINED.join(slot.name for slot in slots)

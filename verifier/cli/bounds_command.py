@@ -13,7 +13,7 @@ from verifier.problem.inputs.box import read_box
 from verifier.problem.quantities import Quantity
 from verifier.report import json_result, terminal
 from verifier.report.ranges_result import ranges_json, ranges_table
-from verifier.runtime.model import load
+from verifier.runtime.model import EVERY, load
 from verifier.search.output_ranges import OutputRanges, output_ranges
 from verifier.search.settings import Settings
 
@@ -34,7 +34,7 @@ class AskedRanges:
 def bounds(asked: AskedRanges, deadline: Deadline, *, as_json: bool) -> Exit:
     """Answer `verifier bounds`."""
     budget = CommandTime(deadline.whole, draws=False).engine
-    model = load(asked.model, budget, output=asked.output)
+    model = load(asked.model, budget, output=asked.output or EVERY)
     box = read_box(asked.box, model.graph.input_size)
     precision = None if asked.precision is None else asked.precision.value
     settings = Settings(budget, seed=asked.seed, once=True)

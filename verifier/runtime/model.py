@@ -66,6 +66,11 @@ class Model:
         return self.path if self._one_file is None else self._one_file.path
 
     @property
+    def sha256(self) -> str:
+        """Of that file's bytes, followed by its external data files'."""
+        return self.network.sha256 if self._one_file is None else self._one_file.sha256
+
+    @property
     def file_ports(self) -> Ports:
         """What that file takes and gives."""
         return self.ports if self._one_file is None else self._one_file.ports

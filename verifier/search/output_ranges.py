@@ -243,10 +243,9 @@ class _RangeSearch:
 
     def answer(self, reason: str) -> OutputRanges:
         """What is known, by any thread at any time; reason: why the search ended before all was answered."""
-        network, ends = self.model.network, self.ends
-        about = PropertySubject(
-            "bounds", self.model.path.name, network.sha256, self._asked, network.input_shape, self.settings.method
-        )
+        model, ends = self.model, self.ends
+        shape, method = model.network.input_shape, self.settings.method
+        about = PropertySubject("bounds", model.file.name, model.sha256, self._asked, shape, method)
         exact = self.arithmetic is REAL
         told = reason
         if self.precision is not None:

@@ -57,8 +57,7 @@ def rows_of_case(model: Model, case: Conjunction, inputs: int) -> Halfspaces:
 
 def subject_of(command: str, model: Model, prop: Property, method: str) -> PropertySubject:
     """What an answer says that it is about."""
-    network = model.network
-    return PropertySubject(command, model.path.name, network.sha256, prop.source, network.input_shape, method)
+    return PropertySubject(command, model.file.name, model.sha256, prop.source, model.network.input_shape, method)
 
 
 def must_be_read(model: Model) -> None:

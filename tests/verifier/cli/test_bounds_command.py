@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
@@ -28,6 +30,18 @@ def test_ranges_in_json_and_as_a_table(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["bounds", "digits", "--box", "0", "0.05"]) == Exit.GOOD
     told = " ".join(capsys.readouterr().out.split())
     assert "outputs of digits.onnx, inputs in [0, 0.05], proved, for every float32 evaluation as well" in told
+
+
+def test_every_output_of_several_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [helper.make_tensor_value_info(name, 1, [1, 2]) for name in "abyz"]
+    nodes = [helper.make_node("Add", ["a", "b"], ["y"]), helper.make_node("Relu", ["a"], ["z"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", given[:2], given[2:]), opset_imports=[helper.make_opsetid("", 13)], ir_version=8
+    )
+    onnx.save(model, tmp_path / "pair.onnx")
+    assert main(["bounds", str(tmp_path / "pair.onnx"), "--box", "-1", "1", "--json"]) == Exit.GOOD
+    found = json.loads(capsys.readouterr().out)["ranges"]
+    assert [(round(one["least"]), round(one["largest"])) for one in found] == [(-2, 2)] * 2 + [(0, 1)] * 2
 
 
 def test_ranges_that_stay_wide_are_undecided(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -178,7 +179,13 @@ def test_all_inputs_and_outputs_of_a_file_are_one(pair: Path) -> None:
     far = Halfspaces([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]], [-2.9, -2.0])  # z = sum of a - b, three entries in [-1, 1]
     assert isinstance(verifier.check(found, region=(0.0, 1.0), property=far).verdict, verifier.Violated)
     never = Halfspaces([[0.0, 0.0, 1.0]], [-3.01])
-    assert isinstance(verifier.check(found, region=(0.0, 1.0), property=never).verdict, verifier.Holds)
+    answer = verifier.check(found, region=(0.0, 1.0), property=never)
+    assert isinstance(answer.verdict, verifier.Holds)
+    ranges = verifier.output_ranges(found, (0.0, 1.0))
+    assert -4 < ranges.ranges[2].lower <= -3 < 3 <= ranges.ranges[2].upper < 4
+    # What was asked is told by the file's own bytes, not by those of the model that joins its tensors.
+    digest = hashlib.sha256(pair.read_bytes()).hexdigest()
+    assert [one.about.model_sha256 for one in (answer, ranges) if one.about] == [digest] * 2
 
 
 def test_a_file_with_one_input_and_scores_is_read_as_ever(truth: Any, save_net: Callable[..., Any]) -> None:
