@@ -24,11 +24,11 @@ from verifier.runtime.query_model import property_about
 from verifier.search.property_minimum import (
     NearestQuestion,
     PropertyMinimum,
-    brackets,
     nearest_question,
     not_begun,
     told,
 )
+from verifier.search.smooth_minimum import SmoothNearest
 
 
 def nearest(property_: Path, request: Request, *, precision: float, all_targets: bool) -> Exit:
@@ -56,7 +56,7 @@ def nearest(property_: Path, request: Request, *, precision: float, all_targets:
             prop = property_about(read_text(property_), model.file_ports, time.engine.check)
             known.question = nearest_question(model, given.x, prop, time.engine, asked.norm, precision, asked.semantics)
             with terminal.progress(time.engine) as show:
-                for bracket in brackets(known.question, settings):
+                for bracket in known.question.brackets(settings):
                     known.last = bracket
                     show(bracket)
         except OutOfTimeError:
@@ -71,7 +71,7 @@ class _Known:
 
     def __init__(self, method: str, norm: str, precision: float) -> None:
         self._method, self._norm, self._precision = method, norm, precision
-        self.question: NearestQuestion | None = None
+        self.question: NearestQuestion | SmoothNearest | None = None
         self.last: Bracket | None = None
 
     def answer(self, time: CommandTime) -> PropertyMinimum:

@@ -28,7 +28,7 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import Conjunction, ExactBox, cases
 from verifier.problem.properties.formula import LinearRow, Property
 from verifier.problem.query import Ball, Halfspaces, Norm
-from verifier.problem.verdict import Bracket, Counterexample, Evidence, Initial, Search, Semantics, Status
+from verifier.problem.verdict import Bracket, Counterexample, Evidence, Initial, Search, Semantics, Status, Witness
 from verifier.runtime.distance_judge import DistanceJudge, PropertyRuntime
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
@@ -44,6 +44,7 @@ from verifier.search.property_question import (
 )
 from verifier.search.question import DEFAULT_BOX, DEFAULT_PRECISION, InputRegion, Misclassification, semantics_of
 from verifier.search.settings import Settings
+from verifier.search.smooth_minimum import SmoothNearest, smooth_nearest
 from verifier.search.state import SMALL, Problem
 
 MOST_CASES = 1024
@@ -90,6 +91,19 @@ class NearestQuestion:
     semantics: Semantics
     precision: float
 
+    @property
+    def norm(self) -> Norm:
+        return self.ball.norm
+
+    def counterexample(self, witness: Witness) -> Counterexample:
+        """One of its witnesses with the outputs that make it one."""
+        return self.judge.counterexample(witness)
+
+    def brackets(self, settings: Settings) -> Iterator[Bracket]:
+        """Shrinking brackets on d*, the last one with `final` set; targets are places of cases. Raises InputError."""
+        settings.must_suit(self.semantics, self.ball.norm)
+        return _brackets(self, settings)
+
 
 def nearest_question(
     model: Model,
@@ -99,16 +113,18 @@ def nearest_question(
     norm: str = Norm.LINF,
     precision: float = DEFAULT_PRECISION,
     semantics: str = Semantics.BOTH,
-) -> NearestQuestion:
+) -> NearestQuestion | SmoothNearest:
     """Check everything that the question needs; raises InputError, one line. Raises OutOfTimeError.
 
     The graph is compared with ONNX Runtime at the input and in the box, as far as the budget allows.
     """
     must_be_read(model)
-    plain_output(model)
-    meaning, width = semantics_of(semantics, model), above_zero(precision, "the precision", -math.inf)
     if word(norm, "the norm") not in tuple(Norm):
         raise InputError(f"unknown norm '{norm}': choose one of {', '.join(Norm)}")
+    if model.lowered.smooth:
+        return smooth_nearest(model, x, prop, budget, norm, precision, semantics)
+    plain_output(model)
+    meaning, width = semantics_of(semantics, model), above_zero(precision, "the precision", -math.inf)
     must_fit(model, model.graph, prop)
     centre = model.vector(x)
     found = list(islice(cases(prop, budget.check), MOST_CASES + 1))
@@ -168,12 +184,6 @@ def _within_hull(found: Sequence[Conjunction], hull: ExactBox) -> list[Conjuncti
                 rows.append(LinearRow(((place, Fraction(-1)),), (), end))
         made.append(Conjunction(hull, tuple(rows)))
     return made
-
-
-def brackets(asked: NearestQuestion, settings: Settings) -> Iterator[Bracket]:
-    """Shrinking brackets on d*; the last one has `final` set, and targets are places of cases. Raises InputError."""
-    settings.must_suit(asked.semantics, asked.ball.norm)
-    return _brackets(asked, settings)
 
 
 def _brackets(asked: NearestQuestion, settings: Settings) -> Iterator[Bracket]:
@@ -240,9 +250,9 @@ def _attacked(asked: NearestQuestion, settings: Settings, budget: Budget) -> lis
     return points
 
 
-def told(asked: NearestQuestion, bracket: Bracket, method: str) -> PropertyMinimum:
+def told(asked: NearestQuestion | SmoothNearest, bracket: Bracket, method: str) -> PropertyMinimum:
     """The bracket as the answer, the witness with its outputs."""
-    witness = None if bracket.witness is None else asked.judge.counterexample(bracket.witness)
+    witness = None if bracket.witness is None else asked.counterexample(bracket.witness)
     about = subject_of("minimal", asked.model, asked.prop, method)
     return PropertyMinimum(
         bracket.lower,
@@ -251,7 +261,7 @@ def told(asked: NearestQuestion, bracket: Bracket, method: str) -> PropertyMinim
         bracket.evidence,
         bracket.precision,
         bracket.status,
-        asked.ball.norm.value,
+        asked.norm.value,
         bracket.seconds,
         bracket.reason,
         bracket.search,
@@ -260,9 +270,9 @@ def told(asked: NearestQuestion, bracket: Bracket, method: str) -> PropertyMinim
     )
 
 
-def minimal_property(asked: NearestQuestion, settings: Settings) -> PropertyMinimum:
+def minimal_property(asked: NearestQuestion | SmoothNearest, settings: Settings) -> PropertyMinimum:
     """The last of `brackets`, as an answer."""
-    *_, last = brackets(asked, settings)
+    *_, last = asked.brackets(settings)
     return told(asked, last, settings.method)
 
 

@@ -1,0 +1,192 @@
+"""How far is the nearest point at which a property of a network with Sigmoids breaks? In L∞, where balls are boxes.
+
+Trees of distances live on ReLUs. Here the property itself is asked of one ball around the input after the other: what
+holds raises the lower end to the ball's radius, a counterexample lowers the upper end to its own distance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import InputError
+from verifier.problem.arguments import above_zero
+from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.properties.formula import And, LinearRow, Property
+from verifier.problem.query import Norm, distance_exact
+from verifier.problem.verdict import (
+    LINEAR_BOUNDS,
+    Bracket,
+    Counterexample,
+    Evidence,
+    Holds,
+    Initial,
+    Search,
+    Status,
+    Violated,
+    Witness,
+)
+from verifier.runtime.model import Model
+from verifier.runtime.witness import rounded_up
+from verifier.search.bisection import BISECT_FACTOR
+from verifier.search.closing import closing_radius
+from verifier.search.property_check import check_property
+from verifier.search.property_question import property_question
+from verifier.search.question import semantics_of
+from verifier.search.settings import Settings
+from verifier.search.state import FIRST_RADIUS, LAST_RADIUS
+
+PARTS = 3.0
+"""One part of so many of the time that is left is for a ball: one that stays open is followed by smaller ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothNearest:
+    """How far from `centre` (n,), in the model's dtype, does a point satisfy `prop`, in L∞?"""
+
+    model: Model
+    prop: Property
+    centre: npt.NDArray[np.floating]
+    semantics: str
+    precision: float
+    found: dict[bytes, Counterexample] = field(default_factory=dict)
+    """The witnesses' outputs, by their points."""
+
+    @property
+    def norm(self) -> Norm:
+        return Norm.LINF
+
+    def counterexample(self, witness: Witness) -> Counterexample:
+        """One of its witnesses with the outputs that make it one."""
+        return self.found[witness.point.tobytes()]
+
+    def within(self, radius: float) -> Property:
+        """The property of the ball of this radius, which is closed."""
+        if math.isinf(radius):
+            return self.prop
+        far, one = Fraction(radius), Fraction(1)
+        rows: list[LinearRow] = []
+        for place, entry in enumerate(self.centre.tolist()):
+            rows.append(LinearRow(((place, one),), (), far - Fraction(entry)))
+            rows.append(LinearRow(((place, -one),), (), far + Fraction(entry)))
+        return replace(self.prop, formula=And((*rows, self.prop.formula)))
+
+    def brackets(self, settings: Settings) -> Iterator[Bracket]:
+        """Shrinking brackets on d*; the last one has `final` set. Raises InputError."""
+        if settings.workers is not None:
+            raise InputError("jobs explore trees of networks of ReLUs; this one has Sigmoids: leave them out")
+        return _SmoothSearch(self, settings).brackets()
+
+
+def smooth_nearest(
+    model: Model, x: npt.ArrayLike, prop: Property, budget: Budget, norm: str, precision: float, semantics: str
+) -> SmoothNearest:
+    """Check everything that the question needs; raises InputError, one line."""
+    width = above_zero(precision, "the precision", -math.inf)
+    if norm != Norm.LINF:
+        raise InputError(f"{model.path.name} has a Sigmoid or Tanh inside: distances are asked in linf, not in {norm}")
+    asked = SmoothNearest(model, prop, model.vector(x), semantics_of(semantics, model), width)
+    property_question(model, prop, budget, semantics)
+    return asked
+
+
+@dataclass(eq=False)
+class _SmoothSearch:
+    """lower ≤ d* ≤ upper; `left`: the smallest ball that could not be decided, and `reason`, why."""
+
+    asked: SmoothNearest
+    settings: Settings
+    lower: float = 0.0
+    upper: float = math.inf
+    left: float = math.inf
+    reason: str = ""
+    witness: Witness | None = None
+    evidence: Evidence = Evidence.PROVED
+    search: Search = field(default_factory=lambda: Search(LINEAR_BOUNDS, 0, 0, 0.0))
+
+    def brackets(self) -> Iterator[Bracket]:
+        try:
+            for radius in self._radii():
+                self._ask(radius)
+                yield self._bracket()
+        except OutOfTimeError as error:
+            self.reason = str(error)
+        yield replace(self._bracket(), final=True)
+
+    @property
+    def _closed(self) -> bool:
+        return math.isinf(self.lower) or self.upper - self.lower <= self.asked.precision
+
+    def _radii(self) -> Iterator[float]:
+        """Of the balls that are asked: the input alone, all of the box, then smaller ones while something is open."""
+        yield 0.0
+        if not self._closed:
+            yield math.inf
+        while not self._closed and (radius := self._next()) is not None:
+            yield radius
+
+    def _next(self) -> float | None:
+        """The radius of the next ball; None where nothing is left to ask."""
+        precision, end = self.asked.precision, min(self.upper, self.left)
+        if math.isinf(end):
+            radius = max(FIRST_RADIUS, 2.0 * self.lower)
+            return radius if radius <= LAST_RADIUS else None
+        gap = end - self.lower
+        if self.left < self.upper and gap <= precision:
+            return None
+        if self.left < self.upper or gap > BISECT_FACTOR * precision:
+            return self.lower + 0.5 * gap
+        return max(closing_radius(end, precision), math.nextafter(self.lower, math.inf))
+
+    def _ask(self, radius: float) -> None:
+        """Whether a point of the ball satisfies the property. Raises OutOfTimeError."""
+        budget, asked = self.settings.budget, self.asked
+        budget.check()
+        share = budget.share(PARTS)
+        question = property_question(asked.model, asked.within(radius), share, asked.semantics)
+        answer = check_property(question, replace(self.settings, budget=share))
+        if (cost := answer.search) is not None:
+            engine = cost.engine if cost.nodes else self.search.engine
+            nodes, seconds = self.search.nodes + cost.nodes, self.search.seconds + cost.seconds
+            self.search = Search(engine, nodes, 0, seconds)
+        if isinstance(answer.verdict, Holds):
+            self.lower, self.evidence = radius, min(self.evidence, answer.verdict.evidence)
+        elif isinstance(answer.verdict, Violated) and answer.witness is not None:
+            self._take(answer.witness)
+        elif 0.0 < radius < self.left:
+            self.left, self.reason = radius, answer.remark or answer.reason
+
+    def _take(self, found: Counterexample) -> None:
+        point = found.point
+        exactly = distance_exact(Norm.LINF, point.astype(np.float64), self.asked.centre.astype(np.float64))
+        distance = rounded_up(exactly)
+        if distance < self.upper:
+            self.asked.found[point.tobytes()] = found
+            self.upper, self.witness = distance, Witness(point, distance, 0, 0.0, 0.0, 0, (0,))
+
+    def _bracket(self) -> Bracket:
+        status = Status.BRACKETED
+        if self.upper == 0.0:
+            status = Status.ALREADY_ADVERSARIAL
+        elif math.isinf(self.lower):
+            status = Status.UNREACHABLE
+        elif self._closed:
+            status = Status.MINIMAL
+        return Bracket(
+            self.lower,
+            self.upper,
+            self.witness,
+            self.evidence,
+            self.asked.precision,
+            status,
+            Initial("none", math.inf),
+            None,
+            self.settings.budget.spent,
+            self.reason if status is Status.BRACKETED else "",
+            search=self.search,
+        )
