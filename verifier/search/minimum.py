@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from encoders.errors import SolverError
+from encoders.network.graph import Graph
 from encoders.passes.merged import MERGED, merged
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import ELSEWHERE
@@ -87,13 +88,12 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
     does not ask, or about some inputs only.
     """
     settings.must_suit(asked.semantics, asked.ball.norm, some=asked.lattice is not None)
-    graph = asked.graph
-    if asked.semantics is not Semantics.FLOAT32 and settings.earlier is None:  # earlier trees count the file's neurons
-        with suppress(OutOfTimeError):
-            graph = merged(graph, settings.budget.check, MERGED)
+    graph, in_file = asked.graph, None
+    if settings.earlier is None:  # earlier trees count the file's neurons
+        graph, in_file = as_searched(graph, asked.semantics, settings.budget)
     return Problem(
         graph=graph,
-        in_file=None if graph is asked.graph else asked.graph,
+        in_file=in_file,
         ball=asked.ball,
         disjuncts=asked.goals,
         judge=asked.judge,
@@ -147,6 +147,16 @@ def with_tie(bracket: Bracket, tied: bool) -> Bracket:
     if not tied or bracket.status is not Status.BRACKETED or bracket.lower > 0.0:
         return bracket
     return replace(bracket, reason="; ".join(filter(None, (bracket.reason, ON_A_TIE))))
+
+
+def as_searched(graph: Graph, semantics: Semantics, budget: Budget) -> tuple[Graph, Graph | None]:
+    """(the graph that is searched, that of the file where this is another): of what is not about float32 alone, with
+    neurons merged that are multiples of each other."""
+    found = graph
+    if semantics is not Semantics.FLOAT32:
+        with suppress(OutOfTimeError):
+            found = merged(graph, budget.check, MERGED)
+    return found, None if found is graph else graph
 
 
 def with_float32(bracket: Bracket, problem: Problem, budget: Budget) -> Bracket:

@@ -33,7 +33,7 @@ from verifier.runtime.distance_judge import DistanceJudge, PropertyRuntime
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
 from verifier.search.initial_attack import ATTACK_SHARE, DEFAULT_ATTACK, PROMISING, briefly
-from verifier.search.minimum import with_float32
+from verifier.search.minimum import as_searched, with_float32
 from verifier.search.property_question import (
     AskedProperty,
     asked_property,
@@ -201,8 +201,10 @@ def _brackets(asked: NearestQuestion, settings: Settings) -> Iterator[Bracket]:
         reason = "a case asks nothing of outputs beyond its box, and the input is no counterexample"
         yield replace(_nothing(asked), seconds=budget.spent, reason=reason, final=True)
         return
+    graph, in_file = as_searched(asked.graph, asked.semantics, budget)
     problem = Problem(
-        graph=asked.graph,
+        graph=graph,
+        in_file=in_file,
         ball=asked.ball,
         disjuncts=goals,
         judge=asked.judge,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.properties.from_vnnlib import property_of
 from verifier.problem.properties.s_expressions import Text
 from verifier.problem.query import Norm, distance_exact
+from verifier.search import methods
 from verifier.search.property_minimum import minimal_property, nearest_question
 from verifier.search.settings import Settings
 
@@ -166,3 +168,28 @@ def test_what_is_too_much_or_unfit_is_refused(truth: Any, save_net: Saved) -> No
         asked(model, [0.1], "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 9)))", method="z3", semantics="float32")
     with pytest.raises(InputError, match="norm l2 goes with the method tree; milp takes linf or l1"):
         asked(model, [0.1], "(assert (and (>= X_0 0) (<= X_0 1) (>= Y_0 9)))", "l2", method="milp")
+
+
+@pytest.mark.parametrize("row", ["(>= Y_0 0.4)", "(>= (+ Y_0 (* 0.5 X_0)) 0.6)"], ids=["outputs", "inputs too"])
+def test_neurons_that_are_multiples_are_merged(
+    truth: Any, save_net: Saved, row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """min(x, 1 − x) with each ReLU in three: 2 are left, and the distances are those of the two."""
+    (first, offset), (second, end) = RAMP
+    thrice = np.array(first), np.array(offset), np.array(second)
+    parts = [np.concatenate([c * part for c in (1.0, 2.0, 0.5)], axis=0) for part in thrice[:2]]
+    back = np.concatenate([c * thrice[2] for c in (0.5, 0.125, 0.5)], axis=1)
+    net = save_net(truth.of_layers((parts[0], parts[1]), (back, np.array(end))))
+    seen: list[int] = []
+    method = methods.METHODS["tree"]
+    watched = replace(
+        method,
+        minimise=lambda problem, *more: (seen.append(problem.graph.relu_count), method.minimise(problem, *more))[1],
+    )
+    monkeypatch.setitem(methods.METHODS, "tree", watched)
+    box = "(assert (and (<= 0 X_0) (<= X_0 1)))"
+    found = asked(net, [0.0], f"{box}(assert {row})")
+    assert seen == [2]
+    assert found.lower <= 0.4 <= found.upper <= 0.4 + found.precision
+    assert found.float32 is not None
+    assert found.float32 <= found.upper
