@@ -23,9 +23,9 @@ from verifier.certificates.checker import (
     BoxProof,
     Numbers,
     PropertyCertificate,
-    PropertyNode,
     PropertyProof,
     PropertyText,
+    ReluNode,
     TextLinear,
 )
 from verifier.problem.budget import Budget
@@ -49,16 +49,16 @@ class _RecordedProof(PropertyProof):
     leaves_of: _Leaves
     """Both set by whoever makes it."""
 
-    def _path(self, node: PropertyNode) -> pattern_tree.Path:
+    def _path(self, node: ReluNode) -> pattern_tree.Path:
         return self._paths.get(id(node), (node, ()))[1]
 
-    def _follow(self, node: PropertyNode, path: pattern_tree.Path) -> PropertyNode:
+    def _follow(self, node: ReluNode, path: pattern_tree.Path) -> ReluNode:
         # The node is held so that its id stays its own.
         self._paths[id(node)] = node, path
         return node
 
     def refuted(self, numbers: Numbers) -> None:
-        self._paths: dict[int, tuple[PropertyNode, pattern_tree.Path]] = {}
+        self._paths: dict[int, tuple[ReluNode, pattern_tree.Path]] = {}
         super().refuted(numbers)
 
     def count(self, work: int) -> None:
@@ -66,13 +66,13 @@ class _RecordedProof(PropertyProof):
         self.budget.check()
         super().count(work)
 
-    def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
+    def _bounded(self, node: ReluNode, numbers: Numbers) -> ReluNode:
         return self._follow(super()._bounded(node, numbers), self._path(node))
 
-    def _sloped(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
+    def _sloped(self, node: ReluNode, numbers: Numbers) -> ReluNode:
         return self._follow(super()._sloped(node, numbers), self._path(node))
 
-    def _squared(self, node: PropertyNode, numbers: Numbers) -> list[PropertyNode]:
+    def _squared(self, node: ReluNode, numbers: Numbers) -> list[ReluNode]:
         found = super()._squared(node, numbers)
         if not found:
             self.leaves_of.paths.append(self._path(node))
@@ -84,14 +84,14 @@ class _RecordedProof(PropertyProof):
             self.boxes = _RecordedBoxes(self)
         return self.boxes
 
-    def _signs(self, node: PropertyNode, relu: int) -> list[PropertyNode]:
+    def _signs(self, node: ReluNode, relu: int) -> list[ReluNode]:
         starts = np.cumsum([0, *(size for _, size in self.net.layers)])
         kept = np.concatenate([start + layer.kept for start, layer in zip(starts, node.layers, strict=False)])
         path, above = self._path(node), int(kept[relu])
         on, off = super()._signs(node, relu)
         return [self._follow(on, (*path, (above, True))), self._follow(off, (*path, (above, False)))]
 
-    def _leaf(self, node: PropertyNode, numbers: Numbers, *, lined: bool) -> None:
+    def _leaf(self, node: ReluNode, numbers: Numbers, *, lined: bool) -> None:
         self.leaves_of.paths.append(self._path(node))
         super()._leaf(node, numbers, lined=lined)
 

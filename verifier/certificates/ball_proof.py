@@ -1,13 +1,13 @@
 """The proof of a ball for its certificate: bounds of neurons as the checker evaluates them, and trees over these.
 
 By lines first; where trees over a box do not end soon, quadratic evidence for ends of neurons and for goals, and trees
-for the goals that are left.
+for the goals that are left (`ball_trees`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,16 +17,23 @@ from encoders.formulations.to_stages import Stages, to_stages
 from encoders.network.graph import Array, Graph
 from verifier.certificates import checker
 from verifier.certificates.anchored_proof import anchored_leaves
-from verifier.certificates.bound_proof import proof_tree
-from verifier.certificates.checker import CheckedNetwork, Layer, Proof, QuadraticEvidence, coded_goal
-from verifier.certificates.format import FINE, STEP, SplitTree
+from verifier.certificates.ball_trees import BallTrees
+from verifier.certificates.checker import (
+    CheckedGoal,
+    CheckedNetwork,
+    Layer,
+    Numbers,
+    Proof,
+    QuadraticEvidence,
+    coded_goal,
+)
+from verifier.certificates.format import FINE, STEP, LinedTree, SplitTree
 from verifier.certificates.quadratic_proof import QuadraticProposals
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.search.float32_lower import float32_arithmetic
 from verifier.search.question import Specification
-from verifier.solvers.tree.protocol import TreeRoot
 
 CHARGED = 1.0 + 2.0**-40
 """Times what the checker charges, whose sums are rounded here."""
@@ -40,7 +47,7 @@ LOOSE = 4.0
 SPARE_BITS, SPARE = 14, 1 << 8
 """Of an end by anchored lines, what is not claimed, and the least of that in steps: how the checker rounds a row's
 multipliers depends on the rows beside it, which are others here. Five ends of oval21's deep net were 0 here and a step
-above it there."""
+above it there. So it is of ends by lines in int64."""
 
 
 class BudgetedProof(Proof):
@@ -58,7 +65,18 @@ class BudgetedProof(Proof):
         budget: Budget,
     ) -> None:
         self._budget = budget
+        self.failed: list[bool] = []
+        """Of each tree that was read: are there leaves that do not close?"""
         super().__init__(net, query, radius, fine, float32, anchored)
+
+    def refute(self, goal: CheckedGoal, numbers: Numbers) -> None:
+        """As the checker does."""
+        self.failed.append(False)
+        super().refute(goal, numbers)
+
+    def unproved(self, leaf: int) -> None:
+        """Note that there is such a leaf."""
+        self.failed[-1] = True
 
     def count(self, work: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
@@ -78,9 +96,23 @@ class BallProof:
 
     float32: float
     layers: Sequence[Layer] = ()
-    trees: Sequence[SplitTree] = ()
+    trees: Sequence[SplitTree | LinedTree] = ()
     anchored: bool = False
     quadratic: Sequence[Sequence[QuadraticEvidence]] = ()
+    grown: BallTrees | None = None
+    """By what the trees were grown, where it can grow them anew: they have leaves by lines then."""
+
+    @property
+    def lined(self) -> bool:
+        return self.grown is not None
+
+    def mended(self, failed: Sequence[bool]) -> BallProof:
+        """The proof with trees grown anew where leaves do not close. Raises NotCertifiedError."""
+        assert self.grown is not None
+        trees = [
+            self.grown.again(tree.target) if lacking else tree for tree, lacking in zip(self.trees, failed, strict=True)
+        ]
+        return replace(self, trees=trees, float32=self.grown.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +127,8 @@ class BallProofBuilder:
     ball: Ball
     ends: tuple[Array, Array]
     budget: Budget
+    lined: bool
+    """Do leaves by lines pay?"""
 
     def by_lines(self, float32: float, anchored: bool, most: float) -> BallProof:
         """By trees over bounds by lines; raises TooManyNodesError where one has more than so many nodes."""
@@ -102,11 +136,13 @@ class BallProofBuilder:
         lower, upper, _ = _established(proof, self.stages, *self.ends, self.budget)
         if anchored:
             places = np.flatnonzero(upper > 0)
-            trees = anchored_leaves(self.stages, self.ball, self.asked.goals, lower, upper, places, self.budget)
-            return BallProof(float32, proof.layers, trees, anchored)
-        charge = self._charge(proof, float32)
-        trees = [*self._trees(self.asked.goals, lower, upper, charge, most)]
-        return BallProof(0.0 if charge is None else charge.radius, proof.layers, trees)
+            anchors = anchored_leaves(self.stages, self.ball, self.asked.goals, lower, upper, places, self.budget)
+            return BallProof(float32, proof.layers, anchors, anchored)
+        grown = self._trees(self.asked.goals, lower, upper, self._charge(proof, float32), most)
+        trees = grown.all()
+        rows: list[list[QuadraticEvidence]] = [[] for _ in range(len(proof.layers) + 1)]
+        given = (rows, grown) if self.lined else ((), None)
+        return BallProof(grown.float32, proof.layers, trees, False, *given)
 
     def by_squares(self, float32: float) -> BallProof:
         """By quadratic evidence for ends of neurons, then for goals, and trees over these ends for those that are left;
@@ -125,16 +161,18 @@ class BallProofBuilder:
             lambda given: proof.quadratic_rows(proof.layers, given, coded_goal(net, given, margin)),
         )
         left = [goal for place, goal in enumerate(goals) if place not in closed]
-        charge = self._charge(proof, radius if left else 0.0)
-        trees = [*self._trees(left, lower, upper, charge, math.inf)]
-        if charge is not None and charge.radius < radius:
+        grown = self._trees(left, lower, upper, self._charge(proof, radius if left else 0.0), math.inf)
+        trees = grown.all()
+        if left and grown.float32 < radius:
             raise NotCertifiedError("rounding keeps a goal open")
-        return BallProof(radius, proof.layers, trees, quadratic=[*evidence, found])
+        return BallProof(radius, proof.layers, trees, False, [*evidence, found], grown if self.lined else None)
 
     def _proof(self, float32: float, anchored: bool) -> BudgetedProof:
-        return BudgetedProof(
+        found = BudgetedProof(
             self.net, checked_query(self.asked), self.radius, FINE, float32, anchored, budget=self.budget
         )
+        found.lined = self.lined
+        return found
 
     def _charge(self, proof: Proof, float32: float) -> Float32Charge | None:
         if not float32 > 0:
@@ -150,12 +188,9 @@ class BallProofBuilder:
         upper: Array,
         charge: Float32Charge | None,
         most: float,
-    ) -> Iterator[SplitTree]:
-        """A tree for each goal, over these bounds."""
-        places = np.flatnonzero(upper > 0)
-        for target, goal in goals:
-            below = TreeRoot(self.stages, self.ball, goal, lower, upper)
-            yield proof_tree(below, target, places, lower[places] >= 0, charge, most).grow(self.budget)
+    ) -> BallTrees:
+        """What grows a tree for each goal, over these bounds."""
+        return BallTrees(self.stages, self.ball, dict(goals), lower, upper, charge, most, self.budget, self.lined)
 
 
 def charge_of(
@@ -240,4 +275,5 @@ def _evaluate(proof: Proof, layer: int, sign: int, entries: npt.NDArray[np.intp]
         chosen = entries[first : first + checker.ROWS]
         value, den = proof.ends(layer, chosen, np.full(chosen.size, sign))
         found = (value << STEP) // den
-        ends[chosen] = found - np.maximum(abs(found) >> SPARE_BITS, SPARE) if proof.anchored else found
+        spared = proof.anchored or (proof.lined and proof.interval(layer) is None)
+        ends[chosen] = found - np.maximum(abs(found) >> SPARE_BITS, SPARE) if spared else found

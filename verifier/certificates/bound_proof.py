@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ _Places = npt.NDArray[np.intp]
 _Bools = npt.NDArray[np.bool_]
 
 _Slopes = npt.NDArray[np.int16]
-"""In multiples of 2^-SHARE_BITS, 1 at most."""
+"""Of all places, in multiples of 2^-SHARE_BITS, 1 at most."""
 
 _Split = tuple[int, bool]
 """A ReLU's place, and is it its active side?"""
@@ -63,11 +64,16 @@ def proof_tree(
     """The builder of a tree below this root: by LPs where they are small, else of so many nodes at most, beyond which
     growing raises TooManyNodesError."""
     own = (root.stages, root.ball, target, root.goal, places, active, root.lower, root.upper, charge)
-    if small_lps(root):
+    if not by_bounds(root):
         return ProofTree(*own)
     made = BoundProofTree(*own)
     made.most = most
     return made
+
+
+def by_bounds(root: TreeRoot) -> bool:
+    """Are LPs too dear below this root?"""
+    return not small_lps(root)
 
 
 @dataclass(eq=False)
@@ -75,17 +81,17 @@ class _Node:
     """A node by the splits on its `path`; where its multipliers begin (one column), None at the root.
 
     In the end it is a leaf with `numbers`, is split at `relu` (`parts`: ≤ 0 first), or LPs have grown `below`. slopes:
-    those that leaves below share, of all `places`; anew: does it give them?
+    those that leaves by lines share here; `anew`: the integers by which the node gives them.
     """
 
     path: tuple[_Split, ...]
     start: Start | None
-    numbers: Array | None = None
+    numbers: npt.NDArray[Any] | None = None
     relu: int = -1
     parts: tuple[_Node, ...] = ()
     below: GrownTree | None = None
     slopes: _Slopes | None = None
-    anew: bool = False
+    anew: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(eq=False)
@@ -129,11 +135,9 @@ class BoundProofTree(ProofTree):
         duals = self._safe.on_lines(weights, alpha, beta, lower, upper)
         values, _ = duals.values(self.ball.radius)
         closing = np.flatnonzero(values > 0)
-        if self.lined and closing.size:
-            self._close_by_lines(
-                [nodes[place] for place in closing], lower[:, closing], upper[:, closing], best, closing
-            )
-            closing = np.array([place for place in closing if nodes[place].numbers is None], dtype=np.intp)
+        slopes = np.rint(np.ldexp(alpha[self.places], SHARE_BITS)).astype(np.int16) if self.lined else None
+        if slopes is not None:
+            closing = self._close_by_lines(nodes, lower, upper, best, closing, slopes)
         if closing.size:
             mu, nu = duals.mu[closing], duals.nu[closing]
             ends = lower.T[closing], upper.T[closing]
@@ -147,33 +151,65 @@ class BoundProofTree(ProofTree):
         for column, (node, at) in enumerate(zip(nodes, split.tolist(), strict=True)):
             node.start = None
             if node.numbers is not None:
+                node.slopes = None
                 continue
             if at < 0:
                 node.below = self._below([(lower[:, column], upper[:, column], None)], budget)
                 continue
             node.relu = int(self.places[at])
             start = best.columns(np.array([column]))
-            if self.lined and len(node.path) % SLOPES_EVERY == 0:
-                node.slopes, node.anew = (
-                    np.rint(np.ldexp(alpha[self.places, column], SHARE_BITS)).astype(np.int16),
-                    True,
-                )
+            if slopes is not None and len(node.path) % SLOPES_EVERY == 0:
+                self._give(node, slopes[:, column])
             node.parts = tuple(
                 _Node((*node.path, (node.relu, active)), start, slopes=node.slopes) for active in (False, True)
             )
+            node.slopes = None
             found += node.parts[::-1]
         return found
 
-    def _close_by_lines(
-        self, nodes: list[_Node], lower: Array, upper: Array, best: Start, columns: npt.NDArray[np.intp]
-    ) -> None:
-        """Close those of these nodes that the slopes which they share with others do, with λ and β as integers."""
-        able = [place for place, node in enumerate(nodes) if node.slopes is not None]
-        if not able:
+    def _give(self, node: _Node, slopes: _Slopes) -> None:
+        """Give a node slopes anew."""
+        opened = ~self.active
+        if not self.changes:
+            node.slopes, node.anew = slopes, np.append(SLOPES, slopes[opened]).astype(np.int32)
             return
-        nodes, lower, upper, columns = [nodes[place] for place in able], lower[:, able], upper[:, able], columns[able]
+        # What is split on the path has none: it keeps what it had.
+        before = np.zeros_like(slopes) if node.slopes is None else node.slopes
+        path = np.searchsorted(self.places, [relu for relu, _ in node.path])
+        node.slopes = slopes.copy()
+        node.slopes[path] = before[path]
+        changed = np.flatnonzero((node.slopes != before)[opened])
+        gaps = np.diff(changed, prepend=-1)
+        node.anew = np.concatenate([[SLOPES, changed.size], gaps, node.slopes[opened][changed]]).astype(np.int32)
+
+    def _close_by_lines(
+        self, nodes: list[_Node], lower: Array, upper: Array, best: Start, columns: _Places, slopes: _Slopes
+    ) -> _Places:
+        """Close those of these columns' nodes that the slopes which they share with others do, then those that their
+        own do; the columns that are left."""
+        for own in (False, True):
+            able = np.array([place for place in columns if own or nodes[place].slopes is not None], dtype=np.intp)
+            if not able.size:
+                continue
+            given = slopes[:, able] if own else np.stack([nodes[place].slopes for place in able], axis=1)
+            numbers = self._on_slopes([nodes[place] for place in able], lower, upper, best, able, given)
+            for place, found in zip(able, numbers, strict=True):
+                if found is not None:
+                    if own:
+                        self._give(nodes[place], slopes[:, place])
+                    nodes[place].numbers = found
+                    anew = nodes[place].anew
+                    self.size += found.size + (0 if anew is None else anew.size)
+            columns = np.array([place for place in columns if nodes[place].numbers is None], dtype=np.intp)
+        return columns
+
+    def _on_slopes(
+        self, nodes: list[_Node], lower: Array, upper: Array, best: Start, columns: _Places, slopes: _Slopes
+    ) -> list[npt.NDArray[Any] | None]:
+        """The numbers that close these columns' nodes by lines with these slopes, λ and β as integers; None where they
+        do not."""
+        lower, upper = lower[:, columns], upper[:, columns]
         alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
-        slopes = np.stack([node.slopes for node in nodes if node.slopes is not None], axis=1)
         alpha[self.places] = np.ldexp(slopes.astype(np.float64), -SHARE_BITS)
         alpha = np.where(lower >= 0, 1.0, np.where(upper <= 0, 0.0, alpha))
         beta[self._bound.kept] = np.rint(np.ldexp(best.beta[:, columns].astype(np.float64), LINED_BITS))
@@ -183,11 +219,14 @@ class BoundProofTree(ProofTree):
         parts = [slice(a, b) for a, b in pairwise(self.stages.starts) if a < b]
         every = np.zeros((len(nodes), len(self.goal.offset)))
         every[:, self.rows] = weights.T
+        found: list[npt.NDArray[Any] | None] = []
         for column, (node, dual) in enumerate(zip(nodes, duals, strict=True)):
             size = sum(np.abs(dual.mu[part]).max() * width[part].sum() for part in parts)
-            if dual.value(self.ball.radius) > self.lined_margin * (1.0 + size):
-                path = [abs(beta[relu, column]) for relu, _ in node.path]
-                node.numbers = np.array([LINED, LINED_BITS, *every[column], *path]).astype(np.int64)
+            closed = dual.value(self.ball.radius) > self.lined_margin * (1.0 + size)
+            path = [abs(beta[relu, column]) for relu, _ in node.path]
+            numbers = np.array([LINED, LINED_BITS, *every[column], *path]).astype(np.int32)
+            found.append(numbers if closed else None)
+        return found
 
     def _proposed(self, nodes: list[_Node], lower: Array, upper: Array, budget: Budget) -> Proposed:
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
@@ -205,12 +244,12 @@ class BoundProofTree(ProofTree):
 
     def _told(self, root: _Node) -> GrownTree:
         """The finished tree in preorder."""
-        found, stack, opened = GrownTree(), [root], ~self.active
+        found, stack = GrownTree(), [root]
         while stack:
             node = stack.pop()
-            if node.anew and node.slopes is not None:
+            if node.anew is not None:
                 found.tokens.append(-1)
-                found.leaves.append(np.append(SLOPES, node.slopes[opened]))
+                found.leaves.append(node.anew)
             if node.below is not None:
                 leaves = [np.append(LEAF, leaf) for leaf in node.below.leaves] if self.lined else node.below.leaves
                 found.add(GrownTree(node.below.tokens, leaves))

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from encoders.onnx_io.file import model_bytes
 from verifier.certificates import checker
 from verifier.certificates.anchored_proof import excluded_at_once
 from verifier.certificates.ball_proof import FEW, BallProof, BallProofBuilder, BudgetedProof, checked_query
-from verifier.certificates.bound_proof import TooManyNodesError
+from verifier.certificates.bound_proof import TooManyNodesError, by_bounds
 from verifier.certificates.checker import CheckedNetwork, InvalidError
 from verifier.certificates.format import Certificate
 from verifier.certificates.split_tree import NotCertifiedError
@@ -31,6 +32,7 @@ from verifier.search.question import Specification
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.quadratic_root import suits
 from verifier.solvers.root_bounds import rooted
+from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.table import LP_RELUS
 
 UNDER_TRANSFORMS = "certificates are about the network in the file, and the checker does not read transformations"
@@ -42,6 +44,9 @@ trees, no larger, fit into what is left."""
 
 OF_SOME_INPUTS = "certificates are about all inputs of a ball"
 """Why there are none for what holds of the inputs that can occur alone."""
+
+ROUNDS = 4
+"""Times that trees are grown with wider margins of which floats close a leaf and the checker does not."""
 
 SHORTEST = 2.0**-10
 """Of a step, the radius of a ball whose proof says that nothing of a grid is closer than one step."""
@@ -183,22 +188,34 @@ def _certified(
         lower, upper = hidden_bounds(stages, root.bounds)
         unstable = int(np.count_nonzero((lower < 0) & (upper > 0)))
         anchored = math.isfinite(radius) and excluded_at_once(root, asked.goals, finite, unstable, budget)
-        builder = BallProofBuilder(asked, radius, net, stages, finite, (lower, upper), budget)
+        splits = TreeRoot(stages, finite, asked.goals[0][1], lower, upper)
+        lined = not anchored and by_bounds(splits)
+        builder = BallProofBuilder(asked, radius, net, stages, finite, (lower, upper), budget, lined)
         squares = not anchored and unstable > LP_RELUS and suits(finite, lower, upper)
         try:
             made = builder.by_lines(float32, anchored, FEW if squares else math.inf)
         except TooManyNodesError:
             made = builder.by_squares(float32)
     names = net.layers if radius > 0 else []
-    parts = made.layers, made.trees, made.anchored, made.quadratic
-    certificate = Certificate(model.network.sha256, query, net.dtype, radius, made.float32, witness, names, *parts)
-    packed = certificate.encoded(budget.check)
-    begun = time.perf_counter()
-    claim = checker.parse(packed)
-    assert isinstance(claim, checker.CheckedCertificate)
-    result = checker.ball_checked(claim, content, folder, partial(BudgetedProof, budget=budget))
-    now = time.perf_counter()
-    return Certified(packed, result, certificate.leaves, now - start, now - begun)
+    for _ in range(ROUNDS):
+        parts = made.layers, made.trees, made.anchored, made.quadratic, made.lined
+        certificate = Certificate(model.network.sha256, query, net.dtype, radius, made.float32, witness, names, *parts)
+        packed, proofs = certificate.encoded(budget.check), list[BudgetedProof]()
+        begun = time.perf_counter()
+        claim = checker.parse(packed)
+        assert isinstance(claim, checker.CheckedCertificate)
+        result = checker.ball_checked(claim, content, folder, partial(_noted, proofs, budget))
+        now = time.perf_counter()
+        if not any(any(proof.failed) for proof in proofs):
+            return Certified(packed, result, certificate.leaves, now - start, now - begun)
+        made = made.mended(proofs[0].failed)
+    raise NotCertifiedError("some leaves that floats close do not close exactly")
+
+
+def _noted(made: list[BudgetedProof], budget: Budget, *given: Any) -> BudgetedProof:
+    """The checker's proof, which is noted."""
+    made.append(BudgetedProof(*given, budget=budget))
+    return made[-1]
 
 
 def network_of(content: bytes, folder: Path, sha256: str, *, joint: bool = False) -> CheckedNetwork:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from verifier.certificates.ball_trees import COARSER
 from verifier.certificates.bound_proof import BoundProofTree, proof_tree
 from verifier.certificates.box_tree import BoxTree
 from verifier.certificates.checker import BOXES, Layer
@@ -20,9 +21,6 @@ from verifier.certificates.guided_tree import GuidedTree
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
 from verifier.solvers.tree.protocol import TreeRoot
-
-COARSER = 64.0
-"""By how much the margin of leaves by lines grows where some do not close exactly."""
 
 
 class CaseTree(Protocol):

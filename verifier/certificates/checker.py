@@ -42,6 +42,7 @@ SCHEMA = 3  # of certificates about a ball around an input
 ANCHORED_SCHEMA = 6  # of those about a ball in L1 by lines that are anchored at the input
 PROPERTY_SCHEMA = 7  # of those about a property of VNN-LIB 1.0
 QUADRATIC_SCHEMA, QUADRATIC_PROPERTY_SCHEMA = 8, 9  # of either kind, with quadratic bounds besides
+LINED_SCHEMA = 10  # of those about a ball whose trees have leaves by lines, which share slopes
 LINES_SCHEMA = 5  # the same, bounds of neurons by lines alone
 REAL_SCHEMA, REAL_PROPERTY_SCHEMA = 2, 4  # files of these say nothing of float32; the field is not there
 NORMS = ("linf", "l1", "l2")
@@ -297,12 +298,10 @@ def held(rows: Entries | Limbs) -> tuple[Entries, Entries]:
     return (rows >> spare[:, np.newaxis]).astype(np.int64), spare
 
 
-def varints(data: memoryview | bytes, most: int, what: str) -> Entries:
-    """The numbers (uint64) of at most `most` bytes each: seven bits a byte, the lowest first, the last byte < 128."""
-    raw = np.frombuffer(data, dtype=np.uint8)
-    need(not raw.size or raw[-1] < 128, f"{what} is cut off")
-    values = np.zeros(int(np.count_nonzero(raw < 128)), dtype=np.uint64)
-    at = made = 0
+def varint_parts(data: memoryview | bytes, most: int, what: str) -> Iterator[Entries]:
+    """The numbers (uint64) of at most `most` bytes each: seven bits a byte, the lowest first, the last byte < 128; some
+    after the other."""
+    raw, at = np.frombuffer(data, dtype=np.uint8), 0
     while at < raw.size:
         part = raw[at : at + CHUNK]
         ends = np.flatnonzero(part < 128)
@@ -312,11 +311,27 @@ def varints(data: memoryview | bytes, most: int, what: str) -> Entries:
         need(lengths.max() <= most, f"{what} holds a number that is too long")
         need(np.all((part[ends] > 0) | (lengths == 1)), f"{what} holds a number that is written too long")
         need(most < 10 or np.all(part[ends[lengths == 10]] <= 1), f"{what} holds a number that is too large")
-        found = values[made : made + ends.size]
+        found = np.zeros(ends.size, dtype=np.uint64)
         for place in range(int(lengths.max())):
             has = lengths > place
             found[has] |= (part[starts[has] + place] & 127).astype(np.uint64) << np.uint64(7 * place)
-        at, made = at + int(ends[-1]) + 1, made + ends.size
+        yield found
+        at += int(ends[-1]) + 1
+
+
+def varint_count(data: memoryview | bytes, what: str) -> int:
+    """How many numbers these are."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    need(not raw.size or raw[-1] < 128, f"{what} is cut off")
+    return int(np.count_nonzero(raw < 128))
+
+
+def varints(data: memoryview | bytes, most: int, what: str) -> Entries:
+    """All of them."""
+    values, made = np.zeros(varint_count(data, what), dtype=np.uint64), 0
+    for part in varint_parts(data, most, what):
+        values[made : made + part.size] = part
+        made += part.size
     return values
 
 
@@ -2033,6 +2048,38 @@ def summed(terms: Sequence[RowTerm], rows: int) -> RowTerm:
     return total([(np.zeros(rows, dtype=object), 1), *terms])
 
 
+@dataclass(frozen=True)
+class ReluNode:
+    """A part of a region, as a tree has come to it: the layers known there, and which of their kept ReLUs (all
+    layers', in order) are ≤ 0 and ≥ 0; `whole`: there was no split on the way. slopes: those in force of the kept
+    ReLUs; path: the ReLUs that were split since the last bounds anew."""
+
+    layers: list[Layer]
+    off: Entries
+    on: Entries
+    whole: bool = False
+    slopes: Entries | None = None
+    path: tuple[int, ...] = ()
+
+    @classmethod
+    def root(cls, layers: list[Layer]) -> ReluNode:
+        """All of the region."""
+        signs = np.zeros((2, sum(layer.kept.size for layer in layers)), dtype=bool)
+        return cls(layers, signs[0], signs[1], whole=True)
+
+    @property
+    def opened(self) -> Entries:
+        """Which kept ReLUs are open in the layers, by splits or not."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in self.layers)])
+
+
+QUADRATIC, SLOPES, LINED, CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-4, 4)
+"""Tokens: quadratic bounds; slopes anew; a leaf by lines; clauses; a leaf with multipliers; a tree of boxes; bounds
+anew; splits of ReLUs."""
+
+NO_NODE = "the tree has a node that is not there"
+
+
 class Proof:
     """The network over one region, with bounds of ReLU layers as far as they have been established.
 
@@ -2066,6 +2113,15 @@ class Proof:
         """What anchored lines have taken from the forms that are being sent back."""
         self.nearest = True
         """Are neurons bounded by the values of the layer before too?"""
+        self.lined = False
+        """Are neurons bounded by lines in int64?"""
+        self.goal: CheckedGoal
+        """What the tree that is read excludes."""
+        self.leaves = 0
+        self.changes = False
+        """Do slopes anew name those alone that change?"""
+        self._pending: dict[bool, list[tuple[int, ReluNode, Entries]]] = {False: [], True: []}
+        """Leaves that wait, with multipliers and by lines: the number, the node, what is given."""
         self._quadratic: QuadraticBounds | None = None
         self._intervals: dict[str, RowTerm] = {}
 
@@ -2164,6 +2220,8 @@ class Proof:
         """A `ReluRule`: ν by the lines of CROWN, or by anchored ones, but 0 at open ReLUs of the layer `flat`."""
         if self.anchored and layer != flat:
             return self._by_anchored(self.layers[layer], given, below)
+        if self.lined:
+            return self.layers[layer].on_lines(given, below, flat=layer == flat)
         known, (mu, den) = self.layers[layer], whole_row((given, below))
         if layer == flat:
             nu = np.zeros((len(mu), known.kept.size), dtype=object)
@@ -2260,6 +2318,96 @@ class Proof:
         if self.anchored:
             layer = replace(layer, anchored=self._anchor(len(self.layers), layer))
         self.layers.append(layer)
+
+    def refute(self, goal: CheckedGoal, numbers: Numbers) -> None:
+        """Read a tree of ReLUs over the bounds of all layers; refuse unless it is complete and every leaf closes."""
+        self.goal, self.leaves = goal, 0
+        stack = [ReluNode.root(self.layers)]
+        while stack:
+            node = stack.pop()
+            self.must_wait(stack, node)
+            stack += self._read(node, numbers.one(), numbers)
+        self._flush()
+
+    def must_wait(self, stack: Sequence[ReluNode], node: ReluNode) -> None:
+        """Refuse where too many such nodes wait."""
+        size = node.off.size + self.query.centre.size + BARE_NODE
+        need(len(stack) * size <= MOST_SIGNS, "the tree is too deep")
+
+    def unproved(self, leaf: int) -> None:
+        """What becomes of a leaf that does not close: the certificate is refused."""
+        raise InvalidError(f"leaf {leaf} does not close")
+
+    def _read(self, node: ReluNode, token: int, numbers: Numbers) -> list[ReluNode]:
+        """What comes of a node of a tree of ReLUs."""
+        if token in (LEAF, LINED):
+            self._leaf(node, numbers, lined=token == LINED)
+            return []
+        if token == SLOPES:
+            return [self._sloped(node, numbers)]
+        need(token >= FIRST_RELU, NO_NODE)
+        return self._signs(node, token - FIRST_RELU)
+
+    def _signs(self, node: ReluNode, relu: int) -> list[ReluNode]:
+        """Both sides of a split of a ReLU, the side ≤ 0 last."""
+        need(relu < node.off.size and node.opened[relu], "a split of a neuron that is not open")
+        need(not node.off[relu] and not node.on[relu], "a neuron is split twice on one path")
+        off, on = node.off.copy(), node.on.copy()
+        off[relu] = on[relu] = True
+        path = (*node.path, relu)
+        return [replace(node, on=on, whole=False, path=path), replace(node, off=off, whole=False, path=path)]
+
+    def _sloped(self, node: ReluNode, numbers: Numbers) -> ReluNode:
+        """The node with slopes anew of the ReLUs that are open in its layers: all, or those that change."""
+        places = np.flatnonzero(node.opened)
+        slopes = np.zeros(node.off.size, dtype=np.int64)
+        if self.changes:
+            slopes = slopes if node.slopes is None else node.slopes.copy()
+            count = numbers.one()
+            need(0 <= count <= places.size, "slopes are malformed")
+            gaps = numbers.take(count)
+            need(np.all((gaps > 0) & (gaps <= places.size)) and gaps.sum() <= places.size, "slopes are malformed")
+            places = places[np.cumsum(gaps) - 1]
+        slopes[places] = numbers.take(places.size)
+        need(np.all((slopes >= 0) & (slopes <= 1 << SHARE_BITS)), "a slope is malformed")
+        self.count(STEP_WORK)
+        return replace(node, slopes=slopes)
+
+    def _leaf(self, node: ReluNode, numbers: Numbers, *, lined: bool) -> None:
+        need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")
+        need(not lined or node.slopes is not None, "a leaf by lines before any slopes")
+        behind = 1 + len(self.goal.offset)
+        given = numbers.take(behind + (len(node.path) if lined else node.off.size))
+        if lined:
+            beta = np.zeros(node.off.size, dtype=np.int64)
+            beta[list(node.path)] = given[behind:]
+            given = np.append(given[:behind], beta)
+        waiting = self._pending[lined]
+        if waiting and (waiting[0][1].layers is not node.layers or len(waiting) == self.rows):
+            self._evaluate(lined)
+        self._pending[lined].append((self.leaves, node, given))
+        self.leaves += 1
+
+    def _flush(self) -> None:
+        """Evaluate all leaves that wait."""
+        for lined in (False, True):
+            if self._pending[lined]:
+                self._evaluate(lined)
+
+    def _evaluate(self, lined: bool) -> None:
+        """Evaluate the leaves of a kind that wait, which share layers."""
+        numbers, nodes, given = zip(*self._pending[lined], strict=True)
+        self._pending[lined] = []
+        self.work += (
+            len(nodes) * len(self.goal.offset) * (self.net.size(self.goal.start) + self.net.size(self.net.input))
+        )
+        self.spend(len(nodes))
+        self.layers = nodes[0].layers
+        off, on = np.array([node.off for node in nodes]), np.array([node.on for node in nodes])
+        slopes = np.array([node.slopes for node in nodes]) if lined else None
+        closed = self.leaves_closed(self.goal, np.array(given), ~nodes[0].opened, off, on, slopes=slopes)
+        for place in np.flatnonzero(~closed):
+            self.unproved(numbers[place])
 
     def leaf_values(self, goal: CheckedGoal, weights: Entries, q: int, relu: LeafRule) -> Entries:
         """Lower bounds of −Σ_k λ_k R_k in leaves, λ = weights/2^q (L, m), up to a positive factor: (L,). relu: (the
@@ -2595,6 +2743,10 @@ class CheckedCertificate:
     anchored: bool
     quadratic: list[list[QuadraticEvidence]]
     """Those of each layer, then of the goals; none in certificates of another schema."""
+    wanted: list[tuple[int, int]]
+    """The target, and how many rows its goal has, of each tree."""
+    numbers: Numbers | None
+    """What trees of leaves by lines, which are read as they are evaluated, go on with."""
 
 
 def unpacked(content: bytes) -> bytes:
@@ -2640,6 +2792,9 @@ FIELDS = [
 ]
 
 
+LEFT_OVER = "the certificate has numbers that belong to nothing"
+
+
 def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     """The certificate in a file's bytes."""
     data = unpacked(content)
@@ -2657,10 +2812,9 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
         need("float32" not in header, "the certificate's header has other fields")
         header |= {"schema": SCHEMA, "float32": "0x0p+0"}
     need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
-    anchored = header["schema"] == ANCHORED_SCHEMA
-    known = f"the certificate has another schema than {REAL_SCHEMA} to {QUADRATIC_PROPERTY_SCHEMA}"
-    quadratic = header["schema"] == QUADRATIC_SCHEMA
-    need(anchored or quadratic or header["schema"] == SCHEMA, known)
+    anchored, lined = (header["schema"] == kind for kind in (ANCHORED_SCHEMA, LINED_SCHEMA))
+    quadratic = lined or header["schema"] == QUADRATIC_SCHEMA
+    need(anchored or quadratic or header["schema"] == SCHEMA, f"another schema than {REAL_SCHEMA} to {LINED_SCHEMA}")
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
     def floats(count: int, dtype: str) -> Entries:
@@ -2694,34 +2848,36 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
         rows.append(numbers.quadratics(n, opened(layers)))
     open_ = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
-    trees = [numbers.tree(t, rows, open_) for t, rows in wanted]
-    need(numbers.left == 0, "the certificate has numbers that belong to nothing")
-    return CheckedCertificate(
-        str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine, anchored, rows
-    )
+    trees = [] if lined else [numbers.tree(t, rows, open_) for t, rows in wanted]
+    need(lined or numbers.left == 0, LEFT_OVER)
+    told = str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine, anchored, rows
+    return CheckedCertificate(*told, wanted, numbers if lined else None)
 
 
 class Numbers:
-    """The integers at the certificate's end, one after the other."""
+    """The integers at the certificate's end, one after the other, decoded as they are taken: as int64 all of them
+    would take eight times the file's memory."""
 
     def __init__(self, data: memoryview) -> None:
-        values = varints(data, 9, "the certificate")
-        # Zigzag: 0, −1, 1, −2, …
-        odd = (values & 1).astype(bool)
-        values >>= np.uint64(1)
-        self._values = values.view(np.int64)
-        np.negative(self._values, out=self._values, where=odd)
-        np.subtract(self._values, 1, out=self._values, where=odd)
-        self._at = self._evidence = 0
-
-    @property
-    def left(self) -> int:
-        return int(self._values.size) - self._at
+        self.left = varint_count(data, "the certificate")
+        self._parts = varint_parts(data, 9, "the certificate")
+        self._here = np.zeros(0, dtype=np.int64)
+        self._evidence = 0
 
     def take(self, count: int) -> Entries:
         need(0 <= count <= self.left, "the certificate is cut off")
-        self._at += count
-        return self._values[self._at - count : self._at]
+        self.left -= count
+        if count <= self._here.size:
+            found, self._here = self._here[:count], self._here[count:]
+            return found
+        found, made = np.empty(count, dtype=np.int64), 0
+        while made < count:
+            part = self._here[: count - made]
+            found[made : made + part.size] = part
+            self._here, made = self._here[part.size :], made + part.size
+            if made < count:
+                self._here = unfolded(next(self._parts))
+        return found
 
     def one(self) -> int:
         return int(self.take(1)[0])
@@ -2768,6 +2924,13 @@ class Numbers:
         # Column by column: entries of one kind lie side by side.
         leaves = self.take(count * (1 + rows + columns)).reshape(1 + rows + columns, count).T
         return CheckedTree(target, leaves, off, on)
+
+
+def unfolded(values: Entries) -> Entries:
+    """Zigzag: 0, −1, 1, −2, …"""
+    odd = (values & 1).astype(bool)
+    found = (values >> np.uint64(1)).view(np.int64)
+    return np.where(odd, -found - 1, found)
 
 
 def one_by_one(values: Entries) -> Iterator[int]:
@@ -3027,29 +3190,6 @@ def goal_of(net: CheckedNetwork, case: PropertyCase) -> CheckedGoal:
     return CheckedGoal(net.scores, parts["Y"], direct, den, whole(constants, below), below)
 
 
-@dataclass(frozen=True)
-class PropertyNode:
-    """A part of a case's box, as the tree has come to it: the layers known there, and which of their kept ReLUs (all
-    layers', in order) are ≤ 0 and ≥ 0; `whole`: there was no split on the way."""
-
-    layers: list[Layer]
-    off: Entries
-    on: Entries
-    whole: bool = False
-    slopes: Entries | None = None
-    path: tuple[int, ...] = ()
-
-    @property
-    def opened(self) -> Entries:
-        """Which kept ReLUs are open in the layers, by splits or not."""
-        return np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in self.layers)])
-
-
-QUADRATIC, SLOPES, LINED, CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-4, 4)
-"""Tokens: quadratic bounds; slopes anew; a leaf by lines; clauses; a leaf with multipliers; a tree of boxes; bounds
-anew; splits of ReLUs."""
-
-
 CURVED = "a Sigmoid or Tanh inside the model is read in trees of boxes, over the real numbers, only"
 DENSE = "boxes are halved, and clauses learned, of smaller networks only"
 
@@ -3077,8 +3217,8 @@ class PropertyProof(Proof):
         super().__init__(net, box_query(case.lo, case.hi), math.inf, fine, math.inf if float32 else 0.0)
         self.case, self.step, self.goal, self.nearest = case, step, goal_of(net, case), nearest
         self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
-        self._pending: list[tuple[PropertyNode, Entries, bool]] = []
-        self.leaves = self.anew = 0
+        self.lined = True
+        self.anew = 0
         self.rooted: list[Layer] = []
         """Bounds of the whole box, with no split."""
         self.boxes: BoxProof | None = None
@@ -3103,22 +3243,14 @@ class PropertyProof(Proof):
     def refuted(self, numbers: Numbers) -> None:
         """Read the tree; refuse unless it is complete and every leaf closes."""
         self.begin()
-        signs = np.zeros((2, sum(layer.kept.size for layer in self.rooted)), dtype=bool)
-        stack = [PropertyNode(self.rooted, signs[0], signs[1], whole=True)]
+        stack = [ReluNode.root(self.rooted)]
         while stack:
             node = stack.pop()
-            need(len(stack) * (node.off.size + self.case.lo.size + BARE_NODE) <= MOST_SIGNS, "the tree is too deep")
+            self.must_wait(stack, node)
             token = numbers.one()
-            need(
-                SLOPES - self.squares <= token < FIRST_RELU + max(node.off.size, 1),
-                "the tree has a node that is not there",
-            )
+            need(SLOPES - self.squares <= token < FIRST_RELU + max(node.off.size, 1), NO_NODE)
             need(token == BOXES or not self.net.curves, CURVED)
-            if token in (LEAF, LINED):
-                self._leaf(node, numbers, lined=token == LINED)
-            elif token == SLOPES:
-                stack.append(self._sloped(node, numbers))
-            elif token == CLAUSES:
+            if token == CLAUSES:
                 need(node.whole, "clauses behind a split")
                 self.leaves += ClauseProof(self, node.layers, numbers.one()).refuted(numbers)
             elif token == BOXES:
@@ -3133,16 +3265,13 @@ class PropertyProof(Proof):
                 if node.whole:
                     self.rooted = self.layers
             else:
-                stack += self._signs(node, token - FIRST_RELU)
+                stack += self._read(node, token, numbers)
         self._flush()
 
     def spend(self, rows: int) -> None:
         """The same, and a step."""
         self.work += STEP_WORK
         super().spend(rows)
-
-    def _by_lines(self, layer: int, given: Entries | Limbs, below: int, flat: int = -1) -> tuple[Entries, int, RowTerm]:
-        return self.layers[layer].on_lines(given, below, flat=layer == flat)
 
     def affine(
         self, start: str, rows: Entries, den: int, most: int, direct: Entries | None = None
@@ -3168,10 +3297,6 @@ class PropertyProof(Proof):
             off = -(abs(rows) @ self.rounding.error(start)[0])
         return blocks, summed(terms, len(rows)), (off, den << ERROR_BITS)
 
-    def unproved(self, leaf: int) -> None:
-        """What becomes of a leaf that does not close: the certificate is refused."""
-        raise InvalidError(f"leaf {leaf} does not close")
-
     def unfounded(self, place: int, bounds: Entries, neurons: Entries) -> None:
         """The same of signs of a layer that do not follow, in these of the bounds anew within boxes."""
         raise InvalidError(f"layer '{self.net.layers[place][0]}': the sign of neuron {neurons[0]} does not follow")
@@ -3182,57 +3307,7 @@ class PropertyProof(Proof):
             self.boxes = BoxProof(self)
         return self.boxes
 
-    def _signs(self, node: PropertyNode, relu: int) -> list[PropertyNode]:
-        """Both sides of a split of a ReLU, the side ≤ 0 last."""
-        need(relu < node.off.size and node.opened[relu], "a split of a neuron that is not open")
-        need(not node.off[relu] and not node.on[relu], "a neuron is split twice on one path")
-        off, on = node.off.copy(), node.on.copy()
-        off[relu] = on[relu] = True
-        path = (*node.path, relu)
-        return [replace(node, on=on, whole=False, path=path), replace(node, off=off, whole=False, path=path)]
-
-    def _sloped(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
-        """The node with slopes anew of the ReLUs that are open in its layers."""
-        slopes, opened = np.zeros(node.off.size, dtype=np.int64), node.opened
-        slopes[opened] = numbers.take(int(np.count_nonzero(opened)))
-        need(np.all((slopes >= 0) & (slopes <= 1 << SHARE_BITS)), "a slope is malformed")
-        self.spend(0)
-        return replace(node, slopes=slopes)
-
-    def _leaf(self, node: PropertyNode, numbers: Numbers, *, lined: bool) -> None:
-        need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")
-        need(not lined or node.slopes is not None, "a leaf by lines before any slopes")
-        behind = 1 + len(self.goal.offset)
-        given = numbers.take(behind + (len(node.path) if lined else node.off.size))
-        if lined:
-            beta = np.zeros(node.off.size, dtype=np.int64)
-            beta[list(node.path)] = given[behind:]
-            given = np.append(given[:behind], beta)
-        first = self._pending[0] if self._pending else None
-        together = first is not None and first[0].layers is node.layers and first[2] == lined
-        if not together or len(self._pending) == self.rows:
-            self._flush()
-        self._pending.append((node, given, lined))
-
-    def _flush(self) -> None:
-        """Evaluate the leaves that wait, which share layers."""
-        if not self._pending:
-            return
-        nodes, given, (lined, *_) = zip(*self._pending, strict=True)
-        self._pending = []
-        self.work += (
-            len(nodes) * len(self.goal.offset) * (self.net.size(self.goal.start) + self.net.size(self.net.input))
-        )
-        self.spend(len(nodes))
-        self.layers = nodes[0].layers
-        off, on = np.array([node.off for node in nodes]), np.array([node.on for node in nodes])
-        slopes = np.array([node.slopes for node in nodes]) if lined else None
-        closed = self.leaves_closed(self.goal, np.array(given), ~nodes[0].opened, off, on, slopes=slopes)
-        for place in np.flatnonzero(~closed):
-            self.unproved(self.leaves + int(place))
-        self.leaves += len(nodes)
-
-    def _bounded(self, node: PropertyNode, numbers: Numbers) -> PropertyNode:
+    def _bounded(self, node: ReluNode, numbers: Numbers) -> ReluNode:
         """The node with bounds anew, as its numbers claim them."""
         self._flush()
         self.layers = []
@@ -3251,7 +3326,7 @@ class PropertyProof(Proof):
         signs = np.zeros((2, kept), dtype=bool)
         return replace(node, layers=self.layers, off=signs[0], on=signs[1], slopes=None, path=())
 
-    def _squared(self, node: PropertyNode, numbers: Numbers) -> list[PropertyNode]:
+    def _squared(self, node: ReluNode, numbers: Numbers) -> list[ReluNode]:
         """The node with some ends of a layer raised by quadratic bounds to what is claimed; none where these are of the
         case's rows, one of which has to be < 0."""
         self._flush()
@@ -4116,7 +4191,7 @@ def property_checked(
         except InvalidError as error:
             raise InvalidError(f"case {number}: {error}") from None
         leaves += tree.leaves
-    need(claim.numbers.left == 0, "the certificate has numbers that belong to nothing")
+    need(claim.numbers.left == 0, LEFT_OVER)
     sizes = prop.inputs, prop.outputs, len(cases), leaves
     given = f"'{net.input}': {prop.inputs} numbers" if JOINED in net.input else ""
     return PropertyResult(net.digest, claim.text, *sizes, scores_text(net), claim.float32, given)
@@ -4315,7 +4390,8 @@ def ball_checked(
         need(distance is None or distance >= Fraction(claim.radius), "the witness is closer than the radius")
         proved(net, claim, targets, proof)
     else:
-        nothing = not (claim.layers or claim.trees or any(claim.quadratic))
+        rest = claim.numbers is not None and claim.numbers.left
+        nothing = not (claim.layers or claim.wanted or any(claim.quadratic) or rest)
         need(nothing, "the certificate has a proof of nothing")
     told = query, net.digest, net.dtype, scores_text(net), claim.witness
     return CheckedResult(claim.radius, claim.float32, distance, *told)
@@ -4351,9 +4427,10 @@ def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int
     need(claim.names == net.layers, "the certificate's layers are not those of the model")
     rest, rows = net.size(net.output) - 1, [each for given in claim.quadratic[len(net.layers) :] for each in given]
     coded = {code // rest for each in rows for code in each.codes.tolist()}
-    told = sorted([*coded, *(tree.target for tree in claim.trees)])
+    told = sorted([*coded, *(target for target, _ in claim.wanted)])
     need(told == sorted(targets), "a target has no tree, or has two")
     proof = made(net, claim.query, claim.radius, claim.fine, claim.float32, claim.anchored)
+    proof.lined = proof.changes = claim.numbers is not None
     for layer, given in zip(claim.layers, claim.quadratic, strict=False):
         proof.establish(layer, given)
     for each in rows:
@@ -4370,6 +4447,16 @@ def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int
             proof.spend(len(tree.leaves[part]))
             closed = proof.leaves_closed(goal, tree.leaves[part], active, tree.off[part], tree.on[part], where)
             need(closed.all(), f"{where}leaf {first + int(np.argmin(closed))} does not close")
+    if claim.numbers is None:
+        return
+    for target, count in claim.wanted:
+        goal = against(net, target, claim.query.margin)
+        try:
+            need(count == len(goal.offset), "leaves of a wrong width")
+            proof.refute(goal, claim.numbers)
+        except InvalidError as error:
+            raise InvalidError(f"target {target}: {error}") from None
+    need(claim.numbers.left == 0, LEFT_OVER)
 
 
 # ------------------------------------------------------------------------------------------------------------ demands

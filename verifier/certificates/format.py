@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from verifier.certificates.checker import (
     ANCHORED_SCHEMA,
+    LINED_SCHEMA,
     MAGIC,
     PROPERTY_SCHEMA,
     QUADRATIC_PROPERTY_SCHEMA,
@@ -46,6 +47,17 @@ class SplitTree:
 
 
 @dataclass(frozen=True, eq=False)
+class LinedTree:
+    """One target's tree, whose leaves may be by lines, as its integers; its goal has so many `rows`, it so many
+    `leaves`."""
+
+    target: int
+    rows: int
+    leaves: int
+    integers: Int64Array
+
+
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """All that a proof needs; `radius` is 0 without a lower end, infinite where the box holds no adversarial point,
     and so is `float32`."""
@@ -58,15 +70,24 @@ class Certificate:
     witness: npt.NDArray[Any] | None
     names: Sequence[tuple[str, int]]
     layers: Sequence[Layer]
-    trees: Sequence[SplitTree]
+    trees: Sequence[SplitTree | LinedTree]
     anchored: bool = False
     """Are its bounds by lines that are anchored at the input?"""
     quadratic: Sequence[Sequence[QuadraticEvidence]] = ()
     """Quadratic evidence for each layer, then for the goals; none for a certificate without such."""
+    lined: bool = False
+    """Are all its trees `LinedTree`s?"""
 
     @property
     def leaves(self) -> int:
-        return sum(len(tree.leaves) for tree in self.trees)
+        return sum(tree.leaves if isinstance(tree, LinedTree) else len(tree.leaves) for tree in self.trees)
+
+    @property
+    def schema(self) -> int:
+        """Of the file."""
+        if self.lined:
+            return LINED_SCHEMA
+        return QUADRATIC_SCHEMA if self.quadratic else ANCHORED_SCHEMA if self.anchored else SCHEMA
 
     def encoded(self, look: Callable[[], None] = lambda: None) -> bytes:
         """The file's bytes. look: called now and then."""
@@ -74,7 +95,7 @@ class Certificate:
         scalar = all(bool(np.all(end == end[0])) for end in (query.lo, query.hi))
         ends = [end[:1] if scalar else end for end in (query.lo, query.hi)]
         header = {
-            "schema": QUADRATIC_SCHEMA if self.quadratic else ANCHORED_SCHEMA if self.anchored else SCHEMA,
+            "schema": self.schema,
             "model": self.model_sha256,
             "norm": query.norm,
             "label": query.label,
@@ -103,6 +124,9 @@ class Certificate:
             numbers += self._evidence(place)
         numbers += self._evidence(len(self.names))
         for tree in self.trees:
+            if isinstance(tree, LinedTree):
+                numbers.append(tree.integers)
+                continue
             tokens = np.array(tree.tokens, dtype=np.int64)
             numbers += [np.array([tokens.size]), tokens, tree.leaves.T.reshape(-1)]
         return _packed([_headed(text), *(values.tobytes() for values in floats)], numbers, look)
@@ -111,7 +135,9 @@ class Certificate:
         """That of a layer, or of the goals, which a 0 ends."""
         return [*map(evidence_integers, self.quadratic[place]), np.zeros(1, dtype=np.int64)] if self.quadratic else []
 
-    def _rows(self, tree: SplitTree) -> int:
+    def _rows(self, tree: SplitTree | LinedTree) -> int:
+        if isinstance(tree, LinedTree):
+            return tree.rows
         return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
 
 

@@ -38,9 +38,9 @@ from verifier.certificates.checker import (
     Numbers,
     PropertyCase,
     PropertyCertificate,
-    PropertyNode,
     PropertyProof,
     PropertyText,
+    ReluNode,
     Rounding,
 )
 from verifier.certificates.clause_tree import ClauseCase, clauses_of
@@ -154,7 +154,7 @@ class _ClaimingProof(BudgetedPropertyProof):
     def whole_box(self) -> list[Layer]:
         """Bounds of the case's box."""
         signs = np.zeros(sum(layer.kept.size for layer in self.rooted), dtype=bool)
-        return self._bounded(PropertyNode(self.rooted, signs, signs), Numbers(memoryview(b""))).layers
+        return self._bounded(ReluNode(self.rooted, signs, signs), Numbers(memoryview(b""))).layers
 
 
 def property_certificate(

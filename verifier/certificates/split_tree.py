@@ -82,7 +82,7 @@ class GrownTree:
     """A part of a tree: tokens as in `SplitTree`, and the numbers of each leaf."""
 
     tokens: list[int] = field(default_factory=list)
-    leaves: list[Array] = field(default_factory=list)
+    leaves: list[npt.NDArray[Any]] = field(default_factory=list)
 
     def add(self, other: GrownTree) -> None:
         self.tokens += other.tokens
@@ -108,6 +108,8 @@ class ProofTree:
     """The goal's rows that have multipliers: those of the others are 0."""
     lined: bool = field(default=False, init=False)
     """May leaves be by lines? Then all are as a property's certificate has them, and a token −1 stands for slopes."""
+    changes: bool = field(default=False, init=False)
+    """Do slopes anew name those alone that change?"""
     lined_margin: float = field(default=2.0**-24, init=False)
     """What the checker's rounding may take from a leaf by lines, relative to Σ max |μ| · Σ max(−l, u) over layers."""
     size: int = field(default=0, init=False)
@@ -120,8 +122,8 @@ class ProofTree:
         return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
 
     def integers(self, budget: Budget) -> list[Int64Array]:
-        """The same as integers of a property's certificate."""
-        grown, found, leaf = self._grown(budget), [], 0
+        """The same as integers of a property's certificate, a node each, or slopes anew."""
+        grown, found, leaf = self._grown(budget), list[Int64Array](), 0
         for token in grown.tokens:
             if token > 0:
                 found.append(np.array([FIRST_RELU + token - 1]))

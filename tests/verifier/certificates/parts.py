@@ -52,6 +52,28 @@ class Parts:
             place += size + int((state > 0).sum()) + int((state == 2).sum())
         return found
 
+    def nodes(self) -> list[tuple[int, slice]]:
+        """Of a file whose trees have leaves by lines, and no quadratic evidence: (token, where its integers are) of all
+        nodes, in order."""
+        place = kept = 0
+        for _, size in self.header["layers"]:
+            state = self.numbers[place : place + size]
+            kept += int((state > 0).sum())
+            place += size + int((state > 0).sum()) + int((state == 2).sum()) + 1
+        place, found = place + 1, []
+        for _, rows in self.header["trees"]:
+            depths = [0]
+            while depths:
+                depth, token = depths.pop(), int(self.numbers[place])
+                size = {checker.LEAF: 2 + rows + kept, checker.LINED: 2 + rows + depth}.get(token, 1)
+                if token == checker.SLOPES:
+                    size = 2 + 2 * int(self.numbers[place + 1])
+                depths += [depth] * (token == checker.SLOPES) + [depth + 1] * 2 * (token >= checker.FIRST_RELU)
+                found.append((token, slice(place, place + size)))
+                place += size
+        assert place == self.numbers.size
+        return found
+
 
 def taken_apart(content: bytes) -> Parts:
     data = checker.unpacked(content)

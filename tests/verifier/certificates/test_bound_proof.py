@@ -14,12 +14,12 @@ from tests.verifier.certificates.nets import whole
 from tests.verifier.certificates.parts import taken_apart
 from verifier.certificates import bound_proof, case_trees, checker
 from verifier.certificates.bound_proof import BoundProofTree
-from verifier.certificates.checker import LINED, SLOPES
+from verifier.certificates.checker import LEAF, LINED, SLOPES
 from verifier.certificates.format import varints
 from verifier.certificates.property_builder import property_certificate
 from verifier.certificates.split_tree import NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
-from verifier.problem.query import Halfspaces
+from verifier.problem.query import Halfspaces, Norm
 
 
 @pytest.fixture
@@ -60,14 +60,17 @@ def test_float32_ends_are_certified_too(finite_cases, by_bounds):
         assert found.result.float32 == radius
 
 
-def test_leaves_without_their_multipliers_are_refused(finite_cases, by_bounds):
+def test_leaves_without_their_multipliers_are_refused(make_case, by_bounds):
     refused = 0
-    for case in finite_cases[:8]:
+    for case in (make_case(0, (2, 6, 6, 2), norm, True) for norm in Norm):
         parts = taken_apart(case.certified(0.98 * case.truth).content)
         assert checker.judged(parts.content(), case.content).valid
-        own = parts.leaves
-        count = int((parts.numbers[parts.first_tree + 1 : own.start] == 0).sum())
-        parts.numbers[own.start + count * (1 + parts.header["trees"][0][1]) : own.stop] = 0
+        rows = parts.header["trees"][0][1]
+        for token, own in parts.nodes():
+            if token in (LEAF, LINED):
+                parts.numbers[own.start + 2 + rows : own.stop] = 0
+            elif token == SLOPES:
+                parts.numbers[own.start + 2 + parts.numbers[own.start + 1] : own.stop] = 0
         refused += not checker.judged(parts.content(), case.content).valid
     assert refused
 
@@ -170,7 +173,7 @@ def test_no_leaf_by_lines_closes_where_a_point_reaches_the_goal(truth, save_net)
             )
             proof.begin()
             signs = np.zeros((2, sum(layer.kept.size for layer in proof.rooted)), dtype=bool)
-            node = checker.PropertyNode(proof.rooted, *signs, whole=True)
+            node = checker.ReluNode(proof.rooted, *signs, whole=True)
             known = checker.Numbers(memoryview(varints(np.full(40, 2))))
             proof.layers = proof._bounded(node, known).layers
             kept = np.concatenate([start + layer.kept for start, layer in zip((0, 8), proof.layers, strict=True)])
