@@ -1,7 +1,8 @@
-"""The arguments of a stage, and those of the open ReLUs before it, as affine forms of a box and of these ReLUs alone.
+"""The arguments of a stage, and those of the open ReLUs before it, as affine forms of inputs and of these ReLUs alone.
 
-x = m + r∘ξ with |ξ| ≤ 1, and h_i = relu(y_i) for each ReLU whose sign the bounds leave open; active ones pass on what
-they read, inactive ones nothing. With z = (ξ, h), which lies within `reach`, at every point of the box
+x = m + r∘ξ with |ξ| ≤ 1 in the smallest box around a ball, and h_i = relu(y_i) for each ReLU whose sign the bounds
+leave open; active ones pass on what they read, inactive ones nothing. With z = (ξ, h), which lies within `reach`, at
+every point of the ball
 
     |y_i − (F_i·z + f_i)| ≤ error_i.
 """
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import CHARGE
+from verifier.problem.query import Ball
 from verifier.problem.rounding import evaluation_error, gamma, underflow
 
 
@@ -47,9 +49,19 @@ class AffineForms:
 
 
 @dataclass(frozen=True, eq=False)
+class Round:
+    """What a Euclidean ball says beside its box: ‖shift + share∘ξ‖₂ ≤ 1, steps in units of its radius. Both (moving,),
+    to within a few roundings."""
+
+    shift: Array
+    share: Array
+
+
+@dataclass(frozen=True, eq=False)
 class QuadraticForms:
     """Forms over z = (ξ, h). places (h,): which of all ReLUs h are; moves: entries that the input can move in, where
     x = middle + half∘ξ, each (moving,). arguments: of h, lower < 0 < upper their ends. asked: of the stage's arguments.
+    round: None where the ball is its box.
     """
 
     places: npt.NDArray[np.integer]
@@ -64,6 +76,7 @@ class QuadraticForms:
     """What sums of N products are charged, relative to the sum of their sizes."""
     slack: float
     """What all of them may lose to underflow, for each unit of size."""
+    round: Round | None = None
 
     @property
     def moving(self) -> int:
@@ -89,15 +102,15 @@ class _Part:
 
 def quadratic_forms(
     stages: Stages,
-    interval: tuple[Array, Array],
+    ball: Ball,
     lower: Array,
     upper: Array,
     number: int,
     look: Callable[[], None] = lambda: None,
 ) -> QuadraticForms:
-    """The forms of stage `number` (1 is the first, the output the last) over the box `interval`; ReLU arguments lie
+    """The forms of stage `number` (1 is the first, the output the last) over a ball in L∞ or L2; ReLU arguments lie
     within lower, upper (relu_count,), finite. look: called between products; what it raises ends the work."""
-    low, high = interval
+    low, high = ball.interval
     before = stages.starts[number - 1]
     lower, upper = lower[:before], upper[:before]
     places, moves = np.flatnonzero((lower < 0) & (upper > 0)), np.flatnonzero(high > low)
@@ -127,7 +140,15 @@ def quadratic_forms(
         asked=_forms(_read(stages, number, parts, rate, reach, look), slice(None), reach),
         rate=rate,
         slack=np.inf if stages.underflows else underflow(largest) * (1.0 + count * count),
+        round=_round(ball, moves, middle, half),
     )
+
+
+def _round(ball: Ball, moves: npt.NDArray[np.integer], middle: Array, half: Array) -> Round | None:
+    if not (ball.geometry.is_euclidean and 0.0 < ball.radius < np.inf):
+        return None
+    shift, share = (middle - ball.centre)[moves] / ball.radius, half[moves] / ball.radius
+    return Round(shift, share) if np.all(np.isfinite(shift) & np.isfinite(share)) else None
 
 
 def _read(

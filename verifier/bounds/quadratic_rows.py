@@ -1,15 +1,17 @@
 """Bounds of many rows at once by quadratic multipliers that they share: what lines lose on many ReLUs adds up.
 
 Of an open ReLU h = relu(y), l ≤ y ≤ u, lines say h ≥ 0, h ≥ y and h ≤ s(y − l). Besides, h(h − y) = 0 and h(u − h) ≥ 0,
-and of an entry of the box ξ² ≤ 1 (Raghunathan et al. 2018; Dathathri et al. 2020). Over z = (ξ, h), y = F z + f, a row
-g·z + g₀ is at least q at every point of the network,
+of an entry of the box ξ² ≤ 1 (Raghunathan et al. 2018; Dathathri et al. 2020), and of all of them in L2 ‖d + e∘ξ‖² ≤ 1.
+Over z = (ξ, h), y = F z + f, a row g·z + g₀ is at least q at every point of the network,
 
-    q(z) = g·z + g₀ − t Σ [τ(1 − ξ²) + π h(u − h) − κ h(h − y)] − Σ [λ h + μ(h − y) + σ(s(y − l) − h)],
+    q(z) = g·z + g₀ − t Σ [τ(1 − ξ²) + π h(u − h) − κ h(h − y)] − t ρ(1 − ‖d + e∘ξ‖²)
+           − Σ [λ h + μ(h − y) + σ(s(y − l) − h)],
 
-for all multipliers ≥ 0. τ, κ and π are the same for all rows, which have a t, λ, μ and σ each: one Cholesky factor of
-H, of which q's second derivatives are 2 t H, serves all of them. As H has τ on the diagonal for the input, it takes
-only the h × h matrix H_hh − H_hξ τ⁻¹ H_ξh. The least value of q is concave in the multipliers, and its derivatives are
-what the constraints are at the minimiser; Adam climbs (Kingma & Ba 2015), t and what is shared by their logarithms.
+for all multipliers ≥ 0. τ, ρ, κ and π are the same for all rows, which have a t, λ, μ and σ each: one Cholesky factor
+of H, of which q's second derivatives are 2 t H, serves all of them. As H has T = τ + ρ e² on the diagonal for the
+input, it takes only the h × h matrix H_hh − H_hξ T⁻¹ H_ξh. The least value of q is concave in the multipliers, and its
+derivatives are what the constraints are at the minimiser; Adam climbs (Kingma & Ba 2015), t and what is shared by their
+logarithms.
 
 `proved` is safe: for any upper triangular R and any z*, with D_j ≥ |z_j − z*_j| over the box,
 
@@ -49,6 +51,9 @@ and of the row's size: none is stuck at 0."""
 FIRST_INPUT = 0.25
 """τ at first is half of what the rows pull at each entry, in the mean, and at least such a share of its mean."""
 
+FIRST_BOX = 0.1
+"""The same of τ in L2, where the whole ball's ρ holds most."""
+
 FIRST_SQUARE = 0.3
 """π at first, as a share of κ's unit: what a ReLU costs by the width of its argument."""
 
@@ -62,12 +67,16 @@ SHRUNK = 0.1
 """In logarithms."""
 
 
+NOT_ROUND: AnyFloats = np.zeros(0)
+
+
 class SharedMultipliers(NamedTuple):
-    """What rows share: τ (moving,), κ and π (h,)."""
+    """What rows share: τ (moving,), κ and π (h,), ρ (1,), or (0,) where the ball is its box."""
 
     tau: AnyFloats
     kappa: AnyFloats
     pi: AnyFloats
+    rho: AnyFloats = NOT_ROUND
 
 
 class OwnMultipliers(NamedTuple):
@@ -121,6 +130,16 @@ class QuadraticRows:
         self.constants, self.base = own.constants.astype(dtype), rows.constants.astype(dtype)
         self.lower, self.upper = forms.lower.astype(dtype), forms.upper.astype(dtype)
         self.slope = (upper_slope(forms.lower, forms.upper) * (1.0 + LINE_SLACK)).astype(dtype)
+        rounds = [] if forms.round is None else [forms.round]
+        self.shift, self.share = (
+            np.array([getattr(each, name) for each in rounds], dtype).reshape(len(rounds), self.moving)
+            for name in ("shift", "share")
+        )
+        """Of ρ's constraint, (1, moving), or (0, moving)."""
+
+    def diagonal(self, shared: SharedMultipliers) -> AnyFloats:
+        """T = τ + ρ e², (moving,)."""
+        return np.asarray(shared.tau + shared.rho @ self.share**2)
 
     def start(self) -> tuple[SharedMultipliers, OwnMultipliers]:
         """Where the ascent begins, next to the bound by CROWN's lines."""
@@ -138,9 +157,12 @@ class QuadraticRows:
         least = FAINTEST * float(self.rows.sizes.mean()) or 1.0
         pulls = 0.5 * np.abs(row[:, :count]).mean(axis=0)
         tau = np.maximum(pulls, FIRST_INPUT * float(pulls.mean())) + least
+        # In L2 a step along the pulls is as long as the radius: ‖pulls/e‖ is what they come to.
+        rho = np.array([0.5 * float(np.linalg.norm(row[:, :count] / e, axis=1).mean()) + least for e in self.share])
+        tau *= FIRST_BOX if rho.size else 1.0
         cost = (lam + mu + sigma).mean(axis=0)
         square = (cost + FAINT * float(cost.mean()) + least) / (forms.upper - forms.lower)
-        shared, most = SharedMultipliers(tau, square, FIRST_SQUARE * square), 1.0
+        shared, most = SharedMultipliers(tau, square, FIRST_SQUARE * square, rho), 1.0
         for _ in range(HALVINGS):
             if self.hessian(shared) is not None:
                 break
@@ -158,9 +180,10 @@ class QuadraticRows:
         coupling, own = half * self.inputs, half * self.hidden
         own = own + own.T
         own[np.diag_indices(self.count)] += shared.kappa + shared.pi
-        if not (np.all(shared.tau > 0.0) and np.all(np.isfinite(own)) and np.all(np.isfinite(shared.tau))):
+        diagonal = self.diagonal(shared)
+        if not (np.all(diagonal > 0.0) and np.all(np.isfinite(own)) and np.all(np.isfinite(diagonal))):
             return None
-        sent = coupling / np.sqrt(shared.tau)
+        sent = coupling / np.sqrt(diagonal)
         try:
             # In float64: the ascent comes near to where H is singular.
             return Hessian(coupling, own, np.linalg.cholesky((own - sent @ sent.T).astype(np.float64)))
@@ -172,9 +195,9 @@ class QuadraticRows:
         inverse = np.linalg.inv(hessian.factor)
         inverse = (inverse.T @ inverse).astype(self.dtype)
         pulls, reads, constant = self._coefficients(shared, own)
-        t = own.t[:, np.newaxis]
-        hidden = -0.5 * ((reads - (pulls / shared.tau) @ hessian.coupling.T) @ inverse) / t
-        moved = -(0.5 * pulls / t + hidden @ hessian.coupling) / shared.tau
+        t, diagonal = own.t[:, np.newaxis], self.diagonal(shared)
+        hidden = -0.5 * ((reads - (pulls / diagonal) @ hessian.coupling.T) @ inverse) / t
+        moved = -(0.5 * pulls / t + hidden @ hessian.coupling) / diagonal
         arguments = moved @ self.inputs.T + hidden @ self.hidden.T + self.constants
         values = constant + 0.5 * (np.einsum("ij,ij->i", pulls, moved) + np.einsum("ij,ij->i", reads, hidden))
         return _Least(moved, hidden, arguments, values, (pulls, reads), constant)
@@ -182,23 +205,27 @@ class QuadraticRows:
     def gains(
         self, shared: SharedMultipliers, own: OwnMultipliers, at: _Least
     ) -> tuple[SharedMultipliers, OwnMultipliers]:
-        """The derivatives of the values' sum by what is shared, and of each value by its own; of t, τ, κ and π by their
-        logarithms."""
+        """The derivatives of the values' sum by what is shared, and of each value by its own; of t, τ, κ, π and ρ by
+        their logarithms."""
         hidden, arguments = at.hidden, at.arguments
         square = hidden * hidden
         input_, product, upper = at.moved**2 - 1.0, square - hidden * arguments, square - hidden * self.upper
-        t = own.t * (input_ @ shared.tau + product @ shared.kappa + upper @ shared.pi)
-        sums = SharedMultipliers(own.t @ input_ * shared.tau, own.t @ product * shared.kappa, own.t @ upper * shared.pi)
+        beyond = [((d + e * at.moved) ** 2).sum(axis=1) - 1.0 for d, e in zip(self.shift, self.share, strict=True)]
+        each = input_, product, upper, np.array(beyond, self.dtype).reshape(len(beyond), len(own.t)).T
+        gains = [own.t @ part * multipliers for part, multipliers in zip(each, shared, strict=True)]
+        t = own.t * sum(part @ multipliers for part, multipliers in zip(each, shared, strict=True))
         over = hidden - self.slope * (arguments - self.lower)
-        return sums, OwnMultipliers(t, -hidden, arguments - hidden, over)
+        return SharedMultipliers(*gains), OwnMultipliers(t, -hidden, arguments - hidden, over)
 
     def _coefficients(self, shared: SharedMultipliers, own: OwnMultipliers) -> tuple[AnyFloats, AnyFloats, AnyFloats]:
         """q's linear part, of ξ and of h, and its constant."""
         steps = own.mu - own.sigma * self.slope
         squares = np.outer(own.t, shared.kappa * self.constants + shared.pi * self.upper)
         reads = self.reads - squares - own.lam - own.mu + own.sigma + steps @ self.hidden
-        constant = self.base - own.t * shared.tau.sum() + steps @ self.constants + (own.sigma * self.slope) @ self.lower
-        return self.pulls + steps @ self.inputs, reads, constant
+        free = shared.tau.sum() + shared.rho @ (1.0 - (self.shift**2).sum(axis=1))
+        constant = self.base - own.t * free + steps @ self.constants + (own.sigma * self.slope) @ self.lower
+        aside = 2.0 * shared.rho @ (self.shift * self.share)
+        return self.pulls + steps @ self.inputs + np.outer(own.t, aside), reads, constant
 
 
 def proved(forms: QuadraticForms, rows: AffineForms, shared: SharedMultipliers, own: OwnMultipliers) -> Proved:
@@ -209,24 +236,24 @@ def proved(forms: QuadraticForms, rows: AffineForms, shared: SharedMultipliers, 
     hessian = bound.hessian(shared)
     if hessian is None or not np.all(own.t > 0.0):
         return Proved(*(np.full(len(rows.rows), -np.inf) for _ in range(2)))
-    at, upper, t = bound.least(shared, own, hessian), forms.upper, own.t
+    at, upper, t, diagonal = bound.least(shared, own, hessian), forms.upper, own.t, bound.diagonal(shared)
     (pulls, reads), (coupling, square, factor) = at.linear, hessian
     large, wide = np.abs(coupling), np.abs(square)
     d_moved, d_hidden = 1.0 + np.abs(at.moved), upper + np.abs(at.hidden)
     # ∇q(z*), q(z*), and the sizes of what is added up for both.
     twice = 2.0 * t[:, np.newaxis]
     slopes = (
-        pulls + twice * (at.moved * shared.tau + at.hidden @ coupling),
+        pulls + twice * (at.moved * diagonal + at.hidden @ coupling),
         reads + twice * (at.moved @ coupling.T + at.hidden @ square),
     )
     value: Array = at.constant + 0.5 * (_dots(pulls + slopes[0], at.moved) + _dots(reads + slopes[1], at.hidden))
     value -= _dots(np.abs(slopes[0]), d_moved) + _dots(np.abs(slopes[1]), d_hidden)
     size = np.abs(at.constant) + 2.0 * (_dots(np.abs(pulls), d_moved) + _dots(np.abs(reads), d_hidden))
-    # H − RᵀR for R = [[√τ, H_ξh/√τ], [0, factorᵀ]].
-    sent = coupling / np.sqrt(shared.tau)
+    # H − RᵀR for R = [[√T, H_ξh/√T], [0, factorᵀ]].
+    sent = coupling / np.sqrt(diagonal)
     left = np.abs(square - sent @ sent.T - factor @ factor.T)
     value -= t * _dots(d_hidden @ left, d_hidden)
-    spread = d_moved**2 @ shared.tau + 2.0 * _dots(d_hidden @ large, d_moved) + _dots(d_hidden @ wide, d_hidden)
+    spread = d_moved**2 @ diagonal + 2.0 * _dots(d_hidden @ large, d_moved) + _dots(d_hidden @ wide, d_hidden)
     spread += ((d_hidden @ np.abs(sent)) ** 2).sum(axis=1) + ((d_hidden @ np.abs(factor)) ** 2).sum(axis=1)
     steps = own.mu + own.sigma * bound.slope
     products = np.outer(t, shared.kappa)
@@ -235,6 +262,8 @@ def proved(forms: QuadraticForms, rows: AffineForms, shared: SharedMultipliers, 
     )
     size += (own.lam + own.mu + own.sigma + products * upper) @ upper + 2.0 * t * (upper**2 @ shared.pi)
     size -= (own.sigma * bound.slope) @ forms.lower
+    for rho, d, e in zip(shared.rho, np.abs(bound.shift), bound.share, strict=True):
+        size += 4.0 * t * rho * (1.0 + ((d + e * d_moved) ** 2).sum(axis=1))
     value -= 4.0 * forms.rate * size + forms.slack * (1.0 + size)
     cost = products * upper + steps
     found = (
@@ -295,9 +324,10 @@ def climbed(
         length = np.float32(first * (1.0 - (1.0 - LAST) * count / max(1, steps - 1)))
         gains = (*sums, each.t, *(part * scale for part in each[1:]))
         moves = [length * moment.step(gain) for moment, gain in zip(moments, gains, strict=True)]
-        shared = SharedMultipliers(*(part * np.exp(move) for part, move in zip(shared, moves[:3], strict=True)))
-        lines = (np.maximum(part + scale * move, 0.0) for part, move in zip(own[1:], moves[4:], strict=True))
-        own = OwnMultipliers(own.t * np.exp(moves[3]), *lines)
+        ours, t, theirs = moves[: len(shared)], moves[len(shared)], moves[len(shared) + 1 :]
+        shared = SharedMultipliers(*(part * np.exp(move) for part, move in zip(shared, ours, strict=True)))
+        lines = (np.maximum(part + scale * move, 0.0) for part, move in zip(own[1:], theirs, strict=True))
+        own = OwnMultipliers(own.t * np.exp(t), *lines)
         shared, hessian = _inwards(bound, shared)
         if hessian is None:
             break

@@ -191,7 +191,7 @@ def _certified(
         splits = TreeRoot(stages, finite, asked.goals[0][1], lower, upper)
         lined = not anchored and by_bounds(splits)
         builder = BallProofBuilder(asked, radius, net, stages, finite, (lower, upper), budget, lined)
-        squares = not anchored and unstable > LP_RELUS and suits(finite, lower, upper)
+        squares = not anchored and unstable > LP_RELUS and finite.geometry.is_box and suits(finite, lower, upper)
         try:
             made = builder.by_lines(float32, anchored, FEW if squares else math.inf)
         except TooManyNodesError:

@@ -115,13 +115,13 @@ class QuadraticProposals:
         return evidence, closed
 
     def _forms(self, layers: list[Layer], lower: Array, upper: Array) -> QuadraticForms:
-        return quadratic_forms(self.stages, self.ball.interval, lower, upper, len(layers) + 1, self.budget.check)
+        return quadratic_forms(self.stages, self.ball, lower, upper, len(layers) + 1, self.budget.check)
 
     def _evidence(
         self, codes: _Places, forms: QuadraticForms, rows: AffineForms, found: QuadraticMultipliers
     ) -> QuadraticEvidence | None:
         """The multipliers of the rows as integers; None where H is not positive definite with them."""
-        tau, *curved = (np.maximum(each.astype(np.float64), 0.0) for each in found[0])
+        tau, *curved = (np.maximum(each.astype(np.float64), 0.0) for each in found[0][:3])
         each_t, *lined = (np.maximum(each.astype(np.float64), 0.0) for each in found[1])
         # Inputs of the checker are from 0 to 1: τ(1 − ξ²) is four times as much there.
         inverse, lines = 0.25 / tau, np.stack(lined)

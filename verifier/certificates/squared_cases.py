@@ -64,7 +64,7 @@ class SquaredCases:
         taken. Raises NotCertifiedError, OutOfTimeError or InvalidError."""
         lined = with_layers(root, proof.rooted)
         forms = lined.unstable * (lined.unstable + int(np.count_nonzero(np.diff(lined.ball.interval, axis=0))))
-        suited = forms <= MOST_FORMS and suits(lined.ball, lined.lower, lined.upper)
+        suited = forms <= MOST_FORMS and lined.ball.geometry.is_box and suits(lined.ball, lined.lower, lined.upper)
         if lined.unstable <= LP_RELUS or not suited:
             return ReluCase(begun, lined, proof.rooted, charge)
         parts = [np.array(begun, dtype=np.int64)]

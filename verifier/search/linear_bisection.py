@@ -18,7 +18,7 @@ from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
 from verifier.search.state import Problem, SearchState, TargetState
 from verifier.solvers.branch_and_bound import hidden_bounds, with_hidden
-from verifier.solvers.quadratic_root import MOST, GoalBound, quadratic_ends, quadratic_goals, suits
+from verifier.solvers.quadratic_root import MOST, GoalBound, quadratic_ends, quadratic_goals, served, suits
 from verifier.solvers.root_bounds import CLIMBS, KERNELS_PAY, anchored_alone, rooted
 
 LOWER_STEPS = 7
@@ -85,16 +85,16 @@ class BoundsByRadius:
         """Bounds on this ball, or known ones on a ball that is hardly larger: radius ≥ share times its own."""
         return self.at(min((r for r in self._known if share * r <= radius <= r), default=radius))
 
-    def is_box(self, radius: float) -> bool:
-        """Is the ball of this radius a box?"""
-        return self._problem.ball.with_radius(radius).geometry.is_box
+    def serves(self, radius: float) -> bool:
+        """Are there quadratic bounds of the ball of this radius, whatever its ReLUs?"""
+        return served(self._problem.ball.with_radius(radius))
 
     def squares(self, radius: float) -> bool:
-        """May quadratic bounds suit this ball: a box, and the largest ball that is bounded within it, or hardly beyond,
-        has no more open ReLUs than they take?"""
+        """May quadratic bounds suit this ball: they serve it, and the largest ball that is bounded within it, or hardly
+        beyond, has no more open ReLUs than they take?"""
         within = max((r for r in self._known if r <= HARDLY * radius), default=None)
-        if within is None or not self.is_box(radius):
-            return self.is_box(radius)
+        if within is None or not self.serves(radius):
+            return self.serves(radius)
         lower, upper = hidden_bounds(self.stages, self._known[within])
         return int(np.count_nonzero((lower < 0) & (upper > 0))) <= MOST
 

@@ -46,7 +46,7 @@ class QuadraticSteps:
         """What the next ball excludes, where nothing within `lower` of `radius` is left: over the reals, and for every
         evaluation; 0 for nothing. Raises OutOfTimeError."""
         aim = self.aim(lower, radius)
-        if aim is None or not bounds.is_box(aim):
+        if aim is None or not bounds.serves(aim):
             return 0.0, 0.0
         if not bounds.squares(aim):
             self.failed = min(self.failed, float(_power(aim)))

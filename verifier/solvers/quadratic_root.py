@@ -1,4 +1,4 @@
-"""A box as a whole by quadratic bounds, where lines leave far more than trees can split away.
+"""A ball as a whole by quadratic bounds, in L∞ or L2, where lines leave far more than trees can split away.
 
 The arguments of one stage after another are bounded within the ends of those before, all rows of a stage together; then
 goals, which are rows of the output.
@@ -46,9 +46,14 @@ TOGETHER = 1024
 """Rows that are bounded together, at most."""
 
 
+def served(ball: Ball) -> bool:
+    """Is it a ball in L∞ or L2? In L1 no quadratic constraint says much more than the box."""
+    return bool(ball.geometry.is_box or ball.geometry.is_euclidean)
+
+
 def suits(ball: Ball, lower: Array, upper: Array) -> bool:
-    """Is a ball with these bounds of ReLU arguments a box, and small enough for dense quadratic forms?"""
-    if not ball.geometry.is_box or not ball.bounded or not np.all(np.isfinite(lower) & np.isfinite(upper)):
+    """Is a ball with these bounds of ReLU arguments `served`, and small enough for dense quadratic forms?"""
+    if not served(ball) or not ball.bounded or not np.all(np.isfinite(lower) & np.isfinite(upper)):
         return False
     low, high = ball.interval
     open_ = int(np.count_nonzero((lower < 0) & (upper > 0)))
@@ -60,7 +65,7 @@ def quadratic_ends(stages: Stages, ball: Ball, lower: Array, upper: Array, budge
     allow. Raises OutOfTimeError."""
     lower, upper = lower.copy(), upper.copy()
     for number in range(2, len(stages.stages)):
-        forms = quadratic_forms(stages, ball.interval, lower, upper, number, budget.check)
+        forms = quadratic_forms(stages, ball, lower, upper, number, budget.check)
         if not forms.places.size:
             continue
         for steps in (0, STEPS):  # lines within the ends so far settle some
@@ -109,7 +114,7 @@ def quadratic_goals(
     """For each goal a lower bound of what points of the ball lack of it: by the row that lines bound best. Above 0
     nothing there reaches it. start: the multipliers that the same ends have had for these goals, from which they go on.
     Raises OutOfTimeError."""
-    forms = quadratic_forms(stages, ball.interval, lower, upper, len(stages.stages), budget.check)
+    forms = quadratic_forms(stages, ball, lower, upper, len(stages.stages), budget.check)
     if not forms.places.size:
         return [GoalBound(-np.inf, -np.inf) for _ in goals]
     _, matrix, offset = best_rows(forms, goals, budget)

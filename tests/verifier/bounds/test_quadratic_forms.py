@@ -27,6 +27,14 @@ def point_of(forms: QuadraticForms, x: Array, arguments: list[Fraction]) -> list
     return [*((Fraction(a) - Fraction(m)) / Fraction(h) for a, m, h in moved), *opened]
 
 
+def steps_squared(forms: QuadraticForms, z: list[Fraction]) -> Fraction:
+    """‖shift + share∘ξ‖²; 0 where the ball is its box."""
+    if forms.round is None:
+        return Fraction(0)
+    parts = zip(forms.round.shift.tolist(), forms.round.share.tolist(), z[: forms.moving], strict=True)
+    return sum(((Fraction(d) + Fraction(e) * entry) ** 2 for d, e, entry in parts), Fraction(0))
+
+
 def assert_near(forms: AffineForms, z: list[Fraction], values: list[Fraction]) -> None:
     """Each value lies within its form's error, and its terms within its size."""
     rest = forms.constants.tolist(), forms.real.tolist(), forms.sizes.tolist()
@@ -36,10 +44,10 @@ def assert_near(forms: AffineForms, z: list[Fraction], values: list[Fraction]) -
         assert sum(map(abs, terms)) <= Fraction(size) * (1 + Fraction(1, 2**40))
 
 
-@pytest.fixture
-def norm() -> Norm:
-    """Boxes are of L∞."""
-    return Norm.LINF
+@pytest.fixture(params=[Norm.LINF, Norm.L2])
+def norm(request: pytest.FixtureRequest) -> Norm:
+    """The norms that there are quadratic bounds in."""
+    return Norm(request.param)
 
 
 def test_exact_values_lie_as_near_to_their_forms_as_these_say(setting: Any) -> None:
@@ -50,7 +58,7 @@ def test_exact_values_lie_as_near_to_their_forms_as_these_say(setting: Any) -> N
     if not (region.bounded and np.all(np.isfinite(upper - lower))):
         return
     for number in range(1, len(stages.stages) + 1):
-        forms = quadratic_forms(stages, region.interval, lower, upper, number)
+        forms = quadratic_forms(stages, region, lower, upper, number)
         before = stages.starts[number - 1]
         assert np.array_equal(forms.places, np.flatnonzero((lower[:before] < 0) & (upper[:before] > 0)))
         size = len(forms.asked.constants)
@@ -61,6 +69,7 @@ def test_exact_values_lie_as_near_to_their_forms_as_these_say(setting: Any) -> N
             arguments = [entry for node in stages.nodes[:-1] for entry in values[node].fractions()]
             z = point_of(forms, x, arguments)
             assert all(abs(entry) <= Fraction(most) for entry, most in zip(z, forms.reach.tolist(), strict=True))
+            assert steps_squared(forms, z) <= 1 + Fraction(1, 2**40)
             assert_near(forms.arguments, z, [arguments[place] for place in forms.places.tolist()])
             asked = values[stages.nodes[number - 1]].fractions()
             assert_near(forms.asked, z, asked)
@@ -77,6 +86,6 @@ def test_what_float32_rounds_is_charged_beside_the_reals(truth: Any) -> None:
     for both in (True, False):
         stages = replace(to_stages(net.graph, FLOAT32.unit, FLOAT32.floors(net.graph)), both=both)
         ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32))
-        asked = quadratic_forms(stages, ball.interval, *ends, 3).asked
+        asked = quadratic_forms(stages, ball, *ends, 3).asked
         assert np.all((asked.errors > asked.real) == both)
         assert np.all((asked.errors > 1e-7) & (asked.errors < 1e-3))

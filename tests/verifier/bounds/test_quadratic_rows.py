@@ -30,10 +30,10 @@ DIFFERENCE = 1e-5
 """Step of central differences."""
 
 
-@pytest.fixture
-def norm() -> Norm:
-    """Boxes are of L∞."""
-    return Norm.LINF
+@pytest.fixture(params=[Norm.LINF, Norm.L2])
+def norm(request: pytest.FixtureRequest) -> Norm:
+    """The norms that there are quadratic bounds in."""
+    return Norm(request.param)
 
 
 def drawn(bound: QuadraticRows, rng: np.random.Generator) -> tuple[SharedMultipliers, OwnMultipliers]:
@@ -55,7 +55,7 @@ def test_never_above_the_rows_in_exact_arithmetic(setting: Any) -> None:
     if not (region.bounded and np.all(np.isfinite(upper - lower)) and np.any((lower < 0) & (upper > 0))):
         return
     points = [exact_outputs(graph, point) for point in setting.points[:8]]
-    forms = quadratic_forms(stages, region.interval, lower, upper, len(stages.stages))
+    forms = quadratic_forms(stages, region, lower, upper, len(stages.stages))
     matrix, offset = rng.normal(size=(3, graph.output_size)), float(np.abs(points[0]).max()) * rng.normal(size=3)
     rows = forms.asked.combined(matrix, offset, forms.rate)
     least = [
@@ -74,24 +74,25 @@ def test_never_above_the_rows_in_exact_arithmetic(setting: Any) -> None:
     )
 
 
-def wide(truth: Any, seed: int, hidden: int = 40) -> tuple[QuadraticForms, AffineForms, Array]:
+def wide(truth: Any, norm: Norm, seed: int, hidden: int = 40) -> tuple[QuadraticForms, AffineForms, Array]:
     """The last stage's rows of a net whose ReLUs are nearly all open; the least of each that was drawn."""
     rng = np.random.default_rng(seed)
     layers = [(rng.normal(size=(m, n)) / n**0.5, 0.1 * rng.normal(size=m)) for n, m in pairwise((24, hidden, 10, 4))]
     net = truth.of_layers(*layers)
-    ball = Ball(Norm.LINF, np.full(24, 0.5), 0.25, net.lo, net.hi)
+    ball = Ball(norm, np.full(24, 0.5), 0.25 if norm is Norm.LINF else 0.9, net.lo, net.hi)
     stages = to_stages(net.graph)
     ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget()))
-    points = ball.centre + ball.radius * rng.choice([-1.0, 1.0], (2000, 24))
-    forms = quadratic_forms(stages, ball.interval, *ends, 3)
+    steps = rng.choice([-1.0, 1.0], (2000, 24)) if norm is Norm.LINF else ball.geometry.directions(rng, (2000, 24))
+    points = np.clip(ball.centre + ball.radius * steps, net.lo, net.hi)
+    forms = quadratic_forms(stages, ball, *ends, 3)
     return forms, forms.asked.combined(np.eye(4), np.zeros(4), forms.rate), stages.values(points)[1].min(axis=0)
 
 
-def test_more_than_lines_and_less_than_the_truth(truth: Any) -> None:
+def test_more_than_lines_and_less_than_the_truth(truth: Any, norm: Norm) -> None:
     """Of what lines lack of the lowest points that were drawn, the ascent wins back a third and more."""
     won = []
     for seed in range(4):
-        forms, rows, lowest = wide(truth, seed)
+        forms, rows, lowest = wide(truth, norm, seed)
         lines, found = (quadratic_lower(forms, rows, Budget(), steps) for steps in (0, 100))
         assert np.all(found.real <= lowest)
         assert np.array_equal(found.charged, found.real)
@@ -105,7 +106,10 @@ def q_at(bound: QuadraticRows, shared: SharedMultipliers, own: OwnMultipliers, z
     moved, hidden = z[:, : forms.moving], z[:, forms.moving :]
     arguments = z @ forms.arguments.rows.T + forms.arguments.constants
     over = bound.slope * (arguments - forms.lower) - hidden
-    squares = (1.0 - moved**2) @ shared.tau + (hidden * (forms.upper - hidden)) @ shared.pi
+    squares = (1.0 - moved**2) @ shared.tau
+    if forms.round is not None:
+        squares += shared.rho * (1.0 - ((forms.round.shift + forms.round.share * moved) ** 2).sum(axis=1))
+    squares += (hidden * (forms.upper - hidden)) @ shared.pi
     squares -= (hidden * (hidden - arguments)) @ shared.kappa
     lines = own.lam @ hidden.T + own.mu @ (hidden - arguments).T + own.sigma @ over.T
     return np.asarray(rows.rows @ z.T + rows.constants[:, np.newaxis] - np.outer(own.t, squares) - lines)
@@ -119,9 +123,9 @@ def box_points(forms: QuadraticForms, rng: np.random.Generator, count: int = 400
     return np.asarray(low + unit * (forms.reach - low))
 
 
-def test_below_q_wherever_the_minimiser_is_taken_to_be(truth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_below_q_wherever_the_minimiser_is_taken_to_be(truth: Any, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     """q's least value in the box, to within rounding; with a point or a factor that is off less, and never more."""
-    forms, rows, _ = wide(truth, 0)
+    forms, rows, _ = wide(truth, norm, 0)
     bound, rng = QuadraticRows(forms, rows), np.random.default_rng(0)
     given = bound.start()
     hessian = bound.hessian(given[0])
@@ -142,19 +146,20 @@ def test_below_q_wherever_the_minimiser_is_taken_to_be(truth: Any, monkeypatch: 
     assert np.all(proved(forms, rows, *given).real < plain.real - 1e-6)
 
 
-def test_a_hessian_that_is_not_positive_bounds_nothing(truth: Any) -> None:
-    forms, rows, _ = wide(truth, 1)
+def test_a_hessian_that_is_not_positive_bounds_nothing(truth: Any, norm: Norm) -> None:
+    forms, rows, _ = wide(truth, norm, 1)
     bound = QuadraticRows(forms, rows)
     shared, own = bound.start()
     assert bound.hessian(shared) is not None
     far = shared._replace(kappa=100.0 * shared.kappa)
     assert bound.hessian(far) is None
     assert np.all(proved(forms, rows, far, own).real == -np.inf)
-    assert np.all(proved(forms, rows, shared._replace(tau=0.0 * shared.tau), own).real == -np.inf)
+    none = shared._replace(tau=0.0 * shared.tau, rho=0.0 * shared.rho)
+    assert np.all(proved(forms, rows, none, own).real == -np.inf)
 
 
-def test_what_forms_are_off_by_is_charged_at_the_multipliers_that_read_them(truth: Any) -> None:
-    forms, rows, _ = wide(truth, 2)
+def test_what_forms_are_off_by_is_charged_at_the_multipliers_that_read_them(truth: Any, norm: Norm) -> None:
+    forms, rows, _ = wide(truth, norm, 2)
     shared, own = QuadraticRows(forms, rows).start()
     plain, off = proved(forms, rows, shared, own), 1e-3 * np.arange(1.0, forms.upper.size + 1.0)
     slope = forms.upper / (forms.upper - forms.lower)
@@ -174,7 +179,7 @@ def few(truth: Any) -> tuple[QuadraticForms, AffineForms]:
     ball = Ball(Norm.LINF, np.zeros(2), 1.0, net.lo, net.hi)
     stages = to_stages(net.graph)
     ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget()))
-    forms = quadratic_forms(stages, ball.interval, *ends, 2)
+    forms = quadratic_forms(stages, ball, *ends, 2)
     return forms, forms.asked.combined(np.eye(3), np.zeros(3), forms.rate)
 
 
@@ -202,9 +207,9 @@ def test_the_upper_line_alone(truth: Any) -> None:
     assert found.real[0] == pytest.approx(-1.0, abs=1e-4)
 
 
-def test_gains_are_the_derivatives(truth: Any) -> None:
-    """Against central differences: of τ, κ, π and t by their logarithms."""
-    forms, rows, _ = wide(truth, 2, hidden=12)
+def test_gains_are_the_derivatives(truth: Any, norm: Norm) -> None:
+    """Against central differences: of τ, κ, π, ρ and t by their logarithms."""
+    forms, rows, _ = wide(truth, norm, 2, hidden=12)
     bound = QuadraticRows(forms, rows)
     shared, own = bound.start()
 
@@ -217,7 +222,7 @@ def test_gains_are_the_derivatives(truth: Any) -> None:
     assert hessian is not None
     sums, each = bound.gains(shared, own, bound.least(shared, own, hessian))
     for name in SharedMultipliers._fields:
-        for place in (0, 7):
+        for place in range(0, getattr(shared, name).size, 7):
             ends = []
             for sign in (1.0, -1.0):
                 part = getattr(shared, name).copy()
@@ -238,8 +243,8 @@ def test_gains_are_the_derivatives(truth: Any) -> None:
             assert change == pytest.approx(getattr(each, name)[where], rel=1e-4, abs=1e-8)
 
 
-def test_the_ascent_ends_with_the_budget(truth: Any) -> None:
-    forms, rows, _ = wide(truth, 3)
+def test_the_ascent_ends_with_the_budget(truth: Any, norm: Norm) -> None:
+    forms, rows, _ = wide(truth, norm, 3)
     ended = Budget()
     ended.cancel()
     with pytest.raises(OutOfTimeError):

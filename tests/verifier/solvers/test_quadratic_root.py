@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from encoders.formulations.to_stages import to_stages
+from encoders.network.graph import Array
 from verifier.bounds.alpha_crown import goal_upper, linear_bounds
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.norms.table import GEOMETRIES
 from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, disjuncts
 from verifier.problem.rounding import FLOAT32
 from verifier.solvers import quadratic_root as module
@@ -19,19 +21,25 @@ from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.quadratic_root import quadratic_ends, quadratic_goals, suits
 
 
-def test_it_excludes_no_ball_that_a_point_of_the_goal_lies_in(truth: Any) -> None:
+def steps(norm: Norm, rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Steps of the length 1 at most."""
+    return GEOMETRIES[norm].directions(rng, shape) if norm is Norm.L2 else rng.uniform(-1, 1, shape)
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
+def test_it_excludes_no_ball_that_a_point_of_the_goal_lies_in(truth: Any, norm: Norm) -> None:
     """Against exact enumeration, from well within the distance to just beyond it, for float32 evaluations too."""
     excluded = 0
     for seed in range(4):
         net = truth.net(seed, (3, 6, 4, 3))
         centre = np.full(3, 0.5)
         goal = disjuncts(Targeted(seed % 3), 3)[0][1]
-        distance = min(net.nearest(Norm.LINF, centre, goal), 0.5)
+        distance = min(net.nearest(norm, centre, goal), 0.5)
         if not distance > 0.01:
             continue
         stages = replace(to_stages(net.graph, FLOAT32.unit, FLOAT32.floors(net.graph)), both=True)
         for share in (0.6, 0.9, 1.0 + 1e-6):
-            ball = Ball(Norm.LINF, centre, share * distance, net.lo, net.hi)
+            ball = Ball(norm, centre, share * distance, net.lo, net.hi)
             ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget(), arithmetic=FLOAT32))
             if not suits(ball, *ends):
                 continue
@@ -40,19 +48,20 @@ def test_it_excludes_no_ball_that_a_point_of_the_goal_lies_in(truth: Any) -> Non
             ((real, charged, _),) = quadratic_goals(stages, ball, *tight, [goal], Budget())
             assert charged <= real
             if real > 0.0:
-                assert share < 1.0 or net.nearest(Norm.LINF, centre, goal) > distance
+                assert share < 1.0 or net.nearest(norm, centre, goal) > distance
                 excluded += share > 0.5
     assert excluded > 1
 
 
-def test_it_excludes_balls_that_lines_do_not(truth: Any) -> None:
+@pytest.mark.parametrize(("norm", "radius"), [(Norm.LINF, 0.15), (Norm.L2, 0.6)])
+def test_it_excludes_balls_that_lines_do_not(truth: Any, norm: Norm, radius: float) -> None:
     rng = np.random.default_rng(1)
     layers = [(rng.normal(size=(m, n)) / n**0.5, 0.1 * rng.normal(size=m)) for n, m in pairwise((24, 40, 10, 1))]
     net = truth.of_layers(*layers)
-    ball = Ball(Norm.LINF, np.full(24, 0.5), 0.15, net.lo, net.hi)
+    ball = Ball(norm, np.full(24, 0.5), radius, net.lo, net.hi)
     stages, bounds = to_stages(net.graph), linear_bounds(net.graph, ball, Budget())
     ends = hidden_bounds(stages, bounds)
-    points = ball.centre + ball.radius * rng.uniform(-1, 1, (500, 24))
+    points = ball.centre + ball.radius * steps(norm, rng, (500, 24))
     highest = stages.values(points)[1].max(axis=0)
     plain = Halfspaces(np.array([[1.0]]), -highest)
     by_lines = goal_upper(net.graph, ball, bounds, plain, Budget())
@@ -91,7 +100,7 @@ def test_what_suits(truth: Any, norm: Norm, monkeypatch: pytest.MonkeyPatch) -> 
     net = truth.net(0, (3, 8, 6, 3))
     ball = Ball(norm, np.full(3, 0.5), 0.4, net.lo, net.hi)
     ends = hidden_bounds(to_stages(net.graph), linear_bounds(net.graph, ball, Budget()))
-    assert suits(ball, *ends) is (norm is Norm.LINF)
+    assert suits(ball, *ends) is (norm is not Norm.L1)
     assert not suits(ball, np.zeros_like(ends[0]), ends[1])
     assert not suits(ball, ends[0], ends[1] + np.inf)
     monkeypatch.setattr(module, "MOST", 1)
