@@ -51,7 +51,7 @@ and of the row's size: none is stuck at 0."""
 FIRST_INPUT = 0.25
 """τ at first is half of what the rows pull at each entry, in the mean, and at least such a share of its mean."""
 
-FIRST_BOX = 0.1
+FIRST_BOX = 0.02
 """The same of τ in L2, where the whole ball's ρ holds most."""
 
 FIRST_SQUARE = 0.3

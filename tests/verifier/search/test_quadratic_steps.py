@@ -67,30 +67,35 @@ def test_radii_are_powers_that_lie_outwards_until_one_stays_open_then_between() 
     assert 0.2 < nearer < first
 
 
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 def test_brackets_close_around_the_truth(
-    make_root: Callable[..., Any], save_net: Callable[[Any], verifier.Model], stepped: list[tuple[float, float]]
+    make_root: Callable[..., Any],
+    save_net: Callable[[Any], verifier.Model],
+    stepped: list[tuple[float, float]],
+    norm: Norm,
 ) -> None:
     for seed, sizes in ((7, (3, 6, 6, 3)), (15, (3, 12, 4))):
-        root = make_root(seed, sizes, Norm.LINF)
+        root = make_root(seed, sizes, norm)
         x, model = root.ball.centre, save_net(root.net)
         for target in sorted(set(range(sizes[-1])) - {model.predict(x)})[:1]:
-            truth = root.net.nearest(Norm.LINF, x, disjuncts(Targeted(target), sizes[-1])[0][1])
-            found = verifier.minimal(model, x, target=target, precision=1e-2)
+            truth = root.net.nearest(norm, x, disjuncts(Targeted(target), sizes[-1])[0][1])
+            found = verifier.minimal(model, x, norm=norm.value, target=target, precision=1e-2)
             assert found.lower <= truth + TRUTH
             assert found.upper >= truth - TRUTH
             assert found.float32 is None or found.float32 <= found.lower
     assert any(charged > 0.0 for _, charged in stepped)
 
 
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 def test_a_wide_net_s_lower_end_is_theirs(
-    truth: Any, save_net: Callable[[Any], verifier.Model], stepped: list[tuple[float, float]]
+    truth: Any, save_net: Callable[[Any], verifier.Model], stepped: list[tuple[float, float]], norm: Norm
 ) -> None:
     """Random layers of 60 ReLUs: the search is left once their first steps are done, and what they excluded stands."""
     rng = np.random.default_rng(0)
     layers = [(rng.normal(size=(m, n)) * (2.0 / n) ** 0.5, np.zeros(m)) for n, m in pairwise((60, 60, 60, 3))]
     model, x = save_net(truth.of_layers(*layers)), rng.random(60)
     lower, upper = 0.0, math.inf
-    for bracket in verifier.brackets(model, x, norm="linf", precision=1e-3):
+    for bracket in verifier.brackets(model, x, norm=norm.value, precision=1e-3):
         lower, upper = bracket.lower, bracket.upper
         if len(stepped) >= 12:
             break
