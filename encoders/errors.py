@@ -19,13 +19,17 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+"""A terminal's escape codes, with which some libraries paint their messages."""
+
+
 def one_line(error: BaseException | str) -> str:
     """An error's message on one line, shortened to what a reader takes in: it says what is wrong first, or last.
 
     >>> one_line(ValueError("no\\nnumber"))
     'no number'
     """
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(COLOURS.sub("", str(error)).split()) or type(error).__name__
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[5 - LONGEST // 2 :]}"
 
 

@@ -26,6 +26,7 @@ from verifier.campaign.plan.identity import digest
 from verifier.gate.baseline import identity, read_baseline
 from verifier.gate.verdict import Group
 from verifier.problem import quantities
+from verifier.problem.arguments import plain
 from verifier.problem.assertion_limits import LIMITS
 from verifier.problem.budget import Budget
 from verifier.problem.inputs.columns import Columns
@@ -138,7 +139,7 @@ def assert_min_distortion(
 ) -> None:
     """No adversarial example of one input lies within `at_least` in `norm`. Raises as `assert_robust`."""
     within = quantities.at_least(at_least, "at_least").value
-    loaded, rows, names = _inputs(model, [np.asarray(x)], None if label is None else [label])
+    loaded, rows, names = _inputs(model, [np.asarray(plain(x))], None if label is None else [label])
     _assert(loaded, [_Asserted(names[0], *rows[0], within)], _Region(norm, box, columns), timeout, report)
 
 
@@ -181,13 +182,13 @@ def _inputs(
 ) -> tuple[api.Model, list[tuple[npt.NDArray[Any], int | None]], list[str]]:
     """The model, each image with its label, and what each is called. Raises InputError."""
     loaded = model if isinstance(model, api.Model) else api.load(model)
-    rows = np.asarray(images)
+    rows = np.asarray(plain(images))
     size = loaded.graph.input_size
     if rows.size == size:
         rows = rows.reshape(1, -1)
     if rows.size == 0 or rows.size != len(rows) * size:
         raise InputError(f"images of shape {rows.shape} are no inputs of {size} numbers each")
-    told = np.asarray([] if labels is None else labels)
+    told = np.asarray([] if labels is None else plain(labels))
     if labels is not None and told.size != len(rows):
         raise InputError(wrong_labels(told.shape, len(rows)))
     wanted = [None] * len(rows) if labels is None else told.reshape(-1).tolist()

@@ -9,7 +9,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 
-from encoders.errors import InputError
+from encoders.errors import InputError, one_line
 from verifier.problem.quantities import directed
 
 
@@ -42,6 +42,22 @@ def whole(value: SupportsIndex | Any, name: str) -> int:
         except TypeError:
             pass
     raise InputError(f"{name} must be a whole number, not {_told(value)}")
+
+
+def plain(values: Any) -> Any:
+    """What numpy takes for an array: of PyTorch's tensors the numbers, wherever they lie and whatever they record of
+    gradients; of lists and tuples the same, one by one. Raises InputError for a tensor without numbers."""
+    if isinstance(values, list | tuple):
+        return [plain(value) for value in values]
+    if not hasattr(values, "detach"):
+        return values
+    try:
+        try:
+            return values.numpy(force=True)
+        except TypeError:  # a sparse one, or of a type that numpy lacks, such as bfloat16, whose numbers are doubles
+            return values.to_dense().double().numpy(force=True)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"a {type(values).__name__} that cannot be read as numbers: {one_line(error)}") from None
 
 
 def word(value: Any, name: str) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array, Graph, frozen
 from encoders.network.norm import Norm
+from verifier.problem.arguments import plain
 from verifier.problem.norms.geometry import Geometry
 from verifier.problem.norms.table import GEOMETRIES
 
@@ -102,10 +103,10 @@ class Halfspaces:
     offset: Array
 
     def __post_init__(self) -> None:
-        matrix = np.array(self.matrix, dtype=np.float64)
+        matrix = np.array(plain(self.matrix), dtype=np.float64)
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
-        object.__setattr__(self, "offset", frozen(self.offset))
+        object.__setattr__(self, "offset", frozen(plain(self.offset)))
 
     def deeper(self, margin: float) -> Halfspaces:
         """The points that lie at least `margin` inside each row."""

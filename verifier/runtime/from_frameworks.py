@@ -6,11 +6,12 @@ the original is checked at random points, within what float32 rounding plausibly
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import onnx
 
 from encoders.errors import InputError, one_line
 from encoders.files.temporary import temporary_folder
+from verifier.problem.arguments import whole
 from verifier.runtime.replay import FloatArray
 
 POINTS, SEED = 4, 0
@@ -60,8 +62,15 @@ def exported(model: Any, shape: Sequence[int] | None) -> Exported | None:
                     f"this {library} model cannot be exported: {one_line(error)}; {_NEEDED[library]}"
                 ) from error
             except Exception as error:  # whatever an exporter raises is told
-                raise InputError(f"this {library} model cannot be exported to ONNX: {one_line(error)}") from error
+                raise InputError(f"this {library} model cannot be exported to ONNX: {_cause(error)}") from error
     return None
+
+
+def _cause(error: BaseException) -> str:
+    """What is behind an error, in one line: exporters wrap it in their own, which say what to report to whom."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 _NEEDED = {
@@ -75,8 +84,13 @@ def compare(exported: Exported, scores: Callable[[FloatArray], FloatArray], shap
     """Raise InputError where `scores` of the export, (batch, K), are not those of the original at random points."""
     rng = np.random.default_rng(SEED)
     points = rng.random((POINTS, *shape)).astype(np.float32)
-    with _quiet():
-        expected = np.asarray(exported.original(points), dtype=np.float64).reshape(POINTS, -1)
+    try:
+        with _quiet():
+            expected = np.asarray(exported.original(points), dtype=np.float64).reshape(POINTS, -1)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's own code raises is told
+        raise InputError(f"{exported.name} itself fails at random inputs: {_cause(error)}") from error
     found = scores(points).astype(np.float64)
     if expected.shape != found.shape:
         raise InputError(
@@ -102,11 +116,15 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
+
+
+WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+"""Where torch.compile and what spreads batches keep the module that they wrap: the same function."""
 
 
 def _from_torch(module: Any, shape: Sequence[int] | None) -> Exported:
@@ -114,30 +132,82 @@ def _from_torch(module: Any, shape: Sequence[int] | None) -> Exported:
 
     if shape is None:
         raise InputError("a PyTorch module does not tell the shape of its input: load(module, shape=(1, 28, 28))")
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
+    while type(module).__name__ in WRAPPERS:
+        module = getattr(module, WRAPPERS[type(module).__name__])
+    name = type(module).__name__
+    if not _on_cpu(module):
+        module = copy.deepcopy(module).cpu()
+    dtype = next((part.dtype for part in module.parameters() if part.is_floating_point()), torch.float32)
+
+    def scores(points: Any) -> Any:
+        try:
+            with torch.no_grad():
+                found = module(points)
+        except Exception as error:
+            size = "x".join(str(n) for n in points.shape)
+            raise InputError(f"{name}'s forward fails at a batch of shape {size}: {_cause(error)}") from error
+        if not isinstance(found, torch.Tensor):
+            raise InputError(
+                f"{name}'s forward gives {_told(found)}; one tensor is needed, the scores (batch, classes): load a "
+                "module whose forward picks them"
+            )
+        return found
+
+    with _evaluated(module):
         # Two rows: an exporter takes an axis of size 1 for one that is always 1.
-        example = torch.zeros((2, *shape), dtype=next(module.parameters(), torch.zeros(1)).dtype)
+        example = torch.zeros((2, *_sizes(shape)), dtype=dtype)
+        scores(example)
         batch = ({0: torch.export.Dim.DYNAMIC},)
         program = torch.onnx.export(module, (example,), dynamo=True, dynamic_shapes=batch, verbose=False)
         content = program.model_proto.SerializeToString()
+
+    def original(points: FloatArray) -> FloatArray:
+        with _evaluated(module):
+            result: FloatArray = scores(torch.from_numpy(points).to(dtype)).numpy()
+        return result
+
+    return Exported(content, original, name)
+
+
+def _on_cpu(module: Any) -> bool:
+    """Does all that the module computes with lie in the host's memory?"""
+    return all(part.device.type == "cpu" for held in (module.parameters, module.buffers) for part in held())
+
+
+@contextmanager
+def _evaluated(module: Any) -> Iterator[None]:
+    """The module in evaluation mode; each part of it in its own again afterwards."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
     finally:
         for part in training:
             part.training = True
 
-    def original(points: FloatArray) -> FloatArray:
-        was = [part for part in module.modules() if part.training]
-        module.eval()
-        try:
-            with torch.no_grad():
-                result: FloatArray = module(torch.from_numpy(points).to(example.dtype)).numpy()
-        finally:
-            for part in was:
-                part.training = True
-        return result
 
-    return Exported(content, original, type(module).__name__)
+def _sizes(shape: Sequence[int]) -> list[int]:
+    try:
+        sizes = [whole(size, "shape") for size in shape]
+    except (TypeError, InputError):
+        sizes = [0]
+    if min(sizes, default=1) < 1:
+        raise InputError(f"the shape of an input must be whole numbers ≥ 1, such as (1, 28, 28), not {shape!r}")
+    return sizes
+
+
+def _told(found: Any) -> str:
+    """What a forward gives, in words."""
+    kind = type(found).__name__
+    if isinstance(found, Mapping):
+        return f"a {kind} of {', '.join(repr(key) for key in found)}"
+    return (
+        f"a {kind} of {len(found)}"
+        if isinstance(found, list | tuple)
+        else "None"
+        if found is None
+        else f"an object {kind}"
+    )
 
 
 def _from_keras(model: Any, shape: Sequence[int] | None) -> Exported:

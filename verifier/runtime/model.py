@@ -25,6 +25,7 @@ from encoders.onnx_io.ops.call import FLOATS
 from encoders.onnx_io.weights import OnnxModel
 from encoders.passes.lower import lower
 from verifier import models as shipped
+from verifier.problem.arguments import plain
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.runtime.agreement import Agreement, Comparison, same_function
 from verifier.runtime.files_replay import FilesReplay, OneFile, output_slots, without_our_folder
@@ -133,7 +134,7 @@ class Model:
     def vector(self, x: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """One input as a flat vector in the model's dtype; raises InputError when it does not fit or is not finite."""
         try:
-            array = np.asarray(x)
+            array = np.asarray(plain(x))
         except (TypeError, ValueError) as error:
             raise InputError(f"the input is no array of numbers: {error}") from None
         if array.dtype.kind not in "fiu":
@@ -157,7 +158,7 @@ class Model:
     def values(self, points: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The graph's output as ONNX Runtime gives it: points (batch, n), rounded to the dtype → (batch, K)."""
         with np.errstate(over="ignore"):
-            rounded = np.asarray(points).astype(self.dtype)
+            rounded = np.asarray(plain(points)).astype(self.dtype)
         return self.replay.logits(rounded).astype(np.float64)
 
     def predict(self, x: npt.ArrayLike) -> int:
@@ -211,7 +212,10 @@ def from_memory(content: bytes, name: str, output: str | None, budget: Budget, r
     folder = temporary_folder("verifier-model-")
     path = Path(folder.name) / f"{name}.onnx"
     path.write_bytes(content)
-    return replace(_read(path, load_model(path), output, budget, runs), folder=folder)
+    try:
+        return replace(_read(path, load_model(path), output, budget, runs), folder=folder)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), path.name)) from error
 
 
 EVERY = "*"

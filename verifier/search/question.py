@@ -15,7 +15,7 @@ from encoders.errors import InputError
 from encoders.network.graph import Array, Graph
 from encoders.passes.from_transforms import Transforms
 from verifier.problem.answer import Subject
-from verifier.problem.arguments import above_zero, real, whole, word
+from verifier.problem.arguments import above_zero, plain, real, whole, word
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.box import inside
 from verifier.problem.inputs.columns import Columns
@@ -256,7 +256,7 @@ def box_of(box: Box, size: int) -> tuple[Array, Array]:
     """Its ends, each (size,). Raises InputError."""
     wanted = f"the box must be two numbers or two arrays of {size} numbers"
     try:
-        ends = [np.asarray(end, dtype=np.float64).reshape(-1) for end in box]
+        ends = [np.asarray(plain(end), dtype=np.float64).reshape(-1) for end in box]
     except (TypeError, ValueError):
         raise InputError(f"{wanted}, not {type(box).__name__}") from None
     if len(ends) != 2:

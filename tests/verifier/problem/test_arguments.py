@@ -11,8 +11,9 @@ import pytest
 
 import verifier
 from encoders.errors import InputError
-from verifier import models
-from verifier.problem.arguments import real, whole, word
+from verifier import models, testing
+from verifier.problem.arguments import plain, real, whole, word
+from verifier.problem.inputs.columns import units_of
 
 
 @pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2), Fraction(2), Decimal(2), np.array(2)])
@@ -81,3 +82,57 @@ def test_an_input_of_another_type(x: Any) -> None:
     model = verifier.load(models.path("digits"))
     with pytest.raises(InputError, match="the input"):
         verifier.minimal(model, x)
+
+
+class StandInForTensor:
+    """A tensor of PyTorch, as far as it is asked: one that records gradients, of a type that numpy has or lacks."""
+
+    def __init__(self, values: Any, known: bool = True) -> None:
+        self.values, self.known = np.asarray(values), known
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+    def detach(self) -> StandInForTensor:
+        return self
+
+    def to_dense(self) -> StandInForTensor:
+        return self
+
+    def double(self) -> StandInForTensor:
+        if self.values.dtype == object:
+            raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+        return StandInForTensor(self.values.astype(np.float64))
+
+    def numpy(self, *, force: bool) -> Any:
+        assert force
+        if not self.known:
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return self.values
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_tensors_are_taken_wherever_arrays_are(known: bool) -> None:
+    def tensor(values: Any) -> Any:
+        return StandInForTensor(values, known)
+
+    model, images = verifier.load("digits"), np.load(models.input_file("digits"))["x"]
+    x = images[6]
+    ends = tensor(np.zeros(x.size)), tensor(np.ones(x.size))
+    assert model.predict(tensor(x)) == model.predict(list(map(tensor, x.reshape(-1)))) == model.predict(x)
+    assert np.array_equal(model.values(tensor(x.reshape(1, -1))), model.values(x.reshape(1, -1)))
+    assert isinstance(verifier.check(model, tensor(x), 1e-4, box=ends).verdict, verifier.Holds)
+    rows = np.zeros((1, 10)), np.array([-1.0])
+    asked = verifier.Halfspaces(*map(tensor, rows))
+    assert np.array_equal(asked.offset, rows[1])
+    assert isinstance(verifier.check(model, region=ends, property=asked).verdict, verifier.Holds)
+    testing.assert_robust(model, tensor(images[6:8]), linf=1e-4)
+    offset, _ = units_of((tensor(0.0), tensor(np.full(3, 0.5))), 3)
+    assert offset.tolist() == [0.0] * 3
+
+
+def test_a_tensor_without_numbers_is_one_line() -> None:
+    with pytest.raises(
+        InputError, match=r"^a StandInForTensor that cannot be read as numbers: Cannot copy out of meta"
+    ):
+        plain([StandInForTensor(object(), known=False)])

@@ -6,7 +6,9 @@ import gc
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 import verifier
 from encoders.errors import InputError
 from verifier import models
+from verifier.runtime import from_frameworks
 from verifier.runtime.from_frameworks import Exported, compare
 
 DIGITS = models.path("digits")
@@ -148,6 +151,92 @@ class TestTorch:
         assert int(seen.argmax()) == found.witness.predicted != model.predict(x)
         with pytest.raises(InputError, match=r"load\(module, shape="):
             verifier.load(module)
+
+    @pytest.mark.parametrize(
+        ("forward", "said"),
+        [
+            (lambda scores: {"logits": scores}, "Net's forward gives a dict of 'logits'; one tensor is needed"),
+            (lambda scores: SimpleNamespace(logits=scores), "gives an object SimpleNamespace; one tensor"),
+            (lambda _: None, "Net's forward gives None; one tensor"),
+            (lambda scores: (scores, scores), "gives a tuple of 2; one tensor"),
+            (lambda scores: scores @ scores, r"Net's forward fails at a batch of shape 2x6: RuntimeError: mat1 and"),
+            (lambda scores: scores.svd().S, r"exported to ONNX: [^\x1b?]*No ONNX function found for [^\x1b]*$"),
+        ],
+    )
+    def test_what_cannot_be_exported_is_one_line(
+        self, forward: Callable[[Any], Any], said: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+
+        class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = torch.nn.Linear(6, 3)
+
+            def forward(self, points: Any) -> Any:
+                return forward(self.linear(points))
+
+        with pytest.raises(InputError, match=said):
+            verifier.load(Net(), shape=(6,))
+        assert capfd.readouterr() == ("", "")
+
+    def test_wrapped_modules_and_one_that_is_not_on_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+        pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+        inner = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Dropout(), torch.nn.Linear(4, 3))
+        inner[1].eval()
+        x = torch.rand(6, requires_grad=True)
+        wrapped = torch.nn.DataParallel(torch.compile(inner))
+        monkeypatch.setattr(from_frameworks, "_on_cpu", lambda _: False)  # so that a copy is exported
+        moved: list[Any] = []
+        monkeypatch.setattr(torch.nn.Sequential, "cpu", lambda copied: moved.append(copied) or copied, raising=False)
+        model = verifier.load(wrapped, shape=(6,))
+        assert len(moved) == 1
+        assert moved[0] is not inner
+        assert [part.training for part in inner.modules()] == [True, True, False, True]
+        inner.eval()
+        assert model.predict(x) == int(inner(x).argmax())
+
+
+def test_a_module_lies_where_its_parameters_and_buffers_do() -> None:
+    def module(*devices: str) -> Any:
+        parts = [SimpleNamespace(device=SimpleNamespace(type=name)) for name in devices]
+        return SimpleNamespace(parameters=lambda: iter(parts[:1]), buffers=lambda: iter(parts[1:]))
+
+    assert [from_frameworks._on_cpu(module(*at)) for at in (("cpu", "cpu"), ("cuda", "cpu"), ("cpu", "cuda"))] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_an_exporter_s_error_is_told_by_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(model: Any, shape: Any) -> Any:
+        raise RuntimeError("step 1/3: report it with a stack trace") from ValueError("\x1b[96mno rule\x1b[0m for\nthis")
+
+    monkeypatch.setattr(from_frameworks, "_from_torch", export)
+    kind = type("Module", (), {"__module__": "torch.nn.modules"})
+    with pytest.raises(
+        InputError, match=r"^this torch model cannot be exported to ONNX: ValueError: no rule for this$"
+    ):
+        verifier.load(kind())
+
+
+def test_an_original_that_fails_is_one_line() -> None:
+    def original(_: Any) -> Any:
+        raise KeyError("nokey")
+
+    with pytest.raises(InputError, match=r"^net itself fails at random inputs: KeyError: 'nokey'$"):
+        compare(Exported(b"", original, "net"), lambda points: points, (6,))
+
+
+@pytest.mark.parametrize("shape", [6, (6.5,), "abc", (-1,)])
+def test_a_shape_that_is_none(shape: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"the shape of an input must be whole numbers ≥ 1, such as \(1, 28, 28\), not"
+    ):
+        from_frameworks._sizes(shape)
 
 
 class TestKeras:

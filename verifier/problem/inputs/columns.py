@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from encoders.errors import InputError
 from encoders.files.array_files import npz_arrays
-from verifier.problem.arguments import whole
+from verifier.problem.arguments import plain, whole
 
 FINEST_GRID = 1 << 24
 """The most steps between 0 and 1: float32 has no more numbers there that are equally far apart."""
@@ -126,7 +126,7 @@ def read_units(path: Path) -> Units:
 def _floats(name: str, given: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Numbers of the user's as float64, flat. Raises InputError."""
     try:
-        values = np.asarray(given)
+        values = np.asarray(plain(given))
         if values.dtype.kind in REAL_KINDS:
             with np.errstate(over="ignore"):
                 return values.astype(np.float64).reshape(-1)
