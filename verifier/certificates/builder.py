@@ -191,7 +191,9 @@ def _certified(
         splits = TreeRoot(stages, finite, asked.goals[0][1], lower, upper)
         lined = not anchored and by_bounds(splits)
         builder = BallProofBuilder(asked, radius, net, stages, finite, (lower, upper), budget, lined)
-        squares = not anchored and unstable > LP_RELUS and finite.geometry.is_box and suits(finite, lower, upper)
+        # To the checker all of a box is no ball.
+        round_ = finite.geometry.is_euclidean and math.isinf(radius)
+        squares = not anchored and unstable > LP_RELUS and not round_ and suits(finite, lower, upper)
         try:
             made = builder.by_lines(float32, anchored, FEW if squares else math.inf)
         except TooManyNodesError:

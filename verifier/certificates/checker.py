@@ -1494,7 +1494,8 @@ class Region:
         if ball:
             down = np.where(np.isfinite(query.lo), np.minimum(down, self.radius), self.radius)
             up = np.where(np.isfinite(query.hi), np.minimum(up, self.radius), self.radius)
-        self.box = None if self.knapsack or self.round else (centre - down, centre + up)
+        self.centre, self.ends = centre, (centre - down, centre + up)
+        self.box = None if self.knapsack or self.round else self.ends
         self.reach = int(np.maximum(abs(centre - down), abs(centre + up)).sum())
         # A step x − centre is p − m: the entries that p, and m, may have, and how much of it.
         self.rises, self.drops = np.flatnonzero(up > 0), np.flatnonzero(down > 0)
@@ -2472,8 +2473,9 @@ class Proof:
 
 @dataclass(frozen=True)
 class QuadraticEvidence:
-    """Multipliers of quadratic bounds of the rows that `codes` name, all of them integers: 1/τ (inputs,) over 2^fine,
-    κ and π (open ReLUs before,) over 2^shared; of each row t (rows,), λ, μ and σ (rows, open ReLUs) over 2^own."""
+    """Multipliers of quadratic bounds of the rows that `codes` name, all of them integers: 1/T (inputs,) over 2^fine,
+    κ and π (open ReLUs before,) over 2^shared; of each row t (rows,), λ, μ and σ (rows, open ReLUs) over 2^own; in a
+    ball in L2 ρ·radius² over 2^ball."""
 
     codes: Entries
     fine: int
@@ -2484,6 +2486,8 @@ class QuadraticEvidence:
     pi: Entries
     t: Entries
     lines: Entries
+    ball: int = 0
+    rho: int = 0
 
 
 @dataclass(frozen=True)
@@ -2504,6 +2508,9 @@ class QuadraticBounds:
 
         g·z + g₀ − t Σ [τ ξ(1 − ξ) + π h(u − h) − κ h(h − y)] − Σ [λ h + μ(h − y) + σ(s(y − l) − h)].
 
+    In a ball in L2, whose box is meant, −t ρ(radius² − Σ (d + w ξ)²) joins it, d + w ξ an input's step from the centre.
+    Then T = τ + ρ w² takes the place of τ, ρ((d + w)² − d²) joins g and −ρ(radius² − Σ d²) g₀, both times t.
+
     ξ is minimised over all reals: what is left is c + g'·h + t hᵀH h. With H = R Rᵀ + Δ, R what floats give for a
     factor, it is at least its tangent at some h*, which floats give too, less t Σ_j E_j D_j²: E_j = Σ_k |Δ_jk|, D_j ≥
     |h_j − h*_j|. As z ≥ 0, all that multiplies it is rounded down.
@@ -2512,15 +2519,35 @@ class QuadraticBounds:
     def __init__(self, proof: Proof, step: int) -> None:
         (region, rounding), *more = proof.worlds
         need(not more, "quadratic bounds for float32 in another ball than over the reals")
-        if region.box is None:
-            raise InvalidError("quadratic bounds outside of a box")
-        low, high = region.box
+        need(not region.knapsack, "quadratic bounds in L1")
+        low, high = region.ends
         self.proof, self.rounding, self.unit = proof, rounding, region.unit
         self.moves = np.flatnonzero(high > low)
         self.low, self.width = low, (high - low)[self.moves]
         self.fine = step + SPARE_BITS
         """q of the multiples 2^-q that all is in."""
         self._known: dict[int, tuple[list[Layer], FormsOverBox]] = {}
+        # Of the ball, in squares of 1/unit: (d + w)² − d², radius² and radius² − Σ d².
+        aside = (low - region.centre)[self.moves]
+        self.round, self.square = region.round, region.radius**2
+        self.sides, self.free = self.width * (2 * aside + self.width), self.square - int((aside * aside).sum())
+
+    def most_rho(self, given: QuadraticEvidence) -> int:
+        """The largest ρ with which no τ = T − ρ w² is below 0, as evidence has it."""
+        if not self.round:
+            return 0
+        whole = self.square << given.ball + given.fine
+        return int(min(whole // (self.width**2 * given.inverse[self.moves])))
+
+    def _in_ball(self, given: QuadraticEvidence, pulls: Entries, constants: Entries) -> tuple[Entries, Entries]:
+        """The linear part of ξ and the constants, in multiples of 2^-q, with what the ball adds, rounded down."""
+        if given.rho == 0:
+            return pulls, constants
+        self.proof.count(self.moves.size << LONG_BITS + 2)
+        need(0 < given.rho <= self.most_rho(given), "the multiplier of a ball is below 0, too large, or of a box")
+        t, rho, whole = given.t.astype(object), given.rho << self.fine, self.square << given.ball
+        aside, free = rho * self.sides // whole, -rho * self.free // whole
+        return pulls + (np.outer(t, aside) >> given.own), constants + (t * free >> given.own)
 
     def _forms(
         self, layers: Sequence[Layer], start: str, rows: Entries, den: int, direct: Entries | None = None
@@ -2641,13 +2668,14 @@ class QuadraticBounds:
         steps = (mu << SLOPE_BITS) - sigma * slope
         sent = multiplied_by(forms, steps) >> whole
         pulls, reads = sent[:, :m] + asked.rows[:, :m], sent[:, m:] + asked.rows[:, m:]
+        pulls, constants = self._in_ball(given, pulls, asked.constants)
         need(longest(pulls) + longest(inverse) <= LONGEST, "the numbers of quadratic bounds are too long")
         weighed = pulls * inverse
         back = (multiplied_by(inputs, weighed, back=True) << b) - (t * moved.sum(axis=1) << d + q)
         reads = reads + ((sigma - lam - mu << q) >> b) + (kappa * back >> a + 1 + d + q + b)
         reads = reads + (-t * (kappa * (own.constants + own.above) + pi * high) >> a + b)
         t = t[:, 0]
-        least = asked.constants + (steps @ own.constants - (sigma * slope) @ (own.above - low) >> whole)
+        least = constants + (steps @ own.constants - (sigma * slope) @ (own.above - low) >> whole)
         least = least + (-(weighed * pulls).sum(axis=1) << b) // (t << d + q + 2) + (pulls.sum(axis=1) >> 1)
         least = least + (-t * sum(-(-(1 << d + q) // each) for each in inverse.tolist()) >> b + 2)
         # The tangent at h*.
@@ -2839,13 +2867,13 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
     numbers = Numbers(memoryview(data)[at:])
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
-    layers, rows = list[Layer](), list[list[QuadraticEvidence]]()
+    layers, rows, ball = list[Layer](), list[list[QuadraticEvidence]](), norm == "l2" and math.isfinite(radius)
     for _, size in names:
         before = opened(layers)
         layers.append(numbers.layer(size, step))
-        rows.append(numbers.quadratics(n, before) if quadratic else [])
+        rows.append(numbers.quadratics(n, before, ball) if quadratic else [])
     if quadratic:
-        rows.append(numbers.quadratics(n, opened(layers)))
+        rows.append(numbers.quadratics(n, opened(layers), ball))
     open_ = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [] if lined else [numbers.tree(t, rows, open_) for t, rows in wanted]
@@ -2891,26 +2919,28 @@ class Numbers:
         high[~active] = self.take(int(np.count_nonzero(~active)))
         return Layer(kept, active, low, high, step)
 
-    def quadratics(self, inputs: int, opened: int) -> list[QuadraticEvidence]:
+    def quadratics(self, inputs: int, opened: int, ball: bool = False) -> list[QuadraticEvidence]:
         """All until one of no rows; those of all layers wait together."""
         found = list[QuadraticEvidence]()
-        while (given := self.quadratic(inputs, opened)) is not None:
+        while (given := self.quadratic(inputs, opened, ball)) is not None:
             found.append(given)
             self._evidence += 1
             need(self._evidence <= MOST_EVIDENCE, "quadratic bounds are too many")
         return found
 
-    def quadratic(self, inputs: int, opened: int) -> QuadraticEvidence | None:
-        """Multipliers of quadratic bounds over so many inputs and open ReLUs; None for no rows."""
+    def quadratic(self, inputs: int, opened: int, ball: bool = False) -> QuadraticEvidence | None:
+        """Multipliers of quadratic bounds over so many inputs and open ReLUs, and of a ball in L2; None for no rows."""
         rows = self.one()
         if rows == 0:
             return None
         need(0 < rows <= self.left, "the certificate is cut off")
         fine, shared, own = self.take(3).tolist()
-        need(0 <= min(fine, shared, own) <= max(fine, shared, own) <= FINEST, "a step is malformed")
+        of_ball, rho = self.take(2).tolist() if ball else (0, 0)
+        steps = fine, shared, own, of_ball
+        need(0 <= min(steps) <= max(steps) <= FINEST, "a step is malformed")
         codes, inverse, kappa, pi, t = (self.take(count) for count in (rows, inputs, opened, opened, rows))
         lines = self.take(3 * rows * opened).reshape(3, opened, rows).swapaxes(1, 2)
-        return QuadraticEvidence(codes, fine, shared, own, inverse, kappa, pi, t, lines)
+        return QuadraticEvidence(codes, fine, shared, own, inverse, kappa, pi, t, lines, of_ball, rho)
 
     def tree(self, target: int, rows: int, opened: Entries) -> CheckedTree:
         """Splits in preorder, 0 for a leaf and 1 + j for a split of the kept ReLU j, ≤ 0 first; then the leaves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -133,7 +134,10 @@ class Certificate:
 
     def _evidence(self, place: int) -> list[Int64Array]:
         """That of a layer, or of the goals, which a 0 ends."""
-        return [*map(evidence_integers, self.quadratic[place]), np.zeros(1, dtype=np.int64)] if self.quadratic else []
+        if not self.quadratic:
+            return []
+        ball = self.query.norm == "l2" and math.isfinite(self.radius)
+        return [*(evidence_integers(each, ball) for each in self.quadratic[place]), np.zeros(1, dtype=np.int64)]
 
     def _rows(self, tree: SplitTree | LinedTree) -> int:
         if isinstance(tree, LinedTree):
@@ -141,10 +145,11 @@ class Certificate:
         return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
 
 
-def evidence_integers(evidence: QuadraticEvidence) -> Int64Array:
-    """Quadratic evidence: the lines' multipliers ReLU by ReLU."""
+def evidence_integers(evidence: QuadraticEvidence, ball: bool = False) -> Int64Array:
+    """Quadratic evidence: the lines' multipliers ReLU by ReLU. ball: is it of a ball in L2?"""
     parts = (evidence.codes, evidence.inverse, evidence.kappa, evidence.pi, evidence.t)
     head = [evidence.codes.size, evidence.fine, evidence.shared, evidence.own]
+    head += [evidence.ball, evidence.rho] if ball else []
     return np.concatenate([np.array(head), *parts, evidence.lines.swapaxes(1, 2).reshape(-1)]).astype(np.int64)
 
 

@@ -53,8 +53,8 @@ _Value = Callable[[QuadraticEvidence], checker.RowTerm]
 
 @dataclass(frozen=True, eq=False)
 class QuadraticProposals:
-    """Evidence over a ball that is a box, which `proof` evaluates; the bounds lower, upper (relu_count,) that are given
-    with layers are these layers'."""
+    """Evidence over a ball that is a box, or one in L2, which `proof` evaluates; the bounds lower, upper (relu_count,)
+    that are given with layers are these layers'."""
 
     proof: Proof
     stages: Stages
@@ -73,7 +73,7 @@ class QuadraticProposals:
             codes = np.concatenate([2 * part, 2 * part + 1])
             rows = forms.asked.either_sign(part)
             found = climbed(QuadraticRows(forms, rows, np.float32), self.budget, STEPS, STEP)
-            given = None if found is None else self._evidence(codes, forms, rows, found)
+            given = None if found is None else self._evidence(layers, codes, forms, rows, found)
             if given is not None:
                 self.budget.check()
                 value, den = self.proof.quadratic_ends(layers, given)
@@ -103,7 +103,7 @@ class QuadraticProposals:
                 continue
             together = together or found
             codes = np.array([goals[place][0] + best[place] for place in chosen])
-            given = self._evidence(codes, forms, rows, found)
+            given = self._evidence(layers, codes, forms, rows, found)
             if given is None:
                 continue
             self.budget.check()
@@ -118,26 +118,37 @@ class QuadraticProposals:
         return quadratic_forms(self.stages, self.ball, lower, upper, len(layers) + 1, self.budget.check)
 
     def _evidence(
-        self, codes: _Places, forms: QuadraticForms, rows: AffineForms, found: QuadraticMultipliers
+        self,
+        layers: list[Layer],
+        codes: _Places,
+        forms: QuadraticForms,
+        rows: AffineForms,
+        found: QuadraticMultipliers,
     ) -> QuadraticEvidence | None:
         """The multipliers of the rows as integers; None where H is not positive definite with them."""
-        tau, *curved = (np.maximum(each.astype(np.float64), 0.0) for each in found[0][:3])
+        exact = QuadraticRows(forms, rows)
+        tau, *curved, rho = (np.maximum(each.astype(np.float64), 0.0) for each in found[0])
         each_t, *lined = (np.maximum(each.astype(np.float64), 0.0) for each in found[1])
-        # Inputs of the checker are from 0 to 1: τ(1 − ξ²) is four times as much there.
-        inverse, lines = 0.25 / tau, np.stack(lined)
+        # Inputs of the checker are from 0 to 1: τ(1 − ξ²) is four times as much there, and so is ρ e² ξ².
+        inverse, lines = 0.25 / (tau + rho @ exact.share**2), np.stack(lined)
         # A π may be a million times every κ, and H needs them all.
         fine, *commons = map(_exponent, (inverse, *curved), (SHARED_BITS, SHARED_BITS, checker.HELD_BITS))
         common = min(commons)
         own = _exponent(np.median(lines.max(axis=(0, 2), initial=0.0), keepdims=True), OWN_BITS)
         whole = np.ones(self.proof.query.centre.size, dtype=np.int64)
+        if rho.size:
+            # T may be larger, but not smaller than ρ w².
+            inverse = np.ldexp(np.floor(np.ldexp(inverse, fine)), -fine)
         whole[forms.moves] = np.maximum(_integers(inverse, fine), 1)
         kappa, pi = (_integers(part, common) for part in curved)
         # Where both are 0 for a ReLU H is singular, and shrinking κ mends nothing.
         pi = np.maximum(pi, 1)
         given = SharedMultipliers(
-            0.25 / np.ldexp(whole[forms.moves].astype(np.float64), -fine), np.zeros(kappa.size), np.ldexp(pi, -common)
+            0.25 / np.ldexp(whole[forms.moves].astype(np.float64), -fine),
+            np.zeros(kappa.size),
+            np.ldexp(pi, -common),
+            np.zeros(rho.size),
         )
-        exact = QuadraticRows(forms, rows)
         for _ in range(HALVINGS):
             if exact.hessian(given._replace(kappa=np.ldexp(AWAY * kappa, -common))) is not None:
                 break
@@ -145,7 +156,14 @@ class QuadraticProposals:
         else:
             return None
         t = np.maximum(_integers(each_t, own), 1)
-        return QuadraticEvidence(codes, fine, common, own, whole, kappa, pi, t, _integers(lines, own))
+        made = QuadraticEvidence(codes, fine, common, own, whole, kappa, pi, t, _integers(lines, own))
+        return self._in_ball(layers, made, rho) if rho.size else made
+
+    def _in_ball(self, layers: list[Layer], given: QuadraticEvidence, rho: Array) -> QuadraticEvidence:
+        """With ρ, which is rounded down until no τ is below 0."""
+        given = replace(given, ball=_exponent(rho, checker.HELD_BITS))
+        (found,) = _integers(rho, given.ball).tolist()
+        return replace(given, rho=min(found, self.proof.quadratic(layers).most_rho(given)))
 
 
 def _exponent(values: Array, bits: int) -> int:

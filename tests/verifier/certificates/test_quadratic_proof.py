@@ -30,6 +30,7 @@ from verifier.certificates.checker import InvalidError, Proof, QuadraticEvidence
 from verifier.certificates.format import FINE, STEP, varints
 from verifier.certificates.quadratic_proof import QuadraticProposals
 from verifier.problem.budget import Budget
+from verifier.problem.norms.l2 import L2
 from verifier.problem.query import Norm
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.root_bounds import root_bounds
@@ -56,19 +57,33 @@ def drawn(rng: np.random.Generator, codes: np.ndarray, inputs: int, opened: int)
     return QuadraticEvidence(codes, int(fine), int(shared), int(own), inverse, kappa, pi, t, lines)
 
 
+def with_ball(rng: np.random.Generator, proof: Proof, given: QuadraticEvidence) -> QuadraticEvidence:
+    """In L2 with any ρ that is allowed, or, now and then, one beyond all of these."""
+    if proof.query.norm != "l2":
+        return given
+    given = dataclasses.replace(given, ball=int(rng.integers(0, checker.FINEST + 1)))
+    most = proof.quadratic(proof.layers).most_rho(given)
+    return dataclasses.replace(given, rho=int(rng.choice([0, most // 2, most, most, most, most + 1])))
+
+
 def vertices(case: Any, radius: float, count: int, rng: np.random.Generator) -> list[np.ndarray]:
     ball = case.asked.ball
+    if ball.norm is Norm.L2:
+        corners = L2(ball.centre, ball.lo, ball.hi, radius).minimiser(rng.normal(size=(2 * count, ball.centre.size)))
+        found = [ball.centre + (x - ball.centre) * (1 - 2.0**-40) for x in corners]
+        assert all(L2.distance_exact(x, ball.centre) <= radius for x in found)
+        return [ball.centre, *found]
     low, high = np.maximum(ball.lo, ball.centre - radius), np.minimum(ball.hi, ball.centre + radius)
     found = [np.where(rng.random(low.size) < 0.5, low, high) for _ in range(count)]
     between = (0.5 * a + 0.5 * b for a, b in pairwise(found))
     return [ball.centre, *found, *between]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "norm"), [(0, Norm.LINF), (1, Norm.LINF), (1, Norm.L2), (2, Norm.L2)])
 @pytest.mark.parametrize("float32", [False, True])
 @pytest.mark.parametrize("wrong", [0.0, 1e-3])
 def test_bounds_hold_at_every_point(
-    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seed: int, float32: bool, wrong: float
+    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seed: int, float32: bool, wrong: float, norm: Norm
 ) -> None:
     """wrong: how far off the factor and the point of the tangent are, which floats propose."""
     if wrong:
@@ -76,7 +91,8 @@ def test_bounds_hold_at_every_point(
         monkeypatch.setattr(np.linalg, "cholesky", lambda m: inner(m) * (1 + wrong * noise.normal(size=m.shape)))
         inverse = np.linalg.inv
         monkeypatch.setattr(np.linalg, "inv", lambda m: inverse(m) * (1 + 10 * wrong * noise.normal(size=m.shape)))
-    case, rng, radius = make_case(seed, SIZES, Norm.LINF, False), np.random.default_rng(seed), 0.25
+    case, rng, radius = make_case(seed, SIZES, norm, False), np.random.default_rng(seed), 0.25
+    radius *= 1 if norm is Norm.LINF else 2
     net = checker.read_network(case.content, case.model.path.parent)
     proof = Proof(net, ball_proof.checked_query(case.asked), radius, FINE, radius if float32 else 0.0)
     established(proof)
@@ -87,14 +103,15 @@ def test_bounds_hold_at_every_point(
         opened = sum(int((~layer.active).sum()) for layer in layers)
         for _ in range(8):
             codes = rng.integers(0, 2 * size if place < 3 else 6, 4)
-            evidence = drawn(rng, codes, 5, opened)
+            evidence = with_ball(rng, proof, drawn(rng, codes, 5, opened))
             try:
                 if place < 3:
                     value, den = proof.quadratic_ends(layers, evidence)
                 else:
                     value, den = proof.quadratic_rows(layers, evidence, checker.coded_goal(net, evidence, 0.125))
-            except InvalidError:  # its matrix is not positive definite
+            except InvalidError:  # its matrix is not positive definite, or ρ too large
                 continue
+            assert evidence.rho <= proof.quadratic(layers).most_rho(evidence)
             count += 1
             for row, code in enumerate(codes.tolist()):
                 for hidden, scores in points:
@@ -137,11 +154,18 @@ class Bracketed:
     """The function of z that quadratic evidence bounds, for one row of it, by its formula."""
 
     def __init__(self, proof: Proof, layers: list[checker.Layer], given: QuadraticEvidence, row: int) -> None:
-        low, high = proof.worlds[0][0].box or ((), ())
-        unit, step = proof.worlds[0][0].unit, layers[0].step
-        self.low, self.width = ([Fraction(int(v), unit) for v in part] for part in (low, np.array(high) - low))
+        region, step = proof.worlds[0][0], layers[0].step
+        (low, high), unit = region.ends, region.unit
+        self.low, self.width, self.centre = (
+            [Fraction(int(v), unit) for v in part] for part in (low, high - low, region.centre)
+        )
+        self.radius = Fraction(region.radius, unit)
+        self.rho = Fraction(given.rho, 1 << given.ball) / self.radius**2
         scale, own = Fraction(1, 1 << given.shared), Fraction(1, 1 << given.own)
-        self.tau = [Fraction(1 << given.fine, int(v)) for v in given.inverse]
+        self.tau = [
+            Fraction(1 << given.fine, int(v)) - self.rho * w**2 for v, w in zip(given.inverse, self.width, strict=True)
+        ]
+        assert min(self.tau) >= 0
         self.kappa, self.pi = ([int(v) * scale for v in part] for part in (given.kappa, given.pi))
         self.t = int(given.t[row]) * own
         self.lines = [[int(v) * own for v in part[row]] for part in given.lines]
@@ -157,6 +181,8 @@ class Bracketed:
             return sum((a * b for a, b in zip(given, [*x, *h[: len(each[1])]], strict=True)), each[2])
 
         value = valued(form) - self.t * sum(a * b * (1 - b) for a, b in zip(self.tau, xi, strict=True))
+        left = self.radius**2 - sum((a - b) ** 2 for a, b in zip(x, self.centre, strict=True))
+        value -= self.t * self.rho * left
         for j, each in enumerate(h):
             y, u, low = valued(arguments[j]), self.most[j], self.least[j]
             lam, mu, sigma = (part[j] for part in self.lines)
@@ -167,14 +193,14 @@ class Bracketed:
 
 
 @pytest.mark.parametrize(("step", "lying"), [(6, False), (STEP, False), (STEP, True)])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "norm"), [(0, Norm.LINF), (1, Norm.L2)])
 def test_values_are_just_below_the_least_of_the_formula(
-    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seed: int, step: int, lying: bool
+    make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, seed: int, step: int, lying: bool, norm: Norm
 ) -> None:
     """Of multipliers that an ascent finds, whose least value over all ξ and 0 ≤ h ≤ u floats find. lying: the matrix is
     not positive definite, and yet there is a factor."""
     monkeypatch.setattr(quadratic_proof, "AWAY", 1.1)
-    case, radius = make_case(seed, SIZES, Norm.LINF, False), 0.25
+    case, radius = make_case(seed, SIZES, norm, False), 0.25 if norm is Norm.LINF else 0.5
     proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, FINE)
     established(proof, step)
     forms, layers = forms_of(case, proof.layers), proof.layers[:2]
@@ -191,6 +217,7 @@ def test_values_are_just_below_the_least_of_the_formula(
     stages = to_stages(case.model.graph)
     squares = QuadraticProposals(proof, stages, case.asked.ball.with_radius(radius), Budget())
     ((given, _),) = squares.ends(layers, *ends, np.arange(5))
+    assert (given.rho > 0) == (norm is Norm.L2)
     if lying:
         factor = np.linalg.cholesky
         monkeypatch.setattr(np.linalg, "cholesky", lambda m: factor(m + 2.0 * np.abs(m).sum() * np.eye(len(m))))
@@ -249,12 +276,13 @@ def float_forms(form: Any) -> Any:
     return [float(v) for v in form[0]], [float(v) for v in form[1]], float(form[2])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
+@pytest.mark.parametrize("seed", range(2))
 def test_what_an_ascent_finds_is_nearly_what_the_engine_proves(
-    make_case: Callable[..., Any], squared: None, seed: int
+    make_case: Callable[..., Any], squared: None, seed: int, norm: Norm
 ) -> None:
     """The whole way, at nine tenths of the minimum: evidence for ends and goals, a tree for what is left."""
-    case = make_case(seed, SMALL, Norm.LINF, False)
+    case = make_case(seed, SMALL, norm, False)
     if not 0 < case.truth < np.inf:
         pytest.skip("the input is adversarial itself")
     for float32 in (0.0, 0.5 * case.truth):
@@ -272,7 +300,7 @@ def test_mutations_are_refused_or_say_something_true(
     rng, count, tried = np.random.default_rng(0), 0, 0
     for seed in range(4):
         monkeypatch.setattr(builder, "by_bounds", lambda _, lined=seed > 1: lined)
-        case = make_case(seed, SMALL, Norm.LINF, seed % 2 == 0)
+        case = make_case(seed, SMALL, (Norm.LINF, Norm.L2)[seed % 2], seed in (0, 3))
         if not 0 < case.truth < np.inf:
             continue
         content = case.certified(0.95 * case.truth).content
@@ -305,6 +333,7 @@ def test_mutations_are_refused_or_say_something_true(
         ("kappa", 1 << 20, "positive definite"),
         ("codes", -1, "not there"),
         ("codes", 1 << 20, "not there"),
+        ("rho", 1, "of a box"),
     ],
 )
 def test_fields_out_of_range_are_refused(make_case: Callable[..., Any], name: str, value: int, reason: str) -> None:
@@ -318,10 +347,57 @@ def test_fields_out_of_range_are_refused(make_case: Callable[..., Any], name: st
         np.arange(2), 0, 8, 0, np.ones(5, dtype=np.int64), ones, ones, np.ones(2, dtype=np.int64), rows
     )
     proof.quadratic_ends(layers, sound)
-    changed = getattr(sound, name).copy()
+    changed: Any = np.array(getattr(sound, name))
     changed.flat[-1] = value
+    changed = changed if changed.ndim else int(changed)
     with pytest.raises(InvalidError, match=reason):
         proof.quadratic_ends(layers, dataclasses.replace(sound, **{name: changed}))
+
+
+@pytest.mark.parametrize(("radius", "step"), [(0.25, 0), (0.25, 30), (2.0**-300, 60), (2.0**300, 60)])
+def test_multipliers_of_a_ball_are_those_that_leave_no_tau_below_0(
+    make_case: Callable[..., Any], radius: float, step: int
+) -> None:
+    """However large the numbers are."""
+    case = make_case(1, SIZES, Norm.L2, False)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, FINE)
+    ends = np.full(7, 1 << STEP)
+    proof.add(checker.Layer(np.arange(7), np.zeros(7, dtype=bool), -ends, ends, STEP))
+    squares, none, large = proof.quadratic(proof.layers), np.zeros(7, dtype=np.int64), np.full((3, 2, 7), 1 << 61)
+    given = QuadraticEvidence(np.arange(2), step, step, 0, np.full(5, 9), none, none + 1, large[0, :, 0], large, step)
+    share = Fraction(int(max(squares.width)), squares.unit) / Fraction(radius)
+    tau, most = Fraction(1 << step, 9), squares.most_rho(given)
+    assert Fraction(most, 1 << step) * share**2 <= tau < Fraction(most + 1, 1 << step) * share**2
+    proof.quadratic_ends(proof.layers, dataclasses.replace(given, rho=most))
+    for rho in (most + 1, most + (1 << 61), -1, -(1 << 61)):
+        with pytest.raises(InvalidError, match="multiplier of a ball"):
+            proof.quadratic_ends(proof.layers, dataclasses.replace(given, rho=rho))
+
+
+def test_evidence_of_a_ball_proves_no_other(make_case: Callable[..., Any], squared: None) -> None:
+    tried = 0
+    for seed in range(2):
+        for norm, other in ((Norm.LINF, "l2"), (Norm.L2, "linf")):
+            case = make_case(seed, SMALL, norm, False)
+            if not 0 < case.truth < np.inf:
+                continue
+            parts = taken_apart(case.certified(0.95 * case.truth).content)
+            sound = parts.header["schema"] in (checker.QUADRATIC_SCHEMA, checker.LINED_SCHEMA)
+            changes: list[dict[str, Any]] = [
+                {"norm": other},
+                {"norm": "l1"},
+                {"radius": "inf"},
+                {"radius": (1.06 * case.truth).hex()},
+                {"schema": checker.SCHEMA},
+            ]
+            tried += sound
+            for change in changes if sound else []:
+                assert refused(case, dataclasses.replace(parts, header=parts.header | change).content())
+            # Another centre: within the old ball what is said may be true.
+            x = np.frombuffer(parts.floats[:12], "<f4") + np.float32(case.truth / 16)
+            moved = bytearray(np.clip(x, 0, 1).astype("<f4").tobytes()) + parts.floats[12:]
+            refused(case, dataclasses.replace(parts, floats=moved).content())
+    assert tried >= 2
 
 
 def test_too_many_rows_are_refused_before_they_are_made(make_case: Callable[..., Any]) -> None:
@@ -349,6 +425,12 @@ def test_evidence_without_end_is_refused(make_case: Callable[..., Any], monkeypa
     assert len(numbers.quadratics(5, 1)) == 3
     with pytest.raises(InvalidError, match="too many"):
         numbers.quadratics(5, 1)
+    one = np.insert(one, 4, [7, 9])
+    (given,) = checker.Numbers(memoryview(varints(np.array([*one, 0])))).quadratics(5, 1, ball=True)
+    assert (given.ball, given.rho, given.pi.tolist()) == (7, 9, [1])
+    one[4] = checker.FINEST + 1
+    with pytest.raises(InvalidError, match="malformed"):
+        checker.Numbers(memoryview(varints(one))).quadratic(5, 1, ball=True)
     case = make_case(1, SIZES, Norm.LINF, False)
     proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
     established(proof)
@@ -379,7 +461,7 @@ def test_too_many_rows_of_a_case_are_refused_before_they_are_made(
 
 
 def test_other_regions_are_refused(make_case: Callable[..., Any]) -> None:
-    for norm, float32 in ((Norm.L1, 0.0), (Norm.L2, 0.0), (Norm.LINF, 0.125)):
+    for norm, float32 in ((Norm.L1, 0.0), (Norm.L2, 0.125), (Norm.LINF, 0.125)):
         case = make_case(1, SIZES, norm, False)
         proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE, float32)
         with pytest.raises(InvalidError, match="quadratic bounds"):
