@@ -52,7 +52,7 @@ FIRST_INPUT = 0.25
 """τ at first is half of what the rows pull at each entry, in the mean, and at least such a share of its mean."""
 
 FIRST_BOX = 0.02
-"""The same of τ in L2, where the whole ball's ρ holds most."""
+"""τ at first in L2, as a share of that: there the whole ball's ρ holds most."""
 
 FIRST_SQUARE = 0.3
 """π at first, as a share of κ's unit: what a ReLU costs by the width of its argument."""
@@ -68,6 +68,7 @@ SHRUNK = 0.1
 
 
 NOT_ROUND: AnyFloats = np.zeros(0)
+"""ρ where there is no such multiplier."""
 
 
 class SharedMultipliers(NamedTuple):

@@ -2842,7 +2842,10 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
     anchored, lined = (header["schema"] == kind for kind in (ANCHORED_SCHEMA, LINED_SCHEMA))
     quadratic = lined or header["schema"] == QUADRATIC_SCHEMA
-    need(anchored or quadratic or header["schema"] == SCHEMA, f"another schema than {REAL_SCHEMA} to {LINED_SCHEMA}")
+    need(
+        anchored or quadratic or header["schema"] == SCHEMA,
+        f"the certificate has another schema than {REAL_SCHEMA} to {LINED_SCHEMA}",
+    )
     n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
 
     def floats(count: int, dtype: str) -> Entries:

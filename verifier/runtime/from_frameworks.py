@@ -201,13 +201,9 @@ def _told(found: Any) -> str:
     kind = type(found).__name__
     if isinstance(found, Mapping):
         return f"a {kind} of {', '.join(repr(key) for key in found)}"
-    return (
-        f"a {kind} of {len(found)}"
-        if isinstance(found, list | tuple)
-        else "None"
-        if found is None
-        else f"an object {kind}"
-    )
+    if isinstance(found, list | tuple):
+        return f"a {kind} of {len(found)}"
+    return "None" if found is None else f"an object {kind}"
 
 
 def _from_keras(model: Any, shape: Sequence[int] | None) -> Exported:
