@@ -44,6 +44,9 @@ from verifier.search.state import FIRST_RADIUS, LAST_RADIUS
 PARTS = 3.0
 """One part of so many of the time that is left is for a ball: one that stays open is followed by smaller ones."""
 
+PATIENCE, MORE = 0.25, 4.0
+"""Without a time limit: seconds for a ball in the first round, and how many times as long in each that follows."""
+
 
 @dataclass(frozen=True, eq=False)
 class SmoothNearest:
@@ -97,17 +100,23 @@ def smooth_nearest(
 
 @dataclass(eq=False)
 class _SmoothSearch:
-    """lower ≤ d* ≤ upper; `left`: the smallest ball that could not be decided, and `reason`, why."""
+    """lower ≤ d* ≤ upper. left: the smallest ball for which this round had too little time, late: is there any?
+    stuck: the smallest ball that no time decides, and `reason`, why."""
 
     asked: SmoothNearest
     settings: Settings
     lower: float = 0.0
     upper: float = math.inf
+    late: bool = False
     left: float = math.inf
+    stuck: float = math.inf
     reason: str = ""
     witness: Witness | None = None
     evidence: Evidence = Evidence.PROVED
     search: Search = field(default_factory=lambda: Search(LINEAR_BOUNDS, 0, 0, 0.0))
+
+    def __post_init__(self) -> None:
+        self._patience = PATIENCE if math.isinf(self.settings.budget.limit) else math.inf
 
     def brackets(self) -> Iterator[Bracket]:
         try:
@@ -123,33 +132,38 @@ class _SmoothSearch:
         return math.isinf(self.lower) or self.upper - self.lower <= self.asked.precision
 
     def _radii(self) -> Iterator[float]:
-        """Of the balls that are asked: the input alone, all of the box, then smaller ones while something is open."""
+        """Of the balls that are asked: the input alone, then all of the box and smaller ones, round by round."""
         yield 0.0
-        if not self._closed:
-            yield math.inf
-        while not self._closed and (radius := self._next()) is not None:
-            yield radius
+        while not self._closed:
+            self.late, self.left = False, math.inf
+            if math.isinf(self.upper):
+                yield math.inf
+            while not self._closed and (radius := self._next()) is not None:
+                yield radius
+            if not self.late:
+                return
+            self._patience *= MORE
 
     def _next(self) -> float | None:
-        """The radius of the next ball; None where nothing is left to ask."""
-        precision, end = self.asked.precision, min(self.upper, self.left)
+        """The radius of the next ball; None where nothing is left to ask in this round."""
+        precision, end = self.asked.precision, min(self.upper, self.left, self.stuck)
         if math.isinf(end):
             radius = max(FIRST_RADIUS, 2.0 * self.lower)
             return radius if radius <= LAST_RADIUS else None
         gap = end - self.lower
-        if self.left < self.upper and gap <= precision:
+        if end < self.upper and gap <= precision:
             return None
-        if self.left < self.upper or gap > BISECT_FACTOR * precision:
+        if end < self.upper or gap > BISECT_FACTOR * precision:
             return self.lower + 0.5 * gap
         return max(closing_radius(end, precision), math.nextafter(self.lower, math.inf))
 
     def _ask(self, radius: float) -> None:
         """Whether a point of the ball satisfies the property. Raises OutOfTimeError."""
-        budget, asked = self.settings.budget, self.asked
-        budget.check()
-        share = budget.share(PARTS)
-        question = property_question(asked.model, asked.within(radius), share, asked.semantics)
-        answer = check_property(question, replace(self.settings, budget=share))
+        asked, whole = self.asked, self.settings.budget
+        whole.check()
+        budget = whole.share(PARTS).first_of(Budget(self._patience))
+        question = property_question(asked.model, asked.within(radius), budget, asked.semantics)
+        answer = check_property(question, replace(self.settings, budget=budget))
         if (cost := answer.search) is not None:
             engine = cost.engine if cost.nodes else self.search.engine
             nodes, seconds = self.search.nodes + cost.nodes, self.search.seconds + cost.seconds
@@ -158,8 +172,10 @@ class _SmoothSearch:
             self.lower, self.evidence = radius, min(self.evidence, answer.verdict.evidence)
         elif isinstance(answer.verdict, Violated) and answer.witness is not None:
             self._take(answer.witness)
-        elif 0.0 < radius < self.left:
-            self.left, self.reason = radius, answer.remark or answer.reason
+        elif budget.ended:
+            self.late, self.left = True, min(self.left, radius)
+        elif radius > 0.0:
+            self.stuck, self.reason = min(self.stuck, radius), answer.remark or answer.reason
 
     def _take(self, found: Counterexample) -> None:
         point = found.point

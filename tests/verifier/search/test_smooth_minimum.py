@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,11 @@ from tests.verifier.search.test_smooth_track import network
 from verifier import Halfspaces, InputError
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
+from verifier.problem.budget import Budget
 from verifier.problem.verdict import Status
+from verifier.search.property_question import asked_property
+from verifier.search.settings import Settings
+from verifier.search.smooth_minimum import smooth_nearest
 
 node = onnx.helper.make_node
 ONE = build_model([node("Sigmoid", ["x"], ["s"]), node("Relu", ["s"], ["y"])], [1, 1], {})
@@ -74,7 +79,22 @@ def test_what_stays_open_is_a_bracket(one: verifier.Model) -> None:
     assert found.status is Status.BRACKETED
     assert 1 <= found.lower < 50
     assert (found.upper, found.witness) == (math.inf, None)
-    assert found.reason
+    assert found.reason == "the time limit of 1 s was reached"
+
+
+def test_without_a_time_limit_a_ball_that_lasts_does_not_hold_up_the_others(one: verifier.Model) -> None:
+    """As above: all of the box would take for ever."""
+    budget = Budget()
+    prop = asked_property(one, (-60.0, 60.0), over(1.0), budget)
+    asked = smooth_nearest(one, np.zeros(1), prop, budget, "linf", 0.5, "both")
+    rescue = threading.Timer(20, budget.cancel)  # that a fault ends, too
+    rescue.start()
+    for bracket in asked.brackets(Settings(budget)):
+        if bracket.lower >= 1:
+            budget.cancel()
+    rescue.cancel()
+    assert (bracket.final, bracket.status, bracket.reason) == (True, Status.BRACKETED, "interrupted")
+    assert 1 <= bracket.lower < 50
 
 
 def test_other_norms_are_refused(one: verifier.Model) -> None:
