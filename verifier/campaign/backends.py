@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from encoders.errors import InputError, there_are
@@ -24,11 +24,13 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Backend:
-    """name: local, dask or ray; scheduler: its address, for a cluster; jobs: tasks at a time on this machine."""
+    """name: local, dask or ray; scheduler: its address, for a cluster; jobs: tasks at a time on this machine; tell: as
+    `on_cluster` calls it."""
 
     name: str = LOCAL
     scheduler: str | None = None
     jobs: int | None = None
+    tell: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.name not in (LOCAL, *CONFIGURED):
@@ -59,7 +61,7 @@ class Backend:
         if self.name == LOCAL:
             yield from _in_processes(works, self.slots, budget) if self.slots > 1 else map(solve, works)
             return
-        yield from on_cluster(self.name, self.scheduler, solve, works)
+        yield from on_cluster(self.name, self.scheduler, solve, works, budget, self.tell, _lost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +85,13 @@ def _in_processes(works: Iterator[Work], count: int, budget: Budget) -> Iterator
         yield _gone(work, found) if isinstance(found, Lost) else found
 
 
+def _lost(work: Work, why: str) -> Report:
+    """A lost try."""
+    return Report(work.claim, (), used_up=False, cut=False, lost=f"its worker was lost: {why}")
+
+
 def _gone(work: Work, lost: Lost) -> Report:
     """A task without an answer: of brackets that overran their limit, that is used up; all else is a lost try."""
     if lost.overran and not work.attack_tasks:
         return Report(work.claim, (), used_up=work.whole and bool(work.known), cut=False)
-    return Report(work.claim, (), used_up=False, cut=False, lost=f"its worker was lost: {lost.why}")
+    return _lost(work, lost.why)

@@ -27,6 +27,7 @@ from verifier.campaign.store.presence import How
 from verifier.campaign.store.records import Counts
 from verifier.campaign.store.store import Store
 from verifier.problem.budget import Budget
+from verifier.problem.workers import in_one_line
 
 FIRST_SHARE, LEAST_FIRST = 0.25, 0.5
 """Of a total budget, for the first round, in which every instance gets the same short time; and its least seconds."""
@@ -43,6 +44,10 @@ SETBACKS = 3
 """Losses of workers in a row, without any result between them, after which a campaign gives up."""
 
 
+class CampaignLostError(InputError):
+    """Its workers were lost again and again: the store has what is known, and the same command goes on from there."""
+
+
 def run(
     plan: Plan,
     wanted: Sequence[Wanted],
@@ -55,7 +60,7 @@ def run(
     """Work until the plan's instances are closed, their time limits used up, or the budget ends (Ctrl-C cancels it).
 
     claims: given the plan's key, says what is worked on instead, until that has nothing more. The counts at the end.
-    Raises InputError: the store cannot be written, or the backend fails again and again.
+    Raises InputError: the store cannot be written, or no cluster answers; CampaignLostError.
     """
     key = store.begin(plan, wanted)
     limits = limits_of(plan, backend.slots, store.counts(key))
@@ -133,6 +138,8 @@ class _Campaign:
     owner: Owner
     failure: StoreError | None = None
     setbacks: int = 0
+    drawn: bool = False
+    """Was anything handed to a worker?"""
     shown: float = -math.inf
     begun: Counter[str] = field(default_factory=Counter)
     connections: Connections = field(init=False)
@@ -188,9 +195,11 @@ class _Campaign:
                 done, self.setbacks = done + 1, 0
                 if self.failure is not None:
                     return False
-        except InputError:
+        except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001, whatever a backend raises when its workers die
+        except Exception as error:  # whatever a backend raises when its workers die
+            if isinstance(error, InputError) and not self.drawn:
+                raise
             self._setback(error)
             return not self._ending
         if self._ending or self.failure is not None:
@@ -220,6 +229,7 @@ class _Campaign:
                 claim = self.claims.next()
                 if claim is None:
                     return
+                self.drawn = True
                 yield self._work(claim)
             except StoreError as error:
                 self.failure = error
@@ -266,12 +276,16 @@ class _Campaign:
             return {}
 
     def _setback(self, error: Exception) -> None:
-        """Workers were lost, and with them what they had not sent: their tasks are free again."""
+        """Workers were lost, and with them what they had not sent: their tasks are free again.
+
+        Raises CampaignLostError.
+        """
         self.setbacks += 1
-        told = " ".join(f"{type(error).__name__}: {error}".split())
+        told = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {in_one_line(error)}"
         self.store.lose(self.owner, f"its worker was lost: {told}")
         if self.setbacks > SETBACKS and not self._ending:
-            raise InputError(f"the workers of --backend {self.backend.name} were lost {self.setbacks} times: {told}")
+            lost = f"the workers of --backend {self.backend.name} were lost {self.setbacks} times: {told}"
+            raise CampaignLostError(lost)
 
     def _keep(self, ended: threading.Event) -> None:
         """Renew the claims, and tell the workers when Ctrl-C or a failure ends the campaign."""

@@ -15,7 +15,7 @@ from verifier.campaign.certificates import certify
 from verifier.campaign.plan.attack_tasks import FAILED, StoredFinding
 from verifier.campaign.plan.plan import Plan, read_plan
 from verifier.campaign.plan.selection import Remarks, tasks_of
-from verifier.campaign.runner import run
+from verifier.campaign.runner import CampaignLostError, run
 from verifier.campaign.store.records import Result
 from verifier.campaign.store.store import Store
 from verifier.certificates.builder import UNDER_TRANSFORMS
@@ -53,9 +53,14 @@ def campaign(
         tell_remarks(remarks)
         if not wanted:
             raise InputError(f"{plan or 'the command line'}: the plan asks for nothing: no input fits the selection")
+        lost = ""
         with Store(asked.store) as store:
             with campaign_progress(limits.engine) as show:
-                counts = run(asked, wanted, store, backend, limits.engine, show)
+                try:
+                    run(asked, wanted, store, backend, limits.engine, show)
+                except CampaignLostError as error:
+                    lost = str(error)
+            counts = store.counts(asked.sha256)
             missing = 0 if certificates is None else _certified(asked, store, certificates, backend, limits.proof)
             results, findings = store.results(asked.sha256), store.findings(asked.sha256)
         deadline.begin_answer()
@@ -66,6 +71,8 @@ def campaign(
         for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
             complain(f"{failed.source}, {failed.input_name}, target {failed.target}: {failed.reason}")
         tell_failed(results, findings)
+        if lost:
+            complain(f"{lost}: the same command goes on from here")
         if limits.whole.cancelled:
             complain("interrupted: the same command goes on from here")
         return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED

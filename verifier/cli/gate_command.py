@@ -92,7 +92,7 @@ def gate(
             deadline.answer = lambda: teller.so_far(found, store, wanted)
             kept = 0.0 if folder is None else evidence_command.writing_time(limits)
             proofs = _certify(asked, found, store, backend, limits.proof.reserve(kept))
-            found = replace(stored(asked, wanted, store), asked=found.asked, proofs=proofs)
+            found = replace(stored(asked, wanted, store), asked=found.asked, proofs=proofs, lost=found.lost)
         drawn = _draw(found, wanted, outputs.witnesses, limits) if outputs.witnesses is not None else {}
         deadline.answer = lambda: teller.tell(found, drawn)
         tell_failed(found.results, found.findings)
@@ -124,7 +124,7 @@ class _Teller:
         """The verdicts that were found, and what of them is certified, where the time is up while that goes on."""
         now = stored(self.asked, wanted, store)
         proofs = certified_so_far(now.judgements, now.results, self.deadline.whole.reason)
-        return self.tell(replace(now, asked=found.asked, proofs=proofs), {})
+        return self.tell(replace(now, asked=found.asked, proofs=proofs, lost=found.lost), {})
 
     def tell(self, found: Settled, drawn: Mapping[str, Path], made: evidence_command.WrittenPack | None = None) -> Exit:
         """Say the verdicts in every form; the exit code. made: the evidence pack, where it was asked for in time."""
@@ -132,7 +132,8 @@ class _Teller:
         ruling = overall(found.judgements) if found.judgements else Ruling.UNDECIDED
         warned = ruling is Ruling.UNDECIDED and self.outputs.undecided == "warn"
         code = Exit.GOOD if warned else CODES[ruling]
-        reason = budget.reason if ruling is Ruling.UNDECIDED and budget.remaining <= 0 else ""
+        ended = budget.reason if budget.remaining <= 0 else found.lost
+        reason = ended if ruling is Ruling.UNDECIDED else ""
         run = GateRun(
             path=self.asked.path,
             judgements=found.judgements,

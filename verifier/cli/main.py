@@ -28,7 +28,7 @@ from verifier.cli.command_deadline import (
     own_process,
     without_collection,
 )
-from verifier.cli.complaint import complain
+from verifier.cli.complaint import complain, tell_waiting
 from verifier.cli.exit_codes import Exit
 from verifier.cli.signature import with_options
 from verifier.problem import streams, workers
@@ -197,7 +197,7 @@ def campaign(
 
     if status is not None:
         raise typer.Exit(campaign_command.status(status))
-    chosen = Backend(where.backend, where.scheduler, where.jobs)
+    chosen = Backend(where.backend, where.scheduler, where.jobs, tell_waiting)
     own = own_process(context)
     start = PROCESS_START if own else time.monotonic()
     code = campaign_command.campaign(plan, keys.flags(), chosen, certificates, start=start, ends_process=own)

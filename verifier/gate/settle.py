@@ -19,7 +19,7 @@ from verifier.campaign.backends import Backend
 from verifier.campaign.plan.attack_tasks import Finding, StoredFinding
 from verifier.campaign.plan.messages import Claim, Outcome
 from verifier.campaign.plan.tasks import Target, Task, Wanted, instance_id
-from verifier.campaign.runner import run
+from verifier.campaign.runner import CampaignLostError, run
 from verifier.campaign.store.leases import Limits
 from verifier.campaign.store.merge import CLOSED, CONTRADICTION, StoredEnds
 from verifier.campaign.store.records import Counts, Result
@@ -44,7 +44,10 @@ Watch = Callable[[Sequence[Judgement]], None]
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """The end of a gate's run: every verdict, and what it rests on. proofs: what of that is certified, where asked."""
+    """The end of a gate's run: every verdict, and what it rests on. proofs: what of that is certified, where asked.
+
+    lost: why it ended early, where its workers were lost.
+    """
 
     judgements: tuple[Judgement, ...] = ()
     known: Mapping[Group, tuple[Known, ...]] = field(default_factory=dict)
@@ -52,6 +55,7 @@ class Settled:
     asked: int = 0
     findings: tuple[StoredFinding, ...] = ()
     proofs: Proofs | None = None
+    lost: str = ""
 
 
 def stored(gate: Gate, wanted: Sequence[Wanted], store: Store) -> Settled:
@@ -90,7 +94,11 @@ def settle(
     def keep(_: Counts) -> None:
         """The counts of brackets say little here."""
 
-    run(gate.plan, wanted, store, backend, budget, keep, claims)
+    lost = ""
+    try:
+        run(gate.plan, wanted, store, backend, budget, keep, claims)
+    except CampaignLostError as error:
+        lost = str(error)
     found, key = questions[0], gate.plan.sha256
     return Settled(
         judgements=tuple(found.judgements()),
@@ -98,6 +106,7 @@ def settle(
         results=tuple(store.results(key)),
         asked=sum(found.tries.values()),
         findings=tuple(store.findings(key)),
+        lost=lost,
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from encoders.errors import InputError, there_are
 from encoders.lazy import Lazy
+from verifier.problem.budget import Budget
 
 if TYPE_CHECKING:
     import joblib
@@ -24,6 +28,9 @@ ANSWERS_WITHIN = 10.0
 RETRIES = 3
 """How often a scheduler runs a task again that failed with its worker."""
 
+POLL = 0.2
+"""Seconds between two looks at whether a cluster has workers."""
+
 LOKY, THREADING = "loky", "threading"
 """joblib's backends on this machine."""
 
@@ -33,11 +40,13 @@ Returned = TypeVar("Returned")
 
 @dataclass(frozen=True)
 class Workers:
-    """backend: loky, threading, dask or ray; scheduler: a cluster's address; jobs: calls at a time."""
+    """backend: loky, threading, dask or ray; scheduler: a cluster's address; jobs: calls at a time; tell: called
+    once what is missing, in words, is waited for."""
 
     backend: str = LOKY
     jobs: int = 1
     scheduler: str | None = None
+    tell: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known = (LOKY, THREADING, *CONFIGURED)
@@ -52,10 +61,12 @@ class Workers:
         """Are they other processes of this machine?"""
         return self.backend == LOKY
 
-    def each(self, call: Callable[[Argument], Returned], given: Iterable[Argument]) -> Iterator[Returned]:
-        """The results of the calls, as they end."""
+    def each(
+        self, call: Callable[[Argument], Returned], given: Iterable[Argument], budget: Budget | None = None
+    ) -> Iterator[Returned]:
+        """The results of the calls, as they end; what comes of the budget is said at `on_cluster`."""
         if self.backend in CONFIGURED:
-            yield from on_cluster(self.backend, self.scheduler, call, given)
+            yield from on_cluster(self.backend, self.scheduler, call, given, budget or Budget(), self.tell)
             return
         yield from _called(call, given, n_jobs=self.jobs, backend=self.backend, max_nbytes=None)
 
@@ -69,11 +80,28 @@ def end() -> None:
 
 
 def on_cluster(
-    backend: str, scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
+    backend: str,
+    scheduler: str | None,
+    call: Callable[[Argument], Returned],
+    given: Iterable[Argument],
+    budget: Budget,
+    tell: Callable[[str], None],
+    lost: Callable[[Argument, str], Returned] | None = None,
 ) -> Iterator[Returned]:
     """The results of calls on the workers of a cluster, as they end; each of what is `given` is drawn when its call can
-    begin."""
-    yield from CONFIGURED[backend](scheduler, call, given)
+    begin.
+
+    Ends where the budget does while there are no workers; once these are waited for, `tell` is called with that in
+    words. lost: what stands for the result of a call whose workers died again and again, and why. Raises InputError
+    where no cluster answers.
+    """
+    with CONFIGURED[backend](scheduler, call, budget) as cluster:
+        yield from _in_turn(cluster, given, budget, tell, lost)
+
+
+def in_one_line(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _called(call: Callable[[Argument], Returned], given: Iterable[Argument], **how: Any) -> Iterator[Returned]:
@@ -92,29 +120,113 @@ def must_be_reachable(backend: str, scheduler: str | None) -> None:
         raise InputError(f"--backend {backend} needs {package}: pip install {command}")
 
 
-def _by_dask(
-    scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
+class Cluster(Protocol):
+    """The workers behind a scheduler; a task is what stands for a call there.
+
+    name: as options say it. dead: what `result` raises where a task's workers died again and again.
+    """
+
+    name: str
+    dead: tuple[type[Exception], ...]
+
+    def cores(self) -> int:
+        """How many there are now. Raises ConnectionError where the scheduler is gone."""
+        ...
+
+    def begin(self, one: Any) -> Any:
+        """The task of a call."""
+        ...
+
+    def ended(self, running: list[Any]) -> list[Any]:
+        """The tasks that have ended; waits for at most POLL seconds."""
+        ...
+
+    def result(self, task: Any) -> Any:
+        """What its call returned. Raises what that did."""
+        ...
+
+
+def _in_turn(
+    cluster: Cluster,
+    given: Iterable[Argument],
+    budget: Budget,
+    tell: Callable[[str], None],
+    lost: Callable[[Argument, str], Returned] | None,
 ) -> Iterator[Returned]:
-    from distributed import Client  # noqa: PLC0415, an optional backend
-    from joblib._dask import DaskDistributedBackend  # noqa: PLC0415
+    """The results of the calls, as many at a time as there are cores; the rest is said at `on_cluster`."""
+    waiting, running, idle = iter(given), dict[Any, Argument](), False
+    while True:
+        cores = cluster.cores()
+        if not (cores or idle):
+            tell(f"{cluster.name} has no workers")
+        idle = not cores
+        if idle and budget.ended:
+            return
+        for one in itertools.islice(waiting, max(0, cores - len(running))):
+            running[cluster.begin(one)] = one
+        if not running:
+            if not idle:
+                return
+            time.sleep(POLL)
+            continue
+        for task in cluster.ended(list(running)):
+            one = running.pop(task)
+            try:
+                found: Returned = cluster.result(task)
+            except cluster.dead as error:
+                if lost is None:
+                    raise
+                found = lost(one, in_one_line(error))
+            yield found
 
-    class Cluster(DaskDistributedBackend):  # type: ignore[misc]
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            """At least 2: joblib would run the tasks of a cluster with one core here."""
-            return max(2, int(super().effective_n_jobs(n_jobs)))
 
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Without what a library logs under this name: tracebacks of what is told here in one line."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
     try:
-        client = Client(scheduler, set_as_default=False, timeout=ANSWERS_WITHIN)
+        yield
+    finally:
+        logger.disabled = before
+
+
+@contextmanager
+def _dask(scheduler: str | None, call: Callable[[Any], Any], budget: Budget) -> Iterator[Cluster]:
+    import distributed  # noqa: PLC0415, an optional backend
+
+    within = min(ANSWERS_WITHIN, max(POLL, budget.remaining))
+    try:
+        client = distributed.Client(scheduler, set_as_default=False, timeout=within)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"--scheduler {scheduler}: it does not answer: {reason}") from None
-    with client, joblib.parallel_config(Cluster(client=client, retries=RETRIES, pure=False)):
-        yield from _called(call, given, n_jobs=-1)
+        raise InputError(f"--scheduler {scheduler}: it does not answer: {in_one_line(error)}") from None
+
+    class Dask:
+        name = f"--scheduler {scheduler}"
+        dead: tuple[type[Exception], ...] = (distributed.KilledWorker,)
+
+        def cores(self) -> int:
+            if client.status != "running":
+                raise ConnectionError("the scheduler is lost")
+            return sum(client.ncores().values())
+
+        def begin(self, one: Any) -> Any:
+            return client.submit(call, one, retries=RETRIES, pure=False)
+
+        def ended(self, running: list[Any]) -> list[Any]:
+            with client.as_current(), suppress(TimeoutError):
+                return list(distributed.wait(running, timeout=POLL, return_when="FIRST_COMPLETED").done)
+            return []
+
+        def result(self, task: Any) -> Any:
+            return task.result()
+
+    with _silent("distributed.client"), client:
+        yield Dask()
 
 
-def _by_ray(
-    scheduler: str | None, call: Callable[[Argument], Returned], given: Iterable[Argument]
-) -> Iterator[Returned]:
+@contextmanager
+def _ray(scheduler: str | None, call: Callable[[Any], Any], _: Budget) -> Iterator[Cluster]:
     """As tasks: joblib's pool would start its processes anew for each round of parts, which last half a second.
 
     What Ray says of lost workers it would print on stdout, where answers are.
@@ -126,26 +238,37 @@ def _by_ray(
         try:
             ray.init(address=scheduler or "auto", logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"--backend ray: no cluster answers: {reason}") from None
-    task, waiting = ray.remote(max_retries=RETRIES)(call), iter(given)
-    most = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    running: list[Any] = []
+            raise InputError(f"--backend ray: no cluster answers: {in_one_line(error)}") from None
+    remote, begun = ray.remote(max_retries=RETRIES)(call), set[Any]()
+
+    class Ray:
+        name = "--backend ray"
+        dead: tuple[type[Exception], ...] = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
+
+        def cores(self) -> int:
+            return int(ray.cluster_resources().get("CPU", 0))
+
+        def begin(self, one: Any) -> Any:
+            begun.add(task := remote.remote(one))
+            return task
+
+        def ended(self, running: list[Any]) -> list[Any]:
+            return list(ray.wait(running, timeout=POLL)[0])
+
+        def result(self, task: Any) -> Any:
+            begun.discard(task)
+            return ray.get(task)
+
     try:
-        while True:
-            running += [task.remote(one) for one in itertools.islice(waiting, most - len(running))]
-            if not running:
-                return
-            ended, running = ray.wait(running)
-            yield from map(ray.get, ended)
+        yield Ray()
     finally:
-        for one in running:
-            ray.cancel(one)
+        for task in begun:
+            ray.cancel(task)
 
 
-OnCluster = Callable[[str | None, Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+Connect = Callable[[str | None, Callable[[Any], Any], Budget], AbstractContextManager[Cluster]]
 
-CONFIGURED: Mapping[str, OnCluster] = {"dask": _by_dask, "ray": _by_ray}
+CONFIGURED: Mapping[str, Connect] = {"dask": _dask, "ray": _ray}
 PACKAGES: Mapping[str, tuple[str, str]] = {
     "dask": ("distributed", "'dask[distributed]'"),
     "ray": ("ray", "ray"),

@@ -14,11 +14,12 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from encoders.errors import SolverError
+from encoders.errors import InputError, SolverError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.memory import resident
-from verifier.problem.workers import THREADING, Workers
+from verifier.problem.workers import THREADING, Workers, in_one_line
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.part import LentPart, PartDone, make_portable, packed
 from verifier.solvers.tree.protocol import TreeRoot
@@ -50,7 +51,9 @@ class Spreading:
     """Explores trees by `workers`."""
 
     def __init__(self, workers: Workers) -> None:
-        self._workers = workers
+        self._tell = workers.tell
+        self._workers = replace(workers, tell=self._waits)
+        self._waited_for, self._answered = "", False
         self._packed = weakref.WeakKeyDictionary[TreeRoot, tuple[str, bytes]]()
         self._losses = 0
 
@@ -61,27 +64,30 @@ class Spreading:
     def round(self, tree: ReluTree, budget: Budget) -> Iterator[PartDone]:
         """Parts of the tree as they are done, which are back in it then; whatever ends it, the tree has all its nodes.
 
-        Raises OutOfTimeError and SolverError.
+        Raises OutOfTimeError and SolverError; InputError where no cluster answers the first time.
         """
         parts, heard = self._parts(tree, budget), queue.SimpleQueue[PartDone | Exception | None]()
-        threading.Thread(target=self._pump, args=(parts, heard), daemon=True).start()
+        threading.Thread(target=self._pump, args=(parts, budget, heard), daemon=True).start()
         ended: float | None = None
         try:
             while True:
                 if budget.ended:
                     ended = time.monotonic() if ended is None else ended
-                    if time.monotonic() - ended > FAREWELL:
-                        raise OutOfTimeError(budget.reason)
+                    if self._waited_for or time.monotonic() - ended > FAREWELL:
+                        raise OutOfTimeError(": ".join(filter(None, (budget.reason, self._waited_for))))
                 try:
                     done = heard.get(timeout=POLL)
                 except queue.Empty:
                     continue
+                if done is None and self._waited_for:
+                    continue  # the budget has ended
                 if done is None:
                     self._losses = 0
                     return
                 if isinstance(done, Exception):
                     self._lost(done)
                     return
+                self._waited_for, self._answered = "", True
                 tree.returned(done.loan, done.left)
                 tree.nodes += done.nodes
                 if done.exceeded:
@@ -118,21 +124,28 @@ class Spreading:
             for loan, part in lent
         ]
 
-    def _pump(self, parts: Sequence[LentPart], heard: queue.SimpleQueue[PartDone | Exception | None]) -> None:
+    def _pump(
+        self, parts: Sequence[LentPart], budget: Budget, heard: queue.SimpleQueue[PartDone | Exception | None]
+    ) -> None:
         """Hand parts that are done over, at last None; by a thread, since waiting for a worker knows no budget."""
         try:
-            for done in self._workers.each(LentPart.run, parts):
+            for done in self._workers.each(LentPart.run, parts, budget):
                 heard.put(done)
             heard.put(None)
         except Exception as error:  # noqa: BLE001, told in the caller's thread
             heard.put(error)
 
+    def _waits(self, what: str) -> None:
+        self._waited_for = what
+        self._tell(what)
+
     def _lost(self, error: Exception) -> None:
-        """Raises SolverError where rounds fail again and again."""
+        """Raises SolverError where rounds fail again and again, InputError where there is no cluster."""
+        if isinstance(error, InputError) and not self._answered:
+            raise error
         self._losses += 1
         if self._losses >= LOSSES:
-            told = " ".join(str(error).split()) or type(error).__name__
-            raise SolverError(f"the processes that explore the tree were lost: {told}")
+            raise SolverError(f"the processes that explore the tree were lost: {in_one_line(error)}")
 
 
 def dealt(nodes: Sequence[TreeNode], count: int) -> list[list[TreeNode]]:

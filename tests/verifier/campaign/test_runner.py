@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,15 @@ from encoders.errors import InputError
 from tests.verifier.campaign.store.linearizability import by_task, explained, read
 from verifier.campaign.analysis.table1 import TableLine, summary
 from verifier.campaign.backends import Backend
+from verifier.campaign.plan.messages import Report, Work
 from verifier.campaign.plan.plan import Plan, Selection
 from verifier.campaign.plan.selection import tasks_of
 from verifier.campaign.runner import limits_of, run
 from verifier.campaign.store.leases import Limits
+from verifier.campaign.store.presence import How
 from verifier.campaign.store.records import Counts, Result
 from verifier.campaign.store.store import Store
+from verifier.campaign.worker import solve
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
 from verifier.problem.budget import Budget
@@ -279,6 +282,31 @@ def test_a_lost_process_of_this_machine_is_replaced(asked: Plan, undisturbed: li
     assert "36 of 36 closed" in out
     with Store(path, readonly=True) as store:
         assert_same(store.results(), undisturbed)
+
+
+def test_workers_that_are_lost_for_good_end_with_the_table_of_what_is_known(
+    asked: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with a scheduler that is killed: there are some answers, then nothing but errors."""
+
+    def gone(_: Backend, works: Iterator[Work], __: Budget) -> Iterator[Report]:
+        with Store(path, readonly=True) as store:
+            if store.counts().closed:
+                raise InputError("--scheduler there: it does not answer")
+        yield solve(next(works))
+        next(works)
+        raise ConnectionError("the scheduler\nis lost")
+
+    path = tmp_path / "s.sqlite"
+    monkeypatch.setattr(Backend, "run", gone)
+    assert main(["campaign", *command(asked, path)]) == Exit.UNDECIDED
+    out, err = capsys.readouterr()
+    assert "9 of 36 closed" in out
+    assert "lost 4 times: --scheduler there: it does not answer: the same command goes on from here" in err
+    assert err.count("\n") == 1
+    with Store(path, readonly=True) as store:
+        (ran,) = store.contents().presence.runs
+        assert (ran.how, {one.status for one in store.results()}) == (How.FAILED, {"minimal", "pending"})
 
 
 def children(pid: int) -> list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from encoders.errors import InputError
 from verifier.problem import workers
+from verifier.problem.budget import Budget
 from verifier.problem.workers import LOKY, THREADING, Workers
 
 
@@ -60,6 +63,10 @@ def test_processes_that_joblib_keeps_are_ended() -> None:
     assert used.isdisjoint(Workers(LOKY, 2).each(pid, range(4)))
 
 
+class DeadWorkerError(Exception):
+    pass
+
+
 class StandInForRay(SimpleNamespace):
     """A cluster of two cores, as far as it is asked: of what runs the youngest ends first."""
 
@@ -67,6 +74,8 @@ class StandInForRay(SimpleNamespace):
         super().__init__()
         self.begun: list[str] = []
         self.cancelled: list[Any] = []
+        self.cores = 2.0
+        self.exceptions = SimpleNamespace(WorkerCrashedError=DeadWorkerError, OutOfMemoryError=MemoryError)
 
     def is_initialized(self) -> bool:
         return bool(self.begun)
@@ -80,20 +89,21 @@ class StandInForRay(SimpleNamespace):
         self.begun.append(address)
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 2.0}
+        return {"CPU": self.cores}
 
     def remote(self, max_retries: int) -> Callable[[Callable[[Any], Any]], Any]:
         assert max_retries == workers.RETRIES
-        return lambda call: SimpleNamespace(remote=lambda one: [call, one])
+        return lambda call: SimpleNamespace(remote=lambda one: (call, one))
 
-    def wait(self, running: list[Any]) -> tuple[list[Any], list[Any]]:
+    def wait(self, running: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
         assert len(running) <= 2
+        assert timeout <= 1
         return running[-1:], running[:-1]
 
-    def get(self, task: list[Any]) -> Any:
+    def get(self, task: tuple[Any, Any]) -> Any:
         return task[0](task[1])
 
-    def cancel(self, task: list[Any]) -> None:
+    def cancel(self, task: tuple[Any, Any]) -> None:
         self.cancelled.append(task[1])
 
 
@@ -134,3 +144,101 @@ def test_a_ray_that_does_not_answer_is_one_line(ray: StandInForRay) -> None:
     with pytest.raises(InputError, match=r"--backend ray: no cluster answers: no cluster there$"):
         next(Workers("ray", 2, "nobody").each(double, [1]))
     assert ray.begun == []
+
+
+class StandInForDask(SimpleNamespace):
+    """Its module and its client: a scheduler that has as many cores as `cores` says, one look after the other."""
+
+    KilledWorker = DeadWorkerError
+
+    def __init__(self, *cores: int) -> None:
+        super().__init__(status="running", looks=iter(cores), entered=nullcontext)
+
+    def Client(self, address: str, *, set_as_default: bool, timeout: float) -> StandInForDask:  # noqa: N802, its name
+        assert (address, set_as_default) == ("tcp://host:1", False)
+        assert 0 < timeout <= workers.ANSWERS_WITHIN
+        return self
+
+    def __enter__(self) -> StandInForDask:
+        self.status = "running"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.status = "closed"
+
+    def as_current(self) -> Any:
+        return nullcontext()
+
+    def ncores(self) -> dict[str, int]:
+        return dict.fromkeys(map(str, range(next(self.looks))), 1)
+
+    def submit(self, call: Callable[[Any], Any], one: Any, *, retries: int, pure: bool) -> Any:
+        assert (retries, pure) == (workers.RETRIES, False)
+        return Asked(call, one)
+
+    def wait(self, running: list[Any], *, timeout: float, return_when: str) -> Any:
+        assert (timeout, return_when) == (workers.POLL, "FIRST_COMPLETED")
+        if running[0].one == "slow":
+            raise TimeoutError
+        return SimpleNamespace(done={running[0]})
+
+
+@dataclass(frozen=True)
+class Asked:
+    call: Callable[[Any], Any]
+    one: Any
+
+    def result(self) -> Any:
+        return self.call(self.one)
+
+
+def dask(monkeypatch: pytest.MonkeyPatch, *cores: int) -> StandInForDask:
+    made = StandInForDask(*cores)
+    monkeypatch.setattr(workers, "POLL", 0.01)
+    monkeypatch.setattr(workers, "find_spec", lambda _: made)
+    monkeypatch.setitem(sys.modules, "distributed", made)  # type: ignore[arg-type]
+    return made
+
+
+def test_workers_of_dask_are_waited_for_and_that_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    client = dask(monkeypatch, 0, 0, 1, 2, 2, 0, 0, 1, 1, 1)
+    found = Workers("dask", 2, "tcp://host:1", told.append).each(double, range(4))
+    assert (next(found), told) == (0, ["--scheduler tcp://host:1 has no workers"])
+    assert [next(found), next(found)] == [2, 4]
+    assert list(found) == [6]
+    assert told == 2 * ["--scheduler tcp://host:1 has no workers"], "and once more when they have gone"
+    assert client.status == "closed"
+
+
+@pytest.mark.parametrize("given", [[1], ["slow"]], ids=["before it begins", "while it waits"])
+def test_where_dask_has_no_workers_the_budget_is_kept(given: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    dask(monkeypatch, *(1 for _ in range(3 * (given == ["slow"]))), *(0 for _ in range(1000)))
+    budget = Budget()
+    assert list(Workers("dask", 2, "tcp://host:1", lambda _: budget.cancel()).each(double, given, budget)) == []
+
+
+def test_a_lost_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = dask(monkeypatch, 1, 1)
+    found = Workers("dask", 2, "tcp://host:1").each(double, [1, 2])
+    next(found)
+    client.status = "connecting"
+    with pytest.raises(ConnectionError, match="the scheduler is lost"):
+        next(found)
+
+
+def dead(_: int) -> int:
+    raise DeadWorkerError("killed\nagain")
+
+
+def test_what_kills_its_workers_is_told_of_that_call_alone(ray: StandInForRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(backend: str) -> list[Any]:
+        nothing: Callable[[str], None] = lambda _: None  # noqa: E731
+        given = backend, "tcp://host:1", dead, [1, 2], Budget(), nothing
+        with pytest.raises(DeadWorkerError):
+            list(workers.on_cluster(*given))
+        return list(workers.on_cluster(*given, lost=lambda one, why: (one, why)))  # type: ignore[arg-type, return-value]
+
+    dask(monkeypatch, *10 * [1])
+    for backend in workers.CONFIGURED:
+        assert sorted(asked(backend)) == [(1, "killed again"), (2, "killed again")]

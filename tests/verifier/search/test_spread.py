@@ -94,7 +94,7 @@ def test_what_is_lost_is_done_again(
     model, images = digits
     rounds, each = [0], Workers.each
 
-    def failing(workers: Workers, call: Any, given: Iterable[Any]) -> Iterator[Any]:
+    def failing(workers: Workers, call: Any, given: Iterable[Any], _: Budget) -> Iterator[Any]:
         rounds[0] += 1
         yield from each(workers, call, list(given)[: 1 if rounds[0] % 2 else None])
         if rounds[0] % 2:
@@ -141,6 +141,39 @@ def test_workers_that_do_not_answer_keep_nobody_beyond_the_time(
     assert found.search.open_nodes > 0
 
 
+def test_that_a_cluster_has_no_workers_is_told_and_is_the_reason(
+    digits: tuple[verifier.Model, Any], at_once: list[PartDone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images = digits
+    budget, told = Budget(), list[str]()
+
+    def without_workers(workers: Workers, *_: Any) -> Iterator[Any]:
+        workers.tell("--scheduler there has no workers")
+        budget.cancel()
+        yield from ()
+
+    monkeypatch.setattr(Workers, "each", without_workers)
+    asked = Workers(THREADING, 2, tell=told.append)
+    found = verifier.minimal(model, images[IMAGE], target=TARGET, workers=asked, timeout=budget)
+    assert told == ["--scheduler there has no workers"]
+    assert (found.status, found.reason) == (Status.BRACKETED, "interrupted: --scheduler there has no workers")
+    assert 0 < found.lower < found.upper
+
+
+def test_a_cluster_that_does_not_answer_is_an_error(
+    digits: tuple[verifier.Model, Any], at_once: list[PartDone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images = digits
+
+    def silent(*_: Any) -> Iterator[Any]:
+        raise InputError("--scheduler there: it does not answer")
+        yield
+
+    monkeypatch.setattr(Workers, "each", silent)
+    with pytest.raises(InputError, match="it does not answer"):
+        verifier.minimal(model, images[IMAGE], target=TARGET, workers=Workers(THREADING, 2))
+
+
 def test_parts_that_keep_coming_in_keep_nobody_beyond_the_time(
     make_root: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +186,7 @@ def test_parts_that_keep_coming_in_keep_nobody_beyond_the_time(
     monkeypatch.setattr(
         Workers,
         "each",
-        lambda _, call, given: (
+        lambda _, call, given, budget: (
             PartDone(part.loan, Remainder(part.nodes, [], []), 0, 0.0, None, exceeded=False) for part in given
         ),
     )
