@@ -24,7 +24,7 @@ def certificate(
     model: Model,
     x: npt.ArrayLike,
     radius: float,
-    witness: npt.NDArray[np.floating] | None = None,
+    witness: npt.ArrayLike | None = None,
     *,
     target: int | None = None,
     label: int | None = None,
@@ -38,8 +38,8 @@ def certificate(
 ) -> Certified:
     """A certificate that no x' of the box with ‖x' − x‖ < radius is adversarial (0: no claim), and that `witness` is.
 
-    For a bracket these are its `lower` and `witness.point`; inf: the whole box. float32: a radius for such evaluations;
-    `result.float32` is proved. norm: linf, l1, l2. columns: a bracket's grid.
+    For a bracket these are its `lower` and `witness.point`, taken as `x` is; inf: the whole box. float32: a radius for
+    such evaluations; `result.float32` is proved. norm: linf, l1, l2. columns: a bracket's grid.
     Raises InputError, NotCertifiedError (no proof), OutOfTimeError.
     """
     from verifier.certificates.builder import certified  # noqa: PLC0415, most questions want no certificate
@@ -48,4 +48,12 @@ def certificate(
     if not min(ends) >= 0:
         raise InputError(f"the radius must be a number ≥ 0, not {min(ends):g}")
     asked = specify(model, InputRegion(x, norm, box, columns), Misclassification(target, label, margin), budget)
-    return certified(asked, ends[0], witness, budget, ends[1])
+    return certified(asked, ends[0], None if witness is None else _point(model, witness), budget, ends[1])
+
+
+def _point(model: Model, witness: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """The witness as inputs are taken. Raises InputError."""
+    try:
+        return model.vector(witness)
+    except InputError as error:
+        raise InputError(f"the witness: {error}") from None

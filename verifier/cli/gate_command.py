@@ -35,7 +35,7 @@ from verifier.problem.whole_file import writable, written
 from verifier.report import terminal
 from verifier.report.campaign.terminal import campaign_progress, points_lines
 from verifier.report.gate.junit import junit_xml
-from verifier.report.gate.markdown import append_step_summary, markdown, workflow_commands
+from verifier.report.gate.markdown import append_step_summary, error_command, markdown, workflow_commands
 from verifier.report.gate.result import gate_json
 from verifier.report.gate.sarif import sarif
 from verifier.report.gate.terminal import gate_progress, gate_table
@@ -56,10 +56,21 @@ CODES = {Ruling.PASS: Exit.GOOD, Ruling.FAIL: Exit.VIOLATED, Ruling.UNDECIDED: E
 def gate(
     path: Path, flags: Mapping[str, Any], backend: Backend, outputs: GateOptions, *, start: float, ends_process: bool
 ) -> Exit:
-    """Settle the file's requirements within its budget, or write a baseline. Raises InputError.
+    """Settle the file's requirements within its budget, or write a baseline. Raises InputError; --github tells it too.
 
     flags: keys of the file's plan that are replaced. start, ends_process: as for campaigns.
     """
+    try:
+        return _gate(path, flags, backend, outputs, start=start, ends_process=ends_process)
+    except InputError as error:
+        if outputs.github:
+            print(error_command(path, str(error)), file=sys.stderr if outputs.json else sys.stdout)
+        raise
+
+
+def _gate(
+    path: Path, flags: Mapping[str, Any], backend: Backend, outputs: GateOptions, *, start: float, ends_process: bool
+) -> Exit:
     if outputs.undecided not in ("fail", "warn"):
         raise InputError(f"--undecided {outputs.undecided}: fail or warn is expected")
     baseline, cache = outputs.update_baseline, not outputs.no_cache

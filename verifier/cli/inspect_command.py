@@ -15,7 +15,7 @@ from verifier.cli.exit_codes import Exit
 from verifier.problem.budget import Budget
 from verifier.report import json_result, terminal
 from verifier.runtime.agreement import Agreement, Comparison
-from verifier.runtime.model import ONE_OUTPUT
+from verifier.runtime.model import EVERY, ONE_OUTPUT, load
 
 PATIENCE = 60.0
 """Seconds for the comparison with ONNX Runtime, which takes one or two: it says where it was not complete."""
@@ -70,19 +70,29 @@ def _misdeclared(shape: tuple[int | None, ...] | None, network: Network) -> list
 
 
 def run(path: Path, output: str | None = None, *, as_json: bool) -> Exit:
-    """Print the facts. A model that cannot be verified gets one line on stderr as well, and exit code 2."""
+    """Print the facts. What is no classifier that can be verified gets one line on stderr as well, and exit code 2."""
     found = facts(path, output)
+    whole = not found["readable"] and output is None and _taken_whole(path)
     if as_json:
         sys.stdout.write(json_result.dumps(found))
     else:
-        terminal.stdout().print(terminal.pairs("Model", _rows(found)))
+        terminal.stdout().print(terminal.pairs("Model", _rows(found, whole=whole)))
     if found["readable"]:
         return Exit.GOOD
     node, reason = next(iter(found["unsupported"].items()))
-    raise InputError(f"{path} cannot be verified: {node}: {reason}")
+    raise InputError(f"{path} cannot be verified{' as a classifier' if whole else ''}: {node}: {reason}")
 
 
-def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def _taken_whole(path: Path) -> bool:
+    """Do properties and `bounds` take the file, which have all its inputs and outputs together?"""
+    try:
+        load(path, Budget(PATIENCE), output=EVERY)
+    except InputError:
+        return False
+    return True
+
+
+def _rows(found: dict[str, Any], *, whole: bool) -> list[tuple[str, str]]:
     given, gives = found["input"], found["output"]
     rows = [
         ("file", found["model"]),
@@ -100,8 +110,9 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["agreement"]:
         rows.append(("agrees with ONNX Runtime", _agreement(found["agreement"])))
     rows += [("note", note) for note in found["notes"]]
-    rows += [("cannot be read", f"{node}: {reason}") for node, reason in found["unsupported"].items()]
-    return rows
+    label = "as a classifier" if whole else "cannot be read"
+    rows += [(label, f"{node}: {reason}") for node, reason in found["unsupported"].items()]
+    return [*rows, ("for properties, bounds", "read, all inputs and outputs together")] if whole else rows
 
 
 def _agreement(told: dict[str, Any]) -> str:

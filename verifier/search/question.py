@@ -203,13 +203,14 @@ def specify(
         lattice = lattice_of(region.columns, centre, lo, hi, model.dtype, Norm(region.norm))
         lo, hi = lattice.lo, lattice.hi
     ball = Ball(Norm(region.norm), centre, math.inf, lo, hi)
-    margin, target = real(goal.margin, "the margin"), goal.target
+    margin = real(goal.margin, "the margin")
     if not (math.isfinite(margin) and margin >= 0):
         raise InputError(f"the margin must be a finite number ≥ 0, not {margin:g}")
     model.comparison.at_question(flat, lo, hi, budget)
     own = model.predict(flat)
     label = own if goal.label is None else _class(goal.label, "label", model)
-    if target is not None and _class(target, "target", model) == label:
+    target = None if goal.target is None else _class(goal.target, "target", model)
+    if target == label:
         raise InputError(f"the target {target} is the label itself: choose another class")
     if transforms is not None:
         copies = Copies(model, transforms, label, rivals=target is None and not goal.each)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import verifier
+from encoders.errors import InputError
 from encoders.network.linear_maps import sparse
 from encoders.passes.from_transforms import Transforms
 from verifier import models
@@ -166,6 +167,20 @@ def test_a_witness_is_told_with_its_exact_distance(finite_cases):
         else:
             assert told == truth
         assert case.certified(0.0, case.point).result.lower == 0.0
+
+
+def test_a_witness_and_a_target_are_taken_as_everywhere():
+    """The point as a list, in doubles, of the input's shape; the class as a number of numpy's. What is none is told."""
+    model, x = verifier.load("digits"), np.load(models.input_file("digits"))["x"][6]
+    witness = verifier.attack(model, x, target=8, timeout=30).witness.point
+    made = [
+        verifier.certificate(model, x, 0.0, given, target=target).content
+        for given, target in ((witness, 8), (witness.tolist(), np.int64(8)), (witness.astype(float).reshape(8, 8), 8))
+    ]
+    assert made[0] == made[1] == made[2]
+    for given, said in ((witness[:5], "has 5 entries"), ("abc", "numbers are expected"), ([np.nan] * 64, "not finite")):
+        with pytest.raises(InputError, match=f"^the witness: .*{said}"):
+            verifier.certificate(model, x, 0.0, given, target=8)
 
 
 def test_a_point_that_is_not_adversarial_is_refused(cases):

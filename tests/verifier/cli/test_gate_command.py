@@ -121,6 +121,14 @@ def test_a_broken_one_fails_with_everything_that_a_reviewer_wants(
     assert [one["level"] for one in results] == ["none", "error"]
 
 
+def test_what_cannot_be_asked_is_annotated_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(folder, KEPT)
+    assert main(["gate", "--github", "--model", "nowhere,\n.onnx"]) == Exit.BAD_INPUT
+    out, err = capsys.readouterr()
+    assert out.startswith("::error file=robustness.toml,title=the gate cannot be asked::nowhere,")
+    assert (out.count("\n"), err.count("\n")) == (1, 1)
+
+
 @pytest.mark.parametrize(("allowed", "code"), [("fail", Exit.UNDECIDED), ("warn", Exit.GOOD)])
 def test_undecided_is_no_pass_unless_it_is_let_through(
     folder: Path, capsys: pytest.CaptureFixture[str], allowed: str, code: Exit

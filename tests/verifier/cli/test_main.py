@@ -196,6 +196,18 @@ def test_inspect_of_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFi
     assert found["unsupported"]
 
 
+def test_inspect_of_several_inputs_says_who_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "two.onnx"
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "z", "y")]
+    for op, told in (("Add", " as a classifier"), ("Mul", "")):  # no property is asked of a product of inputs
+        graph = helper.make_graph([helper.make_node(op, ["x", "z"], ["y"])], "g", ports[:2], ports[2:])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+        assert main(["inspect", str(path)]) == Exit.BAD_INPUT
+        out, err = capsys.readouterr()
+        assert f"{path} cannot be verified{told}: model: the model must have one input, but has 2" in err
+        assert ("all inputs and outputs together" in out, "cannot be read" in out) == (bool(told), not told)
+
+
 @pytest.mark.parametrize(
     ("declared", "told"),
     [(("N", 1), "the file declares its output as ?x1, and gives 4 numbers"), ((1, 4), ""), (("N", "M"), "")],

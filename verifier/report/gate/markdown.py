@@ -68,6 +68,11 @@ def workflow_commands(run: GateRun) -> list[str]:
     return found
 
 
+def error_command(path: Path, message: str) -> str:
+    """GitHub's workflow command for what keeps a gate from being asked at all."""
+    return f"::error file={_property(str(path))},title=the gate cannot be asked::{_escaped(message)}"
+
+
 def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
