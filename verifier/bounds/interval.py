@@ -8,38 +8,41 @@ from encoders.network.graph import Affine, Array, ForwardTable, Graph, Relu, Sig
 from encoders.network.node_bounds import NodeBounds
 from verifier.bounds.sigmoid_lines import sigmoid_range
 from verifier.problem.query import Ball
-from verifier.problem.rounding import down, graph_gamma, up
+from verifier.problem.rounding import REAL, Arithmetic, down, evaluation_errors, graph_gamma, up
 
 Pair = tuple[Array, Array]
 
 
-def interval_bounds(graph: Graph, region: Ball) -> NodeBounds:
+def interval_bounds(graph: Graph, region: Ball, arithmetic: Arithmetic = REAL) -> NodeBounds:
     """Bounds on every node of a lowered graph over `region`, by interval arithmetic.
 
     Affine: M·m + b ± (|M|·r + error) for the sources' midpoints m and radii r. Relu: both ends cut at 0.
     Sigmoid: σ of both ends.
     """
-    pairs = interval_pairs(graph, region.interval)
+    pairs = interval_pairs(graph, region.interval, arithmetic)
     return NodeBounds(tuple(lower for lower, _ in pairs), tuple(upper for _, upper in pairs), proved=True)
 
 
-def interval_pairs(graph: Graph, first: Pair) -> list[Pair]:
-    """(lower, upper) of every node of a lowered graph for inputs within `first`."""
-    return forward(graph, interval_table(graph_gamma(graph)), first)
+def interval_pairs(graph: Graph, first: Pair, arithmetic: Arithmetic = REAL) -> list[Pair]:
+    """(lower, upper) of every node of a lowered graph for inputs within `first`, in the evaluations of `arithmetic`."""
+    return forward(graph, _interval_table(graph, arithmetic), first)
 
 
-def interval_table(gamma: float) -> ForwardTable[Pair]:
-    """The rules of interval arithmetic, with γ for the rounding of the sums."""
+def _interval_table(graph: Graph, arithmetic: Arithmetic) -> ForwardTable[Pair]:
+    """The rules of interval arithmetic."""
+    gamma, errors, floors = graph_gamma(graph), evaluation_errors(graph, arithmetic.unit), arithmetic.floors(graph)
+    apart = arithmetic.sigmoid
 
-    def affine(_: int, node: Affine, values: list[Pair]) -> Pair:
-        return affine_interval(node, values, gamma)
+    def affine(index: int, node: Affine, values: list[Pair]) -> Pair:
+        return affine_interval(node, values, gamma + errors[index], floors[index])
 
     def relu(_: int, node: Relu, values: list[Pair]) -> Pair:
         lower, upper = values[node.source]
         return np.maximum(lower, 0.0), np.maximum(upper, 0.0)
 
     def sigmoid(_: int, node: Sigmoid, values: list[Pair]) -> Pair:
-        return sigmoid_range(*values[node.source])
+        lower, upper = sigmoid_range(*values[node.source])
+        return (np.nextafter(lower - apart, -1.0), np.nextafter(upper + apart, 2.0)) if apart else (lower, upper)
 
     return {Affine: affine, Relu: relu, Sigmoid: sigmoid}
 

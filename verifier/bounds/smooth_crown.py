@@ -3,7 +3,8 @@
 Relus lie between `relu_lines`, Sigmoids between `sigmoid_lines` (Zhang et al. 2018; Singh et al. 2019), both of the
 box's own bounds. Inputs that hardly move are constants: the maps that read the input keep the columns of the others,
 and what the rest may add is charged. Float coefficients are given multipliers, and every product's rounding is charged
-as γ times the size that it may have in the region (Neumaier & Shcherbina 2004), so that bounds hold over the reals.
+as γ times the size that it may have in the region (Neumaier & Shcherbina 2004), so that bounds hold over the reals;
+where float32 evaluations are meant, so are each sum's rounding there and what a runtime's σ may be off by.
 
 Rows end at the first Relus and Sigmoids, whose own two forms at the input stand for them, and at those whose argument
 is a wide matrix of the stage before: there that is looser than the way through the matrix, and costs a hundredth.
@@ -12,7 +13,7 @@ is a wide matrix of the stage before: there that is looser than the way through 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from verifier.bounds.relu_lines import lower_slope, upper_intercept, upper_slope
 from verifier.bounds.sigmoid_lines import sigmoid_lines
 from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces
-from verifier.problem.rounding import down, graph_gamma, underflow
+from verifier.problem.rounding import REAL, Arithmetic, down, evaluation_errors, graph_gamma, underflow
 
 FIXED = 2.0**-40
 """The share of an input's size below which its interval is a constant with a charge: decimals between two floats."""
@@ -59,20 +60,23 @@ class Bounds:
 
 @dataclass(frozen=True, eq=False)
 class _Lines:
-    """Lines of one node in each box, (batch, size) each; what a unit of a coefficient is charged, (size,)."""
+    """Lines of one node in each box, (batch, size) each; what a unit of a coefficient is charged, (size,), and how far
+    evaluations may be from the function between the lines."""
 
     lower_slope: Array
     lower_intercept: Array
     upper_slope: Array
     upper_intercept: Array
     charge: Array
+    spread: float
 
 
 @dataclass(frozen=True, eq=False)
 class _Sum:
     """An affine node as rows see it: Σ matrices[j] · value(j) + inputs · x + constant, x the free inputs.
 
-    inputs (size, f), the rest (size,). charge: of rounding, in multiples of γ; spread: what the other inputs may add.
+    inputs (size, f), the rest (size,). charge: of rounding, in multiples of γ; spread: what the other inputs may add,
+    and how far evaluations may be from the sum.
     """
 
     matrices: Mapping[int, Any]
@@ -85,7 +89,7 @@ class _Sum:
 @dataclass(eq=False)
 class _Forms:
     """Rows on their way back to the input: coefficients by node, (batch or 1, rows, size), and at the free inputs; the
-    rest, (batch or 1, rows), is what has been added up, what that is charged, and what other inputs may add."""
+    rest, (batch or 1, rows), is what has been added up, what that is charged, and its spread (`_Sum`)."""
 
     pending: dict[int, Array]
     at_input: Array
@@ -114,33 +118,43 @@ class _Known:
 
 
 class SmoothCrown:
-    """Bounds boxes within a region low ≤ x ≤ high for one goal. `free`: the inputs that boxes are about, (f,), f ≥ 1.
+    """Bounds boxes within a region low ≤ x ≤ high for one goal, in the evaluations of `arithmetic`.
 
-    To make one raises OutOfTimeError.
+    `free`: the inputs that boxes are about, (f,), f ≥ 1. To make one raises OutOfTimeError.
     """
 
-    def __init__(self, graph: Graph, region: tuple[Array, Array], goal: Halfspaces, budget: Budget) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        region: tuple[Array, Array],
+        goal: Halfspaces,
+        budget: Budget,
+        arithmetic: Arithmetic = REAL,
+    ) -> None:
         low, high = region
         size = np.maximum(np.abs(low), np.abs(high))
         moving = high - low > FIXED * size
         moving[0] |= not moving.any()
         self.free: npt.NDArray[np.intp] = np.flatnonzero(moving)
-        self._graph, self._goal = _between_affine_nodes(graph), goal
-        self._root = interval_pairs(self._graph, region)
+        self._graph, place = _between_affine_nodes(graph)
+        losses = {place[index]: loss for index, loss in arithmetic.losses.items()}
+        self._goal, self._arithmetic = goal, replace(arithmetic, losses=losses)
+        self._root = interval_pairs(self._graph, region, self._arithmetic)
         self._sizes = [np.maximum(np.abs(lower), np.abs(upper)) for lower, upper in self._root]
         largest = max(float(sizes[np.isfinite(sizes)].max(initial=0.0)) for sizes in self._sizes)
         self._rate, self._slack = CHARGE * graph_gamma(self._graph), underflow(largest)
         self._sums: dict[int, _Sum] = {}
+        errors, floors = evaluation_errors(self._graph, arithmetic.unit), self._arithmetic.floors(self._graph)
         for index, node in enumerate(self._graph.nodes):
             budget.check()
             if isinstance(node, Affine):
-                self._sums[index] = self._sum(node, low, high)
+                self._sums[index] = self._sum(node, low, high, errors[index], floors[index])
         self._readers: dict[int, list[int]] = {}
         for index, node in enumerate(self._graph.nodes):
             if isinstance(node, Relu | Sigmoid):
                 self._readers.setdefault(node.source, []).append(index)
 
-    def _sum(self, node: Affine, low: Array, high: Array) -> _Sum:
+    def _sum(self, node: Affine, low: Array, high: Array, error: float, floor: float) -> _Sum:
         middle, reach = 0.5 * low + 0.5 * high, np.zeros_like(low)
         moving = high > low
         reach[moving] = np.nextafter(np.maximum(high - middle, middle - low), np.inf)[moving]
@@ -157,6 +171,8 @@ class SmoothCrown:
             inputs += rows[:, self.free].toarray()
             constant = constant + term.map.apply(middle[np.newaxis])[0]
             spread = spread + magnitude.apply(reach[np.newaxis])[0]
+        if error:
+            spread = spread + error * (charge + floor)
         return _Sum(matrices, inputs, constant, charge, spread)
 
     def bound(self, low: Array, high: Array, budget: Budget) -> Bounds:
@@ -183,9 +199,9 @@ class SmoothCrown:
         # A slope is at most 1, an intercept 1 + |argument|.
         charge = 2.0 * (1.0 + self._sizes[index])
         if isinstance(self._graph.nodes[reader], Sigmoid):
-            return _Lines(*sigmoid_lines(lower, upper), charge)
+            return _Lines(*sigmoid_lines(lower, upper), charge, self._arithmetic.sigmoid)
         slope, alpha = upper_slope(lower, upper), lower_slope(lower, upper)
-        return _Lines(alpha, np.zeros_like(alpha), slope, upper_intercept(slope, lower, upper), charge)
+        return _Lines(alpha, np.zeros_like(alpha), slope, upper_intercept(slope, lower, upper), charge, 0.0)
 
     def _ends(
         self, index: int, known: _Known, middle: Array, half: Array, budget: Budget
@@ -283,6 +299,8 @@ def _through_lines(lines: _Lines, source: int, message: Array, forms: _Forms) ->
     lost = above @ lines.lower_intercept[:, :, np.newaxis] + below @ lines.upper_intercept[:, :, np.newaxis]
     forms.constant = forms.constant + lost[:, :, 0]
     forms.charge = forms.charge + (above - below) @ lines.charge
+    if lines.spread:
+        forms.spread = forms.spread + lines.spread * (above - below).sum(axis=2)
     sent = above * lines.lower_slope[:, np.newaxis]
     sent += below * lines.upper_slope[:, np.newaxis]
     _add(forms, source, sent)
@@ -313,6 +331,7 @@ def _between(lines: _Lines, argument: _AtInput) -> _AtInput:
     negated[:, :, -3] -= lines.upper_intercept
     for forms in (lower, negated):
         forms[:, :, -2] += lines.charge
+        forms[:, :, -1] += lines.spread
     return _AtInput(lower, negated)
 
 
@@ -335,8 +354,9 @@ def _add(forms: _Forms, source: int, sent: Array) -> None:
     forms.pending[source] = forms.pending[source] + sent if source in forms.pending else sent
 
 
-def _between_affine_nodes(graph: Graph) -> Graph:
-    """The same function, every Relu and Sigmoid behind an affine node, and the output not the input itself."""
+def _between_affine_nodes(graph: Graph) -> tuple[Graph, list[int]]:
+    """The same function, every Relu and Sigmoid behind an affine node, and the output not the input itself; where the
+    graph's nodes are in it."""
     builder = GraphBuilder(graph.input_size)
     place = [0]
     for node in graph.nodes[1:]:
@@ -346,4 +366,4 @@ def _between_affine_nodes(graph: Graph) -> Graph:
             moved = type(moved)(source, moved.size)
         place.append(builder.add(moved))
     output = place[graph.output]
-    return builder.graph(output or builder.affine([(identity(graph.input_size), 0)]))
+    return builder.graph(output or builder.affine([(identity(graph.input_size), 0)])), place

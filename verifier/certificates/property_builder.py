@@ -233,7 +233,7 @@ class _PropertyBuilder:
         self.net, self.content, self.folder = property_network(model)
         self.prop = PropertyText(text)
         if float32 and model.lowered.smooth:
-            raise NotCertifiedError("nobody promises how far its Sigmoid or Tanh is off")
+            raise NotCertifiedError("of Sigmoids and Tanhs certificates cover the real function only")
         if (self.prop.inputs, self.prop.outputs) != (self.net.size(self.net.input), self.net.size(self.net.scores)):
             raise NotCertifiedError("the property is about another number of inputs or outputs than the checker reads")
         self._squares = SquaredCases(budget)

@@ -23,8 +23,8 @@ FLOAT32_ASSUMES = (
     "every value is a sum of float32 products, each operation rounded to nearest, in any order of summation, with or "
     "without FMA; linear operators next to each other fused or not; ReLU, max and max pooling exact; results that are "
     "subnormal kept or flushed to zero, operands not flushed; constants multiplied beforehand or not; a final Softmax, "
-    "LogSoftmax or Sigmoid off by at most 64 units of rounding; no Winograd or FFT convolution, no TF32, bfloat16 or "
-    "float16 inside"
+    "LogSoftmax or Sigmoid off by at most 64 units of rounding, a Sigmoid inside the network by at most 8, a Tanh by "
+    "16 (of 2^-24 each); no Winograd or FFT convolution, no TF32, bfloat16 or float16 inside"
 )
 """Of whoever evaluates the network: what a float32 lower end holds for."""
 Json = dict[str, Any]

@@ -112,8 +112,6 @@ class Model:
             return f"this one does in {network.input_dtype.name}"
         if other:
             return f"this one casts to {other[0]} inside"
-        if self.lowered.smooth:
-            return "nobody promises how far this one's Sigmoid or Tanh is off in it"
         if network.coarse:
             return "this one's output shows scores as equal that are far apart"
         if network.inexact:

@@ -29,7 +29,7 @@ from encoders.network.graph import (
 )
 from encoders.network.rounded_operations import Fused, fused_constants, rounded_operations
 from verifier.problem.budget import Budget
-from verifier.problem.rounding import FLOAT32, SUBNORMAL, UNIT, evaluation_error, gamma
+from verifier.problem.rounding import FLOAT32, SIGMOID_UNITS, SUBNORMAL, UNIT, evaluation_error, gamma
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,6 @@ class Format:
 
 HALF_ROUNDINGS = 64
 """Results that one float16 sum rounds to float16: ONNX Runtime adds in float32, and rounds each operator's result."""
-
-SIGMOID_UNITS = 8.0
-"""Units in the last place of 1 that a runtime's Sigmoid may be off by; its Tanh, read as 2σ(2x) − 1, by twice as many.
-No standard promises any. On dense grids ONNX Runtime 1.31 is off by at most 2.8 and 4.6 of float32's, which are
-polynomials there, and 1.5 and 7.4 of float64's; far from 0 no digit of e^x is right, so that a relative error says
-nothing (`test_pointwise.py`)."""
 
 OWN_SIGMOID = 2.0**-50
 """What our own float64 σ may be off by: NumPy's exponential is right to 4 units, then a sum and a quotient."""

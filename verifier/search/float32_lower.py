@@ -1,7 +1,8 @@
 """The float32 end: proofs for every float32 evaluation of the network, not only for real arithmetic.
 
 ONNX Runtime computes in float32, in an order of summation that nobody promises, perhaps with FMA. Every such evaluation
-obeys z = W h + b + e, |e| ≤ γ_{n+1}(2⁻²⁴)·(|W||h| + |b|) and an underflow term; ReLU, max and pooling are exact, and
+obeys z = W h + b + e, |e| ≤ γ_{n+1}(2⁻²⁴)·(|W||h| + |b|) and an underflow term; ReLU, max and pooling are exact, a
+Sigmoid is assumed to be off by SIGMOID_UNITS · 2⁻²⁴ at most, and
 what runtimes fuse (Conv with BatchNormalization, MatMul with Add) obeys the bound of the composed map, but for products
 of constants that underflow before a value meets them: these are charged as well. A search tree closes on all of these
 at once when each sum is charged its e. (Szász, Bánhelyi, Jelasity 2025: the gap is real.)
@@ -20,6 +21,7 @@ from encoders.network.graph import Affine, Graph
 from encoders.network.node_bounds import NodeBounds
 from encoders.network.rounded_operations import Fused, fused_constants, rounded_operations
 from verifier.bounds.alpha_crown import linear_bounds
+from verifier.bounds.interval import interval_bounds
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces, Query
 from verifier.problem.rounding import FLOAT32, SUBNORMAL, Arithmetic
@@ -52,7 +54,7 @@ def float32_arithmetic(graph: Graph, region: Ball, rounds: bool) -> Arithmetic |
     if not region.bounded or (rounds and not isinstance(output, Affine)):
         return None
     constants = fused_constants(graph)
-    plain = _losses(graph, constants, linear_bounds(graph, region, Budget(0.0), arithmetic=FLOAT32))
+    plain = _losses(graph, constants, _bounds(graph, region, FLOAT32))
     if plain is None:
         return None
     # Losses grow with the values that they are charged to, which they widen: twice what they are without.
@@ -61,11 +63,17 @@ def float32_arithmetic(graph: Graph, region: Ball, rounds: bool) -> Arithmetic |
     if rounds:
         ends[graph.output] = losses.get(graph.output, 0.0) + TIE
     found = replace(FLOAT32, losses=ends)
-    bounds = linear_bounds(graph, region, Budget(0.0), arithmetic=found)
+    bounds = _bounds(graph, region, found)
     again = _losses(graph, constants, bounds)
     if again is None or not in_range(graph, bounds) or any(again[index] > losses[index] for index in again):
         return None
     return found
+
+
+def _bounds(graph: Graph, region: Ball, arithmetic: Arithmetic) -> NodeBounds:
+    if graph.smooth:
+        return interval_bounds(graph, region, arithmetic)
+    return linear_bounds(graph, region, Budget(0.0), arithmetic=arithmetic)
 
 
 def _losses(graph: Graph, constants: Mapping[int, Fused], bounds: NodeBounds) -> dict[int, float] | None:

@@ -55,8 +55,8 @@ from verifier.solvers.tree.threads import Threads
 WINDOW = 64
 """Boxes that are searched at a time: each has bounds of its own, and waits for the others."""
 
-FLOAT32_SHARE, FLOAT32_SECONDS = 0.25, 0.5
-"""Of the time that trees have taken, and so many seconds more, for what only the real network has closed."""
+FLOAT32_SECONDS = 0.5
+"""Beyond a share of the time that trees have taken, for what only the real network has closed."""
 
 ANYWHERE = (Device.AUTO, Device.CPU)
 """The devices that may be asked for: no attack here runs on another."""
@@ -271,13 +271,15 @@ class _PropertySearch:
             tree, track.tree = track.tree, None
             if tree is None or not self.float32:
                 continue
-            most, self.float32 = tree.nodes + NODES, tree.charge()
-            budget = self._budget.first_of(Budget(FLOAT32_SHARE * self._growing + FLOAT32_SECONDS))
+            most = tree.nodes + NODES
+            budget = self._budget.first_of(Budget(track.float32_share * self._growing + FLOAT32_SECONDS))
             try:
-                while self.float32 and tree.open_nodes:
-                    offered = tree.explore(budget, threads)
-                    self.float32 = offered is None and not tree.stuck and tree.nodes <= most
-                self.float32 = self.float32 and tree.float32_end >= tree.radius
+                charged = track.charged_tree(tree)
+                while charged is not None and charged.open_nodes:
+                    offered = charged.explore(budget, threads)
+                    if offered is not None or charged.stuck or charged.nodes > most:
+                        charged = None
+                self.float32 = charged is not None and charged.float32_end >= charged.radius
             except OutOfTimeError:
                 self.float32 = False
 

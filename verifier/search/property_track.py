@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -151,6 +152,8 @@ class PropertyTrack:
     closed: bool = False
     stuck: bool = False
     squared: bool = False
+    float32_share: ClassVar[float] = 0.25
+    """Of the time that trees have taken, for what only the real network has closed."""
 
     @cached_property
     def ascent(self) -> Ascent:
@@ -212,6 +215,10 @@ class PropertyTrack:
             self.tree = None
         box.budget.check()
         return False
+
+    def charged_tree(self, tree: Explorable) -> Explorable | None:
+        """The tree that goes on with what `tree` has closed over the reals alone; None where that is not kept."""
+        return tree if tree.charge() else None
 
     def rooted(self, maker: TreeMaker) -> Explorable:
         """Its tree, made where there is none yet."""

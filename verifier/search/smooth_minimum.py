@@ -27,6 +27,7 @@ from verifier.problem.verdict import (
     Holds,
     Initial,
     Search,
+    Semantics,
     Status,
     Violated,
     Witness,
@@ -35,7 +36,8 @@ from verifier.runtime.model import Model
 from verifier.runtime.witness import rounded_up
 from verifier.search.bisection import BISECT_FACTOR
 from verifier.search.closing import closing_radius
-from verifier.search.property_check import check_property
+from verifier.search.float32_lower import SHARES
+from verifier.search.property_check import PropertyCheck, check_property
 from verifier.search.property_question import property_question
 from verifier.search.question import semantics_of
 from verifier.search.settings import Settings
@@ -43,6 +45,9 @@ from verifier.search.state import FIRST_RADIUS, LAST_RADIUS
 
 PARTS = 3.0
 """One part of so many of the time that is left is for a ball: one that stays open is followed by smaller ones."""
+
+FLOAT32_PATIENCE = 5.0
+"""Seconds at most for a ball of which only float32 is open."""
 
 PATIENCE, MORE = 0.25, 4.0
 """Without a time limit: seconds for a ball in the first round, and how many times as long in each that follows."""
@@ -100,13 +105,17 @@ def smooth_nearest(
 
 @dataclass(eq=False)
 class _SmoothSearch:
-    """lower ≤ d* ≤ upper. left: the smallest ball for which this round had too little time, late: is there any?
-    stuck: the smallest ball that no time decides, and `reason`, why."""
+    """lower ≤ d* ≤ upper; float32: the lower end for every float32 evaluation.
+
+    left: the smallest ball for which this round had too little time, late: is there any? stuck: the smallest ball that
+    no time decides, and `reason`, why.
+    """
 
     asked: SmoothNearest
     settings: Settings
     lower: float = 0.0
     upper: float = math.inf
+    float32: float = 0.0
     late: bool = False
     left: float = math.inf
     stuck: float = math.inf
@@ -123,6 +132,7 @@ class _SmoothSearch:
             for radius in self._radii():
                 self._ask(radius)
                 yield self._bracket()
+            self._ask_float32()
         except OutOfTimeError as error:
             self.reason = str(error)
         yield replace(self._bracket(), final=True)
@@ -159,23 +169,38 @@ class _SmoothSearch:
 
     def _ask(self, radius: float) -> None:
         """Whether a point of the ball satisfies the property. Raises OutOfTimeError."""
-        asked, whole = self.asked, self.settings.budget
-        whole.check()
-        budget = whole.share(PARTS).first_of(Budget(self._patience))
-        question = property_question(asked.model, asked.within(radius), budget, asked.semantics)
-        answer = check_property(question, replace(self.settings, budget=budget))
-        if (cost := answer.search) is not None:
-            engine = cost.engine if cost.nodes else self.search.engine
-            nodes, seconds = self.search.nodes + cost.nodes, self.search.seconds + cost.seconds
-            self.search = Search(engine, nodes, 0, seconds)
+        budget = self.settings.budget.share(PARTS).first_of(Budget(self._patience))
+        answer = self._checked(radius, self.asked.semantics, budget)
         if isinstance(answer.verdict, Holds):
             self.lower, self.evidence = radius, min(self.evidence, answer.verdict.evidence)
+            self.float32 = radius if answer.float32 else self.float32
         elif isinstance(answer.verdict, Violated) and answer.witness is not None:
             self._take(answer.witness)
         elif budget.ended:
             self.late, self.left = True, min(self.left, radius)
         elif radius > 0.0:
             self.stuck, self.reason = min(self.stuck, radius), answer.remark or answer.reason
+
+    def _ask_float32(self) -> None:
+        """Where rounding leaves the last ball open in float32, whether a smaller one is. Raises OutOfTimeError."""
+        balls = [math.inf] if math.isinf(self.lower) else [self.lower * (1.0 - share) for share in SHARES]
+        for radius in balls if self._charged and self.lower > 0 else ():
+            if radius <= self.float32:
+                return
+            budget = self.settings.budget.share(PARTS).first_of(Budget(FLOAT32_PATIENCE))
+            if isinstance(self._checked(radius, Semantics.FLOAT32, budget).verdict, Holds):
+                self.float32 = radius
+
+    def _checked(self, radius: float, semantics: str, budget: Budget) -> PropertyCheck:
+        """The property in one ball. Raises OutOfTimeError."""
+        self.settings.budget.check()
+        question = property_question(self.asked.model, self.asked.within(radius), budget, semantics)
+        answer = check_property(question, replace(self.settings, budget=budget))
+        if (cost := answer.search) is not None:
+            engine = cost.engine if cost.nodes else self.search.engine
+            nodes, seconds = self.search.nodes + cost.nodes, self.search.seconds + cost.seconds
+            self.search = Search(engine, nodes, 0, seconds)
+        return answer
 
     def _take(self, found: Counterexample) -> None:
         point = found.point
@@ -205,4 +230,10 @@ class _SmoothSearch:
             self.settings.budget.spent,
             self.reason if status is Status.BRACKETED else "",
             search=self.search,
+            float32=self.float32 if self._charged else None,
         )
+
+    @property
+    def _charged(self) -> bool:
+        model = self.asked.model
+        return self.asked.semantics != Semantics.REAL and not (model.no_float32 or model.replay.rounds)

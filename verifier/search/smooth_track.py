@@ -1,9 +1,10 @@
-"""A case of a property over a network with Sigmoids: by boxes alone, without stages, LPs or float32's charges."""
+"""A case of a property over a network with Sigmoids: by boxes alone, without stages or LPs."""
 
 from __future__ import annotations
 
 from functools import cached_property
 
+from verifier.problem.rounding import REAL, Arithmetic
 from verifier.search.property_track import PropertyTrack
 from verifier.solvers.tree.graph_ascent import GraphAscent
 from verifier.solvers.tree.protocol import Explorable, TreeMaker
@@ -12,6 +13,8 @@ from verifier.solvers.tree.smooth_tree import SmoothTree
 
 class SmoothTrack(PropertyTrack):
     """As `PropertyTrack`."""
+
+    float32_share = 1.5
 
     @cached_property
     def ascent(self) -> GraphAscent:
@@ -24,5 +27,13 @@ class SmoothTrack(PropertyTrack):
     def rooted(self, _: TreeMaker) -> Explorable:
         """Its tree, made where there is none yet. Raises OutOfTimeError."""
         if self.tree is None:
-            self.tree = SmoothTree(self.box.graph, self.box.ball, self.goal, self.box.budget)
+            self.tree = self._tree(REAL if self.box.both else self.box.arithmetic)
         return self.tree
+
+    def charged_tree(self, _: Explorable) -> Explorable:
+        """A new one: boxes of the other are cut down by what holds over the reals alone. Raises OutOfTimeError."""
+        return self._tree(self.box.arithmetic)
+
+    def _tree(self, arithmetic: Arithmetic) -> SmoothTree:
+        box = self.box
+        return SmoothTree(box.graph, box.ball, self.goal, box.budget, arithmetic)

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from encoders.network.enclosure import enclosed_outputs
-from encoders.network.graph import Array, Graph, GraphBuilder, Relu, Sigmoid, outputs
+from encoders.network.graph import Affine, Array, Graph, GraphBuilder, Relu, Sigmoid, outputs, sigmoid
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 from verifier.bounds import smooth_crown
 from verifier.bounds.interval import interval_pairs
 from verifier.bounds.smooth_crown import SmoothCrown
 from verifier.problem.budget import Budget, OutOfTimeError
-from verifier.problem.query import Halfspaces
+from verifier.problem.query import Ball, Halfspaces
+from verifier.problem.rounding import REAL, SIGMOID_UNITS
+from verifier.search.float32_lower import float32_arithmetic
 
 BITS = 128
 
@@ -102,6 +104,57 @@ def test_the_bound_of_a_point_is_below_its_exact_value(seed: int) -> None:
         )
         assert Fraction(value) <= least
         assert float(least) - value < 1e-9
+
+
+def in_float32(graph: Graph, point: Array, rng: np.random.Generator) -> Array:
+    """One evaluation in float32: each row's terms in an order of its own, each σ off by up to SIGMOID_UNITS."""
+    values = [point.astype(np.float32)]
+    for node in graph.nodes[1:]:
+        if isinstance(node, Affine):
+            rows = np.hstack([term.map.rows().toarray() for term in node.terms]).astype(np.float32)
+            read = np.concatenate([values[term.source] for term in node.terms])
+            summands = np.hstack([rows * read, node.bias.astype(np.float32)[:, np.newaxis]])
+            values.append(np.cumsum(rng.permuted(summands, axis=1), axis=1, dtype=np.float32)[:, -1])
+        elif isinstance(node, Sigmoid):
+            off = (SIGMOID_UNITS - 1.0) * rng.choice([-1.0, 1.0], node.size) * 2.0**-24
+            values.append((sigmoid(values[node.source].astype(np.float64)) + off).astype(np.float32))
+        else:
+            assert isinstance(node, Relu)
+            values.append(np.maximum(values[node.source], np.float32(0)))
+    return values[graph.output].astype(np.float64)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("way")
+def test_charged_bounds_hold_for_evaluations_in_float32_and_real_ones_do_not(seed: int) -> None:
+    """At single points, where nothing but rounding is between them."""
+    graph, goal = single(random_graph(seed)), random_goal(seed)
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(8, 5)).astype(np.float32).astype(np.float64)
+    arithmetic = float32_arithmetic(graph, Ball.of_box(x.min(axis=0), x.max(axis=0)), rounds=False)
+    assert arithmetic is not None
+    region = x.min(axis=0), x.max(axis=0)
+    charged, real = (
+        SmoothCrown(graph, region, goal, Budget(), each).bound(x, x, Budget()).values for each in (arithmetic, REAL)
+    )
+    given = np.array([[in_float32(graph, point, rng) for _ in range(20)] for point in x])
+    rows = np.min(-(given @ goal.matrix.T + goal.offset), axis=1)
+    assert np.all(rows >= charged)
+    assert np.any(rows < real)
+    assert np.all(real - charged < 2e-3)
+
+
+def single(graph: Graph) -> Graph:
+    """The same with constants that float32 has."""
+    b = GraphBuilder(graph.input_size)
+    for node in graph.nodes[1:]:
+        if isinstance(node, Affine):
+            rows = [term.map.rows().toarray().astype(np.float32) for term in node.terms]
+            terms = zip(map(Dense, map(readonly, rows)), node.sources, strict=True)
+            b.affine(list(terms), node.bias.astype(np.float32))
+        else:
+            b.add(node)
+    return b.graph(graph.output)
 
 
 @pytest.mark.usefixtures("way")

@@ -357,7 +357,9 @@ def test_what_is_not_covered_is_refused_by_name(
     assert checker.judged(parts.content(), smooth.path.read_bytes()).reason == checker.CURVED
     text = (CURVE + NEVER).encode()
     made = property_certified(curve, text, Budget(), worlds=(True, False))
-    assert made.note == "nothing is certified for float32: nobody promises how far its Sigmoid or Tanh is off"
+    assert (
+        made.note == "nothing is certified for float32: of Sigmoids and Tanhs certificates cover the real function only"
+    )
     assert not made.result.float32
     with monkeypatch.context() as patch:
         patch.setattr(checker, "MOST_WIDE", 0)

@@ -52,7 +52,8 @@ def test_distances_are_what_logarithms_say(
     found = verifier.minimal(one, np.array([x], np.float32), property=over(value), box=box, precision=1e-4)
     assert found.status is status
     assert found.lower <= distance <= found.upper
-    assert found.float32 is None
+    assert found.float32 is not None
+    assert found.lower * (1.0 - 1e-4) <= found.float32 <= found.lower
     if found.witness is not None:
         assert abs(float(found.witness.point[0]) - x) <= found.upper <= distance + 1e-4
 
@@ -75,11 +76,11 @@ def test_no_point_of_a_grid_is_nearer(op: str) -> None:
 
 def test_what_stays_open_is_a_bracket(one: verifier.Model) -> None:
     """ONNX Runtime's σ reaches 1, the real one does not: around there nothing is decided."""
-    found = verifier.minimal(one, np.zeros(1), property=over(1.0), box=(-60.0, 60.0), precision=0.5, timeout=1)
+    found = verifier.minimal(one, np.zeros(1), property=over(1.0), box=(-60.0, 60.0), precision=0.5, timeout=2)
     assert found.status is Status.BRACKETED
     assert 1 <= found.lower < 50
     assert (found.upper, found.witness) == (math.inf, None)
-    assert found.reason == "the time limit of 1 s was reached"
+    assert found.reason == "the time limit of 2 s was reached"
 
 
 def test_without_a_time_limit_a_ball_that_lasts_does_not_hold_up_the_others(one: verifier.Model) -> None:
@@ -112,5 +113,5 @@ def test_the_command_line_answers(tmp_path: Path, capsys: pytest.CaptureFixture[
     call = ["minimal", str(tmp_path / "one.onnx"), str(tmp_path / "x.npy"), "--property", str(tmp_path / "q.vnnlib")]
     assert main([*call, "--json"]) == Exit.GOOD
     found = json.loads(capsys.readouterr().out)
-    assert (found["status"], found["float32"]) == ("minimal", None)
-    assert found["lower"] <= math.log(3.0) <= found["upper"]
+    assert found["status"] == "minimal"
+    assert found["float32"]["lower"] <= found["lower"] <= math.log(3.0) <= found["upper"]

@@ -18,6 +18,7 @@ from verifier.bounds.box_part import BoxPart, Places
 from verifier.bounds.smooth_crown import Bounds, SmoothCrown
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Halfspaces
+from verifier.problem.rounding import REAL, Arithmetic
 from verifier.solvers.tree.frontier import size_of
 from verifier.solvers.tree.threads import ALONE, Threads
 
@@ -31,8 +32,9 @@ WIDTH_EVERY = 4
 """Every so-many-th halving on a way down is of the entry that is widest of the root's: bounds of hidden arguments get
 tight with it, which the best row alone may not ask for."""
 
-NARROWEST = 2.0**-30
-"""The share of the root's width below which an entry is not halved: what such a box leaves open is rounding's."""
+NARROWEST, NARROWEST_CHARGED = 2.0**-30, 2.0**-20
+"""The share of the root's width below which an entry is not halved: what such a box leaves open is rounding's, or
+float32's, where that is charged."""
 
 CLIPS = 2
 """Times that a box is cut down by each of its forms."""
@@ -74,21 +76,30 @@ class _Split:
 class SmoothTree:
     """Is there an x in a bounded region that reaches the goal of a graph of Input, Affine, Relu and Sigmoid nodes?
 
-    What it proves holds over the reals. To make one raises OutOfTimeError.
+    What it proves holds in the evaluations of `arithmetic`. To make one raises OutOfTimeError.
     """
 
     engine = "input tree"
 
-    def __init__(self, graph: Graph, region: Ball, goal: Halfspaces, budget: Budget) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        region: Ball,
+        goal: Halfspaces,
+        budget: Budget,
+        arithmetic: Arithmetic = REAL,
+    ) -> None:
         low, high = region.interval
         self.radius, self.nodes = region.radius, 0
         self._graph, self._goal = graph, goal
-        self._crown = SmoothCrown(graph, (low, high), goal, budget)
+        self._crown = SmoothCrown(graph, (low, high), goal, budget, arithmetic)
+        self._charged = arithmetic is not REAL
         self._rest = 0.5 * (low + high)
         low, high = low[self._crown.free], high[self._crown.free]
         ball = Ball.of_box(low, high)
         self._ball = ball.with_radius(float(np.nextafter(ball.reach, np.inf)))
         self._widths, self._count = high - low, 0
+        self._narrowest = (NARROWEST_CHARGED if self._charged else NARROWEST) * self._widths
         self._open, self._newest = [_Box(-np.inf, 0, low, high, None, 0, refused=False)], list[_Box]()
         self._stuck: list[_Box] = []
         self._offered: _Box | None = None
@@ -106,11 +117,11 @@ class SmoothTree:
 
     @property
     def float32_end(self) -> float:
-        """0: nothing is charged for float32."""
-        return 0.0
+        """The radius where charged bounds have closed every box; else 0."""
+        return self.radius if self._charged and not self.open_nodes else 0.0
 
     def charge(self) -> bool:
-        """False, for the same reason."""
+        """False: charges are for all boxes or for none, since each is cut down by its bounds."""
         return False
 
     def refuse(self) -> None:
@@ -206,7 +217,7 @@ class SmoothTree:
     def _entry(self, box: _Box) -> int:
         """The entry to halve; −1: none can be."""
         middle, widths = 0.5 * (box.low + box.high), box.high - box.low
-        able = (box.low < middle) & (middle < box.high) & (widths > NARROWEST * self._widths)
+        able = (box.low < middle) & (middle < box.high) & (widths > self._narrowest)
         if not able.any():
             return -1
         assert box.row is not None

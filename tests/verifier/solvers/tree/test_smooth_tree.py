@@ -10,6 +10,7 @@ from encoders.network.linear_maps import Dense, readonly
 from verifier.problem.budget import Budget
 from verifier.problem.memory import Memory, resident
 from verifier.problem.query import Ball, Halfspaces
+from verifier.problem.rounding import FLOAT32, REAL
 from verifier.solvers.tree.smooth_tree import SmoothTree
 from verifier.solvers.tree.threads import Threads
 
@@ -84,6 +85,19 @@ def test_what_is_missed_by_less_than_rounding_stays_open() -> None:
     assert explored(tree) is None
     assert tree.stuck
     assert tree.open_nodes > 0
+
+
+@pytest.mark.parametrize(("missed", "charged"), [(1e-5, True), (1e-7, False)])
+def test_what_a_runtimes_sigmoid_may_be_off_by_is_charged(missed: float, charged: bool) -> None:
+    """8 units of 2⁻²⁴: 4.8e-7."""
+    b = GraphBuilder(1)
+    graph = b.graph(b.add(Sigmoid(0, 1)))
+    goal = Halfspaces(np.array([[1.0]]), np.array([-0.5 - missed]))
+    ball = Ball.of_box([-1.0], [0.0]).with_radius(4.0)
+    for arithmetic, closes, end in ((REAL, True, 0.0), (FLOAT32, charged, 4.0 if charged else 0.0)):
+        tree = SmoothTree(graph, ball, goal, Budget(), arithmetic)
+        assert explored(tree) is None
+        assert (tree.open_nodes == 0, tree.float32_end) == (closes, end)
 
 
 def test_when_the_budget_ends_all_boxes_are_open() -> None:
