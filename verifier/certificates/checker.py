@@ -2360,6 +2360,7 @@ class Proof:
 
     def _sloped(self, node: ReluNode, numbers: Numbers) -> ReluNode:
         """The node with slopes anew of the ReLUs that are open in its layers: all, or those that change."""
+        self.count(STEP_WORK + node.off.size)
         places = np.flatnonzero(node.opened)
         slopes = np.zeros(node.off.size, dtype=np.int64)
         if self.changes:
@@ -2371,7 +2372,6 @@ class Proof:
             places = places[np.cumsum(gaps) - 1]
         slopes[places] = numbers.take(places.size)
         need(np.all((slopes >= 0) & (slopes <= 1 << SHARE_BITS)), "a slope is malformed")
-        self.count(STEP_WORK)
         return replace(node, slopes=slopes)
 
     def _leaf(self, node: ReluNode, numbers: Numbers, *, lined: bool) -> None:
@@ -2384,7 +2384,9 @@ class Proof:
             beta[list(node.path)] = given[behind:]
             given = np.append(given[:behind], beta)
         waiting = self._pending[lined]
-        if waiting and (waiting[0][1].layers is not node.layers or len(waiting) == self.rows):
+        # However few numbers a leaf by lines has in the file, it waits as long rows of all kept ReLUs.
+        full = len(waiting) == self.rows or len(waiting) * node.off.size >= MOST_TOGETHER
+        if waiting and (waiting[0][1].layers is not node.layers or full):
             self._evaluate(lined)
         self._pending[lined].append((self.leaves, node, given))
         self.leaves += 1
@@ -2870,13 +2872,8 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
     numbers = Numbers(memoryview(data)[at:])
     names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
-    layers, rows, ball = list[Layer](), list[list[QuadraticEvidence]](), norm == "l2" and math.isfinite(radius)
-    for _, size in names:
-        before = opened(layers)
-        layers.append(numbers.layer(size, step))
-        rows.append(numbers.quadratics(n, before, ball) if quadratic else [])
-    if quadratic:
-        rows.append(numbers.quadratics(n, opened(layers), ball))
+    ball = norm == "l2" and math.isfinite(radius)
+    layers, rows = numbers.layers([size for _, size in names], step, n, quadratic=quadratic, ball=ball)
     open_ = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
     wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
     trees = [] if lined else [numbers.tree(t, rows, open_) for t, rows in wanted]
@@ -2921,6 +2918,17 @@ class Numbers:
         low, high = self.take(kept.size), np.zeros(kept.size, dtype=np.int64)
         high[~active] = self.take(int(np.count_nonzero(~active)))
         return Layer(kept, active, low, high, step)
+
+    def layers(
+        self, sizes: Sequence[int], step: int, inputs: int, *, quadratic: bool, ball: bool
+    ) -> tuple[list[Layer], list[list[QuadraticEvidence]]]:
+        """All of a certificate, and, if there is `quadratic` evidence, that of each, then of the goals."""
+        layers, rows, before = list[Layer](), list[list[QuadraticEvidence]](), 0
+        for size in sizes:
+            layers.append(self.layer(size, step))
+            rows.append(self.quadratics(inputs, before, ball) if quadratic else [])
+            before += opened(layers[-1:])
+        return layers, [*rows, self.quadratics(inputs, before, ball)] if quadratic else rows
 
     def quadratics(self, inputs: int, opened: int, ball: bool = False) -> list[QuadraticEvidence]:
         """All until one of no rows; those of all layers wait together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -283,3 +284,70 @@ def states(parts: Parts) -> list[np.ndarray]:
         found.append(parts.numbers[place : place + size])
         place += size + int((found[-1] > 0).sum()) + int((found[-1] == 2).sum()) + 1
     return found
+
+
+def test_leaves_that_wait_take_no_more_memory_than_what_is_evaluated(
+    files: list[tuple[Any, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leaf by lines is short in the file, and long in memory: 4 kB took 1.8 GB of a net of many small layers."""
+    evaluate, waiting = checker.Proof._evaluate, list[int]()
+
+    def noted(proof: checker.Proof, lined: bool) -> None:
+        waiting.append(len(proof._pending[lined]))
+        evaluate(proof, lined)
+
+    monkeypatch.setattr(checker.Proof, "_evaluate", noted)
+    for case, content in files:
+        kept = sum(int((state > 0).sum()) for state in states(taken_apart(content)))
+        monkeypatch.setattr(checker, "MOST_TOGETHER", 1 << 20)
+        checker.checked(content, case.content)
+        most, found = max(waiting), sum(waiting)
+        waiting.clear()
+        monkeypatch.setattr(checker, "MOST_TOGETHER", 2 * kept)
+        checker.checked(content, case.content)
+        assert max(waiting) == min(most, 2)
+        assert sum(waiting) == found
+        waiting.clear()
+
+
+def test_slopes_anew_count_all_of_them(files: list[tuple[Any, bytes]]) -> None:
+    """However few change: all are copied."""
+    case, content = files[0]
+    claim = checker.parse(content)
+    assert isinstance(claim, checker.CheckedCertificate)
+    proof = checker.Proof(checker.read_network(case.content), claim.query, claim.radius, FINE)
+    proof.changes = True
+    node = checker.ReluNode.root(claim.layers)
+    proof._sloped(node, numbers_of([0]))
+    assert proof.work == checker.STEP_WORK + node.off.size
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_lines_are_below_the_relu_at_every_argument(seed: int, flat: bool) -> None:
+    """Of bounds, and of leaves whose slopes and β are any: exactly, at every argument where the least can be."""
+    rng, size, rows = np.random.default_rng(seed), 9, 5
+    kept, active = np.sort(rng.choice(size, 7, replace=False)), rng.random(7) < 0.3
+    bits = int(rng.choice([3, 24, 60]))
+    low, high = (rng.integers(1, 1 << bits, 7).astype(object) for _ in range(2))
+    layer = checker.Layer(kept, active, np.where(active, low - 1, -low), np.where(active, 0, high), 24)
+    mu = rng.integers(-(1 << 50), 1 << 50, (rows, size)) >> rng.integers(0, 50, (rows, size))
+    den = int(rng.choice([1, 1 << 40, 3**30]))
+    side = rng.integers(-1, 2, (rows, 7)) * ~active
+    off, on = side < 0, side > 0
+    beta = np.where(side != 0, rng.integers(0, 1 << int(rng.choice([4, 61])), (rows, 7)), 0)
+    slopes = rng.choice([0, 100, 256], (rows, 7))
+    leaves = None if flat else checker.LinedLeaves(off, on, slopes, beta, int(rng.integers(0, 61)))
+    nu, below, (share, under) = layer.on_lines(mu.astype(object), den, leaves, flat=flat)
+    assert not np.delete(nu, kept, axis=1).any()
+    for row in range(rows):
+        least = Fraction(0)
+        for place, neuron in enumerate(kept.tolist()):
+            ends = [layer.low[place], 0, layer.high[place]]
+            if active[place]:
+                ends = [layer.low[place], layer.low[place] + (1 << 62)]
+            elif not flat:
+                ends = ends[: 2 if off[row, place] else 3][1 if on[row, place] else 0 :]
+            own, sent = Fraction(int(mu[row, neuron]), den), Fraction(int(nu[row, neuron]), below)
+            least += min(own * max(t, 0) - sent * t for t in (Fraction(int(end), 1 << 24) for end in ends))
+        assert Fraction(int(share[row]), under) <= least

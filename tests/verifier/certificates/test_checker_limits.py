@@ -65,10 +65,9 @@ def comb(depth: int) -> tuple[list[int], np.ndarray]:
     return [*tokens, 0], np.ones(depth, dtype=bool)
 
 
-def steps(depth: int) -> int:
-    """Lines of Python that are run for a comb of this depth."""
+def lines(call: Callable[[], Any]) -> int:
+    """Lines of Python that are run for a call."""
     found = 0
-    tokens, opened = comb(depth)
 
     def count(frame: Any, event: str, argument: Any) -> Any:
         nonlocal found
@@ -78,16 +77,39 @@ def steps(depth: int) -> int:
     before = sys.gettrace()
     sys.settrace(count)
     try:
-        off, on = checker.signs(0, tokens, depth + 1, opened)
+        call()
     finally:
         sys.settrace(before)
-    assert on.sum() + off.sum() == depth * (depth + 1) // 2 + depth
     return found
+
+
+def steps(depth: int) -> int:
+    """Those for a comb of this depth."""
+    tokens, opened = comb(depth)
+    off, on = checker.signs(0, tokens, depth + 1, opened)
+    assert on.sum() + off.sum() == depth * (depth + 1) // 2 + depth
+    return lines(lambda: checker.signs(0, tokens, depth + 1, opened))
 
 
 def test_a_deep_tree_takes_time_in_proportion_to_its_nodes() -> None:
     """A comb of depth 8,000 took a minute."""
     assert steps(800) < 2.1 * steps(400)
+
+
+def of_layers(count: int, schema: int) -> bytes:
+    """A certificate with so many layers of no neuron: 2 kB hold 140,000."""
+    header = dict.fromkeys(checker.FIELDS, 0) | {"schema": schema, "model": "", "norm": "l2", "dtype": "<f4"}
+    header |= {"inputs": 1, "box": 1, "target": None, "witness": False, "layers": [["", 0]] * count, "trees": []}
+    header |= dict.fromkeys(("margin", "radius", "float32"), "0x1p+0")
+    text = json.dumps(header).encode()
+    return checker.MAGIC + zlib.compress(len(text).to_bytes(4, "little") + text + bytes(21 + count))
+
+
+@pytest.mark.parametrize("schema", [checker.QUADRATIC_SCHEMA, checker.LINED_SCHEMA])
+def test_many_layers_take_time_in_proportion(schema: int) -> None:
+    """8,000 took two minutes, 140,000 would have taken half a day."""
+    one, two = (lines(lambda n=n: checker.parse(of_layers(n, schema))) for n in (200, 400))
+    assert two < 2.1 * one
 
 
 def test_a_tree_whose_leaves_are_not_there_is_refused_before_it_is_walked() -> None:

@@ -192,6 +192,7 @@ class Bracketed:
         return value
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize(("step", "lying"), [(6, False), (STEP, False), (STEP, True)])
 @pytest.mark.parametrize(("seed", "norm"), [(0, Norm.LINF), (1, Norm.L2)])
 def test_values_are_just_below_the_least_of_the_formula(
@@ -244,6 +245,7 @@ def test_values_are_just_below_the_least_of_the_formula(
     assert max(gaps) < 0.1 or lying
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("halvings", [quadratic_proof.HALVINGS, 0])
 def test_multipliers_far_from_each_other_keep_a_matrix_definite(
     make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, halvings: int
