@@ -33,10 +33,11 @@ from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import OutOfTimeError
 
 QUESTIONS: Mapping[str, Sequence[tuple[int, float]]] = {
-    "mlp": ((9022, 0.02),),
+    "mlp": ((9022, 0.0235), (9022, 0.0241), (9022, 0.0278)),
     "conv": ((9022, 0.055), (9022, 0.0575), (9022, 0.0585), (9022, 0.0592)),
 }
-"""Test images and radii in L∞: ten times as many leaves from one to the next, about."""
+"""Test images and radii in L∞: of the conv net ten times as many leaves from one to the next, about. Of the other net,
+where a goal's tree would have more than 512 nodes, quadratic evidence takes its place."""
 
 MOST_MIB = 2 * 1024.0
 """That the checker may take."""
@@ -137,7 +138,8 @@ def summary(rows: Sequence[Row]) -> str:
     header = ("net", "image", "radius", "leaves", "bytes", "a leaf", "build: CPU s", "MiB", "check: CPU s", "MiB", "")
     lines = [
         (
-            row.net, str(row.index), f"{row.radius:g}", f"{row.leaves:,}", f"{row.bytes:,}", f"{row.leaf_bytes:,.0f}",
+            row.net, str(row.index), f"{row.radius:g}", f"{row.leaves:,}", f"{row.bytes:,}",
+            f"{row.leaf_bytes:,.0f}" if row.leaves else "",
             f"{row.build_seconds:.1f}", f"{row.build_mib:,.0f}", f"{row.check_seconds:.1f}", f"{row.check_mib:,.0f}",
             row.reason,
         )

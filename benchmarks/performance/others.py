@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 
-from benchmarks.engine import gate_cache, growth, reach, retraining, soundness, time_limits
+from benchmarks.engine import gate_cache, growth, large_certificates, reach, retraining, soundness, time_limits
 from benchmarks.engine import throughput as tree_throughput
 from benchmarks.engine.ablations import BASELINE, VARIANTS
 from benchmarks.harness.instances import Result
@@ -270,6 +270,19 @@ def property_certificates(record: Measured) -> str:
     return "; ".join(cells)
 
 
+def large_trees(record: Measured) -> str:
+    """What certificates of larger and larger trees take; a row without leaves is quadratic evidence alone."""
+    cells = []
+    for row in rows_of(large_certificates.Row, record):
+        size = f"{row.leaves:,} leaves, {row.leaf_bytes:,.0f} bytes each"
+        made = size if row.leaves else f"no leaves, quadratic bounds of {row.bytes / 1000:,.0f} kB"
+        build = f"{row.build_seconds:.0f} s, {row.build_mib:,.0f} MiB"
+        told = f"{made}: {build}; {row.check_seconds:.0f} s, {row.check_mib:,.0f} MiB"
+        refused = f"{told}, {row.reason}" if row.bytes else f"at {row.radius:g} none, {row.reason}: {build}"
+        cells.append(f"{row.net} {told if row.accepted else refused}")
+    return " · ".join(cells)
+
+
 def other_verifiers(record: Measured) -> str:
     """What each tool decides of the instances that all were asked, and how long all of them took it."""
     rows = rows_of(PeerRow, record)
@@ -313,6 +326,10 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
     "vnncomp_certificates": (
         "certificates of the unsat ones: accepted by the lone checker; median CPU s to build, to check",
         property_certificates,
+    ),
+    "large_certificates": (
+        "certificates of growing balls (aim: 10⁵ leaves checked in minutes within 2 GiB): to build; to check alone",
+        large_trees,
     ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
     "soundness": ("random nets of 100 to 2,000 ReLUs at radii within an attack's distance, and beyond it", sound),
