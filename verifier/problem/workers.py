@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -226,7 +227,7 @@ def _dask(scheduler: str | None, call: Callable[[Any], Any], budget: Budget) -> 
 
 
 @contextmanager
-def _ray(scheduler: str | None, call: Callable[[Any], Any], _: Budget) -> Iterator[Cluster]:
+def _ray(scheduler: str | None, call: Callable[[Any], Any], budget: Budget) -> Iterator[Cluster]:
     """As tasks: joblib's pool would start its processes anew for each round of parts, which last half a second.
 
     What Ray says of lost workers it would print on stdout, where answers are.
@@ -239,6 +240,7 @@ def _ray(scheduler: str | None, call: Callable[[Any], Any], _: Budget) -> Iterat
             ray.init(address=scheduler or "auto", logging_level="ERROR", log_to_driver=False)
         except (ConnectionError, OSError, ValueError, RuntimeError) as error:
             raise InputError(f"--backend ray: no cluster answers: {in_one_line(error)}") from None
+    head = "" if (scheduler or "").startswith("ray://") else str(ray.get_runtime_context().gcs_address)
     remote, begun = ray.remote(max_retries=RETRIES)(call), set[Any]()
 
     class Ray:
@@ -246,6 +248,8 @@ def _ray(scheduler: str | None, call: Callable[[Any], Any], _: Budget) -> Iterat
         dead: tuple[type[Exception], ...] = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError)
 
         def cores(self) -> int:
+            if head:
+                _must_answer(head, budget)
             return int(ray.cluster_resources().get("CPU", 0))
 
         def begin(self, one: Any) -> Any:
@@ -264,6 +268,23 @@ def _ray(scheduler: str | None, call: Callable[[Any], Any], _: Budget) -> Iterat
     finally:
         for task in begun:
             ray.cancel(task)
+
+
+def _must_answer(address: str, budget: Budget) -> None:
+    """Raises ConnectionError where nobody listens there for some seconds.
+
+    Ray waits for a lost head without a word, and after a minute ends this process with exit code 1: that is "violated".
+    """
+    host, _, port = address.rpartition(":")
+    patience, lost = budget.first_of(Budget(ANSWERS_WITHIN)), True
+    while lost:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN).close()
+            lost = False
+        except OSError as error:
+            if patience.ended:
+                raise ConnectionError(f"the head of the cluster is lost: {in_one_line(error)}") from None
+            time.sleep(POLL)
 
 
 Connect = Callable[[str | None, Callable[[Any], Any], Budget], AbstractContextManager[Cluster]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -75,6 +76,7 @@ class StandInForRay(SimpleNamespace):
         self.begun: list[str] = []
         self.cancelled: list[Any] = []
         self.cores = 2.0
+        self.head = socket.create_server(("127.0.0.1", 0))
         self.exceptions = SimpleNamespace(WorkerCrashedError=DeadWorkerError, OutOfMemoryError=MemoryError)
 
     def is_initialized(self) -> bool:
@@ -87,6 +89,9 @@ class StandInForRay(SimpleNamespace):
         if address == "nobody":
             raise ConnectionError("no cluster\nthere")
         self.begun.append(address)
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(gcs_address="{}:{}".format(*self.head.getsockname()))
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": self.cores}
@@ -108,13 +113,14 @@ class StandInForRay(SimpleNamespace):
 
 
 @pytest.fixture
-def ray(monkeypatch: pytest.MonkeyPatch) -> StandInForRay:
+def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInForRay]:
     made = StandInForRay()
     monkeypatch.setenv("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     monkeypatch.delenv("RAY_DEDUP_LOGS_SKIP_REGEX")
     monkeypatch.setitem(sys.modules, "ray", made)  # type: ignore[arg-type]
     monkeypatch.setattr(workers, "find_spec", lambda _: made)
-    return made
+    yield made
+    made.head.close()
 
 
 def test_ray_has_as_many_tasks_as_cores_and_gives_them_as_they_end(ray: StandInForRay) -> None:
@@ -138,6 +144,17 @@ def test_tasks_of_ray_that_nobody_waits_for_are_cancelled(ray: StandInForRay) ->
     next(found)
     found.close()  # type: ignore[attr-defined]
     assert (ray.begun, ray.cancelled) == (["host:6379"], [0])
+
+
+def test_a_ray_whose_head_is_lost_is_an_error_before_ray_ends_the_process(
+    ray: StandInForRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "ANSWERS_WITHIN", 0.3)
+    found = Workers("ray", 2).each(double, range(5))
+    next(found)
+    ray.head.close()
+    with pytest.raises(ConnectionError, match="the head of the cluster is lost"):
+        next(found)
 
 
 def test_a_ray_that_does_not_answer_is_one_line(ray: StandInForRay) -> None:
