@@ -36,7 +36,7 @@ QUESTIONS: Mapping[str, Sequence[tuple[int, float]]] = {
     "mlp": ((9022, 0.0235), (9022, 0.0241), (9022, 0.0278)),
     "conv": ((9022, 0.055), (9022, 0.0575), (9022, 0.0585), (9022, 0.0588), (9022, 0.0592)),
 }
-"""Test images and radii in L∞: of the conv net ten times as many leaves from one to the next at first. Of the other net,
+"""Test images and radii in L∞: of the conv net ten times as many leaves each at first. Of the other net,
 where a goal's tree would have more than 512 nodes, quadratic evidence takes its place."""
 
 MOST_MIB = 2 * 1024.0

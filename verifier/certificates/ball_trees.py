@@ -62,4 +62,4 @@ class BallTrees:
             made.lined_margin *= self._coarser.get(target, 1.0)
         parts = made.integers(self.budget)
         leaves = sum(int(part[0]) in (LEAF, LINED) for part in parts)
-        return LinedTree(target, len(goal.offset), leaves, np.concatenate(parts).astype(np.int64))
+        return LinedTree(target, len(goal.offset), leaves, np.concatenate(parts, dtype=np.int64))
