@@ -328,7 +328,7 @@ ROWS: Mapping[str, tuple[str, Callable[[Measured], str]]] = {
         property_certificates,
     ),
     "large_certificates": (
-        "certificates of growing balls (aim: 10⁵ leaves checked in minutes within 2 GiB): to build; to check alone",
+        "certificates of growing balls (aim: 10⁵ leaves checked in minutes, 2 GiB): CPU s, MiB to build; to check",
         large_trees,
     ),
     "fuzz": ("random nets against exact enumeration of their linear regions", fuzz),
