@@ -347,9 +347,8 @@ class _PropertySearch:
             kept = tree if track.charged and tree.float32_end < tree.radius else None
             self._close(track, track.charged)
             track.tree = kept
-        elif tree.stuck and track.box.both:
-            # Charges for float32 may be what keeps it open.
-            track.box, track.tree, self.float32 = track.box.real(), None, False
+        elif tree.stuck and track.uncharged():
+            self.float32 = False
         elif tree.stuck:
             track.stuck = True
         return None

@@ -220,6 +220,14 @@ class PropertyTrack:
         """The tree that goes on with what `tree` has closed over the reals alone; None where that is not kept."""
         return tree if tree.charge() else None
 
+    def uncharged(self) -> bool:
+        """Begin anew over the reals alone, since charges for float32 may be what keeps the tree open; False where there
+        are none, or it is about float32 alone."""
+        if self.box.both:
+            self.box, self.tree = self.box.real(), None
+            return True
+        return False
+
     def rooted(self, maker: TreeMaker) -> Explorable:
         """Its tree, made where there is none yet."""
         if self.tree is None:

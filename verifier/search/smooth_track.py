@@ -30,6 +30,10 @@ class SmoothTrack(PropertyTrack):
             self.tree = self._tree(REAL if self.box.both else self.box.arithmetic)
         return self.tree
 
+    def uncharged(self) -> bool:
+        """False: its tree has no charges, or is about float32 alone."""
+        return False
+
     def charged_tree(self, _: Explorable) -> Explorable:
         """A new one: boxes of the other are cut down by what holds over the reals alone. Raises OutOfTimeError."""
         return self._tree(self.box.arithmetic)
