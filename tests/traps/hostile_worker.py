@@ -19,7 +19,7 @@ from tests.traps.handmade import HANDMADE, Write, written
 from tests.traps.mutants import MODELS, Mutation
 from verifier.cli.main import main
 
-MUTANTS = 200
+MUTANTS = 80
 MEMORY = 2 * 10**9
 """Bytes of data that a process may hold, whatever a file says."""
 

@@ -71,7 +71,7 @@ def radii(truth: Fraction | None) -> list[float]:
         return [0.5, 1.0, 4.0]
     nearest = float(truth)
     beside = [math.nextafter(nearest, 0.0), nearest, math.nextafter(nearest, math.inf)]
-    found = [*beside, *(nearest * (1.0 + side * step) for step in (1e-9, 1e-3) for side in (-1, 1))]
+    found = [*beside, *(nearest * (1.0 + side * step) for step in (1e-9,) for side in (-1, 1))]
     return [radius for radius in found if radius > 0.0] or [1e-7]
 
 

@@ -63,11 +63,11 @@ class Workers:
         return self.backend == LOKY
 
     def each(
-        self, call: Callable[[Argument], Returned], given: Iterable[Argument], budget: Budget | None = None
+        self, call: Callable[[Argument], Returned], given: Iterable[Argument], budget: Budget
     ) -> Iterator[Returned]:
         """The results of the calls, as they end; what comes of the budget is said at `on_cluster`."""
         if self.backend in CONFIGURED:
-            yield from on_cluster(self.backend, self.scheduler, call, given, budget or Budget(), self.tell)
+            yield from on_cluster(self.backend, self.scheduler, call, given, budget, self.tell)
             return
         yield from _called(call, given, n_jobs=self.jobs, backend=self.backend, max_nbytes=None)
 

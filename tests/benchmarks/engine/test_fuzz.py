@@ -23,7 +23,7 @@ from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, Violated
 
-NETS, BLOCK = 72, 12
+NETS, BLOCK = 48, 12
 
 ENOUGH = 1.0
 """Seconds a question: some go on looking where rounding refuses every point; what is said holds all the same."""

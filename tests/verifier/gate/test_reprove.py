@@ -18,7 +18,7 @@ from tests.verifier.packs import STRANGERS, copied, reproved, resealed, told
 from verifier.gate import reprove
 from verifier.gate.reprove_claims import StandingEnds, ruling
 
-MUTATIONS = 50
+MUTATIONS = 25
 WHOLE = "reproved: 3 of 3 lower ends, 3 of 3 of float32, 1 of 1 witnesses; 0 not certified"
 
 

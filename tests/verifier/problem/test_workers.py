@@ -44,7 +44,7 @@ def double(number: int) -> int:
 
 
 def test_results_come_as_they_end() -> None:
-    assert sorted(Workers(THREADING, 2).each(double, range(5))) == [0, 2, 4, 6, 8]
+    assert sorted(Workers(THREADING, 2).each(double, range(5), Budget())) == [0, 2, 4, 6, 8]
 
 
 def pid(_: int) -> int:
@@ -52,16 +52,16 @@ def pid(_: int) -> int:
 
 
 def test_loky_s_are_other_processes() -> None:
-    assert os.getpid() not in set(Workers(LOKY, 2).each(pid, range(4)))
+    assert os.getpid() not in set(Workers(LOKY, 2).each(pid, range(4), Budget()))
 
 
 def test_processes_that_joblib_keeps_are_ended() -> None:
-    used = set(Workers(LOKY, 2).each(pid, range(4)))
+    used = set(Workers(LOKY, 2).each(pid, range(4), Budget()))
     workers.end()
     for one in used:
         with pytest.raises(ProcessLookupError):
             os.kill(one, 0)
-    assert used.isdisjoint(Workers(LOKY, 2).each(pid, range(4)))
+    assert used.isdisjoint(Workers(LOKY, 2).each(pid, range(4), Budget()))
 
 
 class DeadWorkerError(Exception):
@@ -131,16 +131,16 @@ def test_ray_has_as_many_tasks_as_cores_and_gives_them_as_they_end(ray: StandInF
             drawn.append(number)
             yield number
 
-    found = Workers("ray", 2).each(double, numbers())
+    found = Workers("ray", 2).each(double, numbers(), Budget())
     assert (next(found), drawn) == (2, [0, 1])  # the next one is drawn when it can begin
     assert [*found] == [4, 6, 8, 0]
     assert ray.begun == ["auto"]
-    assert [*Workers("ray", 2, "host:6379").each(double, [])] == []
+    assert [*Workers("ray", 2, "host:6379").each(double, [], Budget())] == []
     assert ray.begun == ["auto"]  # once a process
 
 
 def test_tasks_of_ray_that_nobody_waits_for_are_cancelled(ray: StandInForRay) -> None:
-    found = Workers("ray", 2, "host:6379").each(double, iter(range(5)))
+    found = Workers("ray", 2, "host:6379").each(double, iter(range(5)), Budget())
     next(found)
     found.close()  # type: ignore[attr-defined]
     assert (ray.begun, ray.cancelled) == (["host:6379"], [0])
@@ -150,7 +150,7 @@ def test_a_ray_whose_head_is_lost_is_an_error_before_ray_ends_the_process(
     ray: StandInForRay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "ANSWERS_WITHIN", 0.3)
-    found = Workers("ray", 2).each(double, range(5))
+    found = Workers("ray", 2).each(double, range(5), Budget())
     next(found)
     ray.head.close()
     with pytest.raises(ConnectionError, match="the head of the cluster is lost"):
@@ -159,7 +159,7 @@ def test_a_ray_whose_head_is_lost_is_an_error_before_ray_ends_the_process(
 
 def test_a_ray_that_does_not_answer_is_one_line(ray: StandInForRay) -> None:
     with pytest.raises(InputError, match=r"--backend ray: no cluster answers: no cluster there$"):
-        next(Workers("ray", 2, "nobody").each(double, [1]))
+        next(Workers("ray", 2, "nobody").each(double, [1], Budget()))
     assert ray.begun == []
 
 
@@ -220,7 +220,7 @@ def dask(monkeypatch: pytest.MonkeyPatch, *cores: int) -> StandInForDask:
 def test_workers_of_dask_are_waited_for_and_that_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     client = dask(monkeypatch, 0, 0, 1, 2, 2, 0, 0, 1, 1, 1)
-    found = Workers("dask", 2, "tcp://host:1", told.append).each(double, range(4))
+    found = Workers("dask", 2, "tcp://host:1", told.append).each(double, range(4), Budget())
     assert (next(found), told) == (0, ["--scheduler tcp://host:1 has no workers"])
     assert [next(found), next(found)] == [2, 4]
     assert list(found) == [6]
@@ -237,7 +237,7 @@ def test_where_dask_has_no_workers_the_budget_is_kept(given: list[Any], monkeypa
 
 def test_a_lost_scheduler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     client = dask(monkeypatch, 1, 1)
-    found = Workers("dask", 2, "tcp://host:1").each(double, [1, 2])
+    found = Workers("dask", 2, "tcp://host:1").each(double, [1, 2], Budget())
     next(found)
     client.status = "connecting"
     with pytest.raises(ConnectionError, match="the scheduler is lost"):

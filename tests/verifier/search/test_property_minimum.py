@@ -67,7 +67,7 @@ def judged(model: Model, answer: PropertyMinimum, x: Any, satisfied: Callable[[A
 def test_brackets_hold_the_truth(truth: Any, save_net: Saved, norm: Norm, outputs: int) -> None:
     """Several boxes, which hold the input or not, rows over inputs and outputs."""
     seen: Counter[Status] = Counter()
-    for seed in range(10):
+    for seed in range(6):
         rng = np.random.default_rng(1000 * outputs + seed)
         net = truth.net(seed, (2, 4, 4, outputs))
         boxes, text = random_property(rng, outputs)
@@ -89,7 +89,7 @@ def test_brackets_hold_the_truth(truth: Any, save_net: Saved, norm: Norm, output
             judged(model, answer, x, lambda x, y, boxes=boxes: holds_at(boxes, x, y))
     # A box such as X_0 = -0.3 holds no float32, so that there is no witness.
     assert seen[Status.BRACKETED] <= 1, seen
-    assert min(seen[Status.UNREACHABLE], seen[Status.MINIMAL]) >= 3, seen
+    assert min(seen[Status.UNREACHABLE], seen[Status.MINIMAL]) >= 2, seen
 
 
 @pytest.mark.parametrize("method", ["milp", "z3"])

@@ -94,9 +94,9 @@ def test_what_is_lost_is_done_again(
     model, images = digits
     rounds, each = [0], Workers.each
 
-    def failing(workers: Workers, call: Any, given: Iterable[Any], _: Budget) -> Iterator[Any]:
+    def failing(workers: Workers, call: Any, given: Iterable[Any], budget: Budget) -> Iterator[Any]:
         rounds[0] += 1
-        yield from each(workers, call, list(given)[: 1 if rounds[0] % 2 else None])
+        yield from each(workers, call, list(given)[: 1 if rounds[0] % 2 else None], budget)
         if rounds[0] % 2:
             raise RuntimeError("a worker was lost")
 

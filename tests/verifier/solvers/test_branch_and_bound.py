@@ -59,7 +59,7 @@ QUESTIONS = [
 ]
 """Seed, sizes and rows of `make_root`: two goals of the last ones lie nowhere, and at the centre itself."""
 
-FEW = [QUESTIONS[place] for place in (0, 3, 4, 8, 10, 11)]
+FEW = [QUESTIONS[place] for place in (3, 4, 10, 11)]
 """One to three layers, one goal and two, nowhere, at the centre: what a driver does to a tree, and each setting of a
 tree, is tested on these."""
 

@@ -44,6 +44,25 @@ def _kept() -> int:
     return sum(found.size for found in tracemalloc.take_snapshot().filter_traces(OURS).statistics("filename"))
 
 
+@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
+def test_a_tree_whose_work_does_not_fit_has_proved_nothing(
+    make_root: Callable[..., Any], kind: TreeKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes that were taken may not be back: the tree is neither closed nor has it a lower end."""
+    root = make_root(15, (3, 12, 4), Norm.LINF, 2)
+    tree: Any = kind.make(TreeRoot(root.stages, root.ball, root.goal, *root.ends), kind.settings)
+
+    def too_much(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(type(tree), "put", too_much)
+    for name in ("_evaluate", "_plunge"):
+        monkeypatch.setattr(type(tree), name, too_much, raising=False)
+    with pytest.raises(MemoryError):
+        tree.explore(Budget())
+    assert (tree.lower_end, tree.float32_end, tree.open_nodes > 0) == (0.0, 0.0, True)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in TREES if kind.name != "input"], ids=lambda kind: kind.name)
 def test_a_node_keeps_differences_only(kind: TreeKind) -> None:
     model = verifier.load(models.path("mnist_n"))
@@ -75,22 +94,3 @@ def _grown(tree: Tree, memory: Memory) -> tuple[int, float, int]:
         return _kept() - before, memory.nodes - counted, tree.open_nodes - nodes
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize("kind", TREES, ids=lambda kind: kind.name)
-def test_a_tree_whose_work_does_not_fit_has_proved_nothing(
-    make_root: Callable[..., Any], kind: TreeKind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nodes that were taken may not be back: the tree is neither closed nor has it a lower end."""
-    root = make_root(15, (3, 12, 4), Norm.LINF, 2)
-    tree: Any = kind.make(TreeRoot(root.stages, root.ball, root.goal, *root.ends), kind.settings)
-
-    def too_much(*_: Any, **__: Any) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(type(tree), "put", too_much)
-    for name in ("_evaluate", "_plunge"):
-        monkeypatch.setattr(type(tree), name, too_much, raising=False)
-    with pytest.raises(MemoryError):
-        tree.explore(Budget())
-    assert (tree.lower_end, tree.float32_end, tree.open_nodes > 0) == (0.0, 0.0, True)
