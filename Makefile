@@ -30,11 +30,12 @@ test: $(VENV)/.dev lint
 	-$(BIN)/python -m verifier.solvers.compile_kernels
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
-# Every file of tests of the package, every fifth one of its tests and every 24th of their cases: CI has 20 minutes
-# for all environments. Without LLVM's optimisation, which takes the oldest numba more than five minutes.
+# Every file of tests of the package, every fifth one of its tests that is not long and every 24th of their cases: CI
+# has 20 minutes for all environments. Assertions are not rewritten, which takes a tenth. Without LLVM's optimisation,
+# which takes the oldest numba more than five minutes.
 test-lowest lowest-kernels: export NUMBA_OPT = 0
 test-lowest: lowest-kernels
-	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 24 $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --dist worksteal --thin 24 --assert plain $(or $(PYTEST_ARGS),tests/encoders tests/verifier)
 
 lowest-kernels: $(LOWEST)/.ready
 	-$(LOWEST)/bin/python -m verifier.solvers.compile_kernels

@@ -40,11 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Every file, a share of its tests and of their cases: what a library lacks shows in the first."""
+    """Every file, a share of its tests and of their cases: what a library lacks shows in the first of those that are
+    not `long`."""
     thin, seen = config.getoption("thin"), Counter[str]()
     tests: dict[str, list[str]] = {}
     kept, left = [], []
     for item in items:
+        if thin > 1 and item.get_closest_marker("long"):
+            left.append(item)
+            continue
         name = item.nodeid.partition("[")[0]
         known = tests.setdefault(name.partition("::")[0], [])
         if not seen[name]:

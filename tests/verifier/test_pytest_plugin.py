@@ -125,6 +125,7 @@ def test_it_works_under_xdist(pytester: pytest.Pytester, workers: tuple[str, ...
     run(pytester, TESTS, "-k", "kept or far", *workers).assert_outcomes(passed=2)
 
 
+@pytest.mark.long
 def test_a_baseline_is_kept_or_not(pytester: pytest.Pytester) -> None:
     data = models.path("digits").with_name("digits_inputs.npz")
     plan = f'models = ["digits"]\ndata = "{data}"\nselect = {{ indices = [0, 1, 2] }}\n'

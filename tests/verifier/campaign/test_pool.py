@@ -164,6 +164,7 @@ class _SometimesLost:
         raise AssertionError
 
 
+@pytest.mark.long
 def test_a_lost_worker_is_one_lost_try_of_one_task(
     plan: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

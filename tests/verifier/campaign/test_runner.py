@@ -115,7 +115,7 @@ def test_what_is_done_is_not_done_again(asked: Plan, tmp_path: Path) -> None:
         assert [(one.id, one.updated, one.attempts) for one in store.results()] == before
 
 
-@pytest.mark.parametrize("closed", [1, 14, 22])
+@pytest.mark.parametrize("closed", [1, 22])
 def test_kill_9_and_the_same_command_again(closed: int, asked: Plan, undisturbed: list[Result], tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite"
     first = begun(command(asked, path, "--jobs", "1"))
@@ -171,6 +171,7 @@ def test_a_full_disk_ends_with_one_line_and_with_room_the_same_command_goes_on(
     assert kept.items() <= {one.id: (one.lower, one.upper) for one in found}.items()
 
 
+@pytest.mark.long
 def test_two_campaigns_on_one_store_do_nothing_twice(asked: Plan, undisturbed: list[Result], tmp_path: Path) -> None:
     path, logs = tmp_path / "s.sqlite", [tmp_path / "0.log", tmp_path / "1.log"]
     words = command(asked, path, "--jobs", "1")

@@ -182,6 +182,7 @@ def test_known_answers_load_no_solver(folder: Path) -> None:
 UNWANTED = ("sklearn", "numba", "matplotlib", "scipy.optimize", "highspy", "pulp", "z3", "joblib", "torch")
 
 
+@pytest.mark.long
 def test_verdicts_do_not_depend_on_the_cache_or_on_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(folder, KEPT)
     told = []

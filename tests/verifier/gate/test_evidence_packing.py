@@ -71,6 +71,7 @@ def evidence(store: Path, place: Path, code: int = Exit.GOOD) -> Path:
     return place
 
 
+@pytest.mark.long
 def test_open_lower_ends_are_certified_and_undecided_inputs_told(
     store: Callable[..., Path], tmp_path: Path, lonely: Path
 ) -> None:
@@ -161,6 +162,7 @@ def test_a_model_that_the_checker_does_not_read_says_so(tmp_path: Path, lonely: 
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_under_transformations_nothing_is_certified(tmp_path: Path, lonely: Path) -> None:
     views = tmp_path / "views.toml"
     views.write_text("[[transform]]\nidentity = true\n[[transform]]\nscale = 0.9\n", encoding="utf-8")

@@ -81,6 +81,7 @@ def only(found: Settled) -> Judgement:
     return judgement
 
 
+@pytest.mark.long
 def test_verdicts_are_those_of_all_brackets(settled: Callable[..., Settled]) -> None:
     truth = minima()
     uppers = sorted(bracket.upper for bracket in truth.values())
@@ -130,6 +131,7 @@ def test_two_processes_settle_the_same(settled: Callable[..., Settled], tmp_path
     assert [judgement.ruling for judgement in one.judgements] == [judgement.ruling for judgement in two.judgements]
 
 
+@pytest.mark.long
 def test_a_mean_takes_brackets_until_it_is_settled(settled: Callable[..., Settled]) -> None:
     truth = minima().values()
     mean = sum(bracket.upper for bracket in truth) / len(truth)

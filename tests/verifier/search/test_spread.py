@@ -239,6 +239,7 @@ while True:
 """A tree whose points are all refused: it does not close."""
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads processes from /proc, which Linux has")
 def test_the_workers_end_with_who_asked() -> None:
     asking = subprocess.Popen([sys.executable, "-c", LONG], stdout=subprocess.PIPE, text=True)

@@ -29,7 +29,7 @@ FINE = 1e-5
 
 NETS = ((0, (3, 5, 3)), (7, (3, 6, 6, 3)), (8, (5, 6, 3)), (8, (4, 6, 5, 3)), (12, (2, 4, 4, 4, 2)), (15, (3, 12, 4)))
 
-INPUTS, RUNNERS_UP = range(6), (2, 4)
+INPUTS, RUNNERS_UP = range(4), (2, 4)
 """On the shipped net: inputs, and as targets the classes with the second, third and fourth largest logit."""
 
 
@@ -129,7 +129,7 @@ def test_milp_finds_nothing_below_the_bracket(digits: Session, images: Any, inde
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
-@pytest.mark.parametrize("index", [2, 13])
+@pytest.mark.parametrize("index", [2])
 def test_the_method_milp_gives_the_same(digits: Session, images: Any, index: int, norm: str) -> None:
     x = images[index]
     target = int(np.argsort(digits.logits(x))[-2])
@@ -179,7 +179,7 @@ def test_any_precision_is_honest(
 
 
 @pytest.mark.parametrize("norm", ["linf", "l1"])
-@pytest.mark.parametrize("index", [0, 3, 8])
+@pytest.mark.parametrize("index", [0, 8])
 def test_a_finer_precision_gives_no_wider_bracket(digits: Session, images: Any, index: int, norm: str) -> None:
     coarse, fine = (
         verifier.minimal(digits.model, images[index], precision=precision, norm=norm, method="tree")

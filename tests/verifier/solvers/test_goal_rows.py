@@ -134,6 +134,7 @@ def test_tied_classes_do_not_blind_the_tree(exclusive: Any, scale: float, others
     assert isinstance(decider.decide(query, bounds, Budget()), Holds)
 
 
+@pytest.mark.long
 def test_check_and_minimal_decide_it(exclusive: Any) -> None:
     model = exclusive()
     box = (-1.0, 1.0)

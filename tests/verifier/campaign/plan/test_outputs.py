@@ -97,6 +97,7 @@ def ran(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_each_output_has_its_own_minimum(ran: Path) -> None:
     with Store(ran, readonly=True) as store:
         results, findings = store.results(), store.findings()

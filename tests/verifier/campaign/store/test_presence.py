@@ -53,6 +53,7 @@ def last(store: Store) -> CampaignRun:
     return store.presence().runs[-1]
 
 
+@pytest.mark.long
 def test_a_campaign_notes_its_workers_and_its_end(few: Plan, tmp_path: Path) -> None:
     store = Noting(tmp_path / "s.sqlite")
     with store:

@@ -120,6 +120,7 @@ def test_more_views_are_no_nearer(ran: tuple[Path, list[Result], list[StoredFind
     assert any(seen[target].lower > plain[target].upper for target in plain)
 
 
+@pytest.mark.long
 def test_attacks_and_restarts_are_about_all_views(
     ran: tuple[Path, list[Result], list[StoredFinding]], views: Path
 ) -> None:

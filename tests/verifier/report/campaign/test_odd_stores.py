@@ -96,6 +96,7 @@ def state(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in folder.iterdir()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("table", "column", "value", "message"), TAMPERED)
 def test_a_tampered_column_is_named_in_one_line(
     copied: Path, tmp_path: Path, capfd: Any, table: str, column: str, value: Any, message: str
@@ -209,6 +210,7 @@ def without_writing(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", DROP, *map(str, words)], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "prctl"), reason="needs Linux's prctl to be no root")
 @pytest.mark.parametrize("log", [False, True], ids=["closed", "with a log that was not folded in"])
 def test_a_store_on_read_only_media_is_read(copied: Path, tmp_path: Path, log: bool) -> None:

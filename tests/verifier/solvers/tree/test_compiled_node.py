@@ -41,6 +41,7 @@ def one_by_one(*_: Any) -> None:
     """In place of a plunge."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", list(FLAT_NORMS), ids=str)
 def test_plunging_is_evaluating_one_by_one(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.compile_now()

@@ -75,6 +75,7 @@ def lasting(conv_net: Callable[[int], Any], count: int = 1) -> list[PatchedTree]
     raise AssertionError("all are answered at the root")
 
 
+@pytest.mark.long
 def test_it_decides_as_without_them(conv_net: Callable[[int], Any], constrained: list[PatchedTree]) -> None:
     seen = set()
     for seed in range(8):

@@ -39,6 +39,7 @@ def assert_within(ball: Ball, x: Array, radius: float) -> None:
     assert distance_exact(ball.norm, x, ball.centre) <= radius + ROUNDING
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @question
 def test_a_descent_stays_inside_and_ends_no_worse(
@@ -122,6 +123,7 @@ def test_points_are_drawn_to_a_centre_that_reaches_the_goal(make_root: Callable[
     assert np.median(shares) <= 0.02
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", FLAT_NORMS)
 def test_far_points_are_drawn_as_near_as_the_nearest_of_many(make_root: Callable[..., Any], norm: Norm) -> None:
     excess = []
