@@ -55,8 +55,8 @@ from verifier.solvers.tree.threads import Threads
 WINDOW = 64
 """Boxes that are searched at a time: each has bounds of its own, and waits for the others."""
 
-FLOAT32_SECONDS = 0.5
-"""Beyond a share of the time that trees have taken, for what only the real network has closed."""
+FLOAT32_SHARE, FLOAT32_SECONDS = 0.25, 0.5
+"""Of the time that trees have taken, and so many seconds more, for what only the real network has closed."""
 
 ANYWHERE = (Device.AUTO, Device.CPU)
 """The devices that may be asked for: no attack here runs on another."""
@@ -272,7 +272,7 @@ class _PropertySearch:
             if tree is None or not self.float32:
                 continue
             most = tree.nodes + NODES
-            budget = self._budget.first_of(Budget(track.float32_share * self._growing + FLOAT32_SECONDS))
+            budget = self._budget.first_of(Budget(FLOAT32_SHARE * self._growing + FLOAT32_SECONDS))
             try:
                 charged = track.charged_tree(tree)
                 while charged is not None and charged.open_nodes:

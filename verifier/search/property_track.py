@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
@@ -152,8 +151,6 @@ class PropertyTrack:
     closed: bool = False
     stuck: bool = False
     squared: bool = False
-    float32_share: ClassVar[float] = 0.25
-    """Of the time that trees have taken, for what only the real network has closed."""
 
     @cached_property
     def ascent(self) -> Ascent:

@@ -14,8 +14,6 @@ from verifier.solvers.tree.smooth_tree import SmoothTree
 class SmoothTrack(PropertyTrack):
     """As `PropertyTrack`."""
 
-    float32_share = 1.5
-
     @cached_property
     def ascent(self) -> GraphAscent:
         return GraphAscent(self.box.graph, self.box.ball, self.goal)
