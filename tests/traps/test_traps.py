@@ -66,12 +66,12 @@ def test_the_minimum(trap: Trap, norm: Norm, method: str, answers: Answers) -> N
 
 
 def radii(truth: Fraction | None) -> list[float]:
-    """Radii on both sides of the truth, next to it and farther off; where there is none, the whole box and less."""
+    """Radii on both sides of the truth, next to it and hardly farther; where there is none, the whole box and less."""
     if truth is None:
         return [0.5, 1.0, 4.0]
     nearest = float(truth)
     beside = [math.nextafter(nearest, 0.0), nearest, math.nextafter(nearest, math.inf)]
-    found = [*beside, *(nearest * (1.0 + side * step) for step in (1e-9,) for side in (-1, 1))]
+    found = [*beside, *(nearest * (1.0 + side * 1e-9) for side in (-1, 1))]
     return [radius for radius in found if radius > 0.0] or [1e-7]
 
 

@@ -27,6 +27,7 @@ from encoders.passes.lower import lower
 from verifier import models as shipped
 from verifier.problem.arguments import plain
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.verdict import Semantics
 from verifier.runtime.agreement import Agreement, Comparison, same_function
 from verifier.runtime.files_replay import FilesReplay, OneFile, output_slots, without_our_folder
 from verifier.runtime.from_frameworks import compare, exported
@@ -117,6 +118,10 @@ class Model:
         if network.inexact:
             return f"this one computes its constant '{network.inexact[0]}' with rounding, in an order of its own"
         return ""
+
+    def charges(self, semantics: Semantics | str) -> bool:
+        """Are float32 evaluations asked about, and can something be proved of what the file itself gives in them?"""
+        return semantics != Semantics.REAL and not (self.no_float32 or self.replay.rounds)
 
     @property
     def dtype(self) -> np.dtype[np.floating]:

@@ -2,10 +2,10 @@
 
 ONNX Runtime computes in float32, in an order of summation that nobody promises, perhaps with FMA. Every such evaluation
 obeys z = W h + b + e, |e| ≤ γ_{n+1}(2⁻²⁴)·(|W||h| + |b|) and an underflow term; ReLU, max and pooling are exact, a
-Sigmoid is assumed to be off by SIGMOID_UNITS · 2⁻²⁴ at most, and
-what runtimes fuse (Conv with BatchNormalization, MatMul with Add) obeys the bound of the composed map, but for products
-of constants that underflow before a value meets them: these are charged as well. A search tree closes on all of these
-at once when each sum is charged its e. (Szász, Bánhelyi, Jelasity 2025: the gap is real.)
+Sigmoid is assumed to be off by SIGMOID_UNITS · 2⁻²⁴ at most, and what runtimes fuse (Conv with BatchNormalization,
+MatMul with Add) obeys the bound of the composed map, but for products of constants that underflow before a value meets
+them: these are charged as well. A search tree closes on all of these at once when each sum is charged its e. (Szász,
+Bánhelyi, Jelasity 2025: the gap is real.)
 """
 
 from __future__ import annotations

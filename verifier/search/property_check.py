@@ -163,9 +163,7 @@ class _PropertySearch:
 
     def __post_init__(self) -> None:
         self._budget, self._decider = self.settings.budget, self.settings.decider
-        model = self.asked.model
-        charged = self.asked.semantics is not Semantics.REAL and not (model.no_float32 or model.replay.rounds)
-        self.float32 = charged and self._decider.trees is not None
+        self.float32 = self.asked.model.charges(self.asked.semantics) and self._decider.trees is not None
 
     @property
     def cost(self) -> Search | None:

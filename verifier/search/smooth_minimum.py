@@ -184,7 +184,7 @@ class _SmoothSearch:
     def _ask_float32(self) -> None:
         """Where rounding leaves the last ball open in float32, whether a smaller one is. Raises OutOfTimeError."""
         balls = [math.inf] if math.isinf(self.lower) else [self.lower * (1.0 - share) for share in SHARES]
-        for radius in balls if self._charged and self.lower > 0 else ():
+        for radius in balls if self.asked.model.charges(self.asked.semantics) and self.lower > 0 else ():
             if radius <= self.float32:
                 return
             budget = self.settings.budget.share(PARTS).first_of(Budget(FLOAT32_PATIENCE))
@@ -230,10 +230,5 @@ class _SmoothSearch:
             self.settings.budget.spent,
             self.reason if status is Status.BRACKETED else "",
             search=self.search,
-            float32=self.float32 if self._charged else None,
+            float32=self.float32 if self.asked.model.charges(self.asked.semantics) else None,
         )
-
-    @property
-    def _charged(self) -> bool:
-        model = self.asked.model
-        return self.asked.semantics != Semantics.REAL and not (model.no_float32 or model.replay.rounds)
