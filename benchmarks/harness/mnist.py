@@ -48,7 +48,7 @@ def load_mnist(data_dir: Path | None = None) -> Mnist:
     cache (`sklearn.datasets.fetch_openml`).
 
     Raises:
-        InputError: a file is missing from the folder, or damaged; OpenML cannot be reached.
+        InputError: a file is missing from the folder, or damaged; OpenML, or scikit-learn, cannot be reached.
         ValueError: images and labels do not match.
     """
     data_dir = data_dir or shared("mnist")
@@ -72,7 +72,7 @@ def _from_openml() -> Mnist:
     try:
         from sklearn.datasets import fetch_openml  # noqa: PLC0415 (needed only without a folder)
     except ImportError as error:
-        raise ImportError("MNIST from OpenML needs scikit-learn: pip install scikit-learn") from error
+        raise InputError("MNIST from OpenML needs scikit-learn: pip install 'relu-verifier[train]'") from error
     try:
         bunch = fetch_openml("mnist_784", version=1, as_frame=False)
     except OSError as error:
