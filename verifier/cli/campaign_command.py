@@ -33,49 +33,47 @@ def campaign(
     plan: Path | None,
     flags: Mapping[str, Any],
     backend: Backend,
+    deadline: Deadline,
     certificates: Path | None = None,
-    *,
-    start: float,
-    ends_process: bool,
 ) -> Exit:
-    """Run a plan, or go on with it; with a folder for `certificates`, certify what is closed.
+    """Run a plan, or go on with it; with a folder for `certificates`, certify what is closed. Raises InputError.
 
-    start: the time.monotonic() reading at which the command began. ends_process: see `Deadline`.
+    deadline: the command's, which the plan may limit.
     """
     asked = read_plan(plan, flags)
     if certificates is not None and asked.transforms is not None:
         raise InputError(f"--certificates does not go with transforms: {UNDER_TRANSFORMS}")
-    with Deadline(asked.total_budget, start, ends_process=ends_process) as deadline:
-        limits = CommandTime(deadline.whole, draws=False, proves=certificates is not None)
-        deadline.answer = lambda: _late(deadline)
-        remarks: Remarks = {}
-        wanted = tasks_of(asked, remarks)
-        tell_remarks(remarks)
-        if not wanted:
-            raise InputError(f"{plan or 'the command line'}: the plan asks for nothing: no input fits the selection")
-        lost = ""
-        with Store(asked.store) as store:
-            with campaign_progress(limits.engine) as show:
-                try:
-                    run(asked, wanted, store, backend, limits.engine, show)
-                except CampaignLostError as error:
-                    lost = str(error)
-            counts = store.counts(asked.sha256)
-            missing = 0 if certificates is None else _certified(asked, store, certificates, backend, limits.proof)
-            results, findings = store.results(asked.sha256), store.findings(asked.sha256)
-        deadline.begin_answer()
-        terminal.stdout().print(campaign_table(results))
-        for line in points_lines(results, findings):
-            terminal.stdout().print(line)
-        terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
-        for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
-            complain(f"{failed.source}, {failed.input_name}, target {failed.target}: {failed.reason}")
-        tell_failed(results, findings)
-        if lost:
-            complain(f"{lost}: the same command goes on from here")
-        if limits.whole.cancelled:
-            complain("interrupted: the same command goes on from here")
-        return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
+    deadline.limit(asked.total_budget)
+    limits = CommandTime(deadline.whole, draws=False, proves=certificates is not None)
+    deadline.answer = lambda: _late(deadline)
+    remarks: Remarks = {}
+    wanted = tasks_of(asked, remarks)
+    tell_remarks(remarks)
+    if not wanted:
+        raise InputError(f"{plan or 'the command line'}: the plan asks for nothing: no input fits the selection")
+    lost = ""
+    with Store(asked.store) as store:
+        with campaign_progress(limits.engine) as show:
+            try:
+                run(asked, wanted, store, backend, limits.engine, show)
+            except CampaignLostError as error:
+                lost = str(error)
+        counts = store.counts(asked.sha256)
+        missing = 0 if certificates is None else _certified(asked, store, certificates, backend, limits.proof)
+        results, findings = store.results(asked.sha256), store.findings(asked.sha256)
+    deadline.begin_answer()
+    terminal.stdout().print(campaign_table(results))
+    for line in points_lines(results, findings):
+        terminal.stdout().print(line)
+    terminal.stdout().print(f"{counts_text(counts)}: {asked.store}")
+    for failed in [result for result in results if result.status in TROUBLE][:SHOWN]:
+        complain(f"{failed.source}, {failed.input_name}, target {failed.target}: {failed.reason}")
+    tell_failed(results, findings)
+    if lost:
+        complain(f"{lost}: the same command goes on from here")
+    if limits.whole.cancelled:
+        complain("interrupted: the same command goes on from here")
+    return Exit.GOOD if counts.done and not missing else Exit.UNDECIDED
 
 
 def _late(deadline: Deadline) -> Exit:

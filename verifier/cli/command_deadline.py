@@ -6,13 +6,15 @@ import gc
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from encoders.errors import InputError
-from verifier import PROCESS_START
+from verifier import PROCESS_START, __version__
+from verifier.cli.exit_codes import Exit
 
 if TYPE_CHECKING:
     from verifier.cli.time_limit import Deadline
@@ -22,6 +24,23 @@ NO_VERDICT = {"verdict": "unknown"}
 NO_RANGES: dict[str, Any] = {"ranges": []}
 NO_CLAIM = '{"valid": false, "reason": "the time is up", "claim": null, "not_demanded": []}'
 """What the JSON says where the time was too short to read the model."""
+
+
+def no_verdicts(file: Path) -> dict[str, Any]:
+    """The same of a gate, where the time was too short to read its file."""
+    return {
+        "format": "relu-verifier gate 1",
+        "file": str(file),
+        "ruling": "undecided",
+        "exit_code": int(Exit.UNDECIDED),
+        "undecided_allowed": False,
+        "reason": "",
+        "engine": __version__,
+        "questions": 0,
+        "seconds": 0.0,
+        "proofs": None,
+        "requirements": [],
+    }
 
 
 @contextmanager
@@ -55,6 +74,26 @@ def command_deadline(
                 yield deadline
         except OutOfTimeError:
             raise typer.Exit(deadline.nothing()) from None
+
+
+@contextmanager
+def run_deadline(
+    context: typer.Context, total: str | None, unanswered: dict[str, Any] | None = None
+) -> Iterator[Deadline]:
+    """The same for a command that reads a plan: `total` of the command line, of which `Deadline.limit` is told once the
+    plan is read. Where it is no time, the plan's reader says so."""
+    with without_collection(context):
+        from verifier.cli.time_limit import Deadline  # noqa: PLC0415, heavy
+        from verifier.problem.quantities import seconds  # noqa: PLC0415, heavy
+
+    limit = math.inf
+    if total is not None:
+        with suppress(InputError):
+            limit = seconds(total)
+    own = own_process(context)
+    start = PROCESS_START if own else time.monotonic()
+    with Deadline(limit, start, ends_process=own, unanswered=unanswered) as deadline:
+        yield deadline
 
 
 @contextmanager

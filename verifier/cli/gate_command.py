@@ -53,31 +53,28 @@ PICTURED = 5
 CODES = {Ruling.PASS: Exit.GOOD, Ruling.FAIL: Exit.VIOLATED, Ruling.UNDECIDED: Exit.UNDECIDED}
 
 
-def gate(
-    path: Path, flags: Mapping[str, Any], backend: Backend, outputs: GateOptions, *, start: float, ends_process: bool
-) -> Exit:
+def gate(path: Path, flags: Mapping[str, Any], backend: Backend, outputs: GateOptions, deadline: Deadline) -> Exit:
     """Settle the file's requirements within its budget, or write a baseline. Raises InputError; --github tells it too.
 
-    flags: keys of the file's plan that are replaced. start, ends_process: as for campaigns.
+    flags: keys of the file's plan that are replaced. deadline: the command's, which the plan may limit.
     """
     try:
-        return _gate(path, flags, backend, outputs, start=start, ends_process=ends_process)
+        return _gate(path, flags, backend, outputs, deadline)
     except InputError as error:
         if outputs.github:
             print(error_command(path, str(error)), file=sys.stderr if outputs.json else sys.stdout)
         raise
 
 
-def _gate(
-    path: Path, flags: Mapping[str, Any], backend: Backend, outputs: GateOptions, *, start: float, ends_process: bool
-) -> Exit:
+def _gate(path: Path, flags: Mapping[str, Any], backend: Backend, outputs: GateOptions, deadline: Deadline) -> Exit:
     if outputs.undecided not in ("fail", "warn"):
         raise InputError(f"--undecided {outputs.undecided}: fail or warn is expected")
     baseline, cache = outputs.update_baseline, not outputs.no_cache
     _go_together(outputs, flags)
     asked = read_gate(path, flags, baselines=baseline is None)
     _writable(outputs)
-    with Deadline(asked.plan.total_budget, start, ends_process=ends_process) as deadline, ExitStack() as stack:
+    deadline.limit(asked.plan.total_budget)
+    with ExitStack() as stack:
         folder = None if outputs.evidence is None else stack.enter_context(PackFolder(outputs.evidence, "--evidence"))
         teller = _Teller(asked, outputs, deadline, folder)
         deadline.answer = teller.nothing

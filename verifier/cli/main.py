@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -18,14 +17,15 @@ from typing import Annotated, cast
 import typer
 
 from encoders.errors import InputError
-from verifier import PROCESS_START, __version__
+from verifier import __version__
 from verifier.cli import campaign_options, options, proof_commands, question_options, solver_commands
 from verifier.cli.command_deadline import (
     NO_BRACKET,
     NO_RANGES,
     NO_VERDICT,
     command_deadline,
-    own_process,
+    no_verdicts,
+    run_deadline,
     without_collection,
 )
 from verifier.cli.complaint import complain, tell_waiting
@@ -192,15 +192,14 @@ def campaign(
     status: Annotated[Path | None, typer.Option(metavar="STORE", help="Print how far a store has come.")] = None,
 ) -> None:
     """Ask many questions, and go on where the last run stopped. Exit code 0: all closed, 3: some are open."""
-    from verifier.campaign.backends import Backend  # noqa: PLC0415
-    from verifier.cli import campaign_command  # noqa: PLC0415, see the module's docstring
+    with run_deadline(context, keys.total_budget if status is None else None) as deadline:
+        from verifier.campaign.backends import Backend  # noqa: PLC0415
+        from verifier.cli import campaign_command  # noqa: PLC0415, see the module's docstring
 
-    if status is not None:
-        raise typer.Exit(campaign_command.status(status))
-    chosen = Backend(where.backend, where.scheduler, where.jobs, tell_waiting)
-    own = own_process(context)
-    start = PROCESS_START if own else time.monotonic()
-    code = campaign_command.campaign(plan, keys.flags(), chosen, certificates, start=start, ends_process=own)
+        if status is not None:
+            raise typer.Exit(campaign_command.status(status))
+        chosen = Backend(where.backend, where.scheduler, where.jobs, tell_waiting)
+        code = campaign_command.campaign(plan, keys.flags(), chosen, deadline, certificates)
     raise typer.Exit(code)
 
 
@@ -216,12 +215,11 @@ def gate(
     jobs: campaign_options.JobsOption = None,
 ) -> None:
     """Do the models keep what a file requires? Exit code 0: all of it is proved, 1: not, 3: undecided."""
-    from verifier.campaign.backends import Backend  # noqa: PLC0415
-    from verifier.cli import gate_command  # noqa: PLC0415, see the module's docstring
+    with run_deadline(context, keys.total_budget, no_verdicts(plan) if outputs.json else None) as deadline:
+        from verifier.campaign.backends import Backend  # noqa: PLC0415
+        from verifier.cli import gate_command  # noqa: PLC0415, see the module's docstring
 
-    own = own_process(context)
-    start = PROCESS_START if own else time.monotonic()
-    code = gate_command.gate(plan, keys.flags(), Backend(jobs=jobs), outputs, start=start, ends_process=own)
+        code = gate_command.gate(plan, keys.flags(), Backend(jobs=jobs), outputs, deadline)
     raise typer.Exit(code)
 
 

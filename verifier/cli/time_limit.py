@@ -82,8 +82,9 @@ LATE_SHARE, LATE_SECONDS = 0.02, 0.5
 """Of the limit, and at most so many seconds: when a command that has not answered by then is ended."""
 SOON = 1.5
 """Seconds after Ctrl-C for the same: people are told that it ends a command within 2."""
-ENDED = b"\0"
-"""Tells the thread that watches that there is nothing to watch any more; no signal has this number."""
+ENDED, LIMITED = b"\0", b"\xff"
+"""Tell the thread that watches that there is nothing to watch any more, and that there is a limit now; no signals have
+these numbers."""
 
 
 class Deadline:
@@ -108,7 +109,7 @@ class Deadline:
         memory: Memory = UNLIMITED,
     ) -> None:
         """start: the time.monotonic() reading at which the command began; unanswered: see `nothing`."""
-        self._unanswered = unanswered
+        self._unanswered, self._start = unanswered, start
         self.whole = Budget(seconds, start, memory)
         self.answer: Callable[[], int] | None = None
         self._answering = threading.Lock()
@@ -135,6 +136,15 @@ class Deadline:
         if self._handled is not None:
             signal.signal(signal.SIGINT, self._handled)
 
+    def limit(self, seconds: float) -> None:
+        """So many seconds from the start on, which were not known before. For a command that nothing waits on yet."""
+        before = self.whole
+        self.whole = Budget(seconds, self._start, before.memory)
+        if before.cancelled:
+            self.whole.cancel()
+        if self._ears is not None:
+            self._ears[1].send(LIMITED)
+
     def begin_answer(self) -> None:
         """To be called before an answer is written: there is only one. Does not return where that is under way."""
         if not self._answering.acquire(blocking=False):
@@ -148,7 +158,9 @@ class Deadline:
         if isinstance(self._unanswered, str):
             sys.stdout.write(f"{self._unanswered}\n")
         elif self._unanswered is not None:
-            sys.stdout.write(json.dumps({**self._unanswered, "reason": self.whole.reason}, indent=2) + "\n")
+            spent = {"seconds": round(self.whole.spent, 3)} if "seconds" in self._unanswered else {}
+            told = {**self._unanswered, **spent, "reason": self.whole.reason}
+            sys.stdout.write(json.dumps(told, indent=2) + "\n")
         complain(f"{self.whole.reason} before there was anything to answer")
         return Exit.INTERRUPTED if self.whole.cancelled else Exit.UNDECIDED
 

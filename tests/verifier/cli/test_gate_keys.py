@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -22,6 +23,7 @@ from verifier.cli import gate_command
 from verifier.cli.campaign_options import GateOptions, PlanOptions
 from verifier.cli.exit_codes import Exit
 from verifier.cli.main import main
+from verifier.cli.time_limit import Deadline
 from verifier.problem.budget import Budget
 
 REQUIRED = "[[require]]\nmin_distortion = 0.01\n"
@@ -110,7 +112,8 @@ def asked(told: dict[str, str], flags: dict[str, Any] | None = None) -> tuple[An
     select = [f"{key} = {value}\n" for key, value in told.items() if key in SELECT]
     file.write_text("".join([*keys, "[select]\n", *select, REQUIRED]), encoding="utf-8")
     backend = Listening()
-    gate_command.gate(file, flags or {}, backend, GateOptions(), start=time.monotonic(), ends_process=False)
+    with Deadline(math.inf, time.monotonic(), ends_process=False) as deadline:
+        gate_command.gate(file, flags or {}, backend, GateOptions(), deadline)
     works = [
         (work.task.id, work.task.model.name, work.claim, work.whole, work.threads, work.device, work.seed)
         for work in backend.taken

@@ -10,8 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import verifier
 from verifier.cli.exit_codes import Exit
 from verifier.cli.time_limit import (
     LAST_SHARE,
@@ -23,6 +25,8 @@ from verifier.cli.time_limit import (
 )
 from verifier.problem.budget import Budget
 from verifier.report.json_result import SCHEMA
+
+GATE_SCHEMA = Path(__file__).resolve().parents[3] / "docs" / "schemas" / "gate.json"
 
 
 def test_the_engine_ends_early_only_for_what_comes_after_it(clock: Any) -> None:
@@ -48,6 +52,13 @@ def test_a_command_s_time_starts_with_the_process(clock: Any) -> None:
     assert time.engine.ended
     assert time.engine.reason == "the time limit of 10 s was reached"
     assert 0 < time.picture.remaining < 0.5
+
+
+def test_what_the_process_waited_for_its_turn_counts(tmp_path: Path) -> None:
+    (tmp_path / "schedstat").write_text("150000000 2500000000 7\n", encoding="ascii")
+    assert verifier._queued(str(tmp_path / "schedstat")) == 2.5
+    (tmp_path / "schedstat").write_text("0\n", encoding="ascii")
+    assert verifier._queued(str(tmp_path / "schedstat")) == verifier._queued(str(tmp_path / "none")) == 0.0
 
 
 def test_ctrl_c_ends_every_part_of_a_command_s_time(clock: Any) -> None:
@@ -205,6 +216,59 @@ def test_a_limit_that_ends_while_the_files_are_read_is_told(place: str) -> None:
     assert (answer["schema"], answer["command"], answer["status"]) == (SCHEMA, "minimal", "bracketed")
     assert (answer["lower"], answer["upper"], answer["reason"]) == (0.0, None, "the time limit of 3600 s was reached")
     assert err.splitlines()[-1] == "verifier: the time limit of 3600 s was reached before there was anything to answer"
+
+
+STARTING = """
+import importlib, sys, threading
+from verifier.cli import main as cli
+def never(name, *_):
+    if name in ({name!r}, {name!r}.split(".")):
+        print("stuck", file=sys.stderr, flush=True)
+        threading.Event().wait()
+if {imported!r}:
+    sys.meta_path.insert(0, type("Never", (), {{"find_spec": staticmethod(never)}}))
+else:
+    where, what = {name!r}.rsplit(".", 1)
+    setattr(importlib.import_module(where), what, lambda *_: never({name!r}))
+sys.argv = ["verifier", *{words!r}]
+sys.exit(cli.main())
+"""
+PLAN = 'models = ["digits"]\ndata = "digits"\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "imported", "told"),
+    [
+        (["gate", "plan.toml", "--json", "--total-budget", "1e-6"], "verifier.cli.gate_command", True, True),
+        (["gate", "plan.toml", "--json"], "verifier.cli.gate_command.tasks_of", False, True),
+        (["campaign", "plan.toml", "--total-budget", "1e-6"], "verifier.cli.campaign_command", True, False),
+    ],
+)
+def test_a_run_s_budget_begins_with_the_process(
+    words: list[str], name: str, imported: bool, told: bool, tmp_path: Path
+) -> None:
+    """Imports that take longer, and a limit that only the plan tells, are cut off by the thread that watches."""
+    requirement = "total_budget = 1e-6\n[[require]]\nmin_distortion = 0.01\n"
+    (tmp_path / "plan.toml").write_text(PLAN + requirement, encoding="utf-8")
+    program = STARTING.format(words=words, name=name, imported=imported)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.UNDECIDED
+    if told:
+        answer = json.loads(done.stdout)
+        jsonschema.validate(answer, json.loads(GATE_SCHEMA.read_text(encoding="utf-8")))
+        assert (answer["ruling"], answer["reason"]) == ("undecided", "the time limit of 1e-06 s was reached")
+    else:
+        assert (done.stdout, done.stderr.splitlines()[-1]) == (
+            "",
+            "verifier: the time limit of 1e-06 s was reached before there was anything to answer",
+        )
 
 
 @POSIX
