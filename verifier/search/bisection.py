@@ -48,9 +48,7 @@ def _search(
             yield state.bracket()
             yield from _raised(state)
             if problem.thorough is not None and not state.closed:
-                for point in problem.thorough(budget):
-                    if point is not None:
-                        state.offer(point)
+                state.offer_all(problem.thorough(budget))
                 yield state.bracket()
             if not state.closed:
                 yield from close(state, decider)

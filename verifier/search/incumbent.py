@@ -156,9 +156,7 @@ class _Again:
         attack, self._attack = self._attack, None
         points = attack(self._budget)
         for place, state in enumerate(self._states):
-            for point in points if len(self._states) == 1 else points[place : place + 1]:
-                if point is not None and state.length(point) < state.upper:
-                    state.offer(point)
+            state.offer_all(points if len(self._states) == 1 else points[place : place + 1])
 
 
 def _explored(search: TreeSearch, states: Sequence[SearchState], budget: Budget, again: _Again) -> Iterator[Bracket]:

@@ -174,6 +174,16 @@ class SearchState:
         self._keep(found)
         return True
 
+    def offer_all(self, points: Sequence[Array | None]) -> None:
+        """Judge the points of a later attack: what is nearer than the witness, and the nearest one however far it is.
+
+        That one may be nearer once it is polished, as it is where the attack is asked alone.
+        """
+        found = [(self.length(point), place, point) for place, point in enumerate(points) if point is not None]
+        for tried, (length, _, point) in enumerate(sorted(found, key=lambda entry: entry[:2])):
+            if tried == 0 or length < self.upper:
+                self.offer(point)
+
     def _keep(self, found: Witness) -> None:
         self.witness = found
         if self.problem.points is not None:

@@ -12,11 +12,11 @@ import pytest
 
 import verifier
 from encoders.network.graph import Array
-from tests.verifier.search.made_up_trees import Target, World
+from tests.verifier.search.made_up_trees import Judge, Target, World
 from verifier.problem.budget import Budget
 from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Norm
-from verifier.problem.verdict import Bracket, Status
+from verifier.problem.verdict import Bracket, Status, Witness
 from verifier.search import all_targets, incumbent
 from verifier.search.state import Attacker, Problem
 from verifier.solvers.branch_and_bound import BranchAndBound
@@ -83,6 +83,24 @@ def test_what_trees_leave_open_is_attacked_at_length() -> None:
     assert (last.status, last.upper) == (Status.BRACKETED, NEAR)
 
 
+def test_the_longer_attack_s_nearest_point_is_polished_as_by_the_attack_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lie farther out than the witness, and be nearer than that once it is polished."""
+    world = World({1: Target(0.5, stuck=0.1, finds=1000)})
+    (goal,) = world.goals
+    asked = replace(
+        world.problem((goal,), 1),
+        attack=lambda _: [world.point(1, NEAR)],
+        thorough=lambda _: [world.point(1, FAR), world.point(1, 2 * FAR)],
+    )
+
+    def polished(judge: Judge, found: Witness, slack: float, budget: Budget) -> Witness:
+        return replace(found, distance={FAR: NEAR / 2}.get(found.distance, found.distance))
+
+    monkeypatch.setattr(Judge, "polished", polished)
+    *_, last = incumbent.follow(asked, mock.Mock(trees=world), world.budget)
+    assert (last.status, last.upper) == (Status.BRACKETED, NEAR / 2)
+
+
 def test_of_several_targets_each_left_open_gets_its_own_point() -> None:
     world = World({1: Target(0.5, stuck=0.1, finds=1000), 2: Target(0.25), 3: Target(0.5, stuck=0.1, finds=1000)})
     calls = list[str]()
@@ -121,10 +139,12 @@ def test_closed_brackets_pay_for_one_attack() -> None:
 class Moment:
     """What `_Again` looks at of a state and of its search."""
 
-    closed, upper = False, math.inf
+    closed = False
 
     def __init__(self, lasts: bool) -> None:
         self.lasts = lasts
+
+    def offer_all(self, points: Any) -> None: ...
 
 
 def again_at(lasts: bool, budget: Budget) -> incumbent._Again:
