@@ -15,3 +15,8 @@ def complain(text: str) -> None:
 def tell_waiting(what: str) -> None:
     """Say that a cluster's workers, of which there are none, are waited for."""
     complain(f"{what}: they are waited for")
+
+
+def tell_gone(why: str) -> None:
+    """Say that workers are done without."""
+    complain(f"this process goes on alone: {why}")

@@ -10,7 +10,7 @@ import typer
 
 from encoders.errors import InputError
 from verifier import models
-from verifier.cli.complaint import tell_waiting
+from verifier.cli.complaint import tell_gone, tell_waiting
 from verifier.cli.options import (
     DEVICES,
     METHODS,
@@ -198,7 +198,7 @@ class SearchOptions:
     def workers(self) -> Workers | None:
         """Where parts of trees are explored; None: here. Raises InputError."""
         if self.jobs != 1:
-            return Workers(self.backend or LOKY, self.jobs, self.scheduler, tell_waiting)
+            return Workers(self.backend or LOKY, self.jobs, self.scheduler, tell_waiting, tell_gone)
         if self.backend is not None or self.scheduler is not None:
             raise InputError("--backend and --scheduler go with --jobs N, more than one")
         return None

@@ -42,12 +42,13 @@ Returned = TypeVar("Returned")
 @dataclass(frozen=True)
 class Workers:
     """backend: loky, threading, dask or ray; scheduler: a cluster's address; jobs: calls at a time; tell: called
-    once what is missing, in words, is waited for."""
+    once what is missing, in words, is waited for; gone: once workers are lost for good, with why."""
 
     backend: str = LOKY
     jobs: int = 1
     scheduler: str | None = None
     tell: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
+    gone: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known = (LOKY, THREADING, *CONFIGURED)

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from encoders.errors import InputError, SolverError
+from encoders.errors import InputError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.memory import resident
 from verifier.problem.workers import THREADING, Workers, in_one_line
@@ -44,7 +44,7 @@ POLL = 0.05
 """Seconds between two looks at the budget."""
 
 LOSSES = 3
-"""Rounds in a row that may fail."""
+"""Rounds in a row that may fail: after that this process goes on alone."""
 
 
 class Spreading:
@@ -59,12 +59,14 @@ class Spreading:
 
     def pays(self, tree: ReluTree, seconds: float) -> bool:
         """Has the tree enough nodes for all, and lasted for so long that it is worth while?"""
+        if self._losses >= LOSSES:
+            return False
         return seconds >= LASTS and tree.open_nodes >= PARTS * self._workers.jobs and not tree.follows
 
     def round(self, tree: ReluTree, budget: Budget) -> Iterator[PartDone]:
         """Parts of the tree as they are done, which are back in it then; whatever ends it, the tree has all its nodes.
 
-        Raises OutOfTimeError and SolverError; InputError where no cluster answers the first time.
+        Raises OutOfTimeError; InputError where no cluster answers the first time.
         """
         parts, heard = self._parts(tree, budget), queue.SimpleQueue[PartDone | Exception | None]()
         threading.Thread(target=self._pump, args=(parts, budget, heard), daemon=True).start()
@@ -140,12 +142,12 @@ class Spreading:
         self._tell(what)
 
     def _lost(self, error: Exception) -> None:
-        """Raises SolverError where rounds fail again and again, InputError where there is no cluster."""
+        """Where rounds fail again and again there are no more. Raises InputError where there is no cluster."""
         if isinstance(error, InputError) and not self._answered:
             raise error
         self._losses += 1
         if self._losses >= LOSSES:
-            raise SolverError(f"the processes that explore the tree were lost: {in_one_line(error)}")
+            self._workers.gone(f"the processes that explore the tree were lost {LOSSES} times: {in_one_line(error)}")
 
 
 def dealt(nodes: Sequence[TreeNode], count: int) -> list[list[TreeNode]]:
