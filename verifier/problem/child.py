@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, runtime_checkable
@@ -27,6 +28,9 @@ from verifier.problem.streams import debugging, native_output_elsewhere
 
 RECURSION_LIMIT = 20_000
 """The exact decider recurses once for each phase that it fixes: more than any net that it can decide has ReLUs."""
+
+WATCH = 0.25
+"""Seconds between two looks whether the parent is still there."""
 
 PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux's prctl."""
@@ -178,6 +182,17 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def end_with(parent: int) -> None:
+    """Have a thread end this process soon after its parent, whose number that is; for what has no pipe to it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> None:

@@ -17,8 +17,12 @@ from pathlib import Path
 
 from verifier.bounds.kernels import cache_file, cache_folders
 from verifier.bounds.kernels.loaded import SHELF, opened
+from verifier.problem.child import end_with
 from verifier.solvers.kernels import cache
 from verifier.solvers.kernels.cache import KernelError
+
+TRIAL = ".trial"
+"""Ends the name of a file that is tried before it is left."""
 
 
 def _compile(place: cache_folders.Place, *, shared: bool) -> None:
@@ -33,11 +37,11 @@ def _compile(place: cache_folders.Place, *, shared: bool) -> None:
     solve_sample()
     made = cache_file.KernelFile(jit.target(), sources, SHELF.made, {})
     path = place.folder / cache_file.file_name()
-    trial = path.with_suffix(f".{os.getpid()}.trial")
+    trial = path.with_suffix(f".{os.getpid()}{TRIAL}")
     try:
         cache_folders.write(trial, made.to_bytes())
         tried = subprocess.run(
-            cache.call("--try", str(trial)), capture_output=True, text=True, env=cache.environment(), check=False
+            cache.waited_for("--try", str(trial)), capture_output=True, text=True, env=cache.environment(), check=False
         )
         if tried.returncode:
             raise KernelError(f"the compiled kernels do not run: {tried.stderr.strip()[-500:] or tried.returncode}")
@@ -64,7 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shared", action="store_true", help="for all users of this installation")
     parser.add_argument("--background", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--try", dest="path", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    if given.parent is not None:
+        end_with(given.parent)
     if given.path is not None:
         _try(given.path)
         return 0
@@ -93,6 +100,8 @@ def _once(*, shared: bool, background: bool) -> None:
             cache_folders.write(place.folder / cache_file.file_name(), file.to_bytes(), shared=True)
         if file is not None or not free:
             return
+        for left in place.folder.glob(f"*{TRIAL}"):  # by who was killed: who compiles is alone
+            left.unlink(missing_ok=True)
         note = place.folder / f"{cache_file.file_name()}.failed"
         try:
             _compile(place, shared=shared)

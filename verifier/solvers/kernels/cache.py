@@ -129,9 +129,8 @@ def start() -> None:
 
 def compile_now(*, shared: bool = False) -> None:
     """Have kernels compiled, by another process, unless they are; and load them. Raises KernelError."""
-    done = subprocess.run(
-        call(*(["--shared"] if shared else [])), capture_output=True, text=True, env=environment(), check=False
-    )
+    asked = waited_for(*(["--shared"] if shared else []))
+    done = subprocess.run(asked, capture_output=True, text=True, env=environment(), check=False)
     with _PROCESS.lock:
         _PROCESS.refused = False
     if done.returncode or not ready():
@@ -164,6 +163,11 @@ def state() -> KernelState:
 def call(*options: str) -> list[str]:
     """The command line of a process that compiles."""
     return [sys.executable, "-P", "-m", MODULE, *options]
+
+
+def waited_for(*options: str) -> list[str]:
+    """The same of one that ends with this process, which waits for it: it would hold the lock for nobody."""
+    return call("--parent", str(os.getpid()), *options)
 
 
 def environment() -> dict[str, str]:

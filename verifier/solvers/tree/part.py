@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget, OutOfTimeError
+from verifier.problem.child import end_with
 from verifier.problem.memory import Memory
 from verifier.solvers.kernels import cache
 from verifier.solvers.tree.frontier import TreeNode
@@ -27,9 +28,6 @@ from verifier.solvers.tree.relu_tree import ReluTree
 
 KEPT = 1 << 26
 """Bytes of packed trees whose trees a thread of a process keeps, one at least: those of several targets take turns."""
-
-WATCH = 0.25
-"""Seconds between two looks whether the process that asks is still there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +127,7 @@ def _end_with(parent: int) -> None:
     _watched.add(parent)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCH)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with(parent)
 
 
 _watched: set[int] = set()

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -274,6 +275,36 @@ def test_who_compiles_is_not_joined_and_its_death_is_noticed(alone: Path, spawne
         kernels._PROCESS.asked = False  # as the next question's process
         kernels.start()
         assert len(spawned) == 1
+
+
+CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children")
+ASKS = "from verifier.solvers.kernels import cache; cache.compile_now()"
+
+
+@pytest.mark.skipif(not CHILDREN.exists(), reason="reads processes from /proc, which Linux has")
+def test_who_compiles_ends_with_who_waits_for_it(tmp_path: Path) -> None:
+    own = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path)}
+    with Popen([sys.executable, "-c", ASKS], env=own) as asking:
+        children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
+        while not (compiling := children.read_text(encoding="ascii").split()):
+            time.sleep(0.02)
+        asking.kill()
+    looks = 0
+    while Path(f"/proc/{compiling[0]}").exists() and looks < 200:
+        time.sleep(0.05)
+        looks += 1
+    alive = Path(f"/proc/{compiling[0]}").exists()
+    if alive:
+        os.kill(int(compiling[0]), signal.SIGKILL)
+    assert not alive
+
+
+def test_what_who_was_killed_has_left_is_cleared(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = alone / f"{cache_file.file_name()}.7{compile_kernels.TRIAL}"
+    left.write_bytes(b"")
+    monkeypatch.setattr(compile_kernels, "_compile", lambda *_, **__: None)
+    assert compile_kernels.main([]) == 0
+    assert not left.exists()
 
 
 def test_what_failed_is_not_tried_at_each_question(
