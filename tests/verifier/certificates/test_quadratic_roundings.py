@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from verifier.certificates.checker import (
+    LONGEST,
     SLOPE_BITS,
     SPARE_BITS,
     FormsOverBox,
+    InvalidError,
     Layer,
     QuadraticBounds,
     QuadraticEvidence,
@@ -115,3 +117,37 @@ def test_no_rounding_goes_above_the_least_of_the_formula(square: int) -> None:
             gaps.append(least - Fraction(int(value[0]), den))
     assert min(gaps) >= 0
     assert gaps.count(Fraction(0)) > INSTANCES // 20
+
+
+def sized(**bits: int) -> tuple[QuadraticBounds, list[Layer], QuadraticEvidence, FormsOverBox]:
+    """Bounds whose numbers have so many bits: of the argument's form, of the ReLU's upper end in its last place, of the
+    input's multiplier and of what is asked of the input; all else is about 1."""
+    none, unit, some = np.zeros(1, dtype=object), 1 << SPARE_BITS, np.ones(1, dtype=np.int64)
+    form, pull = (
+        np.array([[-(1 << bits[each] - 1) if each in bits else unit, 0]], dtype=object) for each in ("form", "pull")
+    )
+    high = 1 << bits["high"] - 1 - SPARE_BITS if "high" in bits else 1
+    layer = Layer(np.arange(1), np.zeros(1, dtype=bool), none - 1, none + high, 0)
+    inverse = some << bits.get("inverse", 1) - 1
+    given = QuadraticEvidence(
+        np.zeros(1, dtype=np.int64), 0, 0, 0, inverse, 0 * some, 4 * some, some, np.zeros((3, 1, 1), dtype=np.int64)
+    )
+    return small(FormsOverBox(form, none, none), 1, 0, 0), [layer], given, FormsOverBox(pull, none, none)
+
+
+@pytest.mark.parametrize(
+    ("fit", "too_long"),
+    [
+        ({"form": 53}, {"form": 54}),
+        ({"high": 53}, {"high": 54}),
+        ({"form": 50, "inverse": 12}, {"form": 50, "inverse": 13}),
+        ({"pull": LONGEST - 1}, {"pull": LONGEST}),
+        ({"pull": LONGEST - 20, "inverse": 20}, {"pull": LONGEST - 20, "inverse": 21}),
+    ],
+)
+def test_numbers_that_floats_or_words_do_not_hold_are_refused(fit: dict[str, int], too_long: dict[str, int]) -> None:
+    bounds, *given = sized(**fit)
+    assert bounds.least(*given)[1] > 0
+    bounds, *given = sized(**too_long)
+    with pytest.raises(InvalidError, match="the numbers of quadratic bounds are too long"):
+        bounds.least(*given)
