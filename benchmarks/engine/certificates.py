@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 import verifier
 from benchmarks.harness.arguments import above_zero, at_least_zero, count
 from benchmarks.harness.instances import (
@@ -38,6 +36,7 @@ from benchmarks.paper.table1 import UNDECIDED, add_part, nets_of, selected
 from encoders.errors import InputError
 from verifier.certificates import checker
 from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import OutOfTimeError
 from verifier.problem.verdict import Status
 
@@ -104,7 +103,7 @@ def certify(instance: Instance, image: Image, call: Call, allowed: float | None 
     except (NotCertifiedError, OutOfTimeError) as error:
         return Row(**facts, reason=str(error), build_seconds=build.read()["cpu_seconds"])
     built, check = build.read()["cpu_seconds"], Stopwatch()
-    with threadpool_limits(1, "blas"):
+    with single_threaded_blas():
         checker.checked(made.content, model.path.read_bytes(), model.path.parent)
     return Row(
         **facts,

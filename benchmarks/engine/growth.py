@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from threadpoolctl import threadpool_limits
 
 import verifier
 from benchmarks.engine.soundness import Layers
@@ -30,6 +29,7 @@ from benchmarks.harness.instances import Stopwatch, compile_kernels, in_processe
 from benchmarks.harness.record import RESULTS, Record, table
 from encoders.errors import InputError
 from encoders.network.node_bounds import unstable_count
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Norm
 from verifier.solvers.root_bounds import root_bounds
@@ -146,7 +146,7 @@ STEPS: Mapping[str, Callable[[verifier.Model, Image, float], str]] = {
 
 def measure(name: str, relus: int, path: Path, step: str, timeout: float) -> Row:
     """One step, in a process that does nothing else."""
-    with threadpool_limits(1, "blas"):
+    with single_threaded_blas():
         watch = Stopwatch()
         model = verifier.load(path)
         x = np.random.default_rng(relus).random(model.graph.input_size).astype(np.float32)

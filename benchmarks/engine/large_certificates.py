@@ -18,8 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 import verifier
 from benchmarks.engine.growth import peak
 from benchmarks.engine.reach import FOLDER, NETS, net
@@ -30,6 +28,7 @@ from benchmarks.harness.record import RESULTS, Record, table
 from encoders.errors import InputError
 from verifier.certificates import checker
 from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import OutOfTimeError
 
 QUESTIONS: Mapping[str, Sequence[tuple[int, float]]] = {
@@ -91,7 +90,7 @@ class Row:
 def built(name: str, index: int, radius: float, image: Image, label: int, timeout: float) -> tuple[Row, bytes]:
     """A certificate, in a process that does nothing else, or why there is none."""
     model, row, content = net(name), Row(name, index, radius), b""
-    with threadpool_limits(1, "blas"):
+    with single_threaded_blas():
         watch = Stopwatch()
         try:
             made = verifier.certificate(model, image, radius, None, label=label, norm="linf", timeout=timeout)

@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from threadpoolctl import threadpool_limits
 
 import verifier
 from benchmarks.harness.arguments import above_zero, count
@@ -35,6 +34,7 @@ from encoders.onnx_io.weights import OnnxModel
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates import checker
 from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Ball, Norm, Targeted, disjuncts
 from verifier.problem.verdict import Holds, Violated
@@ -174,7 +174,7 @@ def random_net(seed: int) -> RandomNet:
 
 def ask(seed: int, timeout: float, points: int, nodes: int) -> Row:
     """Everything about the network of this seed."""
-    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, "blas"):
+    with tempfile.TemporaryDirectory() as folder, single_threaded_blas():
         return _ask(seed, Path(folder) / "net.onnx", timeout, points, nodes)
 
 

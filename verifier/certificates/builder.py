@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from encoders.formulations.to_stages import to_stages
 from encoders.onnx_io.file import model_bytes
@@ -26,6 +25,7 @@ from verifier.certificates.bound_proof import TooManyNodesError, by_bounds
 from verifier.certificates.checker import CheckedNetwork, InvalidError
 from verifier.certificates.format import Certificate
 from verifier.certificates.split_tree import NotCertifiedError
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.inputs.columns import Columns
 from verifier.search.question import Specification
@@ -110,7 +110,7 @@ def certified(
     for end in dict.fromkeys((min(float32, radius), 0.0)):
         share = budget.share(FLOAT32_PART) if end > 0 else budget
         try:
-            with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+            with single_threaded_blas(), np.errstate(all="ignore"):
                 made = _certified(asked, radius, witness, share, start, end)
                 made = made if grid is None else replace(made, result=made.result.on_grid(grid.per))
             return replace(made, note=f"nothing is certified for float32: {reason}") if reason else made

@@ -14,7 +14,6 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from encoders.errors import InputError
 from encoders.formulations.to_stages import Stages, to_stages
@@ -50,6 +49,7 @@ from verifier.certificates.property_network import property_network
 from verifier.certificates.smooth_boxes import SmoothBoxes
 from verifier.certificates.split_tree import Float32Charge, NotCertifiedError
 from verifier.certificates.squared_cases import SquaredCases, with_layers
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.from_vnnlib import read_text
 from verifier.problem.properties.s_expressions import Text
@@ -206,7 +206,7 @@ def property_certified(
     first, *rest = worlds
     share = budget.share(FLOAT32_PART) if rest else budget
     try:
-        with threadpool_limits(1, "blas"), np.errstate(all="ignore"):
+        with single_threaded_blas(), np.errstate(all="ignore"):
             return _PropertyBuilder(model, text, share, guides, first).built()
     except InvalidError as error:
         reason = f"the checker refuses the certificate: {error}"

@@ -11,8 +11,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -318,7 +319,7 @@ def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", hel
     if shell not in scripts.SHELLS:
         raise InputError(f"no completion for {shell!r}; there are {', '.join(scripts.SHELLS)}")
     words = {"--attack": tuple(ATTACKS), "--solver": ("highs", "cbc")}
-    typer.echo(scripts.SHELLS[shell](scripts.commands(typer.main.get_command(app), words)), nl=False)
+    typer.echo(scripts.SHELLS[shell](scripts.commands(_command(), words)), nl=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -359,8 +360,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Exit.DEFECT
 
 
+@cache
+def _command() -> Any:
+    """Built once: that takes 30 ms."""
+    return typer.main.get_command(app)
+
+
 def _run(given: Sequence[str], *, own: bool) -> int:
-    code = int(app(given, prog_name="verifier", obj=own, standalone_mode=False) or 0)
+    code = int(_command()(given, prog_name="verifier", obj=own, standalone_mode=False) or 0)
     if sys.stdout is not None:
         sys.stdout.flush()  # that the reader has gone away is noticed here, or not before the interpreter's end
     if own:

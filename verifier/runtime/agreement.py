@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from encoders.errors import InputError
 from encoders.network.exact import exact_outputs
@@ -26,6 +25,7 @@ from encoders.network.linear_maps import LinearMap
 from encoders.onnx_io.from_onnx import Network
 from encoders.onnx_io.ops.call import describe
 from encoders.onnx_io.weights import OnnxModel
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.rounding import gamma
 from verifier.runtime.pointwise import FORMATS, REAL_NUMBERS, Spread, spreads
@@ -49,9 +49,6 @@ HELD = 1 << 22
 
 QUESTION_WORK = 1 << 28
 """The same for each question: of larger models only the output is compared, at two points."""
-
-BLAS_THREADS = 1
-"""Matrices are small: BLAS's own threads mostly wait for each other (50 ms became 1.4 s beside other work)."""
 
 EXACT_PRODUCTS = 1 << 14
 """Products up to which graphs are evaluated exactly to be compared, in a few milliseconds."""
@@ -127,7 +124,7 @@ class Comparison:
         """Compare every tensor at points of several sizes, and the output at every level of optimisation."""
         points, seen = self._drawn(), _Seen()
         levels: list[Level] = []
-        with suppress(OutOfTimeError), threadpool_limits(BLAS_THREADS, "blas"):
+        with suppress(OutOfTimeError), single_threaded_blas():
             try:
                 self._tensors(points, seen, budget)
             finally:
@@ -161,7 +158,7 @@ class Comparison:
         if not np.all(np.isfinite(at_input)):
             raise InputError(f"{self._path}: ONNX Runtime gives NaN or infinity at this input")
         complete = False
-        with suppress(OutOfTimeError), threadpool_limits(BLAS_THREADS, "blas"):
+        with suppress(OutOfTimeError), single_threaded_blas():
             if self._trace is not None:
                 self._tensors(points, seen, budget)
             self._output(self._replay, points, self._output_spread(points, budget), seen, Level.ALL)

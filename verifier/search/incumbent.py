@@ -11,10 +11,9 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from threadpoolctl import threadpool_limits
-
 from encoders.errors import SolverError
 from encoders.network.graph import Array
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.verdict import Bracket
 from verifier.search.linear_bisection import FIRST_STEPS, LOWER_STEPS, early_lower, linear_lower
@@ -29,9 +28,6 @@ REPORT = 0.1
 PATIENCE, PATIENCE_SHARE = 0.5, 0.1
 """Seconds a target, or the part of the time left, after which a lower end that trees have not raised is raised by
 linear bounds: quick instances do not pay for it, nor do those that follow earlier trees, whose lower end comes last."""
-
-BLAS_THREADS = 1
-"""Matrices are small: BLAS's own threads mostly wait for each other (2 s became 27 s beside other work)."""
 
 TREES_FIRST = 0.3
 """The share of a time limit for which trees search before the longer attack has its turn."""
@@ -58,13 +54,13 @@ def follow_each(problem: Problem, decider: Decider, budget: Budget) -> Iterator[
 
 def pruned(search: TreeSearch) -> bool:
     """Do linear bounds alone answer? Raises OutOfTimeError."""
-    with threadpool_limits(BLAS_THREADS, "blas"):
+    with single_threaded_blas():
         return search.pruned()
 
 
 def followed(search: TreeSearch) -> bool:
     """Do earlier trees answer? Raises OutOfTimeError."""
-    with threadpool_limits(BLAS_THREADS, "blas"):
+    with single_threaded_blas():
         return search.followed()
 
 
@@ -76,7 +72,7 @@ def check_within(state: SearchState, search: TreeSearch) -> Generator[Bracket, N
     reported = time.monotonic()
     try:
         proposals = Proposals(state.problem.proposers, state.problem.threads, state.budget)
-        with threadpool_limits(BLAS_THREADS, "blas"), proposals, closing(search.run()) as running:
+        with single_threaded_blas(), proposals, closing(search.run()) as running:
             for _ in running:
                 propose(proposals, search, [state])
                 if time.monotonic() - reported > REPORT:
@@ -103,7 +99,7 @@ def _follow(problem: Problem, states: Sequence[SearchState], decider: Decider) -
 
 def _searched(problem: Problem, search: TreeSearch, states: Sequence[SearchState], budget: Budget) -> Iterator[Bracket]:
     """Brackets until all states are closed; raises OutOfTimeError."""
-    with threadpool_limits(BLAS_THREADS, "blas"):
+    with single_threaded_blas():
         _start(states, problem.attack(budget))
         yield from (state.bracket() for state in states)
         if search.goes_inside and problem.earlier is None and problem.graph.relu_count > SMALL:

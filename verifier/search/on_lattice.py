@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from threadpoolctl import threadpool_limits
-
 from encoders.errors import SolverError
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.rounding import REAL
 from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Semantics, Status, Unknown, Violated
 from verifier.search.float32 import for_float32_too
-from verifier.search.incumbent import BLAS_THREADS, REPORT
+from verifier.search.incumbent import REPORT
 from verifier.search.lattice_tree import LatticeTree
 from verifier.search.methods import Minimiser
 from verifier.search.state import Problem
@@ -54,7 +53,7 @@ def _split(problem: Problem, before: Bracket, trees: TreeMaker | None, budget: B
             problem = for_float32_too(problem, budget)
         tree = LatticeTree(problem, trees, (before.lower, before.float32 or 0.0), budget)
         reported = time.monotonic()
-        with threadpool_limits(BLAS_THREADS, "blas"), budget.within_memory():
+        with single_threaded_blas(), budget.within_memory():
             for _ in tree.run():
                 if time.monotonic() - reported > REPORT:
                     reported = time.monotonic()
@@ -93,7 +92,7 @@ def check_on_lattice(
         asked = for_float32_too(problem, budget, radius)
     tree = LatticeTree(asked, trees, (0.0, 0.0), budget, within=radius)
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"), budget.within_memory():
+        with single_threaded_blas(), budget.within_memory():
             for _ in tree.run():
                 pass
         reason = tree.reason

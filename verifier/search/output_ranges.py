@@ -15,7 +15,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from encoders.errors import InputError, SolverError
 from encoders.formulations.to_stages import Stages, to_stages
@@ -26,6 +25,7 @@ from verifier.bounds.alpha_crown import Effort, optimised_lower
 from verifier.bounds.crown import LinearRelaxation
 from verifier.problem.answer import Answer, PropertySubject
 from verifier.problem.arguments import above_zero, whole
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import ExactBox
 from verifier.problem.quantities import directed
@@ -36,7 +36,6 @@ from verifier.runtime.activation_region import deepest, region_of
 from verifier.runtime.model import Model
 from verifier.runtime.property_judge import InwardBox, plain_output
 from verifier.search.float32_lower import float32_arithmetic
-from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.property_attack import Sampler, points_of_a_round, promising, uphill
 from verifier.search.property_track import TOLERANCE, endless, whole_box
 from verifier.search.question import Box, box_of, semantics_of
@@ -146,7 +145,7 @@ def output_ranges(
         begun(lambda: search.answer(settings.budget.reason))
     reason = ""
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"), settings.budget.within_memory():
+        with single_threaded_blas(), settings.budget.within_memory():
             search.run()
     except (OutOfTimeError, SolverError) as error:
         reason = str(error)

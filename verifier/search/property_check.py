@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from encoders.errors import InputError, SolverError
 from encoders.network.graph import Graph
 from verifier.problem.answer import Answer, PropertySubject
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import ExactBox, Part, parts
 from verifier.problem.query import Ball
@@ -36,7 +36,6 @@ from verifier.runtime.device import Device
 from verifier.runtime.model import SMOOTH
 from verifier.runtime.property_judge import InwardBox
 from verifier.search.float32_lower import NODES, float32_arithmetic
-from verifier.search.incumbent import BLAS_THREADS
 from verifier.search.property_attack import Sampler, attack_seconds
 from verifier.search.property_learning import learnt_of
 from verifier.search.property_points import attacked, sampled
@@ -109,7 +108,7 @@ def check_property(asked: PropertyQuestion, settings: Settings) -> PropertyCheck
     budget, search = settings.budget, _PropertySearch(asked, settings)
     witness, reason = None, ""
     try:
-        with threadpool_limits(BLAS_THREADS, "blas"), budget.within_memory():
+        with single_threaded_blas(), budget.within_memory():
             witness = search.run()
     except (OutOfTimeError, SolverError) as error:
         reason = str(error)

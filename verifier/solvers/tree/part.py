@@ -15,9 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from encoders.network.graph import Array
+from verifier.problem.blas import single_threaded_blas
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.child import end_with
 from verifier.problem.memory import Memory
@@ -70,7 +69,7 @@ class LentPart:
         tree = self._made()
         budget = Budget(self.seconds, memory=Memory(self.memory))
         begun, point = time.perf_counter(), None
-        with threadpool_limits(1, "blas"), suppress(OutOfTimeError), budget.within_memory():
+        with single_threaded_blas(), suppress(OutOfTimeError), budget.within_memory():
             while tree.open_nodes and not tree.stuck and point is None:
                 point = tree.explore(budget)
         seconds = time.perf_counter() - begun
