@@ -1,4 +1,4 @@
-"""150 networks of `benchmarks.engine.fuzz`, half in each norm: no contradiction; the comparison finds false answers."""
+"""Networks of `benchmarks.engine.fuzz`, half in each norm: no contradiction; the comparison finds false answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from verifier.problem.norms.table import FLAT_NORMS
 from verifier.problem.query import Norm
 from verifier.problem.verdict import Bracket, Evidence, Holds, Initial, Status, Violated
 
-NETS, BLOCK = 48, 12
+NETS, BLOCK = 24, 12
 
 ENOUGH = 1.0
 """Seconds a question: some go on looking where rounding refuses every point; what is said holds all the same."""

