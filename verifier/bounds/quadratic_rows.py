@@ -292,19 +292,36 @@ def quadratic_climb(
     start: QuadraticMultipliers | None = None,
 ) -> tuple[Proved, QuadraticMultipliers | None]:
     """`quadratic_lower` from a start, and the multipliers that show it. Raises OutOfTimeError."""
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        found = climbed(QuadraticRows(forms, rows, np.float32), budget, steps, first, start)
-        budget.check()
-        if found is None:
-            return Proved(*(np.full(len(rows.rows), -np.inf) for _ in range(2))), None
+    found = climbed(forms, rows, budget, steps, first, start)
+    budget.check()
+    if found is None:
+        return Proved(*(np.full(len(rows.rows), -np.inf) for _ in range(2))), None
+    with _silent():
         return proved(forms, rows, *found), found
 
 
+def _silent() -> np.errstate:
+    """Large weights overflow float32, and BLAS flags what is none (`FLAGS_OF_BLAS`): either shows in the values."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore")
+
+
 def climbed(
-    bound: QuadraticRows, budget: Budget, steps: int, first: float, start: QuadraticMultipliers | None = None
+    forms: QuadraticForms,
+    rows: AffineForms,
+    budget: Budget,
+    steps: int,
+    first: float,
+    start: QuadraticMultipliers | None = None,
 ) -> QuadraticMultipliers | None:
-    """The best multipliers of all rows together within so many steps from a start; None where there are none to begin
-    with."""
+    """The best multipliers of all rows together within so many steps from a start, by float32; None where
+    there are none to begin with."""
+    with _silent():
+        return _climbed(QuadraticRows(forms, rows, np.float32), budget, steps, first, start)
+
+
+def _climbed(
+    bound: QuadraticRows, budget: Budget, steps: int, first: float, start: QuadraticMultipliers | None
+) -> QuadraticMultipliers | None:
     shared, own = start or bound.start()
     hessian = bound.hessian(shared)
     if hessian is None or not own.t.size:

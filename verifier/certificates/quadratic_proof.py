@@ -72,7 +72,7 @@ class QuadraticProposals:
         for part in in_parts(entries):
             codes = np.concatenate([2 * part, 2 * part + 1])
             rows = forms.asked.either_sign(part)
-            found = climbed(QuadraticRows(forms, rows, np.float32), self.budget, STEPS, STEP)
+            found = climbed(forms, rows, self.budget, STEPS, STEP)
             given = None if found is None else self._evidence(layers, codes, forms, rows, found)
             if given is not None:
                 self.budget.check()
@@ -96,9 +96,7 @@ class QuadraticProposals:
             rows = forms.asked.combined(-matrix[chosen], -offset[chosen], forms.rate)
             # What all of them share is where each goes on by itself.
             start = None if together is None else (together[0], OwnMultipliers(*(part[chosen] for part in together[1])))
-            found = climbed(
-                QuadraticRows(forms, rows, np.float32), self.budget, GOAL_STEPS, STEP if start is None else ON, start
-            )
+            found = climbed(forms, rows, self.budget, GOAL_STEPS, STEP if start is None else ON, start)
             if found is None:
                 continue
             together = together or found

@@ -12,6 +12,8 @@ import pytest
 from encoders.formulations.to_stages import to_stages
 from encoders.network.graph import Array
 from verifier.bounds.alpha_crown import goal_upper, linear_bounds
+from verifier.bounds.quadratic_forms import quadratic_forms
+from verifier.bounds.quadratic_rows import climbed
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.norms.table import GEOMETRIES
 from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, disjuncts
@@ -75,6 +77,24 @@ def test_it_excludes_balls_that_lines_do_not(truth: Any, norm: Norm, radius: flo
     easy = Halfspaces(plain.matrix, plain.offset - 2.0 * by_lines)
     found = quadratic_goals(stages, ball, *tight, [goal, easy], Budget())
     assert min(min(one.real, one.charged) for one in found) > 0
+
+
+@pytest.mark.parametrize("size", [1e20, 1e60])
+def test_of_numbers_beyond_float32_nothing_is_said_and_nobody_is_warned(truth: Any, size: float) -> None:
+    """NaN, which warnings of numpy would tell of, is never an end."""
+    plain = truth.net(1, (6, 14, 10, 4))
+    net = truth.of_layers(*((size * weight, size**k * bias) for k, (weight, bias) in enumerate(plain.layers, 1)))
+    ball = Ball(Norm.LINF, np.full(6, 0.5), 0.2, net.lo, net.hi)
+    stages = to_stages(net.graph)
+    ends = hidden_bounds(stages, linear_bounds(net.graph, ball, Budget()))
+    assert suits(ball, *ends)
+    tight = quadratic_ends(stages, ball, *ends, Budget())
+    values = stages.values(ball.centre + ball.radius * np.random.default_rng(0).uniform(-1, 1, (50, 6)))[0]
+    assert np.all((values >= tight[0]) & (values <= tight[1]))
+    forms = quadratic_forms(stages, ball, *tight, 3)
+    climbed(forms, forms.asked.either_sign(np.arange(4)), Budget(), 9, 0.1)
+    ((real, charged, _),) = quadratic_goals(stages, ball, *tight, [Halfspaces(np.eye(4)[[0]], np.zeros(1))], Budget())
+    assert (real, charged) == (-np.inf, -np.inf)
 
 
 def test_a_goal_goes_on_by_itself_from_where_several_have_come_to(truth: Any) -> None:
