@@ -12,8 +12,8 @@ import numpy.typing as npt
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.anchored import AnchoredBounds
-from verifier.certificates.checker import SHARE_BITS
-from verifier.certificates.format import SplitTree
+from verifier.certificates.checker import LEAF, SHARE_BITS
+from verifier.certificates.format import Int64Array
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
@@ -36,8 +36,9 @@ def anchored_leaves(
     upper: Array,
     places: npt.NDArray[np.intp],
     budget: Budget,
-) -> list[SplitTree]:
-    """A leaf for each goal; lower, upper (relu_count,) are the certificate's bounds, `places` its ReLUs with numbers.
+) -> dict[int, Int64Array]:
+    """A leaf for each goal, by its target; lower, upper (relu_count,) are the certificate's bounds, `places` its ReLUs
+    with numbers.
 
     Raises NotCertifiedError where floats see a goal within the ball, or OutOfTimeError.
     """
@@ -47,7 +48,7 @@ def anchored_leaves(
         found.ends(node, lower[part], upper[part], budget)
         found.passed(node, lower[part], upper[part])
     budget.check()
-    trees = []
+    trees = {}
     for target, goal in goals:
         proposed = found.excluding(goal, ball.radius, CLIMBS, budget, wanted=np.inf)
         budget.check()
@@ -58,6 +59,6 @@ def anchored_leaves(
             part = parts[number - 1]
             shares[part][np.flatnonzero((lower[part] < 0) & (upper[part] > 0))] = own
         weights = np.eye(len(goal.offset))[proposed.row]
-        numbers = np.concatenate([[0], weights, np.rint(np.ldexp(shares[places], SHARE_BITS))])
-        trees.append(SplitTree(target, [0], numbers.astype(np.int64)[np.newaxis]))
+        numbers = np.concatenate([[LEAF, 0], weights, np.rint(np.ldexp(shares[places], SHARE_BITS))])
+        trees[target] = numbers.astype(np.int64)
     return trees

@@ -21,9 +21,10 @@ from verifier.certificates.checker import (
     BoxLayer,
     BoxNode,
     BoxProof,
+    CheckedGoal,
     Numbers,
+    Proof,
     PropertyCertificate,
-    PropertyProof,
     PropertyText,
     ReluNode,
     TextLinear,
@@ -42,12 +43,17 @@ class _Leaves:
     halved: bool = False
 
 
-class _RecordedProof(PropertyProof):
-    """The checker's proof of a case, which notes the splits on the way to each leaf."""
+class _RecordedProof(Proof):
+    """The checker's proof in a box, which notes the splits on the way to each leaf."""
 
-    budget: Budget
-    leaves_of: _Leaves
-    """Both set by whoever makes it."""
+    def __init__(self, made: list[_Leaves], *given: Any, budget: Budget) -> None:
+        self._made, self._budget = made, budget
+        super().__init__(*given)
+
+    @property
+    def leaves_of(self) -> _Leaves:
+        """Those of the tree that is read."""
+        return self._made[-1]
 
     def _path(self, node: ReluNode) -> pattern_tree.Path:
         return self._paths.get(id(node), (node, ()))[1]
@@ -57,32 +63,31 @@ class _RecordedProof(PropertyProof):
         self._paths[id(node)] = node, path
         return node
 
-    def refuted(self, numbers: Numbers) -> None:
+    def refute(self, goal: CheckedGoal, numbers: Numbers) -> None:
         self._paths: dict[int, tuple[ReluNode, pattern_tree.Path]] = {}
-        super().refuted(numbers)
+        self._made.append(_Leaves())
+        super().refute(goal, numbers)
 
     def count(self, work: int) -> None:
         """As the checker does. Raises OutOfTimeError."""
-        self.budget.check()
+        self._budget.check()
         super().count(work)
 
-    def _bounded(self, node: ReluNode, numbers: Numbers) -> ReluNode:
-        return self._follow(super()._bounded(node, numbers), self._path(node))
+    def bounded(self, node: ReluNode, numbers: Numbers) -> ReluNode:
+        return self._follow(super().bounded(node, numbers), self._path(node))
 
     def _sloped(self, node: ReluNode, numbers: Numbers) -> ReluNode:
         return self._follow(super()._sloped(node, numbers), self._path(node))
 
-    def _squared(self, node: ReluNode, numbers: Numbers) -> list[ReluNode]:
-        found = super()._squared(node, numbers)
-        if not found:
-            self.leaves_of.paths.append(self._path(node))
-        return found
+    def _squared(self, node: ReluNode, numbers: Numbers) -> None:
+        self.leaves_of.paths.append(self._path(node))
+        super()._squared(node, numbers)
 
     def in_boxes(self) -> BoxProof:
         self.leaves_of.halved = True
-        if self.boxes is None:
-            self.boxes = _RecordedBoxes(self)
-        return self.boxes
+        if self._boxes is None:
+            self._boxes = _RecordedBoxes(self)
+        return self._boxes
 
     def _signs(self, node: ReluNode, relu: int) -> list[ReluNode]:
         starts = np.cumsum([0, *(size for _, size in self.net.layers)])
@@ -99,7 +104,7 @@ class _RecordedProof(PropertyProof):
 class _RecordedBoxes(BoxProof):
     """The checker's proof by boxes, which notes those of leaves."""
 
-    def _close(self, proof: PropertyProof, rows: BoxLayer, leaves: Sequence[tuple[BoxNode, int]]) -> None:
+    def _close(self, proof: Proof, rows: BoxLayer, leaves: Sequence[tuple[BoxNode, int]]) -> None:
         assert isinstance(proof, _RecordedProof)
         proof.leaves_of.boxes += [self._exact(node) for node, _ in leaves]
         super()._close(proof, rows, leaves)
@@ -125,7 +130,7 @@ def aptp_proofs(content: bytes, model: bytes, folder: Path, budget: Budget) -> l
     if not isinstance(claim, PropertyCertificate):
         raise InputError("--aptp takes a certificate of a property: one about a ball has no text of VNN-LIB")
     made: list[_Leaves] = []
-    checker.property_checked(claim, model, folder, partial(_proof, made, budget))
+    checker.property_checked(claim, model, folder, partial(_RecordedProof, made, budget=budget))
     prop, texts = PropertyText(claim.text), []
     for rows, leaves in zip(_cases(prop), made, strict=True):
         if not (leaves.boxes or leaves.paths):
@@ -135,14 +140,6 @@ def aptp_proofs(content: bytes, model: bytes, folder: Path, budget: Budget) -> l
         else:
             texts.append(relus_to_aptp(prop.inputs, prop.outputs, rows, leaves.paths))
     return texts
-
-
-def _proof(made: list[_Leaves], budget: Budget, *given: Any) -> PropertyProof:
-    """A case's, of what the checker gives its own."""
-    found = _RecordedProof(*given)
-    found.budget, found.leaves_of = budget, _Leaves()
-    made.append(found.leaves_of)
-    return found
 
 
 def _cases(prop: PropertyText) -> Iterator[list[TextLinear]]:

@@ -170,9 +170,6 @@ class BoundProofTree(ProofTree):
     def _give(self, node: _Node, slopes: _Slopes) -> None:
         """Give a node slopes anew."""
         opened = ~self.active
-        if not self.changes:
-            node.slopes, node.anew = slopes, np.append(SLOPES, slopes[opened]).astype(np.int32)
-            return
         # What is split on the path has none: it keeps what it had.
         before = np.zeros_like(slopes) if node.slopes is None else node.slopes
         path = np.searchsorted(self.places, [relu for relu, _ in node.path])

@@ -20,9 +20,10 @@ from encoders.formulations.to_stages import to_stages
 from encoders.onnx_io.file import model_bytes
 from verifier.certificates import checker
 from verifier.certificates.anchored_proof import excluded_at_once
-from verifier.certificates.ball_proof import FEW, BallProof, BallProofBuilder, BudgetedProof, checked_query
+from verifier.certificates.ball_proof import FEW, BallProof, BallProofBuilder, checked_query
 from verifier.certificates.bound_proof import TooManyNodesError, by_bounds
 from verifier.certificates.checker import CheckedNetwork, InvalidError
+from verifier.certificates.claimed_bounds import BudgetedProof
 from verifier.certificates.format import Certificate
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.blas import single_threaded_blas
@@ -176,7 +177,7 @@ def _certified(
     folder = model.path.parent
     net = _network(content, folder, asked)
     query = checked_query(asked)
-    made = BallProof(0.0)
+    made = BallProof()
     if radius > 0:
         stages = to_stages(model.graph, look=budget.check)
         if stages.underflows:
@@ -189,8 +190,8 @@ def _certified(
         unstable = int(np.count_nonzero((lower < 0) & (upper > 0)))
         anchored = math.isfinite(radius) and excluded_at_once(root, asked.goals, finite, unstable, budget)
         splits = TreeRoot(stages, finite, asked.goals[0][1], lower, upper)
-        lined = not anchored and by_bounds(splits)
-        builder = BallProofBuilder(asked, radius, net, stages, finite, (lower, upper), budget, lined)
+        exact = not by_bounds(splits)
+        builder = BallProofBuilder(asked, radius, net, stages, finite, (lower, upper), budget, exact)
         # To the checker all of a box is no ball.
         round_ = finite.geometry.is_euclidean and math.isinf(radius)
         squares = not anchored and unstable > LP_RELUS and not round_ and suits(finite, lower, upper)
@@ -198,19 +199,18 @@ def _certified(
             made = builder.by_lines(float32, anchored, FEW if squares else math.inf)
         except TooManyNodesError:
             made = builder.by_squares(float32)
-    names = net.layers if radius > 0 else []
     for _ in range(ROUNDS):
-        parts = made.layers, made.trees, made.anchored, made.quadratic, made.lined
-        certificate = Certificate(model.network.sha256, query, net.dtype, radius, made.float32, witness, names, *parts)
-        packed, proofs = certificate.encoded(budget.check), list[BudgetedProof]()
+        numbers = made.numbers(budget)
+        parts = net.dtype, radius, made.float32, witness, numbers, made.anchored
+        packed, proofs = Certificate(net.digest, query, *parts).encoded(budget.check), list[BudgetedProof]()
         begun = time.perf_counter()
         claim = checker.parse(packed)
         assert isinstance(claim, checker.CheckedCertificate)
         result = checker.ball_checked(claim, content, folder, partial(_noted, proofs, budget))
         now = time.perf_counter()
         if not any(any(proof.failed) for proof in proofs):
-            return Certified(packed, result, certificate.leaves, now - start, now - begun)
-        made = made.mended(proofs[0].failed)
+            return Certified(packed, result, sum(proof.closed for proof in proofs), now - start, now - begun)
+        made.mend(proofs[0].failed)
     raise NotCertifiedError("some leaves that floats close do not close exactly")
 
 

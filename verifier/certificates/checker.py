@@ -38,13 +38,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 MAGIC = b"RELUCERT"
-SCHEMA = 3  # of certificates about a ball around an input
-ANCHORED_SCHEMA = 6  # of those about a ball in L1 by lines that are anchored at the input
-PROPERTY_SCHEMA = 7  # of those about a property of VNN-LIB 1.0
-QUADRATIC_SCHEMA, QUADRATIC_PROPERTY_SCHEMA = 8, 9  # of either kind, with quadratic bounds besides
-LINED_SCHEMA = 10  # of those about a ball whose trees have leaves by lines, which share slopes
-LINES_SCHEMA = 5  # the same, bounds of neurons by lines alone
-REAL_SCHEMA, REAL_PROPERTY_SCHEMA = 2, 4  # files of these say nothing of float32; the field is not there
+SCHEMA, PROPERTY_SCHEMA = 11, 12  # of certificates about a ball around an input, and about a property
 NORMS = ("linf", "l1", "l2")
 
 # What is read: memory is linear in the files, and time in what they ask for.
@@ -84,7 +78,6 @@ STEP_WORK = 1 << 13  # what a step along a tree counts besides: a millisecond, h
 MOST_SIGNS = 1 << 25  # signs of neurons, and ends of boxes, that wait in a tree together, some 100 bytes each
 BARE_NODE = 1 << 6  # as many signs as a node takes that has none, or entries as a sum of rows that is 0
 ROWS = 128  # leaves, or ends of neurons, that are evaluated at a time
-LEAVES = 1 << 10  # so many are evaluated before it is seen whether all of them close
 CHUNK = 1 << 17  # bytes of numbers that are decoded at a time
 GROUP = 64  # nodes of a tree of boxes that are read, and evaluated, at a time
 MOST_WIDE = 1 << 14  # numbers in a tensor of networks whose boxes are halved: 18 bits are left to a form's entries
@@ -93,7 +86,6 @@ SPARSE = 16  # such a map that has at most one entry in so many is multiplied en
 CROWDED = 4  # unless one of its columns has more than one in so many: it takes a round for each of them
 MOST_DENSE = 1 << 22  # entries of the maps between their ReLU layers, and from these to a case's rows, about
 MOST_FORMS = 1 << 22  # entries of forms of quadratic bounds: open ReLUs, or rows, × (inputs and open ReLUs)
-MOST_EVIDENCE = 1 << 14  # of quadratic bounds of a ball, one after the other: each takes about a kilobyte
 QUADRATIC_WORK = 6  # bits of what a sum of so many products of matrices counts less: some 10⁹ a second
 
 FINEST_GRID = 1 << 24  # steps of a grid between 0 and 1
@@ -1608,7 +1600,7 @@ def dot(rows: Entries, column: Weights) -> Entries:
 @dataclass(frozen=True)
 class Layer:
     """What is known of the arguments of one ReLU layer: those that are `kept` are ≥ low, and ≥ 0 where they are
-    `active`, else ≤ high (integers over 2^step, low < 0 < high); all others are ≤ 0."""
+    `active`, else ≤ high (integers over 2^step, low ≤ 0 ≤ high); all others are ≤ 0."""
 
     kept: Entries
     active: Entries
@@ -1634,14 +1626,6 @@ class Layer:
         ends = np.minimum(np.minimum(-chosen * den * low, rest * high), 0)
         share = np.where(self.active, rest * low, ends).sum(axis=1)
         return nu, 1 << q, (share, den << (q + self.step))
-
-    def lines(self, mu: Entries, den: int, q: int, low: Entries, high: Entries) -> Entries:
-        """What is given for ν by the lines of CROWN: α·μ at open ReLUs with μ > 0, u/(u − l)·μ at other open ones."""
-        alpha = np.where(high > -low, 1 << SLOPE_BITS, 0).astype(object)
-        steep = (high << SLOPE_BITS) // np.maximum(high - low, 1)
-        own = mu[:, self.kept]
-        found: Entries = (np.where(own > 0, own * alpha, own * steep) << q) // (den << SLOPE_BITS)
-        return np.where(self.active, 0, found)
 
     @cached_property
     def short(self) -> tuple[Entries, Entries, int]:
@@ -1881,17 +1865,6 @@ def coded_goal(net: CheckedNetwork, given: QuadraticEvidence, margin: float) -> 
     return compared(net, target, row + (row >= target), margin)
 
 
-@dataclass(frozen=True)
-class CheckedTree:
-    """A split tree over one target's goal: `leaves` (L, 1 + rows + kept) has q, λ·2^q and what is given for ν of each
-    leaf; `off` and `on` (L, kept) say which ReLUs are ≤ 0 and ≥ 0 there."""
-
-    target: int
-    leaves: Entries
-    off: Entries
-    on: Entries
-
-
 def absolute(step: NetworkStep) -> NetworkStep:
     """The step with the absolute values of its constants."""
     weights, column = (part and part.absolute() for part in (step.weights, step.column))
@@ -2075,14 +2048,20 @@ class ReluNode:
 
 
 QUADRATIC, SLOPES, LINED, CLAUSES, LEAF, BOXES, BOUNDS, FIRST_RELU = range(-4, 4)
-"""Tokens: quadratic bounds; slopes anew; a leaf by lines; clauses; a leaf with multipliers; a tree of boxes; bounds
-anew; splits of ReLUs."""
+"""Tokens: a leaf by quadratic bounds; slopes anew; a leaf by lines; clauses; a leaf with multipliers; a tree of boxes;
+bounds anew; splits of ReLUs."""
 
-NO_NODE = "the tree has a node that is not there"
+CURVED = "a Sigmoid or Tanh inside the model is read in trees of boxes, over the real numbers, only"
+DENSE = "boxes are halved, and clauses learned, of smaller networks only"
 
 
 class Proof:
-    """The network over one region, with bounds of ReLU layers as far as they have been established.
+    """The network over one region, and trees that exclude goals there.
+
+    A tree is of ReLUs, split at 0, below bounds that `numbers` claim of neurons' signs; in a box it may be one of boxes
+    instead (`BoxProof`), or clauses (`ClauseProof`). Bounds anew: of every neuron whose sign is not known yet, what is
+    claimed (0: off, 1: active, 2: open) is evaluated with the node's splits, layer by layer; what was known stays so. A
+    goal begins with what was known of all of the region before.
 
     With a radius for `float32` what is bounded holds there for every float32 evaluation too. anchored: by lines that
     are anchored at the centre of a ball in L1; slopes of leaves are then shares of these and of chords.
@@ -2093,12 +2072,12 @@ class Proof:
         net: CheckedNetwork,
         query: CheckedQuery,
         radius: float,
-        fine: int,
+        step: int,
         float32: float = 0.0,
         anchored: bool = False,
     ) -> None:
         need(not anchored or (query.norm == "l1" and math.isfinite(radius)), "anchored lines outside of a ball in L1")
-        self.net, self.query, self.fine = net, query, fine
+        self.net, self.query, self.step, self.anchored = net, query, step, anchored
         self.rows = max(1, min(ROWS, MOST_TOGETHER // max(net.size(name) for name in net.shapes)))
         self.work = 0
         self.rounding = Rounding(self, float32) if float32 > 0 else None
@@ -2108,27 +2087,27 @@ class Proof:
             for each, charged in {radius: None, float32: self.rounding}.items()
             if each > 0
         ]
+        self.ball = self.worlds[0][0].round
+        """Is it one in L2?"""
         self.layers: list[Layer] = []
-        self.anchored = anchored
+        """What is known of ReLU layers where the proof is now, as far as it has come."""
+        self.rooted: list[Layer] = []
+        """The same of all of the region, with no split."""
         self._paid: list[RowValue] = []
         """What anchored lines have taken from the forms that are being sent back."""
-        self.nearest = True
-        """Are neurons bounded by the values of the layer before too?"""
-        self.lined = False
-        """Are neurons bounded by lines in int64?"""
         self.goal: CheckedGoal
         """What the tree that is read excludes."""
-        self.leaves = 0
-        self.changes = False
-        """Do slopes anew name those alone that change?"""
+        self.leaves = self.anew = 0
+        """How many leaves, and how many bounds anew in boxes, this tree has had so far."""
         self._pending: dict[bool, list[tuple[int, ReluNode, Entries]]] = {False: [], True: []}
         """Leaves that wait, with multipliers and by lines: the number, the node, what is given."""
+        self._boxes: BoxProof | None = None
         self._quadratic: QuadraticBounds | None = None
         self._intervals: dict[str, RowTerm] = {}
 
     def spend(self, rows: int) -> None:
-        """Count so many evaluations of the network; refuse where they become too many."""
-        self.count(rows * self.net.entries)
+        """Count so many evaluations of the network, and a step; refuse where they become too many."""
+        self.count(STEP_WORK + rows * self.net.entries)
 
     def count(self, work: int) -> None:
         """Count entries that are evaluated."""
@@ -2206,7 +2185,7 @@ class Proof:
         if known is not None:
             return known[0][np.where(signs > 0, 0, 1), entries], known[1]
         parts, ways = [], [-1]
-        if self.nearest and layer and not self.layers[layer - 1].active.all():
+        if layer and not self.layers[layer - 1].active.all():
             ways.append(layer - 1)
         for first in range(0, len(entries), self.rows):
             chosen, sign = entries[first : first + self.rows], signs[first : first + self.rows]
@@ -2219,16 +2198,10 @@ class Proof:
 
     def _by_lines(self, layer: int, given: Entries | Limbs, below: int, flat: int = -1) -> tuple[Entries, int, RowTerm]:
         """A `ReluRule`: ν by the lines of CROWN, or by anchored ones, but 0 at open ReLUs of the layer `flat`."""
+        known = self.layers[layer]
         if self.anchored and layer != flat:
-            return self._by_anchored(self.layers[layer], given, below)
-        if self.lined:
-            return self.layers[layer].on_lines(given, below, flat=layer == flat)
-        known, (mu, den) = self.layers[layer], whole_row((given, below))
-        if layer == flat:
-            nu = np.zeros((len(mu), known.kept.size), dtype=object)
-        else:
-            nu = known.lines(mu, den, self.fine, known.low, known.high)
-        return known.argument(mu, den, nu, self.fine, known.low, known.high)
+            return self._by_anchored(known, given, below)
+        return known.on_lines(given, below, flat=layer == flat)
 
     def _by_anchored(
         self, known: Layer, given: Entries | Limbs, below: int, leaves: LinedLeaves | None = None
@@ -2258,6 +2231,30 @@ class Proof:
             growths = [(np.zeros((0, region.steps)), np.zeros(1, dtype=object))]
         return Anchored.of(layer, stacked(tops), growths)
 
+    def affine(
+        self, start: str, rows: Entries, den: int, most: int, direct: Entries | None = None
+    ) -> tuple[dict[int, RowValue], RowTerm, RowTerm]:
+        """rows/den · value of `start` (+ direct/den · x) as an affine map, of at most so many entries, of x (0) and of
+        what ReLU layers give (1, 2, …): (these parts, constants, minus what float32 may be off by)."""
+        blocks: dict[int, RowValue] = {}
+
+        def fits() -> None:
+            need(sum(value.size for value, _ in blocks.values()) <= most, DENSE)
+
+        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
+            blocks[layer + 1] = whole_row((message, below))
+            fits()
+            return None, 1, (np.zeros(len(rows), dtype=object), 1)
+
+        found, below, terms = self.net.backward(start, rows, den, relu, direct)
+        if found is not None:
+            blocks[0] = whole_row((found, below))
+            fits()
+        off = np.zeros(len(rows), dtype=object)
+        if self.rounding is not None:
+            off = -(abs(rows) @ self.rounding.error(start)[0])
+        return blocks, summed(terms, len(rows)), (off, den << ERROR_BITS)
+
     def quadratic(self, layers: Sequence[Layer]) -> QuadraticBounds:
         """What evaluates quadratic bounds over this region, behind these layers."""
         need(layers, "quadratic bounds before any ReLU")
@@ -2278,39 +2275,89 @@ class Proof:
         value = squares.least(layers, given, squares.of_goal(layers, goal))
         return summed([value, (-goal.offset, goal.below)], given.codes.size)
 
-    def establish(self, layer: Layer, given: Sequence[QuadraticEvidence] = ()) -> None:
-        """Take the bounds of the next layer; refuse them when they do not follow."""
-        place = len(self.layers)
-        name, size = self.net.layers[place]
-        layer = replace(layer, low=layer.low.astype(object), high=layer.high.astype(object))
-        sound = np.where(layer.active, layer.low >= 0, (layer.low < 0) & (layer.high > 0))
-        need(np.all(sound), f"layer '{name}': the sign of a bound is wrong")
-        tops = np.zeros(size, dtype=object)
-        tops[layer.kept] = -layer.high
-        down = np.setdiff1d(np.arange(size), layer.kept[layer.active])
-        entries, signs = np.concatenate([layer.kept, down]), np.repeat([1, -1], [layer.kept.size, down.size])
-        claimed, known = np.concatenate([layer.low, tops[down]]), dict[int, int]()
-        for rows in given:
-            value, den = self.quadratic_ends(self.layers, rows)
-            known |= zip(rows.codes.tolist(), ((value << layer.step) // den).tolist(), strict=True)
-        if known:
-            told = zip((2 * entries + (signs < 0)).tolist(), claimed.tolist(), strict=True)
-            left = np.array([code not in known or known[code] < end for code, end in told], dtype=bool)
-            entries, signs, claimed = entries[left], signs[left], claimed[left]
+    def bounded(self, node: ReluNode, numbers: Numbers) -> ReluNode:
+        """The node with bounds anew, as its numbers claim them."""
+        self._flush()
+        self.spend(1)
+        self.layers, at = [], 0
+        for place, (_, size) in enumerate(self.net.layers):
+            low, high = np.full(size, -UNKNOWN), np.full(size, UNKNOWN)
+            if node.layers:
+                known = node.layers[place]
+                own = slice(at, at + known.kept.size)
+                at += known.kept.size
+                low[:], high[:] = -UNKNOWN, 0
+                low[known.kept] = np.where(node.on[own], 0, known.low)
+                high[known.kept] = np.where(known.active, UNKNOWN, np.where(node.off[own], 0, known.high))
+            self.add(self._layer(place, low, high, numbers))
+        if node.whole:
+            self.rooted = self.layers
+        signs = np.zeros((2, sum(layer.kept.size for layer in self.layers)), dtype=bool)
+        return replace(node, layers=self.layers, off=signs[0], on=signs[1], slopes=None, path=())
+
+    def _layer(self, place: int, low: Entries, high: Entries, numbers: Numbers) -> Layer:
+        """One layer's bounds, low ≤ argument ≤ high known before; some ends are raised by quadratic bounds."""
+        state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
+        asked = np.flatnonzero(state == 2)
+        state[asked] = numbers.take(asked.size)
+        need(np.all((state >= 0) & (state <= 2)), "a neuron's state is malformed")
+        down, up = asked[state[asked] != 0], asked[state[asked] != 1]
+        found = self.least(place, np.append(down, up), np.repeat([1, -1], [down.size, up.size]))
+        low[down] = np.maximum(low[down], found[: down.size])
+        high[up] = np.minimum(high[up], -found[down.size :])
+        layer = self.layer_of(place, state, low, high)
+        while (given := self.evidence(numbers, self.layers)) is not None:
+            claims = numbers.take(given.codes.size)
+            value, den = self.quadratic_ends(self.layers, given)
+            need(np.all(claims.astype(object) * den <= value << self.step), "a quadratic bound does not follow")
+            layer = self.raised(layer, given.codes, claims)
+        return layer
+
+    def evidence(self, numbers: Numbers, layers: Sequence[Layer]) -> QuadraticEvidence | None:
+        """Multipliers of quadratic bounds over these layers, which the numbers go on with; None for no more of them."""
+        return numbers.quadratic(self.query.centre.size, opened(layers), self.ball)
+
+    def least(self, place: int, entries: Entries, signs: Entries) -> Entries:
+        """Lower bounds of sign · argument of a layer's entries, in multiples of 2^-step, rounded down."""
         value, den = self.ends(place, entries, signs)
-        wrong = (value << layer.step) < claimed * den
-        if wrong.any():
-            entry = int(np.argmax(wrong))
-            which = "lower" if signs[entry] > 0 else "upper"
-            raise InvalidError(f"layer '{name}': the {which} bound of neuron {entries[entry]} does not follow")
-        self.add(layer)
+        found = (value << self.step) // den
+        need(longest(found) < UNKNOWN.bit_length() - 1, f"layer '{self.net.layers[place][0]}': a bound is too large")
+        return found.astype(np.int64)
+
+    def layer_of(self, place: int, state: Entries, low: Entries, high: Entries) -> Layer:
+        """The layer with these states of its neurons; refuse those that do not follow."""
+        wrong = (state == 1) & (low < 0) | (state == 0) & (high > 0)
+        named = f"layer '{self.net.layers[place][0]}'"
+        need(not wrong.any(), f"{named}: the sign of neuron {int(np.argmax(wrong))} does not follow")
+        kept = np.flatnonzero(state)
+        active = state[kept] == 1
+        # An open ReLU's interval reaches 0 at least.
+        least = np.where(active, low[kept], np.minimum(low[kept], 0))
+        most = np.where(active, 0, np.maximum(high[kept], 0))
+        return Layer(kept, active, least.astype(object), most.astype(object), self.step)
+
+    def raised(self, layer: Layer, codes: Entries, claims: Entries) -> Layer:
+        """The next layer with what is claimed of some of its ends, as the codes of quadratic bounds name them."""
+        place = len(self.layers)
+        size = self.net.layers[place][1]
+        low, high = np.full(size, -UNKNOWN), np.zeros(size, dtype=np.int64)
+        low[layer.kept], high[layer.kept] = layer.low, np.where(layer.active, UNKNOWN, layer.high)
+        above = codes & 1 > 0
+        np.maximum.at(low, codes[~above] >> 1, claims[~above])
+        np.minimum.at(high, codes[above] >> 1, -claims[above])
+        return self.layer_of(place, np.where(low >= 0, 1, np.where(high <= 0, 0, 2)), low, high)
+
+    @property
+    def rounded(self) -> bool:
+        """Is it known what float32 may be off by? That rests on the first bounds of all of the region."""
+        return self.rounding is None or len(self.rounding.tops) == len(self.net.layers)
 
     def add(self, layer: Layer) -> None:
         """Go on with a layer whose bounds have been established."""
-        if self.rounding is not None:
+        if not self.rounded and self.rounding is not None:
             argument = self.net.arguments[len(self.layers)]
             tops = np.zeros(self.net.size(argument), dtype=object)
-            tops[layer.kept] = -((-layer.high.astype(object) << ERROR_BITS) >> layer.step)
+            tops[layer.kept] = -((-layer.high << ERROR_BITS) >> layer.step)
             active = layer.kept[layer.active]
             off, most = self.rounding.error(argument)
             least, den = self.ends(len(self.layers), active, np.full(active.size, -1))
@@ -2318,36 +2365,71 @@ class Proof:
             self.rounding.tops.append(tops)
         if self.anchored:
             layer = replace(layer, anchored=self._anchor(len(self.layers), layer))
-        self.layers.append(layer)
+        self.layers = [*self.layers, layer]
 
     def refute(self, goal: CheckedGoal, numbers: Numbers) -> None:
-        """Read a tree of ReLUs over the bounds of all layers; refuse unless it is complete and every leaf closes."""
-        self.goal, self.leaves = goal, 0
-        stack = [ReluNode.root(self.layers)]
+        """Read a tree; refuse unless it is complete and every leaf closes."""
+        self.goal, self.leaves, self.anew = goal, 0, 0
+        self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(goal.offset))))
+        stack = [ReluNode.root(self.rooted)]
         while stack:
             node = stack.pop()
-            self.must_wait(stack, node)
+            size = node.off.size + self.query.centre.size + BARE_NODE
+            need(len(stack) * size <= MOST_SIGNS, "the tree is too deep")
             stack += self._read(node, numbers.one(), numbers)
         self._flush()
 
-    def must_wait(self, stack: Sequence[ReluNode], node: ReluNode) -> None:
-        """Refuse where too many such nodes wait."""
-        size = node.off.size + self.query.centre.size + BARE_NODE
-        need(len(stack) * size <= MOST_SIGNS, "the tree is too deep")
-
-    def unproved(self, leaf: int) -> None:
-        """What becomes of a leaf that does not close: the certificate is refused."""
-        raise InvalidError(f"leaf {leaf} does not close")
-
     def _read(self, node: ReluNode, token: int, numbers: Numbers) -> list[ReluNode]:
-        """What comes of a node of a tree of ReLUs."""
+        """What comes of a node."""
+        need(token == BOXES or not self.net.curves, CURVED)
+        if token == BOUNDS:
+            return [self.bounded(node, numbers)]
+        need(self.rounded, "float32: a node before any bounds")
+        if token in (CLAUSES, BOXES):
+            need(node.whole, "clauses, or a tree of boxes, behind a split")
+            need(self.worlds[0][0].box is not None, "clauses, or a tree of boxes, in a ball that is none")
+            if token == BOXES:
+                self.in_boxes().refuted(self, numbers)
+            else:
+                self.leaves += ClauseProof(self, node.layers, numbers.one()).refuted(numbers)
+            return []
+        if token == QUADRATIC:
+            self._squared(node, numbers)
+            return []
         if token in (LEAF, LINED):
             self._leaf(node, numbers, lined=token == LINED)
             return []
         if token == SLOPES:
             return [self._sloped(node, numbers)]
-        need(token >= FIRST_RELU, NO_NODE)
+        need(token >= FIRST_RELU, "the tree has a node that is not there")
         return self._signs(node, token - FIRST_RELU)
+
+    def _squared(self, node: ReluNode, numbers: Numbers) -> None:
+        """A leaf by quadratic bounds of the goal's rows, one of which has to be < 0."""
+        need(len(node.layers) == len(self.net.layers), "quadratic bounds before any others")
+        given, goal = self.evidence(numbers, node.layers), self.goal
+        if given is None:
+            raise InvalidError("quadratic bounds of no rows")
+        need(np.all((given.codes >= 0) & (given.codes < len(goal.offset))), "a row that is not there")
+        columns = goal.matrix.shape[1] + self.query.centre.size
+        need(given.codes.size * columns <= MOST_FORMS, "quadratic bounds of too many rows")
+        if not np.any(self.quadratic_rows(node.layers, given, goal.only(given.codes))[0] > 0):
+            self.unproved(self.leaves)
+        self.leaves += 1
+
+    def in_boxes(self) -> BoxProof:
+        """What evaluates halves of this box."""
+        if self._boxes is None:
+            self._boxes = BoxProof(self)
+        return self._boxes
+
+    def unproved(self, leaf: int) -> None:
+        """What becomes of a leaf that does not close: the certificate is refused."""
+        raise InvalidError(f"leaf {leaf} does not close")
+
+    def unfounded(self, place: int, bounds: Entries, neurons: Entries) -> None:
+        """The same of signs of a layer that do not follow, in these of the bounds anew within boxes."""
+        raise InvalidError(f"layer '{self.net.layers[place][0]}': the sign of neuron {neurons[0]} does not follow")
 
     def _signs(self, node: ReluNode, relu: int) -> list[ReluNode]:
         """Both sides of a split of a ReLU, the side ≤ 0 last."""
@@ -2359,24 +2441,21 @@ class Proof:
         return [replace(node, on=on, whole=False, path=path), replace(node, off=off, whole=False, path=path)]
 
     def _sloped(self, node: ReluNode, numbers: Numbers) -> ReluNode:
-        """The node with slopes anew of the ReLUs that are open in its layers: all, or those that change."""
+        """The node with slopes anew of some of the ReLUs that are open in its layers."""
         self.count(STEP_WORK + node.off.size)
         places = np.flatnonzero(node.opened)
-        slopes = np.zeros(node.off.size, dtype=np.int64)
-        if self.changes:
-            slopes = slopes if node.slopes is None else node.slopes.copy()
-            count = numbers.one()
-            need(0 <= count <= places.size, "slopes are malformed")
-            gaps = numbers.take(count)
-            need(np.all((gaps > 0) & (gaps <= places.size)) and gaps.sum() <= places.size, "slopes are malformed")
-            places = places[np.cumsum(gaps) - 1]
-        slopes[places] = numbers.take(places.size)
-        need(np.all((slopes >= 0) & (slopes <= 1 << SHARE_BITS)), "a slope is malformed")
+        slopes = np.zeros(node.off.size, dtype=np.int64) if node.slopes is None else node.slopes.copy()
+        count = numbers.one()
+        need(0 <= count <= places.size, "slopes are malformed")
+        gaps, given = numbers.take(count), numbers.take(count)
+        need(np.all((gaps > 0) & (gaps <= places.size)) and gaps.sum() <= places.size, "slopes are malformed")
+        need(np.all((given >= 0) & (given <= 1 << SHARE_BITS)), "a slope is malformed")
+        slopes[places[np.cumsum(gaps) - 1]] = given
         return replace(node, slopes=slopes)
 
     def _leaf(self, node: ReluNode, numbers: Numbers, *, lined: bool) -> None:
         need(len(node.layers) == len(self.net.layers), "a leaf before any bounds")
-        need(not lined or node.slopes is not None, "a leaf by lines before any slopes")
+        need(not lined or (node.slopes is not None and not self.anchored), "a leaf by lines before any slopes")
         behind = 1 + len(self.goal.offset)
         given = numbers.take(behind + (len(node.path) if lined else node.off.size))
         if lined:
@@ -2401,9 +2480,8 @@ class Proof:
         """Evaluate the leaves of a kind that wait, which share layers."""
         numbers, nodes, given = zip(*self._pending[lined], strict=True)
         self._pending[lined] = []
-        self.work += (
-            len(nodes) * len(self.goal.offset) * (self.net.size(self.goal.start) + self.net.size(self.net.input))
-        )
+        columns = self.net.size(self.goal.start) + self.net.size(self.net.input)
+        self.count(len(nodes) * len(self.goal.offset) * columns)
         self.spend(len(nodes))
         self.layers = nodes[0].layers
         off, on = np.array([node.off for node in nodes]), np.array([node.on for node in nodes])
@@ -2433,14 +2511,13 @@ class Proof:
         active: Entries,
         off: Entries,
         on: Entries,
-        where: str = "",
         slopes: Entries | None = None,
     ) -> Entries:
         """Which leaves hold no point of the goal, (L,): those whose bound is > 0, with no λ and no ν of a ReLU that is
         active (kept,) below 0. leaves (L, 1 + m + kept): q, λ and ν over 2^q; off, on (L, kept): who is ≤ 0, ≥ 0. With
         `slopes` (L, kept) they are leaves by lines: what stands for ν is β, none of which may be below 0. By anchored
         lines what stands for ν is a share each, in multiples of 2^-SHARE_BITS."""
-        need(np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), f"{where}a leaf's step is malformed")
+        need(np.all((leaves[:, 0] >= 0) & (leaves[:, 0] <= FINEST)), "a leaf's step is malformed")
         behind, result = 1 + len(goal.offset), np.zeros(len(leaves), dtype=bool)
         positive = active if slopes is None and not self.anchored else np.ones_like(active)
         sound = np.all(leaves[:, 1:behind] >= 0, axis=1) & np.all(leaves[:, behind:][:, positive] >= 0, axis=1)
@@ -2757,8 +2834,9 @@ def by_slopes(slopes: Entries, beta: Entries, q: int, off: Entries, on: Entries)
 
 @dataclass(frozen=True)
 class CheckedCertificate:
-    """A certificate as read: nothing of it is believed. `radius` is 0 where no lower end is claimed, `float32` where
-    none is for float32 evaluations."""
+    """A certificate about a ball as read: nothing of it is believed. `radius` is 0 where no lower end is claimed,
+    `float32` where none is for float32 evaluations. The `numbers` are read as they are evaluated: bounds, quadratic
+    evidence for goals, and a tree for each target that this does not exclude."""
 
     model: str
     query: CheckedQuery
@@ -2766,17 +2844,20 @@ class CheckedCertificate:
     float32: float
     dtype: str
     witness: Entries | None
-    names: list[tuple[str, int]]
-    layers: list[Layer]
-    trees: list[CheckedTree]
-    fine: int
+    step: int
     anchored: bool
-    quadratic: list[list[QuadraticEvidence]]
-    """Those of each layer, then of the goals; none in certificates of another schema."""
-    wanted: list[tuple[int, int]]
-    """The target, and how many rows its goal has, of each tree."""
-    numbers: Numbers | None
-    """What trees of leaves by lines, which are read as they are evaluated, go on with."""
+    numbers: Numbers
+
+
+@dataclass(frozen=True)
+class PropertyCertificate:
+    """The same about a property; the `numbers` are a tree for each of its cases."""
+
+    model: str
+    text: bytes
+    step: int
+    float32: bool
+    numbers: Numbers
 
 
 def unpacked(content: bytes) -> bytes:
@@ -2818,11 +2899,9 @@ def real(value: Any) -> float:
 
 FIELDS = [
     *("schema", "model", "norm", "label", "target", "margin", "radius", "float32", "dtype", "inputs", "box", "witness"),
-    *("layers", "trees", "step", "fine"),
+    *("step", "anchored"),
 ]
-
-
-LEFT_OVER = "the certificate has numbers that belong to nothing"
+PROPERTY_FIELDS = ["schema", "model", "property", "step", "float32"]
 
 
 def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
@@ -2833,22 +2912,16 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     need(length <= min(len(data) - 4, MOST_HEADER), "the certificate is cut off, or its header is too long")
     header = json.loads(data[4 : 4 + length], parse_constant=refuse_constant, object_pairs_hook=only_once)
     need(isinstance(header, dict), "the certificate's header has other fields")
-    if header.get("schema") == REAL_PROPERTY_SCHEMA:
-        need("float32" not in header, "the certificate's header has other fields")
-        header |= {"schema": LINES_SCHEMA, "float32": False}
-    if header.get("schema") in (LINES_SCHEMA, PROPERTY_SCHEMA, QUADRATIC_PROPERTY_SCHEMA):
-        return parse_property(header, memoryview(data)[4 + length :])
-    if header.get("schema") == REAL_SCHEMA:
-        need("float32" not in header, "the certificate's header has other fields")
-        header |= {"schema": SCHEMA, "float32": "0x0p+0"}
-    need(sorted(header) == sorted(FIELDS), "the certificate's header has other fields")
-    anchored, lined = (header["schema"] == kind for kind in (ANCHORED_SCHEMA, LINED_SCHEMA))
-    quadratic = lined or header["schema"] == QUADRATIC_SCHEMA
-    need(
-        anchored or quadratic or header["schema"] == SCHEMA,
-        f"the certificate has another schema than {REAL_SCHEMA} to {LINED_SCHEMA}",
-    )
-    n, at = natural(header["inputs"], MOST_ENTRIES), 4 + length
+    schema = natural(header.get("schema"), PROPERTY_SCHEMA)
+    need(schema >= SCHEMA, f"the certificate has another schema than {SCHEMA} and {PROPERTY_SCHEMA}")
+    known, rest = (FIELDS, parse_ball) if schema == SCHEMA else (PROPERTY_FIELDS, parse_property)
+    need(sorted(header) == sorted(known), "the certificate's header has other fields")
+    return rest(header, memoryview(data)[4 + length :])
+
+
+def parse_ball(header: dict[str, Any], data: memoryview) -> CheckedCertificate:
+    """The rest of a certificate about a ball whose header this is: floats, then integers."""
+    n, at = natural(header["inputs"], MOST_ENTRIES), 0
 
     def floats(count: int, dtype: str) -> Entries:
         nonlocal at
@@ -2862,24 +2935,24 @@ def parse(content: bytes) -> CheckedCertificate | PropertyCertificate:
     dtype, norm, box = header["dtype"], header["norm"], natural(header["box"], MOST_ENTRIES)
     need(dtype in ("<f2", "<f4", "<f8") and norm in NORMS and box in (1, n), "the certificate's header")
     centre, lo, hi = floats(n, dtype), floats(box, "<f8"), floats(box, "<f8")
-    need(isinstance(header["witness"], bool), "the certificate's header")
+    need(all(isinstance(header[name], bool) for name in ("witness", "anchored")), "the certificate's header")
     witness = floats(n, dtype) if header["witness"] else None
     need(n and np.all(np.isfinite(centre)) and np.all(lo <= centre) and np.all(centre <= hi), "the input or the box")
     label, asked = (None if header[k] is None else natural(header[k], MOST_ENTRIES) for k in ("label", "target"))
     margin, radius, float32 = (real(header[name]) for name in ("margin", "radius", "float32"))
     need(math.isfinite(margin), "the margin is not finite")
     query = CheckedQuery(norm, label, asked, margin, centre, np.broadcast_to(lo, n), np.broadcast_to(hi, n))
-    step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
-    numbers = Numbers(memoryview(data)[at:])
-    names = [(str(name), natural(size, MOST_ENTRIES)) for name, size in header["layers"]]
-    ball = norm == "l2" and math.isfinite(radius)
-    layers, rows = numbers.layers([size for _, size in names], step, n, quadratic=quadratic, ball=ball)
-    open_ = np.concatenate([np.zeros(0, dtype=bool), *(~layer.active for layer in layers)])
-    wanted = [(natural(t, MOST_ENTRIES), natural(rows, MOST_ENTRIES)) for t, rows in header["trees"]]
-    trees = [] if lined else [numbers.tree(t, rows, open_) for t, rows in wanted]
-    need(lined or numbers.left == 0, LEFT_OVER)
-    told = str(header["model"]), query, radius, float32, dtype, witness, names, layers, trees, fine, anchored, rows
-    return CheckedCertificate(*told, wanted, numbers if lined else None)
+    told = str(header["model"]), query, radius, float32, dtype, witness, natural(header["step"], FINEST)
+    return CheckedCertificate(*told, header["anchored"], Numbers(data[at:]))
+
+
+def parse_property(header: dict[str, Any], data: memoryview) -> PropertyCertificate:
+    """The same about a property: its text, then integers."""
+    size = natural(header["property"], MOST_TEXT)
+    need(size <= len(data), "the certificate is cut off")
+    need(isinstance(header["float32"], bool), "the certificate's header")
+    told = str(header["model"]), bytes(data[:size]), natural(header["step"], FINEST), header["float32"]
+    return PropertyCertificate(*told, Numbers(data[size:]))
 
 
 class Numbers:
@@ -2890,7 +2963,6 @@ class Numbers:
         self.left = varint_count(data, "the certificate")
         self._parts = varint_parts(data, 9, "the certificate")
         self._here = np.zeros(0, dtype=np.int64)
-        self._evidence = 0
 
     def take(self, count: int) -> Entries:
         need(0 <= count <= self.left, "the certificate is cut off")
@@ -2910,35 +2982,6 @@ class Numbers:
     def one(self) -> int:
         return int(self.take(1)[0])
 
-    def layer(self, size: int, step: int) -> Layer:
-        state = self.take(size)
-        need(np.all((state >= 0) & (state <= 2)), "a neuron's state is malformed")
-        kept = np.flatnonzero(state)
-        active = state[kept] == 1
-        low, high = self.take(kept.size), np.zeros(kept.size, dtype=np.int64)
-        high[~active] = self.take(int(np.count_nonzero(~active)))
-        return Layer(kept, active, low, high, step)
-
-    def layers(
-        self, sizes: Sequence[int], step: int, inputs: int, *, quadratic: bool, ball: bool
-    ) -> tuple[list[Layer], list[list[QuadraticEvidence]]]:
-        """All of a certificate, and, if there is `quadratic` evidence, that of each, then of the goals."""
-        layers, rows, before = list[Layer](), list[list[QuadraticEvidence]](), 0
-        for size in sizes:
-            layers.append(self.layer(size, step))
-            rows.append(self.quadratics(inputs, before, ball) if quadratic else [])
-            before += opened(layers[-1:])
-        return layers, [*rows, self.quadratics(inputs, before, ball)] if quadratic else rows
-
-    def quadratics(self, inputs: int, opened: int, ball: bool = False) -> list[QuadraticEvidence]:
-        """All until one of no rows; those of all layers wait together."""
-        found = list[QuadraticEvidence]()
-        while (given := self.quadratic(inputs, opened, ball)) is not None:
-            found.append(given)
-            self._evidence += 1
-            need(self._evidence <= MOST_EVIDENCE, "quadratic bounds are too many")
-        return found
-
     def quadratic(self, inputs: int, opened: int, ball: bool = False) -> QuadraticEvidence | None:
         """Multipliers of quadratic bounds over so many inputs and open ReLUs, and of a ball in L2; None for no rows."""
         rows = self.one()
@@ -2953,19 +2996,6 @@ class Numbers:
         lines = self.take(3 * rows * opened).reshape(3, opened, rows).swapaxes(1, 2)
         return QuadraticEvidence(codes, fine, shared, own, inverse, kappa, pi, t, lines, of_ball, rho)
 
-    def tree(self, target: int, rows: int, opened: Entries) -> CheckedTree:
-        """Splits in preorder, 0 for a leaf and 1 + j for a split of the kept ReLU j, ≤ 0 first; then the leaves."""
-        columns = opened.size
-        tokens = self.take(int(self.take(1)[0]))
-        need(np.all((tokens >= 0) & (tokens <= columns)), f"target {target}: a split of a neuron that is not there")
-        count = int(np.count_nonzero(tokens == 0))
-        # The leaves' numbers stand behind the tree: so what is made here is no larger than what is there.
-        need(count * (1 + rows + columns) <= self.left, f"target {target}: the certificate is cut off")
-        off, on = signs(target, tokens.tolist(), count, opened)
-        # Column by column: entries of one kind lie side by side.
-        leaves = self.take(count * (1 + rows + columns)).reshape(1 + rows + columns, count).T
-        return CheckedTree(target, leaves, off, on)
-
 
 def unfolded(values: Entries) -> Entries:
     """Zigzag: 0, −1, 1, −2, …"""
@@ -2978,30 +3008,6 @@ def one_by_one(values: Entries) -> Iterator[int]:
     """Each as Python's integer, of which millions at once take gigabytes."""
     for at in range(0, values.size, MOST_SIDE):
         yield from values[at : at + MOST_SIDE].tolist()
-
-
-def signs(target: int, tokens: Sequence[int], count: int, opened: Entries) -> tuple[Entries, Entries]:
-    """(off, on) of the `count` leaves of a tree in preorder, each (count, neurons): which are ≤ 0, and ≥ 0, there."""
-    off, on = (np.zeros((count, opened.size), dtype=bool) for _ in range(2))
-    side = np.zeros(opened.size, dtype=np.int8)
-    path: list[int] = []
-    leaf, done = 0, False
-    for token in tokens:
-        need(not done, f"target {target}: the tree has a node too many")
-        if token:
-            need(opened[token - 1], f"target {target}: a split of a neuron that is not open")
-            need(not side[token - 1], f"target {target}: neuron {token - 1} is split twice on one path")
-            side[token - 1] = -1
-            path.append(token - 1)
-            continue
-        off[leaf], on[leaf], leaf = side < 0, side > 0, leaf + 1
-        while path and side[path[-1]] > 0:
-            side[path.pop()] = 0
-        done = not path
-        if path:
-            side[path[-1]] = 1
-    need(done, f"target {target}: a leaf is missing")
-    return off, on
 
 
 # ----------------------------------------------------------------------------------------------------------- property
@@ -3231,211 +3237,6 @@ def goal_of(net: CheckedNetwork, case: PropertyCase) -> CheckedGoal:
     return CheckedGoal(net.scores, parts["Y"], direct, den, whole(constants, below), below)
 
 
-CURVED = "a Sigmoid or Tanh inside the model is read in trees of boxes, over the real numbers, only"
-DENSE = "boxes are halved, and clauses learned, of smaller networks only"
-
-
-class PropertyProof(Proof):
-    """Whether a case of a property is refuted by the tree that `numbers` go on with.
-
-    The case's box is halved (`BoxProof`), or split at open ReLUs (≤ 0, ≥ 0). Bounds anew: of every neuron whose sign
-    is not known yet, what is claimed (0: off, 1: active, 2: open) is evaluated with the node's splits, layer by layer;
-    what was known stays so. A case of the same box as the one `before` begins with what was known of all of it there.
-    """
-
-    def __init__(
-        self,
-        net: CheckedNetwork,
-        case: PropertyCase,
-        step: int,
-        fine: int,
-        before: PropertyProof | None,
-        float32: bool = False,
-        nearest: bool = True,
-    ) -> None:
-        need(not (float32 and net.dropped), f"float32: nothing is proved before a final {net.dropped}")
-        need(not (float32 and net.curves), CURVED)
-        super().__init__(net, box_query(case.lo, case.hi), math.inf, fine, math.inf if float32 else 0.0)
-        self.case, self.step, self.goal, self.nearest = case, step, goal_of(net, case), nearest
-        self.rows = max(1, min(self.rows, MOST_TOGETHER // max(1, len(case.rows))))
-        self.lined = True
-        self.anew = 0
-        self.rooted: list[Layer] = []
-        """Bounds of the whole box, with no split."""
-        self.boxes: BoxProof | None = None
-        self.squares = False
-        """Are there quadratic bounds?"""
-        if before is not None:
-            self.work = before.work
-            if np.array_equal(before.case.lo, case.lo) and np.array_equal(before.case.hi, case.hi):
-                self.rooted, self.boxes = before.rooted, before.boxes
-                self.rounding, self.worlds = before.rounding, before.worlds
-
-    def begin(self) -> None:
-        """For float32: bounds of the whole box, on which its charges rest, and with which the tree begins."""
-        if self.rounding is None or self.rounding.tops:
-            return
-        for place, (_, size) in enumerate(self.net.layers):
-            every = np.arange(size)
-            low, high = (sign * self.least(place, every, np.full(size, sign)) for sign in (1, -1))
-            self.add(self.layer_of(place, np.where(low >= 0, 1, np.where(high <= 0, 0, 2)), low, high))
-        self.rooted = self.layers
-
-    def refuted(self, numbers: Numbers) -> None:
-        """Read the tree; refuse unless it is complete and every leaf closes."""
-        self.begin()
-        stack = [ReluNode.root(self.rooted)]
-        while stack:
-            node = stack.pop()
-            self.must_wait(stack, node)
-            token = numbers.one()
-            need(SLOPES - self.squares <= token < FIRST_RELU + max(node.off.size, 1), NO_NODE)
-            need(token == BOXES or not self.net.curves, CURVED)
-            if token == CLAUSES:
-                need(node.whole, "clauses behind a split")
-                self.leaves += ClauseProof(self, node.layers, numbers.one()).refuted(numbers)
-            elif token == BOXES:
-                need(node.whole, "a tree of boxes behind a split")
-                self.in_boxes().refuted(self, numbers)
-            elif token == QUADRATIC:
-                need(node.whole, "quadratic bounds behind a split")
-                stack += self._squared(node, numbers)
-            elif token == BOUNDS:
-                self.spend(1)
-                stack.append(self._bounded(node, numbers))
-                if node.whole:
-                    self.rooted = self.layers
-            else:
-                stack += self._read(node, token, numbers)
-        self._flush()
-
-    def spend(self, rows: int) -> None:
-        """The same, and a step."""
-        self.work += STEP_WORK
-        super().spend(rows)
-
-    def affine(
-        self, start: str, rows: Entries, den: int, most: int, direct: Entries | None = None
-    ) -> tuple[dict[int, RowValue], RowTerm, RowTerm]:
-        """rows/den · value of `start` (+ direct/den · x) as an affine map, of at most so many entries, of x (0) and of
-        what ReLU layers give (1, 2, …): (these parts, constants, minus what float32 may be off by)."""
-        blocks: dict[int, RowValue] = {}
-
-        def fits() -> None:
-            need(sum(value.size for value, _ in blocks.values()) <= most, DENSE)
-
-        def relu(layer: int, message: Entries | Limbs, below: int) -> tuple[None, int, RowTerm]:
-            blocks[layer + 1] = whole_row((message, below))
-            fits()
-            return None, 1, (np.zeros(len(rows), dtype=object), 1)
-
-        found, below, terms = self.net.backward(start, rows, den, relu, direct)
-        if found is not None:
-            blocks[0] = whole_row((found, below))
-            fits()
-        off = np.zeros(len(rows), dtype=object)
-        if self.rounding is not None:
-            off = -(abs(rows) @ self.rounding.error(start)[0])
-        return blocks, summed(terms, len(rows)), (off, den << ERROR_BITS)
-
-    def unfounded(self, place: int, bounds: Entries, neurons: Entries) -> None:
-        """The same of signs of a layer that do not follow, in these of the bounds anew within boxes."""
-        raise InvalidError(f"layer '{self.net.layers[place][0]}': the sign of neuron {neurons[0]} does not follow")
-
-    def in_boxes(self) -> BoxProof:
-        """What evaluates halves of this case's box."""
-        if self.boxes is None:
-            self.boxes = BoxProof(self)
-        return self.boxes
-
-    def _bounded(self, node: ReluNode, numbers: Numbers) -> ReluNode:
-        """The node with bounds anew, as its numbers claim them."""
-        self._flush()
-        self.layers = []
-        at = 0
-        for place, (_, size) in enumerate(self.net.layers):
-            low, high = np.full(size, -UNKNOWN), np.full(size, UNKNOWN)
-            if node.layers:
-                known = node.layers[place]
-                own = slice(at, at + known.kept.size)
-                at += known.kept.size
-                low[:], high[:] = -UNKNOWN, 0
-                low[known.kept] = np.where(node.on[own], 0, known.low)
-                high[known.kept] = np.where(known.active, UNKNOWN, np.where(node.off[own], 0, known.high))
-            self.layers = [*self.layers, self._layer(place, low, high, numbers)]
-        kept = sum(layer.kept.size for layer in self.layers)
-        signs = np.zeros((2, kept), dtype=bool)
-        return replace(node, layers=self.layers, off=signs[0], on=signs[1], slopes=None, path=())
-
-    def _squared(self, node: ReluNode, numbers: Numbers) -> list[ReluNode]:
-        """The node with some ends of a layer raised by quadratic bounds to what is claimed; none where these are of the
-        case's rows, one of which has to be < 0."""
-        self._flush()
-        need(len(node.layers) == len(self.net.layers), "quadratic bounds before any others")
-        place, goal = numbers.one(), self.goal
-        need(0 <= place <= len(node.layers), "quadratic bounds of a layer that is not there")
-        before, layers = node.layers[:place], node.layers
-        given = numbers.quadratic(self.net.size(self.net.input), opened(before))
-        if given is None:
-            raise InvalidError("quadratic bounds of no rows")
-        if place == len(layers):
-            need(np.all((given.codes >= 0) & (given.codes < len(goal.offset))), "a row that is not there")
-            columns = goal.matrix.shape[1] + given.inverse.size
-            need(given.codes.size * columns <= MOST_FORMS, "quadratic bounds of too many rows")
-            if not np.any(self.quadratic_rows(before, given, goal.only(given.codes))[0] > 0):
-                self.unproved(self.leaves)
-            self.leaves += 1
-            return []
-        claims = numbers.take(given.codes.size)
-        value, den = self.quadratic_ends(before, given)
-        need(np.all(claims.astype(object) * den <= value << self.step), "a quadratic bound does not follow")
-        self.rooted = self.raised(layers, given.codes, claims, place)
-        signs = np.zeros((2, sum(layer.kept.size for layer in self.rooted)), dtype=bool)
-        return [replace(node, layers=self.rooted, off=signs[0], on=signs[1], slopes=None, path=())]
-
-    def raised(self, layers: Sequence[Layer], codes: Entries, claims: Entries, place: int) -> list[Layer]:
-        """The layers with what is claimed of ends of one of them, as the codes of quadratic bounds name them."""
-        known, size = layers[place], self.net.layers[place][1]
-        low, high = np.full(size, -UNKNOWN), np.zeros(size, dtype=np.int64)
-        low[known.kept], high[known.kept] = known.low, np.where(known.active, UNKNOWN, known.high)
-        above = codes & 1 > 0
-        np.maximum.at(low, codes[~above] >> 1, claims[~above])
-        np.minimum.at(high, codes[above] >> 1, -claims[above])
-        state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
-        return [*layers[:place], self.layer_of(place, state, low, high), *layers[place + 1 :]]
-
-    def _layer(self, place: int, low: Entries, high: Entries, numbers: Numbers) -> Layer:
-        """One layer's bounds, low ≤ argument ≤ high known before."""
-        state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
-        asked = np.flatnonzero(state == 2)
-        state[asked] = numbers.take(asked.size)
-        need(np.all((state >= 0) & (state <= 2)), "a neuron's state is malformed")
-        down, up = asked[state[asked] != 0], asked[state[asked] != 1]
-        found = self.least(place, np.append(down, up), np.repeat([1, -1], [down.size, up.size]))
-        low[down] = np.maximum(low[down], found[: down.size])
-        high[up] = np.minimum(high[up], -found[down.size :])
-        return self.layer_of(place, state, low, high)
-
-    def least(self, place: int, entries: Entries, signs: Entries) -> Entries:
-        """Lower bounds of sign · argument of a layer's entries, in multiples of 2^-step, rounded down."""
-        value, den = self.ends(place, entries, signs)
-        found = (value << self.step) // den
-        need(longest(found) < UNKNOWN.bit_length() - 1, f"layer '{self.net.layers[place][0]}': a bound is too large")
-        return found.astype(np.int64)
-
-    def layer_of(self, place: int, state: Entries, low: Entries, high: Entries) -> Layer:
-        """The layer with these states of its neurons; refuse those that do not follow."""
-        wrong = (state == 1) & (low < 0) | (state == 0) & (high > 0)
-        named = f"layer '{self.net.layers[place][0]}'"
-        need(not wrong.any(), f"{named}: the sign of neuron {int(np.argmax(wrong))} does not follow")
-        kept = np.flatnonzero(state)
-        active = state[kept] == 1
-        # An open ReLU's interval reaches 0 at least.
-        least = np.where(active, low[kept], np.minimum(low[kept], 0))
-        most = np.where(active, 0, np.maximum(high[kept], 0))
-        return Layer(kept, active, least.astype(object), most.astype(object), self.step)
-
-
 @dataclass(frozen=True)
 class ClauseRow:
     """Σ_k T_k(v_k) + constant ≥ 0 for variables in ascending order, T_k(v) = above_k · v for v > 0, else below_k · v;
@@ -3472,22 +3273,21 @@ def falls_to(above: int, below: int, high: int, least: int) -> int:
 
 
 class ClauseProof:
-    """Refutes a case by clauses: literals that never hold together, each by steps that raise ends of variables.
+    """Refutes a goal by clauses: literals that never hold together, each by steps that raise ends of variables.
 
     Variables are the inputs, then all ReLU arguments z; v has the ends v, its lower bound, and `variables + v`, its
     upper bound negated; a literal says that an end is at least a value, in multiples of 2^-step. Rows are those of
     z = B h + c, h = max(z, 0), two of each z, those of the goal, and sums of these.
     """
 
-    def __init__(self, proof: PropertyProof, layers: Sequence[Layer], step: int) -> None:
+    def __init__(self, proof: Proof, layers: Sequence[Layer], step: int) -> None:
         need(0 <= step <= FINEST, "a step of clauses is malformed")
         net, goal, self.proof, self.step = proof.net, proof.goal, proof, step
         self.relus = sum(size for _, size in net.layers)
         self.variables = net.size(net.input) + self.relus
-        ends, unit = exact(np.concatenate([proof.case.lo, -proof.case.hi]).tolist())
-        inputs, unknown = (ends << step) // unit, np.full(self.relus, -UNKNOWN, dtype=object)
-        half = net.size(net.input)
-        self.bound = np.concatenate([inputs[:half], unknown, inputs[half:], unknown])
+        (low, high), unit = proof.worlds[0][0].ends, proof.worlds[0][0].unit
+        half, unknown = net.size(net.input), np.full(self.relus, -UNKNOWN, dtype=object)
+        self.bound = np.concatenate([(low << step) // unit, unknown, (-high << step) // unit, unknown])
         self.rows: list[ClauseRow] = []
         self.clauses: list[list[tuple[int, int]]] = []
         self.closed = False
@@ -3741,8 +3541,8 @@ class BoxLines:
 
 @dataclass(frozen=True)
 class BoxNode:
-    """A box in steps of the case's, lo ≤ y ≤ hi, and what is known there of all ReLU arguments: their signs (0: off, 1:
-    active, 2: open) and, of open ones, ends, in multiples of the certificate's step."""
+    """A box in steps of the whole one's, lo ≤ y ≤ hi, and what is known there of all ReLU arguments: their signs (0:
+    off, 1: active, 2: open) and, of open ones, ends, in multiples of the certificate's step."""
 
     lo: Entries
     hi: Entries
@@ -3752,15 +3552,15 @@ class BoxNode:
 
 
 class BoxProof:
-    """Evaluates CROWN in boxes within a case's, many side by side: lower bounds, by integers in float64.
+    """Evaluates CROWN in boxes within one, many side by side: lower bounds, by integers in float64.
 
     A form is m · 2^e, row by row, m integers of a few bits. It is over what is ≥ 0, the outputs of ReLUs and the steps
     y of the input, x = lo + y · (hi − lo)/2^grid: so one that is rounded down is a bound still, as is one that is
     multiplied with a matrix that is rounded down where the form is ≥ 0 and up elsewhere. No sum reaches 2⁵³.
     """
 
-    def __init__(self, proof: PropertyProof) -> None:
-        net, case, self.step = proof.net, proof.case, proof.step
+    def __init__(self, proof: Proof) -> None:
+        net, region, self.step = proof.net, proof.worlds[0][0], proof.step
         self.sizes, self.curves = [size for _, size in net.layers], net.curves
         self.wide = max(net.size(name) for name in net.shapes)
         fits = self.wide <= MOST_WIDE and len(self.sizes) <= MOST_LAYERS
@@ -3770,9 +3570,8 @@ class BoxProof:
         self.bits = min(MOST_FORM, (EXACT_BITS - 1 - self.wide.bit_length()) // 2)
         self.heights = self.bits - 2
         """Heights of the lines of Sigmoids, within ±2, are multiples of 2^-heights."""
-        self.grid = min(MOST_GRID, EXACT_BITS - 1 - self.bits - case.lo.size.bit_length())
-        ends, self.unit = exact(np.concatenate([case.lo, case.hi]).tolist())
-        self.lo, self.width = ends[: case.lo.size], ends[case.lo.size :] - ends[: case.lo.size]
+        self.grid = min(MOST_GRID, EXACT_BITS - 1 - self.bits - net.size(net.input).bit_length())
+        self.lo, self.width, self.unit = region.ends[0], region.ends[1] - region.ends[0], region.unit
         # What hardly moves, decimals between two floats, is a constant with a charge.
         self.moving = self.width << STILL_BITS > self.width.max()
         self.layers: list[BoxLayer] = []
@@ -3782,13 +3581,13 @@ class BoxProof:
             self.dense += sum(block.fine.size for block in self.layers[-1].blocks.values())
         every = int(self.starts[-1])
         unknown = np.full(every, UNKNOWN)
-        none = np.zeros(case.lo.size, dtype=np.int64)
+        none = np.zeros(self.lo.size, dtype=np.int64)
         self.root = BoxNode(none, none + (1 << self.grid), np.full(every, 2, dtype=np.int8), -unknown, unknown)
         """The whole box, with what has been found of it."""
 
     def _layer(
         self,
-        proof: PropertyProof,
+        proof: Proof,
         start: str,
         rows: Entries,
         den: int,
@@ -3812,7 +3611,7 @@ class BoxProof:
         charge = Floored.of(*lost, self.bits) if np.any(lost[0]) else None
         return BoxLayer(floored, both.astype(np.int64), column, charge)
 
-    def refuted(self, proof: PropertyProof, numbers: Numbers) -> None:
+    def refuted(self, proof: Proof, numbers: Numbers) -> None:
         """Read a tree; refuse unless it is complete and every leaf closes.
 
         Of the nodes that wait the last ones, up to GROUP, are read in turn. Behind bounds anew a node waits again.
@@ -3843,7 +3642,7 @@ class BoxProof:
             stack += [found[node] if isinstance(node, int) else node for node in waiting]
             self._close(proof, rows, leaves)
 
-    def goal_rows(self, proof: PropertyProof) -> BoxLayer:
+    def goal_rows(self, proof: Proof) -> BoxLayer:
         """The goal's rows, turned."""
         goal, direct = proof.goal, None if proof.goal.direct is None else -proof.goal.direct
         fits = len(goal.offset) * self.wide <= MOST_TOGETHER
@@ -3867,7 +3666,7 @@ class BoxProof:
         lo[entry] = hi[entry] = middle
         return [replace(node, lo=lo), replace(node, hi=hi)]
 
-    def _close(self, proof: PropertyProof, rows: BoxLayer, leaves: Sequence[tuple[BoxNode, int]]) -> None:
+    def _close(self, proof: Proof, rows: BoxLayer, leaves: Sequence[tuple[BoxNode, int]]) -> None:
         """Evaluate leaves."""
         if not leaves:
             return
@@ -3884,7 +3683,7 @@ class BoxProof:
             proof.unproved(proof.leaves + int(place))
         proof.leaves += len(nodes)
 
-    def _spend(self, proof: PropertyProof, boxes: int) -> None:
+    def _spend(self, proof: Proof, boxes: int) -> None:
         """Count an evaluation of each box, and the lines of its Sigmoids."""
         proof.work += boxes * CURVE_WORK * sum(self.sizes[place] for place in self.curves)
         proof.spend(boxes)
@@ -3906,7 +3705,7 @@ class BoxProof:
         low, high = (np.array([getattr(node, name)[self.moving] for node in nodes]) for name in ("lo", "hi"))
         return low.astype(np.float64), high.astype(np.float64)
 
-    def bounded(self, proof: PropertyProof, claims: Sequence[tuple[BoxNode, Entries]]) -> list[BoxNode]:
+    def bounded(self, proof: Proof, claims: Sequence[tuple[BoxNode, Entries]]) -> list[BoxNode]:
         """The nodes with bounds anew of what is claimed, layer by layer."""
         nodes, claimed = zip(*claims, strict=True)
         self._spend(proof, len(nodes))
@@ -3936,7 +3735,7 @@ class BoxProof:
 
     def _least(
         self,
-        proof: PropertyProof,
+        proof: Proof,
         place: int,
         down: tuple[Entries, ...],
         up: tuple[Entries, ...],
@@ -4122,20 +3921,6 @@ def box_query(lo: Entries, hi: Entries) -> CheckedQuery:
     return CheckedQuery("linf", None, None, 0.0, np.clip(0.5 * lo + 0.5 * hi, lo, hi), lo, hi)
 
 
-@dataclass(frozen=True)
-class PropertyCertificate:
-    """A certificate about a property as read; `numbers` are its trees, one for each case."""
-
-    model: str
-    text: bytes
-    numbers: Numbers
-    step: int
-    fine: int
-    float32: bool
-    nearest: bool
-    quadratic: bool
-
-
 class ProvedClaim:
     """What a valid certificate proves."""
 
@@ -4196,43 +3981,35 @@ class PropertyResult(ProvedClaim):
 
 
 NO_FLOAT32 = "none: nothing is claimed of rounding"
-PropertyProofMaker = Callable[[CheckedNetwork, PropertyCase, int, int, PropertyProof | None, bool, bool], PropertyProof]
-PROPERTY_FIELDS = ["schema", "model", "property", "step", "fine", "float32"]
 
 
-def parse_property(header: dict[str, Any], data: memoryview) -> PropertyCertificate:
-    """The rest of a certificate whose header this is: the property's text, then integers."""
-    need(sorted(header) == sorted(PROPERTY_FIELDS), "the certificate's header has other fields")
-    size = natural(header["property"], MOST_TEXT)
-    need(size <= len(data), "the certificate is cut off")
-    step, fine = natural(header["step"], FINEST), natural(header["fine"], FINEST)
-    float32 = header["float32"]
-    need(isinstance(float32, bool), "the certificate's header")
-    text, numbers, kind = bytes(data[:size]), Numbers(data[size:]), header["schema"]
-    ways = kind != LINES_SCHEMA, kind == QUADRATIC_PROPERTY_SCHEMA
-    return PropertyCertificate(str(header["model"]), text, numbers, step, fine, float32, *ways)
+def finished(numbers: Numbers) -> None:
+    """Refuse unless all of them have been read."""
+    need(numbers.left == 0, "the certificate has numbers that belong to nothing")
 
 
 def property_checked(
-    claim: PropertyCertificate,
-    model: bytes,
-    folder: Path | None,
-    proof: PropertyProofMaker = PropertyProof,
+    claim: PropertyCertificate, model: bytes, folder: Path | None, made: Callable[..., Proof] = Proof
 ) -> PropertyResult:
     """What a certificate about a property proves of a model. Raises InvalidError."""
     net, prop = claimed_network(claim.model, model, folder, joint=True), PropertyText(claim.text)
     need(prop.inputs == net.size(net.input), "the property is about another number of inputs than the model has")
     need(prop.outputs == net.size(net.scores), "the property is about another number of outputs than the model has")
-    cases, leaves, tree = property_cases(prop), 0, None
+    need(not (claim.float32 and net.dropped), f"float32: nothing is proved before a final {net.dropped}")
+    need(not (claim.float32 and net.curves), CURVED)
+    cases, leaves, proof = property_cases(prop), 0, None
     for number, case in enumerate(cases):
         try:
-            tree = proof(net, case, claim.step, claim.fine, tree, claim.float32, claim.nearest)
-            tree.squares = claim.quadratic
-            tree.refuted(claim.numbers)
+            goal, query = goal_of(net, case), box_query(case.lo, case.hi)
+            if proof is None or not (same(query.lo, proof.query.lo) and same(query.hi, proof.query.hi)):
+                work = 0 if proof is None else proof.work
+                proof = made(net, query, math.inf, claim.step, math.inf if claim.float32 else 0.0)
+                proof.work += work
+            proof.refute(goal, claim.numbers)
         except InvalidError as error:
             raise InvalidError(f"case {number}: {error}") from None
-        leaves += tree.leaves
-    need(claim.numbers.left == 0, LEFT_OVER)
+        leaves += proof.leaves
+    finished(claim.numbers)
     sizes = prop.inputs, prop.outputs, len(cases), leaves
     given = f"'{net.input}': {prop.inputs} numbers" if JOINED in net.input else ""
     return PropertyResult(net.digest, claim.text, *sizes, scores_text(net), claim.float32, given)
@@ -4410,11 +4187,8 @@ def checked_any(certificate: bytes, model: bytes, folder: Path | None = None) ->
         raise InvalidError(f"malformed: {type(error).__name__}: {error}"[:300]) from None
 
 
-ProofMaker = Callable[[CheckedNetwork, CheckedQuery, float, int, float, bool], Proof]
-
-
 def ball_checked(
-    claim: CheckedCertificate, model: bytes, folder: Path | None, proof: ProofMaker = Proof
+    claim: CheckedCertificate, model: bytes, folder: Path | None, made: Callable[..., Proof] = Proof
 ) -> CheckedResult:
     """What a certificate about a ball proves of a model. Raises InvalidError."""
     net, query = claimed_network(claim.model, model, folder), claim.query
@@ -4425,15 +4199,12 @@ def ball_checked(
     distance = None if claim.witness is None else witnessed(net, query, claim.witness, targets)
     need(distance is not None or claim.radius > 0, "the certificate claims nothing")
     need(claim.float32 <= claim.radius, "more is claimed for float32 than over the reals")
-    need(not claim.anchored or claim.radius > 0, "anchored lines for no radius")
     if claim.radius > 0:
         need(distance is None or math.isfinite(claim.radius), "a witness in a box that holds none")
         need(distance is None or distance >= Fraction(claim.radius), "the witness is closer than the radius")
-        proved(net, claim, targets, proof)
-    else:
-        rest = claim.numbers is not None and claim.numbers.left
-        nothing = not (claim.layers or claim.wanted or any(claim.quadratic) or rest)
-        need(nothing, "the certificate has a proof of nothing")
+        proof = made(net, query, claim.radius, claim.step, claim.float32, claim.anchored)
+        excluded(proof, targets, claim.numbers)
+    finished(claim.numbers)
     told = query, net.digest, net.dtype, scores_text(net), claim.witness
     return CheckedResult(claim.radius, claim.float32, distance, *told)
 
@@ -4463,41 +4234,20 @@ def witnessed(net: CheckedNetwork, query: CheckedQuery, point: Entries, targets:
     return Fraction(int(gaps.max() if query.norm == "linf" else gaps.sum()), unit)
 
 
-def proved(net: CheckedNetwork, claim: CheckedCertificate, targets: Sequence[int], made: ProofMaker = Proof) -> None:
-    """Refuse unless every target is excluded within the radius."""
-    need(claim.names == net.layers, "the certificate's layers are not those of the model")
-    rest, rows = net.size(net.output) - 1, [each for given in claim.quadratic[len(net.layers) :] for each in given]
-    coded = {code // rest for each in rows for code in each.codes.tolist()}
-    told = sorted([*coded, *(target for target, _ in claim.wanted)])
-    need(told == sorted(targets), "a target has no tree, or has two")
-    proof = made(net, claim.query, claim.radius, claim.fine, claim.float32, claim.anchored)
-    proof.lined = proof.changes = claim.numbers is not None
-    for layer, given in zip(claim.layers, claim.quadratic, strict=False):
-        proof.establish(layer, given)
-    for each in rows:
-        found = proof.quadratic_rows(proof.layers, each, coded_goal(net, each, claim.query.margin))[0] > 0
-        coded -= set((each.codes[found] // rest).tolist())
-    need(not coded, f"target {min(coded, default=0)}: quadratic bounds do not exclude it")
-    active = np.concatenate([np.zeros(0, dtype=bool), *(layer.active for layer in claim.layers)])
-    for tree in claim.trees:
-        goal, where = against(net, tree.target, claim.query.margin), f"target {tree.target}: "
-        fits = tree.leaves.shape[1] == 1 + len(goal.offset) + active.size and len(tree.leaves)
-        need(fits, f"{where}leaves of a wrong width")
-        for first in range(0, len(tree.leaves), LEAVES):
-            part = slice(first, first + LEAVES)
-            proof.spend(len(tree.leaves[part]))
-            closed = proof.leaves_closed(goal, tree.leaves[part], active, tree.off[part], tree.on[part], where)
-            need(closed.all(), f"{where}leaf {first + int(np.argmin(closed))} does not close")
-    if claim.numbers is None:
-        return
-    for target, count in claim.wanted:
-        goal = against(net, target, claim.query.margin)
+def excluded(proof: Proof, targets: Sequence[int], numbers: Numbers) -> None:
+    """Refuse unless every target is excluded in the region: by bounds of all of it, then quadratic evidence for some
+    goals together, then a tree for each of the others."""
+    proof.bounded(ReluNode.root([]), numbers)
+    margin, left = proof.query.margin, [*targets]
+    while (given := proof.evidence(numbers, proof.rooted)) is not None:
+        found = proof.quadratic_rows(proof.rooted, given, coded_goal(proof.net, given, margin))[0] > 0
+        done = {*(given.codes[found] // (proof.net.size(proof.net.output) - 1)).tolist()}
+        left = [target for target in left if target not in done]
+    for target in left:
         try:
-            need(count == len(goal.offset), "leaves of a wrong width")
-            proof.refute(goal, claim.numbers)
+            proof.refute(against(proof.net, target, margin), numbers)
         except InvalidError as error:
             raise InvalidError(f"target {target}: {error}") from None
-    need(claim.numbers.left == 0, LEFT_OVER)
 
 
 # ------------------------------------------------------------------------------------------------------------ demands

@@ -13,9 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from encoders.network.graph import Array
-from verifier.certificates.checker import CLAUSES, ClauseProof, InvalidError, Layer, Numbers, PropertyProof
-from verifier.certificates.format import STEP, Int64Array, varints
-from verifier.certificates.split_tree import NotCertifiedError
+from verifier.certificates.checker import CLAUSES, ClauseProof, InvalidError, Layer, Numbers, Proof
+from verifier.certificates.format import STEP, varints
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.solvers.learning import Derivation, LearningSearch, Multipliers, pays
 from verifier.solvers.propagation.rows import STEP_BITS, in_steps
@@ -33,7 +32,7 @@ takes a gigabyte of 10,000."""
 class FollowedClauses(ClauseProof):
     """The checker's clauses, which look at a budget wherever entries are counted: it may end before the proof's own."""
 
-    def __init__(self, proof: PropertyProof, layers: Sequence[Layer], step: int, budget: Budget) -> None:
+    def __init__(self, proof: Proof, layers: Sequence[Layer], step: int, budget: Budget) -> None:
         self._budget = budget
         super().__init__(proof, layers, step)
 
@@ -43,7 +42,7 @@ class FollowedClauses(ClauseProof):
         super()._count(work)
 
 
-def clauses_of(root: TreeRoot, proof: PropertyProof, budget: Budget) -> list[int] | None:
+def clauses_of(root: TreeRoot, proof: Proof, budget: Budget) -> list[int] | None:
     """The integers of the clauses that contradict a case, which follow exactly; None where propagation does not pay or
     does not come to that. Raises OutOfTimeError.
 
@@ -95,23 +94,6 @@ def _follow(exact: ClauseProof, learnt: Sequence[int]) -> bool:
     except InvalidError:
         return False
     return True
-
-
-class ClauseCase:
-    """A case's clauses, in place of a tree."""
-
-    def __init__(self, numbers: Int64Array) -> None:
-        self._numbers = numbers
-
-    def numbers(self, budget: Budget) -> Int64Array:
-        """Its integers in the certificate. Raises OutOfTimeError."""
-        budget.check()
-        return self._numbers
-
-    def mend(self, leaves: Sequence[int], signs: Sequence[tuple[int, int]]) -> None:
-        """Raises NotCertifiedError: signs of the whole box are not claimed again."""
-        if leaves or signs:
-            raise NotCertifiedError("signs of neurons that were found do not follow")
 
 
 def _numbers(search: LearningSearch, budget: Budget) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,24 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from verifier.certificates.checker import (
-    ANCHORED_SCHEMA,
-    LINED_SCHEMA,
-    MAGIC,
-    PROPERTY_SCHEMA,
-    QUADRATIC_PROPERTY_SCHEMA,
-    QUADRATIC_SCHEMA,
-    SCHEMA,
-    CheckedQuery,
-    Layer,
-    QuadraticEvidence,
-)
+from verifier.certificates.checker import MAGIC, PROPERTY_SCHEMA, SCHEMA, CheckedQuery, QuadraticEvidence
 
 STEP = 24
 """Bounds of neurons are multiples of 2⁻²⁴: what rounding them outwards costs is far below what splits decide."""
-
-FINE = 30
-"""The multipliers of neuron bounds are multiples of 2⁻³⁰; they follow from a rule, so that they cost no space."""
 
 CHUNK = 1 << 17
 """Numbers that are encoded at a time, which takes five times their memory: 100,000 leaves may have 2 · 10⁷."""
@@ -38,30 +23,10 @@ Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class SplitTree:
-    """One target's tree: `tokens` in preorder (0: a leaf, 1 + j: a split of the kept ReLU j, ≤ 0 first), and for each
-    leaf a row of `leaves` (L, 1 + rows + kept): q, then λ and what is given for ν in multiples of 2^-q."""
-
-    target: int
-    tokens: Sequence[int]
-    leaves: Int64Array
-
-
-@dataclass(frozen=True, eq=False)
-class LinedTree:
-    """One target's tree, whose leaves may be by lines, as its integers; its goal has so many `rows`, it so many
-    `leaves`."""
-
-    target: int
-    rows: int
-    leaves: int
-    integers: Int64Array
-
-
-@dataclass(frozen=True, eq=False)
 class Certificate:
     """All that a proof needs; `radius` is 0 without a lower end, infinite where the box holds no adversarial point,
-    and so is `float32`."""
+    and so is `float32`. numbers: bounds, evidence for goals, a tree for each target that is left, in ascending order.
+    """
 
     model_sha256: str
     query: CheckedQuery
@@ -69,26 +34,9 @@ class Certificate:
     radius: float
     float32: float
     witness: npt.NDArray[Any] | None
-    names: Sequence[tuple[str, int]]
-    layers: Sequence[Layer]
-    trees: Sequence[SplitTree | LinedTree]
+    numbers: Sequence[Int64Array]
     anchored: bool = False
     """Are its bounds by lines that are anchored at the input?"""
-    quadratic: Sequence[Sequence[QuadraticEvidence]] = ()
-    """Quadratic evidence for each layer, then for the goals; none for a certificate without such."""
-    lined: bool = False
-    """Are all its trees `LinedTree`s?"""
-
-    @property
-    def leaves(self) -> int:
-        return sum(tree.leaves if isinstance(tree, LinedTree) else len(tree.leaves) for tree in self.trees)
-
-    @property
-    def schema(self) -> int:
-        """Of the file."""
-        if self.lined:
-            return LINED_SCHEMA
-        return QUADRATIC_SCHEMA if self.quadratic else ANCHORED_SCHEMA if self.anchored else SCHEMA
 
     def encoded(self, look: Callable[[], None] = lambda: None) -> bytes:
         """The file's bytes. look: called now and then."""
@@ -96,7 +44,7 @@ class Certificate:
         scalar = all(bool(np.all(end == end[0])) for end in (query.lo, query.hi))
         ends = [end[:1] if scalar else end for end in (query.lo, query.hi)]
         header = {
-            "schema": self.schema,
+            "schema": SCHEMA,
             "model": self.model_sha256,
             "norm": query.norm,
             "label": query.label,
@@ -108,41 +56,14 @@ class Certificate:
             "inputs": int(query.centre.size),
             "box": int(ends[0].size),
             "witness": self.witness is not None,
-            "layers": [list(pair) for pair in self.names],
-            "trees": [[tree.target, self._rows(tree)] for tree in self.trees],
             "step": STEP,
-            "fine": FINE,
+            "anchored": self.anchored,
         }
         text = json.dumps(header, separators=(",", ":")).encode()
         floats = [query.centre.astype(self.dtype), *(end.astype("<f8") for end in ends)]
         if self.witness is not None:
             floats.append(self.witness.astype(self.dtype))
-        numbers: list[Int64Array] = []
-        for place, ((_, size), layer) in enumerate(zip(self.names, self.layers, strict=True)):
-            state = np.zeros(size, dtype=np.int64)
-            state[layer.kept] = np.where(layer.active, 1, 2)
-            numbers += [state, layer.low.astype(np.int64), layer.high[~layer.active].astype(np.int64)]
-            numbers += self._evidence(place)
-        numbers += self._evidence(len(self.names))
-        for tree in self.trees:
-            if isinstance(tree, LinedTree):
-                numbers.append(tree.integers)
-                continue
-            tokens = np.array(tree.tokens, dtype=np.int64)
-            numbers += [np.array([tokens.size]), tokens, tree.leaves.T.reshape(-1)]
-        return _packed([_headed(text), *(values.tobytes() for values in floats)], numbers, look)
-
-    def _evidence(self, place: int) -> list[Int64Array]:
-        """That of a layer, or of the goals, which a 0 ends."""
-        if not self.quadratic:
-            return []
-        ball = self.query.norm == "l2" and math.isfinite(self.radius)
-        return [*(evidence_integers(each, ball) for each in self.quadratic[place]), np.zeros(1, dtype=np.int64)]
-
-    def _rows(self, tree: SplitTree | LinedTree) -> int:
-        if isinstance(tree, LinedTree):
-            return tree.rows
-        return int(tree.leaves.shape[1]) - 1 - sum(int(layer.kept.size) for layer in self.layers)
+        return _packed([_headed(text), *(values.tobytes() for values in floats)], self.numbers, look)
 
 
 def evidence_integers(evidence: QuadraticEvidence, ball: bool = False) -> Int64Array:
@@ -159,14 +80,10 @@ def property_encoded(
     numbers: Sequence[Int64Array],
     float32: bool = False,
     look: Callable[[], None] = lambda: None,
-    *,
-    quadratic: bool = False,
 ) -> bytes:
     """The bytes of a certificate about the property of this text; numbers: its trees, one after the other. float32: is
-    it about float32 evaluations as well? quadratic: is there quadratic evidence? look: called now and then."""
-    schema = QUADRATIC_PROPERTY_SCHEMA if quadratic else PROPERTY_SCHEMA
-    header = {"schema": schema, "model": model_sha256, "property": len(text), "step": STEP, "fine": FINE}
-    header["float32"] = float32
+    it about float32 evaluations as well? look: called now and then."""
+    header = {"schema": PROPERTY_SCHEMA, "model": model_sha256, "property": len(text), "step": STEP, "float32": float32}
     told = json.dumps(header, separators=(",", ":")).encode()
     return _packed([_headed(told), text], numbers, look)
 

@@ -10,8 +10,9 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,28 +23,23 @@ from encoders.passes.with_inputs import with_inputs
 from verifier.bounds.box_crown import BoxCrown
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates import checker
-from verifier.certificates.ball_proof import SPARE, charge_of
+from verifier.certificates.ball_proof import charge_of
 from verifier.certificates.box_tree import BoxTree
 from verifier.certificates.builder import FLOAT32_PART
-from verifier.certificates.case_trees import BoxCase, CaseTree, ReluCase
+from verifier.certificates.case_trees import BoxCase, CaseTree, FixedCase, ReluCase
 from verifier.certificates.checker import (
     BOUNDS,
-    UNKNOWN,
     BoxProof,
     CheckedGoal,
-    CheckedNetwork,
     InvalidError,
-    Layer,
-    Numbers,
-    PropertyCase,
+    Proof,
     PropertyCertificate,
-    PropertyProof,
     PropertyText,
-    ReluNode,
     Rounding,
 )
-from verifier.certificates.clause_tree import ClauseCase, clauses_of
-from verifier.certificates.format import FINE, STEP, property_encoded
+from verifier.certificates.claimed_bounds import BudgetedProof, ClaimingProof
+from verifier.certificates.clause_tree import clauses_of
+from verifier.certificates.format import STEP, property_encoded
 from verifier.certificates.guided_tree import Guide, nearest_guide
 from verifier.certificates.property_network import property_network
 from verifier.certificates.smooth_boxes import SmoothBoxes
@@ -89,72 +85,6 @@ class CertifiedProperty:
 
     def __repr__(self) -> str:
         return f"<CertifiedProperty: {len(self.content):,} bytes, {self.leaves:,} leaves, {self.seconds:.2f} s>"
-
-
-class BudgetedPropertyProof(PropertyProof):
-    """The checker's proof of a case, which looks at the budget wherever evaluations are counted; it goes on behind a
-    leaf that does not close, and notes that."""
-
-    budget: Budget
-    """Set by whoever makes it."""
-
-    def count(self, work: int) -> None:
-        """As the checker does. Raises OutOfTimeError."""
-        self.budget.check()
-        super().count(work)
-
-    def unproved(self, leaf: int) -> None:
-        """Note the leaf."""
-        self.failed.append(leaf)
-
-    def unfounded(self, place: int, bounds: Array, neurons: Array) -> None:
-        """Note the claims."""
-        start = sum(size for _, size in self.net.layers[:place])
-        self.denied += zip(bounds.tolist(), (start + neurons).tolist(), strict=True)
-
-    @cached_property
-    def failed(self) -> list[int]:
-        """The leaves that do not close."""
-        return []
-
-    @cached_property
-    def denied(self) -> list[tuple[int, int]]:
-        """The signs within boxes that do not follow: (which of the bounds anew, neuron)."""
-        return []
-
-
-class _ClaimingProof(BudgetedPropertyProof):
-    """Bounds of a whole box as they come out, not as they are claimed: the claims are what is found."""
-
-    guess: tuple[Array, Array] = np.zeros(0), np.zeros(0)
-    """What floats say of ReLU arguments: which end is evaluated first."""
-
-    @cached_property
-    def claims(self) -> list[int]:
-        """The states of the neurons that were asked for."""
-        return []
-
-    def _layer(self, place: int, low: Array, high: Array, numbers: Numbers) -> Layer:
-        start = sum(size for _, size in self.net.layers[:place])
-        guess = [end[start : start + low.size] for end in self.guess]
-        asked = np.flatnonzero((low < 0) & (high > 0))
-        left = {1: asked[~(guess[1][asked] <= 0)], -1: asked[~(guess[0][asked] >= 0)]}
-        spare = SPARE if self.interval(place) is None else 0
-        for _ in range(2):
-            for sign, ends in ((1, low), (-1, high)):
-                ends[left[sign]] = sign * self.least(place, left[sign], np.full(left[sign].size, sign))
-            # Where the end that was to fix the sign does not, the other one is wanted too.
-            unsure = asked[(low[asked] < spare) & (high[asked] > -spare)]
-            left = {1: unsure[low[unsure] <= -UNKNOWN], -1: unsure[high[unsure] >= UNKNOWN]}
-        state = np.where(low >= 0, 1, np.where(high <= 0, 0, 2))
-        state[unsure[low[unsure] < high[unsure]]] = 2
-        self.claims.extend(state[asked].tolist())
-        return self.layer_of(place, state, low, high)
-
-    def whole_box(self) -> list[Layer]:
-        """Bounds of the case's box."""
-        signs = np.zeros(sum(layer.kept.size for layer in self.rooted), dtype=bool)
-        return self._bounded(ReluNode(self.rooted, signs, signs), Numbers(memoryview(b""))).layers
 
 
 def property_certificate(
@@ -232,6 +162,8 @@ class _PropertyBuilder:
         self.model, self.text, self.budget, self.guides = model, text, budget, guides
         self.net, self.content, self.folder = property_network(model)
         self.prop = PropertyText(text)
+        if float32 and self.net.dropped:
+            raise NotCertifiedError(f"float32: nothing is proved before a final {self.net.dropped}")
         if float32 and model.lowered.smooth:
             raise NotCertifiedError("of Sigmoids and Tanhs certificates cover the real function only")
         if (self.prop.inputs, self.prop.outputs) != (self.net.size(self.net.input), self.net.size(self.net.scores)):
@@ -246,82 +178,69 @@ class _PropertyBuilder:
         trees = [*self._trees()]
         for _ in range(ROUNDS):
             numbers = [tree.numbers(self.budget) for tree in trees]
-            more = self._float32, self.budget.check
-            content = property_encoded(self.net.digest, self.text, numbers, *more, quadratic=self._squares.used)
+            content = property_encoded(self.net.digest, self.text, numbers, self._float32, self.budget.check)
             claim = checker.parse(content)
             assert isinstance(claim, PropertyCertificate)
-            proofs: list[BudgetedPropertyProof] = []
+            proofs: list[BudgetedProof] = []
             begun = time.perf_counter()
-            result = checker.property_checked(claim, self.content, self.folder, partial(self._proof, proofs))
+            result = checker.property_checked(claim, self.content, self.folder, partial(self._noted, proofs))
             now = time.perf_counter()
-            if not any(proof.failed or proof.denied for proof in proofs):
+            faults = [each for proof in proofs for each in zip(proof.failed, proof.denied, strict=True)]
+            if not any(leaves or signs for leaves, signs in faults):
                 return CertifiedProperty(content, result, now - self._begun, now - begun)
-            for tree, proof in zip(trees, proofs, strict=True):
-                tree.mend(proof.failed, proof.denied)
+            for tree, (leaves, signs) in zip(trees, faults, strict=True):
+                tree.mend(leaves, signs)
         raise NotCertifiedError("some leaves that floats close do not close exactly")
 
-    def _proof(
-        self,
-        made: list[BudgetedPropertyProof],
-        net: CheckedNetwork,
-        case: PropertyCase,
-        step: int,
-        fine: int,
-        before: PropertyProof | None,
-        float32: bool,
-        nearest: bool,
-    ) -> PropertyProof:
-        found = BudgetedPropertyProof(net, case, step, fine, before, float32, nearest)
-        found.budget = self.budget
-        made.append(found)
-        return found
+    def _noted(self, made: list[BudgetedProof], *given: Any) -> BudgetedProof:
+        """The checker's proof, which is noted."""
+        made.append(BudgetedProof(*given, budget=self.budget))
+        return made[-1]
 
     def _trees(self) -> Iterator[CaseTree]:
         """A tree for each case."""
-        rooted: _ClaimingProof | None = None
+        found: ClaimingProof | None = None
         halved: BoxTree | None = None
         for case in checker.property_cases(self.prop):
             self.budget.check()
             if not case.rows:
                 raise NotCertifiedError("a case asks nothing of outputs: every input of its box satisfies the property")
-            found = _ClaimingProof(self.net, case, STEP, FINE, rooted, self._float32)
-            found.budget = self.budget
-            found.begin()
-            mixed, same = found.goal.direct is not None, found.boxes is not None
-            ball = Ball.of_box(case.lo, case.hi).finite
+            query = checker.box_query(case.lo, case.hi)
+            if found is None or not all(map(np.array_equal, (query.lo, query.hi), (found.query.lo, found.query.hi))):
+                asked = self.net, query, math.inf, STEP, math.inf if self._float32 else 0.0
+                found, halved = ClaimingProof(*asked, budget=self.budget), None
+            found.goal = checker.goal_of(self.net, case)
+            ball, mixed = Ball.of_box(case.lo, case.hi).finite, found.goal.direct is not None
+            begun = np.zeros(0, dtype=np.int64)
             if self.model.lowered.smooth:
-                before = halved if same else None
-                rooted, halved = found, self._smooth(found, ball)
-                yield BoxCase(halved, before)
+                before, halved = halved, self._smooth(found, ball)
+                yield BoxCase(halved, before, begun)
                 continue
             graph, stages = self._graph(mixed)
+            ends = self._ends(graph, stages, ball)
+            # What float32 is charged with rests on bounds.
+            if self._float32 and not found.rooted:
+                begun = np.append(BOUNDS, found.claimed(ends))
             charge = self._charge(found, ball, mixed)
-            lower, upper = self._ends(graph, stages, ball)
-            root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), lower, upper)
+            root = TreeRoot(stages, ball, _halfspaces(found.goal, self.model.first_output), *ends)
             charged = stages if charge is None else replace(charge.stages, both=False)
             guide = nearest_guide(self.guides, case)
             learnt = clauses_of(replace(root, stages=charged), found, self.budget) if guide is None else None
             if learnt is not None:
-                rooted = found
-                yield ClauseCase(np.array(learnt))
+                yield FixedCase(np.append(begun, learnt))
                 continue
             if guide is None and few_inputs(root) and (boxes := _boxes(found)) is not None:
-                before = halved if same else None
-                crown = BoxCrown(charged, Lagrangian(charged, ball, root.goal, lower, upper))
-                rooted, halved = found, BoxTree(crown, ball, root.goal, boxes.grid)
-                yield BoxCase(halved, before)
+                crown = BoxCrown(charged, Lagrangian(charged, ball, root.goal, *ends))
+                before, halved = halved, BoxTree(crown, ball, root.goal, boxes.grid)
+                yield BoxCase(halved, before, begun)
                 continue
-            begun: list[int] = []
             if not found.rooted:
-                found.guess = lower, upper
-                found.rooted = found.whole_box()
-                begun = [BOUNDS, *found.claims]
-            rooted = found
+                begun = np.append(BOUNDS, found.claimed(ends))
             if guide is None:
                 yield self._squares.case(found, begun, root, charge)
                 continue
             guide.must_suit(stages.relu_count)
-            yield ReluCase(begun, with_layers(root, found.rooted), found.rooted, charge, guide.tokens)
+            yield ReluCase(begun, with_layers(root, found), found.rooted, charge, guide.tokens)
 
     def _graph(self, mixed: bool) -> tuple[Graph, Stages]:
         """The engine's network, with its inputs behind its outputs where rows are `mixed`."""
@@ -343,7 +262,7 @@ class _PropertyBuilder:
             known = self._bounded = graph, ball.interval, (frozen(lower), frozen(upper))
         return known[2]
 
-    def _smooth(self, proof: PropertyProof, ball: Ball) -> BoxTree:
+    def _smooth(self, proof: Proof, ball: Ball) -> BoxTree:
         """The tree of a case of a network with Sigmoids."""
         boxes, lowered = _boxes(proof), self.model.lowered
         if boxes is None:
@@ -355,7 +274,7 @@ class _PropertyBuilder:
             raise NotCertifiedError(OTHER_LAYERS)
         return BoxTree(crown, ball, goal, boxes.grid)
 
-    def _charge(self, proof: PropertyProof, ball: Ball, mixed: bool) -> Float32Charge | None:
+    def _charge(self, proof: Proof, ball: Ball, mixed: bool) -> Float32Charge | None:
         """What float32 evaluations are charged with in a case's box; None over the reals alone."""
         rounding, (graph, stages) = proof.rounding, self._graph(mixed)
         if rounding is None:
@@ -368,7 +287,7 @@ class _PropertyBuilder:
         return replace(self._charged[mixed][1])
 
 
-def _boxes(proof: PropertyProof) -> BoxProof | None:
+def _boxes(proof: Proof) -> BoxProof | None:
     """What evaluates boxes of a case; None where the checker does not."""
     try:
         found = proof.in_boxes()

@@ -19,7 +19,7 @@ from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
 from verifier.bounds.lagrangian import Lagrangian
 from verifier.certificates.checker import FIRST_RELU, HELD_BITS, LEAF, MOST_BYTES
-from verifier.certificates.format import Int64Array, SplitTree
+from verifier.certificates.format import Int64Array
 from verifier.problem.budget import Budget
 from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.goal_rows import deciding_rows, only
@@ -79,7 +79,8 @@ class Float32Charge:
 
 @dataclass(eq=False)
 class GrownTree:
-    """A part of a tree: tokens as in `SplitTree`, and the numbers of each leaf."""
+    """A part of a tree: tokens in preorder (0: a leaf, 1 + j: a split of the kept ReLU j, ≤ 0 first), and the numbers
+    of each leaf: q, then λ and what is given for ν in multiples of 2^-q."""
 
     tokens: list[int] = field(default_factory=list)
     leaves: list[npt.NDArray[Any]] = field(default_factory=list)
@@ -107,22 +108,16 @@ class ProofTree:
     rows: npt.NDArray[np.intp] = field(init=False)
     """The goal's rows that have multipliers: those of the others are 0."""
     lined: bool = field(default=False, init=False)
-    """May leaves be by lines? Then all are as a property's certificate has them, and a token −1 stands for slopes."""
-    changes: bool = field(default=False, init=False)
-    """Do slopes anew name those alone that change?"""
+    """May leaves be by lines? Then all are as a certificate has them, and a token −1 stands for slopes."""
     lined_margin: float = field(default=2.0**-24, init=False)
     """What the checker's rounding may take from a leaf by lines, relative to Σ max |μ| · Σ max(−l, u) over layers."""
     size: int = field(default=0, init=False)
     """Numbers of the closed leaves: at least as many bytes."""
     _lagrangian: Lagrangian = field(init=False)
 
-    def grow(self, budget: Budget) -> SplitTree:
-        """The finished tree. Raises OutOfTimeError, or NotCertifiedError: a leaf does not close, there are too many."""
-        grown = self._grown(budget)
-        return SplitTree(self.target, grown.tokens, np.array(grown.leaves, dtype=np.int64))
-
     def integers(self, budget: Budget) -> list[Int64Array]:
-        """The same as integers of a property's certificate, a node each, or slopes anew."""
+        """The finished tree as integers of a certificate, a node each, or slopes anew. Raises OutOfTimeError, or
+        NotCertifiedError: a leaf does not close, there are too many."""
         grown, found, leaf = self._grown(budget), list[Int64Array](), 0
         for token in grown.tokens:
             if token > 0:

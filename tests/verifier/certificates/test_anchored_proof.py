@@ -13,7 +13,7 @@ import pytest
 from tests.verifier.certificates.parts import taken_apart
 from verifier.certificates import anchored_proof, ball_proof, checker
 from verifier.certificates.checker import InvalidError, Layer, Proof, Region
-from verifier.certificates.format import FINE, STEP
+from verifier.certificates.format import STEP
 from verifier.problem.norms.l1 import L1
 from verifier.problem.query import Norm
 
@@ -31,7 +31,7 @@ def established(proof: Proof, step: int = STEP) -> None:
         kept = np.flatnonzero(high < 0)
         opened = ~active[kept]
         tops = np.where(opened, -high[kept], 0)
-        proof.establish(Layer(kept, active[kept], np.where(opened, np.minimum(low[kept], -1), low[kept]), tops, step))
+        proof.add(Layer(kept, active[kept], np.where(opened, np.minimum(low[kept], -1), low[kept]), tops, step))
 
 
 def points_of(case: Any, radius: float, count: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -70,7 +70,7 @@ def test_lines_and_leaves_hold_at_every_point(
     case, rng = make_case(seed, SIZES, Norm.L1, False), np.random.default_rng(seed)
     net = checker.read_network(case.content, case.model.path.parent)
     query = ball_proof.checked_query(case.asked)
-    proof = Proof(net, query, radius, FINE, radius if float32 else 0.0, anchored=True)
+    proof = Proof(net, query, radius, STEP, radius if float32 else 0.0, anchored=True)
     established(proof)
     assert sum(int((~layer.active).sum()) for layer in proof.layers) > (-1 if radius < 0.5 else 2)
     kept = sum(layer.kept.size for layer in proof.layers)
@@ -205,7 +205,7 @@ def made(anchored_everywhere: None, make_case: Callable[..., Any]) -> list[tuple
         for share in (0.9, 0.7, 0.5, 0.3):
             radius = share * min(case.truth, 1.0)
             certificate = case.certified(radius, case.point, radius)
-            if taken_apart(certificate.content).header["schema"] == checker.ANCHORED_SCHEMA:
+            if taken_apart(certificate.content).header["anchored"]:
                 assert certificate.result.lower == certificate.result.float32 == radius
                 assert certificate.leaves == len(case.asked.goals)
                 found.append((case, radius, certificate.content))
@@ -217,10 +217,16 @@ def made(anchored_everywhere: None, make_case: Callable[..., Any]) -> list[tuple
 def test_forgeries_are_refused(made: list[tuple[Any, float, bytes]]) -> None:
     opened = 0
     for case, _, content in made:
-        parts = taken_apart(content)
-        states, rows = parts.states(), parts.header["trees"][0][1]
+        parts = taken_apart(content, case.content)
+        states = parts.states()
         opened += sum(int((column == 2).sum()) for column in states)
-        for name, value in (("radius", (1.01 * case.truth).hex()), ("norm", "linf"), ("norm", "l2"), ("schema", 7)):
+        for name, value in (
+            ("radius", (1.01 * case.truth).hex()),
+            ("norm", "linf"),
+            ("norm", "l2"),
+            ("schema", checker.PROPERTY_SCHEMA),
+            ("radius", "inf"),
+        ):
             forged = taken_apart(content)
             forged.header[name] = value
             if name == "radius":
@@ -229,17 +235,13 @@ def test_forgeries_are_refused(made: list[tuple[Any, float, bytes]]) -> None:
             refused(forged.content(), case)
         for wrong in (257, -1, 1 << 40):
             forged = taken_apart(content)
-            forged.numbers[parts.leaves.start + 1 + rows] = wrong
+            forged.numbers[parts.leaf.start + 2 + parts.rows] = wrong
             refused(forged.content(), case)
-        # An upper end that is a tenth of what it was, or a lower one, does not follow.
-        place = states[0].size
-        for sign in (0, int((states[0] > 0).sum())):
+        # An open neuron has neither sign.
+        for sign in (0, 1):
             forged = taken_apart(content)
             if (states[0] == 2).any():
-                at = place + sign + int(np.flatnonzero(states[0][states[0] > 0] == 2)[0] if sign == 0 else 0)
-                forged.numbers[at] = (
-                    forged.numbers[at] // 10 if forged.numbers[at] > 0 else -(-forged.numbers[at] // 10)
-                )
+                forged.numbers[int(np.flatnonzero(states[0] == 2)[0])] = sign
                 refused(forged.content(), case)
     assert opened > 9
 
@@ -253,9 +255,9 @@ def test_shares_are_of_use(made: list[tuple[Any, float, bytes]]) -> None:
     """Some leaf closes by its shares only; where shares do not close it either, it is no leaf."""
     needed = 0
     for case, _, content in made:
-        parts = taken_apart(content)
-        rows, place = parts.header["trees"][0][1], parts.leaves
-        parts.numbers[place.start + 1 + rows : place.stop] = 256 - parts.numbers[place.start + 1 + rows : place.stop]
+        parts = taken_apart(content, case.content)
+        shares = slice(parts.leaf.start + 2 + parts.rows, parts.leaf.stop)
+        parts.numbers[shares] = 256 - parts.numbers[shares]
         try:
             checker.checked(parts.content(), case.content)
         except InvalidError:
@@ -274,4 +276,4 @@ def test_they_are_about_balls_in_l1_alone(make_case: Callable[..., Any]) -> None
     case = make_case(0, SMALL, Norm.LINF, True)
     net = checker.read_network(case.content, case.model.path.parent)
     with pytest.raises(InvalidError, match="outside of a ball in L1"):
-        Proof(net, ball_proof.checked_query(case.asked), 0.1, FINE, anchored=True)
+        Proof(net, ball_proof.checked_query(case.asked), 0.1, STEP, anchored=True)

@@ -12,17 +12,19 @@ import pytest
 
 from encoders.formulations.to_stages import to_stages
 from tests.verifier.certificates.parts import Parts, taken_apart
-from verifier.certificates import ball_trees, bound_proof, checker
-from verifier.certificates.ball_proof import BudgetedProof, _established, checked_query
-from verifier.certificates.ball_trees import BallTrees
+from verifier.certificates import bound_proof, case_trees, checker
+from verifier.certificates.ball_proof import checked_query
 from verifier.certificates.bound_proof import proof_tree
+from verifier.certificates.case_trees import ReluCase
 from verifier.certificates.checker import FIRST_RELU, LEAF, LINED, SLOPES, InvalidError
-from verifier.certificates.format import FINE, varints
+from verifier.certificates.claimed_bounds import ClaimingProof, known_ends
+from verifier.certificates.format import STEP, varints
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget
 from verifier.problem.query import Halfspaces, Norm
 from verifier.solvers.branch_and_bound import hidden_bounds
 from verifier.solvers.root_bounds import root_bounds
+from verifier.solvers.tree.protocol import TreeRoot
 
 
 @pytest.fixture(autouse=True)
@@ -120,18 +122,15 @@ CORRUPT: dict[str, tuple[Callable[[Parts], object], str]] = {
     "gaps that overflow": (first_gap(2**61), "slopes are malformed"),
     "a split twice": (last_split(twice), "twice"),
     "a split of no ReLU": (last_split(lambda parts, at: parts.numbers.__setitem__(at, 10**6)), "not open"),
-    "clauses": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.CLAUSES)), "not there"),
-    "bounds anew": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.BOUNDS)), "not there"),
-    "boxes": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.BOXES)), "not there"),
-    "quadratic bounds": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.QUADRATIC)), "not there"),
+    "clauses": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.CLAUSES)), "."),
+    "bounds anew": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.BOUNDS)), "."),
+    "boxes": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.BOXES)), "."),
+    "quadratic bounds": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.QUADRATIC)), "."),
+    "a node that is not there": (last_split(lambda parts, at: parts.numbers.__setitem__(at, -5)), "not there"),
     "a number too many": (lambda parts: setattr(parts, "numbers", np.append(parts.numbers, 0)), "belong to nothing"),
     "a number missing": (lambda parts: setattr(parts, "numbers", parts.numbers[:-1]), "cut off"),
-    "rows of another goal": (lambda parts: parts.header["trees"][0].__setitem__(1, 9), "wrong width"),
-    "no trees": (lambda parts: parts.header.__setitem__("trees", []), "no tree"),
-    "a tree twice": (lambda parts: parts.header["trees"].append(parts.header["trees"][0]), "has two"),
-    "schema 8": (lambda parts: parts.header.__setitem__("schema", 8), "."),
-    "schema 3": (lambda parts: parts.header.__setitem__("schema", 3), "."),
-    "anchored": (lambda parts: parts.header.__setitem__("schema", 6), "."),
+    "no trees": (lambda parts: setattr(parts, "numbers", parts.numbers[: parts.first_tree]), "cut off"),
+    "anchored": (lambda parts: parts.header.__setitem__("anchored", True), "."),
 }
 
 
@@ -140,8 +139,7 @@ def test_corrupt_trees_are_refused(files: list[tuple[Any, bytes]], name: str) ->
     change, reason = CORRUPT[name]
     tried = 0
     for case, content in files:
-        parts = taken_apart(content)
-        assert parts.header["schema"] == checker.LINED_SCHEMA
+        parts = taken_apart(content, case.content)
         try:
             change(parts)
         except LookupError:
@@ -156,13 +154,10 @@ def test_a_tree_of_nothing_is_refused(files: list[tuple[Any, bytes]]) -> None:
     """Where no lower end is claimed."""
     case = next(case for case, _ in files if case.point is not None)
     parts = taken_apart(case.certified(0.0, case.point).content)
-    parts.header["schema"] = checker.LINED_SCHEMA
-    for numbers in ([0], [0, 0]):
-        parts.numbers = np.array(numbers, dtype=np.int64)
-        valid = checker.judged(parts.content(), case.content)
-        assert valid.valid == (len(numbers) == 1), valid
-    parts.numbers = np.zeros(0, dtype=np.int64)
-    assert not checker.judged(parts.content(), case.content).valid
+    assert not parts.numbers.size
+    assert checker.judged(parts.content(), case.content).valid
+    parts.numbers = np.zeros(1, dtype=np.int64)
+    assert "belong to nothing" in checker.judged(parts.content(), case.content).reason
 
 
 def reached(case: Any, radius: float) -> dict[int, Halfspaces]:
@@ -186,29 +181,26 @@ def test_no_tree_excludes_what_is_reached(finite_cases: list[Any], larger: list[
         stages = to_stages(case.model.graph)
         net = checker.read_network(case.content)
         float32 = radius if number % 2 else 0.0
-        proof = BudgetedProof(net, checked_query(case.asked), radius, FINE, float32, False, budget=Budget())
-        proof.lined = proof.changes = True
+        proof = ClaimingProof(net, checked_query(case.asked), radius, STEP, float32, budget=Budget())
         ends = hidden_bounds(stages, root_bounds(case.model.graph, ball, Budget()))
-        lower, upper, _ = _established(proof, stages, *ends, Budget())
+        proof.claimed(ends)
+        lower, upper = known_ends(proof, ends, proof.rooted)
         for target, goal in goals.items():
-            farther = {target: Halfspaces(goal.matrix, goal.offset - 0.05 * np.abs(goal.matrix).sum())}
-            grower = BallTrees(stages, ball, farther, lower, upper, None, 100, Budget(), True)
+            farther = Halfspaces(goal.matrix, goal.offset - 0.05 * np.abs(goal.matrix).sum())
+            root, none = TreeRoot(stages, ball, farther, lower, upper), np.zeros(0, dtype=np.int64)
             try:
-                (tree,) = grower.all()
+                integers = ReluCase(none, root, proof.rooted, None, most=100).numbers(Budget())
             except NotCertifiedError:
                 continue
             own = checker.against(net, target, case.asked.margin)
-            integers = tree.integers
-            proof.failed.clear()
             proof.refute(own, numbers_of(integers))
-            assert proof.failed == [True]
+            assert proof.failed[-1]
             whole += 1
             for _ in range(12):
                 changed = copy.copy(integers)
                 at = rng.integers(changed.size, size=rng.integers(1, 4))
                 changed[at] = rng.choice([0, 1, 2, 256, 1 << 14, 1 << 20], at.size) + rng.integers(-2, 3, at.size)
                 tried += 1
-                proof.failed.clear()
                 numbers = numbers_of(changed)
                 try:
                     proof.refute(own, numbers)
@@ -216,7 +208,7 @@ def test_no_tree_excludes_what_is_reached(finite_cases: list[Any], larger: list[
                     # What waits belongs to the tree that was refused.
                     proof._pending = {False: [], True: []}
                     continue
-                assert proof.failed == [True]
+                assert proof.failed[-1]
     assert whole >= 4
     assert tried >= 40
 
@@ -240,12 +232,12 @@ def test_leaves_that_do_not_close_exactly_are_mended(finite_cases: list[Any], mo
             monkeypatch.setattr(grown[0], "integers", corrupt)
         return grown[-1]
 
-    monkeypatch.setattr(ball_trees, "proof_tree", noted)
+    monkeypatch.setattr(case_trees, "proof_tree", noted)
     case = next(case for case in finite_cases if len(case.asked.goals) > 1)
     made = case.certified(0.9 * case.truth)
     assert made.result.lower == 0.9 * case.truth
     assert len(grown) == len(case.asked.goals) + 1
-    assert grown[-1].lined_margin == ball_trees.COARSER * grown[0].lined_margin
+    assert grown[-1].lined_margin == case_trees.COARSER * grown[0].lined_margin
 
 
 def test_numbers_are_decoded_as_they_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,23 +259,13 @@ def test_numbers_are_decoded_as_they_are_taken(monkeypatch: pytest.MonkeyPatch) 
 def test_kinds_of_leaves_wait_apart(files: list[tuple[Any, bytes]]) -> None:
     """A leaf with multipliers between leaves by lines: the whole is read all the same, and none of it is lost."""
     case, content = files[0]
-    parts = taken_apart(content)
-    rows, nodes = parts.header["trees"][0][1], parts.nodes()
-    kept = sum(int((state > 0).sum()) for state in states(parts))
-    own = next(own for token, own in nodes if token == LINED)
+    parts = taken_apart(content, case.content)
+    own = next(own for token, own in parts.nodes() if token == LINED)
     # All multipliers are 0: such a leaf does not close.
-    leaf = np.append(np.array([LEAF, 10]), np.zeros(rows + kept, dtype=np.int64))
+    leaf = np.append(np.array([LEAF, 10]), np.zeros(parts.rows + parts.kept, dtype=np.int64))
     parts.numbers = np.concatenate([parts.numbers[: own.start], leaf, parts.numbers[own.stop :]])
     with pytest.raises(InvalidError, match="leaf 0 does not close"):
         checker.checked(parts.content(), case.content)
-
-
-def states(parts: Parts) -> list[np.ndarray]:
-    place, found = 0, []
-    for _, size in parts.header["layers"]:
-        found.append(parts.numbers[place : place + size])
-        place += size + int((found[-1] > 0).sum()) + int((found[-1] == 2).sum()) + 1
-    return found
 
 
 def test_leaves_that_wait_take_no_more_memory_than_what_is_evaluated(
@@ -298,7 +280,7 @@ def test_leaves_that_wait_take_no_more_memory_than_what_is_evaluated(
 
     monkeypatch.setattr(checker.Proof, "_evaluate", noted)
     for case, content in files:
-        kept = sum(int((state > 0).sum()) for state in states(taken_apart(content)))
+        kept = taken_apart(content, case.content).kept
         monkeypatch.setattr(checker, "MOST_TOGETHER", 1 << 20)
         checker.checked(content, case.content)
         most, found = max(waiting), sum(waiting)
@@ -315,11 +297,10 @@ def test_slopes_anew_count_all_of_them(files: list[tuple[Any, bytes]]) -> None:
     case, content = files[0]
     claim = checker.parse(content)
     assert isinstance(claim, checker.CheckedCertificate)
-    proof = checker.Proof(checker.read_network(case.content), claim.query, claim.radius, FINE)
-    proof.changes = True
-    node = checker.ReluNode.root(claim.layers)
+    proof = checker.Proof(checker.read_network(case.content), claim.query, claim.radius, STEP)
+    node, before = proof.bounded(checker.ReluNode.root([]), claim.numbers), proof.work
     proof._sloped(node, numbers_of([0]))
-    assert proof.work == checker.STEP_WORK + node.off.size
+    assert proof.work == before + checker.STEP_WORK + node.off.size
 
 
 @pytest.mark.parametrize("flat", [False, True])

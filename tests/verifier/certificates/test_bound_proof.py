@@ -11,11 +11,10 @@ import pytest
 import verifier
 from encoders.formulations.to_stages import to_stages
 from tests.verifier.certificates.nets import whole
-from tests.verifier.certificates.parts import taken_apart
+from tests.verifier.certificates.parts import Open, case_proof, know_all, taken_apart
 from verifier.certificates import bound_proof, case_trees, checker
 from verifier.certificates.bound_proof import BoundProofTree
 from verifier.certificates.checker import LEAF, LINED, SLOPES
-from verifier.certificates.format import varints
 from verifier.certificates.property_builder import property_certificate
 from verifier.certificates.split_tree import NotCertifiedError, ProofTree
 from verifier.problem.budget import Budget
@@ -63,12 +62,11 @@ def test_float32_ends_are_certified_too(finite_cases, by_bounds):
 def test_leaves_without_their_multipliers_are_refused(make_case, by_bounds):
     refused = 0
     for case in (make_case(0, (2, 6, 6, 2), norm, True) for norm in Norm):
-        parts = taken_apart(case.certified(0.98 * case.truth).content)
+        parts = taken_apart(case.certified(0.98 * case.truth).content, case.content)
         assert checker.judged(parts.content(), case.content).valid
-        rows = parts.header["trees"][0][1]
         for token, own in parts.nodes():
             if token in (LEAF, LINED):
-                parts.numbers[own.start + 2 + rows : own.stop] = 0
+                parts.numbers[own.start + 2 + parts.rows : own.stop] = 0
             elif token == SLOPES:
                 parts.numbers[own.start + 2 + parts.numbers[own.start + 1] : own.stop] = 0
         refused += not checker.judged(parts.content(), case.content).valid
@@ -168,14 +166,12 @@ def test_no_leaf_by_lines_closes_where_a_point_reaches_the_goal(truth, save_net)
                 {("Y", k): Fraction(int(c)) for k, c in enumerate(row) if c}
                 | {("", 0): -Fraction(float(best)) + Fraction(1, 1 << 30)}
             ]
-            proof = checker.PropertyProof(
-                net, checker.PropertyCase(np.zeros(3), np.ones(3), terms), 40, 20, None, seed % 2 == 1
-            )
-            proof.begin()
+            proof = case_proof(net, checker.PropertyCase(np.zeros(3), np.ones(3), terms), 40, seed % 2 == 1)
+            if seed % 2 == 1:
+                know_all(proof)
             signs = np.zeros((2, sum(layer.kept.size for layer in proof.rooted)), dtype=bool)
             node = checker.ReluNode(proof.rooted, *signs, whole=True)
-            known = checker.Numbers(memoryview(varints(np.full(40, 2))))
-            proof.layers = proof._bounded(node, known).layers
+            proof.bounded(node, Open())
             kept = np.concatenate([start + layer.kept for start, layer in zip((0, 8), proof.layers, strict=True)])
             active = np.concatenate([layer.active for layer in proof.layers])
             off, on = (np.isin(kept, split[side == sign]) & ~active for sign in (False, True))

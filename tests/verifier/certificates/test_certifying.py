@@ -14,8 +14,10 @@ from encoders.errors import InputError
 from encoders.network.linear_maps import sparse
 from encoders.passes.from_transforms import Transforms
 from verifier import models
-from verifier.certificates import ball_proof, builder, checker, split_tree
+from verifier.certificates import builder, checker, split_tree
 from verifier.certificates.builder import certified
+from verifier.certificates.claimed_bounds import BudgetedProof
+from verifier.certificates.format import STEP
 from verifier.certificates.split_tree import NotCertifiedError
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import Norm, distance_exact
@@ -36,7 +38,9 @@ def test_leaves_are_evaluated_exactly_once_and_in_floats_about_once(monkeypatch)
     """The step at which a leaf's multipliers suffice is foreseen from its bound: 70 leaves, 78 evaluations without."""
     model, exactly, tried = verifier.load(models.path("digits")), [], []
     closed, predicted = checker.Proof.leaves_closed, split_tree.ProofTree._closed
-    monkeypatch.setattr(checker.Proof, "leaves_closed", lambda *given: exactly.append(len(given[2])) or closed(*given))
+    monkeypatch.setattr(
+        checker.Proof, "leaves_closed", lambda *given, **more: exactly.append(len(given[2])) or closed(*given, **more)
+    )
     monkeypatch.setattr(
         split_tree.ProofTree,
         "_closed",
@@ -115,14 +119,14 @@ def test_charging_for_float32_looks_at_the_budget_between_two_evaluations(finite
     query = checker.CheckedQuery("l1", case.asked.label, None, 0.0, ball.centre, ball.lo, ball.hi)
     looks, check = [], budget.check
     budget.check = lambda: looks.append(check())
-    proof = ball_proof.BudgetedProof(net, query, 0.125, ball_proof.FINE, 0.125, False, budget=budget)
+    proof = BudgetedProof(net, query, 0.125, STEP, 0.125, budget=budget)
     proof.rows = proof.rounding.rows = 1
     first = net.arguments[0]
     proof.rounding.error(first)
     assert len(looks) == net.size(first) > 1
     proof.ends(0, np.arange(net.size(first)), np.ones(net.size(first), dtype=int))
     assert len(looks) == 2 * net.size(first)
-    assert proof.work == len(looks) * net.entries
+    assert proof.work == len(looks) * (checker.STEP_WORK + net.entries)
     budget.cancel()
     with pytest.raises(OutOfTimeError):
         proof.ends(0, np.arange(1), np.ones(1, dtype=int))

@@ -14,7 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.verifier.certificates.nets import model_of
-from tests.verifier.certificates.parts import taken_apart
+from tests.verifier.certificates.parts import Open, taken_apart
 from tests.verifier.certificates.wire import Field, Part, encoded, varint
 from verifier.certificates import checker
 from verifier.certificates.format import varints
@@ -39,13 +39,13 @@ def of_zeros(size: int) -> bytes:
     """A certificate's header with `size` zeros behind it: packed to a thousandth."""
     header = dict.fromkeys(checker.FIELDS, 0) | {
         "schema": checker.SCHEMA,
+        "anchored": False,
         "model": "",
         "norm": "l1",
         "dtype": "<f4",
         "witness": False,
     }
     header |= {"inputs": 1, "box": 1, "label": 0, "target": None, "margin": "0x0p+0", "radius": "0x1p+0"}
-    header |= {"layers": [["r", size // 4]], "trees": [[1, 1]]}
     text = json.dumps(header).encode()
     return checker.MAGIC + zlib.compress(len(text).to_bytes(4, "little") + text + bytes(20 + size), 9)
 
@@ -59,10 +59,10 @@ def test_what_unpacks_to_a_thousand_times_its_size_takes_little_memory() -> None
     assert peak(lambda: checker.parse(small)) < 64 * MEGABYTE
 
 
-def comb(depth: int) -> tuple[list[int], np.ndarray]:
-    """The nodes of a tree that splits neuron after neuron, on one side only."""
-    tokens = [token for place in range(depth) for token in (1 + place, 0)]
-    return [*tokens, 0], np.ones(depth, dtype=bool)
+def comb(depth: int) -> np.ndarray:
+    """A tree that splits neuron after neuron, on one side only."""
+    leaf = [checker.LEAF, 0, 1, 0, *[0] * depth]
+    return np.array([*(number for place in range(depth) for number in (checker.FIRST_RELU + place, *leaf)), *leaf])
 
 
 def lines(call: Callable[[], Any]) -> int:
@@ -83,68 +83,60 @@ def lines(call: Callable[[], Any]) -> int:
     return found
 
 
-def steps(depth: int) -> int:
-    """Those for a comb of this depth."""
-    tokens, opened = comb(depth)
-    off, on = checker.signs(0, tokens, depth + 1, opened)
-    assert on.sum() + off.sum() == depth * (depth + 1) // 2 + depth
-    return lines(lambda: checker.signs(0, tokens, depth + 1, opened))
+def deep(depth: int) -> tuple[checker.Proof, checker.CheckedGoal]:
+    """A proof over a net of so many ReLUs, all of them open."""
+    weights = {"a": np.ones((1, depth), dtype=np.float32), "b": np.ones((depth, 3), dtype=np.float32)}
+    nodes = [("MatMul", ["x", "a"], "t", {}), ("Relu", ["t"], "h", {}), ("MatMul", ["h", "b"], "y", {})]
+    net = checker.read_network(model_of(nodes, [1, 1], weights).SerializeToString())
+    query = checker.box_query(np.array([-1.0]), np.array([1.0]))
+    proof = checker.Proof(net, query, np.inf, 24)
+    proof.bounded(checker.ReluNode.root([]), Open())
+    return proof, checker.against(net, 0, 1.0)
 
 
-def test_a_deep_tree_takes_time_in_proportion_to_its_nodes() -> None:
-    """A comb of depth 8,000 took a minute."""
-    assert steps(800) < 2.1 * steps(400)
+def steps(depth: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Lines that are run for a comb of this depth."""
+    proof, goal = deep(depth)
+    monkeypatch.setattr(proof, "leaves_closed", lambda goal, leaves, *_, **__: np.ones(len(leaves), dtype=bool))
+    numbers = checker.Numbers(memoryview(varints(comb(depth))))
+    return lines(lambda: proof.refute(goal, numbers))
 
 
-def of_layers(count: int, schema: int) -> bytes:
-    """A certificate with so many layers of no neuron: 2 kB hold 140,000."""
-    header = dict.fromkeys(checker.FIELDS, 0) | {"schema": schema, "model": "", "norm": "l2", "dtype": "<f4"}
-    header |= {"inputs": 1, "box": 1, "target": None, "witness": False, "layers": [["", 0]] * count, "trees": []}
-    header |= dict.fromkeys(("margin", "radius", "float32"), "0x1p+0")
-    text = json.dumps(header).encode()
-    return checker.MAGIC + zlib.compress(len(text).to_bytes(4, "little") + text + bytes(21 + count))
-
-
-@pytest.mark.parametrize("schema", [checker.QUADRATIC_SCHEMA, checker.LINED_SCHEMA])
-def test_many_layers_take_time_in_proportion(schema: int) -> None:
-    """8,000 took two minutes, 140,000 would have taken half a day."""
-    one, two = (lines(lambda n=n: checker.parse(of_layers(n, schema))) for n in (200, 400))
-    assert two < 2.1 * one
-
-
-def test_a_tree_whose_leaves_are_not_there_is_refused_before_it_is_walked() -> None:
-    tokens, opened = comb(8000)
-    numbers = checker.Numbers(memoryview(varints(np.array([len(tokens), *tokens, *([0] * 1000)]))))
-
-    def read() -> None:
-        with pytest.raises(checker.InvalidError, match="cut off"):
-            numbers.tree(0, 1, opened)
-
-    assert peak(read) < 4 * MEGABYTE
+def test_a_deep_tree_takes_time_in_proportion_to_its_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert steps(200, monkeypatch) < 2.1 * steps(100, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("tokens", "reason"),
+    ("numbers", "reason"),
     [
-        ([1, 1, 0, 0, 0], "twice"),
-        ([1, 0], "missing"),
-        ([1, 0, 0, 0], "too many"),
-        ([2, 0, 0], "not open"),
-        ([], "missing"),
+        ([3, 3], "twice"),
+        ([3, 0, 0, 1, 0, 0, 0], "cut off"),
+        ([5], "not open"),
+        ([], "cut off"),
     ],
 )
-def test_trees_that_are_none_are_refused(tokens: list[int], reason: str) -> None:
+def test_trees_that_are_none_are_refused(numbers: list[int], reason: str) -> None:
+    proof, goal = deep(2)
     with pytest.raises(checker.InvalidError, match=reason):
-        checker.signs(0, tokens, tokens.count(0), np.array([True, False, True]))
+        proof.refute(goal, checker.Numbers(memoryview(varints(np.array(numbers, dtype=np.int64)))))
 
 
-def test_signs_are_those_of_the_paths() -> None:
-    #       1
-    #     2   leaf
-    # leaf 3
-    off, on = checker.signs(0, [1, 2, 0, 3, 0, 0, 0], 4, np.ones(3, dtype=bool))
-    assert off.astype(int).tolist() == [[1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0]]
-    assert on.astype(int).tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0]]
+def test_signs_are_those_of_the_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    #       0
+    #     1   leaf
+    # leaf 2
+    proof, goal = deep(3)
+    seen: list[np.ndarray] = []
+
+    def noted(goal: Any, leaves: Any, active: Any, off: Any, on: Any, slopes: Any = None) -> Any:
+        seen.extend([off, on])
+        return np.ones(len(leaves), dtype=bool)
+
+    monkeypatch.setattr(proof, "leaves_closed", noted)
+    leaf = [0, 0, 1, 0, 0, 0, 0]
+    proof.refute(goal, checker.Numbers(memoryview(varints(np.array([3, 4, *leaf, 5, *leaf, *leaf, *leaf])))))
+    assert seen[0].astype(int).tolist() == [[1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0]]
+    assert seen[1].astype(int).tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 0, 0]]
 
 
 def test_a_long_header_is_refused() -> None:
@@ -199,25 +191,28 @@ def test_numbers_that_grow_without_end_are_refused() -> None:
 
 def test_work_has_an_end(valid, monkeypatch: pytest.MonkeyPatch) -> None:
     case, content = valid[0]
-    net = checker.read_network(case.content)
-    neurons = sum(size for _, size in net.layers)
-    leaves = sum(len(tree.leaves) for tree in checker.parse(content).trees)
-    charged = 2 * neurons + net.size(net.output)
-    monkeypatch.setattr(checker, "MOST_WORK", (2 * neurons + charged + leaves) * net.entries)
+    spent: list[int] = []
+    with monkeypatch.context() as patch:
+        count = checker.Proof.count
+        patch.setattr(checker.Proof, "count", lambda proof, work: spent.append(work) or count(proof, work))
+        checker.checked(content, case.content)
+    monkeypatch.setattr(checker, "MOST_WORK", sum(spent))
     assert checker.checked(content, case.content).lower > 0
-    monkeypatch.setattr(checker, "MOST_WORK", leaves * net.entries)
+    monkeypatch.setattr(checker, "MOST_WORK", sum(spent) - 1)
     with pytest.raises(checker.InvalidError, match="too many evaluations"):
         checker.checked(content, case.content)
 
 
 def test_a_leaf_that_does_not_close_ends_the_check(valid, monkeypatch: pytest.MonkeyPatch) -> None:
     case, content = valid[0]
-    parts = taken_apart(content)
-    parts.numbers[parts.leaves] = 0
-    monkeypatch.setattr(checker, "LEAVES", 1)
+    parts = taken_apart(content, case.content)
+    parts.numbers[parts.leaf] = 0
+    monkeypatch.setattr(checker, "ROWS", 1)
     looked_at: list[int] = []
     closed = checker.Proof.leaves_closed
-    monkeypatch.setattr(checker.Proof, "leaves_closed", lambda *given: looked_at.append(1) or closed(*given))
+    monkeypatch.setattr(
+        checker.Proof, "leaves_closed", lambda *given, **more: looked_at.append(1) or closed(*given, **more)
+    )
     with pytest.raises(checker.InvalidError, match="leaf 0 does not close"):
         checker.checked(parts.content(), case.content)
     assert looked_at == [1]

@@ -14,6 +14,7 @@ import verifier
 from encoders.errors import InputError
 from encoders.formulations.to_stages import to_stages
 from tests.verifier.certificates.nets import model_of
+from tests.verifier.certificates.parts import case_proof, know_all
 from tests.verifier.certificates.test_property_certificates import NEVER, OVER, RAMP, exact_values, reason, skipping
 from tests.verifier.solvers.formulas import Formula
 from verifier.certificates import checker, clause_tree
@@ -46,7 +47,7 @@ PROOF = [CLAUSES, 24, 0, 2, *ON_HOLDS_NOT, *LAST]
 
 def test_clauses_are_accepted(ramp: verifier.Model) -> None:
     assert reason(ramp, PROOF) == ""
-    assert reason(ramp, [BOUNDS, 1, 2, *PROOF]) == ""
+    assert reason(ramp, [BOUNDS, 1, 2, 0, *PROOF]) == ""
     assert reason(ramp, PROOF, OVER) == "case 0: clause 0 does not follow"
     # Two of a case; each keeps what it knows to itself.
     both = "(assert (or (>= Y_0 0.6) (>= Y_0 0.7)))"
@@ -78,7 +79,7 @@ FORGED = {
     "a negative number of clauses": ([CLAUSES, 24, 0, -1], "the last clause does not follow"),
     "no such step": ([CLAUSES, 61, 0, 1, *LAST], "a step of clauses is malformed"),
     "a negative weight": ([CLAUSES, 24, 1, -1, 0, 0, 1, *LAST], "a negative weight"),
-    "behind a split": ([BOUNDS, 1, 2, FIRST_RELU + 1, *PROOF, LEAF, 0, 1, 0, 1], "clauses behind a split"),
+    "behind a split": ([BOUNDS, 1, 2, 0, FIRST_RELU + 1, *PROOF, LEAF, 0, 1, 0, 1], "behind a split"),
 }
 
 
@@ -114,7 +115,7 @@ def test_ends_that_bounds_leave_open_stay_so(
     content = model.path.read_bytes()
     read = checker.read_network(content)
     for step in (0, 24):
-        numbers = np.array([BOUNDS, state, CLAUSES, step, 0, 1, 0, 4, 0, 2, 2, -1])
+        numbers = np.array([BOUNDS, state, 0, CLAUSES, step, 0, 1, 0, 4, 0, 2, 2, -1])
         judged = checker.judged(property_encoded(read.digest, text, [numbers]), content)
         assert judged.reason == "case 0: the last clause does not follow"
 
@@ -126,7 +127,7 @@ def test_rows_hold_exactly() -> None:
     read = checker.read_network(skipping(weights, rng))
     rows = [{("Y", 0): Fraction(1), ("Y", 1): Fraction(-1, 3), ("X", 2): Fraction(1, 7), ("", 0): Fraction(1, 3)}]
     lo, hi = np.array([-1.0, 0.1, 2.0]), np.array([1.0, 0.1, 2.5])
-    proof = checker.PropertyProof(read, checker.PropertyCase(lo, hi, rows), 24, 30, None)
+    proof = case_proof(read, checker.PropertyCase(lo, hi, rows), 24)
     clauses = checker.ClauseProof(proof, [], 24)
     count = 3
     numbers = rng.integers(-40, 40, (count, 1 + 12))
@@ -210,8 +211,9 @@ def test_clauses_that_do_not_follow_are_sought_with_what_the_checker_knows(
     assert isinstance(claim, checker.PropertyCertificate)
     read = checker.read_network(model.path.read_bytes())
     (case,) = checker.property_cases(checker.PropertyText(claim.text))
-    proof = checker.PropertyProof(read, case, claim.step, claim.fine, None, float32)
-    proof.begin()
+    proof = case_proof(read, case, claim.step, float32)
+    if float32:
+        know_all(proof)
     exact = checker.ClauseProof(proof, proof.rooted, 24)
     _, (lower, upper) = begun
     arguments = slice(exact.variables - exact.relus, exact.variables)
@@ -238,7 +240,7 @@ def followed(model: verifier.Model, numbers: list[int], budget: Budget) -> claus
     """The ramp's clauses, read with looks at a budget."""
     text = (RAMP + NEVER).encode()
     (case,) = checker.property_cases(checker.PropertyText(text))
-    proof = checker.PropertyProof(checker.read_network(model.path.read_bytes()), case, 24, 30, None)
+    proof = case_proof(checker.read_network(model.path.read_bytes()), case, 24)
     found = clause_tree.FollowedClauses(proof, [], 24, budget)
     content = property_encoded("", text, [np.array(numbers)])
     claim = checker.parse(content)
@@ -300,7 +302,7 @@ def test_rows_of_huge_sparse_layers_and_too_many_sums_are_refused(
     model = model_of(nodes, [1, size], {"w": np.ones((size, 3), dtype=np.float32)})
     net = checker.read_network(model.SerializeToString())
     lo, hi = np.zeros(size), np.ones(size)
-    proof = checker.PropertyProof(net, checker.PropertyCase(lo, hi, [{("Y", 0): Fraction(1)}]), 24, 30, None)
+    proof = case_proof(net, checker.PropertyCase(lo, hi, [{("Y", 0): Fraction(1)}]), 24)
     before = proof.work
     with pytest.raises(checker.InvalidError, match=checker.DENSE):
         checker.ClauseProof(proof, [], 24)

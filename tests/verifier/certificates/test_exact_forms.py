@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.verifier.certificates.nets import f, model_of, whole
+from tests.verifier.certificates.parts import case_proof
 from verifier.certificates import checker
 from verifier.certificates.checker import HELD_BITS, CheckedQuery, Floored, Limbs, NetworkStep, Region, Weights, held
 
@@ -244,7 +245,7 @@ def test_maps_that_halve_boxes_are_refused_where_they_are_too_large(monkeypatch:
     wide = max(net.size(name) for name in net.shapes)
     for most, fits in ((wide * 72, True), (wide * 72 - 1, False)):
         monkeypatch.setattr(checker, "MOST_DENSE", most)
-        proof = checker.PropertyProof(net, case, 40, 20, None)
+        proof = case_proof(net, case, 40)
         if fits:
             proof.in_boxes()
             assert proof.work >= 72 * net.entries
@@ -266,7 +267,7 @@ def test_maps_of_the_input_count_where_maps_may_be_too_large(monkeypatch: pytest
     net, case = relus_on_the_input(4), checker.PropertyCase(np.zeros(4), np.ones(4), [{("Y", 0): Fraction(1)}])
     for most, fits in ((64, True), (63, False)):
         monkeypatch.setattr(checker, "MOST_DENSE", most)
-        proof = checker.PropertyProof(net, case, 40, 20, None)
+        proof = case_proof(net, case, 40)
         if fits:
             proof.in_boxes()
         else:

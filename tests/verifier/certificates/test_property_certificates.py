@@ -18,9 +18,10 @@ import pytest
 import verifier
 from encoders.network.graph import Graph
 from encoders.network.node_bounds import NodeBounds
+from tests.verifier.certificates.parts import case_proof
 from verifier.certificates import box_tree, checker, property_builder
 from verifier.certificates.box_tree import BoxTree
-from verifier.certificates.checker import ANEW, BOUNDS, BOXES, FIRST_RELU, HALVES, LEAF, LINED, ROW, SLOPES
+from verifier.certificates.checker import ANEW, BOUNDS, BOXES, FIRST_RELU, HALVES, LEAF, LINED, QUADRATIC, ROW, SLOPES
 from verifier.certificates.format import property_encoded
 from verifier.certificates.property_builder import property_certified
 from verifier.certificates.split_tree import NotCertifiedError
@@ -35,7 +36,8 @@ NEVER, OVER = "(assert (>= Y_0 0.6))", "(assert (>= Y_0 0.4))"
 """y = min(x, 1 − x) is 0.5 at most."""
 
 # The two ReLUs' arguments are x, which is active, and x − 1/2, which is open.
-ROOT = [BOUNDS, 1, 2]
+ROOT = [BOUNDS, 1, 2, 0]
+"""The last 0: no quadratic evidence for this layer."""
 WHOLE = [BOXES, ANEW, 1, 2]
 STEPS = 1 << 26
 """Ends of boxes in this network are multiples of 2⁻²⁶ of the case's width, 0.9."""
@@ -43,8 +45,8 @@ AT = STEPS * 3 // 8
 """x = 0.4375; of both sides the upper one is read first."""
 BY_BOXES = [*WHOLE, HALVES, 0, AT, ANEW, 2, ANEW, 0, ROW, 0, ROW, 0]
 BY_RELUS = [*ROOT, FIRST_RELU + 1, LEAF, 0, 1, 0, 1, LEAF, 0, 1, 0, 1]
-BY_LINES = [*ROOT, SLOPES, 128, FIRST_RELU + 1, LINED, 0, 1, 1, LINED, 0, 1, 1]
-TWICE = [*ROOT, BOUNDS, 2, *BY_RELUS[len(ROOT) :]]
+BY_LINES = [*ROOT, SLOPES, 1, 1, 128, FIRST_RELU + 1, LINED, 0, 1, 1, LINED, 0, 1, 1]
+TWICE = [*ROOT, BOUNDS, 2, 0, *BY_RELUS[len(ROOT) :]]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ FORGED = {
     "an open neuron is claimed to be off": ([BOXES, ANEW, 1, 0, ROW, 0], "does not follow"),
     "an open neuron is claimed to be active": ([BOXES, ANEW, 1, 1, ROW, 0], "does not follow"),
     "an active neuron is claimed to be off": ([BOXES, ANEW, 0, 2, ROW, 0], "does not follow"),
-    "the same of ReLUs": ([BOUNDS, 1, 0, LEAF, 0, 1, 0], "does not follow"),
+    "the same of ReLUs": ([BOUNDS, 1, 0, 0, LEAF, 0, 1, 0], "does not follow"),
     "sides swapped": ([*WHOLE, HALVES, 0, AT, ANEW, 0, ANEW, 2, ROW, 0, ROW, 0], "does not follow"),
     "no such state": ([BOXES, ANEW, 1, 3, ROW, 0], "state is malformed"),
     "no such state of a ReLU": ([BOUNDS, 1, -1, LEAF, 0, 1, 0], "state is malformed"),
@@ -95,19 +97,24 @@ FORGED = {
     "a node of boxes that is not there": ([*WHOLE, 3, 0], "not there"),
     "boxes behind a split": ([*ROOT, FIRST_RELU + 1, *WHOLE, ROW, 0], "behind a split"),
     "a split of an active neuron": ([*ROOT, FIRST_RELU, LEAF, 0, 1, 0, 1], "not open"),
-    "a neuron that is not there": ([*ROOT, FIRST_RELU + 2, LEAF, 0, 1, 0, 1], "not there"),
+    "a neuron that is not there": ([*ROOT, FIRST_RELU + 2, LEAF, 0, 1, 0, 1], "not open"),
     "a neuron split twice": ([*ROOT, FIRST_RELU + 1, FIRST_RELU + 1, *[LEAF, 0, 1, 0, 1] * 3], "twice"),
     "a negative weight": ([*ROOT, FIRST_RELU + 1, LEAF, 0, -1, 0, 1, LEAF, 0, 1, 0, 1], "does not close"),
     "a negative multiplier of an active neuron": ([*ROOT, FIRST_RELU + 1, *[LEAF, 0, 1, -1, 1] * 2], "does not close"),
     "a step that is malformed": ([*ROOT, FIRST_RELU + 1, *[LEAF, 61, 1, 0, 1] * 2], "step is malformed"),
-    "an unknown node": ([-4], "not there"),
+    "an unknown node": ([-5], "not there"),
+    "quadratic bounds before any": ([QUADRATIC, 1], "before any others"),
+    "evidence for the first layer": ([BOUNDS, 1, 2, 1, *[0] * 7], "before any ReLU"),
     "lines without slopes": ([*ROOT, FIRST_RELU + 1, *[LINED, 0, 1, 1] * 2], "before any slopes"),
     "lines before any bounds": ([LINED, 0, 1], "before any bounds"),
-    "lines behind bounds anew": ([*ROOT, SLOPES, 128, BOUNDS, 2, FIRST_RELU + 1, LINED, 0, 1, 1], "before any slopes"),
-    "lines at the root": ([*ROOT, SLOPES, 0, LINED, 0, 1], "does not close"),
+    "lines behind bounds anew": (
+        [*ROOT, SLOPES, 1, 1, 128, BOUNDS, 2, 0, FIRST_RELU + 1, LINED, 0, 1, 1],
+        "before any slopes",
+    ),
+    "lines at the root": ([*ROOT, SLOPES, 1, 1, 0, LINED, 0, 1], "does not close"),
     "lines of one side alone": (BY_LINES[:-4], "cut off"),
-    "a slope above 1": ([*ROOT, SLOPES, 257, *BY_LINES[len(ROOT) + 2 :]], "slope is malformed"),
-    "a slope below 0": ([*ROOT, SLOPES, -1, *BY_LINES[len(ROOT) + 2 :]], "slope is malformed"),
+    "a slope above 1": ([*ROOT, SLOPES, 1, 1, 257, *BY_LINES[len(ROOT) + 4 :]], "slope is malformed"),
+    "a slope below 0": ([*ROOT, SLOPES, 1, 1, -1, *BY_LINES[len(ROOT) + 4 :]], "slope is malformed"),
     "a β below 0": ([*BY_LINES[:-1], -1], "does not close"),
     "a β that is not enough": ([*BY_LINES[:-2], 2, 1], "does not close"),
     "a β beyond all numbers": ([*BY_LINES[:-1], 1 << 60], "does not close"),
@@ -138,7 +145,7 @@ def test_another_model_or_property_is_refused(
 def test_each_case_has_its_tree(ramp: verifier.Model) -> None:
     both = "(assert (or (>= Y_0 0.6) (and (<= X_0 0.25) (>= Y_0 0.5))))"
     assert reason(ramp, [*BY_BOXES, BOXES, ANEW, 1, 0, ROW, 0], both) == ""
-    assert reason(ramp, [*BY_BOXES, BOUNDS, 1, 0, LEAF, 0, 1, 0], both) == ""
+    assert reason(ramp, [*BY_BOXES, BOUNDS, 1, 0, 0, LEAF, 0, 1, 0], both) == ""
     assert "cut off" in reason(ramp, BY_BOXES, both)
     # A case of the same box begins with what is known of it.
     same = "(assert (or (>= Y_0 0.6) (>= Y_0 0.7)))"
@@ -163,7 +170,7 @@ def test_bounds_of_a_half_are_not_those_of_the_next_case(ramp: verifier.Model) -
 
 def test_bounds_behind_a_split_are_not_those_of_the_next_case(ramp: verifier.Model) -> None:
     """Bounds anew twice on the side where the open ReLU is off, where y = x; elsewhere y falls to 0."""
-    split = [*ROOT, FIRST_RELU + 1, BOUNDS, BOUNDS, LEAF, 0, 1, 0, LEAF, 0, 1, 0, 1]
+    split = [*ROOT, FIRST_RELU + 1, BOUNDS, 0, BOUNDS, 0, LEAF, 0, 1, 0, LEAF, 0, 1, 0, 1]
     assert reason(ramp, split, "(assert (>= Y_0 2))") == ""
     both = "(assert (or (>= Y_0 2) (<= Y_0 0.05)))"
     assert "does not close" in reason(ramp, [*split, LEAF, 0, 1, 0, 0], both)
@@ -208,14 +215,14 @@ def test_maps_past_many_layers_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     read = checker.read_network(made.SerializeToString())
     case = checker.PropertyCase(np.zeros(2), np.ones(2), [{("Y", 0): Fraction(1)}])
-    proof = checker.PropertyProof(read, case, 24, 30, None)
+    proof = case_proof(read, case, 24)
     found = proof.in_boxes()
     rows = found.goal_rows(proof)
     entries = sum(block.fine.size for layer in (*found.layers, rows) for block in layer.blocks.values())
     for most in (2 * 12, entries - 3):
         monkeypatch.setattr(checker, "MOST_DENSE", most)
         with pytest.raises(checker.InvalidError, match="smaller networks only"):
-            checker.PropertyProof(read, case, 24, 30, None).in_boxes().goal_rows(proof)
+            case_proof(read, case, 24).in_boxes().goal_rows(proof)
     monkeypatch.setattr(checker, "MOST_DENSE", entries)
     proof.in_boxes().goal_rows(proof)
 
@@ -287,7 +294,7 @@ def test_bounds_in_boxes_hold_exactly(factor: float, monkeypatch: pytest.MonkeyP
         read = checker.read_network(skipping(weights, rng))
         rows = [{("Y", 0): Fraction(1), ("Y", 1): Fraction(-1, 3), ("X", 2): Fraction(1, 7), ("", 0): Fraction(1, 3)}]
         case = checker.PropertyCase(np.array([-1.0, 0.1, 2.0]), np.array([1.0, 0.1, 2.5]), rows)
-        proof = checker.PropertyProof(read, case, 24, 30, None)
+        proof = case_proof(read, case, 24)
         with monkeypatch.context() as patch:
             patch.setattr(checker, "MOST_FORM", bits)
             boxes = proof.in_boxes()
@@ -346,13 +353,8 @@ def test_products_and_lines_are_rounded_outwards(ramp: verifier.Model, monkeypat
         assert np.all(told >= exactly - 2 - 9)
     assert checker.Floored.of(np.array([[3, -5]], dtype=object), 4, bits).rest == 0.0
     monkeypatch.setattr(checker, "MOST_FORM", bits)
-    boxes = checker.PropertyProof(
-        checker.read_network(ramp.path.read_bytes()),
-        checker.PropertyCase(np.zeros(1), np.ones(1), [{("Y", 0): Fraction(1)}]),
-        24,
-        30,
-        None,
-    ).in_boxes()
+    case = checker.PropertyCase(np.zeros(1), np.ones(1), [{("Y", 0): Fraction(1)}])
+    boxes = case_proof(checker.read_network(ramp.path.read_bytes()), case, 24).in_boxes()
     low, high = -rng.integers(0, 1 << 40, (200, 5)), rng.integers(0, 1 << 40, (200, 5))
     low[:20, 0], high[:20, 1] = 0, 0
     state = rng.integers(0, 3, low.shape)
@@ -378,12 +380,14 @@ def test_a_header_that_is_not_so_is_refused(ramp: verifier.Model) -> None:
     for changed, why in (
         ({"more": 1}, "other fields"),
         ({"step": 61}, "out of range"),
-        ({"fine": -1}, "out of range"),
+        ({"step": -1}, "out of range"),
+        ({"fine": 30}, "other fields"),
         ({"property": len(rest) + 1}, "cut off"),
         ({"property": len(text) - 1}, ""),
         ({"property": checker.MOST_TEXT + 1}, "out of range"),
-        ({"schema": 6}, "other fields"),
-        ({"schema": 3}, "other fields"),
+        ({"schema": checker.SCHEMA}, "other fields"),
+        ({"schema": 9}, "another schema"),
+        ({"schema": "12"}, "out of range"),
     ):
         told = json.dumps({**header, **changed}).encode()
         content = checker.MAGIC + zlib.compress(len(told).to_bytes(4, "little") + told + rest)
@@ -520,7 +524,7 @@ def test_a_layer_without_open_or_active_neurons(truth: Any, save_net: Callable[.
     net = truth.of_layers(([[1.0]], [-2.0]), ([[1.0], [1.0]], [0.5, -0.5]), ([[1.0, 1.0]], [0.0]))
     model = save_net(net)
     for row, good in (("(>= Y_0 0.6)", True), ("(>= Y_0 0.5)", False)):
-        for numbers in ([BOUNDS, 0, 1, 0, LEAF, 0, 1, 0], [BOXES, ANEW, 0, 1, 0, ROW, 0]):
+        for numbers in ([BOUNDS, 0, 0, 1, 0, 0, LEAF, 0, 1, 0], [BOXES, ANEW, 0, 1, 0, ROW, 0]):
             assert (reason(model, numbers, f"(assert {row})") == "") is good
 
 

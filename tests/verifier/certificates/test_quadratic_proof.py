@@ -13,7 +13,7 @@ import pytest
 from scipy.optimize import minimize
 
 from encoders.formulations.to_stages import to_stages
-from tests.verifier.certificates.parts import taken_apart
+from tests.verifier.certificates.parts import case_proof, know_all, taken_apart
 from tests.verifier.certificates.test_anchored_proof import arguments_at, established
 from tests.verifier.certificates.test_mutations import refused
 from verifier.bounds import quadratic_rows
@@ -27,7 +27,8 @@ from verifier.certificates import (
     squared_cases,
 )
 from verifier.certificates.checker import InvalidError, Proof, QuadraticEvidence
-from verifier.certificates.format import FINE, STEP, varints
+from verifier.certificates.claimed_bounds import ClaimingProof, known_ends
+from verifier.certificates.format import STEP, evidence_integers, varints
 from verifier.certificates.quadratic_proof import QuadraticProposals
 from verifier.problem.budget import Budget
 from verifier.problem.norms.l2 import L2
@@ -94,7 +95,7 @@ def test_bounds_hold_at_every_point(
     case, rng, radius = make_case(seed, SIZES, norm, False), np.random.default_rng(seed), 0.25
     radius *= 1 if norm is Norm.LINF else 2
     net = checker.read_network(case.content, case.model.path.parent)
-    proof = Proof(net, ball_proof.checked_query(case.asked), radius, FINE, radius if float32 else 0.0)
+    proof = Proof(net, ball_proof.checked_query(case.asked), radius, STEP, radius if float32 else 0.0)
     established(proof)
     points = [arguments_at(case, x, proof, rng) for x in vertices(case, radius, 8, rng)]
     count = 0
@@ -202,7 +203,7 @@ def test_values_are_just_below_the_least_of_the_formula(
     not positive definite, and yet there is a factor."""
     monkeypatch.setattr(quadratic_proof, "AWAY", 1.1)
     case, radius = make_case(seed, SIZES, norm, False), 0.25 if norm is Norm.LINF else 0.5
-    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, FINE)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, STEP)
     established(proof, step)
     forms, layers = forms_of(case, proof.layers), proof.layers[:2]
     arguments = [
@@ -252,7 +253,8 @@ def test_multipliers_far_from_each_other_keep_a_matrix_definite(
 ) -> None:
     """One π beyond all others, and a ReLU with neither κ nor π; without any try nothing is proposed."""
     case, radius = make_case(1, SIZES, Norm.LINF, False), 0.25
-    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, FINE)
+    asked = checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, STEP
+    proof = ClaimingProof(*asked, budget=Budget())
     ball, stages, climbed = case.asked.ball.with_radius(radius).finite, to_stages(case.model.graph), []
 
     def found(*given: Any) -> Any:
@@ -265,7 +267,8 @@ def test_multipliers_far_from_each_other_keep_a_matrix_definite(
     monkeypatch.setattr(quadratic_proof, "climbed", found)
     monkeypatch.setattr(quadratic_proof, "HALVINGS", halvings)
     ends = hidden_bounds(stages, root_bounds(case.model.graph, ball, Budget()))
-    lower, upper, _ = ball_proof._established(proof, stages, *ends, Budget())
+    proof.claimed(ends)
+    lower, upper = known_ends(proof, ends, proof.layers)
     layers, squares = proof.layers[:2], QuadraticProposals(proof, stages, ball, Budget())
     made = [given for given, _ in squares.ends(layers, lower, upper, np.arange(5))]
     assert len(made) == bool(halvings)
@@ -281,18 +284,18 @@ def float_forms(form: Any) -> Any:
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L2])
 @pytest.mark.parametrize("seed", range(2))
 def test_what_an_ascent_finds_is_nearly_what_the_engine_proves(
-    make_case: Callable[..., Any], squared: None, seed: int, norm: Norm
+    make_case: Callable[..., Any], squared: None, seed: int, norm: Norm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way, at nine tenths of the minimum: evidence for ends and goals, a tree for what is left."""
     case = make_case(seed, SMALL, norm, False)
     if not 0 < case.truth < np.inf:
         pytest.skip("the input is adversarial itself")
+    evidence, least = list[Any](), checker.QuadraticBounds.least
+    monkeypatch.setattr(checker.QuadraticBounds, "least", lambda *given: evidence.append(given) or least(*given))
     for float32 in (0.0, 0.5 * case.truth):
         made = case.certified(0.9 * case.truth, case.point, float32)
-        claim = checker.parse(made.content)
-        assert isinstance(claim, checker.CheckedCertificate)
-        assert len(claim.quadratic) == 3
-        assert sum(len(given) for given in claim.quadratic) > 0
+        assert evidence
+        evidence.clear()
         assert (made.result.lower, made.result.float32) == (0.9 * case.truth, 0.9 * case.truth if float32 else 0.0)
 
 
@@ -306,8 +309,6 @@ def test_mutations_are_refused_or_say_something_true(
         if not 0 < case.truth < np.inf:
             continue
         content = case.certified(0.95 * case.truth).content
-        schema = checker.LINED_SCHEMA if seed > 1 else checker.QUADRATIC_SCHEMA
-        assert taken_apart(content).header["schema"] == schema
         assert not refused(case, content)
         for _ in range(30):
             parts = taken_apart(content)
@@ -340,7 +341,7 @@ def test_mutations_are_refused_or_say_something_true(
 )
 def test_fields_out_of_range_are_refused(make_case: Callable[..., Any], name: str, value: int, reason: str) -> None:
     case = make_case(1, SIZES, Norm.LINF, False)
-    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, STEP)
     established(proof)
     layers = proof.layers[:1]
     opened = int((~layers[0].active).sum())
@@ -362,7 +363,7 @@ def test_multipliers_of_a_ball_are_those_that_leave_no_tau_below_0(
 ) -> None:
     """However large the numbers are."""
     case = make_case(1, SIZES, Norm.L2, False)
-    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, FINE)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), radius, STEP)
     ends = np.full(7, 1 << STEP)
     proof.add(checker.Layer(np.arange(7), np.zeros(7, dtype=bool), -ends, ends, STEP))
     squares, none, large = proof.quadratic(proof.layers), np.zeros(7, dtype=np.int64), np.full((3, 2, 7), 1 << 61)
@@ -384,16 +385,15 @@ def test_evidence_of_a_ball_proves_no_other(make_case: Callable[..., Any], squar
             if not 0 < case.truth < np.inf:
                 continue
             parts = taken_apart(case.certified(0.95 * case.truth).content)
-            sound = parts.header["schema"] in (checker.QUADRATIC_SCHEMA, checker.LINED_SCHEMA)
             changes: list[dict[str, Any]] = [
                 {"norm": other},
                 {"norm": "l1"},
                 {"radius": "inf"},
                 {"radius": (1.06 * case.truth).hex()},
-                {"schema": checker.SCHEMA},
+                {"anchored": True},
             ]
-            tried += sound
-            for change in changes if sound else []:
+            tried += 1
+            for change in changes:
                 assert refused(case, dataclasses.replace(parts, header=parts.header | change).content())
             # Another centre: within the old ball what is said may be true.
             x = np.frombuffer(parts.floats[:12], "<f4") + np.float32(case.truth / 16)
@@ -404,7 +404,7 @@ def test_evidence_of_a_ball_proves_no_other(make_case: Callable[..., Any], squar
 
 def test_too_many_rows_are_refused_before_they_are_made(make_case: Callable[..., Any]) -> None:
     case = make_case(1, SIZES, Norm.LINF, False)
-    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, STEP)
     established(proof)
     opened, before = checker.opened(proof.layers[:1]), proof.work
     rows = checker.MOST_FORMS // (5 + opened) + 1
@@ -419,22 +419,22 @@ def test_too_many_rows_are_refused_before_they_are_made(make_case: Callable[...,
     assert proof.work == before
 
 
-def test_evidence_without_end_is_refused(make_case: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits together takes a hundred times its bytes; what is evaluated counts a step, however small it is."""
-    monkeypatch.setattr(checker, "MOST_EVIDENCE", 3)
+def test_evidence_is_read_as_it_is_written(make_case: Callable[..., Any]) -> None:
+    """What is evaluated counts a step, however small it is."""
     one = np.array([1, 0, 8, 0, 0, *[1] * 5, 1, 1, 1, 1, 1, 1])
-    numbers = checker.Numbers(memoryview(varints(np.array([*np.tile(one, 3), 0, *one]))))
-    assert len(numbers.quadratics(5, 1)) == 3
-    with pytest.raises(InvalidError, match="too many"):
-        numbers.quadratics(5, 1)
-    one = np.insert(one, 4, [7, 9])
-    (given,) = checker.Numbers(memoryview(varints(np.array([*one, 0])))).quadratics(5, 1, ball=True)
-    assert (given.ball, given.rho, given.pi.tolist()) == (7, 9, [1])
+    for ball in (False, True):
+        one = np.insert(one, 4, [7, 9]) if ball else one
+        numbers = checker.Numbers(memoryview(varints(np.array([*one, 0]))))
+        given = numbers.quadratic(5, 1, ball=ball)
+        assert given is not None
+        assert (given.ball, given.rho, given.pi.tolist()) == ((7, 9, [1]) if ball else (0, 0, [1]))
+        np.testing.assert_array_equal(evidence_integers(given, ball), one)
+        assert numbers.quadratic(5, 1, ball=ball) is None
     one[4] = checker.FINEST + 1
     with pytest.raises(InvalidError, match="malformed"):
         checker.Numbers(memoryview(varints(one))).quadratic(5, 1, ball=True)
     case = make_case(1, SIZES, Norm.LINF, False)
-    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE)
+    proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, STEP)
     established(proof)
     opened, before = checker.opened(proof.layers[:1]), proof.work
     given = drawn(np.random.default_rng(0), np.arange(2), 5, opened)
@@ -450,22 +450,21 @@ def test_too_many_rows_of_a_case_are_refused_before_they_are_made(
     (asked, _) = checker.property_cases(
         checker.PropertyText(TEXT.format(ends=ends, first="100.0", second="100.0").encode())
     )
-    proof = checker.PropertyProof(checker.read_network(case.content), asked, STEP, FINE, None, float32=True)
-    proof.squares = True
-    proof.begin()
+    proof = case_proof(checker.read_network(case.content), asked, STEP, float32=True)
+    know_all(proof)
     opened, rows = checker.opened(proof.rooted), 40
     shared = [rows, 0, 8, 0, *[0] * rows, *[1] * (3 + 2 * opened + rows + 3 * rows * opened)]
-    numbers = checker.Numbers(memoryview(varints(np.array([checker.QUADRATIC, len(proof.rooted), *shared]))))
+    numbers = checker.Numbers(memoryview(varints(np.array([checker.QUADRATIC, *shared]))))
     monkeypatch.setattr(checker, "MOST_FORMS", 3 * rows)
     monkeypatch.setattr(checker.CheckedGoal, "only", lambda goal, rows: pytest.fail("made"))
     with pytest.raises(InvalidError, match="too many rows"):
-        proof.refuted(numbers)
+        proof.refute(proof.goal, numbers)
 
 
 def test_other_regions_are_refused(make_case: Callable[..., Any]) -> None:
     for norm, float32 in ((Norm.L1, 0.0), (Norm.L2, 0.125), (Norm.LINF, 0.125)):
         case = make_case(1, SIZES, norm, False)
-        proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, FINE, float32)
+        proof = Proof(checker.read_network(case.content), ball_proof.checked_query(case.asked), 0.25, STEP, float32)
         with pytest.raises(InvalidError, match="quadratic bounds"):
             checker.QuadraticBounds(proof, STEP)
 
@@ -487,6 +486,8 @@ def test_properties(
 ) -> None:
     """Two cases of one box; spliced onto a text that some point satisfies the same numbers are refused."""
     case, rng = make_case(5, (3, 6, 5, 3), Norm.LINF, False), np.random.default_rng(5)
+    read, least = list[Any](), checker.QuadraticBounds.least
+    monkeypatch.setattr(checker.QuadraticBounds, "least", lambda *given: read.append(given) or least(*given))
     low, high = np.full(3, 0.25), np.full(3, 0.75)
     net = checker.read_network(case.content)
     points = rng.choice([0.25, 0.5, 0.75], (200, 3))
@@ -497,23 +498,17 @@ def test_properties(
     made = property_builder.property_certified(case.model, text.encode(), Budget(), worlds=(float32,))
     parts = checker.parse(made.content)
     assert isinstance(parts, checker.PropertyCertificate)
-    assert parts.quadratic
+    assert read
     assert made.result.float32 == float32
     false = TEXT.format(ends=ends, first=repr(float(most[0]) - 0.01), second=repr(float(most[1]) + 0.2))
     other = dataclasses.replace(parts, text=false.encode())
     with pytest.raises(InvalidError):
         checker.property_checked(other, case.content, None)
-    # The tokens are not those of a file of an older schema.
-    older = checker.parse(made.content)
-    assert isinstance(older, checker.PropertyCertificate)
-    with pytest.raises(InvalidError, match="not there"):
-        checker.property_checked(dataclasses.replace(older, quadratic=False), case.content, None)
     # Where the checker reads no such forms, there are trees alone.
     monkeypatch.setattr(squared_cases, "MOST_FORMS", 0)
-    made = property_builder.property_certified(case.model, text.encode(), Budget(), worlds=(float32,))
-    parts = checker.parse(made.content)
-    assert isinstance(parts, checker.PropertyCertificate)
-    assert not parts.quadratic
+    read.clear()
+    property_builder.property_certified(case.model, text.encode(), Budget(), worlds=(float32,))
+    assert not read
 
 
 def _scores(net: checker.CheckedNetwork, x: np.ndarray) -> list[Fraction]:

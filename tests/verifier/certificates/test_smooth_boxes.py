@@ -16,7 +16,7 @@ import pytest
 
 import verifier
 from tests.encoders.conftest import build_model
-from tests.verifier.certificates.parts import taken_apart
+from tests.verifier.certificates.parts import case_proof, taken_apart
 from tests.verifier.certificates.readers import sigma, tensors_at
 from verifier.certificates import checker
 from verifier.certificates.checker import ANEW, BOUNDS, BOXES, CLAUSES, FAR, FIRST_RELU, HALVES, LEAF, ROW
@@ -140,7 +140,7 @@ def test_bounds_in_boxes_hold_at_points_of_them(op: str, bits: int, monkeypatch:
     rows = [{("Y", 0): Fraction(1), ("Y", 1): Fraction(-1, 3), ("X", 2): Fraction(1, 7), ("", 0): Fraction(1, 3)}]
     ends = np.array([-1.0, 0.1, 0.5, 0.1]), np.array([1.0, 0.1, 3.0, 0.4])
     case = checker.PropertyCase(*ends, rows)
-    proof = checker.PropertyProof(read, case, STEP, 30, None)
+    proof = case_proof(read, case, STEP)
     with monkeypatch.context() as patch:
         patch.setattr(checker, "MOST_FORM", bits)
         patch.setattr(checker, "STILL_BITS", 2)
@@ -315,7 +315,7 @@ def test_lines_of_boxes_are_rounded_outwards(bits: int, curve: verifier.Model, m
     monkeypatch.setattr(checker, "MOST_FORM", bits)
     case = checker.PropertyCase(np.zeros(1), np.ones(1), [{("Y", 0): Fraction(1)}])
     step = STEP + 6
-    boxes = checker.PropertyProof(checker.read_network(curve.path.read_bytes()), case, step, 30, None).in_boxes()
+    boxes = case_proof(checker.read_network(curve.path.read_bytes()), case, step).in_boxes()
     rng = np.random.default_rng(5)
     low = np.rint(rng.normal(size=(30, 4)) * 2.0 ** rng.uniform(20, 33, (30, 1))).astype(np.int64)
     high = low + np.rint(2.0 ** rng.uniform(10, 33, low.shape)).astype(np.int64)
