@@ -103,17 +103,16 @@ class Below:
         return OnnxSteps(self.bound, self.query.graph, self.stages, self.query.goal, device)
 
     def nodes(self, batch: int) -> tuple[Array, Array, Start]:
-        """Bounds (kept, batch) of nodes that hold a random point of the ball each, and the root's multipliers."""
-        kept, rng, (low, high) = self.bound.kept, self._rng, self.ball.interval
-        lower, upper = (np.repeat(end[kept, np.newaxis], batch, axis=1) for end in self.ends)
+        """Bounds (open, batch) of nodes that hold a random point of the ball each, and the root's multipliers."""
+        own, rng, (low, high) = self.bound.undecided, self._rng, self.ball.interval
+        lower, upper = (np.repeat(end[own, np.newaxis], batch, axis=1) for end in self.ends)
         arguments, _ = self.stages.values(low + (high - low) * rng.random((batch, low.size)))
-        open_ = np.flatnonzero((lower[:, 0] < 0) & (upper[:, 0] > 0))
         for node in range(batch):
-            chosen = rng.choice(open_, min(DEPTH, open_.size), replace=False)
-            active = arguments[node, kept[chosen]] > 0
+            chosen = rng.choice(own.size, min(DEPTH, own.size), replace=False)
+            active = arguments[node, own[chosen]] > 0
             lower[chosen[active], node] = 0.0
             upper[chosen[~active], node] = 0.0
-        low, high = (end[kept, np.newaxis] for end in self.ends)
+        low, high = (end[own, np.newaxis] for end in self.ends)
         best = rooted(self.bound, low, high, BoundSettings.first_steps, Budget()).best
         return lower, upper, best.columns(np.zeros(batch, dtype=np.intp))
 

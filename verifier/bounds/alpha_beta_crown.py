@@ -80,7 +80,8 @@ SMALL, TINY = np.float32(1e-20), np.float32(1e-10)
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where the optimisation of a batch begins, or has ended: alpha, beta (kept, batch), weights (m, batch).
+    """Where the optimisation of a batch begins, or has ended: alpha, beta (open, batch), weights (m, batch); of ReLUs
+    that are active at the root, which have no choice, nothing is said.
 
     `beta` is what β adds to ν: at most 0 at ReLUs split to their active side, at least 0 at the others. `shares`
     (batch,): how far above the best value steps aim, of its size.
@@ -119,6 +120,10 @@ class Lines:
     beta: Floats
 
 
+ACTIVE = 1.0, 0.0, 0.0, 1.0, 1.0, 0.0
+"""`Lines` of a ReLU that is active at the root, which is not open."""
+
+
 class Ascending(Protocol):
     """Proposes multipliers for batches of nodes."""
 
@@ -142,9 +147,11 @@ class BatchedBound:
         self.layers = [_layer(stages, goal, number, self.kept, self.starts) for number in range(1, count + 1)]
         self.entries = sum(matrix.size for layer in self.layers for matrix, _ in layer.blocks.values())
         """Entries of all matrices: the work of a step for one node."""
-        self._undecided = ((lower < 0) & (upper > 0))[self.kept, np.newaxis]
-        self.open = np.flatnonzero(self._undecided)
+        self.open = np.flatnonzero(lower[self.kept] < 0)
         """Where those are among them whose sign the root leaves open; the others are active."""
+        self.undecided = self.kept[self.open]
+        """Which ReLUs these are."""
+        self._relus = lower.size
         self.ball = ball
         self.size, self._rows = stages.input_size, len(goal.offset)
         self.deficit = 0.0
@@ -159,16 +166,12 @@ class BatchedBound:
 
     def first(self) -> Start:
         """Where the root begins, one column for each row of the goal: that row alone."""
-        shape = self.kept.size, self._rows
-        return Start(
-            np.full(shape, np.nan, np.float32),
-            np.zeros(shape, np.float32),
-            np.eye(self._rows, dtype=np.float32),
-            np.full(self._rows, FIRST_SHARE),
-        )
+        shape = self.open.size, self._rows
+        alpha, beta = np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
+        return Start(alpha, beta, np.eye(self._rows, dtype=np.float32), np.full(self._rows, FIRST_SHARE))
 
     def optimise(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
-        """Up to `steps` steps for nodes with bounds (kept, batch); an α that is no number begins at its default line.
+        """Up to `steps` steps for nodes with bounds (open, batch); an α that is no number begins at its default line.
 
         Nodes whose bound is above `margin` are done, and values are what exceeds it. Raises OutOfTimeError.
         """
@@ -182,15 +185,26 @@ class BatchedBound:
                     break
                 self._forward(run)
                 run.move()
-        return run.proposed()
+        return run.proposed(self.open)
 
     def lines(self, lower: Array, upper: Array, start: Start) -> Lines:
-        """What the nodes' bounds (kept, batch) say of their ReLUs, and α and β to begin with."""
-        return lines_of(lower, upper, start.alpha, start.beta, self._undecided)
+        """What the nodes' bounds (open, batch) say of their ReLUs, and α and β to begin with."""
+        shape = self.kept.size, lower.shape[1]
+        lines = Lines(np.zeros(shape, np.bool_), *(np.full(shape, value, np.float32) for value in ACTIVE))
+        for name, found in vars(lines_of(lower, upper, start.alpha, start.beta)).items():
+            getattr(lines, name)[self.open] = found
+        return lines
 
-    def margins(self, points: Floats) -> Floats:
-        """The goal's smallest row at points (n, batch) of the root's ball, about: (batch,)."""
-        values = [points]
+    def spread(self, best: Start) -> tuple[Array, Array]:
+        """α and β of all ReLUs, (relu_count, batch)."""
+        alpha, beta = np.zeros((2, self._relus, best.alpha.shape[1]))
+        alpha[self.kept] = 1.0
+        alpha[self.undecided], beta[self.undecided] = best.alpha, best.beta
+        return alpha, beta
+
+    def margins(self, points: Floats, places: npt.NDArray[np.integer]) -> Floats:
+        """The goal's smallest row at those at these places of points (n, batch) of the root's ball, about."""
+        values = [points[:, places]]
         with np.errstate(invalid=FLAGS_OF_BLAS):
             for layer in self.layers:
                 total: Floats = sum(
@@ -211,9 +225,8 @@ class BatchedBound:
                 here = mu[part]
                 against = np.minimum(here, 0.0)
                 value += np.einsum("ij,ij->j", against, run.intercept[part])
-                message = (
-                    (here - against) * run.alpha[part] + against * run.slope[part] + run.beta[part] * run.side[part]
-                )
+                message = (here - against) * run.alpha[part] + run.beta[part] * run.side[part]
+                message += against * run.slope[part]
             layer = self.layers[number - 1]
             value += layer.constant[:, 0] @ message
             for source, (_, adjoint) in layer.blocks.items():
@@ -241,16 +254,15 @@ class BatchedBound:
             values.append(np.where(run.mu[part] > 0, run.alpha[part] * total, above))
 
 
-def lines_of(lower: Array, upper: Array, alpha: Floats, beta: Floats, undecided: Any = True) -> Lines:
-    """The lines of ReLUs with these bounds, and of those that the root leaves undecided β, to begin with."""
+def lines_of(lower: Array, upper: Array, alpha: Floats, beta: Floats) -> Lines:
+    """The lines of ReLUs whose sign the root leaves open, with these bounds, and α and β to begin with."""
     open_: Bools = (lower < 0) & (upper > 0)
     active = lower >= 0
-    split = undecided & ~open_
     slope = upper_slope(lower, upper)
     with np.errstate(invalid="ignore"):
         # Without slack: what is proposed is not what is proved.
         intercept = np.where(open_, intercepts(slope, lower, upper)[0], 0.0).astype(np.float32)
-    side = np.where(split, np.where(active, -1.0, 1.0), 0.0).astype(np.float32)
+    side = np.where(open_, 0.0, np.where(active, -1.0, 1.0)).astype(np.float32)
     fixed = active.astype(np.float32)
     alpha = np.where(np.isnan(alpha), lower_slope(lower, upper).astype(np.float32), alpha)
     alpha, beta = np.where(open_, alpha, fixed), np.maximum(beta * side, 0.0)
@@ -348,9 +360,9 @@ class _Run:
         blocked = ((theta <= 0) & (turn < 0)) | ((theta >= 1) & (turn > 0) & self._open)
         return np.asarray(np.where(blocked | ~(self._open | (self.side != 0)), 0.0, turn))
 
-    def proposed(self) -> Proposed:
+    def proposed(self, open_: npt.NDArray[np.integer]) -> Proposed:
         alpha, beta, weights, points = self._kept
-        return Proposed(Start(alpha, beta, weights, self._shares), self._best, points)
+        return Proposed(Start(alpha[open_], beta[open_], weights, self._shares), self._best, points)
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,10 +103,19 @@ class Duals:
         """Those at some places."""
         return Duals(self.geometry, *(getattr(self, name)[places] for name in ARRAYS))
 
-    def replace(self, place: int, dual: Dual) -> None:
-        """Put another one of the same node in."""
+    def within(self, relus: npt.NDArray[np.integer]) -> Duals:
+        """The same, of which shares, mu and nu say what they are for these ReLUs alone."""
+        return Duals(
+            self.geometry,
+            *(getattr(self, name) for name in ARRAYS[:3]),
+            *(part[:, relus] for part in (self.shares, self.mu, self.nu)),
+        )
+
+    def replace(self, place: int, dual: Dual, relus: npt.NDArray[np.integer]) -> None:
+        """Put another one of the same node in, where these are the ReLUs that shares, mu and nu are of."""
         for name in ARRAYS:
-            getattr(self, name)[place] = getattr(dual, name)
+            found = getattr(dual, name)
+            getattr(self, name)[place] = found[relus] if name in ARRAYS[3:] else found
 
     def values(self, radius: float) -> tuple[Array, Array]:
         """`Dual.value` and `Dual.real_value` of each (nodes,)."""
@@ -117,6 +126,11 @@ class Duals:
         """`Dual.radius` of each (nodes,)."""
         found = self.geometry.excluded_each(self.row, self.constant, most)
         return np.maximum(0.0, found * (1.0 - RADIUS_SLACK))
+
+
+def measured(duals: Duals, radius: float) -> tuple[Array, Array, Array]:
+    """`Duals.values` and `Duals.radii`."""
+    return *duals.values(radius), duals.radii(radius)
 
 
 ARRAYS = "constant", "real", "row", "shares", "mu", "nu"

@@ -128,9 +128,8 @@ class BoundProofTree(ProofTree):
             for relu, active in node.path:
                 (lower if active else upper)[relu, column] = 0.0
         proposed = self._proposed(nodes, lower, upper, budget)
-        best, kept = proposed.best, self._bound.kept
-        alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
-        alpha[kept], beta[kept] = best.alpha, best.beta
+        best = proposed.best
+        alpha, beta = self._bound.spread(best)
         weights = best.weights.astype(np.float64)
         duals = self._safe.on_lines(weights, alpha, beta, lower, upper)
         values, _ = duals.values(self.ball.radius)
@@ -209,7 +208,7 @@ class BoundProofTree(ProofTree):
         alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
         alpha[self.places] = np.ldexp(slopes.astype(np.float64), -SHARE_BITS)
         alpha = np.where(lower >= 0, 1.0, np.where(upper <= 0, 0.0, alpha))
-        beta[self._bound.kept] = np.rint(np.ldexp(best.beta[:, columns].astype(np.float64), LINED_BITS))
+        beta[self._bound.undecided] = np.rint(np.ldexp(best.beta[:, columns].astype(np.float64), LINED_BITS))
         weights = np.rint(np.ldexp(best.weights[:, columns].astype(np.float64), LINED_BITS))
         duals = self._safe.on_lines(np.ldexp(weights, -LINED_BITS), alpha, np.ldexp(beta, -LINED_BITS), lower, upper)
         width = np.maximum(-self.lower, self.upper)
@@ -228,7 +227,7 @@ class BoundProofTree(ProofTree):
     def _proposed(self, nodes: list[_Node], lower: Array, upper: Array, budget: Budget) -> Proposed:
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
         bound = self._bound
-        low, high = lower[bound.kept], upper[bound.kept]
+        low, high = lower[bound.undecided], upper[bound.undecided]
         starts = [node.start for node in nodes if node.start is not None]
         if starts:
             parts = (

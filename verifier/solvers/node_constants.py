@@ -52,6 +52,10 @@ VIOLATED = 1e-9
 """A relaxed point that is off a ReLU's graph by less counts as on it: nothing is gained by splitting there."""
 
 
+STEPS_OF_ALPHA = 255
+"""α is kept in an open node of a bound tree as a whole number of these: it is only where its children begin."""
+
+
 NEAR = 0.1
 """Share of its argument's interval: relaxed points that lie nearer to a ReLU's graph count as this near."""
 

@@ -99,7 +99,7 @@ class Below:
 
     def nodes(self, seed: int = 0) -> tuple[Array, Array, Start]:
         """Bounds (relu_count, BATCH), some open ReLUs fixed in all columns but the first, and any multipliers."""
-        rng, kept = np.random.default_rng(seed), self.bound.kept.size
+        rng, count = np.random.default_rng(seed), self.bound.open.size
         lower, upper = (np.repeat(end[:, np.newaxis], BATCH, axis=1) for end in self.ends)
         chosen = (lower < 0) & (upper > 0) & (rng.random(lower.shape) < 0.4)
         chosen[:, 0] = False
@@ -107,7 +107,7 @@ class Below:
         lower[chosen & active] = 0.0
         upper[chosen & ~active] = 0.0
         weights = rng.dirichlet(np.ones(len(self.goal.offset)), BATCH).T.astype(np.float32)
-        alpha, beta = rng.random((kept, BATCH)), 0.1 * rng.normal(size=(kept, BATCH))
+        alpha, beta = rng.random((count, BATCH)), 0.1 * rng.normal(size=(count, BATCH))
         alpha[:, 1] = np.nan
         start = Start(alpha.astype(np.float32), beta.astype(np.float32), weights, np.full(BATCH, FIRST_SHARE))
         return lower, upper, start
@@ -115,8 +115,8 @@ class Below:
     def by(self, engines: Sequence[Ascending], steps: int, seed: int = 0) -> list[Proposed]:
         """What engines propose for the same nodes."""
         lower, upper, start = self.nodes(seed)
-        kept = self.bound.kept
-        return [engine.optimise(lower[kept], upper[kept], start, steps, Budget()) for engine in engines]
+        own = self.bound.undecided
+        return [engine.optimise(lower[own], upper[own], start, steps, Budget()) for engine in engines]
 
 
 def drawn(ball: Ball) -> Array:

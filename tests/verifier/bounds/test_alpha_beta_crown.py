@@ -56,7 +56,7 @@ def nodes(root: Any, count: int, seed: int = 0) -> tuple[Array, Array]:
 
 def any_start(root: Any, bound: BatchedBound, count: int) -> Start:
     rng = np.random.default_rng(1)
-    shape = bound.kept.size, count
+    shape = bound.open.size, count
     alpha = rng.random(shape).astype(np.float32)
     beta = (0.1 * rng.normal(size=shape)).astype(np.float32)
     weights = rng.dirichlet(np.ones(len(root.goal.offset)), count).T.astype(np.float32)
@@ -64,8 +64,7 @@ def any_start(root: Any, bound: BatchedBound, count: int) -> Start:
 
 
 def evaluated(root: Any, bound: BatchedBound, proposed: Proposed, lower: Array, upper: Array) -> Duals:
-    alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
-    alpha[bound.kept], beta[bound.kept] = proposed.best.alpha, proposed.best.beta
+    alpha, beta = bound.spread(proposed.best)
     duals: Duals = root.lagrangian.on_lines(proposed.best.weights.astype(np.float64), alpha, beta, lower, upper)
     return duals
 
@@ -77,14 +76,14 @@ def bound_of(root: Any) -> BatchedBound:
 @pytest.mark.parametrize("steps", [0, 1, 12])
 def test_values_are_those_of_the_safe_evaluation(root: Any, steps: int) -> None:
     bound, (lower, upper) = bound_of(root), nodes(root, 9)
-    found = bound.optimise(lower[bound.kept], upper[bound.kept], any_start(root, bound, 9), steps, Budget())
+    found = bound.optimise(lower[bound.undecided], upper[bound.undecided], any_start(root, bound, 9), steps, Budget())
     for value, dual in zip(found.values, evaluated(root, bound, found, lower, upper), strict=True):
         assert abs(value - dual.value(root.ball.radius)) <= SINGLE * (1.0 + abs(value))
 
 
 def test_points_are_where_the_forms_are_least(root: Any) -> None:
     bound, (lower, upper) = bound_of(root), nodes(root, 9)
-    found = bound.optimise(lower[bound.kept], upper[bound.kept], any_start(root, bound, 9), 3, Budget())
+    found = bound.optimise(lower[bound.undecided], upper[bound.undecided], any_start(root, bound, 9), 3, Budget())
     for point, dual in zip(found.points.T, evaluated(root, bound, found, lower, upper), strict=True):
         least = root.ball.geometry.fall(dual.row, root.ball.radius)
         assert abs(dual.row @ (root.ball.centre - point) - least) <= SINGLE * (1.0 + least)
@@ -98,16 +97,16 @@ def test_margins_are_those_of_the_network(root: Any) -> None:
     rows = rng.normal(size=(8, low.size))
     points = np.clip(root.ball.centre + root.ball.geometry.steps(rows, root.ball.radius), low, high)
     wanted = root.goal.margin(root.stages.values(points)[1])
-    np.testing.assert_allclose(bound.margins(points.T.astype(np.float32)), wanted, atol=SINGLE)
+    np.testing.assert_allclose(bound.margins(points.T.astype(np.float32), np.arange(len(points))), wanted, atol=SINGLE)
 
 
 def test_flags_of_invalid_operations_are_no_warnings(root: Any) -> None:
     """BLAS raises them where there are none, on some processors: a real one, at an infinite point, shows as such."""
     bound = bound_of(root)
-    assert np.isnan(bound.margins(np.full((root.stages.input_size, 3), np.inf, np.float32))).all()
+    assert np.isnan(bound.margins(np.full((root.stages.input_size, 3), np.inf, np.float32), np.arange(3))).all()
     start, (lower, upper) = any_start(root, bound, 3), nodes(root, 3)
     start.weights[:] = np.inf
-    bound.optimise(lower[bound.kept], upper[bound.kept], start, 0, Budget())
+    bound.optimise(lower[bound.undecided], upper[bound.undecided], start, 0, Budget())
 
 
 def test_a_batch_of_duals_is_one_after_the_other(root: Any) -> None:
@@ -115,7 +114,7 @@ def test_a_batch_of_duals_is_one_after_the_other(root: Any) -> None:
     lower, upper = nodes(root, 4)
     start = any_start(root, bound, 4)
     batch = evaluated(
-        root, bound, bound.optimise(lower[bound.kept], upper[bound.kept], start, 2, Budget()), lower, upper
+        root, bound, bound.optimise(lower[bound.undecided], upper[bound.undecided], start, 2, Budget()), lower, upper
     )
     again = Duals.of(list(batch)).at(np.array([2, 0]))
     for place, alone in zip((2, 0), again, strict=True):
@@ -126,14 +125,16 @@ def test_a_batch_of_duals_is_one_after_the_other(root: Any) -> None:
         assert values[place] == pytest.approx(dual.value(radius), rel=1e-12)
         assert real[place] == pytest.approx(dual.real_value(radius), rel=1e-12)
         assert batch.radii(radius)[place] == pytest.approx(dual.radius(radius), rel=1e-12)
-    again.replace(1, batch[3])
-    assert np.array_equal(again.mu[1], batch.mu[3])
+    fewer = again.within(bound.undecided)
+    fewer.replace(1, batch[3], bound.undecided)
+    assert np.array_equal(fewer.mu[1], batch.mu[3][bound.undecided])
+    assert np.array_equal(fewer.row[1], batch.row[3])
 
 
 def test_steps_follow_the_gradient(root: Any) -> None:
     """A first step that is cut to a hundredth gains what the gradient promises: the finite difference is positive."""
     bound, (lower, upper) = bound_of(root), nodes(root, 9)
-    low, high = lower[bound.kept], upper[bound.kept]
+    low, high = lower[bound.undecided], upper[bound.undecided]
     start = any_start(root, bound, 9)
     before = bound.optimise(low, high, start, 0, Budget())
     one = bound.optimise(low, high, start, 1, Budget())
@@ -154,7 +155,7 @@ def test_more_steps_are_never_worse_and_mostly_better(make_root: Callable[..., A
     for seed, sizes, rows in QUESTIONS:
         root = make_root(seed, sizes, norm, rows)
         bound, (lower, upper) = bound_of(root), nodes(root, 9)
-        low, high = lower[bound.kept], upper[bound.kept]
+        low, high = lower[bound.undecided], upper[bound.undecided]
         values = [bound.optimise(low, high, any_start(root, bound, 9), steps, Budget()).values for steps in (0, 5, 40)]
         open_ = values[0] <= 0
         assert np.all(values[1][open_] >= values[0][open_])
@@ -165,7 +166,7 @@ def test_more_steps_are_never_worse_and_mostly_better(make_root: Callable[..., A
 
 def test_a_cut_ball_gives_greater_values(root: Any) -> None:
     bound, (lower, upper) = bound_of(root), nodes(root, 5)
-    low, high, start = lower[bound.kept], upper[bound.kept], any_start(root, bound, 5)
+    low, high, start = lower[bound.undecided], upper[bound.undecided], any_start(root, bound, 5)
     before = bound.optimise(low, high, start, 0, Budget()).values
     bound.set_radius(0.5 * root.ball.radius)
     after = bound.optimise(low, high, start, 0, Budget()).values
@@ -177,7 +178,7 @@ def test_no_time_left(make_root: Callable[..., Any], norm: Norm) -> None:
     root = make_root(*QUESTIONS[0][:2], norm)
     bound, (lower, upper) = bound_of(root), nodes(root, 2)
     with pytest.raises(OutOfTimeError):
-        bound.optimise(lower[bound.kept], upper[bound.kept], any_start(root, bound, 2), 5, Budget(0.0))
+        bound.optimise(lower[bound.undecided], upper[bound.undecided], any_start(root, bound, 2), 5, Budget(0.0))
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.01, 0.7, 3.0, 60.0])
@@ -222,11 +223,11 @@ def test_ten_steps_of_children_gain_most_of_what_many_gain(norm: Norm, seed: int
     goal = Halfspaces(np.ones((1, 1)), np.array([-(0.35 * low + 0.65 * high)]))
     ends = hidden_bounds(stages, bounds)
     bound = BatchedBound(stages, ball, goal, *ends)
-    lower, upper = (end[bound.kept, np.newaxis] for end in ends)
+    lower, upper = (end[bound.undecided, np.newaxis] for end in ends)
     root = bound.optimise(lower, upper, bound.first(), 60, Budget())
     bound.deficit = -float(root.values[0])
     assert bound.deficit > 0
-    split = (lower < 0) & (upper > 0) & (rng.random((bound.kept.size, 12)) < 0.15)
+    split = (lower < 0) & (upper > 0) & (rng.random((bound.open.size, 12)) < 0.15)
     active = rng.random(split.shape) < 0.5
     lower, upper = np.where(split & active, 0.0, lower), np.where(split & ~active, 0.0, upper)
     start = root.best.columns(np.zeros(12, np.int64))

@@ -343,14 +343,17 @@ def _turn_weights(nodes: Nodes, j: int, moving: npt.NDArray[np.bool_]) -> None:
 
 
 @compiled
-def smallest_rows(net: SteppedNetwork, points: Floats, width: int, values: Floats, found: Floats) -> None:
-    """The goal's smallest row at the points in the first lanes (n, LANES), about: `BatchedBound.margins`. Values of the
+def smallest_rows(net: SteppedNetwork, points: Floats, places: Integers, values: Floats, found: Floats) -> None:
+    """The goal's smallest row at the points in these columns (n, batch), about: `BatchedBound.margins`. Values of the
     network, as in `Nodes`, are filled in."""
+    width = places.size
     wide, kept, size = rounded(width), net.rows.size, net.ball.centre.size
     for i in range(size):
         value, point = values[i], points[i]
-        for j in range(wide):
-            value[j] = point[j]
+        for j in range(width):
+            value[j] = point[places[j]]
+        for j in range(width, wide):
+            value[j] = NOTHING
     for i in range(net.constant.size):
         value = values[size + i]
         for j in range(wide):

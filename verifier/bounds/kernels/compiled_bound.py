@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.network.graph import Array
-from verifier.bounds.alpha_beta_crown import FEW, NEAR, RENEWED, BatchedBound, Lines, Proposed, Start, lines_of
-from verifier.bounds.kernels.alpha_beta_crown import (
-    BEST,
-    INTERCEPT,
-    NUMBERS,
-    OPEN,
-    PLANES,
-    ROLE,
-    SLOPE,
-    SPLITS,
-    THETA,
-    Nodes,
-    SteppedNetwork,
-    climb,
-    smallest_rows,
-)
+from verifier.bounds.alpha_beta_crown import FEW, NEAR, RENEWED, BatchedBound, Proposed, Start
+from verifier.bounds.kernels.alpha_beta_crown import NUMBERS, PLANES, Nodes, SteppedNetwork, climb, smallest_rows
+from verifier.bounds.kernels.batch_lines import begin_lines, end_lines
 from verifier.bounds.kernels.lanes import LANES, CompressedRows, compressed
 from verifier.bounds.kernels.least_points import KINDS, single
 from verifier.problem.budget import Budget
@@ -31,6 +21,15 @@ from verifier.problem.norms.geometry import Floats
 
 AT_ONCE = 0.2
 """Seconds that one call may take, about: a budget that ends is seen only between calls."""
+
+
+class Space(NamedTuple):
+    """What a thread works in, as in `Nodes`: nothing in it outlasts a call, and all that is read was written before."""
+
+    state: Floats
+    mu: Floats
+    values: Floats
+    messages: Floats
 
 
 class CompiledBound:
@@ -42,6 +41,7 @@ class CompiledBound:
         self._constant = np.concatenate([layer.constant[:, 0] for layer in bound.layers])
         self._rows = np.full(bound.kept.size, -1, dtype=np.int64)
         self._rows[bound.open] = np.arange(bound.open.size)
+        self._spaces = threading.local()
         self._rate = 0.0
         """Seconds that a step takes for each node, as the last call took them; 0 before the first."""
 
@@ -55,20 +55,23 @@ class CompiledBound:
         parts = [np.arange(batch)[first : first + LANES] for first in range(0, batch, LANES)]
         return joined([self._climbed(lower[:, at], upper[:, at], start.columns(at), steps, budget) for at in parts])
 
-    def margins(self, points: Floats) -> Floats:
+    def margins(self, points: Floats, places: npt.NDArray[np.integer]) -> Floats:
         """As `BatchedBound.margins`."""
-        bound, count = self._bound, points.shape[1]
+        bound, count = self._bound, places.size
         if not FEW <= count <= LANES or bound.ball.norm not in KINDS:
-            return bound.margins(points)
-        values, found = np.empty((bound.size + self._constant.size, LANES), np.float32), np.empty(count, np.float32)
-        smallest_rows(self._net(), in_lanes(points), count, values, found)
+            return bound.margins(points, places)
+        found = np.empty(count, np.float32)
+        at, points = places.astype(np.int64), np.ascontiguousarray(points)
+        smallest_rows(self._net(), points, at, self._space.values, found)
         return found
 
     def _climbed(self, lower: Array, upper: Array, start: Start, steps: int, budget: Budget) -> Proposed:
-        """For at most LANES nodes. α of the ReLUs that the root fixes is 1: all that are kept are active."""
-        bound, own, batch = self._bound, self._bound.open, lower.shape[1]
-        lines = lines_of(lower[own], upper[own], start.alpha[own], start.beta[own])
-        net, nodes, near = self._net(), self._nodes(lines, start), NEAR * bound.deficit
+        """For at most LANES nodes."""
+        bound, batch = self._bound, lower.shape[1]
+        low, high = np.ascontiguousarray(lower.T), np.ascontiguousarray(upper.T)
+        alpha, beta = np.ascontiguousarray(start.alpha), np.ascontiguousarray(start.beta)
+        net, nodes, near = self._net(), self._nodes(start), NEAR * bound.deficit
+        begin_lines(low, high, alpha, beta, nodes.state, nodes.by_node)
         left = steps
         while True:
             budget.check()
@@ -80,46 +83,38 @@ class CompiledBound:
                 self._rate = (time.perf_counter() - begun) / (moves * batch)
             if left == 0 or nodes.counts[0] == 0:
                 break
-        theta = nodes.state[:, BEST : BEST + batch]
-        alpha, beta = np.ones(lower.shape, np.float32), np.zeros(lower.shape, np.float32)
-        alpha[own] = np.where(lines.open, theta, lines.fixed)
-        beta[own] = np.where(lines.open, np.float32(0.0), theta * lines.side)
+        alpha, beta = np.empty(lower.shape, np.float32), np.empty(lower.shape, np.float32)
+        end_lines(low, high, nodes.state, alpha, beta)
         weights, points = nodes.best_weights[:, :batch], nodes.best_points[:, :batch]
         return Proposed(Start(alpha, beta, weights, nodes.shares[:batch]), nodes.best[:batch], points)
 
     def _net(self) -> SteppedNetwork:
         return SteppedNetwork(self._forward, self._back, self._constant, self._rows, single(self._bound.ball))
 
-    def _nodes(self, lines: Lines, start: Start) -> Nodes:
-        (open_, batch), size, kept = lines.open.shape, self._bound.size, self._bound.kept.size
-        state = np.zeros((open_, PLANES), np.float32)
-        begun = (
-            (ROLE, np.where(lines.open, OPEN, lines.side)),
-            (THETA, np.where(lines.open, lines.alpha, lines.beta)),
-            (SLOPE, lines.slope),
-            (INTERCEPT, lines.intercept),
-        )
-        for plane, values in begun:
-            state[:, plane : plane + batch] = values
-        rows = len(start.weights)
-        by_node = empty(NUMBERS)
-        by_node[SPLITS] = 1.0
-        by_node[SPLITS, :batch] = np.maximum(np.abs(lines.side).sum(axis=0), 1.0)
+    @property
+    def _space(self) -> Space:
+        """This thread's."""
+        if not hasattr(self._spaces, "space"):
+            size, kept, rows = self._bound.size, self._bound.kept.size, self._constant.size
+            state = np.zeros((self._bound.open.size, PLANES), np.float32)
+            self._spaces.space = Space(state, empty(size + kept), empty(size + rows), empty(rows))
+        found: Space = self._spaces.space
+        return found
+
+    def _nodes(self, start: Start) -> Nodes:
+        rows, batch = start.weights.shape
         return Nodes(
-            state=state,
+            **self._space._asdict(),
             weights=in_lanes(start.weights),
-            mu=empty(size + kept),
-            values=empty(size + kept),
-            messages=empty(kept + rows),
             row_turn=empty(rows),
             row_last=empty(rows),
-            by_node=by_node,
+            by_node=empty(NUMBERS),
             at=np.arange(LANES),
             counts=np.array([batch, 0]),
             best=np.full(LANES, -np.inf, np.float32),
             shares=in_lanes(np.maximum(start.shares, RENEWED)),
             best_weights=empty(rows),
-            best_points=empty(size),
+            best_points=empty(self._bound.size),
         )
 
 

@@ -18,19 +18,21 @@ from verifier.bounds.alpha_beta_crown import BatchedBound, Start
 from verifier.bounds.kernels.compiled_bound import CompiledBound
 from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.lanes import LANES, CompressedRows, compressed, product, rounded
-from verifier.bounds.lagrangian import Duals, Lagrangian
+from verifier.bounds.kernels.network import surroundings
+from verifier.bounds.kernels.norms import measure
+from verifier.bounds.lagrangian import Duals, Lagrangian, measured
 from verifier.problem.norms.geometry import Floats
 
 
 class EvaluatedNetwork(NamedTuple):
-    """back: leads from (kept ReLUs, outputs) to (input, kept ReLUs). kept: which ReLUs these are; starts: where each
-    stage begins among them; open: does the root leave its sign open? constant, charge, real_charge: of each, as in
-    `Lagrangian`; centre: the ball's."""
+    """back: leads from (kept ReLUs, outputs) to (input, kept ReLUs). starts: where each stage begins among these;
+    columns: where each is among those that are told, −1: nowhere; rows: where it is among those whose sign the root
+    leaves open, −1: active. constant, charge, real_charge: of each, as in `Lagrangian`; centre: the ball's."""
 
     back: CompressedRows
-    kept: Integers
     starts: Integers
-    open: npt.NDArray[np.bool_]
+    columns: Integers
+    rows: Integers
     constant: Array
     charge: Array
     real_charge: Array
@@ -59,11 +61,11 @@ def evaluate_lines(
     mu: Array,
     nu: Array,
 ) -> None:
-    """Add to the sums, and fill in row (nodes, n), shares, mu and nu (nodes, ReLUs), which are 0.
+    """Add to the sums, and fill in row (nodes, n), shares, mu and nu (nodes, told ReLUs), which are 0.
 
-    outputs (K, nodes): what the goal sends back; alpha, beta (kept, nodes); lower, upper (nodes, ReLUs).
+    outputs (K, nodes): what the goal sends back; alpha, beta (open, nodes); lower, upper (nodes, told ReLUs).
     """
-    kept, size, count = net.kept.size, net.centre.size, lower.shape[0]
+    kept, size, count = net.rows.size, net.centre.size, lower.shape[0]
     messages, sent = np.zeros((kept + outputs.shape[0], LANES)), np.zeros(LANES)
     part = np.zeros((4, LANES))
     for first in range(0, count, LANES):
@@ -74,21 +76,22 @@ def evaluate_lines(
                 messages[kept + i, j] = outputs[i, first + j]
         for number in range(net.starts.size - 2, -1, -1):
             for i in range(net.starts[number + 1] - 1, net.starts[number] - 1, -1):
-                g, message = net.kept[i], messages[i]
+                at, open_, message = net.columns[i], net.rows[i], messages[i]
                 sent[:] = 0.0
                 product(net.back, size + i, messages, sent, wide)
-                open_ = net.open[i]
                 for j in range(width):
                     b = first + j
                     weight = value = sent[j]
-                    if open_:
-                        low, high = lower[b, g], upper[b, g]
-                        slope = alpha[i, b] if weight > 0.0 else _upper_slope(low, high)
-                        value = slope * weight + beta[i, b]
+                    if open_ >= 0:
+                        low, high = lower[b, at], upper[b, at]
+                        slope = alpha[open_, b] if weight > 0.0 else _upper_slope(low, high)
+                        value = slope * weight + beta[open_, b]
                         share = _share(weight, value, low, high)
-                        shares[b, g] = share
+                        shares[b, at] = share
                         part[0, j] += share
-                    mu[b, g], nu[b, g], message[j] = weight, value, value
+                    message[j] = value
+                    if at >= 0:
+                        mu[b, at], nu[b, at] = weight, value
                 for j in range(wide):
                     part[1, j] += message[j] * net.constant[i]
                     part[2, j] += abs(message[j]) * net.charge[i]
@@ -131,11 +134,15 @@ def _share(mu: float, nu: float, low: float, high: float) -> float:
 
 
 class CompiledLines:
-    """`Lagrangian.on_lines` for the lines that a bound below the same root proposes."""
+    """`Lagrangian.on_lines` for the lines that a bound below the same root proposes, which tells of these
+    ReLUs: at least of those that the root leaves open."""
 
-    def __init__(self, steps: CompiledBound, bound: BatchedBound, lagrangian: Lagrangian) -> None:
+    def __init__(
+        self, steps: CompiledBound, bound: BatchedBound, lagrangian: Lagrangian, relus: npt.NDArray[np.integer]
+    ) -> None:
         stages, kept = lagrangian.stages, bound.kept
-        self.margins = steps.margins
+        self.margins, self.relus = steps.margins, relus
+        self._around = surroundings(lagrangian.geometry)
         self._lagrangian, size = lagrangian, stages.input_size
         rows = [kept[begin:end] for begin, end in zip(bound.starts[:-1], bound.starts[1:], strict=True)]
         blocks = []
@@ -150,9 +157,9 @@ class CompiledLines:
                 blocks.append((matrix, begin, int(bound.starts[number])))
         self._net = EvaluatedNetwork(
             compressed(blocks, size + kept.size, np.float64),
-            kept.astype(np.int64),
             bound.starts.astype(np.int64),
-            np.isin(np.arange(kept.size), bound.open),
+            ranks(relus, stages.relu_count)[kept],
+            ranks(bound.open, kept.size),
             lagrangian.constants[kept],
             lagrangian.charge[kept],
             lagrangian.real_charge[kept],
@@ -160,21 +167,21 @@ class CompiledLines:
         )
 
     def on_lines(self, best: Start, lower: Array, upper: Array) -> Duals:
-        """The bounds of nodes with bounds lower, upper (relu_count, nodes), within the root's."""
-        safe, net, count = self._lagrangian, self._net, lower.shape[1]
+        """The bounds of nodes with bounds lower, upper (nodes, told ReLUs), within the root's."""
+        safe, net, count = self._lagrangian, self._net, len(lower)
         weights = best.weights.astype(np.float64)
         outputs = -(safe.goal.matrix.T @ weights)
         constant = -(safe.goal.offset @ weights) + safe.stages.output.constant @ outputs
         sums = Sums(constant, safe.goal_size @ weights, safe.real_goal_size @ weights)
         row = np.zeros((count, safe.stages.input_size))
-        shares, mu, nu = (np.zeros((count, len(lower))) for _ in range(3))
+        shares, mu, nu = (np.zeros(lower.shape) for _ in range(3))
         evaluate_lines(
             net,
             np.ascontiguousarray(outputs),
             np.ascontiguousarray(best.alpha),
             np.ascontiguousarray(best.beta),
-            np.ascontiguousarray(lower.T),
-            np.ascontiguousarray(upper.T),
+            np.ascontiguousarray(lower),
+            np.ascontiguousarray(upper),
             sums,
             row,
             shares,
@@ -183,3 +190,18 @@ class CompiledLines:
         )
         real = sums.total - safe.rate * sums.real_size - safe.slack
         return Duals(safe.geometry, sums.total - safe.rate * sums.size - safe.slack, real, row, shares, mu, nu)
+
+    def measured(self, duals: Duals, radius: float) -> tuple[Array, Array, Array]:
+        """As `Evaluating.measured`."""
+        if not self._lagrangian.geometry.has_kernels:
+            return measured(duals, radius)
+        values, reals, radii = (np.empty(len(duals)) for _ in range(3))
+        measure(self._around, duals.row, duals.constant, duals.real, radius, values, reals, radii)
+        return values, reals, radii
+
+
+def ranks(chosen: npt.NDArray[np.integer], count: int) -> Integers:
+    """Where each of so many is among the chosen ones, −1: nowhere."""
+    found = np.full(count, -1, dtype=np.int64)
+    found[chosen] = np.arange(chosen.size)
+    return found

@@ -120,6 +120,24 @@ def excluded(around: Surroundings, row: Array, amount: float, most: float) -> fl
     return radius * shrink
 
 
+@compiled
+def measure(
+    around: Surroundings,
+    row: Array,
+    constant: Array,
+    real: Array,
+    radius: float,
+    values: Array,
+    reals: Array,
+    radii: Array,
+) -> None:
+    """`Duals.values` and `Duals.radii` of rows (nodes, n), filled in."""
+    for b in range(constant.size):
+        fallen = fall(around, row[b], radius)
+        values[b], reals[b] = constant[b] - fallen, real[b] - fallen
+        radii[b] = excluded(around, row[b], constant[b], radius)
+
+
 @inner
 def _steepest(around: Surroundings, row: Array, most: float) -> tuple[Array, Array, int]:
     """A heap of −|g_i|, least first, with the rooms."""

@@ -40,13 +40,22 @@ ZERO = np.float32(0.0)
 
 class Charges(NamedTuple):
     """What rounding is charged with. asked, passed (ReLUs,): a unit of an argument that is bounded, and of one that is
-    passed on; rate: float64 sums. magnitude (ReLUs,): the largest |argument| at the root."""
+    passed on; rate: float64 sums. magnitude (open ReLUs,): the largest |argument| at the root."""
 
     rate: float
     slack: float
     asked: Array
     passed: Array
     magnitude: Array
+
+
+class OpenRelus(NamedTuple):
+    """The ReLUs that the root leaves open, which a batch's arrays are of. relus: which they are; ranks (ReLUs,): the
+    place of each among them; starts: where each stage begins among them."""
+
+    relus: Integers
+    ranks: Integers
+    starts: Integers
 
 
 class NarrowRules(NamedTuple):
@@ -66,7 +75,7 @@ class Workspace(NamedTuple):
 
 
 class NodeLines(NamedTuple):
-    """slope and intercept of the upper lines and alpha of the lower ones, each (ReLUs, nodes)."""
+    """slope and intercept of the upper lines and alpha of the lower ones, each (open ReLUs, nodes)."""
 
     slope: Floats
     intercept: Array
@@ -74,7 +83,8 @@ class NodeLines(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One node a row: constant (nodes,) and row (nodes, n) of its multipliers; μ, ν, shares, bounds (nodes, ReLUs).
+    """One node a row: constant (nodes,), row (nodes, n) of its multipliers; μ, ν, shares, bounds (nodes, open ReLUs).
+    Of one that is active at the root μ is ν: nothing follows from them for its bounds, and its share is 0.
 
     Bounds and shares are replaced; keys (nodes,): the radius that is excluded then, infinite where nothing is left.
     """
@@ -92,7 +102,7 @@ class Batch(NamedTuple):
 @compiled
 def narrow_nodes(
     net: SparseNetwork,
-    starts: Integers,
+    open_: OpenRelus,
     around: Surroundings,
     charges: Charges,
     rules: NarrowRules,
@@ -101,7 +111,7 @@ def narrow_nodes(
     batch: Batch,
 ) -> None:
     """Tighten the bounds of nodes whose multipliers prove constant − S(radius) < 0."""
-    count, relus = batch.lower.shape
+    (count, relus), starts = batch.lower.shape, open_.starts
     fallen, chosen, asked = np.empty(count), np.empty(count * rules.most, dtype=np.int64), 0
     for b in range(count):
         fallen[b] = fall(around, batch.row[b], radius)
@@ -130,7 +140,8 @@ def narrow_nodes(
         while until < asked and chosen[until] // count < starts[number]:
             until += 1
         for begin in range(at, until, HALF):
-            _block(net, around, charges, cuts, work, radius, chosen[begin : min(begin + HALF, until)], lines, batch)
+            part = chosen[begin : min(begin + HALF, until)]
+            _block(net, open_, around, charges, cuts, work, radius, part, lines, batch)
         at = until
     for b in range(count):
         mu, nu, shares, lower, upper = batch.mu[b], batch.nu[b], batch.shares[b], batch.lower[b], batch.upper[b]
@@ -186,6 +197,7 @@ def _lines(lower: Array, upper: Array, begin: int, end: int, lines: NodeLines, b
 @inner
 def _block(
     net: SparseNetwork,
+    open_: OpenRelus,
     around: Surroundings,
     charges: Charges,
     cuts: Cuts,
@@ -200,15 +212,16 @@ def _block(
     asked, nodes, signs = np.empty(HALF, dtype=np.int64), np.empty(HALF, dtype=np.int64), np.zeros(LANES, np.float32)
     value, size = np.zeros(LANES), np.zeros(LANES)
     for k in range(HALF):
-        asked[k], nodes[k] = part[min(k, part.size - 1)] // count, part[min(k, part.size - 1)] % count
+        one = part[min(k, part.size - 1)]
+        asked[k], nodes[k] = open_.relus[one // count], one % count
     for k in range(part.size):
         signs[k], signs[HALF + k] = 1.0, -1.0
     places, inputs = reached(net, asked, row.shape[0])
-    _backward(net, charges, asked, nodes, signs, places, lines, work.mu, row, value, size)
+    _backward(net, open_, charges, asked, nodes, signs, places, lines, work.mu, row, value, size)
     rows = turned(row, inputs)
     sides = Sides(part_of(around.centre, inputs), part_of(cuts.half, inputs), part_of(cuts.middle, inputs))
     for k in range(part.size):
-        j, b, other = asked[k], nodes[k], HALF + k
+        j, b, other = part[k] // count, nodes[k], HALF + k
         if batch.keys[b] == math.inf:
             continue
         low, high = batch.lower[b, j], batch.upper[b, j]
@@ -226,6 +239,7 @@ def _block(
 @inner
 def _backward(
     net: SparseNetwork,
+    open_: OpenRelus,
     charges: Charges,
     asked: Integers,
     nodes: Integers,
@@ -258,7 +272,8 @@ def _backward(
         nu = waiting[count * SPAN : count * SPAN + lanes]
         message, constant, charge = mu[j], net.constant[j], passed[j]
         if net.open[j]:
-            slopes, intercepts, alphas = lines.slope[j], lines.intercept[j], lines.alpha[j]
+            rank = open_.ranks[j]
+            slopes, intercepts, alphas = lines.slope[rank], lines.intercept[rank], lines.alpha[rank]
             for k in range(HALF):
                 b = nodes[k]
                 slope[k] = slope[HALF + k] = slopes[b]
@@ -302,4 +317,4 @@ def _gained(charges: Charges, mu: Array, nu: Array, shares: Array, lower: Array,
             moved += abs(share - shares[j])
             rounding += (abs(weight) + abs(value)) * charges.magnitude[j]
             shares[j] = share
-    return gained - SUMMED * (shares.size + 16) * moved - SHARE_ROUNDING * rounding
+    return gained - SUMMED * (charges.asked.size + 16) * moved - SHARE_ROUNDING * rounding

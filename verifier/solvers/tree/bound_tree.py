@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from verifier.runtime.device import Device
 from verifier.solvers.branching import LOSS, BranchingRule, split_each
 from verifier.solvers.kernels import cache
 from verifier.solvers.node_constants import HIGHEST
+from verifier.solvers.tree.batch_packing import BatchPacking, Halved, PackedMultipliers
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.goal_ascent import GoalAscent
 from verifier.solvers.tree.kept_stages import kept_stages
@@ -36,14 +36,11 @@ from verifier.solvers.tree.region_projection import projected
 from verifier.solvers.tree.relaxation import priced
 from verifier.solvers.tree.relu_tree import Explored, ReluTree
 from verifier.solvers.tree.stalling import HANDED, REST, STALLED, Headway
-from verifier.solvers.tree.steps import Evaluating, NumpyLines, ascending, evaluating, rooted
+from verifier.solvers.tree.steps import Evaluating, ascending, evaluating, packing, rooted
 from verifier.solvers.tree.threads import ALONE, Threads
 from verifier.solvers.tree.tightening import BatchNarrowing, NarrowedBatch, NumpyNarrowing, OneByOne
 
 _Places = npt.NDArray[np.intp]
-
-STEPS_OF_ALPHA = 255
-"""α is kept in an open node as a whole number of these: it is only where its children begin."""
 
 DENSE = 1 << 19
 """Entries of a network's dense matrices (4 MB) up to which its nodes are narrowed by them, one by one: 4×256 on MNIST,
@@ -80,25 +77,20 @@ class BoundSettings:
     """Where ONNX Runtime takes the steps below the root; None: a kernel does, or numpy."""
 
 
-@dataclass(slots=True, eq=False)
-class _Multipliers:
-    """A node's multipliers, packed: where its children begin. α of the kept ReLUs, β at `places` among them; share: how
-    far above the best value steps aim; lack, stalled: its `Headway`."""
+@dataclass(frozen=True, eq=False)
+class _Means:
+    """Who evaluates batches and packs nodes: arrays of both are of the same ReLUs."""
 
-    alpha: npt.NDArray[np.uint8]
-    places: npt.NDArray[Any]
-    beta: npt.NDArray[np.float32]
-    weights: npt.NDArray[np.float32]
-    share: np.float32
-    lack: float
-    stalled: int
+    evaluates: Evaluating
+    packing: BatchPacking
 
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """Nodes at work: their bounds (relu_count, nodes), the multipliers that were proposed as best and what these prove:
-    keys and values (nodes,), `real` the values over the reals alone."""
+    """Nodes at work: their bounds (nodes, relus), the multipliers that were proposed as best and what these prove: keys
+    and values (nodes,), `real` the values over the reals alone. by: who evaluates and packs them."""
 
+    by: _Means
     nodes: list[TreeNode]
     lower: Array
     upper: Array
@@ -107,6 +99,14 @@ class _Batch:
     keys: Array
     values: Array
     real: Array
+
+    def within(self, means: _Means) -> _Batch:
+        """The batch as those take it, whose arrays are of no more ReLUs."""
+        relus = means.packing.relus
+        if self.lower.shape[1] == relus.size:
+            return self
+        ends = self.lower[:, relus], self.upper[:, relus]
+        return replace(self, by=means, lower=ends[0], upper=ends[1], duals=self.duals.within(relus))
 
 
 class BoundTree(ReluTree):
@@ -123,9 +123,8 @@ class BoundTree(ReluTree):
         self._descent = GradientDescent(self._kept_goal)
         self._lp_lock = threading.Lock()
         self._narrows: BatchNarrowing | None = None
-        self._undecided = np.flatnonzero((root.lower < 0) & (root.upper > 0)).astype(np.int32)
         self._ascends: Ascending | None = None
-        self._evaluates: Evaluating = NumpyLines(self._bound, self._lagrangian)
+        self._means = self._equipped()
         self._batches = 0
 
     def cut(self, radius: float) -> None:
@@ -160,11 +159,14 @@ class BoundTree(ReluTree):
         return self._polisher.improve(x, budget)
 
     def _evaluate(self, nodes: list[TreeNode], budget: Budget, number: int) -> Explored:
-        lower, upper = self.unpacked_each(nodes)
-        proposed = self._proposed(nodes, lower, upper, budget)
-        duals = self._evaluates.on_lines(proposed.best, lower, upper)
-        keys = np.fmax([node.key for node in nodes], duals.radii(self.radius))
-        batch = _Batch(nodes, lower, upper, proposed.best, duals, keys, *duals.values(self.radius))
+        ascends = self._ascending(len(nodes), budget) if all(node.start is not None for node in nodes) else None
+        means = self._means
+        lower, upper = means.packing.bounds(nodes)
+        proposed = self._proposed(ascends, means.packing, nodes, lower, upper, budget)
+        duals = means.evaluates.on_lines(proposed.best, lower, upper)
+        values, real, keys = means.evaluates.measured(duals, self.radius)
+        keys = np.fmax([node.key for node in nodes], keys)
+        batch = _Batch(means, nodes, lower, upper, proposed.best, duals, keys, values, real)
         self._learn(proposed.values, batch.values)
         stay = self._left(batch)
         found = self._candidate(proposed, batch, stay, number)
@@ -174,14 +176,20 @@ class BoundTree(ReluTree):
         point, source = self._split(batch, *self._headway(batch, stay, budget), budget)
         return Explored(len(nodes), point, source)
 
-    def _proposed(self, nodes: list[TreeNode], lower: Array, upper: Array, budget: Budget) -> Proposed:
+    def _proposed(
+        self,
+        ascends: Ascending | None,
+        packing: BatchPacking,
+        nodes: list[TreeNode],
+        lower: Array,
+        upper: Array,
+        budget: Budget,
+    ) -> Proposed:
         """The batch's multipliers, from those of the parents; the root's from its best row of the goal alone."""
-        bound, settings, kept = self._bound, self.settings, self._bound.kept
-        low, high = lower[kept], upper[kept]
-        if all(node.start is not None for node in nodes):
-            ascends = self._ascending(len(nodes), budget)
-            return ascends.optimise(low, high, self._unpacked_starts(nodes), settings.steps, budget)
-        return rooted(bound, low, high, settings.first_steps, budget)
+        settings, (low, high) = self.settings, (packing.undecided(end).T for end in (lower, upper))
+        if ascends is None:
+            return rooted(self._bound, low, high, settings.first_steps, budget)
+        return ascends.optimise(low, high, packing.starts([node.start for node in nodes]), settings.steps, budget)
 
     def _ascending(self, batch: int, budget: Budget) -> Ascending:
         """On the device that is asked for, or by the kernel once batches are large enough and the tree lasts, where it
@@ -191,8 +199,16 @@ class BoundTree(ReluTree):
             self._ascends = OnnxSteps(self._bound, root.graph, root.stages, root.goal, device)
         elif self._ascends is None:
             self._ascends = ascending(self._bound, self.nodes, batch, budget)
-            self._evaluates = evaluating(self._bound, self._ascends, self._lagrangian)
+            if self._ascends is not None:
+                self._means = self._equipped()
         return self._ascends or self._bound
+
+    def _equipped(self) -> _Means:
+        """What suits who takes the steps and who narrows nodes, as far as they are known."""
+        ends, undecided = self.root_bounds, self._bound.undecided
+        relus = np.arange(ends[0].size) if self._narrows is None else self._narrows.relus
+        evaluates = evaluating(self._bound, self._ascends, self._lagrangian, ends, relus)
+        return _Means(evaluates, packing(ends, undecided, relus))
 
     def _learn(self, proposed: npt.NDArray[Any], values: Array) -> None:
         """Where nodes that were proposed as closed are not, more than that is asked for from now on."""
@@ -207,7 +223,7 @@ class BoundTree(ReluTree):
         real = np.flatnonzero(open_ & self._closes_real(batch.real))
         open_[real] = False
         headway = Headway(-batch.values, np.zeros(len(batch.nodes), dtype=np.int64))
-        for place, start in zip(real.tolist(), self._packed_starts(batch, real, headway), strict=True):
+        for place, start in zip(real.tolist(), batch.by.packing.packed(batch.best, real, headway), strict=True):
             self.postpone(replace(batch.nodes[place], key=float(batch.keys[place]), start=start))
         return np.flatnonzero(open_)
 
@@ -221,10 +237,10 @@ class BoundTree(ReluTree):
 
     def _candidate(self, proposed: Proposed, batch: _Batch, stay: _Places, number: int) -> tuple[Array, int] | None:
         """A point that reaches the goal, of the batch's or by a descent from the best of them, and its place."""
-        places = [place for place in stay.tolist() if not batch.nodes[place].refused]
-        if not places:
+        places = np.array([place for place in stay.tolist() if not batch.nodes[place].refused], dtype=np.intp)
+        if not places.size:
             return None
-        place = places[int(np.argmax(self._evaluates.margins(proposed.points[:, places])))]
+        place = int(places[np.argmax(batch.by.evaluates.margins(proposed.points, places))])
         # In float32 the point may lie a little outside the ball.
         point = self._lagrangian.geometry.farthest(batch.duals.row[place], self.radius)
         if self._kept_goal.margin(point) >= 0:
@@ -248,7 +264,7 @@ class BoundTree(ReluTree):
         for place in stay[now.stalled[stay] >= self.settings.stalled].tolist():
             now.stalled[place] = -REST
             try:
-                _, dual = self._least(batch.lower[:, place], batch.upper[:, place], budget)
+                _, dual = self._least(*self._whole(batch.lower[place], batch.upper[place]), budget)
             except OutOfTimeError:  # `_split` sees that too, and puts all back
                 break
             if dual is None:
@@ -261,7 +277,7 @@ class BoundTree(ReluTree):
                 self.postpone(replace(batch.nodes[place], key=key))
                 open_[place] = False
             elif value > batch.values[place]:
-                batch.duals.replace(place, dual)
+                batch.duals.replace(place, dual, batch.by.packing.relus)
         return stay[open_[stay]], now
 
     def _split(
@@ -275,30 +291,30 @@ class BoundTree(ReluTree):
         nodes, left = batch.nodes, dict.fromkeys(stay.tolist())
         try:
             narrowing = self._narrowing(budget)
-            starts = dict(zip(left, self._packed_starts(batch, stay, headway), strict=True))
+            batch = batch.within(self._means)
+            starts = dict(zip(left, batch.by.packing.packed(batch.best, stay, headway), strict=True))
             while stay.size:
                 budget.check()
                 part, stay = stay[: narrowing.together], stay[narrowing.together :]
+                whole = part.size == len(nodes)
                 found = narrowing.narrow_batch(
-                    batch.duals if part.size == len(nodes) else batch.duals.at(part),
+                    batch.duals if whole else batch.duals.at(part),
                     batch.best.weights[:, part].T.astype(np.float64),
                     self.radius,
-                    *(end.T if part.size == len(nodes) else end.T[part] for end in (batch.lower, batch.upper)),
+                    *(end if whole else end[part] for end in (batch.lower, batch.upper)),
                     reduced=self.settings.reduced_costs,
                 )
                 keys = np.fmax(batch.keys[part], found.keys)
-                opened = np.flatnonzero(found.keys != np.inf)
-                split = self._halved(
-                    [nodes[place] for place in part], keys, found, opened, [starts[place] for place in part]
-                )
-                whole = opened[~split]
-                for place in np.delete(part, whole).tolist():
+                own = [nodes[place] for place in part.tolist()]
+                regions = self._halved(batch.by.packing, own, keys, found, [starts[place] for place in part.tolist()])
+                for place in np.delete(part, regions).tolist():
                     del left[place]
-                for row, place in zip(whole.tolist(), part[whole].tolist(), strict=True):
-                    point = self._by_region(nodes[place], float(keys[row]), found.lower[row], found.upper[row], budget)
+                for row in regions.tolist():
+                    ends = self._whole(found.lower[row], found.upper[row])
+                    point = self._by_region(own[row], float(keys[row]), *ends, budget)
                     if point is not None:
-                        return point, nodes[place]
-                    del left[place]
+                        return point, own[row]
+                    del left[int(part[row])]
         except OutOfTimeError:
             pass
         finally:
@@ -307,45 +323,53 @@ class BoundTree(ReluTree):
 
     def _halved(
         self,
+        packing: BatchPacking,
         nodes: list[TreeNode],
         keys: Array,
         found: NarrowedBatch,
-        opened: _Places,
-        starts: list[_Multipliers],
-    ) -> npt.NDArray[np.bool_]:
-        """Put the children of narrowed nodes, those at `opened`, on the frontier; which of these have a ReLU to split.
+        starts: list[PackedMultipliers],
+    ) -> _Places:
+        """Put the children of narrowed nodes on the frontier; those that are left have no ReLU to split."""
+        opened = np.flatnonzero(found.keys != np.inf)
+        lower, upper, shares = (packing.undecided(part) for part in (found.lower, found.upper, found.shares))
+        parts = (shares, lower, upper) if opened.size == len(nodes) else (shares[opened], lower[opened], upper[opened])
+        columns = split_each(self.settings.branching, *parts)
+        split = columns >= 0
+        rows = opened[split]
+        at = rows.tolist()
+        refused = [nodes[row].refused and self.inherited for row in at]
+        halved = Halved(keys[rows].tolist(), [starts[row] for row in at], refused, rows, lower, upper, columns[split])
+        self.put(packing.halves(halved))
+        return opened[~split]
 
-        keys, starts: of all nodes.
-        """
-        own = self._undecided
-        lower, upper, shares = (part[np.ix_(opened, own)] for part in (found.lower, found.upper, found.shares))
-        places = split_each(self.settings.branching, shares, lower, upper)
-        split = places >= 0
-        parents = [
-            self.child(nodes[row], float(keys[row]), nodes[row].lower, nodes[row].upper, starts[row])
-            for row in opened[split].tolist()
-        ]
-        self.put(chain.from_iterable(self.halves_at(parents, lower[split], upper[split], own, places[split])))
-        return split
+    def _whole(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """Bounds (relu_count,) of a node at work."""
+        ends, relus = tuple(end.copy() for end in self.root_bounds), self._means.packing.relus
+        if lower.size == ends[0].size:
+            return lower, upper
+        ends[0][relus], ends[1][relus] = lower, upper
+        return ends[0], ends[1]
 
     def _narrowing(self, budget: Budget) -> BatchNarrowing:
         """By the kernel where it can be called at once, dense where the network is small enough for that."""
         if self._narrows is None:
-            stages, lagrangian = self.root.stages, self._lagrangian
-            small = stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE
-            if not self.settings.half_space:
-                self._narrows = OneByOne(None)
-            elif not self._lagrangian.geometry.has_kernels or not cache.at_once(budget.remaining):
-                self._narrows = OneByOne(NumpyNarrowing(stages, lagrangian))
-            elif small:
-                from verifier.solvers.tree.compiled_node import CompiledNarrowing  # noqa: PLC0415 (imports numba)
-
-                self._narrows = OneByOne(CompiledNarrowing(stages, lagrangian))
-            else:
-                from verifier.solvers.tree.sparse_narrowing import SparseNarrowing  # noqa: PLC0415 (imports numba)
-
-                self._narrows = SparseNarrowing(stages, lagrangian, self.root.lower, self.root.upper)
+            self._narrows = self._new_narrowing(budget)
+            self._means = self._equipped()
         return self._narrows
+
+    def _new_narrowing(self, budget: Budget) -> BatchNarrowing:
+        stages, lagrangian, every = self.root.stages, self._lagrangian, np.arange(self.root.lower.size)
+        if not self.settings.half_space:
+            return OneByOne(None, every)
+        if not lagrangian.geometry.has_kernels or not cache.at_once(budget.remaining):
+            return OneByOne(NumpyNarrowing(stages, lagrangian), every)
+        if stages.relu_count * (stages.relu_count + stages.input_size) <= DENSE:
+            from verifier.solvers.tree.compiled_node import CompiledNarrowing  # noqa: PLC0415 (imports numba)
+
+            return OneByOne(CompiledNarrowing(stages, lagrangian), every)
+        from verifier.solvers.tree.sparse_narrowing import SparseNarrowing  # noqa: PLC0415 (imports numba)
+
+        return SparseNarrowing(stages, lagrangian, self.root.lower, self.root.upper)
 
     def _by_region(self, node: TreeNode, key: float, lower: Array, upper: Array, budget: Budget) -> Array | None:
         """Close a linear region by its LP, or return its point; where neither does, nothing more can be done."""
@@ -372,29 +396,3 @@ class BoundTree(ReluTree):
         with self._lp_lock:
             solved, dual = priced(self._polisher.lp, self._lagrangian, self.radius, lower, upper, budget)
         return solved.point if solved.optimum is not None else None, dual
-
-    def _packed_starts(self, batch: _Batch, places: _Places, headway: Headway) -> list[_Multipliers]:
-        """Where children of the nodes at these places begin."""
-        return packed_starts(batch.best.columns(places), headway.lack[places], headway.stalled[places])
-
-    def _unpacked_starts(self, nodes: list[TreeNode]) -> Start:
-        starts: list[_Multipliers] = [node.start for node in nodes]
-        alpha = np.stack([start.alpha for start in starts], axis=1).astype(np.float32) / np.float32(STEPS_OF_ALPHA)
-        beta = np.zeros_like(alpha)
-        columns = np.repeat(np.arange(len(starts)), [start.places.size for start in starts])
-        beta[np.concatenate([start.places for start in starts]), columns] = np.concatenate([one.beta for one in starts])
-        shares = np.array([start.share for start in starts])
-        return Start(alpha, beta, np.stack([start.weights for start in starts], axis=1), shares)
-
-
-def packed_starts(best: Start, lack: Array, stalled: npt.NDArray[np.integer]) -> list[_Multipliers]:
-    """Multipliers, and the headway of their nodes (nodes,), as open nodes keep them."""
-    alpha, kept = np.rint(best.alpha * STEPS_OF_ALPHA).astype(np.uint8).T.copy(), max(1, len(best.beta))
-    places = np.flatnonzero(best.beta.T.ravel() != 0)
-    (nodes, at), ends = np.divmod(places, kept), np.searchsorted(places, kept * np.arange(len(lack) + 1))
-    beta, at, weights = best.beta[at, nodes], at.astype(np.int32), np.ascontiguousarray(best.weights.T)
-    rest = best.shares, lack.tolist(), stalled.tolist()
-    return [
-        _Multipliers(own.copy(), at[begin:end].copy(), beta[begin:end].copy(), its.copy(), *numbers)
-        for own, its, begin, end, *numbers in zip(alpha, weights, ends[:-1], ends[1:], *rest, strict=True)
-    ]

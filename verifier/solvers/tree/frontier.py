@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -310,27 +310,6 @@ class Frontier:
             TreeNode(key, low, whole.upper, start, refused, whole.places),
         )
 
-    def halves_at(
-        self, nodes: Sequence[TreeNode], lower: Array, upper: Array, columns: npt.NDArray[Any], places: npt.NDArray[Any]
-    ) -> Iterator[tuple[TreeNode, TreeNode]]:
-        """`halves` of nodes with these keys and starts, of which only the bounds (nodes, columns) of some ReLUs are
-        kept; each is split at the column that is its entry of `places`."""
-        low, high = down_to_single(lower), up_to_single(upper)
-        differs = (lower != self.root_bounds[0][columns]) | (upper != self.root_bounds[1][columns])
-        differs[np.arange(len(places)), places] = True
-        rows, kept = np.nonzero(differs)
-        which, active, inactive = columns[kept], low[rows, kept], high[rows, kept]
-        ends = np.searchsorted(rows, np.arange(len(places) + 1)).tolist()
-        own = np.flatnonzero(kept == places[rows]).tolist()
-        for node, begin, end, split in zip(nodes, ends[:-1], ends[1:], own, strict=True):
-            at, below, above = which[begin:end].copy(), active[begin:end].copy(), inactive[begin:end].copy()
-            whole = below.copy(), above.copy()
-            below[split - begin] = above[split - begin] = 0.0
-            yield (
-                TreeNode(node.key, whole[0], above, node.start, node.refused, at),
-                TreeNode(node.key, below, whole[1], node.start, node.refused, at),
-            )
-
     def _packed(self, node: TreeNode, place: int | None = None) -> TreeNode:
         """The node as it is kept in the queue, with the bounds at `place` in any case."""
         if node.places is None:
@@ -358,18 +337,10 @@ class Frontier:
         """The node's bounds (relu_count,), lower and upper; not to be written to."""
         if node.places is None:
             return node.lower, node.upper
-        lower, upper = self.unpacked_each([node])
-        return lower[:, 0], upper[:, 0]
-
-    def unpacked_each(self, nodes: Sequence[TreeNode]) -> tuple[Array, Array]:
-        """The bounds of nodes that are kept, lower and upper, one node a column: (relu_count, nodes)."""
-        lower, upper = (np.tile(end, (len(nodes), 1)) for end in self.root_bounds)
-        places = [node.places for node in nodes if node.places is not None]
-        assert len(places) == len(nodes)
-        at = np.repeat(np.arange(len(nodes)), [part.size for part in places]), np.concatenate(places)
-        lower[at] = np.maximum(lower[at], np.concatenate([node.lower for node in nodes]))
-        upper[at] = np.minimum(upper[at], np.concatenate([node.upper for node in nodes]))
-        return lower.T, upper.T
+        lower, upper = (end.copy() for end in self.root_bounds)
+        lower[node.places] = np.maximum(lower[node.places], node.lower)
+        upper[node.places] = np.minimum(upper[node.places], node.upper)
+        return lower, upper
 
 
 def size_of(kept: Any, foreign: int = 0) -> int:

@@ -83,7 +83,8 @@ class OnnxSteps:
         theta = found["best_theta"][self._bound.kept]
         alpha = np.where(lines.open, theta, lines.fixed)
         beta = np.where(lines.open, np.float32(0.0), theta * lines.side)
-        best = Start(alpha, beta, found.get("best_weights", start.weights), found["shares"][0])
+        open_ = self._bound.open
+        best = Start(alpha[open_], beta[open_], found.get("best_weights", start.weights), found["shares"][0])
         return Proposed(best, found["best"][0], found["best_points"])
 
     def _given(self, lines: Lines) -> dict[str, npt.ArrayLike]:

@@ -21,9 +21,10 @@ from verifier.bounds.alpha_beta_crown import Start
 from verifier.bounds.patch_cases import PatchLines
 from verifier.bounds.patches import PatchBound, patch_bounds, patches
 from verifier.problem.budget import Budget
-from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree, packed_starts
+from verifier.solvers.tree.bound_tree import BoundSettings, BoundTree
 from verifier.solvers.tree.frontier import TreeNode
 from verifier.solvers.tree.protocol import Tree, TreeRoot
+from verifier.solvers.tree.stalling import Headway
 from verifier.solvers.tree.steps import rooted
 from verifier.solvers.tree.threads import ALONE, Threads
 
@@ -80,10 +81,9 @@ class PatchedTree(BoundTree):
         if not fields:
             return
         ends = root.lower[:, np.newaxis], root.upper[:, np.newaxis]
-        kept = self._bound.kept
-        best = rooted(self._bound, ends[0][kept], ends[1][kept], self.settings.first_steps, budget).best
-        alpha = np.zeros_like(ends[0])
-        alpha[kept] = best.alpha
+        own = self._bound.undecided
+        best = rooted(self._bound, ends[0][own], ends[1][own], self.settings.first_steps, budget).best
+        alpha, _ = self._bound.spread(best)
         dual = self._lagrangian.on_lines(best.weights.astype(np.float64), alpha, np.zeros_like(alpha), *ends)
         row, ball = dual.mu[0][slice(*root.stages.starts[1:3])], root.ball.with_radius(self.radius)
         relus = PatchLines(root.lower, root.upper, alpha[:, 0])
@@ -98,14 +98,15 @@ class PatchedTree(BoundTree):
         self._account.clear()
         super().__init__(root, self.settings)
         self.nodes, self._batches = nodes, batches
-        kept = self._bound.kept.size
+        before = self._bound.open.size - count
         beta = np.full((count, 1), -BEGIN, np.float32)
         whole = replace(
             start,
             alpha=np.vstack([start.alpha, np.zeros_like(beta)]),
-            beta=np.vstack([np.zeros((kept - count, 1), np.float32), beta]),
+            beta=np.vstack([np.zeros((before, 1), np.float32), beta]),
         )
-        (begun,) = packed_starts(whole, np.array([math.nan]), np.zeros(1, dtype=np.int64))
+        headway = Headway(np.array([math.nan]), np.zeros(1, dtype=np.int64))
+        (begun,) = self._means.packing.packed(whole, np.zeros(1, dtype=np.intp), headway)
         for node in self.take():
             lower = root.lower.copy()
             lower[-count:] = 0.0

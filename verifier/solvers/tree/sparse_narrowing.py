@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
+from verifier.bounds.kernels.compiled_lines import ranks
 from verifier.bounds.kernels.network import surroundings
 from verifier.bounds.kernels.sparse_stages import SparseRows, SparseStages
 from verifier.bounds.lagrangian import Dual, Duals, Lagrangian
 from verifier.problem.rounding import SUBNORMAL, evaluation_error
-from verifier.solvers.kernels.narrowing import LANES, Batch, Charges, NarrowRules, Workspace, narrow_nodes
+from verifier.solvers.kernels.narrowing import LANES, Batch, Charges, NarrowRules, OpenRelus, Workspace, narrow_nodes
 from verifier.solvers.node_constants import COSTLY, DEAREST
 from verifier.solvers.tree.tightening import Narrowed, NarrowedBatch
 
@@ -51,9 +52,12 @@ class SparseNarrowing:
         self._network = sparse.safe._replace(hidden=sparse.quick.hidden, inputs=sparse.quick.inputs)
         entries = self._network.hidden.values.size + self._network.inputs.values.size
         self._dearest = min(DEAREST, max(1, WORK // max(1, entries)))
-        self._starts = np.array(stages.starts, np.int64)
         self._around = surroundings(geometry)
-        self._charges = charges(sparse, np.maximum(np.abs(lower), np.abs(upper)))
+        self.relus: npt.NDArray[np.integer] = np.flatnonzero(sparse.safe.open)
+        own, starts = self.relus, np.searchsorted(self.relus, stages.starts)
+        self._open = OpenRelus(own.astype(np.int64), ranks(own, stages.relu_count), starts.astype(np.int64))
+        whole = charges(sparse, np.maximum(np.abs(lower), np.abs(upper)))
+        self._charges = whole._replace(magnitude=whole.magnitude[own])
         self._shape, self._works = (stages.relu_count, stages.input_size), threading.local()
         self._seconds, self._most = BRIEFEST, 1
         """What a node takes, as calls took it so far; nodes that a call may have, twice those of any before it."""
@@ -74,9 +78,15 @@ class SparseNarrowing:
 
     def narrow(self, dual: Dual, weights: Array, radius: float, lower: Array, upper: Array) -> Narrowed | None:
         """As `Narrowing.narrow`."""
-        one = np.newaxis
-        (found,) = self.narrow_batch(Duals.of([dual]), weights[one], radius, lower[one], upper[one], reduced=False)
-        return found
+        own = self.relus
+        duals = Duals.of([dual]).within(own)
+        ends = lower[np.newaxis, own], upper[np.newaxis, own]
+        (found,) = self.narrow_batch(duals, weights[np.newaxis], radius, *ends, reduced=False)
+        if found is None:
+            return None
+        lower, upper, shares = np.array(lower), np.array(upper), np.array(dual.shares)
+        lower[own], upper[own], shares[own] = found.lower, found.upper, found.shares
+        return Narrowed(found.key, lower, upper, shares)
 
     def narrow_batch(
         self, duals: Duals, weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
@@ -87,7 +97,7 @@ class SparseNarrowing:
         changed = (np.array(part, order="C") for part in (duals.shares, lower, upper, np.zeros(len(duals))))
         batch, rules = Batch(*kept, *changed), NarrowRules(COSTLY, self._dearest, reduced)
         begun = time.perf_counter()
-        narrow_nodes(self._network, self._starts, self._around, self._charges, rules, self._work, radius, batch)
+        narrow_nodes(self._network, self._open, self._around, self._charges, rules, self._work, radius, batch)
         self._seconds = max(BRIEFEST, KEPT * self._seconds, (time.perf_counter() - begun) / len(duals))
         self._most = max(self._most, 2 * len(duals))
         keys = np.where((batch.keys >= radius) & (radius > 0.0), np.inf, batch.keys)

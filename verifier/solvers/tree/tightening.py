@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
@@ -53,7 +54,11 @@ class Narrowing(Protocol):
 
 
 class BatchNarrowing(Protocol):
-    """Narrows nodes of one tree, several in a call."""
+    """Narrows nodes of one tree, several in a call. relus: those that arrays are of: all, or those that the root leaves
+    open."""
+
+    @property
+    def relus(self) -> npt.NDArray[np.integer]: ...
 
     @property
     def together(self) -> int:
@@ -62,8 +67,8 @@ class BatchNarrowing(Protocol):
     def narrow_batch(
         self, duals: Duals, weights: Array, radius: float, lower: Array, upper: Array, *, reduced: bool
     ) -> NarrowedBatch:
-        """`Narrowing.narrow` for nodes of weights (nodes, m) and bounds (nodes, relu_count); reduced: `tightened` by
-        their duals first."""
+        """`Narrowing.narrow` for nodes of weights (nodes, m) and bounds (nodes, relus); reduced: `tightened` by their
+        duals first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +76,7 @@ class OneByOne:
     """`BatchNarrowing` by a `Narrowing`; without one, by reduced costs alone."""
 
     narrowing: Narrowing | None
+    relus: npt.NDArray[np.integer]
     together: int = 1
 
     def narrow_batch(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from encoders.formulations.to_stages import Stages, to_stages
-from encoders.network.graph import GraphBuilder
+from encoders.network.graph import Array, GraphBuilder
 from encoders.network.linear_maps import Dense, readonly
-from verifier.bounds.alpha_beta_crown import FEW, BatchedBound
+from verifier.bounds.alpha_beta_crown import FEW, BatchedBound, Start
 from verifier.bounds.alpha_crown import linear_bounds
 from verifier.bounds.kernels.block_bounds import BlockBounds
 from verifier.bounds.kernels.compiled_bound import CompiledBound
@@ -20,10 +20,13 @@ from verifier.problem.query import Ball, Halfspaces
 from verifier.solvers.compiled_learning import CompiledEngine
 from verifier.solvers.learning import LearningSearch
 from verifier.solvers.propagation.trail import NONE
+from verifier.solvers.tree.batch_packing import Halved
 from verifier.solvers.tree.compiled_node import CompiledNarrowing
+from verifier.solvers.tree.compiled_packing import CompiledPacking
 from verifier.solvers.tree.lp_tree import LpSettings, LpTree
 from verifier.solvers.tree.protocol import TreeRoot
 from verifier.solvers.tree.sparse_narrowing import SparseNarrowing
+from verifier.solvers.tree.stalling import Headway
 
 LONGEST = 3600.0
 """Seconds after which compiling is given up: it takes one or two minutes on a slow machine."""
@@ -62,10 +65,20 @@ def solve_sample() -> None:
         start = bound.first().columns(np.zeros(FEW, dtype=np.int64))
         steps = CompiledBound(bound)
         proposed = steps.optimise(-batch, batch, start, 2, Budget(LONGEST))
-        lines = CompiledLines(steps, bound, Lagrangian(stages, ball, goal, -ends, ends))
-        lines.on_lines(proposed.best, -batch, batch)
-        lines.margins(proposed.points)
+        lines = CompiledLines(steps, bound, Lagrangian(stages, ball, goal, -ends, ends), bound.undecided)
+        duals = lines.on_lines(proposed.best, -batch.T, batch.T)
+        lines.measured(duals, ball.radius)
+        lines.margins(proposed.points, np.arange(FEW))
+        _pack(CompiledPacking((-ends, ends), bound.undecided, bound.undecided), proposed.best, -batch.T, batch.T)
     _learn(stages, goal)
+
+
+def _pack(packing: CompiledPacking, best: Start, lower: Array, upper: Array) -> None:
+    every = np.arange(FEW)
+    starts = packing.packed(best, every, Headway(np.zeros(FEW), every))
+    made = packing.halves(Halved(FEW * [0.0], starts, FEW * [False], every, lower, upper, every))
+    packing.bounds(list(made))
+    packing.starts(starts)
 
 
 def _learn(stages: Stages, goal: Halfspaces) -> None:

@@ -52,8 +52,7 @@ def test_first_steps_are_those_of_numpy(root: Root, steps: int) -> None:
 def test_values_are_those_of_the_safe_evaluation(root: Root) -> None:
     lower, upper, _ = root.nodes()
     _, found = root.both(15)
-    alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
-    alpha[root.bound.kept], beta[root.bound.kept] = found.best.alpha, found.best.beta
+    alpha, beta = root.bound.spread(found.best)
     assert np.all((alpha >= 0) & (alpha <= 1))
     duals = root.lagrangian.on_lines(found.best.weights.astype(np.float64), alpha, beta, lower, upper)
     for value, point, dual in zip(found.values, found.points.T, duals, strict=True):
@@ -92,8 +91,8 @@ def test_small_batches_are_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> Non
     root = Root("dense", Norm.LINF)
     monkeypatch.setattr(compiled_bound, "climb", None)
     lower, upper, start = root.nodes()
-    few, kept = np.arange(FEW - 1), root.bound.kept
-    given = lower[kept][:, few], upper[kept][:, few], start.columns(few), 5, Budget()
+    few, own = np.arange(FEW - 1), root.bound.undecided
+    given = lower[own][:, few], upper[own][:, few], start.columns(few), 5, Budget()
     assert np.array_equal(CompiledBound(root.bound).optimise(*given).values, root.bound.optimise(*given).values)
 
 
@@ -104,9 +103,9 @@ def test_calls_end_in_time_and_go_on_where_they_were(monkeypatch: pytest.MonkeyP
     parts = root.both(8)[1]
     assert np.array_equal(parts.values, whole.values)
     lower, upper, start = root.nodes()
-    kept = root.bound.kept
+    own = root.bound.undecided
     with pytest.raises(OutOfTimeError):
-        CompiledBound(root.bound).optimise(lower[kept], upper[kept], start, 8, Budget(0.0))
+        CompiledBound(root.bound).optimise(lower[own], upper[own], start, 8, Budget(0.0))
 
 
 def test_a_smaller_ball() -> None:

@@ -17,7 +17,7 @@ from verifier.bounds.alpha_beta_crown import FEW, Start
 from verifier.bounds.kernels.compiled_bound import CompiledBound
 from verifier.bounds.kernels.compiled_lines import CompiledLines
 from verifier.bounds.kernels.lanes import LANES
-from verifier.bounds.lagrangian import Duals
+from verifier.bounds.lagrangian import Duals, measured
 from verifier.problem.budget import Budget
 from verifier.problem.query import Norm
 from verifier.solvers.tree.steps import NumpyLines, evaluating
@@ -35,16 +35,18 @@ MANY = np.arange(LANES + FEW + 1) % BATCH
 
 
 def proposed_at(root: Below) -> tuple[Array, Array, Start]:
-    """Nodes, and multipliers as they are proposed: numbers, and those of active ReLUs at the root's active ones."""
+    """Nodes (nodes, relu_count), and multipliers as they are proposed: numbers."""
     lower, upper, start = root.nodes()
     start.alpha[:, 1] = 0.5
-    active = np.delete(np.arange(root.bound.kept.size), root.bound.open)
-    start.alpha[active], start.beta[active] = 1.0, 0.0
-    return lower, upper, start
+    return lower.T.copy(), upper.T.copy(), start
+
+
+def every(root: Below) -> npt.NDArray[np.integer]:
+    return np.arange(root.stages.relu_count)
 
 
 def by_kernel(root: Below) -> CompiledLines:
-    return CompiledLines(CompiledBound(root.bound), root.bound, root.lagrangian)
+    return CompiledLines(CompiledBound(root.bound), root.bound, root.lagrangian, every(root))
 
 
 def same(found: npt.NDArray[Any], wanted: npt.NDArray[Any], size: float = SAME) -> bool:
@@ -59,7 +61,7 @@ def root(request: pytest.FixtureRequest) -> Below:
 def test_bounds_are_those_of_numpy(root: Below) -> None:
     lower, upper, start = proposed_at(root)
     found = by_kernel(root).on_lines(start, lower, upper)
-    wanted = NumpyLines(root.bound, root.lagrangian).on_lines(start, lower, upper)
+    wanted = NumpyLines(root.bound, root.lagrangian, root.ends, every(root)).on_lines(start, lower, upper)
     for name in ("constant", "real", "row"):
         assert same(getattr(found, name), getattr(wanted, name))
     kept = root.bound.kept
@@ -67,7 +69,23 @@ def test_bounds_are_those_of_numpy(root: Below) -> None:
     for name in ("shares", "mu", "nu"):
         assert same(getattr(found, name)[:, kept], getattr(wanted, name)[:, kept])
         assert not getattr(found, name)[:, gone].any()
-    assert same(found.values(root.ball.radius)[0], wanted.values(root.ball.radius)[0])
+    radius = root.ball.radius
+    for ours, other in zip(by_kernel(root).measured(found, radius), measured(wanted, radius), strict=True):
+        assert same(ours, other)
+
+
+def test_of_open_relus_alone_the_same_is_told(root: Below) -> None:
+    lower, upper, start = proposed_at(root)
+    wanted, own = by_kernel(root).on_lines(start, lower, upper), root.bound.undecided
+    for lines in (
+        CompiledLines(CompiledBound(root.bound), root.bound, root.lagrangian, own),
+        NumpyLines(root.bound, root.lagrangian, root.ends, own),
+    ):
+        found = lines.on_lines(start, lower[:, own], upper[:, own])
+        for name in ("constant", "real", "row"):
+            assert same(getattr(found, name), getattr(wanted, name))
+        for name in ("shares", "mu", "nu"):
+            assert same(getattr(found, name), getattr(wanted, name)[:, own])
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -75,9 +93,7 @@ def test_no_bound_is_above_a_point_in_exact_arithmetic(net: str) -> None:
     root = Below(net, Norm.LINF)
     lower, upper, start = proposed_at(root)
     values = (
-        by_kernel(root)
-        .on_lines(start, lower[:, :1].repeat(BATCH, 1), upper[:, :1].repeat(BATCH, 1))
-        .values(root.ball.radius)
+        by_kernel(root).on_lines(start, lower[:1].repeat(BATCH, 0), upper[:1].repeat(BATCH, 0)).values(root.ball.radius)
     )
     rows = [[Fraction(entry) for entry in row] for row in root.goal.matrix.tolist()]
     offset, weights = [Fraction(entry) for entry in root.goal.offset.tolist()], start.weights.T.tolist()
@@ -94,13 +110,13 @@ def test_no_bound_is_above_a_point_in_exact_arithmetic(net: str) -> None:
 
 def test_more_nodes_than_lie_side_by_side(root: Below) -> None:
     lower, upper, start = proposed_at(root)
-    own, lines = root.bound.kept, by_kernel(root)
-    few, many = lines.on_lines(start, lower, upper), lines.on_lines(start.columns(MANY), lower[:, MANY], upper[:, MANY])
+    own, lines = root.bound.undecided, by_kernel(root)
+    few, many = lines.on_lines(start, lower, upper), lines.on_lines(start.columns(MANY), lower[MANY], upper[MANY])
     assert same(many.constant, few.constant[MANY])
     assert same(many.mu, few.mu[MANY])
     steps = CompiledBound(root.bound)
     once, often = (
-        steps.optimise(lower[own][:, at], upper[own][:, at], start.columns(at), 1, Budget())
+        steps.optimise(lower[at][:, own].T, upper[at][:, own].T, start.columns(at), 1, Budget())
         for at in (np.arange(BATCH), MANY)
     )
     assert same(often.values, once.values[MANY], SINGLE)
@@ -111,21 +127,22 @@ def test_more_nodes_than_lie_side_by_side(root: Below) -> None:
 def test_without_an_end_nothing_is_proved(root: Below) -> None:
     lower, upper, start = proposed_at(root)
     start.beta[:] = 0.5
-    place = root.bound.kept[root.bound.open[0]]
-    lower[place], upper[place] = -np.inf, np.inf
+    place = root.bound.undecided[0]
+    lower[:, place], upper[:, place] = -np.inf, np.inf
     found: Duals = by_kernel(root).on_lines(start, lower, upper)
     assert not np.any(found.values(root.ball.radius)[0] > -np.inf)
 
 
 def test_margins_are_those_of_numpy(root: Below) -> None:
     points = drawn(root.ball)[: FEW + 3].T.astype(np.float32)
-    wanted = root.bound.margins(points)
-    np.testing.assert_allclose(by_kernel(root).margins(points), wanted, atol=2e-4, rtol=2e-4)
-    assert np.array_equal(by_kernel(root).margins(points[:, :1]), root.bound.margins(points[:, :1]))
+    places = np.array([5, 2, 0, 1, 6])
+    wanted = root.bound.margins(points, places)
+    np.testing.assert_allclose(by_kernel(root).margins(points, places), wanted, atol=2e-4, rtol=2e-4)
+    assert np.array_equal(by_kernel(root).margins(points, places[:1]), root.bound.margins(points, places[:1]))
 
 
 def test_who_evaluates(root: Below) -> None:
     bound = root.bound
-    assert isinstance(evaluating(bound, CompiledBound(bound), root.lagrangian), CompiledLines)
-    assert isinstance(evaluating(bound, bound, root.lagrangian), NumpyLines)
-    assert isinstance(evaluating(bound, None, root.lagrangian), NumpyLines)
+    assert isinstance(evaluating(bound, CompiledBound(bound), root.lagrangian, root.ends, every(root)), CompiledLines)
+    assert isinstance(evaluating(bound, bound, root.lagrangian, root.ends, every(root)), NumpyLines)
+    assert isinstance(evaluating(bound, None, root.lagrangian, root.ends, every(root)), NumpyLines)

@@ -208,25 +208,3 @@ def test_halves_are_the_two_children() -> None:
             alone = made._packed(made.child(root, 0.2, below, above, "start"))
             for found, kept in zip(made.unpacked(node), made.unpacked(alone), strict=True):
                 assert np.array_equal(found, kept)
-
-
-def test_halves_of_several_nodes_are_those_of_each() -> None:
-    """Of some ReLUs bounds are kept, of the others they are the root's."""
-    rng = np.random.default_rng(5)
-    made = Frontier(-rng.random(9), rng.random(9), 1.0, 0.0)
-    (root,) = made.take()
-    columns, places = np.array([0, 2, 3, 7], dtype=np.int32), np.array([2, 0, 3])
-    lower, upper = (np.tile(ends, (3, 1)) for ends in made.root_bounds)
-    for node, share in enumerate((1.0, 0.7, 0.4)):
-        lower[node, columns[1:]] *= share
-        upper[node, columns[:2]] *= share
-    parents = [made.child(root, 0.1 * node, *made.root_bounds, node) for node in range(3)]
-    together = made.halves_at(parents, lower[:, columns], upper[:, columns], columns, places)
-    for node, pair in enumerate(together):
-        place = int(columns[places[node]])
-        alone = made.halves(root, 0.1 * node, lower[node], upper[node], node, place)
-        for found, wanted in zip(pair, alone, strict=True):
-            assert (found.key, found.start, found.refused) == (wanted.key, wanted.start, wanted.refused)
-            for ours, other in zip(made.unpacked(found), made.unpacked(wanted), strict=True):
-                assert np.array_equal(ours, other)
-    assert node == 2

@@ -71,8 +71,7 @@ def test_first_steps_are_those_of_numpy(root: Root) -> None:
 def test_values_are_those_of_the_safe_evaluation(root: Root) -> None:
     lower, upper, _ = root.nodes()
     (found,) = root.by([root.by_onnx], 15)
-    alpha, beta = np.zeros_like(lower), np.zeros_like(lower)
-    alpha[root.bound.kept], beta[root.bound.kept] = found.best.alpha, found.best.beta
+    alpha, beta = root.bound.spread(found.best)
     assert np.all((alpha >= 0) & (alpha <= 1))
     duals = root.lagrangian.on_lines(found.best.weights.astype(np.float64), alpha, beta, lower, upper)
     for value, point, dual in zip(found.values + NEVER, found.points.T, duals, strict=True):
@@ -126,9 +125,9 @@ def test_a_tree_takes_its_steps_below_the_root_by_it(
 
 def test_budgets_end_steps() -> None:
     made = Root("dense", Norm.LINF)
-    (lower, upper, start), kept = made.nodes(), made.bound.kept
+    (lower, upper, start), own = made.nodes(), made.bound.undecided
     with pytest.raises(OutOfTimeError):
-        made.by_onnx.optimise(lower[kept], upper[kept], start, 5, Budget(0.0))
+        made.by_onnx.optimise(lower[own], upper[own], start, 5, Budget(0.0))
 
 
 @pytest.mark.skipif(cuda_missing() is not None, reason="no CUDA here")

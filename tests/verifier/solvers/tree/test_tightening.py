@@ -90,23 +90,24 @@ def test_a_batch_gives_what_its_nodes_give_alone(make_root: Any, norm: Norm) -> 
     kept = [place for place, dual in enumerate(duals) if dual.value(radius) < 0.0]
     assert len(kept) >= 10
     narrowing: Any = by_blocks(root, lagrangian)
-    weights, chosen = np.ones((len(kept), 1)), Duals.of([duals[place] for place in kept])
-    together = narrowing.narrow_batch(chosen, weights, radius, lower[kept], upper[kept], reduced=True)
+    weights, relus = np.ones((len(kept), 1)), narrowing.relus
+    chosen, among = Duals.of([duals[place] for place in kept]).within(relus), np.ix_(kept, relus)
+    together = narrowing.narrow_batch(chosen, weights, radius, lower[among], upper[among], reduced=True)
     narrower = 0
     for place, found in zip(kept, together, strict=True):
-        own = slice(place, place + 1)
-        one = Duals.of([duals[place]])
+        own, one = np.ix_([place], relus), Duals.of([duals[place]]).within(relus)
         (alone,) = narrowing.narrow_batch(one, np.ones((1, 1)), radius, lower[own], upper[own], reduced=True)
         ends = tightened(duals[place], duals[place].value(radius), lower[place], upper[place])
         after = None if np.any(ends[0] > ends[1]) else narrowing.narrow(duals[place], np.ones(1), radius, *ends)
         assert (found is None) == (alone is None) == (after is None)
         if found is None:
             continue
-        for other in (alone, after):
+        whole = after and replace(after, **{name: getattr(after, name)[relus] for name in ("lower", "upper", "shares")})
+        for other in (alone, whole):
             for name in ("lower", "upper", "shares", "key"):
                 ours, theirs = np.asarray(getattr(found, name)), np.asarray(getattr(other, name))
                 assert np.all(np.abs(ours - theirs) <= SUMS * (1.0 + np.abs(theirs))), name
-        narrower += bool(np.any(found.lower > lower[place] + SINGLE))
+        narrower += bool(np.any(found.lower > lower[place, relus] + SINGLE))
     assert narrower >= 5
 
 
