@@ -104,11 +104,11 @@ class Duals:
         return Duals(self.geometry, *(getattr(self, name)[places] for name in ARRAYS))
 
     def within(self, relus: npt.NDArray[np.integer]) -> Duals:
-        """The same, of which shares, mu and nu say what they are for these ReLUs alone."""
+        """The same, of which shares, mu and nu say what they are for these ReLUs alone; contiguous, as kernels want."""
         return Duals(
             self.geometry,
             *(getattr(self, name) for name in ARRAYS[:3]),
-            *(part[:, relus] for part in (self.shares, self.mu, self.nu)),
+            *(np.take(part, relus, axis=1) for part in (self.shares, self.mu, self.nu)),
         )
 
     def replace(self, place: int, dual: Dual, relus: npt.NDArray[np.integer]) -> None:

@@ -78,7 +78,9 @@ class BatchPacking:
 
     def undecided(self, values: Array) -> Array:
         """Those of (nodes, relus) that are of ReLUs whose sign the root leaves open: (nodes, open)."""
-        return values if len(self.relus) == len(self._undecided) else values[:, self._ranks[self._undecided]]
+        return (
+            values if len(self.relus) == len(self._undecided) else np.take(values, self._ranks[self._undecided], axis=1)
+        )
 
     def starts(self, kept: Sequence[PackedMultipliers]) -> Start:
         """Multipliers of nodes as work on them begins."""

@@ -105,7 +105,7 @@ class _Batch:
         relus = means.packing.relus
         if self.lower.shape[1] == relus.size:
             return self
-        ends = self.lower[:, relus], self.upper[:, relus]
+        ends = [np.take(part, relus, axis=1) for part in (self.lower, self.upper)]  # [:, relus] is not contiguous
         return replace(self, by=means, lower=ends[0], upper=ends[1], duals=self.duals.within(relus))
 
 
