@@ -39,5 +39,5 @@ def in_floats(graph: Graph, x: Array, _: Callable[[], object] | None = None) -> 
 @contextmanager
 def float_witnesses() -> Iterator[None]:
     """The time in which witnesses are evaluated in floats."""
-    with patch("verifier.runtime.witness.exact_outputs", in_floats):
+    with patch("verifier.runtime.real_margin.exact_outputs", in_floats):
         yield

@@ -29,7 +29,7 @@ SLOW = (
     "verifier.attacks.base.search:Surrogate.logits",
     "verifier.attacks.base.search:Surrogate.vjp",
     "verifier.runtime.replay:Replay.logits",
-    "verifier.runtime.witness:exact_outputs",
+    "verifier.runtime.real_margin:exact_outputs",
     "verifier.runtime.witness:region_of",
     "verifier.runtime.real_outputs:exact_outputs_of",
     "verifier.runtime.real_outputs:enclosed_outputs",

@@ -43,6 +43,16 @@ class BoxPart:
         steps = nearest - ball.centre
         # Rounded towards the centre: a box is no farther away than that.
         self.distance = ball.geometry.length(steps) * (1.0 - SUMMED * (steps.shape[1] + SPARE_OPERATIONS))
+        if not self._is_box:
+            left = np.array([ball.geometry.left(radius, step) for step in steps])[:, np.newaxis]
+            self.low = np.maximum(self.low, np.nextafter(self.base - left, -np.inf))
+            self.high = np.minimum(self.high, np.nextafter(self.base + left, np.inf))
+
+    @classmethod
+    def of_boxes(cls, low: Array, high: Array) -> BoxPart:
+        """Boxes that are parts of no ball."""
+        around = Ball.of_box(low.min(axis=0), high.max(axis=0))
+        return cls(around, float(np.nextafter(around.reach, np.inf)), low, high)
 
     def ball(self, place: int) -> Ball:
         """One part as a ball around its base, a little larger rather than smaller."""
@@ -56,6 +66,11 @@ class BoxPart:
     @cached_property
     def _balls(self) -> list[Ball]:
         return [self.ball(place) for place in range(len(self.low))]
+
+    @cached_property
+    def sizes(self) -> Array:
+        """At least |x| for each entry of every point of a box, but for rounding: (batch, n)."""
+        return np.asarray(np.abs(self.base) + self._half)
 
     @cached_property
     def _half(self) -> Array:
@@ -77,6 +92,15 @@ class BoxPart:
             fallen[on] = ball.geometry.falls(rows[on], ball.radius)
             fallen[on] += summed * ball.radius * ball.geometry.dual_norm(rows[on])
         return fallen
+
+    def falls_of_all(self, rows: Array) -> Array:
+        """`falls` of the same number of rows in each box, (batch, R, n), or of rows that all share, (1, R, n): (batch,
+        R). In boxes without the charge for rounding, which is the caller's there."""
+        if self._is_box:
+            return np.asarray((np.abs(rows) @ self._half[:, :, np.newaxis])[:, :, 0])
+        count, shape = len(self.low), (len(self.low), *rows.shape[1:])
+        flat = np.broadcast_to(rows, shape).reshape(-1, shape[2])
+        return self.falls(flat, np.repeat(np.arange(count), shape[1])).reshape(shape[:2])
 
     def deepest(self, rows: Array) -> Array:
         """Where one row (batch, n) of each box is least in its part, up to rounding: (batch, n)."""

@@ -6,6 +6,8 @@ and what the rest may add is charged. Float coefficients are given multipliers, 
 as γ times the size that it may have in the region (Neumaier & Shcherbina 2004), so that bounds hold over the reals;
 where float32 evaluations are meant, so are each sum's rounding there and what a runtime's σ may be off by.
 
+A box may be part of a ball of L1 or L2: then every form is as low in it as its dual norm lets it fall.
+
 Rows end at the first Relus and Sigmoids, whose own two forms at the input stand for them, and at those whose argument
 is a wide matrix of the stage before: there that is looser than the way through the matrix, and costs a hundredth.
 """
@@ -21,6 +23,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Affine, Array, Graph, GraphBuilder, Relu, Sigmoid, renumbered
 from encoders.network.linear_maps import identity
+from verifier.bounds.box_part import BoxPart
 from verifier.bounds.interval import interval_pairs
 from verifier.bounds.relu_lines import lower_slope, upper_intercept, upper_slope
 from verifier.bounds.sigmoid_lines import sigmoid_lines
@@ -46,8 +49,8 @@ WIDE = 1 << 15
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """What is proved of a batch of boxes: −(C·y + d) ≥ constants + rows·(x − middle) for each row of the goal,
-    (batch, m), (batch, m, f), and the least of that in the box, `values` (batch, m). Above 0: nothing reaches the row.
+    """What is proved of a batch of boxes: −(C·y + d) ≥ constants + rows·(x − base) for each row of the goal,
+    (batch, m), (batch, m, f), and the least of that in the part, `values` (batch, m). Above 0: nothing reaches the row.
     lower, upper: of the arguments of all Relus and Sigmoids, node by node, (batch, hidden).
     """
 
@@ -175,22 +178,20 @@ class SmoothCrown:
             spread = spread + error * (charge + floor)
         return _Sum(matrices, inputs, constant, charge, spread)
 
-    def bound(self, low: Array, high: Array, budget: Budget) -> Bounds:
-        """Bound the boxes low, high (batch, f). Raises OutOfTimeError."""
-        middle = 0.5 * (low + high)
-        half = np.nextafter(np.maximum(high - middle, middle - low), np.inf)
+    def bound(self, part: BoxPart, budget: Budget) -> Bounds:
+        """Bound the boxes of `part` over the free inputs. Raises OutOfTimeError."""
         known = _Known({}, {})
         ends: dict[int, tuple[Array, Array]] = {}
         with np.errstate(invalid="ignore", over="ignore"):
             for index, readers in self._readers.items():
-                lower, upper, kept = self._ends(index, known, middle, half, budget)
+                lower, upper, kept = self._ends(index, known, part, budget)
                 for reader in readers:
                     ends[reader] = lower, upper
                     lines = known.lines[reader] = self._lines(reader, index, lower, upper)
                     if kept is not None:
                         known.at_input[reader] = _between(lines, kept)
             forms = self._back(self._graph.output, self._goal_forms(), known, budget)
-            constants, values = self._least(forms, middle, half)
+            constants, values = self._least(forms, part)
         rows = np.broadcast_to(forms.at_input, (*values.shape, self.free.size))
         hidden = zip(*(ends[reader] for reader in sorted(ends)), strict=True)
         return Bounds(constants, rows, values, *(np.concatenate(side, axis=1) for side in hidden))
@@ -203,11 +204,9 @@ class SmoothCrown:
         slope, alpha = upper_slope(lower, upper), lower_slope(lower, upper)
         return _Lines(alpha, np.zeros_like(alpha), slope, upper_intercept(slope, lower, upper), charge, 0.0)
 
-    def _ends(
-        self, index: int, known: _Known, middle: Array, half: Array, budget: Budget
-    ) -> tuple[Array, Array, _AtInput | None]:
+    def _ends(self, index: int, known: _Known, boxes: BoxPart, budget: Budget) -> tuple[Array, Array, _AtInput | None]:
         """Lower and upper bounds of an affine node's entries in each box, (batch, size) each; forms that are kept."""
-        size, part, batch = self._graph.nodes[index].size, self._sums[index], len(middle)
+        size, part, batch = self._graph.nodes[index].size, self._sums[index], len(boxes.low)
         lower, upper = np.empty((batch, size)), np.empty((batch, size))
         widest = max((node.size for node in self._graph.nodes[1:index]), default=1)
         # Where all that is read has forms, no coefficient is a box's own.
@@ -217,7 +216,7 @@ class SmoothCrown:
         for begin in range(0, size, chunk):
             chosen = slice(begin, begin + chunk)
             forms = self._back(index - 1, self._argument_forms(index, chosen), known, budget)
-            least = self._least(forms, middle, half)[1]
+            least = self._least(forms, boxes)[1]
             count = least.shape[1] // 2
             lower[:, chosen], upper[:, chosen] = least[:, :count], -least[:, count:]
             found.append(forms)
@@ -227,7 +226,7 @@ class SmoothCrown:
         return (
             np.maximum(lower, root_lower),
             np.minimum(upper, root_upper),
-            _joined(found, np.abs(middle) + half) if kept else None,
+            _joined(found, boxes.sizes) if kept else None,
         )
 
     def _argument_forms(self, index: int, chosen: slice) -> _Forms:
@@ -283,14 +282,12 @@ class SmoothCrown:
                 sent = term.map.adjoint(message.reshape(-1, node.size))
                 _add(forms, term.source, sent.reshape(*message.shape[:2], -1))
 
-    def _least(self, forms: _Forms, middle: Array, half: Array) -> tuple[Array, Array]:
-        """What forms are in the middle of each box, and their least there, all rounding subtracted: (batch, rows)."""
-        sizes = np.abs(forms.at_input)
-        at_middle = forms.constant + (forms.at_input @ middle[:, :, np.newaxis])[:, :, 0]
-        fall = (sizes @ half[:, :, np.newaxis])[:, :, 0]
-        met = forms.charge + (sizes @ (np.abs(middle) + half)[:, :, np.newaxis])[:, :, 0]
+    def _least(self, forms: _Forms, boxes: BoxPart) -> tuple[Array, Array]:
+        """What forms are at the base of each box, and their least there, all rounding subtracted: (batch, rows)."""
+        at_base = forms.constant + (forms.at_input @ boxes.base[:, :, np.newaxis])[:, :, 0]
+        met = forms.charge + (np.abs(forms.at_input) @ boxes.sizes[:, :, np.newaxis])[:, :, 0]
         error = self._rate * met + (1.0 + self._rate) * forms.spread + self._slack
-        return down(at_middle, error), down(at_middle - fall, error)
+        return down(at_base, error), down(at_base - boxes.falls_of_all(forms.at_input), error)
 
 
 def _through_lines(lines: _Lines, source: int, message: Array, forms: _Forms) -> None:

@@ -28,7 +28,7 @@ class SmoothBoxes:
     def bound(self, part: BoxPart, lower: Array, upper: Array, budget: Budget) -> Bounded:
         """As `BoxCrown` does; nothing is said of the arguments of Sigmoids. Raises OutOfTimeError."""
         free = self._crown.free
-        found = self._crown.bound(part.low[:, free], part.high[:, free], budget)
+        found = self._crown.bound(BoxPart.of_boxes(part.low[:, free], part.high[:, free]), budget)
         rows = np.zeros((*found.values.shape, part.low.shape[1]))
         rows[:, :, free] = found.rows
         lower = np.where(self._curved, lower, np.maximum(lower, found.lower))

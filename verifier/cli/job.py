@@ -30,7 +30,7 @@ from verifier.report.changed_entries import Given
 from verifier.report.json_result import CertificateRecord, Json, RunRecord, TransformsRecord
 from verifier.report.out_folder import OutFolder
 from verifier.runtime import transformed
-from verifier.runtime.model import Model, load
+from verifier.runtime.model import SMOOTH, Model, load
 from verifier.runtime.transformed import load_transforms
 from verifier.search.methods import METHODS
 from verifier.search.question import DEFAULT_PRECISION, InputRegion, Misclassification, Specification, specify
@@ -287,6 +287,8 @@ def prepared(request: Request, *, decides: bool = False) -> Iterator[Job]:
     whole = request.deadline.whole
     time = CommandTime(whole, draws=results.out is not None, proves=proves and not decides)
     model = load(asked.model, time.engine, output=asked.output)
+    if proves and model.lowered.smooth:
+        raise InputError(SMOOTH.format(asked.model))
     network = model.network
     given = read_input(asked.input, network.input_shape, network.input_dtype, asked.index, asked.header)
     box = read_box(asked.box, given.x.size)

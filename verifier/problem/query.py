@@ -119,10 +119,16 @@ class Halfspaces:
 
     def margin_exact(self, logits: list[Fraction]) -> Fraction:
         """The smallest row value of exact logits."""
-        rows = zip(self.matrix.tolist(), self.offset.tolist(), strict=True)
-        return min(
-            sum((Fraction(c) * z for c, z in zip(row, logits, strict=True) if c), Fraction(d)) for row, d in rows
-        )
+        return self.margin_between(logits, logits)[0]
+
+    def margin_between(self, lower: list[Fraction], upper: list[Fraction]) -> tuple[Fraction, Fraction]:
+        """Between what the smallest row value is for logits between these."""
+        least, most = [], []
+        for row, offset in zip(self.matrix.tolist(), self.offset.tolist(), strict=True):
+            read = [(Fraction(c), low, high) for c, low, high in zip(row, lower, upper, strict=True) if c]
+            least.append(sum((c * (low if c > 0 else high) for c, low, high in read), Fraction(offset)))
+            most.append(sum((c * (high if c > 0 else low) for c, low, high in read), Fraction(offset)))
+        return min(least), min(most)
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ from verifier.runtime.from_frameworks import compare, exported
 from verifier.runtime.replay import Replay
 
 SMOOTH = (
-    "{}: a Sigmoid or Tanh inside the network makes it no piecewise linear one: whether a property holds, and how far "
-    "in linf the nearest point is that breaks it, by the method tree, are all that can be asked of it (check "
-    "--property, verify, minimal --property)"
+    "{}: a Sigmoid or Tanh inside the network makes it no piecewise linear one: minimal, check, attack and verify "
+    "answer about it by the method tree; other methods, jobs, output ranges, certificates of classes, transformations "
+    "and questions about some inputs only need one without"
 )
 """What whoever needs a piecewise linear network says of another."""
 

@@ -15,10 +15,7 @@ from encoders.network.graph import Array
 from verifier.problem.properties.formula import Property
 from verifier.problem.quantities import directed
 from verifier.runtime.model import Model
-
-BITS = (64, 128, 256, 512)
-"""To which each σ is bounded, one after the other, until the property is decided: at a point where it is not, its rows
-are within 2⁻⁴⁰⁰ or so of a tie, which nothing decides."""
+from verifier.runtime.real_margin import BITS
 
 
 @dataclass(frozen=True)

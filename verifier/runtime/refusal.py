@@ -8,10 +8,10 @@ import numpy as np
 
 from encoders.errors import InputError
 from encoders.files.array_files import AnyArray
-from encoders.network.exact import exact_outputs
 from verifier.problem.budget import Budget
 from verifier.problem.inputs.box import inside
 from verifier.problem.verdict import Witness
+from verifier.runtime.real_margin import real_margins
 from verifier.runtime.witness import Judge
 
 
@@ -59,7 +59,7 @@ def _refusal(judge: Judge, label: int, x: AnyArray, wide: AnyArray, budget: Budg
     if reached is not None:
         return Refusal.MARGIN if reached[1].margin(logits.astype(np.float64))[0] < 0 else Refusal.INEXACT
     if np.any(wide != x):
-        exact = exact_outputs(judge.graph, wide, budget.check)
-        if any(goal.margin_exact(exact) >= 0 for _, goal in judge.disjuncts):
+        goals = [goal for _, goal in judge.disjuncts]
+        if any(margin >= 0 for margin in real_margins(judge.graph, wide, goals, budget.check)):
             return Refusal.ROUNDED
     return Refusal.LABEL if label in classes else Refusal.OTHER

@@ -2,7 +2,8 @@
 
 A point becomes a witness when it is representable in the model's own input type, lies inside the box, reaches the goal
 in exact arithmetic, and ONNX Runtime, run on the file that the user brought, predicts the target: by the file's own
-output, where a Softmax may round different logits to equal probabilities, of which the first counts.
+output, where a Softmax may round different logits to equal probabilities, of which the first counts. Where a Sigmoid
+leaves no exact logits, all that lie between proved bounds have to reach it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from encoders.network.exact import exact_outputs
 from encoders.network.graph import Array, Graph
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import ELSEWHERE, Ball, Halfspaces, distance_exact
 from verifier.problem.verdict import Witness
 from verifier.runtime.activation_region import LinearRegion, deepest, nearest, region_of
+from verifier.runtime.real_margin import real_margin, real_margins
 
 NUDGES = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 """Relative steps away from the input: a minimum lies on a tie, where rounding to float32 may fall to either side."""
@@ -106,7 +107,7 @@ class Judge:
         runtime_margin = float(goal.margin(logits)[0])
         if runtime_margin < 0:
             return None
-        exact = goal.margin_exact(exact_outputs(self.graph, rounded.astype(np.float64), budget.check))
+        exact = real_margin(self.graph, rounded, goal, budget.check)
         if exact < 0:
             return None
         distance = distance_exact(self.ball.norm, rounded.astype(np.float64), self.ball.centre)
@@ -129,13 +130,12 @@ class Judge:
         near = [(target, goal) for target, goal in self.disjuncts if goal.margin(logits)[0] >= 0]
         if not near:
             return frozenset()
-        exact = exact_outputs(self.graph, self.ball.centre, budget.check)
-        return frozenset(target for target, goal in near if goal.margin_exact(exact) >= 0)
+        margins = real_margins(self.graph, self.ball.centre, [goal for _, goal in near], budget.check)
+        return frozenset(target for (target, _), margin in zip(near, margins, strict=True) if margin >= 0)
 
     def exact_margin(self, point: npt.ArrayLike, goal: Halfspaces, budget: Budget) -> float:
         """The goal's smallest row at `point` (n,) in exact arithmetic, rounded down. Raises OutOfTimeError."""
-        exact = exact_outputs(self.graph, np.asarray(point, dtype=np.float64), budget.check)
-        return rounded_down(goal.margin_exact(exact))
+        return rounded_down(real_margin(self.graph, point, goal, budget.check))
 
     def _rounded(self, point: Array) -> npt.NDArray[np.floating]:
         """The point in the model's dtype, inside the box: an end of the box that falls between two floats rounds in."""
@@ -194,6 +194,8 @@ class Judge:
         budget.check()
         if plausible and (found := self._rounded_otherwise(x, budget)) is not None:
             return found
+        if self.lowered.smooth:  # it has no activation regions
+            return None
         for target, goal in plausible:
             budget.check()
             region = region_of(self.lowered, x, goal)
@@ -221,7 +223,7 @@ class Judge:
         """The witness moved to the nearest point of its activation region, again from there, while that helps."""
         best = witness
         goals = dict(self.disjuncts)
-        for _ in range(POLISH_ROUNDS):
+        for _ in range(0 if self.lowered.smooth else POLISH_ROUNDS):
             if budget.remaining <= 0:
                 break
             start = best.point.astype(np.float64)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from verifier.problem.answer import Answer, Subject
 from verifier.problem.budget import Budget
 from verifier.problem.verdict import LINEAR_BOUNDS, Bracket, Evidence, Search, Status
-from verifier.search import initial_attack
+from verifier.search import initial_attack, smooth_classes
 from verifier.search.earlier import beginning
 from verifier.search.float32 import follow_each_both
 from verifier.search.initial_attack import going_on
@@ -71,6 +71,7 @@ def minimal_all_targets(
     def attacking(rest: Specification) -> Attacker:
         return initial_attack.attacker(rest, settings, brief=0 if decider.trees is None else initial_attack.ANY)
 
+    smooth_classes.must_answer(asked.model, settings)
     first = going_on(asked, known, attacking) if known else attacking(asked)
     if settings.earlier is not None:
         first = beginning(asked, settings.earlier, first, each=True)
@@ -85,14 +86,14 @@ def minimal_all_targets(
         results = [with_tie(bracket, bracket.target in tied) for bracket in finals(found, progress)]
         return overall(results, budget).asked(about)
 
-    if decider.trees is not None and problem.points is None:
+    if decider.trees is not None and problem.points is None and not problem.graph.smooth:
         problem = replace(problem, thorough=initial_attack.attacker(asked, settings, share=THOROUGH_SHARE))
         return told(follow_each_both(problem, decider, budget))
     points = first(budget)
 
     def alone(place: int, share: Budget) -> Iterator[Bracket]:
         one = replace(problem.alone(place), attack=lambda _: points[place : place + 1])
-        for bracket in minimised(one, settings, share):
+        for bracket in minimised(asked, one, settings, share):
             yield with_float32(bracket, one, share) if bracket.final else bracket
 
     return told(in_turn(alone, len(points), budget))

@@ -42,7 +42,7 @@ def beginning(asked: Specification, earlier: Earlier, attack: Attacker, *, each:
 
     each: every goal needs a point, not only the nearest one.
     """
-    if not earlier.points or asked.attacked_graph is not None:
+    if not earlier.points or asked.attacked_graph is not None or asked.graph.smooth:
         return attack
 
     def run(budget: Budget) -> Sequence[Array | None]:

@@ -16,7 +16,7 @@ from encoders.formulations.highs import run, simplex
 from encoders.lazy import Lazy
 from encoders.network.graph import Array
 from verifier.problem.budget import Budget
-from verifier.search.property_attack import Ascent, by_random_steps, uphill
+from verifier.search.property_attack import Ascent, by_random_steps, drawn_in, uphill
 
 if TYPE_CHECKING:
     import highspy
@@ -68,7 +68,7 @@ def by_linear_programs(ascent: Ascent, start: Array, budget: Budget) -> tuple[Ar
         if found is None:
             break
         step, promised = found
-        there = np.clip(x + step, lo, hi)
+        there = drawn_in(ascent.ball, np.clip(x + step, lo, hi))
         reached, slopes = ascent.rows(there)
         gain = reached.min() - rows.min()
         if not gain > 0:

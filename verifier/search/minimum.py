@@ -12,7 +12,7 @@ from encoders.passes.merged import MERGED, merged
 from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.query import ELSEWHERE
 from verifier.problem.verdict import Bracket, Evidence, Initial, Semantics, Status, Witness
-from verifier.search import initial_attack
+from verifier.search import initial_attack, smooth_classes
 from verifier.search.earlier import beginning
 from verifier.search.float32_lower import float32_lower
 from verifier.search.initial_attack import DEFAULT_ATTACK
@@ -32,6 +32,7 @@ ON_A_TIE = "the lower end is 0 for good: the input itself is on a tie, where the
 def brackets(asked: Specification, settings: Settings) -> Iterator[Bracket]:
     """Shrinking brackets on d*; the last one has `final` set. Raises InputError at once, not at the first bracket."""
     decider = settings.decider
+    smooth_classes.must_answer(asked.model, settings)
     brief = 0 if decider.trees is None else initial_attack.ANY
     first = initial_attack.attacker(asked, settings, nearest=True, brief=brief)
     if settings.earlier is not None:
@@ -47,14 +48,16 @@ def _brackets(asked: Specification, settings: Settings, problem: Problem) -> Ite
         yield replace(already_adversarial(asked, found, budget), about=about)
         return
     tied = bool(tied_targets(asked, budget))
-    for bracket in minimised(problem, settings, budget):
+    for bracket in minimised(asked, problem, settings, budget):
         last = bracket.final
         yield replace(with_tie(with_float32(bracket, problem, budget), tied), about=about) if last else bracket
 
 
-def minimised(problem: Problem, settings: Settings, budget: Budget) -> Iterator[Bracket]:
+def minimised(asked: Specification, problem: Problem, settings: Settings, budget: Budget) -> Iterator[Bracket]:
     """Brackets by the method that is asked for; on the problem's lattice, where it has one."""
     minimise, decider = settings.row.minimise, settings.decider
+    if problem.graph.smooth:
+        return smooth_classes.brackets(asked.model, problem, replace(settings, budget=budget))
     if problem.points is None:
         return minimise(problem, decider, budget)
     return brackets_on_lattice(problem, minimise, decider, budget)
@@ -89,7 +92,7 @@ def problem_of(asked: Specification, settings: Settings, first: Attacker) -> Pro
     """
     settings.must_suit(asked.semantics, asked.ball.norm, some=asked.lattice is not None)
     graph, in_file = asked.graph, None
-    if settings.earlier is None:  # earlier trees count the file's neurons
+    if settings.earlier is None and not graph.smooth:  # earlier trees count the file's neurons
         graph, in_file = as_searched(graph, asked.semantics, settings.budget)
     return Problem(
         graph=graph,

@@ -76,6 +76,15 @@ class Ascent(Protocol):
         """All rows at x (n,), and their gradients there, as in `gradient`: (m,), (m, n)."""
 
 
+def drawn_in(ball: Ball, points: Array) -> Array:
+    """Points (…, n) of a ball's interval, those beyond its radius drawn towards its centre."""
+    if ball.geometry.is_box:
+        return points
+    length = np.asarray(ball.length(points))[..., np.newaxis]
+    share = np.where(length > ball.radius, ball.radius / np.where(length > 0, length, 1.0), 1.0)
+    return np.asarray(np.clip(ball.centre + share * (points - ball.centre), *ball.interval))
+
+
 class Sampler:
     """Draws points of a bounded region, the middle first; the same seed draws the same ones."""
 
@@ -88,7 +97,7 @@ class Sampler:
         lo, hi = self._region.interval
         size = (count, lo.size)
         share = np.where(self.rng.random((count, 1)) < CORNERS, self.rng.integers(0, 2, size), self.rng.random(size))
-        points = np.minimum(lo + share * (hi - lo), hi)
+        points = drawn_in(self._region, np.minimum(lo + share * (hi - lo), hi))
         if self._fresh:
             points[0] = self._region.centre
             self._fresh = False
@@ -139,7 +148,7 @@ def uphill(ascent: Ascent, start: Array, budget: Budget) -> tuple[Array, float]:
         if margin >= 0 or budget.ended:
             break
         share = FIRST_STEP * (1.0 - step / STEPS)
-        x = np.clip(x + share * (hi - lo) * np.sign(gradient), lo, hi)
+        x = drawn_in(ascent.ball, np.clip(x + share * (hi - lo) * np.sign(gradient), lo, hi))
     return best, best_margin
 
 
@@ -156,7 +165,8 @@ def by_random_steps(ascent: Ascent, start: Array, rng: np.random.Generator, budg
     for _ in range(RANDOM_STEPS):
         if margin >= 0 or budget.ended:
             break
-        there = np.clip(x + share * rng.random(x.size) * (hi - lo) * np.sign(gradient), lo, hi)
+        moved = np.clip(x + share * rng.random(x.size) * (hi - lo) * np.sign(gradient), lo, hi)
+        there = drawn_in(ascent.ball, moved)
         reached, slope = ascent.gradient(there)
         gains = reached > margin
         share *= GAINED if gains else FAILED

@@ -162,7 +162,7 @@ class _PropertySearch:
 
     def __post_init__(self) -> None:
         self._budget, self._decider = self.settings.budget, self.settings.decider
-        self.float32 = self.asked.model.charges(self.asked.semantics) and self._decider.trees is not None
+        self.float32 = self.asked.charges and self._decider.trees is not None
 
     @property
     def cost(self) -> Search | None:
@@ -223,15 +223,17 @@ class _PropertySearch:
     def _of_cases(self, part: Part, ball: Ball) -> list[PropertyTrack] | Counterexample:
         """The same, within a ball with ends; a counterexample where a case asks nothing of outputs."""
         asked, made = self.asked, []
+        if (inside := asked.within(ball)) is None:
+            return []
         for case in part.cases:
             graph, goal = asked.target(case)
             if id(graph) not in self._boxes:
-                self._boxes[id(graph)] = self._searched(graph, ball, part.box)
+                self._boxes[id(graph)] = self._searched(graph, inside, part.box)
             box = self._boxes[id(graph)]
             if len(goal.offset):
                 made.append(SmoothTrack(box, goal) if graph.smooth else PropertyTrack(box, goal))
                 continue
-            found = asked.judge.witness(ball.centre, box.box, self._budget)
+            found = asked.judge.witness(inside.centre, box.box, self._budget)
             if found is not None:
                 self.remark = ANY_OUTPUT
                 return found
@@ -240,9 +242,10 @@ class _PropertySearch:
         return made
 
     def _searched(self, graph: Graph, ball: Ball, exact: ExactBox) -> SearchedBox:
-        asked, whole, arithmetic = self.asked, whole_box(ball), REAL
+        asked, arithmetic = self.asked, REAL
+        whole = ball if asked.ball is not None else whole_box(ball)
         if self.float32:
-            arithmetic = float32_arithmetic(graph, whole, rounds=False) or REAL
+            arithmetic = float32_arithmetic(graph, whole, asked.rounds) or REAL
         if asked.semantics is Semantics.FLOAT32 and arithmetic is REAL:
             self.obstacle = "somewhere in the box float32 sums may overflow, and nothing is proved for float32"
         self.float32 = self.float32 and arithmetic is not REAL

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -17,25 +19,54 @@ from verifier.problem.budget import Budget, OutOfTimeError
 from verifier.problem.properties.cases import Conjunction, parts
 from verifier.problem.properties.formula import Property, from_arrays
 from verifier.problem.properties.from_vnnlib import read_text
-from verifier.problem.query import Halfspaces
+from verifier.problem.query import Ball, Halfspaces, Norm, distance_exact
 from verifier.problem.verdict import Semantics
 from verifier.runtime.model import Model
+from verifier.runtime.near_judge import Near, NearJudge
 from verifier.runtime.property_judge import PropertyJudge, of_logits
 from verifier.runtime.query_model import property_about
 from verifier.search.question import Box, box_of, semantics_of
+
+DOUBT = Fraction(1, 2**30)
+"""Relative: more than what an irrational distance is rounded up by."""
 
 
 @dataclass(frozen=True, eq=False)
 class PropertyQuestion:
     """Does a point satisfy `prop`, which says what must not happen? Raises InputError for what cannot be asked.
 
-    Behind a Softmax or the like `prop` is about the logits, and holds what is asked of the outputs.
+    Behind a Softmax or the like `prop` is about the logits, and holds what is asked of the outputs. ball: where in the
+    property's boxes it is asked; None: everywhere. of_classes: is it about the logits, and what the file's output shows
+    of their order?
     """
 
     model: Model
     prop: Property
     semantics: Semantics
     judge: PropertyJudge
+    ball: Ball | None = None
+    of_classes: bool = False
+
+    @property
+    def charges(self) -> bool:
+        """Are float32 evaluations asked about, and can something be proved of them?"""
+        if self.of_classes:
+            return self.semantics is not Semantics.REAL and not self.model.no_float32
+        return self.model.charges(self.semantics)
+
+    @property
+    def rounds(self) -> bool:
+        """May what is read of the logits show different ones as the same?"""
+        return self.of_classes and self.model.replay.rounds
+
+    def within(self, box: Ball) -> Ball | None:
+        """What the ball leaves of a box of the property; None: nothing."""
+        if self.ball is None:
+            return box
+        found = replace(self.ball, lo=box.lo, hi=box.hi)
+        nearest = np.clip(found.centre, box.lo, box.hi)
+        outside = distance_exact(found.norm, nearest, found.centre) * (1 - DOUBT) > found.radius
+        return None if outside else found
 
     @cached_property
     def with_inputs(self) -> Graph:
@@ -82,10 +113,12 @@ def property_question(
     budget: Budget,
     semantics: str = Semantics.BOTH,
     world: Semantics = Semantics.BOTH,
+    near: Near | None = None,
 ) -> PropertyQuestion:
     """Check everything that the question needs; raises InputError, one line.
 
-    semantics: what a proof is about; world: where a counterexample has to be one (`PropertyJudge`).
+    semantics: what a proof is about; world: where a counterexample has to be one (`PropertyJudge`). near: where it is
+    looked for, by a `NearJudge`; in L∞ the property's boxes have to lie in that ball.
 
     The graph is compared with ONNX Runtime in the middle of the first box, as far as the budget allows.
     """
@@ -99,13 +132,20 @@ def property_question(
     must_fit(model, model.lowered, prop)
     logits = of_logits(model, prop)
     judge = PropertyJudge(model, prop, logits.inner, world)
+    if near is not None:
+        judge = NearJudge(model, prop, logits.inner, near)
     prop = logits.outer
     with suppress(OutOfTimeError):  # then nothing is proved either
         first = next(parts(prop, budget.check), None)
         if first is not None:
             region = first.box.region(prop.inputs)
             model.comparison.at_question(region.centre.astype(model.dtype), region.lo, region.hi, budget)
-    return PropertyQuestion(model, prop, meaning, judge)
+    return PropertyQuestion(model, prop, meaning, judge, ball_of(near))
+
+
+def ball_of(near: Near | None) -> Ball | None:
+    """The ball as a question has it: None where boxes say the same."""
+    return None if near is None or near.ball.norm is Norm.LINF or math.isinf(near.ball.radius) else near.ball
 
 
 AskedProperty = Halfspaces | list[Halfspaces] | tuple[Halfspaces, ...] | str | Path

@@ -23,7 +23,7 @@ from verifier.problem.inputs.lattice import Lattice, lattice_of
 from verifier.problem.query import Ball, Halfspaces, Norm, Targeted, Untargeted, disjuncts
 from verifier.problem.verdict import Semantics, Witness
 from verifier.runtime.agreement import same_copies, same_function
-from verifier.runtime.model import Model
+from verifier.runtime.model import SMOOTH, Model
 from verifier.runtime.transformed import Copies
 from verifier.runtime.witness import Judge
 
@@ -94,7 +94,7 @@ class Specification:
     @property
     def graph(self) -> Graph:
         """The lowered graph that the goals speak of."""
-        return self.model.graph if self.copies is None else self.copies.lowered
+        return self.model.lowered if self.copies is None else self.copies.lowered
 
     @property
     def attacked_graph(self) -> Graph | None:
@@ -187,6 +187,8 @@ def specify(
     """
     if not isinstance(model, Model):
         raise InputError(f"the model must be one that verifier.load has read, not a {type(model).__name__}")
+    if model.lowered.smooth and (transforms is not None or region.columns is not None):
+        raise InputError(SMOOTH.format(model.path))
     meaning, width = semantics_of(semantics, model), above_zero(precision, "the precision", -math.inf)
     flat = model.vector(region.x)
     lo, hi = box_of(region.box, flat.size)
@@ -217,7 +219,7 @@ def specify(
         asked = _transformed(copies, own, ball, target, margin, budget)
     else:
         goals = disjuncts(Untargeted(label, margin) if target is None else Targeted(target, margin), model.classes)
-        judge = Judge(model.network.graph, model.graph, model.replay, model.dtype, ball, goals)
+        judge = Judge(model.network.graph, model.lowered, model.replay, model.dtype, ball, goals)
         asked = Specification(model, ball, label, own, target, goals, judge, margin)
     return replace(asked, semantics=meaning, precision=width, lattice=lattice).only(goal.targets)
 

@@ -18,7 +18,7 @@ from verifier.problem.phase_tree import PhaseTree
 from verifier.problem.query import ELSEWHERE, Query
 from verifier.problem.rounding import REAL
 from verifier.problem.verdict import Bracket, Evidence, Holds, Search, Semantics, Unknown, Verdict, Violated, Witness
-from verifier.search import initial_attack
+from verifier.search import initial_attack, smooth_classes
 from verifier.search.float32 import for_float32_too, resumed, rounding_reaches
 from verifier.search.incumbent import check_within, followed, pruned
 from verifier.search.linear_bisection import BoundsByRadius
@@ -69,6 +69,7 @@ def check(asked: Specification, settings: Settings, radius: float, progress: Bra
     On a lattice the radius counts in steps (`Lattice.in_steps`): a witness may be farther by what rounding moves it.
     """
     budget, decider, radius = settings.budget, settings.decider, above_zero(radius, "the radius", math.inf)
+    smooth_classes.must_answer(asked.model, settings)
     about, found = asked.subject("check", radius), asked.already(budget)
     if found is not None:
         reached = found.target if found.target != ELSEWHERE else None
@@ -76,9 +77,40 @@ def check(asked: Specification, settings: Settings, radius: float, progress: Bra
     brief = 0 if decider.trees is None else SMALL
     first = initial_attack.attacker(asked, settings, radius=radius, nearest=True, brief=brief)
     problem = replace(problem_of(asked, settings, first), precision=radius * RADIUS_SHARE)
+    if problem.graph.smooth:
+        return replace(_check_smooth(asked, problem, settings, radius), about=about)
     if problem.points is not None:
         return replace(_check_some(problem, decider, radius, budget, progress), about=about)
     return replace(check_both(problem, decider, radius, budget, progress), about=about)
+
+
+def _check_smooth(asked: Specification, problem: Problem, settings: Settings, radius: float) -> Check:
+    """The answer about a network with Sigmoids."""
+    state, budget = SearchState(problem, settings.budget), settings.budget
+    verdict: Verdict | None = None
+    reason, float32, search = "", False, None
+    try:
+        with budget.within_memory():
+            state.attack(polish=False)
+            if (verdict := _violated(state, radius)) is None:
+                ball = smooth_classes.ClassBalls(asked.model, problem).within(radius, radius, problem.semantics, budget)
+                found = ball.answer(settings)
+                verdict, float32, search = found.verdict, bool(found.float32), found.search
+                reason = found.remark or found.reason if isinstance(verdict, Unknown) else ""
+                state.witness = ball.judge.nearest
+    except OutOfTimeError as error:
+        verdict, reason = Unknown(str(error)), str(error)
+    witness = state.witness if isinstance(verdict, Violated) else None
+    return Check(
+        verdict,
+        witness,
+        reason,
+        verdict.evidence if isinstance(verdict, Holds) else None,
+        budget.spent,
+        witness.target if witness is not None else problem.target,
+        search,
+        True if float32 else None,
+    )
 
 
 def _check_some(

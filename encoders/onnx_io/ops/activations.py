@@ -133,7 +133,7 @@ def tanh(draft: Draft, call: Call) -> list[Tensor]:
 
 
 def _sigmoid(draft: Draft, x: Variable) -> Variable:
-    draft.note("a Sigmoid or Tanh stands inside the network: all that can be asked is whether a property holds")
+    draft.note("a Sigmoid or Tanh stands inside the network: questions are answered by the method tree alone")
     return Variable(draft.builder.add(Sigmoid(x.node, x.size)), x.shape, x.dtype)
 
 

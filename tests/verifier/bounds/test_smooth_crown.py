@@ -11,6 +11,7 @@ from encoders.network.enclosure import enclosed_outputs
 from encoders.network.graph import Affine, Array, Graph, GraphBuilder, Relu, Sigmoid, outputs, sigmoid
 from encoders.network.linear_maps import Conv, Dense, Scale, identity, readonly, select
 from verifier.bounds import smooth_crown
+from verifier.bounds.box_part import BoxPart
 from verifier.bounds.interval import interval_pairs
 from verifier.bounds.smooth_crown import SmoothCrown
 from verifier.problem.budget import Budget, OutOfTimeError
@@ -75,7 +76,7 @@ def test_bounds_contain_every_sample(seed: int, share: float) -> None:
     crown = SmoothCrown(graph, (low, high), goal, Budget())
     assert crown.free.tolist() == [0, 1, 3, 4]
     begin, end = boxes(seed, low[crown.free], high[crown.free], 6, share)
-    found = crown.bound(begin, end, Budget())
+    found = crown.bound(BoxPart.of_boxes(begin, end), Budget())
     rng = np.random.default_rng(seed)
     for place in range(6):
         x = np.tile(low, (200, 1))
@@ -96,7 +97,7 @@ def test_the_bound_of_a_point_is_below_its_exact_value(seed: int) -> None:
     graph, goal = random_graph(seed), random_goal(seed)
     x = np.random.default_rng(seed).normal(size=5)
     crown = SmoothCrown(graph, (x - 1.0, x + 1.0), goal, Budget())
-    found = crown.bound(x[np.newaxis], x[np.newaxis], Budget()).values[0]
+    found = crown.bound(BoxPart.of_boxes(x[np.newaxis], x[np.newaxis]), Budget()).values[0]
     ends = enclosed_outputs(graph, [Fraction(entry) for entry in x.tolist()], BITS)
     for row, offset, value in zip(goal.matrix.tolist(), goal.offset.tolist(), found.tolist(), strict=True):
         least = -Fraction(offset) - sum(
@@ -135,7 +136,8 @@ def test_charged_bounds_hold_for_evaluations_in_float32_and_real_ones_do_not(see
     assert arithmetic is not None
     region = x.min(axis=0), x.max(axis=0)
     charged, real = (
-        SmoothCrown(graph, region, goal, Budget(), each).bound(x, x, Budget()).values for each in (arithmetic, REAL)
+        SmoothCrown(graph, region, goal, Budget(), each).bound(BoxPart.of_boxes(x, x), Budget()).values
+        for each in (arithmetic, REAL)
     )
     given = np.array([[in_float32(graph, point, rng) for _ in range(20)] for point in x])
     rows = np.min(-(given @ goal.matrix.T + goal.offset), axis=1)
@@ -170,7 +172,7 @@ def test_what_decimals_between_two_floats_may_add_is_charged() -> None:
     for asked in (goal, shifted):
         crown = SmoothCrown(graph, (low, high), asked, Budget())
         assert crown.free.tolist() == [0]
-        found = crown.bound(low[:1][np.newaxis], high[:1][np.newaxis], Budget()).values[0, 0]
+        found = crown.bound(BoxPart.of_boxes(low[:1][np.newaxis], high[:1][np.newaxis]), Budget()).values[0, 0]
         corners = np.array([[one, other] for one in (-1.0, 1.0) for other in (low[1], high[1])])
         assert np.all(-(outputs(graph, corners) @ asked.matrix.T)[:, 0] >= found)
 
@@ -191,7 +193,9 @@ def test_a_graph_without_affine_nodes(kind: type) -> None:
     graph = b.graph(b.add(kind(b.add(kind(0, 2)), 2)))
     goal = Halfspaces(np.array([[1.0, -1.0]]), np.array([0.0]))
     low, high = np.array([-1.0, 2.0]), np.array([0.0, 3.0])
-    found = SmoothCrown(graph, (low, high), goal, Budget()).bound(low[np.newaxis], high[np.newaxis], Budget())
+    found = SmoothCrown(graph, (low, high), goal, Budget()).bound(
+        BoxPart.of_boxes(low[np.newaxis], high[np.newaxis]), Budget()
+    )
     x = low + np.random.default_rng(0).random((100, 2)) * (high - low)
     assert np.all(-(outputs(graph, x) @ goal.matrix.T)[:, 0] >= found.values[0, 0])
     assert found.values[0, 0] > 0
@@ -205,7 +209,7 @@ def test_values_without_bounds_prove_nothing() -> None:
     goal = Halfspaces(np.array([[1.0]]), np.array([5.0]))
     with np.errstate(over="ignore", invalid="ignore"):
         crown = SmoothCrown(graph, (np.array([-1.0]), np.array([1.0])), goal, Budget())
-        found = crown.bound(np.array([[-1.0]]), np.array([[1.0]]), Budget())
+        found = crown.bound(BoxPart.of_boxes(np.array([[-1.0]]), np.array([[1.0]])), Budget())
     assert found.values[0, 0] == -np.inf
 
 
@@ -216,7 +220,7 @@ def test_the_budget_ends_it() -> None:
         SmoothCrown(graph, region, goal, Budget(0.0))
     crown = SmoothCrown(graph, region, goal, Budget())
     with pytest.raises(OutOfTimeError):
-        crown.bound(region[0][np.newaxis], region[1][np.newaxis], Budget(0.0))
+        crown.bound(BoxPart.of_boxes(region[0][np.newaxis], region[1][np.newaxis]), Budget(0.0))
 
 
 def test_in_pieces_and_at_once_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,5 +230,7 @@ def test_in_pieces_and_at_once_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     values = []
     for entries in (1 << 20, 64):
         monkeypatch.setattr(smooth_crown, "ENTRIES", entries)
-        values.append(SmoothCrown(graph, (low, high), goal, Budget()).bound(begin, end, Budget()).values)
+        values.append(
+            SmoothCrown(graph, (low, high), goal, Budget()).bound(BoxPart.of_boxes(begin, end), Budget()).values
+        )
     np.testing.assert_allclose(values[0], values[1], rtol=1e-9)

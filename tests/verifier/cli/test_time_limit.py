@@ -160,7 +160,7 @@ WORKING = {
         "verifier.search.question:Specification.already",
         "verifier.search.robustness.check_within",
     ),
-    "attack": ("verifier.attacks.base.search:AttackSearch.chunks", "verifier.runtime.witness.exact_outputs"),
+    "attack": ("verifier.attacks.base.search:AttackSearch.chunks", "verifier.runtime.real_margin.exact_outputs"),
 }
 INPUT = ["digits", "--index", "6"]
 OPTIONS = {

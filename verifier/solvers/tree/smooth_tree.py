@@ -74,7 +74,8 @@ class _Split:
 
 
 class SmoothTree:
-    """Is there an x in a bounded region that reaches the goal of a graph of Input, Affine, Relu and Sigmoid nodes?
+    """Is there an x in a bounded region, a box or a ball, that reaches the goal of a graph of Input, Affine, Relu and
+    Sigmoid nodes?
 
     What it proves holds in the evaluations of `arithmetic`. To make one raises OutOfTimeError.
     """
@@ -95,9 +96,14 @@ class SmoothTree:
         self._crown = SmoothCrown(graph, (low, high), goal, budget, arithmetic)
         self._charged = arithmetic is not REAL
         self._rest = 0.5 * (low + high)
-        low, high = low[self._crown.free], high[self._crown.free]
-        ball = Ball.of_box(low, high)
-        self._ball = ball.with_radius(float(np.nextafter(ball.reach, np.inf)))
+        free = self._crown.free
+        low, high = low[free], high[free]
+        # What other inputs move by is no nearer to the centre for it.
+        ball = Ball(region.norm, region.centre[free], region.radius, low, high)
+        if ball.geometry.is_box:
+            ball = Ball.of_box(low, high)
+            ball = ball.with_radius(float(np.nextafter(ball.reach, np.inf)))
+        self._ball = ball
         self._widths, self._count = high - low, 0
         self._narrowest = (NARROWEST_CHARGED if self._charged else NARROWEST) * self._widths
         self._open, self._newest = [_Box(-np.inf, 0, low, high, None, 0, refused=False)], list[_Box]()
@@ -198,9 +204,9 @@ class SmoothTree:
         part = BoxPart(
             self._ball, self._ball.radius, np.array([low for _, low, _ in pieces]), np.array([h for *_, h in pieces])
         )
-        bounds = self._crown.bound(part.low, part.high, budget)
+        bounds = self._crown.bound(part, budget)
         low, high = part.clipped(bounds.constants, bounds.rows, CLIPS)
-        left = ~(np.any(bounds.values > 0, axis=1) | np.any(low > high, axis=1))
+        left = ~(np.any(bounds.values > 0, axis=1) | np.any(low > high, axis=1) | (part.distance > self._ball.radius))
         best = np.argmax(bounds.values, axis=1)
         rows = bounds.rows[np.arange(len(best)), best]
         offered = np.flatnonzero(left & np.array([not box.refused for box, _, _ in pieces]))
@@ -233,6 +239,8 @@ class SmoothTree:
         points = np.tile(self._rest, (2 * places.size, 1))
         points[:, self._crown.free] = np.concatenate([part.deepest(np.nan_to_num(rows))[places], part.base[places]])
         margins = np.nan_to_num(self._goal.margin(outputs(self._graph, points)), nan=-np.inf)
+        # A part of a round ball is held by a ball, which is larger.
+        margins[self._ball.length(points[:, self._crown.free]) > self._ball.radius] = -np.inf
         best = int(np.argmax(margins))
         return (points[best], int(places[best % places.size])) if margins[best] >= 0 else (None, -1)
 

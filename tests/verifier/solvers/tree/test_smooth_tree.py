@@ -9,8 +9,8 @@ from encoders.network.graph import Array, Graph, GraphBuilder, Sigmoid, outputs
 from encoders.network.linear_maps import Dense, readonly
 from verifier.problem.budget import Budget
 from verifier.problem.memory import Memory, resident
-from verifier.problem.query import Ball, Halfspaces
-from verifier.problem.rounding import FLOAT32, REAL
+from verifier.problem.query import Ball, Halfspaces, Norm
+from verifier.problem.rounding import FLOAT32, REAL, Arithmetic
 from verifier.solvers.tree.smooth_tree import SmoothTree
 from verifier.solvers.tree.threads import Threads
 
@@ -59,6 +59,25 @@ def test_what_is_reached_is_found_and_what_is_missed_is_closed(seed: int, thread
         else:
             assert np.all((point >= LOW) & (point <= HIGH))
             assert goal.margin(outputs(graph, point))[0] >= 0
+
+
+@pytest.mark.parametrize("arithmetic", [REAL, FLOAT32])
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
+@pytest.mark.parametrize("seed", range(3))
+def test_balls_without_corners(seed: int, norm: Norm, arithmetic: Arithmetic) -> None:
+    """Also one whose box leaves the centre out."""
+    graph, matrix = random_graph(seed), np.array([[1.0, -0.5]])
+    for low in (LOW, np.array([0.2, -1.0])):
+        ball = Ball(norm, np.array([0.0, 0.5]), 0.8, low, HIGH)
+        points = grid(low, HIGH)
+        points = points[ball.length(points) <= ball.radius]
+        largest = float((outputs(graph, points) @ matrix.T).max())
+        for offset, reached in ((0.05, False), (-0.01, True)):
+            tree = SmoothTree(graph, ball, Halfspaces(matrix, [-largest - offset]), Budget(), arithmetic)
+            point = explored(tree)
+            assert (point is not None) == reached
+            assert point is not None or tree.open_nodes == 0
+            assert point is None or ball.length(point) <= ball.radius
 
 
 def test_a_refused_point_is_not_offered_again() -> None:
