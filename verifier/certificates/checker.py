@@ -2058,10 +2058,10 @@ DENSE = "boxes are halved, and clauses learned, of smaller networks only"
 class Proof:
     """The network over one region, and trees that exclude goals there.
 
-    A tree is of ReLUs, split at 0, below bounds that `numbers` claim of neurons' signs; in a box it may be one of boxes
-    instead (`BoxProof`), or clauses (`ClauseProof`). Bounds anew: of every neuron whose sign is not known yet, what is
-    claimed (0: off, 1: active, 2: open) is evaluated with the node's splits, layer by layer; what was known stays so. A
-    goal begins with what was known of all of the region before.
+    A tree is of ReLUs, split at 0, below bounds that `numbers` claim of neurons' signs; of a property it may be one of
+    boxes instead (`BoxProof`), or clauses (`ClauseProof`). Bounds anew: of every neuron whose sign is not known yet,
+    what is claimed (0: off, 1: active, 2: open) is evaluated with the node's splits, layer by layer; what was known
+    stays so. A goal begins with what was known of all of the region before.
 
     With a radius for `float32` what is bounded holds there for every float32 evaluation too. anchored: by lines that
     are anchored at the centre of a ball in L1; slopes of leaves are then shares of these and of chords.
@@ -2383,17 +2383,20 @@ class Proof:
         """What comes of a node."""
         need(token == BOXES or not self.net.curves, CURVED)
         if token == BOUNDS:
+            # Each node that waits would hold all growths of its own: 17 kB of numbers took 200 MB.
+            need(not self.anchored, "bounds anew by anchored lines within a tree")
             return [self.bounded(node, numbers)]
         need(self.rounded, "float32: a node before any bounds")
         if token in (CLAUSES, BOXES):
             need(node.whole, "clauses, or a tree of boxes, behind a split")
-            need(self.worlds[0][0].box is not None, "clauses, or a tree of boxes, in a ball that is none")
+            need(self.query.label is self.query.target is None, "clauses, or a tree of boxes, about a ball")
             if token == BOXES:
                 self.in_boxes().refuted(self, numbers)
             else:
                 self.leaves += ClauseProof(self, node.layers, numbers.one()).refuted(numbers)
             return []
         if token == QUADRATIC:
+            need(node.whole, "quadratic bounds of rows behind a split")
             self._squared(node, numbers)
             return []
         if token in (LEAF, LINED):
@@ -4199,6 +4202,7 @@ def ball_checked(
     distance = None if claim.witness is None else witnessed(net, query, claim.witness, targets)
     need(distance is not None or claim.radius > 0, "the certificate claims nothing")
     need(claim.float32 <= claim.radius, "more is claimed for float32 than over the reals")
+    need(not claim.anchored or claim.radius > 0, "anchored lines for no radius")
     if claim.radius > 0:
         need(distance is None or math.isfinite(claim.radius), "a witness in a box that holds none")
         need(distance is None or distance >= Fraction(claim.radius), "the witness is closer than the radius")

@@ -237,6 +237,12 @@ def test_forgeries_are_refused(made: list[tuple[Any, float, bytes]]) -> None:
             forged = taken_apart(content)
             forged.numbers[parts.leaf.start + 2 + parts.rows] = wrong
             refused(forged.content(), case)
+        # Bounds anew would say what is known: each node that waits would hold growths of its own.
+        anew = [number for column in states for number in [*[2] * int((column == 2).sum()), 0]]
+        forged = taken_apart(content)
+        forged.numbers = np.insert(parts.numbers, parts.leaf.start, [checker.BOUNDS, *anew])
+        with pytest.raises(InvalidError, match="bounds anew"):
+            checker.checked(forged.content(), case.content)
         # An open neuron has neither sign.
         for sign in (0, 1):
             forged = taken_apart(content)

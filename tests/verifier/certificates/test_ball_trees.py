@@ -125,6 +125,8 @@ CORRUPT: dict[str, tuple[Callable[[Parts], object], str]] = {
     "clauses": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.CLAUSES)), "."),
     "bounds anew": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.BOUNDS)), "."),
     "boxes": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.BOXES)), "."),
+    "boxes of a ball": (lambda parts: parts.numbers.__setitem__(parts.first_tree, checker.BOXES), "about a ball"),
+    "clauses of a ball": (lambda parts: parts.numbers.__setitem__(parts.first_tree, checker.CLAUSES), "about a ball"),
     "quadratic bounds": (last_split(lambda parts, at: parts.numbers.__setitem__(at, checker.QUADRATIC)), "."),
     "a node that is not there": (last_split(lambda parts, at: parts.numbers.__setitem__(at, -5)), "not there"),
     "a number too many": (lambda parts: setattr(parts, "numbers", np.append(parts.numbers, 0)), "belong to nothing"),
@@ -156,6 +158,9 @@ def test_a_tree_of_nothing_is_refused(files: list[tuple[Any, bytes]]) -> None:
     parts = taken_apart(case.certified(0.0, case.point).content)
     assert not parts.numbers.size
     assert checker.judged(parts.content(), case.content).valid
+    parts.header["anchored"] = True
+    assert "no radius" in checker.judged(parts.content(), case.content).reason
+    parts.header["anchored"] = False
     parts.numbers = np.zeros(1, dtype=np.int64)
     assert "belong to nothing" in checker.judged(parts.content(), case.content).reason
 

@@ -96,6 +96,7 @@ FORGED = {
     "a negative row": ([*BY_BOXES[:-1], -1], "a row that is not there"),
     "a node of boxes that is not there": ([*WHOLE, 3, 0], "not there"),
     "boxes behind a split": ([*ROOT, FIRST_RELU + 1, *WHOLE, ROW, 0], "behind a split"),
+    "quadratic bounds behind a split": ([*ROOT, FIRST_RELU + 1, QUADRATIC, 1], "behind a split"),
     "a split of an active neuron": ([*ROOT, FIRST_RELU, LEAF, 0, 1, 0, 1], "not open"),
     "a neuron that is not there": ([*ROOT, FIRST_RELU + 2, LEAF, 0, 1, 0, 1], "not open"),
     "a neuron split twice": ([*ROOT, FIRST_RELU + 1, FIRST_RELU + 1, *[LEAF, 0, 1, 0, 1] * 3], "twice"),
