@@ -301,3 +301,10 @@ def tightened(dual: Dual, value: float, lower: Array, upper: Array) -> tuple[Arr
 
 CUT_SLACK = 1e-12
 """Relative widening of a tightened bound: a hundred times the rounding of the few operations that form it."""
+
+
+def ranks(chosen: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.int64]:
+    """Where each of so many is among the chosen ones, −1: nowhere."""
+    found = np.full(count, -1, dtype=np.int64)
+    found[chosen] = np.arange(chosen.size)
+    return found

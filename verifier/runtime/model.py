@@ -121,7 +121,11 @@ class Model:
 
     def charges(self, semantics: Semantics | str) -> bool:
         """Are float32 evaluations asked about, and can something be proved of what the file itself gives in them?"""
-        return semantics != Semantics.REAL and not (self.no_float32 or self.replay.rounds)
+        return self.charges_logits(semantics) and not self.replay.rounds
+
+    def charges_logits(self, semantics: Semantics | str) -> bool:
+        """The same of the logits, which a last Softmax or Sigmoid may show as equal."""
+        return semantics != Semantics.REAL and not self.no_float32
 
     @property
     def dtype(self) -> np.dtype[np.floating]:

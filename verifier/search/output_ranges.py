@@ -205,7 +205,7 @@ class _RangeSearch:
                 raise InputError(f"there is no output {place}: they are 0 to {model.outputs - 1}")
         model.comparison.at_question(ball.centre.astype(model.dtype), lo, hi, settings.budget)
         arithmetic = REAL
-        if meaning is not Semantics.REAL and not model.no_float32:
+        if model.charges_logits(meaning):
             arithmetic = float32_arithmetic(model.graph, ball, rounds=False) or REAL
         if meaning is Semantics.FLOAT32 and arithmetic is REAL:
             raise InputError("nothing can be proved for float32: somewhere in this box its sums may overflow")

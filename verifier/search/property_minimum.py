@@ -231,7 +231,7 @@ def _nothing(asked: NearestQuestion) -> Bracket:
 
 def _settled(asked: NearestQuestion, budget: Budget, bracket: Bracket) -> Bracket:
     status = Status.ALREADY_ADVERSARIAL if bracket.witness is not None else bracket.status
-    charged = asked.semantics is not Semantics.REAL and not asked.model.no_float32
+    charged = asked.model.charges_logits(asked.semantics)
     float32 = bracket.lower if charged else None
     return replace(bracket, status=status, seconds=budget.spent, final=True, float32=float32)
 

@@ -50,9 +50,8 @@ class PropertyQuestion:
     @property
     def charges(self) -> bool:
         """Are float32 evaluations asked about, and can something be proved of them?"""
-        if self.of_classes:
-            return self.semantics is not Semantics.REAL and not self.model.no_float32
-        return self.model.charges(self.semantics)
+        charges = self.model.charges_logits if self.of_classes else self.model.charges
+        return charges(self.semantics)
 
     @property
     def rounds(self) -> bool:

@@ -46,7 +46,7 @@ class ClassBalls:
 
     @property
     def charges(self) -> bool:
-        return self.semantics is not Semantics.REAL and not self.model.no_float32
+        return self.model.charges_logits(self.semantics)
 
     @cached_property
     def prop(self) -> Property:

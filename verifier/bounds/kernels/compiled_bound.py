@@ -16,6 +16,7 @@ from verifier.bounds.kernels.alpha_beta_crown import NUMBERS, PLANES, Nodes, Ste
 from verifier.bounds.kernels.batch_lines import begin_lines, end_lines
 from verifier.bounds.kernels.lanes import LANES, CompressedRows, compressed
 from verifier.bounds.kernels.least_points import KINDS, single
+from verifier.bounds.lagrangian import ranks
 from verifier.problem.budget import Budget
 from verifier.problem.norms.geometry import Floats
 
@@ -39,8 +40,7 @@ class CompiledBound:
         self._bound = bound
         self._forward, self._back = _transitions(bound)
         self._constant = np.concatenate([layer.constant[:, 0] for layer in bound.layers])
-        self._rows = np.full(bound.kept.size, -1, dtype=np.int64)
-        self._rows[bound.open] = np.arange(bound.open.size)
+        self._rows = ranks(bound.open, bound.kept.size)
         self._spaces = threading.local()
         self._rate = 0.0
         """Seconds that a step takes for each node, as the last call took them; 0 before the first."""

@@ -20,7 +20,7 @@ from verifier.bounds.kernels.jit import Integers, compiled, inner
 from verifier.bounds.kernels.lanes import LANES, CompressedRows, compressed, product, rounded
 from verifier.bounds.kernels.network import surroundings
 from verifier.bounds.kernels.norms import measure
-from verifier.bounds.lagrangian import Duals, Lagrangian, measured
+from verifier.bounds.lagrangian import Duals, Lagrangian, measured, ranks
 from verifier.problem.norms.geometry import Floats
 
 
@@ -198,10 +198,3 @@ class CompiledLines:
         values, reals, radii = (np.empty(len(duals)) for _ in range(3))
         measure(self._around, duals.row, duals.constant, duals.real, radius, values, reals, radii)
         return values, reals, radii
-
-
-def ranks(chosen: npt.NDArray[np.integer], count: int) -> Integers:
-    """Where each of so many is among the chosen ones, −1: nowhere."""
-    found = np.full(count, -1, dtype=np.int64)
-    found[chosen] = np.arange(chosen.size)
-    return found

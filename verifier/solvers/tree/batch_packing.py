@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from encoders.network.graph import Array
 from verifier.bounds.alpha_beta_crown import Start
+from verifier.bounds.lagrangian import ranks
 from verifier.problem.norms.geometry import Floats
 from verifier.problem.rounding import down_to_single, up_to_single
 from verifier.solvers.node_constants import STEPS_OF_ALPHA
@@ -66,8 +67,7 @@ class BatchPacking:
     def __init__(self, ends: tuple[Array, Array], undecided: _Places, relus: _Places) -> None:
         self.relus, self._undecided = relus, undecided.astype(np.int32)
         self._root, self._open = np.stack([end[relus] for end in ends]), np.stack([end[undecided] for end in ends])
-        self._ranks = np.full(ends[0].size, -1, dtype=np.int64)
-        self._ranks[relus] = np.arange(relus.size)
+        self._ranks = ranks(relus, ends[0].size)
 
     def bounds(self, nodes: Sequence[TreeNode]) -> tuple[Array, Array]:
         """The bounds of nodes that are kept, lower and upper: (nodes, relus)."""
@@ -78,9 +78,9 @@ class BatchPacking:
 
     def undecided(self, values: Array) -> Array:
         """Those of (nodes, relus) that are of ReLUs whose sign the root leaves open: (nodes, open)."""
-        return (
-            values if len(self.relus) == len(self._undecided) else np.take(values, self._ranks[self._undecided], axis=1)
-        )
+        if len(self.relus) == len(self._undecided):
+            return values
+        return np.take(values, self._ranks[self._undecided], axis=1)
 
     def starts(self, kept: Sequence[PackedMultipliers]) -> Start:
         """Multipliers of nodes as work on them begins."""

@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from encoders.formulations.to_stages import Stages
 from encoders.network.graph import Array
-from verifier.bounds.kernels.compiled_lines import ranks
 from verifier.bounds.kernels.network import surroundings
 from verifier.bounds.kernels.sparse_stages import SparseRows, SparseStages
-from verifier.bounds.lagrangian import Dual, Duals, Lagrangian
+from verifier.bounds.lagrangian import Dual, Duals, Lagrangian, ranks
 from verifier.problem.rounding import SUBNORMAL, evaluation_error
 from verifier.solvers.kernels.narrowing import LANES, Batch, Charges, NarrowRules, OpenRelus, Workspace, narrow_nodes
 from verifier.solvers.node_constants import COSTLY, DEAREST
